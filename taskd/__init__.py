@@ -1,0 +1,61 @@
+"""taskd: a background-task daemon for bare-metal servers.
+
+Task authors need one line: ``from taskd import App``.  Everything else is reached through
+``taskd`` (the daemon) and ``taskctl`` (its tool).  ARCHITECTURE.md is the map of the rooms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskd.version import __version__
+
+if TYPE_CHECKING:
+    from taskd.app.app import App as App
+    from taskd.app.control_flow import Ignore as Ignore
+    from taskd.app.control_flow import Reject as Reject
+    from taskd.app.control_flow import Retry as Retry
+    from taskd.app.result import AsyncResult as AsyncResult
+    from taskd.app.result import ResultTimeout as ResultTimeout
+    from taskd.app.task import BoundTask as BoundTask
+    from taskd.app.task import Task as Task
+    from taskd.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
+    from taskd.errors import TaskdError as TaskdError
+
+# PEP 562, with the whole table in sight: the supervisor imports this package and must not pay
+# for the task API, which it never uses.
+_PUBLIC = {
+    "App": "taskd.app.app",
+    "AsyncResult": "taskd.app.result",
+    "BoundTask": "taskd.app.task",
+    "Ignore": "taskd.app.control_flow",
+    "Reject": "taskd.app.control_flow",
+    "ResultTimeout": "taskd.app.result",
+    "Retry": "taskd.app.control_flow",
+    "SoftTimeLimitExceeded": "taskd.errors",
+    "Task": "taskd.app.task",
+    "TaskdError": "taskd.errors",
+}
+
+__all__ = [
+    "App",
+    "AsyncResult",
+    "BoundTask",
+    "Ignore",
+    "Reject",
+    "ResultTimeout",
+    "Retry",
+    "SoftTimeLimitExceeded",
+    "Task",
+    "TaskdError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    module_name = _PUBLIC.get(name)
+    if module_name is None:
+        raise AttributeError(f"module 'taskd' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(module_name), name)

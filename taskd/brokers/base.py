@@ -1,0 +1,111 @@
+"""What else than an intake a broker offers: publishing, mailboxes, and a desk for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from taskd.brokers.intake import Delivery, Intake, Outgoing
+
+ExchangeType = Literal["direct", "topic", "fanout"]
+
+
+class Publisher(Protocol):
+    """Sends messages.  Safe to share between threads."""
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Write all messages in one trip, all or none; return when they are as durable as configured.
+
+        A message to an exchange without a matching binding goes nowhere, as in AMQP.
+        Raises: ``StorageError`` or ``BrokerError``; then nothing was sent.
+        """
+
+    def close(self) -> None:
+        """Release the connection.  May be called twice."""
+
+
+class Mailbox(Protocol):
+    """An exclusive, short-lived queue bound to one exchange; what is received is settled at once.
+
+    Remote control and its replies use it.  It disappears when closed, or some minutes after its
+    owner died.
+    """
+
+    def receive(self) -> Sequence[Delivery]:
+        """Return everything that has arrived, never waiting.  The deliveries need no settling."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something may have arrived."""
+
+    def close(self) -> None:
+        """Delete the queue and its binding.  May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """How many messages of a queue are in each condition."""
+
+    name: str
+    ready: int
+    delayed: int
+    claimed: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message in the dead-letter queue, with the reason and evidence of its end."""
+
+    id: int
+    queue: str
+    task_id: str
+    reason: str
+    evidence: bytes
+    died_at: float
+    deaths: int
+    headers: bytes
+    body: bytes
+    content_type: str
+
+
+class Desk(Protocol):
+    """What an operator may see and do; every call is one short transaction."""
+
+    def queues(self) -> Sequence[QueueInfo]:
+        """Return all durable queues, by name."""
+
+    def purge(self, queue: str) -> int:
+        """Delete the ready and delayed messages of a queue, not the claimed; return how many."""
+
+    def dead_letters(self, limit: int = 100, queue: str | None = None) -> Sequence[DeadLetter]:
+        """Return the newest dead letters first."""
+
+    def requeue_dead(self, ids: Sequence[int]) -> int:
+        """Send dead letters to their queues again with deaths and deliveries at zero; return how many."""
+
+    def purge_dead(self, ids: Sequence[int] | None = None) -> int:
+        """Delete these dead letters, or all of them with None; return how many."""
+
+
+class Broker(Protocol):
+    """One broker as opened by ``factory.connect``.  Cheap to hold; opens files lazily per part."""
+
+    url: str
+
+    def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> Intake:
+        """Open the claims of a new generation of ``owner``; fences off and releases the former one."""
+
+    def publisher(self) -> Publisher:
+        """Return a publisher of its own."""
+
+    def mailbox(
+        self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str = ""
+    ) -> Mailbox:
+        """Make and bind a mailbox; an old one of the same name is taken over, its messages dropped."""
+
+    def desk(self) -> Desk:
+        """Return the operator's view."""
+
+    def close(self) -> None:
+        """Close everything that was opened here.  May be called twice."""

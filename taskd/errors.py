@@ -1,0 +1,63 @@
+"""The tree of taskd's own errors.
+
+A message says what happened, to which thing, what was expected, and what to do.  Errors of
+libraries are translated at the gate that imports the library, with ``from``.
+"""
+
+from __future__ import annotations
+
+
+class TaskdError(Exception):
+    """Base of every error that taskd raises on purpose."""
+
+
+class ConfigError(TaskdError):
+    """The configuration cannot be used; the message lists every problem, one a line."""
+
+
+class ResolveError(TaskdError):
+    """A name such as ``shop.tasks:app`` does not lead to an object."""
+
+
+class StartError(TaskdError):
+    """A service could not start; what it had started is stopped again."""
+
+
+class StorageError(TaskdError):
+    """A database file cannot be used: unwritable, full, corrupt, or locked for too long."""
+
+
+class StorageFullError(StorageError):
+    """No space is left for the database; nothing of the failed transaction was written."""
+
+
+class StorageCorruptError(StorageError):
+    """The file is not a sound SQLite database."""
+
+
+class BrokerError(TaskdError):
+    """The broker refused or could not do what was asked."""
+
+
+class LeaseLostError(BrokerError):
+    """Another generation took over this worker's claims; nothing may be settled any more."""
+
+
+class ProtocolError(TaskdError):
+    """Bytes from the wire do not follow their protocol; the message says where and how."""
+
+
+class SerializationError(ProtocolError):
+    """A value cannot be written in, or read from, an allowed content type."""
+
+
+class PoolError(TaskdError):
+    """A pool cannot run what was submitted."""
+
+
+class SoftTimeLimitExceeded(TaskdError):
+    """Raised inside a running job when its soft time limit passed; the job may clean up and end."""
+
+
+class ControlError(TaskdError):
+    """A control request was refused or could not be delivered."""

@@ -1,0 +1,116 @@
+"""Logging set-up, the same for every program: one handler that writes to standard error.
+
+Formats: *plain* for people (time, level, program, message), *json* with one object a line, and
+*journal*, in which each line starts with the sd-daemon(3) priority ``<N>``, tracebacks included, so
+that ``journalctl -p err`` finds them.  The time is left out there, because journald keeps its own.
+
+Set-up stands here alone; everything else only calls ``logging.getLogger(__name__)``.
+logging.config is not imported: it costs more than this module and offers nothing that is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from taskd import clock
+
+# The priorities of syslog(3) that the levels of logging map to.
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_DEBUG_PRIORITY = 7
+
+
+def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the name of the key in [log]
+    """Send the records of all loggers to standard error; a second call replaces the first.
+
+    ``level`` and ``format`` are those of the configuration (``auto`` looks whether standard error
+    goes to journald); ``program`` stands in every record, such as ``mail-1``.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(format, program))
+    root = logging.getLogger()
+    for former in root.handlers[:]:
+        root.removeHandler(former)
+        former.close()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # Facts that no format prints; each costs a call for every record.
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
+    # A full disk or a closed pipe behind stderr must not add a traceback about itself.
+    logging.raiseExceptions = False
+
+
+def is_journal(fd: int, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the descriptor is the stream to journald that systemd named (systemd.exec(5))."""
+    named = environ.get("JOURNAL_STREAM", "")
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return named == f"{status.st_dev}:{status.st_ino}"
+
+
+def _formatter(chosen: str, program: str) -> logging.Formatter:
+    if chosen == "json":
+        return JsonFormatter(program)
+    if chosen == "journal" or (chosen == "auto" and is_journal(2)):
+        return JournalFormatter(program)
+    return PlainFormatter(program)
+
+
+class PlainFormatter(logging.Formatter):
+    """``2026-03-01 12:00:00.123 INFO    mail-1: message``, in local time, tracebacks below."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(
+            "%(asctime)s.%(msecs)03d %(levelname)-7s " + program.replace("%", "%%") + ": %(message)s"
+        )
+        self.datefmt = "%Y-%m-%d %H:%M:%S"
+        self.converter = time.localtime
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: at, level, program, logger, message, and traceback if there is one."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object, without a newline."""
+        fields = {
+            "at": clock.iso(record.created),
+            "level": record.levelname.lower(),
+            "program": self._program,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(fields).decode()
+
+
+class JournalFormatter(logging.Formatter):
+    """``<6>mail-1: message``; every further line of a record gets the priority as well."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(program.replace("%", "%%") + ": %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's lines, each with its priority."""
+        prefix = f"<{_priority(record.levelno)}>"
+        return "\n".join(prefix + line for line in super().format(record).split("\n"))
+
+
+def _priority(level: int) -> int:
+    for least, priority in _PRIORITIES:
+        if level >= least:
+            return priority
+    return _DEBUG_PRIORITY
