@@ -1,0 +1,116 @@
+"""The kinds of values with a form of their own: cron fields, zones, URLs, and data for a task."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+
+from taskd.config.given import BAD, Given
+
+_CRON_FORM = 'five fields "minute hour day month weekday", such as "0 3 * * 1-5"'
+_ZONE_FORM = 'an IANA time zone such as "Europe/Berlin" (zones come with the system package tzdata)'
+# Any moment does: cronsim checks the fields when it is given one.
+_SOME_MOMENT = datetime(2024, 1, 1, tzinfo=timezone.utc)
+
+
+def any_list(given: Given) -> object:
+    """Read a list of whatever JSON knows, such as the arguments of a task."""
+    if not isinstance(given.raw, list):
+        return given.bad("a list")
+    return BAD if _refuse_unsendable(given) else tuple(given.raw)
+
+
+def any_map(given: Given) -> object:
+    """Read a table of whatever JSON knows."""
+    if not isinstance(given.raw, dict):
+        return given.bad("a table")
+    return BAD if _refuse_unsendable(given) else given.raw
+
+
+def _refuse_unsendable(given: Given) -> bool:
+    culprit = _unsendable(given.raw)
+    if culprit is None:
+        return False
+    given.report.error(
+        given.path,
+        f"{culprit} cannot be sent as JSON",
+        "texts, finite numbers, booleans, lists and tables; write dates as texts",
+    )
+    return True
+
+
+def _unsendable(value: object) -> str | None:
+    """Return the first TOML value inside that JSON does not know: dates and times, nan and inf."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return next((found for item in value if (found := _unsendable(item)) is not None), None)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    # msgspec and other JSON writers stop at 64 bits.
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return f"the number {value:.3e}"
+    return None if isinstance(value, (str, int, float)) else f"{type(value).__name__} {value}"
+
+
+def cron(given: Given) -> object:
+    """Read five cron fields."""
+    if not isinstance(given.raw, str):
+        return given.bad(_CRON_FORM)
+    if not given.raw:
+        return ""  # as if it were not there
+    # Imported here: the supervisor of a file without cron entries does not pay for it.
+    from cronsim import CronSim, CronSimError
+
+    fields = given.text.split()
+    if len(fields) != 5:
+        return given.bad(_CRON_FORM, f"{given.shown} has {len(fields)} fields")
+    try:
+        CronSim(given.text, _SOME_MOMENT)
+    except CronSimError as error:
+        return given.bad(_CRON_FORM, f"{given.shown} is not a cron expression ({error})")
+    return given.text
+
+
+def zone(given: Given) -> object:
+    """Read an IANA time zone."""
+    if not isinstance(given.raw, str) or not given.text:
+        return given.bad(_ZONE_FORM)
+    if given.text == "UTC":
+        return "UTC"  # known even where tzdata is not installed
+    from zoneinfo import ZoneInfo, available_timezones
+
+    try:
+        ZoneInfo(given.text)
+    except (KeyError, ValueError, OSError):
+        given.report.error(
+            given.path,
+            f"{given.shown} is not a known time zone",
+            _ZONE_FORM,
+            word=str(given.raw),
+            known=available_timezones(),
+        )
+        return BAD
+    return given.text
+
+
+def url(given: Given) -> object:
+    """Read a URL with one of the schemes that the option lists."""
+    form = "a URL with one of the schemes " + ", ".join(f"{scheme}://" for scheme in given.option.choices)
+    if not isinstance(given.raw, str):
+        return given.bad(form)
+    scheme, separator, rest = given.text.partition("://")
+    if not separator or "\x00" in given.text:
+        return given.bad(form, "the value is not a URL")
+    if scheme not in given.option.choices:
+        # A scheme that did not come from a variable is no secret and helps.
+        shown = f'the scheme "{scheme}"' if not given.substituted and scheme.isalnum() else "the scheme"
+        given.report.error(
+            given.path, f"{shown} is not accepted", form, word=scheme, known=given.option.choices
+        )
+        return BAD
+    if scheme == "sqlite" and not rest.strip("/"):
+        return given.bad(
+            "sqlite:///absolute/path.db, or sqlite://path.db beside this file", "the path is missing"
+        )
+    return given.text

@@ -1,0 +1,101 @@
+"""Find, read and check the configuration file.  The one importer of tomllib.
+
+``check`` reports every problem of a file at once; ``load`` is for programs that cannot run without a
+sound file.  Light to import: the supervisor does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+
+from taskd.config.problems import Problem, Severity
+from taskd.config.report import Report
+from taskd.config.rules import check_rules, with_absolute_paths
+from taskd.config.schema import Config
+from taskd.config.tables import Table, read_document
+from taskd.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_PATH = "/etc/taskd.toml"
+PATH_VARIABLE = "TASKD_CONFIG"
+
+# tomllib ends its messages with the place.
+_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def find(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the path of the file: as given by --config, else TASKD_CONFIG, else /etc/taskd.toml."""
+    return explicit or environ.get(PATH_VARIABLE) or DEFAULT_PATH
+
+
+def load(path: str, environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the configuration in the file.
+
+    Raises: ``ConfigError`` whose message lists all errors, one a line; warnings are passed over.
+    """
+    config, problems = check(path, environ)
+    if config is None:
+        errors = [str(problem) for problem in problems if problem.severity is Severity.ERROR]
+        raise ConfigError("\n".join(errors))
+    return config
+
+
+def check(path: str, environ: Mapping[str, str] = os.environ) -> tuple[Config | None, list[Problem]]:
+    """Return the configuration, None if it has errors, and every problem: errors by line, then warnings."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        return None, [_unreadable(path, error)]
+    return check_bytes(data, path, environ)
+
+
+def check_bytes(
+    data: bytes, path: str, environ: Mapping[str, str] = os.environ
+) -> tuple[Config | None, list[Problem]]:
+    """Do as ``check`` with the contents of the file at ``path``, which is not opened."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        wrong = f"the byte 0x{data[error.start]:02x} is not UTF-8"
+        return None, [Problem(Severity.ERROR, path, line, "", wrong, "text in UTF-8")]
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return None, [_malformed(path, text, str(error))]
+    except RecursionError:
+        return None, [_malformed(path, text, "values are nested too deeply (at line 1, column 1)")]
+    return _check_document(document, path, text, environ)
+
+
+def _check_document(
+    document: Table, path: str, text: str, environ: Mapping[str, str]
+) -> tuple[Config | None, list[Problem]]:
+    report = Report(path, text, environ)
+    absolute = os.path.abspath(path)
+    config = with_absolute_paths(read_document(document, absolute, report), os.path.dirname(absolute))
+    check_rules(config, report)
+    return None if report.failed else config, report.in_order()
+
+
+def _unreadable(path: str, error: OSError) -> Problem:
+    expected = f"a configuration file, named by --config FILE, by {PATH_VARIABLE}, or at {DEFAULT_PATH}"
+    wrong = f"the file cannot be read ({error.strerror or error})"
+    return Problem(Severity.ERROR, path, 0, "", wrong, expected)
+
+
+def _malformed(path: str, text: str, message: str) -> Problem:
+    place = _PLACE.search(message)
+    wrong = message[: place.start()] if place else message
+    if place is None or place[1] is None:
+        line = text.count("\n") + (not text.endswith("\n"))
+        return Problem(Severity.ERROR, path, line, "", f"not TOML at the end of the file: {wrong}")
+    return Problem(Severity.ERROR, path, int(place[1]), "", f"not TOML at column {place[2]}: {wrong}")

@@ -1,0 +1,57 @@
+"""What is wrong with a configuration file, said so that it can be put right.
+
+One line for each problem: ``file:line: table.key: what is wrong; expected ...; did you mean "x"?``;
+a warning says so after the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(Enum):
+    """Whether the file can be used all the same."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to put right.
+
+    ``line`` is 0 when the file as a whole is meant, and ``key`` empty then; ``nearest`` is the
+    known name that was probably meant.
+    """
+
+    severity: Severity
+    file: str
+    line: int
+    key: str
+    wrong: str
+    expected: str = ""
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        if self.severity is Severity.WARNING:
+            place += ": warning"
+        text = f"{place}: {self.key}: {self.wrong}" if self.key else f"{place}: {self.wrong}"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.nearest:
+            text += f'; did you mean "{self.nearest}"?'
+        # One problem is one line, whatever somebody put into a quoted key.
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known name that looks most like ``word``, or an empty text."""
+    # Imported here: only a mistake pays for it.
+    import difflib
+
+    by_folded = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), by_folded, n=1, cutoff=0.6)
+    return by_folded[matches[0]] if matches else ""

@@ -1,0 +1,126 @@
+"""The reference page of the configuration, written from the schema.
+
+``python -m taskd.config.reference > docs/configuration.md`` renews the page; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import MISSING, Field
+from typing import Any
+
+from taskd.config.given import Option
+from taskd.config.schema import (
+    BeatEntryConfig,
+    Config,
+    Kind,
+    LogConfig,
+    SqliteConfig,
+    SupervisorConfig,
+    WorkerConfig,
+)
+from taskd.config.tables import options
+
+_INTRODUCTION = """\
+# Configuration
+
+<!-- Written by `python -m taskd.config.reference`; do not edit. -->
+
+`taskd`, `taskctl` and `App()` read the same TOML file: the one named by `--config FILE`, else by the
+environment variable `TASKD_CONFIG`, else `/etc/taskd.toml`. `taskd --check` (or `taskctl check`) reports
+every problem of a file with its line and exits 78 if there is an error. `etc/taskd.toml` is a complete
+example.
+
+- **Durations** are texts with one unit, `"250ms"`, `"30s"`, `"5m"`, `"1.5h"`, `"2d"`, or a bare number of
+  seconds.
+- **Sizes** are texts such as `"64KiB"`, `"512MiB"`, `"1GB"` (10⁹ bytes), or a bare number of bytes.
+- **Variables**: `${NAME}` in a text is replaced by the environment variable, so that passwords need not
+  stand in the file; one that is not defined is an error. `$${` is a plain `${`. The `args` and `kwargs` of
+  beat entries are sent as they stand.
+- **Paths** that are relative (`control_socket`, `directory`, and `sqlite://file.db` with two slashes) start
+  at the directory of the file. `sqlite:///var/lib/taskd/broker.db` with three slashes is absolute.
+- **Names** of workers and beat entries consist of letters, digits, `-` and `_`. Worker `mail` with
+  `processes = 2` runs the programs `mail-1` and `mail-2`.
+"""
+
+_TABLES: tuple[tuple[str, type], ...] = (
+    ("Top level", Config),
+    ("`[supervisor]`", SupervisorConfig),
+    ("`[log]`", LogConfig),
+    ("`[sqlite]`", SqliteConfig),
+    ("`[worker.NAME]`", WorkerConfig),
+    ("`[beat.schedule.NAME]`", BeatEntryConfig),
+)
+
+
+def render() -> str:
+    """Return the page as Markdown."""
+    return "\n".join([_INTRODUCTION, *(_table(title, cls) for title, cls in _TABLES)])
+
+
+def _table(title: str, table_class: type) -> str:
+    about = (table_class.__doc__ or "").partition(": ")[2].strip()
+    rows = [_row(name, option, field) for name, (option, field) in options(table_class).items()]
+    head = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    return "\n".join(
+        [f"## {title}", "", *([about[0].upper() + about[1:], ""] if about else []), *head, *rows, ""]
+    )
+
+
+def _row(name: str, option: Option, field: Field[Any]) -> str:
+    cells = (f"`{name}`", _value_cell(option), _default_cell(option, field), option.help)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _value_cell(option: Option) -> str:
+    low, high = option.minimum, option.maximum
+    if option.kind is Kind.CHOICE:
+        return ", ".join(f"`{choice}`" for choice in option.choices)
+    if option.kind is Kind.URL:
+        return ", ".join(f"`{scheme}://`" for scheme in option.choices)
+    text = {
+        Kind.PREFETCH: "`auto` or integer from 0",
+        Kind.CRON: "five cron fields",
+        Kind.ZONE: "IANA zone",
+    }.get(option.kind, option.kind.value)
+    unit = " s" if option.kind is Kind.DURATION else ""
+    if low is not None and high is not None:
+        return f"{text}, {low:g} to {high:g}{unit}"
+    # Durations from 0 are the rule and need no words.
+    return text if not low else f"{text} from {low:g}{unit}"
+
+
+def _default_cell(option: Option, field: Field[Any]) -> str:
+    value = field.default if field.default_factory is MISSING else field.default_factory()
+    if value is MISSING:
+        return "required"
+    if value is None:
+        return "none"
+    return f"`{_toml(value, option.kind)}`"
+
+
+def _toml(value: object, kind: Kind) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case float() if kind is Kind.DURATION:
+            return f'"{_duration(value)}"' if value else "0"
+        case tuple():
+            return "[" + ", ".join(_toml(item, Kind.TEXT) for item in value) + "]"
+        case dict():
+            return "{}"
+        case _:
+            return str(value)
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        if seconds % size == 0 and (seconds > size or size == 1):
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds * 1000:g}ms"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

@@ -1,0 +1,136 @@
+"""What takes more than one key to judge, and paths made absolute.  Touches no file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from taskd.config.provenance import KeyPath
+from taskd.config.report import Report
+from taskd.config.schema import BeatEntryConfig, Config, SupervisorConfig, WorkerConfig
+
+_APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
+_APP_FORM = '"package.module:attribute"'
+# sockaddr_un.sun_path of unix(7), with its closing NUL.
+_SOCKET_PATH_BYTES = 107
+_SQLITE = "sqlite://"
+
+
+def with_absolute_paths(config: Config, directory: str) -> Config:
+    """Return the configuration with relative paths taken from the directory of its file."""
+    workers: Mapping[str, WorkerConfig] = {
+        name: replace(worker, directory=_absolute(worker.directory, directory))
+        if worker.directory
+        else worker
+        for name, worker in config.workers.items()
+    }
+    socket = config.supervisor.control_socket and _absolute(config.supervisor.control_socket, directory)
+    return replace(
+        config,
+        broker=_absolute_url(config.broker, directory),
+        results=_absolute_url(config.results, directory),
+        supervisor=replace(config.supervisor, control_socket=socket),
+        workers=workers,
+    )
+
+
+def check_rules(config: Config, report: Report) -> None:
+    """Note what is wrong between the keys of a configuration; keys noted as wrong are passed over."""
+    _check_app(config.app, ("app",), report)
+    _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
+    _check_delays(config.supervisor, ("supervisor", "restart_delay_max"), report)
+    _check_names(config, report)
+    for name, worker in config.workers.items():
+        _check_worker(worker, ("worker", name), config, report)
+    for name, entry in config.beat.schedule.items():
+        _check_entry(entry, ("beat", "schedule", name), report)
+    if not config.workers and report.is_sound(("worker",)):
+        report.warning((), "there are no workers, so no task will run here", "a table [worker.NAME]")
+
+
+def _absolute(path: str, directory: str) -> str:
+    return os.path.normpath(os.path.join(directory, path))
+
+
+def _absolute_url(url: str, directory: str) -> str:
+    if not url.startswith(_SQLITE):
+        return url
+    # normpath keeps two leading slashes, as POSIX allows; nobody means them.
+    return f"{_SQLITE}/{_absolute(url[len(_SQLITE) :], directory).lstrip('/')}"
+
+
+def _check_app(app: str, path: KeyPath, report: Report) -> None:
+    if app and not _APP.fullmatch(app):
+        # Not quoted: the text may have come from a variable.
+        report.error(path, "the text is not the name of an object", _APP_FORM)
+
+
+def _check_socket(socket: str, path: KeyPath, report: Report) -> None:
+    if not socket and report.is_sound(path):
+        report.error(path, "the path is empty", "the path of a Unix socket")
+    length = len(os.fsencode(socket))
+    if length > _SOCKET_PATH_BYTES:
+        wrong = f"the absolute path has {length} bytes"
+        report.error(path, wrong, f"at most {_SOCKET_PATH_BYTES}, the limit of Unix sockets")
+
+
+def _check_delays(supervisor: SupervisorConfig, path: KeyPath, report: Report) -> None:
+    sound = report.is_sound(path) and report.is_sound(("supervisor", "restart_delay"))
+    if sound and supervisor.restart_delay_max < supervisor.restart_delay:
+        expected = f"at least restart_delay, {supervisor.restart_delay:g} seconds"
+        report.error(path, "the longest delay is shorter than the first", expected)
+
+
+def _check_names(config: Config, report: Report) -> None:
+    """Refuse names under which taskctl could mean two things."""
+    for name in config.workers:
+        other = next((each for each in _programs(config, but=name) if each[0] == name), None)
+        if other is not None:
+            report.error(
+                ("worker", name),
+                f'the name "{name}" is also the program name of a process of worker "{other[1]}"',
+                "another name",
+            )
+        if name == "beat":
+            report.error(("worker", name), 'the name "beat" is taken by the scheduler', "another name")
+
+
+def _programs(config: Config, *, but: str) -> Iterator[tuple[str, str]]:
+    for name, worker in config.workers.items():
+        if name != but:
+            for number in range(1, worker.processes + 1):
+                yield f"{name}-{number}", name
+
+
+def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: Report) -> None:
+    _check_app(worker.app, (*path, "app"), report)
+    apps_are_sound = report.is_sound((*path, "app")) and report.is_sound(("app",))
+    if apps_are_sound and not worker.app and not config.app:
+        report.error(path, "there is no app, neither here nor at the top of the file", f"app = {_APP_FORM}")
+    if not worker.queues or not all(worker.queues):
+        report.error(
+            (*path, "queues"), "a queue name is missing", "at least one queue name, and no empty one"
+        )
+    twice = sorted({queue for queue in worker.queues if worker.queues.count(queue) > 1})
+    if twice:
+        report.warning((*path, "queues"), f'listed more than once: "{", ".join(twice)}"', "each queue once")
+    if 0 < worker.time_limit <= worker.soft_time_limit:
+        report.error(
+            (*path, "soft_time_limit"),
+            "the soft limit would never be reached before the hard one",
+            f"less than time_limit, {worker.time_limit:g} seconds",
+        )
+
+
+def _check_entry(entry: BeatEntryConfig, path: KeyPath, report: Report) -> None:
+    if not entry.task and report.is_sound((*path, "task")):
+        report.error((*path, "task"), "the task name is empty", "the name of a task")
+    if not entry.queue:
+        report.error((*path, "queue"), "the queue name is empty", "the name of a queue")
+    if not (report.is_sound((*path, "every")) and report.is_sound((*path, "cron"))):
+        return
+    if (entry.every is None) == (not entry.cron):
+        wrong = "both every and cron are given" if entry.cron else "neither every nor cron is given"
+        report.error(path, wrong, 'exactly one of every = "30s" and cron = "0 3 * * *"')

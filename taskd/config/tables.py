@@ -1,0 +1,111 @@
+"""Walk the tables of a TOML document along the schema's dataclasses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, TypeVar
+
+from taskd.config.given import BAD, Option, show
+from taskd.config.provenance import KeyPath
+from taskd.config.report import Report
+from taskd.config.schema import (
+    BeatConfig,
+    BeatEntryConfig,
+    Config,
+    LogConfig,
+    SqliteConfig,
+    SupervisorConfig,
+    WorkerConfig,
+)
+from taskd.config.values import convert
+
+T = TypeVar("T", WorkerConfig, BeatEntryConfig)
+Table = Mapping[str, object]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", re.ASCII)
+_NAME_FORM = "a name of letters, digits, - and _, at most 100"
+#: The tables that are there once, by their key.
+SINGLE_TABLES: Mapping[str, type] = {
+    "supervisor": SupervisorConfig,
+    "log": LogConfig,
+    "sqlite": SqliteConfig,
+}
+
+
+def options(table_class: type) -> dict[str, tuple[Option, Field[Any]]]:
+    """Return the keys that a table of the schema may have, in the order of the schema."""
+    return {
+        each.name: (Option(**each.metadata), each) for each in fields(table_class) if "kind" in each.metadata
+    }
+
+
+def read_document(document: Table, path: str, report: Report) -> Config:
+    """Return the configuration and note what is wrong with its keys, one by one.
+
+    A key that is wrong has its default in the result, so that ``rules`` can judge the rest; whoever
+    wants to use the result asks ``report.failed`` first.
+    """
+    nested = (*SINGLE_TABLES, "worker", "beat")
+    own = {key: value for key, value in document.items() if key not in nested}
+    top = _options_of(Config, own, (), report, also_known=nested)
+    singles = {
+        key: table_class(**_options_of(table_class, _sub_table(document, key, (), report), (key,), report))
+        for key, table_class in SINGLE_TABLES.items()
+    }
+    workers = _named(WorkerConfig, _sub_table(document, "worker", (), report), ("worker",), report)
+    beat = _sub_table(document, "beat", (), report)
+    for key in beat:
+        if key != "schedule":
+            report.unknown(("beat", key), key, ("schedule",))
+    entries = _sub_table(beat, "schedule", ("beat",), report)
+    schedule = _named(BeatEntryConfig, entries, ("beat", "schedule"), report)
+    return Config(**{**top, **singles, "path": path, "workers": workers, "beat": BeatConfig(schedule)})
+
+
+def _named(table_class: type[T], table: Table, path: KeyPath, report: Report) -> dict[str, T]:
+    """Read the tables whose last part is a name that the user chose."""
+    known = options(table_class)
+    result: dict[str, T] = {}
+    for name, value in table.items():
+        here = (*path, name)
+        if not isinstance(value, dict):
+            wrong = f"{show(value)} is not accepted"
+            report.error(
+                here, wrong, f"a table [{'.'.join(path)}.NAME] around the key", word=name, known=known
+            )
+            continue
+        if not _NAME.fullmatch(name):
+            report.error(here, f'the name "{name}" is not accepted', _NAME_FORM)
+        result[name] = table_class(name=name, **_options_of(table_class, value, here, report))
+    return result
+
+
+def _options_of(
+    table_class: type, table: Table, path: KeyPath, report: Report, also_known: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    known = options(table_class)
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            report.unknown((*path, key), key, (*known, *also_known))
+            continue
+        converted = convert(known[key][0], value, (*path, key), report)
+        if converted is not BAD:
+            found[key] = converted
+    for key, (option, field) in known.items():
+        required = field.default is MISSING and field.default_factory is MISSING
+        if required and key not in table:
+            report.error((*path, key), "the key is missing", option.help)
+        if required:
+            found.setdefault(key, "")  # noted as wrong; the rest of the table is still judged
+    return found
+
+
+def _sub_table(table: Table, key: str, path: KeyPath, report: Report) -> Table:
+    value = table.get(key, {})
+    if isinstance(value, dict):
+        return value
+    report.error((*path, key), f"{show(value)} is not accepted", f"a table [{'.'.join((*path, key))}]")
+    return {}

@@ -1,0 +1,146 @@
+"""Turn one TOML value into the value of an option, by its kind, or note what is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from taskd.config import forms
+from taskd.config.given import BAD, Given, Option, show, substitute
+from taskd.config.provenance import KeyPath
+from taskd.config.report import Report
+from taskd.config.schema import Kind
+from taskd.config.units import DURATION_FORM, SIZE_FORM, UnitError, parse_duration, parse_size
+
+
+def convert(option: Option, value: object, path: KeyPath, report: Report) -> Any:
+    """Return the option's value, or ``BAD`` after noting the problem."""
+    if isinstance(value, str):
+        substituted = substitute(value, path, report)
+        if substituted is None:
+            return BAD
+    else:
+        substituted = ""
+    converted = _CONVERTERS[option.kind](Given(option, value, substituted, path, report))
+    if isinstance(converted, (int, float)) and not isinstance(converted, bool):
+        return _bounded(option, converted, value, path, report)
+    return converted
+
+
+def _text(given: Given) -> object:
+    if not isinstance(given.raw, str):
+        return given.bad("a text in quotes")
+    if "\x00" in given.text:
+        return given.bad("a text without NUL characters", "a NUL character is in the text")
+    return given.text
+
+
+def _integer(given: Given) -> object:
+    if isinstance(given.raw, bool) or not isinstance(given.raw, int):
+        return given.bad("a whole number" + _bounds(given.option))
+    return given.raw
+
+
+def _number(given: Given) -> object:
+    if isinstance(given.raw, bool) or not isinstance(given.raw, (int, float)) or not math.isfinite(given.raw):
+        return given.bad("a number" + _bounds(given.option))
+    return float(given.raw)
+
+
+def _boolean(given: Given) -> object:
+    return given.raw if isinstance(given.raw, bool) else given.bad("true or false")
+
+
+def _quantity(parse: Callable[[str | float], float], form: str) -> Callable[[Given], object]:
+    def read(given: Given) -> object:
+        if not isinstance(given.raw, (str, int, float)):
+            return given.bad(form)
+        try:
+            return parse(given.text if isinstance(given.raw, str) else given.raw)
+        except UnitError as error:
+            # The error quotes the text it was given, which may have come from a variable.
+            return given.bad(form, "" if given.substituted else error.wrong)
+
+    return read
+
+
+def _choice(given: Given) -> object:
+    if isinstance(given.raw, str) and given.text in given.option.choices:
+        return given.text
+    given.report.error(
+        given.path,
+        f"{given.shown} is not accepted",
+        "one of " + ", ".join(given.option.choices),
+        word=given.raw if isinstance(given.raw, str) else "",
+        known=given.option.choices,
+    )
+    return BAD
+
+
+def _text_list(given: Given) -> object:
+    if not isinstance(given.raw, list) or not all(isinstance(item, str) for item in given.raw):
+        return given.bad('a list of texts such as ["a", "b"]')
+    items = [substitute(item, given.path, given.report) for item in given.raw]
+    return BAD if None in items else tuple(items)
+
+
+def _text_map(given: Given) -> object:
+    if not isinstance(given.raw, dict):
+        return given.bad('a table of texts such as { NAME = "value" }')
+    result: dict[str, str] = {}
+    for key, item in given.raw.items():
+        path = (*given.path, key)
+        if not isinstance(item, str):
+            given.report.error(path, f"{show(item)} is not accepted", "a text in quotes")
+        elif (text := substitute(item, path, given.report)) is not None:
+            result[key] = text
+    return result if len(result) == len(given.raw) else BAD
+
+
+def _prefetch(given: Given) -> object:
+    if given.raw == "auto":
+        return "auto"
+    if isinstance(given.raw, bool) or not isinstance(given.raw, int) or given.raw < 0:
+        return given.bad('"auto" or a whole number from 0')
+    return given.raw
+
+
+def _bounded(option: Option, converted: float, value: object, path: KeyPath, report: Report) -> object:
+    low, high = option.minimum, option.maximum
+    if (low is None or converted >= low) and (high is None or converted <= high):
+        return converted
+    unit = {Kind.DURATION: " seconds", Kind.SIZE: " bytes"}.get(option.kind, "")
+    side = "too small" if low is not None and converted < low else "too large"
+    report.error(path, f"{show(value)} is {side}", _range(option) + unit)
+    return BAD
+
+
+def _range(option: Option) -> str:
+    low, high = option.minimum, option.maximum
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+
+
+def _bounds(option: Option) -> str:
+    return "" if option.minimum is None and option.maximum is None else ", " + _range(option)
+
+
+_CONVERTERS: Mapping[Kind, Callable[[Given], object]] = {
+    Kind.TEXT: _text,
+    Kind.INTEGER: _integer,
+    Kind.NUMBER: _number,
+    Kind.BOOLEAN: _boolean,
+    Kind.DURATION: _quantity(parse_duration, DURATION_FORM),
+    Kind.SIZE: _quantity(parse_size, SIZE_FORM),
+    Kind.CHOICE: _choice,
+    Kind.TEXT_LIST: _text_list,
+    Kind.TEXT_MAP: _text_map,
+    Kind.ANY_LIST: forms.any_list,
+    Kind.ANY_MAP: forms.any_map,
+    Kind.PREFETCH: _prefetch,
+    Kind.CRON: forms.cron,
+    Kind.ZONE: forms.zone,
+    Kind.URL: forms.url,
+}

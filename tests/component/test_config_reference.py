@@ -1,0 +1,50 @@
+"""The reference page and the example follow the schema."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from taskd.config.load import check_bytes
+from taskd.config.reference import render
+from taskd.config.schema import (
+    BeatEntryConfig,
+    Config,
+    LogConfig,
+    SqliteConfig,
+    SupervisorConfig,
+    WorkerConfig,
+)
+from taskd.config.tables import options
+
+ROOT = Path(__file__).parents[2]
+TABLES = (Config, SupervisorConfig, LogConfig, SqliteConfig, WorkerConfig, BeatEntryConfig)
+EXAMPLE = (ROOT / "etc" / "taskd.toml").read_text(encoding="utf-8")
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+    assert page == render(), "run: python -m taskd.config.reference > docs/configuration.md"
+
+
+def test_the_example_has_no_problems() -> None:
+    config, problems = check_bytes(EXAMPLE.encode(), "/etc/taskd.toml", {})
+
+    assert config is not None
+    assert problems == []
+
+
+def test_the_example_mentions_every_key() -> None:
+    mentioned = set(re.findall(r"^#?([a-z_]+) = ", EXAMPLE, re.MULTILINE))
+
+    assert {key for table in TABLES for key in options(table)} <= mentioned
+
+
+def test_what_the_example_has_commented_out_is_the_default() -> None:
+    uncommented = re.sub(r"^#([a-z_]+ = )(?!\{)", r"\1", EXAMPLE, flags=re.MULTILINE)
+    assert uncommented != EXAMPLE
+
+    assert check_bytes(uncommented.encode(), "/etc/taskd.toml", {}) == check_bytes(
+        EXAMPLE.encode(), "/etc/taskd.toml", {}
+    )

@@ -1,0 +1,364 @@
+"""Every mistake in a configuration file has its line, its key, what was expected, and the nearest name."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskd.config import transfer
+from taskd.config.load import check_bytes, find
+from taskd.config.problems import Problem, Severity
+from taskd.config.schema import Config
+
+PATH = "/srv/app/taskd.toml"
+WORKER = '[worker.mail]\napp = "shop:app"\n'
+
+
+def problems_of(text: str, environ: Mapping[str, str] | None = None) -> list[str]:
+    config, problems = check_bytes(textwrap.dedent(text).encode(), PATH, environ or {})
+    assert (config is None) == any(problem.severity is Severity.ERROR for problem in problems)
+    return [str(problem).removeprefix(PATH + ":") for problem in problems]
+
+
+def config_of(text: str, environ: Mapping[str, str] | None = None) -> Config:
+    config, problems = check_bytes(textwrap.dedent(text).encode(), PATH, environ or {})
+    assert config is not None, problems
+    return config
+
+
+def test_a_small_file_is_read_with_its_defaults() -> None:
+    config = config_of(
+        """
+        app = "shop.tasks:app"
+        [supervisor]
+        stop_timeout = "90s"
+        [worker.mail]
+        queues = ["mail"]
+        concurrency = 4
+        environment = { LANG = "C.UTF-8" }
+        [beat.schedule.nightly]
+        task = "shop.report"
+        cron = "0 3 * * *"
+        timezone = "Europe/Berlin"
+        kwargs = { copies = 2, to = ["a", "b"] }
+        """
+    )
+
+    assert config.path == PATH
+    assert config.supervisor.stop_timeout == 90.0
+    assert config.supervisor.control_socket == "/run/taskd/taskd.sock"
+    assert config.workers["mail"].name == "mail"
+    assert config.workers["mail"].queues == ("mail",)
+    assert config.workers["mail"].environment == {"LANG": "C.UTF-8"}
+    assert config.beat.schedule["nightly"].kwargs == {"copies": 2, "to": ["a", "b"]}
+    assert transfer.decode(transfer.encode(config)) == config
+
+
+MISTAKES = [
+    ('aap = "x:y"', '1: aap: unknown key; did you mean "app"?'),
+    (
+        "[worker.mail]\napp='a:b'\nconcurency = 2",
+        'worker.mail.concurency: unknown key; did you mean "concurrency"?',
+    ),
+    ("zzz = 1", "zzz: unknown key; expected one of app, broker, results"),
+    ("[supervisr]", 'supervisr: unknown key; did you mean "supervisor"?'),
+    ("[beat]\nschedul = {}", 'beat.schedul: unknown key; did you mean "schedule"?'),
+    ("supervisor = 1", "supervisor: 1 is not accepted; expected a table [supervisor]"),
+    ("worker = []", "worker: a list is not accepted; expected a table [worker]"),
+    ("[worker]\nconcurrency = 4", "worker.concurrency: 4 is not accepted; expected a table [worker.NAME]"),
+    ("app = 1", "app: 1 is not accepted; expected a text in quotes"),
+    ('app = "shop tasks"', 'app: the text is not the name of an object; expected "package.module:attribute"'),
+    ('app = "shop:app:x"', "is not the name of an object"),
+    ('app = "a\\u0000b"', "a NUL character is in the text"),
+    (
+        '[supervisor]\nstop_timeout = "5x"',
+        'supervisor.stop_timeout: the unit "x" is unknown; expected a duration',
+    ),
+    (
+        "[supervisor]\nstop_timeout = true",
+        "supervisor.stop_timeout: true cannot be read; expected a duration",
+    ),
+    (
+        "[supervisor]\nstop_timeout = [1]",
+        "supervisor.stop_timeout: a list is not accepted; expected a duration",
+    ),
+    ("[supervisor]\nstop_timeout = nan", "supervisor.stop_timeout: nan is not possible"),
+    ('[supervisor]\nrestart_period = "10ms"', '"10ms" is too small; expected at least 1 seconds'),
+    ("[supervisor]\nrestart_intensity = 0", "restart_intensity: 0 is too small; expected at least 1"),
+    (
+        "[supervisor]\nrestart_intensity = 1.5",
+        "restart_intensity: 1.5 is not accepted; expected a whole number",
+    ),
+    (
+        "[supervisor]\nrestart_intensity = true",
+        "restart_intensity: true is not accepted; expected a whole number",
+    ),
+    (
+        '[supervisor]\ncontrol_socket = ""',
+        "control_socket: the path is empty; expected the path of a Unix socket",
+    ),
+    (
+        f'[supervisor]\ncontrol_socket = "{"x" * 100}"',
+        "the absolute path has 109 bytes; expected at most 107",
+    ),
+    (
+        '[supervisor]\nrestart_delay_max = "10ms"',
+        "restart_delay_max: the longest delay is shorter than the first",
+    ),
+    (
+        '[log]\nlevel = "warn"',
+        'log.level: "warn" is not accepted; expected one of debug, info, warning, error; ',
+    ),
+    ('[log]\nlevel = "inof"', 'did you mean "info"?'),
+    (
+        '[sqlite]\ndurability = "ful"',
+        'sqlite.durability: "ful" is not accepted; expected one of normal, full',
+    ),
+    ("[worker.mail]\napp='a:b'\nconcurrency = 20000", "20000 is too large; expected 0 to 10000"),
+    (
+        "[worker.mail]\napp='a:b'\nqueues = 'mail'",
+        'queues: "mail" is not accepted; expected a list of texts such as',
+    ),
+    ("[worker.mail]\napp='a:b'\nqueues = [1]", "queues: a list is not accepted; expected a list of texts"),
+    ("[worker.mail]\napp='a:b'\nqueues = []", "queues: a queue name is missing"),
+    ("[worker.mail]\napp='a:b'\nqueues = ['']", "queues: a queue name is missing"),
+    (
+        "[worker.mail]\napp='a:b'\nprefetch = 'many'",
+        'prefetch: "many" is not accepted; expected "auto" or a whole',
+    ),
+    ("[worker.mail]\napp='a:b'\nprefetch = -1", "prefetch: -1 is not accepted"),
+    (
+        "[worker.mail]\napp='a:b'\nenvironment = 1",
+        "environment: 1 is not accepted; expected a table of texts",
+    ),
+    ("[worker.mail]\napp='a:b'\nenvironment = { A = 1 }", "worker.mail.environment.A: 1 is not accepted"),
+    ("[worker.mail]\napp='a:b'\npool = 'gevnt'", "worker.mail.pool"),
+    ("[worker.mail]", "worker.mail: there is no app, neither here nor at the top"),
+    (
+        "[worker.mail]\napp='a:b'\ntime_limit = 5\nsoft_time_limit = 5",
+        "the soft limit would never be reached",
+    ),
+    (
+        "[worker.'a.b']\napp='a:b'",
+        'the name "a.b" is not accepted; expected a name of letters, digits, - and _',
+    ),
+    ("[worker.'']\napp='a:b'", 'the name "" is not accepted'),
+    ("[worker.-x]\napp='a:b'", 'the name "-x" is not accepted'),
+    ("[worker.beat]\napp='a:b'", 'the name "beat" is taken by the scheduler'),
+    (
+        "[beat.schedule.x]\nevery = '1s'",
+        "beat.schedule.x.task: the key is missing; expected name of the task",
+    ),
+    ("[beat.schedule.x]\ntask = ''\nevery = 1", "beat.schedule.x.task: the task name is empty"),
+    ("[beat.schedule.x]\ntask='t'", "beat.schedule.x: neither every nor cron is given; expected exactly one"),
+    (
+        "[beat.schedule.x]\ntask='t'\nevery=1\ncron='* * * * *'",
+        "beat.schedule.x: both every and cron are given",
+    ),
+    (
+        "[beat.schedule.x]\ntask='t'\nevery=0",
+        "beat.schedule.x.every: 0 is too small; expected at least 0.01 seconds",
+    ),
+    ("[beat.schedule.x]\ntask='t'\ncron='* * * *'", '"* * * *" has 4 fields; expected five fields'),
+    ("[beat.schedule.x]\ntask='t'\ncron='* * * * * *'", "has 6 fields; expected five fields"),
+    ("[beat.schedule.x]\ntask='t'\ncron='61 * * * *'", '"61 * * * *" is not a cron expression (Bad minute)'),
+    ("[beat.schedule.x]\ntask='t'\ncron=5", "beat.schedule.x.cron: 5 is not accepted; expected five fields"),
+    ("[beat.schedule.x]\ntask='t'\nevery=1\ntimezone='Europe/Berln'", 'did you mean "Europe/Berlin"?'),
+    ("[beat.schedule.x]\ntask='t'\nevery=1\ntimezone='../../etc/passwd'", "is not a known time zone"),
+    ("[beat.schedule.x]\ntask='t'\nevery=1\ntimezone='America'", "is not a known time zone"),
+    ("[beat.schedule.x]\ntask='t'\nevery=1\npriority=10", "priority: 10 is too large; expected 0 to 9"),
+    ("[beat.schedule.x]\ntask='t'\nevery=1\nqueue=''", "beat.schedule.x.queue: the queue name is empty"),
+    (
+        "[beat.schedule.x]\ntask='t'\nevery=1\nargs=[2020-01-01]",
+        "args: date 2020-01-01 cannot be sent as JSON",
+    ),
+    ("[beat.schedule.x]\ntask='t'\nevery=1\nkwargs={a=[inf]}", "kwargs: inf cannot be sent as JSON"),
+    ("[beat.schedule.x]\ntask='t'\nevery=1\nargs='a'", 'args: "a" is not accepted; expected a list'),
+    (
+        'broker = "x.db"',
+        "broker: the value is not a URL; expected a URL with one of the schemes sqlite://, memory://",
+    ),
+    ('broker = "sqlit://x"', 'the scheme "sqlit" is not accepted; '),
+    ('broker = "null://"', 'the scheme "null" is not accepted'),
+    ('broker = "sqlite://"', "the path is missing; expected sqlite:///absolute/path.db"),
+    ("broker = 5", "broker: the value is not accepted; expected a URL"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), MISTAKES)
+def test_a_mistake_is_named_with_what_is_expected(text: str, expected: str) -> None:
+    assert any(expected in problem for problem in problems_of(text)), problems_of(text)
+
+
+def test_all_problems_are_reported_in_the_order_of_the_file() -> None:
+    problems = problems_of(
+        """\
+        ap = "x:y"
+
+        [worker.mail]
+        concurrency = "4"
+        pool = "forks"
+
+        [beat.schedule.x]
+        cron = "99 * * * *"
+        """
+    )
+
+    assert [problem.partition(":")[0] for problem in problems] == ["1", "3", "4", "5", "7", "8"]
+
+
+def test_one_mistake_is_reported_once() -> None:
+    assert len(problems_of("[beat.schedule.x]\ncron='* *'\ntask='t'\n" + WORKER)) == 1
+    assert len(problems_of("app = 1\n[worker.mail]\n")) == 1
+
+
+def test_a_file_without_workers_is_only_warned_about() -> None:
+    config, problems = check_bytes(b"", PATH, {})
+
+    assert config is not None
+    assert [problem.severity for problem in problems] == [Severity.WARNING]
+    assert str(problems[0]).startswith(f"{PATH}: warning: there are no workers")
+
+
+def test_queues_listed_twice_are_only_warned_about() -> None:
+    problems = problems_of("[worker.mail]\napp='a:b'\nqueues=['a','a']")
+
+    assert problems == [
+        '3: warning: worker.mail.queues: listed more than once: "a"; expected each queue once'
+    ]
+
+
+def test_errors_stand_before_warnings() -> None:
+    problems = problems_of("[worker.mail]\nqueues=['a','a']\napp=1\n")
+
+    assert [": warning: " in problem for problem in problems] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a = ", f"{PATH}:1: not TOML at "),
+        (b"ok = 1\n[worker\n", f"{PATH}:2: not TOML at column "),
+        (b"\n\nx = 1\nx = 2\n", f"{PATH}:4: not TOML at "),
+        (b'\n\ns = """never closed\n\n', f"{PATH}:"),
+        (b"a = 1\nb = '\xff'\n", f"{PATH}:2: the byte 0xff is not UTF-8; expected text in UTF-8"),
+        (b"x = " + b"[" * 100_000, f"{PATH}:1: not TOML"),
+    ],
+)
+def test_what_is_not_toml_is_reported_with_its_line(text: bytes, expected: str) -> None:
+    config, problems = check_bytes(text, PATH, {})
+
+    assert config is None
+    assert str(problems[0]).startswith(expected), str(problems[0])
+    assert len(problems) == 1
+
+
+def test_a_byte_order_mark_is_no_mistake() -> None:
+    assert check_bytes(b"\xef\xbb\xbf" + WORKER.encode(), PATH, {})[0] is not None
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_file_is_judged_and_each_problem_is_one_line(data: bytes) -> None:
+    config, problems = check_bytes(data, PATH, {})
+
+    assert config is not None or problems
+    assert all(str(problem).splitlines() == [str(problem)] for problem in problems)
+
+
+def test_a_variable_of_the_environment_is_put_in() -> None:
+    config = config_of(
+        '[worker.mail]\napp="shop:app"\nqueues=["${Q}-1"]\nenvironment={ A="$${Q}" , B="x${Q}y" }\n'
+        'directory = "/${Q}"\n',
+        {"Q": "mail"},
+    )
+
+    worker = config.workers["mail"]
+    assert worker.queues == ("mail-1",)
+    assert worker.environment == {"A": "${Q}", "B": "xmaily"}
+    assert worker.directory == "/mail"
+
+
+def test_an_undefined_variable_is_named() -> None:
+    assert problems_of('broker = "sqlite://${DB}"\n' + WORKER) == [
+        "1: broker: the environment variable DB is not defined; expected DB in the daemon's environment"
+    ]
+    assert "does not name a variable" in problems_of(WORKER + 'directory = "${}"')[0]
+
+
+def test_arguments_of_beat_entries_are_sent_as_they_stand() -> None:
+    config = config_of("[beat.schedule.x]\ntask='t'\nevery=1\nargs=['${HOME}']\n", {"HOME": "/"})
+
+    assert config.beat.schedule["x"].args == ("${HOME}",)
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'broker = "redis://:{SECRET}@host/0"',
+        f'broker = "{SECRET}"',
+        'broker = "${PASSWORD}://x"',
+        'broker = "${PASSWORD}"',
+        'app = "${PASSWORD} x"',
+        '[log]\nlevel = "${PASSWORD}"',
+        '[supervisor]\nstop_timeout = "${PASSWORD}"',
+        "[beat.schedule.x]\ntask='t'\ncron='${PASSWORD}'",
+        "[beat.schedule.x]\ntask='t'\nevery=1\ntimezone='${PASSWORD}'",
+    ],
+)
+def test_secrets_are_never_in_a_message(text: str) -> None:
+    problems = problems_of(text, {"PASSWORD": SECRET})
+
+    assert problems
+    assert not any(SECRET in problem for problem in problems), problems
+
+
+def test_secrets_are_not_in_the_repr_of_a_configuration() -> None:
+    assert SECRET not in repr(Config(broker=f"redis://:{SECRET}@host/0"))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sqlite://x.db", "sqlite:///srv/app/x.db"),
+        ("sqlite://data/../x.db", "sqlite:///srv/app/x.db"),
+        ("sqlite:///var/lib/x.db", "sqlite:///var/lib/x.db"),
+        ("sqlite:////var/lib/x.db", "sqlite:///var/lib/x.db"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_a_relative_database_lies_beside_the_file(written: str, meant: str) -> None:
+    assert config_of(f'broker = "{written}"').broker == meant
+
+
+def test_relative_paths_start_at_the_directory_of_the_file() -> None:
+    config = config_of('[supervisor]\ncontrol_socket="taskd.sock"\n' + WORKER + 'directory = "."\n')
+
+    assert config.supervisor.control_socket == "/srv/app/taskd.sock"
+    assert config.workers["mail"].directory == "/srv/app"
+
+
+def test_a_worker_whose_name_is_a_program_of_another_is_refused() -> None:
+    problems = problems_of("app='a:b'\n[worker.a]\nprocesses=2\n[worker.a-1]\n")
+
+    assert len(problems) == 1
+    assert '4: worker.a-1: the name "a-1" is also the program name of a process of worker "a"' in problems[0]
+    assert problems_of("app='a:b'\n[worker.a]\nprocesses=2\n[worker.a-3]\n") == []
+
+
+def test_the_file_is_found_by_option_then_variable_then_default() -> None:
+    assert find("x.toml", {"TASKD_CONFIG": "y.toml"}) == "x.toml"
+    assert find(None, {"TASKD_CONFIG": "y.toml"}) == "y.toml"
+    assert find(None, {}) == "/etc/taskd.toml"
+
+
+def test_a_problem_is_one_line_even_with_line_breaks_in_a_key() -> None:
+    problem = Problem(Severity.ERROR, "f.toml", 3, "a\nb", "unknown\x1b[31m key", "nothing", "x")
+
+    assert str(problem) == 'f.toml:3: a\\nb: unknown\\x1b[31m key; expected nothing; did you mean "x"?'
