@@ -1,0 +1,179 @@
+"""Exceptions on the wire: ``{"exc_type", "exc_message", "exc_module"}``, as Celery writes them.
+
+``encode_exception`` never raises, whatever the exception's own methods do.  ``decode_exception``
+builds the same type again and calls nothing but exception classes.  It imports a module only below
+a package that this process has loaded already: who can write to the result store must not be able
+to choose what gets imported.  A type that cannot be found becomes a subclass of ``RemoteError``
+with the same name.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+
+from taskd.errors import ProtocolError, SoftTimeLimitExceeded, TaskdError
+from taskd.protocol import serializers
+from taskd.protocol.message_repr import bounded_repr
+from taskd.resolve import module_near
+
+
+class RemoteError(TaskdError):
+    """A task failed with an exception whose type this process cannot build."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback in the worker, as text; it is the ``__cause__`` of an exception from a result."""
+
+    def __str__(self) -> str:
+        """Return the text between quotes, as concurrent.futures shows it."""
+        return f'\n"""\n{self.args[0] if self.args else ""}"""'
+
+
+class TimeLimitExceeded(TaskdError):
+    """The hard time limit passed and the task was ended."""
+
+
+class WorkerLostError(TaskdError):
+    """The process that ran the task died, or the task tried to end it."""
+
+
+class TaskRevokedError(TaskdError):
+    """The task was revoked or expired before it ran, or was terminated."""
+
+
+class NotRegistered(TaskdError):
+    """No worker of this app knows a task of this name."""
+
+
+class MaxRetriesExceededError(TaskdError):
+    """The task asked for one retry more than it may have."""
+
+
+class TaskRejected(TaskdError):
+    """The task was put into the dead-letter queue instead of being run or finished."""
+
+
+# Celery's clients look for these names; ours are found again by the same table.
+_WIRE_NAMES: dict[type[BaseException], tuple[str, str]] = {
+    SoftTimeLimitExceeded: ("billiard.exceptions", "SoftTimeLimitExceeded"),
+    TimeLimitExceeded: ("billiard.exceptions", "TimeLimitExceeded"),
+    WorkerLostError: ("billiard.exceptions", "WorkerLostError"),
+    TaskRevokedError: ("celery.exceptions", "TaskRevokedError"),
+    NotRegistered: ("celery.exceptions", "NotRegistered"),
+    MaxRetriesExceededError: ("celery.exceptions", "MaxRetriesExceededError"),
+    TaskRejected: ("celery.exceptions", "Reject"),
+}
+_OURS = {names: kind for kind, names in _WIRE_NAMES.items() if issubclass(kind, Exception)}
+
+
+def encode_exception(error: BaseException) -> dict[str, object]:
+    """Return the exception as Celery stores it.  Never raises."""
+    kind = type(error)
+    module, name = _WIRE_NAMES.get(kind) or (str(kind.__module__), kind.__qualname__)
+    return {
+        "exc_type": name,
+        "exc_message": [_serializable(part) for part in _arguments(error)],
+        "exc_module": module,
+    }
+
+
+def decode_exception(record: Mapping[str, object], traceback_text: str | None = None) -> Exception:
+    """Return an exception of the recorded type, with the traceback in the worker as its cause.
+
+    Raises: ``ProtocolError`` when the record is not one of an exception.
+    """
+    name, module, message = record.get("exc_type"), record.get("exc_module"), record.get("exc_message", ())
+    if not isinstance(name, str) or not (module is None or isinstance(module, str)):
+        raise ProtocolError(f"exception record without exc_type and exc_module: {bounded_repr(record)}")
+    args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
+    kind = _find(module or "", name) or _unknown(module or "", name)
+    error = _build(kind, args)
+    if traceback_text:
+        error.__cause__ = RemoteTraceback(traceback_text)
+    return error
+
+
+def one_line(error: BaseException) -> str:
+    """Return ``Type: message`` in one line of at most a few hundred characters.  Never raises."""
+    try:
+        text = str(error)
+    except BaseException as broken:  # noqa: BLE001 - the user's __str__
+        text = f"<str failed with {type(broken).__name__}>"
+    text = " ".join(text[:500].split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback as text, without the frame that caught it.  Never raises."""
+    frames = error.__traceback__
+    if frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException as broken:  # noqa: BLE001 - methods of the user's exceptions run here
+        place = "".join(traceback.format_tb(frames))
+        return f"{place}{one_line(error)}\n(the traceback's end is missing: {type(broken).__name__})\n"
+
+
+def _arguments(error: BaseException) -> tuple[object, ...]:
+    """Return what the type has to be called with.
+
+    ``__reduce__`` knows it where ``args`` does not: an OSError's file name, a constructor that
+    hands a finished sentence to ``super().__init__``.
+    """
+    try:
+        reduced = error.__reduce__()
+        if isinstance(reduced, tuple) and reduced[0] is type(error) and isinstance(reduced[1], tuple):
+            return reduced[1]
+    except BaseException:  # noqa: BLE001, S110 - the user's __reduce__; args are there in any case
+        pass
+    args = getattr(error, "args", ())
+    return args if isinstance(args, tuple) else (args,)
+
+
+def _serializable(part: object) -> object:
+    try:
+        serializers.dumps(part)
+    except BaseException:  # noqa: BLE001 - a user's __json__ runs here
+        return bounded_repr(part)
+    return part
+
+
+def _find(module_name: str, qualified_name: str) -> type[Exception] | None:
+    ours = _OURS.get((module_name, qualified_name))
+    if ours is not None:
+        return ours
+    try:
+        found: object = module_near(module_name)
+    except Exception:  # noqa: BLE001 - the import runs the user's module
+        return None
+    for part in qualified_name.split("."):
+        # vars, not getattr: attribute hooks of modules and descriptors of classes must not run.
+        found = getattr(found, "__dict__", {}).get(part)
+    # KeyboardInterrupt, SystemExit and the like would end whoever reads the result.
+    if isinstance(found, type) and issubclass(found, Exception):
+        return found
+    return None
+
+
+def _unknown(module_name: str, qualified_name: str) -> type[Exception]:
+    name = qualified_name.rpartition(".")[2]
+    if not name.isidentifier():
+        name = RemoteError.__name__
+    return type(name, (RemoteError,), {"__module__": module_name, "__doc__": RemoteError.__doc__})
+
+
+def _build(kind: type[Exception], args: tuple[object, ...]) -> Exception:
+    try:
+        error = kind(*args)
+        if type(error) is kind:
+            return error
+    except Exception:  # noqa: BLE001, S110 - a constructor that wants other arguments
+        pass
+    try:
+        error = kind.__new__(kind)
+        error.args = args
+    except Exception:  # noqa: BLE001 - a type that cannot be made at all
+        error = _unknown(kind.__module__, kind.__qualname__)(*args)
+    return error

@@ -1,0 +1,98 @@
+"""Between a worker and the executor in its pool: payloads in, replies out, and the task table.
+
+The parent reads only headers; the body travels undecoded to whoever runs the task.  The format is
+msgpack arrays, private to one worker generation: both ends are always the same version.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+
+class Acks(str, Enum):
+    """When a task's message is acknowledged."""
+
+    LATE = "late"
+    EARLY = "early"
+
+
+class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parent must know of a task; the template sends one for each registered task."""
+
+    name: str
+    acks: Acks = Acks.LATE
+    ignore_result: bool = False
+    soft_time_limit: float = 0.0
+    time_limit: float = 0.0
+
+
+class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Everything that running one delivery needs."""
+
+    headers: bytes
+    body: bytes
+    content_type: str
+    content_encoding: str
+    queue: str
+    priority: int
+    deliveries: int
+    reply_to: str
+    correlation_id: str
+    exchange: str
+    routing_key: str
+
+
+class End(int, Enum):
+    """How an execution ended."""
+
+    SUCCEEDED = 0
+    FAILED = 1
+    RETRIED = 2
+    IGNORED = 3
+    #: Put it back in the queue, on the task's request.
+    REQUEUED = 4
+    #: To the dead-letter queue, on the task's request or because it cannot be decoded or run.
+    REJECTED = 5
+
+
+class RetryMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The message that takes the place of a retried one."""
+
+    headers: bytes
+    body: bytes
+    content_type: str
+    content_encoding: str
+    exchange: str
+    routing_key: str
+    priority: int
+    due_at: float | None
+    task_id: str
+    reply_to: str
+    correlation_id: str
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the executor says of one execution.
+
+    ``record`` is the result record to store (``taskd.protocol.results``), empty for none;
+    ``state`` its state name.  ``text``: repr of the result, or the exception in one line, or the
+    reason of a rejection: for logs, events and the dead-letter desk.
+    """
+
+    end: End
+    state: str = ""
+    record: bytes = b""
+    text: str = ""
+    traceback: str = ""
+    retry: RetryMessage | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_payload_decoder = msgspec.msgpack.Decoder(Payload)
+_reply_decoder = msgspec.msgpack.Decoder(Reply)
+
+encode = _encoder.encode
+decode_payload = _payload_decoder.decode
+decode_reply = _reply_decoder.decode

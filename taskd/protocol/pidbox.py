@@ -1,0 +1,109 @@
+"""Remote control on the wire: the requests and replies of kombu's ``pidbox``.  Pure.
+
+A request is broadcast to the fanout exchange ``celery.pidbox``, from which each node's queue
+``<node>.celery.pidbox`` gets a copy; each node decides by ``Request.concerns`` whether it is meant.
+Whoever wants an answer names an exchange and a routing key in ``reply_to``, and a ticket by which it
+tells this answer from a late one to an earlier question.  A reply is ``{"<node>": answer}``.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatch
+from typing import Annotated
+
+import msgspec
+
+from taskd.errors import ProtocolError
+
+#: The exchange of requests, and the end of the name of each node's queue.
+EXCHANGE = "celery.pidbox"
+REPLY_EXCHANGE = "reply.celery.pidbox"
+CONTENT_TYPE = "application/json"
+
+
+class ReplyTo(msgspec.Struct, frozen=True):
+    """Where an answer is published."""
+
+    exchange: str
+    routing_key: str
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request; ``clock`` is the sender's logical clock, from the message's headers."""
+
+    method: str
+    arguments: dict[str, object] | None = None
+    destination: list[str] | None = None
+    pattern: str | None = None
+    matcher: str | None = None
+    ticket: str | None = None
+    reply_to: ReplyTo | None = None
+    clock: int = 0
+
+    def concerns(self, node: str) -> bool:
+        """Return whether this node is meant: named, matched by the pattern, or everyone is.
+
+        Raises: ``ProtocolError`` when the pattern is not one, or its matcher is unknown.
+        """
+        if self.destination:
+            return node in self.destination
+        if not (self.pattern and self.matcher):
+            return True
+        if self.matcher == "glob":
+            return fnmatch(node, self.pattern)
+        if self.matcher == "pcre":
+            try:
+                return re.match(self.pattern, node) is not None
+            except re.error as error:
+                raise ProtocolError(
+                    f"pattern {self.pattern!r} is not a regular expression: {error}"
+                ) from error
+        raise ProtocolError(f"matcher {self.matcher!r} is unknown; expected glob or pcre")
+
+
+class _Headers(msgspec.Struct, frozen=True):
+    # Bounded, so that no sender can make our own clock too large for JSON.
+    clock: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+
+
+class _ReplyHeaders(msgspec.Struct, frozen=True):
+    ticket: str | None
+    clock: int
+
+
+_request_decoder = msgspec.json.Decoder(Request)
+_headers_decoder = msgspec.json.Decoder(_Headers)
+_encoder = msgspec.json.Encoder()
+
+
+def decode_request(body: bytes, headers: bytes, content_type: str) -> Request:
+    """Read a request from the parts of its message.
+
+    Raises: ``ProtocolError`` when it is none.
+    """
+    if content_type != CONTENT_TYPE:
+        raise ProtocolError(f"content type {content_type!r} is not accepted; expected {CONTENT_TYPE}")
+    try:
+        request = _request_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"{body[:200]!r} is not a remote-control request: {error}") from error
+    try:
+        clock = _headers_decoder.decode(headers or b"{}").clock
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"{headers[:200]!r} are not the headers of a request: {error}") from error
+    return msgspec.structs.replace(request, clock=clock or 0)
+
+
+def encode_reply(node: str, answer: object) -> bytes:
+    """Return the body of a node's reply.
+
+    Raises: ``TypeError``, ``ValueError``, ``OverflowError`` or ``RecursionError`` when the answer is not
+    made of JSON values.
+    """
+    return _encoder.encode({node: answer})
+
+
+def encode_reply_headers(ticket: str | None, clock: int) -> bytes:
+    """Return the headers of a reply; ``clock`` is the node's logical clock."""
+    return _encoder.encode(_ReplyHeaders(ticket, clock))

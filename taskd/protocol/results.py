@@ -1,0 +1,212 @@
+"""Result records, as Celery's clients read them from a result backend.
+
+A record is the JSON object ``{"status", "result", "traceback", "children", "date_done", "task_id"}``,
+with ``group_id`` and ``parent_id`` only where the task has them.  The worker makes some of them in the
+executor and the others (child lost, time limit, revoked, unknown task) in the parent, all through here.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from taskd import clock
+from taskd.errors import ProtocolError, SerializationError
+from taskd.protocol import serializers
+from taskd.protocol.exceptions import (
+    TaskRevokedError,
+    decode_exception,
+    encode_exception,
+    format_traceback,
+)
+
+
+class State(str, Enum):
+    """The states that Celery knows.  PENDING is never stored: it is the lack of a record."""
+
+    PENDING = "PENDING"
+    STARTED = "STARTED"
+    RETRY = "RETRY"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    REVOKED = "REVOKED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a task in this state will not run any more."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({State.SUCCESS, State.FAILURE, State.REVOKED})
+
+
+class ResultRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """One stored record; ``result`` stays encoded until asked for."""
+
+    status: str
+    result: msgspec.Raw
+    # Required ones, so that omit_defaults writes them: Celery always does.
+    traceback: str | None
+    children: list[object] | None
+    date_done: str | None
+    task_id: str
+    group_id: str | None = None
+    parent_id: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the task will not run any more."""
+        return self.status in FINAL_STATES
+
+    def value(self) -> object:
+        """Return what the task returned, or whatever a client of another kind stored.
+
+        Raises: ``SerializationError`` when the value is of a type that this process cannot read.
+        """
+        return serializers.loads(bytes(self.result))
+
+    def exception(self) -> Exception | None:
+        """Return the exception of a failed, retried or revoked task; None for the other states.
+
+        Raises: ``ProtocolError`` when the record holds no exception.
+        """
+        if self.status not in (State.FAILURE, State.RETRY, State.REVOKED):
+            return None
+        encoded = self.value()
+        if not isinstance(encoded, dict):
+            raise ProtocolError(
+                f"task {self.task_id} in state {self.status} has no exception record: {encoded!r:.200}"
+            )
+        return decode_exception(encoded, self.traceback)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(ResultRecord)
+_NULL = msgspec.Raw(b"null")
+
+
+def success_record(
+    task_id: str,
+    value: object,
+    *,
+    done_at: float,
+    group_id: str | None = None,
+    parent_id: str | None = None,
+) -> bytes:
+    """Return the record of a task that returned ``value``; ``done_at`` is wall clock.
+
+    Raises: ``SerializationError`` when JSON cannot represent the value.
+    """
+    return _encoder.encode(
+        ResultRecord(
+            status="SUCCESS",
+            result=_NULL if value is None else msgspec.Raw(serializers.dumps(value)),
+            traceback=None,
+            children=[],
+            date_done=clock.iso(done_at),
+            task_id=task_id,
+            group_id=group_id,
+            parent_id=parent_id,
+        )
+    )
+
+
+def failure_record(
+    task_id: str,
+    error: BaseException,
+    *,
+    done_at: float,
+    traceback: str | None = None,
+    group_id: str | None = None,
+    parent_id: str | None = None,
+) -> bytes:
+    """Return the record of a task that ended with ``error``.
+
+    Without ``traceback`` the text is taken from the error, when it was raised at all: the parent
+    makes errors that were not (``WorkerLostError("...")``).
+    """
+    if traceback is None and error.__traceback__ is not None:
+        traceback = format_traceback(error)
+    return _exception_record(
+        task_id, error, status="FAILURE", traceback=traceback, done_at=done_at, ids=(group_id, parent_id)
+    )
+
+
+def retry_record(
+    task_id: str,
+    error: BaseException,
+    *,
+    traceback: str | None,
+    group_id: str | None = None,
+    parent_id: str | None = None,
+) -> bytes:
+    """Return the record of a task that will run again because of ``error``."""
+    return _exception_record(
+        task_id, error, status="RETRY", traceback=traceback, done_at=None, ids=(group_id, parent_id)
+    )
+
+
+def revoked_record(
+    task_id: str,
+    reason: str,
+    *,
+    done_at: float,
+    group_id: str | None = None,
+    parent_id: str | None = None,
+) -> bytes:
+    """Return the record of a task that will not run; Celery's reasons: revoked, expired, terminated."""
+    error = TaskRevokedError(reason)
+    return _exception_record(
+        task_id, error, status="REVOKED", traceback=None, done_at=done_at, ids=(group_id, parent_id)
+    )
+
+
+def _exception_record(
+    task_id: str,
+    error: BaseException,
+    *,
+    status: str,
+    traceback: str | None,
+    done_at: float | None,
+    ids: tuple[str | None, str | None],
+) -> bytes:
+    if traceback is not None:
+        traceback = _encodable(traceback)
+    return _encoder.encode(
+        ResultRecord(
+            status=status,
+            result=msgspec.Raw(serializers.dumps(encode_exception(error))),
+            traceback=traceback,
+            children=[],
+            date_done=None if done_at is None else clock.iso(done_at),
+            task_id=task_id,
+            group_id=ids[0],
+            parent_id=ids[1],
+        )
+    )
+
+
+def _encodable(text: str) -> str:
+    """Return the text without lone surrogates, which file names in error messages may have."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def decode_record(data: bytes) -> ResultRecord:
+    """Return a stored record.
+
+    Raises: ``ProtocolError`` when the bytes are not one.
+    """
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"result record {data[:100]!r} is none: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # NaN or a lone surrogate in the result, which msgspec does not read
+    try:
+        fields = serializers.loads(data)
+        if isinstance(fields, dict) and "result" in fields:
+            fields["result"] = msgspec.Raw(serializers.dumps(fields["result"]))
+        return msgspec.convert(fields, ResultRecord)
+    except (SerializationError, msgspec.ValidationError) as error:
+        raise ProtocolError(f"result record {data[:100]!r} cannot be read: {error}") from error

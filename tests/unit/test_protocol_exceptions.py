@@ -1,0 +1,206 @@
+"""Exceptions over the wire, the ill-behaved ones too."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from taskd.errors import ProtocolError, SoftTimeLimitExceeded
+from taskd.protocol.exceptions import (
+    NotRegistered,
+    RemoteError,
+    RemoteTraceback,
+    WorkerLostError,
+    decode_exception,
+    encode_exception,
+    format_traceback,
+    one_line,
+)
+
+
+class Ordinary(Exception):
+    pass
+
+
+class OddConstructor(Exception):
+    def __init__(self, code, *, detail):
+        super().__init__(f"{code}: {detail}")
+
+
+class KnowsItsArguments(Exception):
+    def __init__(self, code, text):
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+    def __reduce__(self):
+        return type(self), (self.code, self.text)
+
+
+class Hostile(Exception):
+    def __str__(self):
+        raise RuntimeError("str")
+
+    def __repr__(self):
+        raise RuntimeError("repr")
+
+    def __reduce__(self):
+        raise RuntimeError("reduce")
+
+
+class NotAnException:
+    called = False
+
+    def __init__(self, *args):
+        NotAnException.called = True
+
+
+class _Outer:
+    class Inner(Exception):
+        pass
+
+
+def _cross(error: BaseException) -> Exception:
+    return decode_exception(json.loads(json.dumps(encode_exception(error))))
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("boom", 3), Ordinary("x"), KeyError(None), Ordinary(), _Outer.Inner(1)]
+)
+def test_an_exception_comes_back_as_the_same_type_with_its_arguments(error):
+    back = _cross(error)
+
+    assert type(back) is type(error)
+    assert back.args == error.args
+
+
+def test_it_is_written_as_celery_writes_it():
+    assert encode_exception(ValueError("boom", 3)) == {
+        "exc_type": "ValueError",
+        "exc_message": ["boom", 3],
+        "exc_module": "builtins",
+    }
+
+
+def test_an_os_error_keeps_its_file_name():
+    back = _cross(FileNotFoundError(2, "No such file", "/x/y"))
+
+    assert type(back) is FileNotFoundError
+    assert (back.errno, back.filename) == (2, "/x/y")
+
+
+def test_an_exception_that_knows_its_arguments_is_built_with_them():
+    back = _cross(KnowsItsArguments(7, "seven"))
+
+    assert type(back) is KnowsItsArguments
+    assert (back.code, back.text, str(back)) == (7, "seven", "7: seven")
+
+
+def test_an_odd_constructor_is_survived():
+    back = _cross(OddConstructor(7, detail="seven"))
+
+    assert type(back) is OddConstructor
+    assert str(back) == "7: seven"
+
+
+def test_a_hostile_exception_is_survived():
+    try:
+        raise Hostile(object())
+    except Hostile as caught:
+        error = caught
+
+    back = _cross(error)
+
+    assert type(back) is Hostile
+    assert "Hostile" in one_line(error)
+    assert "Hostile" in format_traceback(error)
+
+
+def test_an_unknown_type_becomes_a_remote_error_of_that_name():
+    back = decode_exception(
+        {"exc_type": "Gone", "exc_message": ["x"], "exc_module": "no_such_package.errors"}
+    )
+
+    assert isinstance(back, RemoteError)
+    assert (type(back).__name__, type(back).__module__, back.args) == (
+        "Gone",
+        "no_such_package.errors",
+        ("x",),
+    )
+
+
+def test_what_is_no_exception_class_is_not_called():
+    record = {"exc_type": "NotAnException", "exc_message": ["x"], "exc_module": __name__}
+
+    for name in ("NotAnException", "json.dumps", "sys.exit", "_cross"):
+        assert isinstance(decode_exception({**record, "exc_type": name}), RemoteError)
+    assert not NotAnException.called
+
+
+def test_a_module_of_a_package_that_is_not_loaded_is_not_imported():
+    assert "antigravity" not in sys.modules
+
+    decode_exception({"exc_type": "Error", "exc_message": [], "exc_module": "antigravity"})
+
+    assert "antigravity" not in sys.modules
+
+
+def test_a_module_below_a_loaded_package_is_imported():
+    sys.modules.pop("xml.dom", None)
+    import xml  # noqa: F401 - loads the package
+
+    back = decode_exception({"exc_type": "NotFoundErr", "exc_message": ["x"], "exc_module": "xml.dom"})
+
+    assert type(back).__name__ == "NotFoundErr"
+    assert not isinstance(back, RemoteError)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_what_would_end_the_reader_becomes_a_remote_error(error):
+    back = _cross(error)
+
+    assert isinstance(back, RemoteError)
+    assert type(back).__name__ == type(error).__name__
+
+
+@pytest.mark.parametrize(
+    ("error", "module"),
+    [
+        (SoftTimeLimitExceeded("soft"), "billiard.exceptions"),
+        (WorkerLostError("lost"), "billiard.exceptions"),
+        (NotRegistered("shop.add"), "celery.exceptions"),
+    ],
+)
+def test_our_own_ends_have_celerys_names_on_the_wire_and_ours_here(error, module):
+    encoded = encode_exception(error)
+
+    assert (encoded["exc_module"], encoded["exc_type"]) == (module, type(error).__name__)
+    assert type(decode_exception(encoded)) is type(error)
+
+
+def test_the_traceback_in_the_worker_is_the_cause():
+    back = decode_exception(encode_exception(ValueError("x")), "Traceback: line 7")
+
+    assert isinstance(back.__cause__, RemoteTraceback)
+    assert "Traceback: line 7" in str(back.__cause__)
+
+
+def test_arguments_without_json_become_text():
+    encoded = encode_exception(ValueError({1, 2}, "plain"))
+
+    assert encoded["exc_message"] == ["{1, 2}", "plain"]
+
+
+@pytest.mark.parametrize("record", [{}, {"exc_type": 5}, {"exc_type": "E", "exc_module": 5}])
+def test_a_record_that_is_none_is_refused(record):
+    with pytest.raises(ProtocolError):
+        decode_exception(record)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "\ud800", "x\x00y", "__class__", "..", "1"])
+def test_a_strange_type_name_is_survived(name):
+    assert isinstance(
+        decode_exception({"exc_type": name, "exc_message": "x", "exc_module": "builtins"}), Exception
+    )

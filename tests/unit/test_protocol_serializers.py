@@ -1,0 +1,145 @@
+"""Our JSON and kombu's JSON read each other."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu.utils import json as kombu_json
+
+from taskd.errors import SerializationError
+from taskd.protocol import serializers
+
+_SPECIAL = [
+    datetime(2026, 3, 4, 5, 6, 7, 8, tzinfo=timezone(timedelta(hours=2))),
+    datetime(2026, 3, 4),  # noqa: DTZ001 - naive ones travel too
+    date(2026, 3, 4),
+    time(5, 6, 7, 8),
+    Decimal("1.10"),
+    UUID("6f3c8f0e-5a0b-5b1e-9d53-0d3f6a1c7b42"),
+    b"text",
+    b"\xff\x00",
+]
+
+_plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(_plain)
+def test_plain_values_read_the_same_on_both_sides(value):
+    assert kombu_json.loads(serializers.dumps(value)) == value
+    assert serializers.loads(kombu_json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize("value", _SPECIAL, ids=repr)
+def test_special_values_cross_in_both_directions(value):
+    nested = {"a": [value, 1]}
+
+    assert kombu_json.loads(serializers.dumps(nested)) == nested
+    assert serializers.loads(kombu_json.dumps(nested).encode()) == nested
+    assert serializers.loads(serializers.dumps(nested)) == nested
+
+
+@given(st.datetimes(timezones=st.just(timezone.utc)) | st.dates() | st.times() | st.uuids() | st.binary())
+def test_every_special_value_is_written_as_kombu_writes_it(value):
+    assert kombu_json.loads(serializers.dumps([value])) == [value]
+    assert serializers.loads(kombu_json.dumps([value]).encode()) == [value]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_numbers_outside_of_json_are_not_turned_into_null(value):
+    there = kombu_json.loads(serializers.dumps([value]))[0]
+    back = serializers.loads(serializers.dumps({"x": value}))
+
+    assert str(there) == str(value)
+    assert str(back["x"]) == str(value)
+
+
+def test_what_json_changes_is_changed_as_kombu_changes_it():
+    value = {1: (1, 2), None: True, "big": 2**80, "lone": "\ud800"}
+
+    assert kombu_json.loads(serializers.dumps(value)) == kombu_json.loads(kombu_json.dumps(value))
+    assert serializers.loads(serializers.dumps(value)) == kombu_json.loads(kombu_json.dumps(value))
+
+
+def test_an_object_may_say_its_own_json():
+    class Order:
+        def __json__(self):
+            return {"order": 7}
+
+    assert serializers.loads(serializers.dumps([Order()])) == [{"order": 7}]
+
+
+def test_a_value_without_json_is_named():
+    class Order:
+        pass
+
+    with pytest.raises(SerializationError, match="Order"):
+        serializers.dumps({"order": Order()})
+
+
+def test_a_cycle_and_a_bottomless_nesting_are_refused():
+    cycle: list[object] = []
+    cycle.append(cycle)
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    for value in (cycle, deep):
+        with pytest.raises(SerializationError):
+            serializers.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[1] x",
+        b'"\xff"',
+        b"[" * 100_000,
+        b'{"__type__": "datetime", "__value__": 5}',
+        b'{"__type__": "datetime", "__value__": "soon"}',
+        b'{"__type__": "uuid", "__value__": {"int": 5}}',
+        b'{"__type__": "decimal", "__value__": "x"}',
+        b'{"__type__": "shop.Order", "__value__": {}}',
+        b'{"__type__": ["list"], "__value__": {}}',
+    ],
+    ids=lambda data: data[:30].decode("latin-1"),
+)
+def test_bytes_that_are_not_such_json_are_refused(data):
+    with pytest.raises(SerializationError):
+        serializers.loads(data)
+
+
+def test_text_that_looks_like_a_mark_stays_text():
+    value = {"__type__": "datetime", "note": '"__type__"'}
+
+    assert serializers.loads(serializers.dumps(value)) == value
+
+
+def test_pickle_is_refused_with_the_remedy():
+    with pytest.raises(SerializationError, match=r"pickle.*task_serializer"):
+        serializers.check_content_type("application/x-python-serialize", "binary")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding"),
+    [("application/x-yaml", "utf-8"), ("", "utf-8"), ("application/json", "utf-16")],
+)
+def test_other_content_types_are_refused(content_type, encoding):
+    with pytest.raises(SerializationError, match="not allowed"):
+        serializers.check_content_type(content_type, encoding)
+
+
+def test_json_is_allowed_in_its_usual_spellings():
+    for content_type, encoding in [("application/json", "utf-8"), ("Application/JSON; v=1", "UTF-8")]:
+        serializers.check_content_type(content_type, encoding)
