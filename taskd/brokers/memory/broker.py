@@ -1,0 +1,174 @@
+"""The memory broker as ``factory.connect`` returns it: publisher, mailbox and desk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from taskd.brokers.base import DeadLetter, ExchangeType, QueueInfo
+from taskd.brokers.intake import Delivery, Outgoing
+from taskd.brokers.memory.hub import Hub, Listener, Queue, hub_of, started
+from taskd.brokers.memory.intake import MemoryIntake
+from taskd.brokers.timing import Timing
+from taskd.errors import BrokerError
+
+
+class MemoryPublisher:
+    """``Publisher`` over a hub."""
+
+    def __init__(self, hub: Hub, timing: Timing) -> None:
+        self._hub = hub
+        self._timing = timing
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Put all messages into their queues."""
+        with self._hub.lock:
+            self._hub.post(messages, self._timing.now())
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+
+class MemoryMailbox:
+    """``Mailbox`` over a hub."""
+
+    def __init__(self, hub: Hub, queue: str, exchange: str, kind: ExchangeType, routing_key: str) -> None:
+        self._hub = hub
+        self._queue = queue
+        self.closed = False
+        with hub.lock:
+            hub.queues[queue] = Queue(mailbox=True)
+            if exchange:
+                if hub.exchanges.setdefault(exchange, kind) != kind:
+                    raise BrokerError(f'exchange "{exchange}" exists with type {hub.exchanges[exchange]}')
+                hub.bindings.add((exchange, routing_key, queue))
+            self._listener = Listener(hub, (queue,))
+
+    def receive(self) -> Sequence[Delivery]:
+        """Return everything that has arrived."""
+        with self._hub.lock:
+            self._listener.wakeup.clear()
+            queue = self._hub.queues[self._queue]
+            received = [started(delivery) for _, delivery in queue.ready]
+            queue.ready.clear()
+            return received
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something may have arrived."""
+        return self._listener.wakeup.fileno()
+
+    def close(self) -> None:
+        """Delete the queue and its bindings."""
+        with self._hub.lock:
+            if self.closed:
+                return
+            self.closed = True
+            self._hub.queues.pop(self._queue, None)
+            self._hub.bindings = {entry for entry in self._hub.bindings if entry[2] != self._queue}
+            self._hub.listeners.discard(self._listener)
+            self._listener.wakeup.close()
+
+
+class MemoryDesk:
+    """``Desk`` over a hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def queues(self) -> Sequence[QueueInfo]:
+        """Return all durable queues, by name."""
+        with self._hub.lock:
+            return [
+                QueueInfo(
+                    name=name,
+                    ready=len(queue.ready),
+                    delayed=len(queue.delayed),
+                    claimed=sum(
+                        delivery.queue == name
+                        for owner in self._hub.owners.values()
+                        for delivery in owner.claimed.values()
+                    ),
+                    dead=sum(letter.queue == name for letter, _ in self._hub.dead.values()),
+                )
+                for name, queue in sorted(self._hub.queues.items())
+                if not queue.mailbox
+            ]
+
+    def purge(self, queue: str) -> int:
+        """Delete the ready and delayed messages of a queue; return how many."""
+        with self._hub.lock:
+            known = self._hub.queues.get(queue)
+            if known is None:
+                return 0
+            deleted = len(known.ready) + len(known.delayed)
+            known.ready.clear()
+            known.delayed.clear()
+            return deleted
+
+    def dead_letters(self, limit: int = 100, queue: str | None = None) -> Sequence[DeadLetter]:
+        """Return the newest dead letters first."""
+        with self._hub.lock:
+            letters = [letter for letter, _ in self._hub.dead.values() if queue in (None, letter.queue)]
+        return sorted(letters, key=lambda letter: (letter.died_at, letter.id), reverse=True)[:limit]
+
+    def requeue_dead(self, ids: Sequence[int]) -> int:
+        """Send dead letters to their queues again; return how many."""
+        with self._hub.lock:
+            found = [self._hub.dead.pop(number)[1] for number in ids if number in self._hub.dead]
+            for delivery in found:
+                self._hub.give_back(msgspec.structs.replace(delivery, deliveries=0, deaths=0))
+            return len(found)
+
+    def purge_dead(self, ids: Sequence[int] | None = None) -> int:
+        """Delete these dead letters, or all of them with None; return how many."""
+        with self._hub.lock:
+            chosen = [
+                number for number in (self._hub.dead if ids is None else ids) if number in self._hub.dead
+            ]
+            for number in chosen:
+                del self._hub.dead[number]
+            return len(chosen)
+
+
+Part = TypeVar("Part", MemoryIntake, MemoryMailbox)
+
+
+class MemoryBroker:
+    """``Broker`` whose hub is shared by all brokers of the same URL in this process."""
+
+    def __init__(self, url: str, timing: Timing | None = None) -> None:
+        self.url = url
+        self._timing = timing or Timing()
+        self._parts: list[MemoryIntake | MemoryMailbox] = []
+        self._hub = hub_of(url)
+
+    def _keep(self, part: Part) -> Part:
+        self._parts = [known for known in self._parts if not known.closed]
+        self._parts.append(part)
+        return part
+
+    def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> MemoryIntake:
+        """Open the claims of a new generation of ``owner``; fences off and releases the former one."""
+        return self._keep(MemoryIntake(self._hub, self._timing, owner, queues, lease_s))
+
+    def publisher(self) -> MemoryPublisher:
+        """Return a publisher."""
+        return MemoryPublisher(self._hub, self._timing)
+
+    def mailbox(
+        self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str = ""
+    ) -> MemoryMailbox:
+        """Make and bind a mailbox; an old one of the same name is taken over, its messages dropped."""
+        return self._keep(MemoryMailbox(self._hub, queue, exchange, exchange_type, routing_key))
+
+    def desk(self) -> MemoryDesk:
+        """Return the operator's view."""
+        return MemoryDesk(self._hub)
+
+    def close(self) -> None:
+        """Close what was opened here; the messages stay for others of this process."""
+        for part in self._parts:
+            part.close()
+        self._parts.clear()

@@ -1,0 +1,170 @@
+"""All state of one ``memory://`` URL; whoever calls its methods holds its lock."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import msgspec
+
+from taskd.brokers.base import DeadLetter, ExchangeType
+from taskd.brokers.intake import Delivery, Outgoing
+from taskd.brokers.topology import matches
+from taskd.wakeup import Wakeup
+
+# Where a waiting message stands: minus the priority, then the order of arrival.
+Place = tuple[int, int]
+
+
+@dataclass(slots=True, eq=False)
+class Queue:
+    """Ready messages by place, delayed ones by due time; ``listeners`` wake for both."""
+
+    mailbox: bool = False
+    ready: list[tuple[Place, Delivery]] = field(default_factory=list)
+    delayed: list[tuple[float, int, Delivery]] = field(default_factory=list)
+
+    def put(self, delivery: Delivery) -> None:
+        """Put a message in its place among the ready ones."""
+        bisect.insort(self.ready, ((-delivery.priority, delivery.tag), delivery), key=lambda entry: entry[0])
+
+    def put_delayed(self, due_at: float, delivery: Delivery) -> None:
+        """Keep a message until it is due."""
+        bisect.insort(self.delayed, (due_at, delivery.tag, delivery), key=lambda entry: entry[:2])
+
+    def promote(self, now: float) -> None:
+        """Make delayed messages ready that have become due."""
+        while self.delayed and self.delayed[0][0] <= now:
+            self.put(self.delayed.pop(0)[2])
+
+
+@dataclass(slots=True, eq=False)
+class Owner:
+    """A generation: alive as long as it stands in the hub's table."""
+
+    lease_until: float
+    claimed: dict[int, Delivery] = field(default_factory=dict)
+
+
+class Hub:
+    """All state of one URL, under one lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.numbers = count(1)
+        self.queues: dict[str, Queue] = {}
+        self.exchanges: dict[str, ExchangeType] = {}
+        self.bindings: set[tuple[str, str, str]] = set()
+        self.owners: dict[str, Owner] = {}
+        self.dead: dict[int, tuple[DeadLetter, Delivery]] = {}
+        self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+
+    def queue(self, name: str) -> Queue:
+        """Return a queue, made when missing."""
+        return self.queues.setdefault(name, Queue())
+
+    def route(self, message: Outgoing) -> list[str]:
+        """Return the names of the queues that a message goes to."""
+        if not message.exchange:
+            return [message.routing_key]
+        kind = self.exchanges.get(message.exchange, "direct")
+        return sorted(
+            {
+                queue
+                for exchange, pattern, queue in self.bindings
+                if exchange == message.exchange and matches(kind, pattern, message.routing_key)
+            }
+        )
+
+    def post(self, messages: Sequence[Outgoing], now: float) -> None:
+        """Put messages into the queues that they route to, and wake whoever listens."""
+        for message in messages:
+            for name in self.route(message):
+                delivery = _delivery(next(self.numbers), name, message)
+                if message.due_at is None or message.due_at <= now:
+                    self.queue(name).put(delivery)
+                else:
+                    self.queue(name).put_delayed(message.due_at, delivery)
+                self.wake(name)
+
+    def wake(self, queue: str) -> None:
+        """Wake the listeners of a queue."""
+        for listener in self.listeners:
+            if queue in listener.names:
+                listener.wakeup.set()
+
+    def give_back(self, delivery: Delivery, *, started: bool = True, deaths: int = 0) -> None:
+        """Return a claimed message to its queue."""
+        deliveries = delivery.deliveries - (not started)
+        returned = msgspec.structs.replace(delivery, deliveries=deliveries, deaths=delivery.deaths + deaths)
+        self.queue(delivery.queue).put(returned)
+        self.wake(delivery.queue)
+
+    def end_owner(self, name: str, *, unstarted: bool = False) -> None:
+        """Delete a generation and return its claims; an unknown name does nothing."""
+        owner = self.owners.pop(name, None)
+        for delivery in owner.claimed.values() if owner else ():
+            self.give_back(delivery, started=not unstarted)
+
+
+class Listener:
+    """A descriptor that wakes for some queues."""
+
+    def __init__(self, hub: Hub, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self.wakeup = Wakeup()
+        hub.listeners.add(self)
+
+
+_hubs: dict[str, Hub] = {}
+_hubs_lock = threading.Lock()
+
+
+def hub_of(url: str) -> Hub:
+    """Return the state that everything connected to this URL shares."""
+    with _hubs_lock:
+        return _hubs.setdefault(url, Hub())
+
+
+def _delivery(tag: int, queue: str, message: Outgoing) -> Delivery:
+    return Delivery(
+        tag=tag,
+        queue=queue,
+        task_id=message.task_id,
+        headers=message.headers,
+        body=message.body,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        priority=min(max(message.priority, 0), 9),
+        deliveries=0,
+        deaths=0,
+        reply_to=message.reply_to,
+        correlation_id=message.correlation_id,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+    )
+
+
+def started(delivery: Delivery) -> Delivery:
+    """Return the message with one delivery more."""
+    return msgspec.structs.replace(delivery, deliveries=delivery.deliveries + 1)
+
+
+def dead_letter(delivery: Delivery, reason: str, evidence: bytes, now: float) -> DeadLetter:
+    """Return a message as the desk shows it."""
+    return DeadLetter(
+        id=delivery.tag,
+        queue=delivery.queue,
+        task_id=delivery.task_id,
+        reason=reason,
+        evidence=evidence,
+        died_at=now,
+        deaths=delivery.deaths,
+        headers=delivery.headers,
+        body=delivery.body,
+        content_type=delivery.content_type,
+    )

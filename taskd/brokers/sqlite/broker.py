@@ -1,0 +1,71 @@
+"""The embedded broker as ``factory.connect`` returns it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from taskd.brokers.base import ExchangeType
+from taskd.brokers.sqlite.desk import SqliteDesk
+from taskd.brokers.sqlite.intake import SqliteIntake
+from taskd.brokers.sqlite.mailbox import SqliteMailbox
+from taskd.brokers.sqlite.publisher import SqlitePublisher
+from taskd.brokers.sqlite.store import Store
+from taskd.brokers.timing import Timing
+from taskd.config.schema import SqliteConfig
+from taskd.storage.sqlite import path_of
+
+Part = TypeVar("Part", SqliteIntake, SqlitePublisher, SqliteMailbox, SqliteDesk)
+
+
+class SqliteBroker:
+    """``Broker`` over one file; every part has a connection of its own."""
+
+    def __init__(self, url: str, config: SqliteConfig, timing: Timing | None = None) -> None:
+        self.url = url
+        self._path = path_of(url)
+        self._config = config
+        self._timing = timing or Timing()
+        self._parts: list[SqliteIntake | SqlitePublisher | SqliteMailbox | SqliteDesk] = []
+
+    def _open_store(self) -> Store:
+        return Store(self._path, self._config, self._timing)
+
+    def _keep(self, part: Part) -> Part:
+        self._parts = [known for known in self._parts if not known.closed]
+        self._parts.append(part)
+        return part
+
+    def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> SqliteIntake:
+        """Open the claims of a new generation of ``owner``; fences off and releases the former one."""
+        store = self._open_store()
+        try:
+            return self._keep(SqliteIntake(store, owner, queues, lease_s=lease_s))
+        except BaseException:
+            store.close()
+            raise
+
+    def publisher(self) -> SqlitePublisher:
+        """Return a publisher of its own; the file is opened at the first message."""
+        return self._keep(SqlitePublisher(self._open_store))
+
+    def mailbox(
+        self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str = ""
+    ) -> SqliteMailbox:
+        """Make and bind a mailbox; an old one of the same name is taken over, its messages dropped."""
+        store = self._open_store()
+        try:
+            return self._keep(SqliteMailbox(store, queue, exchange, exchange_type, routing_key))
+        except BaseException:
+            store.close()
+            raise
+
+    def desk(self) -> SqliteDesk:
+        """Return the operator's view."""
+        return self._keep(SqliteDesk(self._open_store))
+
+    def close(self) -> None:
+        """Close everything that was opened here.  May be called twice."""
+        for part in self._parts:
+            part.close()
+        self._parts.clear()

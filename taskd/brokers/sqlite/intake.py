@@ -1,0 +1,177 @@
+"""Claims of one worker generation on the embedded broker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from taskd.brokers.intake import Delivery, Settlement
+from taskd.brokers.sqlite import leases, settling
+from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, promote, take
+from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep
+from taskd.brokers.sqlite.store import Store
+from taskd.errors import LeaseLostError, StorageError
+from taskd.storage.wake import WakeListener
+
+logger = logging.getLogger(__name__)
+
+
+class SqliteIntake:
+    """``Intake`` over one file.  Wake-ups may be lost: try a claim each second or so as well."""
+
+    def __init__(self, store: Store, owner: str, queues: Sequence[str], *, lease_s: float) -> None:
+        """Take ``store`` over; it is closed with the intake."""
+        self._store = store
+        self._name = owner
+        self._lease_s = lease_s
+        self.closed = False
+        self._lost = False
+        #: After a wake-up or a full claim there is hardly ever nothing: looking first would only cost.
+        self._expects_work = False
+        with store.database.write() as connection:
+            self._queues = {name: ensure_queue(connection, name) for name in queues}
+            self._sql = ClaimSql.of(list(self._queues.values()))
+            self._owner, woken = leases.open_owner(connection, owner, lease_s, store.timing)
+        self._listener = WakeListener(store.path, self._queues.values())
+        store.wake(woken)
+
+    @property
+    def lease_s(self) -> float:
+        """How long claims stay with a worker that has stopped renewing."""
+        return self._lease_s
+
+    # -- the hot path ------------------------------------------------------------------------
+
+    def claim(self, limit: int) -> Sequence[Delivery]:
+        """Return up to ``limit`` due messages, claimed.  An idle claim is one read without a lock."""
+        store = self._store
+        timing = store.timing
+        sql = self._sql
+        if limit < 1 or not (self._expects_work or self._has_work()):
+            return ()
+        with store.database.write() as connection:
+            if not leases.exists(connection, self._owner):
+                raise self._lease_lost()
+            woken = leases.end_expired(connection, timing, but=self._owner)
+            promote(connection, sql, timing)
+            claimed = take(connection, sql, self._owner, limit)
+        self._expects_work = len(claimed) == limit
+        if woken:
+            logger.info("claims of silent workers returned queues=%d owner=%s", len(woken), self._name)
+            store.wake(woken)
+        return claimed
+
+    def _has_work(self) -> bool:
+        """Look without a lock.  Raises: ``LeaseLostError``."""
+        timing = self._store.timing
+        with self._store.database.read() as connection:
+            own, work = connection.execute(
+                self._sql.peek, (self._owner, timing.monotonic(), timing.boot(), timing.now())
+            ).fetchone()
+        if not own:
+            raise self._lease_lost()
+        return bool(work)
+
+    def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
+        """Carry out all outcomes in one transaction; return the refused tags."""
+        if not outcomes:
+            return ()
+        store = self._store
+        with store.database.write() as connection:
+            settled = settling.settle(connection, self._owner, outcomes, store.timing.now())
+        store.wake(settled.woken)
+        return settled.refused
+
+    def renew(self) -> None:
+        """Extend the lease, delete mailboxes of dead processes, and see that the file is in place."""
+        store = self._store
+        store.database.check_in_place()
+        with store.database.read() as connection:
+            expired = expired_queues(connection, store.timing)
+        with store.database.write() as connection:
+            if not leases.renew(connection, self._owner, self._lease_s, store.timing):
+                raise self._lease_lost()
+            if expired:
+                sweep(connection, expired, store.timing, store.sender)
+
+    def _lease_lost(self) -> LeaseLostError:
+        self._lost = True
+        return LeaseLostError(
+            f'the claims of "{self._name}" were taken over: either its lease of {self._lease_s:g} s ran out '
+            "or another process started under this name; open a new intake"
+        )
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there may be something to claim."""
+        return self._listener.fileno()
+
+    def clear_wakeups(self) -> None:
+        """Make ``fileno`` unreadable until something new happens."""
+        self._listener.clear()
+        self._expects_work = True
+
+    def next_due_at(self) -> float | None:
+        """Return when the next delayed message becomes due (wall clock), or None."""
+        with self._store.database.read() as connection:
+            due_at = connection.execute(self._sql.next_due).fetchone()[0]
+        return None if due_at is None else float(due_at)
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def scheduled(self, limit: int) -> Sequence[tuple[float, Delivery]]:
+        """Return up to ``limit`` delayed messages, soonest first."""
+        with self._store.database.read() as connection:
+            rows = connection.execute(self._sql.scheduled, (limit,)).fetchall()
+        return list(zip((row[0] for row in rows), deliveries([row[1:] for row in rows]), strict=True))
+
+    def depth(self) -> int:
+        """Return how many messages could be claimed now."""
+        with self._store.database.read() as connection:
+            return int(connection.execute(self._sql.depth, (self._store.timing.now(),)).fetchone()[0])
+
+    # -- queues ------------------------------------------------------------------------------
+
+    def queues(self) -> Sequence[str]:
+        """Return the queues that ``claim`` looks at."""
+        return tuple(self._queues)
+
+    def add_queue(self, queue: str) -> None:
+        """Claim from ``queue`` too."""
+        if queue in self._queues:
+            return
+        with self._store.database.write() as connection:
+            queues = {**self._queues, queue: ensure_queue(connection, queue)}
+            sql = ClaimSql.of(list(queues.values()))
+        self._look_at(queues, sql)
+        # What arrived while the listener was not yet interested.
+        self._store.wake({queues[queue]})
+
+    def cancel_queue(self, queue: str) -> None:
+        """Claim from ``queue`` no more."""
+        queues = {name: number for name, number in self._queues.items() if name != queue}
+        self._look_at(queues, ClaimSql.of(list(queues.values())))
+
+    def _look_at(self, queues: dict[str, int], sql: ClaimSql) -> None:
+        self._queues = queues
+        self._sql = sql
+        self._listener.listen_to(queues.values())
+
+    def close(self) -> None:
+        """Return all claims unstarted, end the lease and close the file."""
+        if self.closed:
+            return
+        self.closed = True
+        self._listener.close()
+        store = self._store
+        try:
+            if not self._lost:
+                with store.database.write() as connection:
+                    woken = leases.end_owner(connection, self._owner, unstarted=True)
+                store.wake(woken)
+        except StorageError as error:
+            # The lease runs out by itself: nothing is lost, it only takes longer.
+            logger.warning("claims stay until the lease runs out owner=%s error=%s", self._name, error)
+        finally:
+            store.close()

@@ -1,0 +1,66 @@
+"""Writing messages inside an open transaction: for publishers, and for retries in a settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taskd.brokers.intake import Outgoing
+from taskd.brokers.sqlite.queues import route
+from taskd.storage.sqlite import Connection
+
+_INSERT_MESSAGE = "INSERT INTO message VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_READY = "INSERT INTO ready VALUES(?,?,?,0,0)"
+_INSERT_DELAYED = "INSERT INTO delayed VALUES(?,?,?,?,0,0)"
+_TAKE_IDS = "UPDATE sequence SET next=next+? RETURNING next-?"
+
+
+def post(
+    connection: Connection,
+    messages: Sequence[Outgoing],
+    now: float,
+    properties: bytes | None = None,
+) -> set[int]:
+    """Write messages to the queues they route to; return these queues, to be woken after the commit."""
+    routes: dict[tuple[str, str], list[int]] = {}
+    planned: list[tuple[int, Outgoing]] = []
+    for message in messages:
+        address = (message.exchange, message.routing_key)
+        queues = routes.get(address)
+        if queues is None:
+            queues = routes[address] = route(connection, *address)
+        planned += [(queue, message) for queue in queues]
+    if not planned:
+        return set()
+    count = len(planned)
+    number = int(connection.execute(_TAKE_IDS, (count, count)).fetchone()[0])
+    rows = []
+    ready = []
+    delayed = []
+    for queue, message in planned:
+        rows.append(
+            (
+                number,
+                message.task_id,
+                message.headers,
+                message.body,
+                message.content_type,
+                message.content_encoding,
+                message.reply_to,
+                message.correlation_id,
+                message.exchange,
+                message.routing_key,
+                properties,
+            )
+        )
+        rank = -min(max(message.priority, 0), 9)
+        if message.due_at is None or message.due_at <= now:
+            ready.append((queue, rank, number))
+        else:
+            delayed.append((queue, message.due_at, number, rank))
+        number += 1
+    connection.executemany(_INSERT_MESSAGE, rows)
+    if ready:
+        connection.executemany(_INSERT_READY, ready)
+    if delayed:
+        connection.executemany(_INSERT_DELAYED, delayed)
+    return {queue for queue, _ in planned}

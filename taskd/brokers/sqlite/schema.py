@@ -1,0 +1,85 @@
+"""The tables of the embedded broker.
+
+A message is written once (``message``) and never rewritten; a small row in exactly one of four
+tables says where it stands::
+
+    publish ─► ready ──claim──► claimed ──ack──► (gone)
+                 ▲  ▲               │ └──dead──► dead
+                 │  └───requeue─────┤
+              (due)                 │
+    publish ─► delayed ◄───delay────┘
+
+Why not a state column in the message: each claim would rewrite the page of the body and two
+indexes.  Here a claim moves 20 bytes from the head of one tree to the end of another (measured:
+half the write-ahead log and 1.6 times the rate).
+
+``ready`` is the claim index itself: by queue, then highest priority (``rank`` is minus the
+priority), then arrival.  ``claimed`` is small, so releasing an owner's claims scans it.
+``owner`` has one row per living generation, which is the lease of everything it claimed; times
+there are CLOCK_MONOTONIC of the boot beside them.  ``sequence`` hands out message ids that are
+never used twice, so that a late settlement cannot hit another message.
+"""
+
+from __future__ import annotations
+
+from taskd.storage.sqlite import Schema
+
+_STATEMENTS = (
+    """CREATE TABLE queue(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        auto_delete INTEGER NOT NULL DEFAULT 0,
+        -- The rest is for queues that vanish: expires_s after expires_until with no listener alive.
+        expires_s REAL,
+        expires_until REAL,
+        boot_id TEXT,
+        listener TEXT
+    )""",
+    "CREATE TABLE exchange(name TEXT PRIMARY KEY, type TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE binding(
+        exchange TEXT NOT NULL, routing_key TEXT NOT NULL, queue INTEGER NOT NULL,
+        PRIMARY KEY(exchange, routing_key, queue)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE message(
+        id INTEGER PRIMARY KEY,
+        task_id TEXT NOT NULL,
+        headers BLOB NOT NULL,
+        body BLOB NOT NULL,
+        content_type TEXT NOT NULL,
+        content_encoding TEXT NOT NULL,
+        reply_to TEXT NOT NULL,
+        correlation_id TEXT NOT NULL,
+        exchange TEXT NOT NULL,
+        routing_key TEXT NOT NULL,
+        -- JSON of the AMQP properties that have no column; NULL for none.
+        properties BLOB
+    )""",
+    """CREATE TABLE ready(
+        queue INTEGER NOT NULL, rank INTEGER NOT NULL, id INTEGER NOT NULL,
+        deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL,
+        PRIMARY KEY(queue, rank, id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE delayed(
+        queue INTEGER NOT NULL, due_at REAL NOT NULL, id INTEGER NOT NULL, rank INTEGER NOT NULL,
+        deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL,
+        PRIMARY KEY(queue, due_at, id)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE claimed(
+        id INTEGER PRIMARY KEY, owner INTEGER NOT NULL, queue INTEGER NOT NULL,
+        rank INTEGER NOT NULL, deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL
+    )""",
+    """CREATE TABLE dead(
+        id INTEGER PRIMARY KEY, queue TEXT NOT NULL, rank INTEGER NOT NULL, deaths INTEGER NOT NULL,
+        reason TEXT NOT NULL, evidence BLOB NOT NULL, died_at REAL NOT NULL
+    )""",
+    """CREATE TABLE owner(
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        boot_id TEXT NOT NULL,
+        lease_until REAL NOT NULL
+    )""",
+    "CREATE TABLE sequence(next INTEGER NOT NULL)",
+    "INSERT INTO sequence VALUES(1)",
+)
+
+SCHEMA = Schema("broker", 1, _STATEMENTS)

@@ -1,0 +1,102 @@
+"""Carrying out settlements inside an open transaction.
+
+Every statement names the owner beside the id: a claim that went to another generation is never
+touched, whatever the caller believes.  Acks go in one statement with their ids as a JSON array
+(measured: faster than executemany, and one statement in the cache instead of one per length).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
+from taskd.brokers.sqlite.posting import post
+from taskd.exhaustive import assert_never
+from taskd.storage.sqlite import Connection
+
+_HELD = "SELECT id FROM claimed WHERE owner=? AND id IN (SELECT value FROM json_each(?))"
+_TO_READY = (
+    "INSERT INTO ready SELECT queue, rank, id, deliveries - ?, deaths + ? FROM claimed WHERE id=? AND owner=?"
+)
+_TO_DELAYED = (
+    "INSERT INTO delayed SELECT queue, ?, id, rank, deliveries - ?, deaths FROM claimed"
+    " WHERE id=? AND owner=?"
+)
+_TO_DEAD = (
+    "INSERT INTO dead SELECT c.id, q.name, c.rank, c.deaths, ?, ?, ? FROM claimed c"
+    " JOIN queue q ON q.id=c.queue WHERE c.id=? AND c.owner=?"
+)
+_QUEUE_OF = "SELECT queue FROM claimed WHERE id=?"
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Settled:
+    """What a settlement did: tags of others, and queues with something new to claim."""
+
+    refused: list[int] = field(default_factory=list)
+    woken: set[int] = field(default_factory=set)
+
+
+def settle(connection: Connection, owner: int, outcomes: Sequence[Settlement], now: float) -> Settled:
+    """Carry out all outcomes of one owner."""
+    settled = Settled()
+    acked = [outcome.tag for outcome in outcomes if type(outcome) is Ack]
+    if acked:
+        settled.refused += _ack(connection, owner, acked)
+    if len(acked) < len(outcomes):
+        for outcome in outcomes:
+            if type(outcome) is not Ack and not _settle_one(connection, owner, outcome, now, settled):
+                settled.refused.append(outcome.tag)
+    return settled
+
+
+def _ack(connection: Connection, owner: int, tags: list[int]) -> list[int]:
+    """Delete messages with their claims; return the tags that were refused."""
+    parameters = (owner, _encode_json(tags).decode())
+    deleted = connection.execute(f"DELETE FROM message WHERE id IN ({_HELD})", parameters).rowcount  # noqa: S608
+    refused: list[int] = []
+    if deleted != len(tags):
+        held = {row[0] for row in connection.execute(_HELD, parameters)}
+        for tag in tags:
+            if tag in held:
+                held.discard(tag)  # a second ack of the same tag is refused
+            else:
+                refused.append(tag)
+    connection.execute(
+        "DELETE FROM claimed WHERE owner=? AND id IN (SELECT value FROM json_each(?))", parameters
+    )
+    return refused
+
+
+def _settle_one(
+    connection: Connection, owner: int, outcome: Settlement, now: float, settled: Settled
+) -> bool:
+    """Carry out one outcome; return False when its claim is not the owner's."""
+    tag = outcome.tag
+    match outcome:
+        case Ack():
+            return not _ack(connection, owner, [tag])
+        case Requeue(started=started, died=died):
+            moved = connection.execute(_TO_READY, (int(not started), int(died), tag, owner)).rowcount
+        case Delay(due_at=due_at, started=started):
+            moved = connection.execute(_TO_DELAYED, (due_at, int(not started), tag, owner)).rowcount
+        case Dead(reason=reason, evidence=evidence):
+            moved = connection.execute(_TO_DEAD, (reason, evidence, now, tag, owner)).rowcount
+        case Replace(message=message):
+            if _ack(connection, owner, [tag]):
+                return False
+            settled.woken |= post(connection, (message,), now)
+            return True
+        case _:
+            assert_never(outcome)
+    if moved == 0:
+        return False
+    if not isinstance(outcome, Dead):
+        settled.woken.add(int(connection.execute(_QUEUE_OF, (tag,)).fetchone()[0]))
+    connection.execute("DELETE FROM claimed WHERE id=?", (tag,))
+    return True

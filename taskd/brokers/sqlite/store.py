@@ -1,0 +1,33 @@
+"""One open broker file with what every part of the broker needs beside it: clocks and wake-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from taskd.brokers.sqlite.schema import SCHEMA
+from taskd.brokers.timing import Timing
+from taskd.config.schema import SqliteConfig
+from taskd.storage.sqlite import Database
+from taskd.storage.wake import WakeSender
+
+
+class Store:
+    """A connection with its wake sender.  Each part of a broker has its own; not thread-safe."""
+
+    def __init__(self, path: str, config: SqliteConfig, timing: Timing) -> None:
+        self.timing = timing
+        self.path = path
+        self.database = Database(
+            path, SCHEMA, durability=config.durability, busy_timeout_s=config.busy_timeout
+        )
+        self.sender = WakeSender(path)
+
+    def wake(self, queues: Collection[int]) -> None:
+        """Wake the listeners of these queues; call it after the commit."""
+        if queues:
+            self.sender.wake(queues)
+
+    def close(self) -> None:
+        """Release the file and the sender.  May be called twice."""
+        self.database.close()
+        self.sender.close()

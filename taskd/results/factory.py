@@ -1,0 +1,47 @@
+"""Open a result backend by its URL.  Implementations are imported when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from taskd.config.schema import SqliteConfig
+from taskd.errors import StorageError
+from taskd.results.base import ResultStore
+
+
+def _sqlite(url: str, sqlite: SqliteConfig) -> ResultStore:
+    from taskd.results.sqlite import SqliteResults
+
+    return SqliteResults(url, sqlite)
+
+
+def _memory(url: str, sqlite: SqliteConfig) -> ResultStore:  # noqa: ARG001 - the table's signature
+    from taskd.results.memory import MemoryResults
+
+    return MemoryResults(url)
+
+
+def _null(url: str, sqlite: SqliteConfig) -> ResultStore:  # noqa: ARG001 - the table's signature
+    from taskd.results.null import NullResults
+
+    return NullResults()
+
+
+_IMPLEMENTATIONS: Mapping[str, Callable[[str, SqliteConfig], ResultStore]] = {
+    "sqlite": _sqlite,
+    "memory": _memory,
+    "null": _null,
+}
+
+
+def connect(url: str, sqlite: SqliteConfig) -> ResultStore:
+    """Return the result backend of a URL; no file is opened or connection made yet.
+
+    Raises: ``StorageError`` for an unknown scheme or a URL that names no file.
+    """
+    scheme = url.partition("://")[0]
+    implementation = _IMPLEMENTATIONS.get(scheme)
+    if implementation is None:
+        supported = ", ".join(f"{name}://" for name in _IMPLEMENTATIONS)
+        raise StorageError(f'no result backend speaks "{scheme}://"; supported: {supported}')
+    return implementation(url, sqlite)

@@ -1,0 +1,36 @@
+"""No results: what is stored is dropped, and waiting is refused instead of never ending."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from taskd.errors import StorageError
+from taskd.lifecycle import Deadline
+from taskd.results.base import StoredResult
+
+
+class NullResults:
+    """``ResultStore`` of ``null://``."""
+
+    def store(self, results: Sequence[StoredResult]) -> None:
+        """Drop the records."""
+
+    def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Return nothing."""
+        return {}
+
+    def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
+        """Raise ``StorageError``: no result ever comes."""
+        raise StorageError(
+            'results are off ("null://"), so there is nothing to wait for; set results to a store'
+        )
+
+    def forget(self, task_ids: Sequence[str]) -> None:
+        """Do nothing."""
+
+    def expire(self, now: float) -> int:
+        """Return 0."""
+        return 0
+
+    def close(self) -> None:
+        """Do nothing."""

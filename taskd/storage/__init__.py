@@ -1,0 +1,5 @@
+"""Storage: the only importer of ``sqlite3``.
+
+May import: rank 0.  Knows files, transactions and wake-ups, neither messages nor results.
+Start reading at ``sqlite.py`` (one open file); ``wake.py`` tells other processes of a commit.
+"""

@@ -1,0 +1,224 @@
+"""Wake-ups between processes that share one file: datagrams to sockets in ``<file>.wake/``.
+
+Each listener binds one socket there, named ``<id>.<topics>`` (topics are numbers joined by ``-``,
+or ``all``).  Whoever has committed something sends one byte to each socket whose topics it
+touched, without blocking: a full socket is awake already, a refused one is dead and is removed.
+A wake-up may be lost (the directory was deleted, permissions differ), so listeners must also look
+by themselves now and then; none is ever needed for correctness.
+
+Why a name and not a registry table: publishing looks at one directory's mtime instead of reading
+and decoding rows, and a dead process leaves nothing that locks.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import uuid4
+
+from taskd import clock
+from taskd.errors import StorageError
+
+_EVERYTHING = "all"
+_PATH_LIMIT_BYTES = 107  # sockaddr_un.sun_path without its terminating zero
+_NAME_LIMIT_BYTES = 80
+# Directory times move in steps of a kernel tick (1 to 10 ms): an entry made in the same tick as a
+# listing would never be noticed, so a listing is kept only when the directory is older than this.
+_SETTLED_S = 0.1
+
+
+def directory_of(path: str) -> str:
+    """Return the wake directory of a database file."""
+    return path + ".wake"
+
+
+def _make_directory(path: str) -> None:
+    directory = directory_of(path)
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    try:
+        os.mkdir(directory)
+    except FileExistsError:
+        return
+    # Whoever may write the database may wake and be woken: rw becomes rwx.
+    os.chmod(directory, mode | (mode & 0o444) >> 2)
+
+
+class _Listed(NamedTuple):
+    """One socket of the directory; ``topics`` None for all."""
+
+    name: str
+    topics: frozenset[int] | None
+
+
+class _Address:
+    """The directory as a prefix of socket addresses, however long its path is."""
+
+    def __init__(self, directory: str) -> None:
+        self._fd = -1
+        self.prefix = directory
+        if len(os.fsencode(directory)) + 1 + _NAME_LIMIT_BYTES > _PATH_LIMIT_BYTES:
+            self._fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.prefix = f"/proc/self/fd/{self._fd}"
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class WakeListener:
+    """One socket to select on.  ``topics`` None listens to everything."""
+
+    def __init__(self, path: str, topics: Iterable[int] | None = None, *, listener_id: str = "") -> None:
+        """Raises: ``StorageError`` when the directory cannot be made or written."""
+        self.id = listener_id or new_listener_id()
+        self._directory = directory_of(path)
+        self._pid = os.getpid()
+        self._name = _name(self.id, topics)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            _make_directory(path)
+            self._bind(stat.S_IMODE(os.stat(path).st_mode))
+        except OSError as error:
+            self._socket.close()
+            raise StorageError(
+                f"{self._directory}: cannot listen for wake-ups here ({error.strerror}); "
+                f"it must be a directory that user {os.geteuid()} may write"
+            ) from error
+
+    def _bind(self, mode: int) -> None:
+        address = _Address(self._directory)
+        try:
+            self._socket.bind(f"{address.prefix}/{self._name}")
+        finally:
+            address.close()
+        os.chmod(os.path.join(self._directory, self._name), mode)
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable on a wake-up."""
+        return self._socket.fileno()
+
+    def listen_to(self, topics: Iterable[int] | None) -> None:
+        """Change the topics; the descriptor stays.  Wake-ups during the call may be lost."""
+        name = _name(self.id, topics)
+        if name == self._name:
+            return
+        try:
+            os.rename(os.path.join(self._directory, self._name), os.path.join(self._directory, name))
+        except FileNotFoundError:
+            return  # somebody emptied the directory: only the slow look is left
+        self._name = name
+
+    def clear(self) -> None:
+        """Make the descriptor unreadable until the next wake-up."""
+        receive = self._socket.recv
+        try:
+            while True:
+                receive(16)
+        except (BlockingIOError, ConnectionError):
+            pass
+
+    def close(self) -> None:
+        """Remove the socket.  May be called twice."""
+        if self._socket.fileno() >= 0:
+            self._socket.close()
+            if self._pid == os.getpid():
+                _unlink(os.path.join(self._directory, self._name))
+
+
+class WakeSender:
+    """Wakes the listeners of one file.  Not thread-safe."""
+
+    def __init__(self, path: str) -> None:
+        self._directory = directory_of(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._address: _Address | None = None
+        self._listed_mtime_ns = -1
+        self._listed: list[_Listed] = []
+
+    def wake(self, topics: Iterable[int] | None = None) -> None:
+        """Wake whoever listens to one of the topics (None: everybody).  Never blocks or raises."""
+        for name, wanted in self._listeners():
+            if topics is None or wanted is None or not wanted.isdisjoint(topics):
+                self._send(name)
+
+    def anyone(self) -> bool:
+        """Return whether there may be a listener; one stat(2) when nothing changed."""
+        return bool(self._listeners())
+
+    def is_alive(self, listener_id: str) -> bool:
+        """Return whether a listener's process still has its socket open (which wakes it)."""
+        self._listed_mtime_ns = -1
+        return any(self._send(name) for name, _ in self._listeners() if name.startswith(listener_id + "."))
+
+    def _listeners(self) -> list[_Listed]:
+        try:
+            mtime_ns = os.stat(self._directory).st_mtime_ns
+            if mtime_ns != self._listed_mtime_ns:
+                names = os.listdir(self._directory)
+                if self._address is not None:
+                    self._address.close()
+                self._address = _Address(self._directory)
+                self._listed = [listed for name in names if (listed := _parse(name)) is not None]
+                settled = abs(clock.now() - mtime_ns / 1e9) > _SETTLED_S
+                self._listed_mtime_ns = mtime_ns if settled else -1
+        except OSError:
+            return []  # nobody has listened yet, or may not be woken by this user
+        return self._listed
+
+    def _send(self, name: str) -> bool:
+        assert self._address is not None
+        try:
+            self._socket.sendto(b"\0", f"{self._address.prefix}/{name}")
+        except BlockingIOError:
+            return True  # its queue is full: it will wake
+        except ConnectionRefusedError:
+            _unlink(os.path.join(self._directory, name))
+            return False
+        except OSError:
+            return False  # closed since the listing, or not ours to wake
+        return True
+
+    def close(self) -> None:
+        """Release the descriptors.  May be called twice."""
+        self._socket.close()
+        if self._address is not None:
+            self._address.close()
+            self._address = None
+        self._listed_mtime_ns = -1
+
+
+def new_listener_id() -> str:
+    """Return a name that no other listener ever has."""
+    return f"{os.getpid()}-{uuid4().hex[:12]}"
+
+
+def _name(listener_id: str, topics: Iterable[int] | None) -> str:
+    if topics is not None:
+        name = f"{listener_id}.{'-'.join(map(str, sorted(topics)))}"
+        if len(name) <= _NAME_LIMIT_BYTES:
+            return name
+    return f"{listener_id}.{_EVERYTHING}"
+
+
+def _parse(name: str) -> _Listed | None:
+    """Return the listener that a directory entry names, None when it is something else."""
+    _, separator, topics = name.rpartition(".")
+    if topics == _EVERYTHING:
+        return _Listed(name, None)
+    try:
+        return _Listed(name, frozenset(map(int, filter(None, topics.split("-"))))) if separator else None
+    except ValueError:
+        return None
+
+
+def _unlink(path: str) -> None:
+    try:
+        # Only sockets: connecting to a plain file that lies there is refused too.
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    except OSError:
+        pass  # removed by somebody else, or not ours to remove

@@ -1,0 +1,154 @@
+"""What every result backend that keeps something promises."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from taskd.config.schema import SqliteConfig
+from taskd.lifecycle import Deadline
+from taskd.results.base import ResultStore, StoredResult
+from taskd.results.memory import MemoryResults
+from taskd.results.sqlite import SqliteResults
+
+#: One line for each backend that joins.
+OPENERS: Mapping[str, Callable[[Path], ResultStore]] = {
+    "memory": lambda directory: MemoryResults(f"memory://{directory}"),
+    "sqlite": lambda directory: SqliteResults(f"sqlite://{directory}/results.db", SqliteConfig()),
+}
+
+
+@pytest.fixture(params=sorted(OPENERS))
+def results(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultStore]:
+    opened = OPENERS[request.param](tmp_path)
+    yield opened
+    opened.close()
+
+
+def result(
+    task_id: str, state: str = "SUCCESS", record: str = "", expires_at: float | None = None
+) -> StoredResult:
+    return StoredResult(task_id, state, (record or f"{task_id} {state}").encode(), expires_at)
+
+
+def test_what_was_stored_is_found_by_task_id(results: ResultStore) -> None:
+    results.store([result("a"), result("b", "FAILURE")])
+
+    assert results.get(["a", "b", "c"]) == {"a": b"a SUCCESS", "b": b"b FAILURE"}
+
+
+def test_nothing_is_found_of_nothing(results: ResultStore) -> None:
+    results.store([])
+
+    assert results.get([]) == {}
+    assert results.wait([], Deadline.after(10.0)) == {}
+
+
+def test_a_later_state_takes_the_place_of_an_earlier_one(results: ResultStore) -> None:
+    for state in ("STARTED", "RETRY", "FAILURE", "SUCCESS"):
+        results.store([result("a", state)])
+        assert results.get(["a"]) == {"a": f"a {state}".encode()}
+
+
+@pytest.mark.parametrize("state", ["FAILURE", "RETRY", "REVOKED", "STARTED"])
+def test_a_success_is_never_overwritten_by_another_state(results: ResultStore, state: str) -> None:
+    results.store([result("a", "SUCCESS", "good")])
+
+    results.store([result("a", state), result("b", state)])
+
+    assert results.get(["a"]) == {"a": b"good"}
+    assert set(results.get(["b"])) == {"b"}
+
+
+def test_a_success_may_be_written_again(results: ResultStore) -> None:
+    results.store([result("a", "SUCCESS", "first")])
+    results.store([result("a", "SUCCESS", "second")])
+
+    assert results.get(["a"]) == {"a": b"second"}
+
+
+def test_the_last_of_one_batch_counts(results: ResultStore) -> None:
+    results.store([result("a", "STARTED"), result("a", "SUCCESS"), result("a", "FAILURE")])
+
+    assert results.get(["a"]) == {"a": b"a SUCCESS"}
+
+
+def test_a_forgotten_result_is_gone(results: ResultStore) -> None:
+    results.store([result("a"), result("b")])
+
+    results.forget(["a", "unknown"])
+
+    assert set(results.get(["a", "b"])) == {"b"}
+
+
+def test_results_expire_at_their_time(results: ResultStore) -> None:
+    results.store([result("old", expires_at=10.0), result("new", expires_at=20.0), result("ever")])
+
+    assert results.expire(15.0) == 1
+    assert set(results.get(["old", "new", "ever"])) == {"new", "ever"}
+
+
+def test_a_rewritten_result_expires_at_its_new_time(results: ResultStore) -> None:
+    results.store([result("a", expires_at=10.0)])
+    results.store([result("a", expires_at=None)])
+
+    assert results.expire(15.0) == 0
+
+
+def test_many_results_expire_in_one_call(results: ResultStore) -> None:
+    results.store([result(str(number), expires_at=1.0) for number in range(2500)])
+
+    assert results.expire(1.0) == 2500
+
+
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "REVOKED"])
+def test_waiting_ends_at_once_when_a_task_is_final_already(results: ResultStore, state: str) -> None:
+    results.store([result("a", state)])
+
+    assert set(results.wait(["a", "b"], Deadline.after(60.0))) == {"a"}
+
+
+@pytest.mark.parametrize("state", ["STARTED", "RETRY"])
+def test_waiting_goes_on_while_a_task_is_not_final(results: ResultStore, state: str) -> None:
+    results.store([result("a", state)])
+
+    assert results.wait(["a"], Deadline.after(0.02)) == {}
+
+
+@pytest.mark.parametrize("until", [60.0, float("inf")])
+def test_a_waiting_thread_is_woken_by_the_result(results: ResultStore, until: float) -> None:
+    found: list[Mapping[str, bytes]] = []
+    waiter = threading.Thread(target=lambda: found.append(results.wait(["a", "b"], Deadline.after(until))))
+    waiter.start()
+
+    results.store([result("other")])
+    results.store([result("b", "FAILURE")])
+    waiter.join(10.0)
+
+    assert found == [{"b": b"b FAILURE"}]
+
+
+def test_several_threads_wait_for_different_results(results: ResultStore) -> None:
+    found: dict[str, Mapping[str, bytes]] = {}
+
+    def wait(task_id: str) -> None:
+        found[task_id] = results.wait([task_id], Deadline.after(60.0))
+
+    names = [f"task-{number}" for number in range(5)]
+    waiters = [threading.Thread(target=wait, args=(name,)) for name in names]
+    for waiter in waiters:
+        waiter.start()
+    for name in names:
+        results.store([result(name)])
+    for waiter in waiters:
+        waiter.join(10.0)
+
+    assert {name: set(records) for name, records in found.items()} == {name: {name} for name in names}
+
+
+def test_closing_twice_does_nothing(results: ResultStore) -> None:
+    results.close()
+    results.close()
