@@ -1,0 +1,85 @@
+"""How many no-op jobs a second each pool runs, and what one costs the parent.
+
+python benchmarks/pools.py [JOBS]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from taskd.lifecycle import Deadline
+from taskd.loop import Loop
+from taskd.pools.base import Job, Outcome, Pool
+from taskd.pools.prefork.pool import PreforkPool
+from taskd.pools.solo import SoloPool
+from taskd.pools.threads import ThreadsPool
+
+PAYLOAD = b"x" * 700
+IN_POOL = 2000
+STEP = 250
+
+
+def no_op(_payload: bytes) -> bytes:
+    return b""
+
+
+def prefork(_target: object) -> Pool:
+    return PreforkPool(
+        2,
+        [sys.executable, "-m", "tests.component.prefork_template", "noop"],
+        environment={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        on_ready=lambda: None,
+        on_hello=lambda blob: None,
+        on_failed=lambda reason, detail: sys.exit(f"{reason}\n{detail}"),
+    )
+
+
+def measure(name: str, pool: Pool, jobs: int, *, expected_s: float, in_pool: int = IN_POOL) -> None:
+    loop = Loop()
+    sent = done = 0
+
+    def submit(count: int) -> None:
+        nonlocal sent
+        count = min(count, jobs - sent)
+        if count > 0:
+            pool.submit([Job(sent + i, PAYLOAD, expected_s) for i in range(count)])
+            sent += count
+
+    def on_outcomes(outcomes: Sequence[Outcome]) -> None:
+        nonlocal done
+        done += len(outcomes)
+        if pool.held <= in_pool - STEP or in_pool < STEP:
+            submit(in_pool - pool.held)
+
+    pool.start(loop, on_outcomes)
+    while not pool.ready:
+        loop.run_once()
+    cpu, began = time.process_time(), time.perf_counter()
+    submit(in_pool)
+    while done < jobs:
+        loop.run_once()
+    took_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    print(f"{name:28} {jobs / took_s:10,.0f}/s   parent {cpu_s / jobs * 1e6:6.2f} us/job   {took_s:.2f} s")
+    pool.stop(Deadline.after(5))
+    while not pool.stopped:
+        loop.run_once(1)
+    loop.close()
+
+
+def main() -> None:
+    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+    measure("prefork 2, short jobs", prefork(no_op), jobs, expected_s=0.000_005)
+    measure("prefork 2, unknown run time", prefork(no_op), jobs // 10, expected_s=0.0)
+    measure("prefork 2, one at a time", prefork(no_op), jobs // 20, expected_s=0.0, in_pool=1)
+    measure("threads 2", ThreadsPool(2, no_op, on_ready=lambda: None), jobs // 4, expected_s=0.0)
+    measure("solo", SoloPool(no_op, on_ready=lambda: None), jobs // 4, expected_s=0.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The loop of a child: jobs from the data socket, through the target, reports back.
+
+Runs in the process that the template forked; knows nothing of the template.  A single job is
+reported at once; of many short ones the reports travel together, each at most about 1 ms late
+unless the next job turns out long (then the pool finds them in the shared slot).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import traceback
+from types import FrameType
+from typing import NoReturn
+
+from taskd import clock, exit_codes
+from taskd.errors import SoftTimeLimitExceeded
+from taskd.pools.base import Broken, Done, Job, Target
+from taskd.pools.prefork.slot import BEGUN, HOLD, SINCE, ReportWriter, Slot
+from taskd.pools.prefork.wire import FrameReader, Report, Skipped, decode_jobs
+
+_FLUSH_EVERY_S = 0.001
+
+
+def run_child(target: Target, sock: socket.socket, slot_fd: int) -> NoReturn:
+    """Run jobs until the pool closes its end, then leave the process.  Never returns."""
+    status = exit_codes.FAILURE
+    try:
+        # The descriptor stays open for faulthandler, which writes from a signal handler.
+        faulthandler.enable(slot_fd, all_threads=True)
+        _Child(target, sock, Slot(slot_fd)).serve()
+        status = exit_codes.OK
+    except ConnectionError:
+        status = exit_codes.OK  # the worker has gone while its reports were being sent
+    except BaseException:  # noqa: BLE001 - nothing is above this frame that could report it
+        traceback.print_exc()
+    finally:
+        leave(status)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process after flushing its standard streams; no atexit handler of the template runs."""
+    _flush_streams()
+    os._exit(status)
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # a reader that went away, a stream that the job closed or took away
+
+
+class _Child:
+    def __init__(self, target: Target, sock: socket.socket, slot: Slot) -> None:
+        self._target = target
+        self._sock = sock
+        self._slot = slot
+        self._reader = FrameReader(sock)
+        self._reports = ReportWriter(slot, sock)
+        self._begun = 0
+        self._flushed = 0.0
+        self._soft_armed = False
+        #: On in a process that a job forked and that came back here instead of exiting.
+        self._is_copy = False
+
+    def serve(self) -> None:
+        os.register_at_fork(after_in_child=self._become_copy)
+        while True:
+            frames = self._reader.receive()
+            if frames is None:
+                return
+            self._flushed = clock.monotonic()
+            for frame in frames:
+                self._run_batch(decode_jobs(frame))
+            _flush_streams()
+
+    def _become_copy(self) -> None:
+        """Let go of the pool in a process that the running job has forked."""
+        self._is_copy = True
+        self._sock.close()
+
+    def _run_batch(self, jobs: list[Job]) -> None:
+        words, times, reports = self._slot.words, self._slot.times, self._reports
+        now = clock.monotonic()
+        for job in jobs:
+            if now - self._flushed >= _FLUSH_EVERY_S:
+                reports.flush()
+                self._flushed = now
+            self._begun += 1
+            times[SINCE] = now
+            words[BEGUN] = self._begun
+            # HOLD is read after BEGUN is written: see "Taking back" in slot.
+            report = Skipped(job.tag) if self._begun <= words[HOLD] else self._run(job, now)
+            if self._is_copy:
+                leave(exit_codes.OK)
+            reports.append(report)
+            now = clock.monotonic()
+        reports.flush()
+
+    def _run(self, job: Job, begun: float) -> Report:
+        try:
+            reply = self._run_limited(job) if job.soft_limit_s else self._target(job.payload)
+        except BaseException:  # noqa: BLE001 - SystemExit of a job must not end the child either
+            return Broken(job.tag, traceback.format_exc())
+        if type(reply) is not bytes:
+            return Broken(job.tag, f"the target returned {type(reply).__name__}, expected bytes")
+        return Done(job.tag, reply, clock.monotonic() - begun)
+
+    def _run_limited(self, job: Job) -> bytes:
+        """Run the target under an alarm.  The handler is set each time: a job may replace it."""
+        reply: bytes | None = None
+        former = signal.signal(signal.SIGALRM, self._on_alarm)
+        try:
+            self._soft_armed = True
+            signal.setitimer(signal.ITIMER_REAL, job.soft_limit_s)
+            try:
+                reply = self._target(job.payload)
+            finally:
+                self._soft_armed = False
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except SoftTimeLimitExceeded:
+            self._soft_armed = False
+            if reply is None:  # otherwise it fired in the instant after the target had returned
+                raise
+        finally:
+            signal.signal(signal.SIGALRM, former)
+        return reply
+
+    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        if self._soft_armed:
+            self._soft_armed = False
+            raise SoftTimeLimitExceeded("the soft time limit of this task passed")

@@ -1,0 +1,297 @@
+"""Keeps the template and the wanted number of children alive; reads what they report.
+
+Decides when processes start and end.  Which job goes where is the pool's business (``pool``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from taskd.backoff import Backoff
+from taskd.errors import PoolError, StartError
+from taskd.loop import Loop, Timer
+from taskd.pools.base import Job, Outcome
+from taskd.pools.prefork import wire
+from taskd.pools.prefork.handle import Child
+from taskd.pools.prefork.launcher import Template, TemplateProgram
+
+#: How long to wait for the template's word on how a child died.
+_EXIT_REPORT_S = 0.05
+#: A child that hangs up without dying has lost its descriptors to its job, and is of no use.
+_HANG_UP_S = 0.05
+#: Forks asked for at the same time, so that the control socket cannot fill.
+_FORKS_ASKED = 16
+#: For children that die before they run anything and for templates: no crash loop spins.
+_BACKOFF = Backoff(base_s=0.1, max_s=10.0)
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CrewEvents:
+    """What the crew tells the pool; all in the loop's thread."""
+
+    #: A child can take jobs.
+    on_child: Callable[[Child], None]
+    #: Outcomes, and jobs that came back unbegun.
+    on_reports: Callable[[Child, Sequence[Outcome], Sequence[Job]], None]
+    #: A child is dead; how it died stands in ``exited`` if that is known.  ``close`` follows.
+    on_gone: Callable[[Child], None]
+    on_hello: Callable[[bytes], None]
+    on_failed: Callable[[str, str], None]
+
+
+class Crew:
+    """The processes of one prefork pool."""
+
+    def __init__(self, loop: Loop, program: TemplateProgram, events: CrewEvents) -> None:
+        self._loop = loop
+        self._program = program
+        self._events = events
+        self._template: Template | None = None
+        self._loaded = False
+        self._ever_loaded = False
+        self._failure: tuple[str, str] | None = None
+        self._template_deaths = 0
+        self._early_deaths = 0
+        self._pause: Timer | None = None
+        self._ending = False
+        self.wanted = 0
+        #: All children that are not known to be dead, by number.
+        self.children: dict[int, Child] = {}
+        self._dying: dict[int, Child] = {}
+
+    # -- template --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the template.  Raises: ``StartError``."""
+        self._template = Template(self._loop, self._program, self._on_message, self._on_template_exit)
+
+    @property
+    def template_pid(self) -> int:
+        """The template's pid; 0 while there is none."""
+        return self._template.pid if self._template is not None else 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether every process has ended, after ``end`` or ``kill``."""
+        return self._ending and self._template is None and not self.children and not self._dying
+
+    def _on_message(self, message: wire.ControlMessage, fds: Sequence[int]) -> None:
+        if self._ending:
+            for fd in fds:
+                os.close(fd)
+            return
+        match message:
+            case wire.Loaded():
+                self._loaded = self._ever_loaded = True
+                self._events.on_hello(wire.blob_from_descriptor(fds[0]))
+                self.muster()
+            case wire.Failed(reason=reason):
+                detail = wire.blob_from_descriptor(fds[0]).decode("utf-8", "replace")
+                self._failure = (reason, detail)
+            case wire.Forked(number=number, pid=pid):
+                self._on_forked(self.children[number], pid, fds[0])
+            case wire.ForkFailed(number=number, reason=reason):
+                self.children.pop(number).close()
+                self._early_deaths += 1
+                self._back_off(reason)
+            case wire.Exited(number=number):
+                child = self._dying.get(number) or self.children.get(number)
+                if child is not None and child.pid == message.pid:  # or it came too late
+                    child.exited = message
+                    if number in self._dying:
+                        self._bury(child)
+            case _:
+                raise PoolError(f"the template sent {message!r}")
+
+    def _on_template_exit(self, exit_code: int, signum: int) -> None:
+        pid, self._template, self._loaded = self.template_pid, None, False
+        for child in list(self.children.values()):
+            if child.pid:
+                child.signal(signal.SIGKILL)  # PDEATHSIG does the same, unless a job has cleared it
+            else:
+                self.children.pop(child.number).close()
+        if self._ending:
+            return
+        how = f"signal={signum}" if signum else f"exit_code={exit_code}"
+        _logger.warning("template ended pid=%d %s", pid, how)
+        if self._failure is not None:
+            self._events.on_failed(*self._failure)
+        elif not self._ever_loaded:
+            self._events.on_failed(f"the template ended ({how}) before the task code was loaded", "")
+        else:
+            self._template_deaths += 1
+            self._loop.call_later(_BACKOFF.delay_s(self._template_deaths), self._restart_template)
+
+    def _restart_template(self) -> None:
+        if self._ending or self._template is not None:
+            return
+        try:
+            self.start()
+        except StartError as error:
+            self._events.on_failed(str(error), "")
+
+    # -- children --------------------------------------------------------------------------
+
+    @property
+    def living(self) -> bool:
+        """Whether any child is left, were it only to be buried."""
+        return bool(self.children or self._dying)
+
+    def active(self) -> list[Child]:
+        """Return the children that take jobs now."""
+        return [child for child in self.children.values() if child.pid and not child.retiring]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all wanted children are there."""
+        return self._loaded and len(self.active()) >= self.wanted
+
+    def muster(self) -> None:
+        """Fork or retire until the wanted number is there; called again on every change."""
+        staying = [child for child in self.children.values() if not child.retiring]
+        surplus = len(staying) - self.wanted
+        if surplus > 0:
+            for child in sorted(staying, key=lambda child: len(child.in_hand))[:surplus]:
+                self.retire(child)
+        starting = sum(1 for child in staying if not child.pid)
+        while surplus < 0 and starting < _FORKS_ASKED and self._fork():
+            surplus += 1
+            starting += 1
+
+    def _fork(self) -> bool:
+        if self._template is None or not self._loaded or self._pause is not None:
+            return False
+        number = 1
+        while number in self.children or number in self._dying:
+            number += 1
+        child = Child(number)
+        if not self._template.fork(number, *child.passed_fds()):
+            child.close()
+            return False
+        self.children[number] = child
+        return True
+
+    def retire(self, child: Child) -> None:
+        """Have the child end when it has reported the jobs in its hands."""
+        child.retiring = True
+        if child.pid and not child.in_hand:
+            child.finish()
+
+    def _on_forked(self, child: Child, pid: int, pidfd: int) -> None:
+        child.pid, child.pidfd = pid, pidfd
+        child.close_passed()
+        self._loop.add_reader(pidfd, partial(self._on_dead, child))
+        self._loop.add_reader(child.sock.fileno(), partial(self._on_readable, child))
+        if child.retiring:
+            child.finish()
+        else:
+            self._events.on_child(child)
+        self.muster()
+
+    def write_when_possible(self, child: Child) -> None:
+        """Go on writing what ``child.send`` could not."""
+
+        def write() -> None:
+            if child.write():
+                self._loop.remove_writer(child.sock.fileno())
+
+        self._loop.add_writer(child.sock.fileno(), write)
+
+    def _on_readable(self, child: Child) -> None:
+        self._read(child)
+
+    def _read(self, child: Child) -> bool:
+        """Read once; False when there is nothing to read now or ever."""
+        try:
+            received = child.receive()
+        except BlockingIOError:
+            return False
+        except (PoolError, msgspec.DecodeError) as error:
+            _logger.error("child speaks nonsense pid=%d: %s", child.pid, error)
+            child.signal(signal.SIGKILL)
+            received = None
+        if received is None:
+            self._loop.remove_reader(child.sock.fileno())
+            self._loop.call_later(_HANG_UP_S, partial(child.signal, signal.SIGKILL))
+            return False
+        if received[0]:
+            self._early_deaths = self._template_deaths = 0
+        self._events.on_reports(child, *received)
+        return child.number in self.children  # the pool may have been killed in there
+
+    def _on_dead(self, child: Child) -> None:
+        child.dead = True
+        while self._read(child):
+            pass  # reports that were under way when it died
+        if child.number not in self.children:
+            return
+        self._loop.remove_reader(child.sock.fileno())
+        self._loop.remove_writer(child.sock.fileno())
+        self._loop.remove_reader(child.pidfd)
+        self._dying[child.number] = self.children.pop(child.number)
+        try:
+            self._events.on_reports(child, *child.rescue())
+        except (PoolError, msgspec.DecodeError) as error:
+            _logger.error("shared memory of a dead child is damaged pid=%d: %s", child.pid, error)
+        if child.number not in self._dying:
+            return
+        if not child.begun and not child.retiring:
+            self._early_deaths += 1
+            if self._early_deaths > 1:  # one is an accident
+                self._back_off("it died before it had begun a job")
+        self.muster()
+        if child.exited is not None or self._template is None:
+            self._bury(child)
+        else:
+            self._loop.call_later(_EXIT_REPORT_S, partial(self._bury, child))
+
+    def _bury(self, child: Child) -> None:
+        if self._dying.get(child.number) is not child:
+            return  # done already; the number may belong to another by now
+        del self._dying[child.number]
+        self._events.on_gone(child)
+        child.close()
+        self.muster()
+
+    def _back_off(self, reason: str) -> None:
+        if self._pause is not None or self._ending:
+            return
+        delay_s = _BACKOFF.delay_s(self._early_deaths)
+        _logger.warning("child could not be used, next in %.2f s: %s", delay_s, reason)
+
+        def resume() -> None:
+            self._pause = None
+            self.muster()
+
+        self._pause = self._loop.call_later(delay_s, resume)
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """End the template; for a crew that has no child any more."""
+        self._ending = True
+        if self._template is not None:
+            self._template.kill()
+
+    def kill(self) -> None:
+        """End every process at once; nothing is reported any more."""
+        self.end()
+        self.wanted = 0
+        for child in [*self.children.values(), *self._dying.values()]:
+            child.signal(signal.SIGKILL)
+            if child.number in self.children:
+                self._loop.remove_reader(child.sock.fileno())
+                self._loop.remove_writer(child.sock.fileno())
+                self._loop.remove_reader(child.pidfd)
+            child.close()
+        self.children.clear()
+        self._dying.clear()

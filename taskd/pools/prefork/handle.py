@@ -1,0 +1,209 @@
+"""What the pool knows of one child: its socket, its shared slot, and the jobs in its hands.
+
+Numbers of jobs are those of ``slot``: ``finished`` of them were reported, ``begun`` stands in the
+shared memory, ``in_hand[0]`` is number ``finished + 1``.  Nothing here blocks or decides.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Sequence
+
+from taskd.errors import PoolError
+from taskd.pools.base import ChildLost, Job, Outcome, Running
+from taskd.pools.prefork import slot as slots
+from taskd.pools.prefork import wire
+
+
+class Child:
+    """One child from the moment it is asked for; ``pid`` is 0 until the template has forked it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.pid = 0
+        self.pidfd = -1
+        self.sock, self._theirs = socket.socketpair()
+        self.sock.setblocking(False)
+        self._slot_fd, self.slot = slots.create()
+        self._reader = wire.FrameReader(self.sock)
+        self._unwritten: deque[memoryview] = deque()
+        #: Jobs sent and not reported, oldest first; None for one that was taken back.
+        self.in_hand: deque[Job | None] = deque()
+        self.sent = 0
+        self.finished = 0
+        #: Sum of the expected run times in hand.
+        self.load_s = 0.0
+        #: Ends when idle; gets no new job.
+        self.retiring = False
+        #: The process has ended; its last reports are being read.
+        self.dead = False
+        #: Jobs behind the running one are being taken back; gets no new job until it reports.
+        self.holding = False
+        #: What to report of a job for whose sake the child is being killed.
+        self.verdicts: dict[int, Outcome] = {}
+        self.exited: wire.Exited | None = None
+
+    def passed_fds(self) -> tuple[socket.socket, int]:
+        """Return the child's end of the data socket, and the slot's memfd."""
+        return self._theirs, self._slot_fd
+
+    def close_passed(self) -> None:
+        """Close what ``passed_fds`` returned: the child has its own copies now."""
+        if self._slot_fd >= 0:
+            self._theirs.close()
+            os.close(self._slot_fd)
+            self._slot_fd = -1
+
+    # -- jobs ------------------------------------------------------------------------------
+
+    def send(self, jobs: Sequence[Job]) -> bool:
+        """Hand jobs over in one frame; False when a part of it waits for ``write``."""
+        self.in_hand.extend(jobs)
+        self.sent += len(jobs)
+        for job in jobs:
+            self.load_s += job.expected_s
+        self._unwritten.append(memoryview(wire.encode_jobs(jobs)))
+        return self.write()
+
+    def write(self) -> bool:
+        """Write what the socket takes; True when nothing is left."""
+        while self._unwritten:
+            view = self._unwritten[0]
+            try:
+                count = self.sock.send(view)
+            except BlockingIOError:
+                return False
+            except OSError:
+                self._unwritten.clear()  # it died: the pidfd tells, and the jobs are put back
+                return True
+            if count == len(view):
+                self._unwritten.popleft()
+            else:
+                self._unwritten[0] = view[count:]
+        return True
+
+    def receive(self) -> tuple[list[Outcome], list[Job]] | None:
+        """Read once; return outcomes and the jobs that came back unbegun; None when it hung up.
+
+        Raises: ``BlockingIOError``; ``PoolError`` when the bytes make no sense.
+        """
+        try:
+            frames = self._reader.receive()
+        except ConnectionError:
+            return None
+        if frames is None:
+            return None
+        outcomes: list[Outcome] = []
+        returned: list[Job] = []
+        for frame in frames:
+            self._settle(*slots.read_reports(frame), outcomes, returned)
+        return outcomes, returned
+
+    def rescue(self) -> tuple[list[Outcome], list[Job]]:
+        """Return what the child has finished and not sent yet; it is dead or inside a job."""
+        outcomes: list[Outcome] = []
+        returned: list[Job] = []
+        self._settle(*self.slot.unsent(), outcomes, returned)
+        return outcomes, returned
+
+    def _settle(
+        self, base: int, reports: Sequence[wire.Report], outcomes: list[Outcome], returned: list[Job]
+    ) -> None:
+        if reports and not self.finished - len(reports) <= base <= self.finished:
+            raise PoolError(f"child {self.pid} reports jobs from {base} on, expected from {self.finished} on")
+        reports = reports[self.finished - base :]  # those before were rescued already
+        in_hand = self.in_hand
+        for report in reports:
+            job = in_hand.popleft()
+            self.finished += 1
+            if job is None:
+                continue
+            if job.tag != report.tag:
+                raise PoolError(f"child {self.pid} reported job {report.tag} instead of {job.tag}")
+            self.load_s -= job.expected_s
+            if self.verdicts:
+                self.verdicts.pop(job.tag, None)  # it ended before the signal reached it
+            if type(report) is wire.Skipped:
+                returned.append(job)
+            else:
+                outcomes.append(report)  # type: ignore[arg-type]
+        if reports:
+            self.holding = False
+
+    def running(self) -> Running | None:
+        """Return the job that the child is in, by the shared memory."""
+        words = self.slot.words
+        begun = words[slots.BEGUN]
+        position = begun - self.finished - 1
+        if begun <= words[slots.BASE] + (words[slots.FILL] >> 32) or not 0 <= position < len(self.in_hand):
+            return None
+        job = self.in_hand[position]
+        return Running(job.tag, self.pid, self.slot.times[slots.SINCE]) if job is not None else None
+
+    @property
+    def begun(self) -> int:
+        """How many jobs the child has begun."""
+        return int(self.slot.words[slots.BEGUN])
+
+    def hold(self) -> None:
+        """Have the child skip every job sent so far that it has not begun; see ``take_back``."""
+        self.holding = True
+        self.slot.words[slots.HOLD] = self.sent
+
+    def take_back(self) -> list[Job]:
+        """Return the jobs that ``hold`` has kept from running; call it some milliseconds later."""
+        taken: list[Job] = []
+        held = self.slot.words[slots.HOLD] - self.finished
+        for position in range(max(0, self.begun - self.finished), min(held, len(self.in_hand))):
+            job = self.in_hand[position]
+            if job is not None:
+                taken.append(job)
+                self.load_s -= job.expected_s
+                self.in_hand[position] = None
+        return taken
+
+    def lost(self, job: Job) -> ChildLost:
+        """Say how the child died with ``job``, as far as the template has said.
+
+        Without its word the child went with the template.
+        """
+        exited = self.exited
+        return ChildLost(
+            job.tag,
+            self.pid,
+            started=True,
+            exit_code=exited.exit_code if exited is not None else -1,
+            signal=exited.signal if exited is not None else signal.SIGKILL,
+            max_rss_bytes=exited.max_rss_bytes if exited is not None else 0,
+            last_words=self.slot.last_words(),
+        )
+
+    # -- the process -----------------------------------------------------------------------
+
+    def signal(self, number: int) -> None:
+        """Send a signal to exactly this process; nothing happens when it is gone."""
+        if self.pidfd < 0:
+            return
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
+
+    def finish(self) -> None:
+        """Let the child exit when it has read everything."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is gone already
+
+    def close(self) -> None:
+        """Release the descriptors and the memory."""
+        self.close_passed()
+        self.sock.close()
+        self.slot.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1

@@ -1,0 +1,298 @@
+"""The threads pool: jobs run in threads of the worker's own process.
+
+For work that waits on the network or runs in C code without the interpreter's lock.  A thread
+cannot be killed, so the limits are weaker than prefork's:
+
+- Soft limit and cancel raise inside the job, which cannot interrupt C code: a job in
+  ``time.sleep(60)`` sees it after the 60 seconds.  The outcome follows when the job ends.
+- At the hard limit the outcome ``TimedOut`` is delivered at once, the thread is abandoned and
+  replaced by a new one, and what it may still return is dropped.  It goes on using memory and
+  whatever else it holds until its code returns.
+- A job that ends the process ends the worker.
+
+Threads are daemons: the worker's exit never waits for one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from taskd import clock
+from taskd.errors import PoolError, SoftTimeLimitExceeded
+from taskd.lifecycle import Deadline
+from taskd.loop import Loop
+from taskd.pools.base import (
+    Broken,
+    Cancelled,
+    Job,
+    OnOutcomes,
+    Outcome,
+    PoolInfo,
+    Running,
+    Target,
+    TimedOut,
+)
+from taskd.pools.interrupt import JobAborted, forget_in_thread, raise_in_thread
+from taskd.pools.solo import run_in_place
+
+
+class _Slot:
+    """One thread and what it runs.  Fields are guarded by the pool's lock."""
+
+    __slots__ = ("abandoned", "cancelled", "ident", "job", "since")
+
+    def __init__(self) -> None:
+        self.ident = 0
+        self.job: Job | None = None
+        self.since = 0.0
+        self.cancelled = False
+        #: The pool has given it up: it takes no job and reports nothing any more.
+        self.abandoned = False
+
+
+class ThreadsPool:
+    """Runs jobs in threads.  See ``taskd.pools.base.Pool`` for the methods."""
+
+    def __init__(self, capacity: int, target: Target, *, on_ready: Callable[[], None]) -> None:
+        self.capacity = capacity
+        self._target = target
+        self._on_ready = on_ready
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        # Guarded by the lock: everything from here on.
+        self._backlog: deque[Job] = deque()
+        self._slots: list[_Slot] = []
+        self._waiting = 0
+        self._outcomes: list[Outcome] = []
+        self._wake_sent = False
+        self._held = 0
+        self._abandoned = 0
+        self._stopping = False
+
+    def start(self, loop: Loop, on_outcomes: OnOutcomes) -> None:
+        """Start the threads; ``on_ready`` is called in the next turn of the loop."""
+        self._loop = loop
+        self._on_outcomes = on_outcomes
+        with self._lock:
+            self._fill()
+        loop.call_soon(self._on_ready)
+
+    def _fill(self) -> None:
+        while len(self._slots) < self.capacity:
+            slot = _Slot()
+            self._slots.append(slot)
+            threading.Thread(target=self._serve, args=(slot,), name="taskd-job", daemon=True).start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether all threads are there."""
+        return not self._stopping and len(self._slots) >= self.capacity
+
+    @property
+    def held(self) -> int:
+        """How many jobs have been submitted and have no outcome yet."""
+        return self._held
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take jobs; those without a thread wait, in order."""
+        with self._lock:
+            if self._stopping:
+                raise PoolError("the threads pool is stopping and takes no new job")
+            self._backlog.extend(jobs)
+            self._held += len(jobs)
+            if self._waiting:
+                self._work.notify(min(len(jobs), self._waiting))
+
+    # -- in the threads --------------------------------------------------------------------
+
+    def _serve(self, slot: _Slot) -> None:
+        slot.ident = threading.get_ident()
+        while True:
+            outcome: Outcome | None = None
+            try:
+                job = self._next(slot)
+                if job is None:
+                    return
+                outcome = run_in_place(self._target, job)
+            except (JobAborted, SoftTimeLimitExceeded):
+                pass  # it came in an instant before or after the target ran
+            self._finish(slot, outcome)
+
+    def _next(self, slot: _Slot) -> Job | None:
+        """Wait for a job and begin it; None when the thread is to end."""
+        with self._lock:
+            while not self._backlog:
+                if self._stopping or len(self._slots) > self.capacity or slot.abandoned:
+                    self._end(slot)
+                    return None
+                self._waiting += 1
+                self._work.wait()
+                self._waiting -= 1
+            if len(self._slots) > self.capacity or slot.abandoned:
+                self._end(slot)
+                return None
+            job = self._backlog.popleft()
+            slot.job, slot.since, slot.cancelled = job, clock.monotonic(), False
+            if job.soft_limit_s or job.hard_limit_s:
+                self._loop.call_from_thread(partial(self._arm, slot, job))
+            return job
+
+    def _end(self, slot: _Slot) -> None:
+        if not slot.abandoned:
+            self._slots.remove(slot)
+        if self._waiting:
+            self._work.notify()  # it may have been woken for a job that another has to take now
+
+    def _finish(self, slot: _Slot, outcome: Outcome | None) -> None:
+        """Report the job of the slot.  An exception that was meant for it may still come here."""
+        while True:
+            try:
+                with self._lock:
+                    # First: whoever raises holds the lock, so that nothing comes after this line.
+                    forget_in_thread(slot.ident)
+                    if slot.job is not None:
+                        self._report(slot, slot.job, outcome)
+                        slot.job = None
+            except (JobAborted, SoftTimeLimitExceeded):
+                continue
+            return
+
+    def _report(self, slot: _Slot, job: Job, outcome: Outcome | None) -> None:
+        if slot.abandoned:
+            self._abandoned -= 1
+            return
+        if slot.cancelled:
+            outcome = Cancelled(job.tag, started=True)
+        elif outcome is None:
+            outcome = Broken(job.tag, "interrupted by a soft time limit in the instant of its end")
+        self._outcomes.append(outcome)
+        if not self._wake_sent:
+            self._wake_sent = True
+            self._loop.call_from_thread(self._deliver)
+
+    # -- in the loop -----------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        with self._lock:
+            self._wake_sent = False
+            outcomes, self._outcomes = self._outcomes, []
+            self._held -= len(outcomes)
+        if outcomes:
+            self._on_outcomes(outcomes)
+
+    def _arm(self, slot: _Slot, job: Job) -> None:
+        """Set the timers of a job that has begun."""
+        if slot.job is not job:
+            return
+        if job.soft_limit_s:
+            self._loop.call_at(slot.since + job.soft_limit_s, partial(self._on_soft_limit, slot, job))
+        if job.hard_limit_s:
+            self._loop.call_at(slot.since + job.hard_limit_s, partial(self._on_hard_limit, slot, job))
+
+    def _on_soft_limit(self, slot: _Slot, job: Job) -> None:
+        with self._lock:
+            if slot.job is job and not slot.abandoned:
+                raise_in_thread(slot.ident, SoftTimeLimitExceeded)
+
+    def _on_hard_limit(self, slot: _Slot, job: Job) -> None:
+        with self._lock:
+            if slot.job is not job or slot.abandoned:
+                return
+            self._abandon(slot)
+            self._outcomes.append(TimedOut(job.tag, job.hard_limit_s))
+            self._fill()
+        self._deliver()
+
+    def _abandon(self, slot: _Slot) -> None:
+        slot.abandoned = True
+        self._abandoned += 1
+        self._slots.remove(slot)
+        raise_in_thread(slot.ident, JobAborted)  # it may help
+
+    def running(self) -> Sequence[Running]:
+        """Return the jobs that have begun."""
+        with self._lock:
+            return [
+                Running(slot.job.tag, os.getpid(), slot.since) for slot in self._slots if slot.job is not None
+            ]
+
+    def cancel(self, tag: int, signum: int) -> bool:
+        """End one job: a running one by an exception, which cannot interrupt C code."""
+        with self._lock:
+            for job in self._backlog:
+                if job.tag == tag:
+                    self._backlog.remove(job)
+                    self._outcomes.append(Cancelled(tag, started=False))
+                    self._loop.call_soon(self._deliver)
+                    return True
+            for slot in self._slots:
+                if slot.job is not None and slot.job.tag == tag:
+                    slot.cancelled = True
+                    raise_in_thread(slot.ident, JobAborted)
+                    return True
+        return False
+
+    def recall(self) -> Sequence[int]:
+        """Take back the backlog: everything that no thread has begun."""
+        with self._lock:
+            tags = [job.tag for job in self._backlog]
+            self._backlog.clear()
+            self._held -= len(tags)
+        return tags
+
+    def resize(self, capacity: int) -> None:
+        """Change the number of threads; surplus ones end as they become idle."""
+        with self._lock:
+            self.capacity = capacity
+            if not self._stopping:
+                self._fill()
+            self._work.notify_all()
+
+    def info(self) -> PoolInfo:
+        """Describe the pool."""
+        return PoolInfo(
+            "taskd.pools.threads:ThreadsPool",
+            max_concurrency=self.capacity,
+            processes=[os.getpid()],
+            details={
+                "threads": len(self._slots),
+                "abandoned": self._abandoned,
+                "waiting": len(self._backlog),
+            },
+        )
+
+    def stop(self, deadline: Deadline) -> None:
+        """Finish what is held; at the deadline the threads that still run are abandoned."""
+        with self._lock:
+            self._stopping = True
+            self._work.notify_all()
+        if deadline.until != float("inf"):
+            self._loop.call_at(deadline.until, self._kill_unless_stopped)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no thread is left, those abandoned aside."""
+        return self._stopping and not self._slots and not self._held
+
+    def _kill_unless_stopped(self) -> None:
+        if not self.stopped:
+            self.kill()
+
+    def kill(self) -> None:
+        """Abandon every thread.  Jobs get no outcome any more."""
+        with self._lock:
+            self._stopping = True
+            self._backlog.clear()
+            self._outcomes.clear()
+            self._held = 0
+            for slot in list(self._slots):
+                if slot.job is not None:
+                    self._abandon(slot)
+                else:
+                    slot.abandoned = True
+                    self._slots.remove(slot)
+            self._work.notify_all()

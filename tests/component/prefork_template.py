@@ -1,0 +1,126 @@
+"""A template program for tests and benchmarks: its target does what the payload says.
+
+Run as ``python -m tests.component.prefork_template [MODE]``.  In-process pools use ``target`` itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from taskd.errors import SoftTimeLimitExceeded
+from taskd.pools.prefork.template import inherited_control, serve
+
+
+def target(payload: bytes) -> bytes:  # noqa: PLR0911, PLR0912 - one line for each thing a job may do
+    command, _, argument = payload.partition(b" ")
+    match command:
+        case b"noop":
+            return b""
+        case b"echo":
+            return argument
+        case b"huge":
+            return b"x" * int(argument)
+        case b"pid":
+            return str(os.getpid()).encode()
+        case b"spin" | b"spin-soft":
+            return _spin(float(argument), handle=command == b"spin-soft")
+        case b"wait-for":  # PATH; the file's text once it is there
+            return _spin_until(argument.decode())
+        case b"touch":
+            with open(argument, "ab") as file:
+                file.write(b".")
+            return b""
+        case b"touch-and-spin":
+            with open(argument, "ab") as file:
+                file.write(b".")
+            return _spin(60.0, handle=False)
+        case b"sleep":
+            time.sleep(float(argument))
+            return b""
+        case b"raise":
+            raise ValueError(argument.decode())
+        case b"system-exit":
+            sys.exit(3)
+        case b"os-exit":
+            os._exit(int(argument))
+        case b"segfault":
+            ctypes.string_at(0)
+        case b"fork-and-return":
+            os.fork()
+            return str(os.getpid()).encode()
+        case b"fork-and-stay":  # a process that outlives the job and holds what it inherited
+            return _leave_a_process(argument.decode())
+        case b"not-bytes":
+            return None  # type: ignore[return-value]
+        case b"print":
+            sys.stdout.write("x" * int(argument))
+            return b""
+        case b"close-all":
+            os.closerange(3, 100)
+            return b""
+    return b"?"
+
+
+def _spin(seconds: float, *, handle: bool) -> bytes:
+    until = time.monotonic() + seconds
+    try:
+        while time.monotonic() < until:
+            pass
+    except SoftTimeLimitExceeded:
+        if handle:
+            return b"soft"
+        raise
+    return b"spun"
+
+
+def _spin_until(path: str) -> bytes:
+    while not os.path.exists(path):
+        time.sleep(0.001)
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _leave_a_process(path: str) -> bytes:
+    pid = os.fork()
+    if pid == 0:
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        os._exit(0)
+    return str(pid).encode()
+
+
+def load_thread() -> tuple[object, bytes]:
+    threading.Thread(target=threading.Event().wait, name="metrics-pusher", daemon=True).start()
+    return target, b""
+
+
+def load_broken() -> tuple[object, bytes]:
+    raise ImportError("no module named shop")
+
+
+def load_exits() -> tuple[object, bytes]:
+    raise SystemExit(4)
+
+
+def load_dies() -> tuple[object, bytes]:
+    os._exit(9)
+
+
+LOADS = {
+    "plain": lambda: (target, b"hello"),
+    "big-hello": lambda: (target, b"h" * 1_000_000),
+    "thread": load_thread,
+    "broken": load_broken,
+    "exits": load_exits,
+    "dies": load_dies,
+    "subprocess": lambda: (subprocess.run(["true"], check=True) and target, b""),
+    "noop": lambda: (lambda _payload: b"", b""),
+}
+
+if __name__ == "__main__":
+    serve(inherited_control(), LOADS[sys.argv[1] if len(sys.argv) > 1 else "plain"])  # type: ignore[arg-type]

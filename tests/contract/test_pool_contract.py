@@ -1,0 +1,376 @@
+"""What every pool promises; where one cannot do a thing, what it does instead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from taskd.errors import PoolError
+from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Job, TimedOut
+from tests.component.pool_runner import ROOT, Runner
+
+KINDS = ["prefork", "threads", "solo"]
+PARALLEL = ["prefork", "threads"]
+IN_PROCESS = ["threads", "solo"]
+
+Start = Callable[..., Runner]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    runners: list[Runner] = []
+
+    def start(kind: str, **options: object) -> Runner:
+        runners.append(Runner(kind, **options))  # type: ignore[arg-type]
+        runners[-1].until_ready()
+        return runners[-1]
+
+    yield start
+    for runner in runners:
+        runner.close()
+
+
+def replies(runner: Runner, count: int) -> list[bytes]:
+    outcomes = runner.until_outcomes(count)
+    assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
+    return [outcome.reply for outcome in outcomes if isinstance(outcome, Done)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_ready_is_called_once_and_the_pool_is_empty_then(kind: str, start: Start) -> None:
+    runner = start(kind)
+
+    runner.submit(b"noop")
+    runner.until_outcomes(1)
+
+    assert runner.readies == 1
+    assert runner.pool.held == 0
+    assert list(runner.pool.running()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("expected_s", [0.0, 0.00001])
+def test_every_job_gets_one_outcome_with_its_own_reply(kind: str, expected_s: float, start: Start) -> None:
+    runner = start(kind)
+
+    runner.submit(*(b"echo %d" % number for number in range(1000)), expected_s=expected_s)
+
+    assert replies(runner, 1000) == [b"%d" % number for number in range(1000)]
+    runner.loop.run_once(0.05)
+    assert len(runner.outcomes) == 1000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_thousand_short_jobs_pass(kind: str, start: Start) -> None:
+    runner = start(kind)
+
+    runner.submit(*[b"noop"] * 10_000, expected_s=0.00001)
+
+    assert replies(runner, 10_000) == [b""] * 10_000
+    assert runner.pool.held == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_jobs_submitted_from_on_outcomes_are_run(kind: str, start: Start) -> None:
+    runner = start(kind, capacity=1)
+
+    def submit_next(outcomes: object) -> None:
+        runner.outcomes.extend(outcomes)  # type: ignore[arg-type]
+        if len(runner.outcomes) < 3000:
+            runner.pool.submit([Job(len(runner.outcomes), b"noop")])
+
+    runner.on_outcomes = submit_next
+    runner.submit(b"noop")
+
+    runner.until_outcomes(3000)  # a pool that recursed would have overflowed the stack
+    assert [outcome.tag for outcome in runner.outcomes] == list(range(3000))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("payload", "evidence"),
+    [
+        (b"raise it burns", "ValueError: it burns"),
+        (b"system-exit", "SystemExit: 3"),
+        (b"not-bytes", "NoneType"),
+    ],
+)
+def test_a_target_that_fails_breaks_its_job_only(
+    kind: str, payload: bytes, evidence: str, start: Start
+) -> None:
+    runner = start(kind)
+
+    runner.submit(payload, b"echo on")
+
+    broken, done = runner.until_outcomes(2)
+    assert isinstance(broken, Broken)
+    assert evidence in broken.traceback
+    assert isinstance(done, Done)
+    assert done.reply == b"on"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fifty_megabytes_go_in_and_out(kind: str, start: Start) -> None:
+    runner = start(kind)
+    body = os.urandom(1000) * 50_000
+
+    runner.submit(b"echo " + body, b"huge 50000000", b"echo small")
+
+    echoed, huge, small = replies(runner, 3)
+    assert echoed == body
+    assert len(huge) == 50_000_000
+    assert small == b"small"
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_a_waiting_job_is_cancelled_without_having_started(kind: str, start: Start, tmp_path: Path) -> None:
+    runner = start(kind, capacity=1)
+    gate = tmp_path / "gate"
+    runner.submit(b"wait-for " + bytes(gate), b"echo never", b"echo last")
+
+    assert runner.pool.cancel(1, signal.SIGTERM)
+
+    assert runner.until_outcomes(1) == [Cancelled(1, started=False)]
+    gate.write_bytes(b"open")
+    assert [type(outcome) for outcome in runner.until_outcomes(3)] == [Done, Cancelled, Done]
+
+
+def test_solo_cancels_a_job_that_waits_when_asked_from_on_outcomes(start: Start) -> None:
+    runner = start("solo")
+
+    def cancel_the_second(outcomes: object) -> None:
+        runner.outcomes.extend(outcomes)  # type: ignore[arg-type]
+        if len(runner.outcomes) == 1:
+            assert runner.pool.cancel(1, signal.SIGTERM)
+
+    runner.on_outcomes = cancel_the_second
+    runner.submit(b"noop", b"echo never", b"noop")
+
+    assert runner.until_outcomes(3)[1] == Cancelled(1, started=False)
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_a_running_job_is_cancelled_and_its_slot_is_usable_again(kind: str, start: Start) -> None:
+    runner = start(kind, capacity=1)
+    runner.submit(b"spin 60")
+    runner.until(lambda: [running.tag for running in runner.pool.running()] == [0])
+
+    assert runner.pool.cancel(0, signal.SIGTERM)
+
+    assert runner.until_outcomes(1) == [Cancelled(0, started=True)]
+    runner.outcomes.clear()
+    runner.submit(b"echo again")
+    assert replies(runner, 1) == [b"again"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cancelling_a_job_that_is_not_there_finds_nothing(kind: str, start: Start) -> None:
+    assert start(kind).pool.cancel(77, signal.SIGTERM) is False
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_the_soft_limit_is_raised_in_the_job(kind: str, start: Start) -> None:
+    runner = start(kind)
+
+    runner.submit(b"spin-soft 60", b"spin 60", soft_limit_s=0.1)
+
+    handled, unhandled = runner.until_outcomes(2)
+    assert isinstance(handled, Done)
+    assert handled.reply == b"soft"
+    assert 0.1 <= handled.runtime_s < 5.0
+    assert isinstance(unhandled, Broken)
+    assert "SoftTimeLimitExceeded" in unhandled.traceback
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_soft_limit_that_does_not_pass_disturbs_no_later_job(kind: str, start: Start) -> None:
+    runner = start(kind, capacity=1)
+    runner.submit(*[b"noop"] * 50, soft_limit_s=0.05)
+    runner.until_outcomes(50)
+    runner.outcomes.clear()
+
+    runner.submit(b"spin-soft 0.2")
+
+    assert replies(runner, 1) == [b"spun"]
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+@pytest.mark.parametrize("payload", [b"spin 60", b"sleep 60"])
+def test_the_hard_limit_ends_a_job_even_in_c_code(kind: str, payload: bytes, start: Start) -> None:
+    if kind == "threads" and payload == b"sleep 60":
+        payload = b"sleep 3"  # its thread is abandoned and sleeps on beside the test run
+    runner = start(kind, capacity=1)
+    began = time.monotonic()
+    runner.submit(payload, hard_limit_s=0.2)
+
+    assert runner.until_outcomes(1) == [TimedOut(0, 0.2)]
+
+    assert 0.2 <= time.monotonic() - began < 2.0
+    runner.outcomes.clear()
+    runner.submit(b"echo again")
+    assert replies(runner, 1) == [b"again"]
+
+
+def test_solo_ignores_limits(start: Start) -> None:
+    runner = start("solo")
+
+    runner.submit(b"spin 0.2", soft_limit_s=0.05, hard_limit_s=0.1)
+
+    assert replies(runner, 1) == [b"spun"]
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_resizing_changes_how_many_jobs_run_at_once(kind: str, start: Start, tmp_path: Path) -> None:
+    runner = start(kind, capacity=1)
+    gate = tmp_path / "gate"
+    runner.submit(*[b"wait-for " + bytes(gate)] * 3)
+
+    runner.pool.resize(3)
+    runner.until(lambda: len(runner.pool.running()) == 3)
+
+    runner.pool.resize(1)
+    gate.write_bytes(b"open")
+    runner.until_outcomes(3)
+    runner.until(lambda: slots_of(runner) == 1)
+    runner.outcomes.clear()
+    runner.submit(b"echo one", b"echo two")
+    assert replies(runner, 2) == [b"one", b"two"]
+    assert runner.pool.info().max_concurrency == 1
+
+
+def slots_of(runner: Runner) -> int:
+    info = runner.pool.info()
+    return int(str(info.details["threads"])) if "threads" in info.details else len(info.processes)
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_recalled_jobs_get_no_outcome(kind: str, start: Start, tmp_path: Path) -> None:
+    runner = start(kind, capacity=1)
+    gate = tmp_path / "gate"
+    runner.submit(b"wait-for " + bytes(gate), b"noop", b"noop")
+    runner.until(lambda: len(runner.pool.running()) == 1)
+
+    assert list(runner.pool.recall()) == [1, 2]
+
+    assert runner.pool.held == 1
+    gate.write_bytes(b"open")
+    runner.until_outcomes(1)
+    runner.loop.run_once(0.05)
+    assert [outcome.tag for outcome in runner.outcomes] == [0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stop_finishes_what_is_held_and_takes_nothing_new(kind: str, start: Start) -> None:
+    runner = start(kind)
+    runner.submit(*[b"echo x"] * 20)
+
+    runner.stop(within_s=20.0)
+
+    assert replies(runner, 20) == [b"x"] * 20
+    with pytest.raises(PoolError, match="stopping"):
+        runner.submit(b"noop")
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_stop_ends_at_its_deadline(kind: str, start: Start) -> None:
+    runner = start(kind)
+    runner.submit(b"spin 60", b"spin 60", b"noop")
+    runner.until(lambda: len(runner.pool.running()) == 2)
+    began = time.monotonic()
+
+    runner.stop(within_s=0.2)
+
+    assert time.monotonic() - began < 3.0
+    assert runner.outcomes == []
+    assert runner.pool.held == 0
+
+
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_kill_ends_at_once_and_reports_nothing(kind: str, start: Start) -> None:
+    runner = start(kind)
+    runner.submit(b"spin 60", b"noop", b"spin 60", b"noop")
+    runner.until(lambda: len(runner.pool.running()) == 2)
+    runner.outcomes.clear()
+
+    runner.pool.kill()
+    runner.until(lambda: runner.pool.stopped)
+
+    runner.loop.run_once(0.05)
+    assert runner.outcomes == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kill_may_be_called_from_on_outcomes(kind: str, start: Start) -> None:
+    runner = start(kind)
+
+    def kill(outcomes: object) -> None:
+        runner.outcomes.extend(outcomes)  # type: ignore[arg-type]
+        runner.pool.kill()
+
+    runner.on_outcomes = kill
+    runner.submit(*[b"noop"] * 100)
+    runner.until(lambda: runner.pool.stopped)
+
+    assert runner.outcomes
+
+
+# -- jobs that end their process ------------------------------------------------------------
+
+
+def test_a_child_that_exits_loses_its_job_and_says_how(start: Start) -> None:
+    runner = start("prefork")
+
+    runner.submit(b"os-exit 7", b"echo on")
+
+    lost, done = runner.until_outcomes(2)
+    assert isinstance(lost, ChildLost)
+    assert (lost.started, lost.exit_code, lost.signal) == (True, 7, 0)
+    assert lost.max_rss_bytes > 1_000_000
+    assert isinstance(done, Done)
+
+
+def test_a_child_that_segfaults_leaves_its_last_words(start: Start) -> None:
+    runner = start("prefork")
+
+    runner.submit(b"segfault", b"echo on")
+
+    lost = runner.until_outcomes(2)[0]
+    assert isinstance(lost, ChildLost)
+    assert (lost.started, lost.exit_code, lost.signal) == (True, -1, signal.SIGSEGV)
+    assert "Segmentation fault" in lost.last_words
+    assert "prefork_template.py" in lost.last_words
+
+
+def in_process(kind: str, *payloads: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.component.pool_runner", kind, *payloads],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("kind", IN_PROCESS)
+@pytest.mark.parametrize(("payload", "status"), [("os-exit 7", 7), ("segfault", -signal.SIGSEGV)])
+def test_an_in_process_pool_dies_with_its_job(kind: str, payload: str, status: int) -> None:
+    assert in_process(kind, payload, "noop").returncode == status
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_that_forks_and_returns_twice_gets_one_outcome(kind: str) -> None:
+    ended = in_process(kind, "fork-and-return", "echo on")
+
+    assert ended.returncode == 0, ended.stderr
+    outcomes = ended.stdout.splitlines()[1:]
+    assert len(outcomes) == 2, ended.stdout
+    assert "Done(tag=0" in outcomes[0]
+    assert "reply=b'on'" in outcomes[1]
