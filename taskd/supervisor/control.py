@@ -1,0 +1,226 @@
+"""The control socket's server: JSON-RPC 2.0, one JSON object a line in each direction.
+
+Whoever may connect (the socket's mode says who) may still be broken, so everything is limited: the
+size of a request, the number of clients, the time without a request, and what is kept for a client
+that does not read.  It knows no method itself: ``handle`` is given by the supervisor.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from taskd import clock
+from taskd.errors import ControlError
+from taskd.loop import Loop, Timer
+
+_log = logging.getLogger(__name__)
+
+MAX_FRAME_BYTES = 64 * 1024
+MAX_CLIENTS = 32
+IDLE_S = 60.0
+# Answers that wait for a client that does not read them.
+_MAX_UNSENT_BYTES = 4 * 1024 * 1024
+_ACCEPT_AGAIN_S = 1.0
+
+# The error codes of JSON-RPC 2.0.
+_PARSE_ERROR = -32700
+_INVALID_REQUEST = -32600
+_METHOD_NOT_FOUND = -32601
+_REFUSED = -32000
+
+Params = Mapping[str, object]
+#: Answers a method's parameters with its result.  Raises: ``ControlError`` to refuse.
+Method = Callable[[Params], object]
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
+    jsonrpc: str
+    method: str
+    params: dict[str, object] = {}
+    id: int | str | float | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class ControlServer:
+    """Answers clients on a listening socket.  For the loop's thread; never blocks.
+
+    ``max_clients`` and ``idle_s`` have tests of their own; nobody else needs to set them.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        listening: socket.socket,
+        methods: Mapping[str, Method],
+        *,
+        max_clients: int = MAX_CLIENTS,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self._loop = loop
+        self._listening = listening
+        self._methods = methods
+        self._max_clients = max_clients
+        self._idle_s = idle_s
+        self._clients: set[_Client] = set()
+        self._listen()
+
+    def close(self) -> None:
+        """Drop every client and stop accepting; the listening socket belongs to the caller."""
+        self._loop.remove_reader(self._listening.fileno())
+        for client in list(self._clients):
+            client.close()
+
+    def _listen(self) -> None:
+        if self._listening.fileno() >= 0:
+            self._loop.add_reader(self._listening.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listening.accept()
+        except BlockingIOError:
+            return  # the client has gone again
+        except OSError as error:
+            # Out of descriptors: the client stays in the queue and would wake the loop without end.
+            _log.error("control: cannot accept a client: %s", error)
+            self._loop.remove_reader(self._listening.fileno())
+            self._loop.call_later(_ACCEPT_AGAIN_S, self._listen)
+            return
+        if len(self._clients) >= self._max_clients:
+            _log.warning("control: refused a client: %s are connected already", len(self._clients))
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._clients.add(_Client(self._loop, connection, self._answer, self._clients.discard, self._idle_s))
+
+    def _answer(self, frame: bytes) -> bytes | None:
+        """Return the answer to one request as a line; None for a notification."""
+        identifier: object = None
+        wants_answer = True
+        try:
+            request = msgspec.json.decode(frame, type=_Request)
+            wants_answer = request.id is not msgspec.UNSET
+            identifier = request.id if wants_answer else None
+            method = self._methods.get(request.method)
+            if request.jsonrpc != "2.0":
+                answer = _error(_INVALID_REQUEST, 'jsonrpc must be "2.0"')
+            elif method is None:
+                known = ", ".join(sorted(self._methods))
+                answer = _error(_METHOD_NOT_FOUND, f"no method {request.method!r}; there are: {known}")
+            else:
+                answer = {"result": method(request.params)}
+        except msgspec.ValidationError as error:
+            answer = _error(_INVALID_REQUEST, f"not a JSON-RPC 2.0 request: {error}")
+        except msgspec.DecodeError as error:
+            answer = _error(_PARSE_ERROR, f"not JSON: {error}")
+        except ControlError as error:
+            answer = _error(_REFUSED, str(error))
+        except Exception:  # noqa: BLE001 - a barrier: a fault in a command must not stop the daemon
+            _log.exception("control: a command failed request=%r", frame[:200])
+            answer = _error(_REFUSED, "internal error; the log of taskd has the traceback")
+        if not wants_answer:
+            return None
+        return msgspec.json.encode({"jsonrpc": "2.0", "id": identifier, **answer}) + b"\n"
+
+
+def _error(code: int, message: str) -> dict[str, object]:
+    return {"error": {"code": code, "message": message}}
+
+
+class _Client:
+    """One connection.  Closes itself when the peer goes, idles, or sends or leaves too much."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        connection: socket.socket,
+        answer: Callable[[bytes], bytes | None],
+        gone: Callable[[_Client], None],
+        idle_s: float,
+    ) -> None:
+        self._loop = loop
+        self._connection = connection
+        self._answer = answer
+        self._gone = gone
+        self._idle_s = idle_s
+        self._received = bytearray()
+        self._unsent = bytearray()
+        self._last_frame = clock.monotonic()
+        self._closing = False
+        self._idle_timer: Timer = loop.call_later(idle_s, self._check_idle)
+        loop.add_reader(connection.fileno(), self._read)
+
+    def close(self) -> None:
+        """Drop the connection.  A second call does nothing."""
+        if self._connection.fileno() < 0:
+            return
+        self._idle_timer.cancel()
+        self._loop.remove_reader(self._connection.fileno())
+        self._loop.remove_writer(self._connection.fileno())
+        self._connection.close()
+        self._gone(self)
+
+    def _read(self) -> None:
+        try:
+            data = self._connection.recv(MAX_FRAME_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._received += data
+        *frames, rest = self._received.split(b"\n")
+        self._received = rest
+        for frame in frames:
+            if len(frame) > MAX_FRAME_BYTES:
+                self._refuse_size()
+                return
+            if frame.strip():
+                self._last_frame = clock.monotonic()
+                self._write(self._answer(bytes(frame)) or b"")
+        if len(rest) > MAX_FRAME_BYTES:
+            self._refuse_size()
+
+    def _refuse_size(self) -> None:
+        error = _error(_INVALID_REQUEST, f"a request may have {MAX_FRAME_BYTES} bytes")
+        # Reading on would mean to look for the end of something of unknown length.
+        self._closing = True
+        if self._connection.fileno() >= 0:
+            self._loop.remove_reader(self._connection.fileno())
+        self._write(msgspec.json.encode({"jsonrpc": "2.0", "id": None, **error}) + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        if self._connection.fileno() < 0:
+            return
+        self._unsent += data
+        if len(self._unsent) > _MAX_UNSENT_BYTES:
+            self.close()
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            if self._unsent:
+                del self._unsent[: self._connection.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        if self._unsent:
+            self._loop.add_writer(self._connection.fileno(), self._flush)
+        elif self._closing:
+            self.close()
+        else:
+            self._loop.remove_writer(self._connection.fileno())
+
+    def _check_idle(self) -> None:
+        left_s = self._last_frame + self._idle_s - clock.monotonic()
+        if left_s <= 0:
+            self.close()
+        else:
+            self._idle_timer = self._loop.call_later(left_s, self._check_idle)

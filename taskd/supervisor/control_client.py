@@ -1,0 +1,129 @@
+"""The other end of the control socket, for taskctl and for tests.  Blocks; never used by the daemon."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from types import TracebackType
+
+import msgspec
+
+from taskd import clock
+from taskd.errors import ControlError
+
+_RECEIVE_BYTES = 1 << 16
+_CALL_TIMEOUT_S = 5.0
+
+
+class _Error(msgspec.Struct):
+    code: int
+    message: str
+
+
+class _Response(msgspec.Struct):
+    id: int | None = None
+    result: object = None
+    error: _Error | None = None
+
+
+class ControlClient:
+    """Calls a running taskd.  Not for several threads at once.
+
+    Each call has its own connection; as a context manager, all calls of the block share one.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._received = bytearray()
+        self._calls = 0
+        self._keeps_connection = False
+
+    def call(
+        self, method: str, params: Mapping[str, object] | None = None, timeout_s: float = _CALL_TIMEOUT_S
+    ) -> object:
+        """Call a method and return its result, plain JSON values.
+
+        Raises: ``ControlError`` when no daemon listens, it does not answer within ``timeout_s``, or it
+        refuses; the message says which.
+        """
+        deadline = clock.monotonic() + timeout_s
+        self._calls += 1
+        request = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": dict(params or {})}
+        try:
+            connection = self._connected(timeout_s)
+            connection.sendall(msgspec.json.encode(request) + b"\n")
+            response = self._receive(connection, deadline)
+        except TimeoutError:
+            self._close()
+            raise ControlError(f"taskd did not answer on {self._path} within {timeout_s:g} s") from None
+        except OSError as error:
+            self._close()
+            raise ControlError(f"taskd closed the connection on {self._path}: {error}") from error
+        if not self._keeps_connection:
+            self._close()
+        if response.error is not None:
+            raise ControlError(response.error.message)
+        return response.result
+
+    def __enter__(self) -> ControlClient:
+        self._keeps_connection = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._keeps_connection = False
+        self._close()
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._received.clear()
+
+    def _connected(self, timeout_s: float) -> socket.socket:
+        if self._socket is None:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(timeout_s)
+            try:
+                connection.connect(self._path)
+            except TimeoutError:
+                connection.close()
+                raise
+            except OSError as error:
+                connection.close()
+                raise ControlError(_explain(self._path, error)) from error
+            self._socket = connection
+        return self._socket
+
+    def _receive(self, connection: socket.socket, deadline: float) -> _Response:
+        while b"\n" not in self._received:
+            connection.settimeout(max(0.001, deadline - clock.monotonic()))
+            data = connection.recv(_RECEIVE_BYTES)
+            if not data:
+                raise ConnectionResetError("no answer came")
+            self._received += data
+        line, _, rest = self._received.partition(b"\n")
+        self._received = rest
+        try:
+            return msgspec.json.decode(line, type=_Response)
+        except msgspec.DecodeError as error:
+            self._close()
+            raise ControlError(f"the answer on {self._path} is not JSON-RPC: {error}") from error
+
+
+def _explain(path: str, error: OSError) -> str:
+    match error:
+        case FileNotFoundError() | ConnectionRefusedError():
+            return (
+                f"taskd is not running: nobody listens on {path}; start it, or name its configuration "
+                "by --config"
+            )
+        case PermissionError():
+            return f"no permission for the control socket {path}; call it as root or as the user of taskd"
+        case _:
+            return f"the control socket {path} cannot be used: {error}"

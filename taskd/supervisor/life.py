@@ -1,0 +1,91 @@
+"""What is known of one process of a program, from its start to its end: what it says, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from taskd.protocol.status import Draining, Heartbeat, LastWords, Ready, StatusLine, Waiting
+from taskd.supervisor.machine import Event
+from taskd.supervisor.reaper import Exit
+from taskd.supervisor.spawn import Process
+from taskd.supervisor.status_pipe import StatusPipe
+
+# Of a long traceback the end is kept: there stands the error.
+_DETAIL_CHARACTERS = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a program may be silent; seconds, and 0 for ``heartbeat_timeout_s`` means for ever."""
+
+    start_timeout_s: float
+    heartbeat_timeout_s: float
+
+
+def _load_row(load: Heartbeat) -> Mapping[str, object]:
+    """Return the columns of ``taskctl status`` that come from heartbeats."""
+    return {
+        "busy": load.busy,
+        "reserved": load.reserved,
+        "depth": load.depth,
+        "done": load.done,
+        "rss_bytes": load.rss_bytes,
+        "oldest_s": load.oldest_s,
+    }
+
+
+#: The columns of a program that does not run.
+NO_LOAD = _load_row(Heartbeat())
+
+
+@dataclass(slots=True)
+class Life:
+    """One process; ``heard`` and ``ready_since`` are monotonic seconds."""
+
+    process: Process
+    pipe: StatusPipe
+    heard: float
+    ready_since: float | None = None
+    waiting: str = ""
+    words: LastWords | None = None
+    _load: Heartbeat = field(default_factory=Heartbeat)
+
+    def hear(self, line: StatusLine, now: float) -> tuple[Event | None, str]:
+        """Note a status line; return the event that it is, if it is one, and the reason in words."""
+        self.heard = now
+        match line:
+            case Heartbeat():
+                self._load = line
+                return None, ""
+            case LastWords():
+                self.words = line
+                return None, ""
+            case Ready():
+                self.waiting = ""
+                if self.ready_since is None:
+                    self.ready_since = now
+                return Event.READY, "ready"
+            case Waiting():
+                self.waiting = line.reason
+                return Event.WAITING, f"waiting: {line.reason}"
+            case Draining():
+                return Event.DRAINING, "drains of its own accord"
+
+    def load_row(self) -> Mapping[str, object]:
+        """Return the columns of ``taskctl status`` that come from heartbeats."""
+        return _load_row(self._load)
+
+    def cause(self, ended: Exit) -> str:
+        """Return in one line why the process ended."""
+        return f"{self.words.reason} ({ended})" if self.words else str(ended)
+
+    def detail(self, ended: Exit) -> str:
+        """Return all that is known of the end, a traceback included, for ``taskctl status``."""
+        if self.words is None:
+            return str(ended)
+        return f"{self.words.reason}\n{self.words.detail}".strip()[-_DETAIL_CHARACTERS:]
+
+    def traceback(self) -> str:
+        """Return the detail of the last words as further lines of a log message."""
+        return f"\n{self.words.detail}" if self.words and self.words.detail else ""

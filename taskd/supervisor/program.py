@@ -1,0 +1,284 @@
+"""One supervised program: carries out what ``machine`` decides for one name of the roster.
+
+The shell between the pure deciders and a real process.  It holds the present process, the timer that
+the state waits for, what the program last said about itself, and the reason of all that for
+``taskctl status``.  Everything here runs in the loop's thread and nothing blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from taskd import clock
+from taskd.exhaustive import assert_never
+from taskd.loop import Loop, Timer
+from taskd.protocol.status import StatusLine
+from taskd.supervisor import reaper
+from taskd.supervisor.life import NO_LOAD, Life, Limits
+from taskd.supervisor.machine import MOVES, Effect, Event, State, due, step
+from taskd.supervisor.reaper import Exit, Reaper
+from taskd.supervisor.restart import RestartPolicy
+from taskd.supervisor.roster import ProgramSpec
+from taskd.supervisor.spawn import Process
+from taskd.supervisor.status_pipe import StatusPipe
+from taskd.supervisor.stopping import StopPolicy
+
+_log = logging.getLogger(__name__)
+
+
+class Program:
+    """Keeps one program running while it is wanted.  ``changed`` is called after each change of state."""
+
+    def __init__(
+        self,
+        spec: ProgramSpec,
+        *,
+        loop: Loop,
+        reaper: Reaper,
+        spawn: Callable[[ProgramSpec], Process],
+        restart: RestartPolicy,
+        stop: StopPolicy,
+        limits: Limits,
+        changed: Callable[[], None],
+    ) -> None:
+        self.spec = spec
+        self.state = State.DOWN
+        self.wanted = False
+        self.reason = "not started yet"
+        self.detail = ""
+        self.restarts = 0
+        self._since_at = clock.now()
+        self._loop = loop
+        self._reaper = reaper
+        self._spawn = spawn
+        self._restart = restart
+        self._stop = stop
+        self._limits = limits
+        self._changed = changed
+        self._life: Life | None = None
+        self._timer: Timer | None = None
+        self._counted = False
+        self._events: deque[tuple[Event, str]] = deque()
+        self._stepping = False
+
+    # -- what others ask of it ---------------------------------------------------------------
+
+    def want(self, *, wanted: bool, reason: str) -> None:
+        """Set what is wanted; the next ``reconcile`` acts on it."""
+        if wanted:
+            self._restart.forgive()
+            self.detail = ""
+        self.wanted = wanted
+        self.reason = reason
+
+    def restart(self, reason: str) -> None:
+        """End the present process warmly and start another one without delay."""
+        self._restart.forgive()
+        self.wanted = True
+        self.detail = ""
+        self.feed(Event.STOP, reason)
+
+    def reconcile(self) -> None:
+        """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
+        while event := due(self.state, wanted=self.wanted, outlook=self._restart.outlook(clock.monotonic())):
+            self.feed(event, "" if event is Event.STOP else _REASONS.get(event, ""))
+
+    def feed(self, event: Event, reason: str = "") -> None:
+        """Let an event act; an empty reason keeps the present one."""
+        self._events.append((event, reason))
+        if self._stepping:
+            return  # an effect of an earlier event caused this one: it comes after it
+        self._stepping = True
+        try:
+            while self._events:
+                self._step(*self._events.popleft())
+        finally:
+            self._stepping = False
+
+    def row(self) -> Mapping[str, object]:
+        """Return the row of ``taskctl status``; the keys are part of the control protocol."""
+        life = self._life
+        return {
+            "name": self.spec.name,
+            "kind": self.spec.kind,
+            "state": self.state.value,
+            "wanted": self.wanted,
+            "reason": self.reason,
+            "since": self._since_at,
+            "pid": life.process.pid if life else None,
+            "restarts": self.restarts,
+            **(life.load_row() if life else NO_LOAD),
+            "detail": (life.waiting if life else "") or self.detail,
+        }
+
+    # -- events and effects ------------------------------------------------------------------
+
+    def _step(self, event: Event, reason: str) -> None:
+        former = self.state
+        self.state, effects = step(former, event)
+        if reason and (effects or self.state is not former):
+            self.reason = reason
+        for effect in effects:
+            self._carry_out(effect)
+        if self.state is not former:
+            self._since_at = clock.now()
+            _log.debug(
+                "program=%s from=%s to=%s reason=%r",
+                self.spec.name,
+                former.value,
+                self.state.value,
+                self.reason,
+            )
+            self._changed()
+
+    def _carry_out(self, effect: Effect) -> None:
+        now = clock.monotonic()
+        match effect:
+            case Effect.SPAWN:
+                self._start_process(now)
+            case Effect.TERM:
+                self._send(signal.SIGTERM)
+            case Effect.QUIT:
+                self._send(signal.SIGQUIT)
+            case Effect.KILL:
+                self._send(signal.SIGKILL)
+            case Effect.COUNT:
+                self._counted = True
+                since = self._life.ready_since if self._life else None
+                self._restart.count(now, ready_s=None if since is None else now - since)
+            case Effect.AWAIT_READY:
+                self._await(now + self._limits.start_timeout_s, self._on_start_timeout)
+            case Effect.AWAIT_HEARTBEAT:
+                self._await_heartbeat()
+            case Effect.AWAIT_EXIT:
+                self._await(self._stop.until(self.state, now), lambda: self.feed(Event.OVERDUE))
+            case Effect.AWAIT_START:
+                self._log_delay(now)
+                # The timer only wakes the loop: reconcile sees that the time has come.
+                self._await(self._restart.not_before, lambda: None)
+            case Effect.REST:
+                self._await(math.inf, None)
+            case _:
+                assert_never(effect)
+
+    def _await(self, until: float, callback: Callable[[], None] | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        timed = callback is not None and until < math.inf
+        self._timer = self._loop.call_at(until, callback) if timed and callback else None
+
+    def _send(self, signum: signal.Signals) -> None:
+        if self._life is None:
+            return
+        level = logging.WARNING if signum is signal.SIGKILL else logging.INFO
+        _log.log(
+            level,
+            "program=%s pid=%s sending %s: %s",
+            self.spec.name,
+            self._life.process.pid,
+            signum.name,
+            self.reason,
+        )
+        reaper.send(self._life.process, signum)
+
+    # -- the process -------------------------------------------------------------------------
+
+    def _start_process(self, now: float) -> None:
+        try:
+            process = self._spawn(self.spec)
+        except OSError as error:
+            self.detail = f"no process could be made: {error}"
+            _log.error("program=%s %s", self.spec.name, self.detail)
+            self.feed(Event.SPAWN_FAILED, self.detail)
+            return
+        if self._counted:
+            self._counted = False
+            self.restarts += 1
+        pipe = StatusPipe(self._loop, process.status_fd, self._on_line, self._on_broken)
+        self._life = Life(process, pipe, heard=now)
+        self._reaper.watch(process, self._on_exit)
+        _log.info("program=%s pid=%s started restarts=%s", self.spec.name, process.pid, self.restarts)
+
+    def _on_exit(self, ended: Exit) -> None:
+        life = self._life
+        assert life is not None, "only a process that was started can end"
+        life.pipe.close()  # delivers the last words first
+        asked = self.state in {State.DRAINING, State.STOPPING}
+        cause = life.cause(ended)
+        if life.words is not None or not asked:
+            self.detail = life.detail(ended)
+        level = logging.INFO if asked and ended.code == 0 else logging.WARNING if asked else logging.ERROR
+        _log.log(
+            level,
+            "program=%s pid=%s ended: %s cpu_s=%.2f max_rss_bytes=%s%s",
+            self.spec.name,
+            life.process.pid,
+            cause,
+            ended.cpu_s,
+            ended.max_rss_bytes,
+            life.traceback(),
+        )
+        # The life is still needed by COUNT, which is an effect of this event.
+        self.feed(Event.EXITED, "" if asked else f"ended with {cause}")
+        self._life = None
+        self._changed()
+
+    # -- what the program says ---------------------------------------------------------------
+
+    def _on_line(self, line: StatusLine) -> None:
+        if self._life is None:
+            return
+        event, reason = self._life.hear(line, clock.monotonic())
+        if event is None or event not in MOVES[self.state]:
+            return  # a load, or news that change nothing
+        if reason != self.reason:
+            _log.log(
+                logging.WARNING if event is Event.WAITING else logging.INFO,
+                "program=%s pid=%s %s",
+                self.spec.name,
+                self._life.process.pid,
+                reason,
+            )
+        self.feed(event, reason)
+
+    def _on_broken(self, text: str, fatal: bool) -> None:
+        _log.warning("program=%s broke the status protocol: %s", self.spec.name, text)
+        if fatal:
+            self._end_hung(text)
+
+    # -- silence -----------------------------------------------------------------------------
+
+    def _on_start_timeout(self) -> None:
+        self._end_hung(f"not ready within {self._limits.start_timeout_s:g} s")
+
+    def _await_heartbeat(self) -> None:
+        """Arm the watch at the last sign of life; it looks again when it fires, so that a heartbeat
+        costs no timer."""
+        if self._life is None:
+            return
+        silence_s = self._limits.heartbeat_timeout_s or math.inf
+        if clock.monotonic() - self._life.heard >= silence_s:
+            self._end_hung(f"silent for {silence_s:g} s")
+        else:
+            self._await(self._life.heard + silence_s, self._await_heartbeat)
+
+    def _end_hung(self, text: str) -> None:
+        self.detail = text
+        self.feed(Event.HUNG, text)
+
+    def _log_delay(self, now: float) -> None:
+        delay_s = self._restart.not_before - now
+        if self._restart.tripped:
+            _log.error("program=%s died too often: next attempt in %.0f s", self.spec.name, delay_s)
+        else:
+            _log.info("program=%s next start in %.2f s", self.spec.name, delay_s)
+
+
+_REASONS = {
+    Event.START: "starting",
+    Event.TRIP: "died too often; tried again once a minute",
+}

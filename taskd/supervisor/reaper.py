@@ -1,0 +1,116 @@
+"""Waiting for processes: known ones by their pidfd, orphans apart from them.
+
+The only place that calls wait.  Never for "any child": that would steal the exit status of a process
+that somebody else waits for.  A pid is signalled only through its pidfd, or while it is an unreaped
+child, so that a reused pid is never hit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from taskd.loop import Loop
+from taskd.supervisor.spawn import Process
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended, and what it used.  Either ``code`` or ``signum`` is set."""
+
+    code: int | None
+    signum: int | None
+    cpu_s: float
+    max_rss_bytes: int
+
+    def __str__(self) -> str:
+        if self.signum is None:
+            return f"exit status {self.code}"
+        try:
+            return f"signal {signal.Signals(self.signum).name}"
+        except ValueError:
+            return f"signal {self.signum}"
+
+
+class Reaper:
+    """Collects the exits of the supervisor's children.  For the loop's thread."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._known: set[int] = set()
+
+    def watch(self, process: Process, ended: Callable[[Exit], None]) -> None:
+        """Call ``ended`` once, when the process has ended and is reaped, and end its orphans.
+
+        Closes the pidfd then.
+        """
+        self._known.add(process.pid)
+
+        def reap() -> None:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid == 0:
+                return  # a spurious wake-up: it is still there
+            self._loop.remove_reader(process.pidfd)
+            os.close(process.pidfd)
+            self._known.discard(pid)
+            signalled = os.WIFSIGNALED(status)
+            ended(
+                Exit(
+                    code=None if signalled else os.waitstatus_to_exitcode(status),
+                    signum=os.WTERMSIG(status) if signalled else None,
+                    cpu_s=usage.ru_utime + usage.ru_stime,
+                    max_rss_bytes=usage.ru_maxrss * 1024,
+                )
+            )
+            # What it leaves behind has nobody who waits for it, and its tasks will run again.
+            self.end_orphans()
+
+        self._loop.add_reader(process.pidfd, reap)
+
+    def reap_orphans(self) -> None:
+        """Reap the dead among the processes that lost their parent below us."""
+        for pid in self._orphans():
+            _reap(pid)
+
+    def end_orphans(self) -> int:
+        """Send SIGKILL to every process that lost its parent below us, and return how many are left."""
+        left = 0
+        for pid in self._orphans():
+            if _reap(pid):
+                continue
+            os.kill(pid, signal.SIGKILL)  # an unreaped child: the pid cannot belong to another
+            left += 0 if _reap(pid) else 1
+        return left
+
+    def _orphans(self) -> list[int]:
+        return [pid for pid in _children() if pid not in self._known]
+
+
+def send(process: Process, signum: signal.Signals) -> None:
+    """Send a signal to a process; nothing happens when it is gone."""
+    try:
+        signal.pidfd_send_signal(process.pidfd, signum)
+    except ProcessLookupError:
+        pass
+
+
+def _reap(pid: int) -> bool:
+    """Return whether the child was dead; it is reaped then."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def _children() -> list[int]:
+    """Return the pids of this process's children, dead ones included.
+
+    The supervisor has one thread, so the children of that thread are all there are.
+    """
+    try:
+        with open("/proc/thread-self/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []  # a kernel without CONFIG_PROC_CHILDREN: orphans end with the supervisor's cgroup

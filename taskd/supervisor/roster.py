@@ -1,0 +1,56 @@
+"""Which programs a configuration wants, and how each is started.  Pure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from taskd.config.schema import Config
+
+WORKER = "worker"
+BEAT = "beat"
+
+#: Answers with the command of a program of this kind and name.
+CommandTable = Callable[[str, str], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSpec:
+    """One program to keep running.
+
+    ``group`` is what the configuration calls it: ``mail`` for ``mail-1`` and ``mail-2``.
+    """
+
+    name: str
+    kind: str
+    group: str
+    command: tuple[str, ...]
+    directory: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def commands(kind: str, name: str) -> Sequence[str]:
+    """Return the command that starts a program with the supervisor's own Python."""
+    if kind == WORKER:
+        return (sys.executable, "-m", "taskd.worker", name)
+    return (sys.executable, "-m", "taskd.beat")
+
+
+def roster(config: Config, table: CommandTable = commands) -> tuple[ProgramSpec, ...]:
+    """Return the programs in the order of the file, beat last."""
+    specs = [
+        ProgramSpec(
+            name=f"{worker.name}-{number}",
+            kind=WORKER,
+            group=worker.name,
+            command=tuple(table(WORKER, f"{worker.name}-{number}")),
+            directory=worker.directory,
+            environment={**worker.environment, "TASKD_WORKER": worker.name},
+        )
+        for worker in config.workers.values()
+        for number in range(1, worker.processes + 1)
+    ]
+    if config.beat.schedule:
+        specs.append(ProgramSpec(name=BEAT, kind=BEAT, group=BEAT, command=tuple(table(BEAT, BEAT))))
+    return tuple(specs)

@@ -1,0 +1,95 @@
+"""One daemon for each control socket: a lock beside the socket, and the listening socket itself.
+
+The lock is flock(2) on ``<socket>.lock``: the kernel gives it back however the holder ends, so there
+is no stale lock, and a socket file that is found while holding it is known to be stale.  The lock
+file stays when the daemon ends: removing it would let two starting daemons lock different files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+
+from taskd.errors import ControlError
+
+# sockaddr_un(7): 108 bytes with the terminating zero.
+_LONGEST_PATH_BYTES = 107
+_BACKLOG = 32
+
+
+class ControlSocket:
+    """Holds the lock and listens; ``close`` removes the socket file and gives the lock back."""
+
+    def __init__(self, path: str) -> None:
+        """Take the socket.
+
+        Raises: ``ControlError`` when another daemon holds it, or when it cannot be made there.
+        """
+        self.path = path
+        if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
+            raise ControlError(
+                f"control socket {path}: the path is {len(os.fsencode(path))} bytes long, Unix sockets allow "
+                f"{_LONGEST_PATH_BYTES}; set supervisor.control_socket to a shorter one"
+            )
+        self._lock_fd = -1
+        try:
+            # For a daemon that is started by hand; under systemd RuntimeDirectory= made it.
+            os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o755, exist_ok=True)
+            self._lock_fd = _lock(path)
+            self.socket = _listen(path)
+        except OSError as error:
+            self._unlock()
+            raise ControlError(
+                f"control socket {path} cannot be made: {error.strerror or error}; "
+                "make its directory writable for this user, or set supervisor.control_socket"
+            ) from error
+
+    def close(self) -> None:
+        """Stop listening, and let another daemon take the socket."""
+        self.socket.close()
+        try:
+            os.unlink(self.path)
+        except OSError:
+            pass  # somebody removed it, or the directory: nothing is left to do
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def _lock(path: str) -> int:
+    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise ControlError(
+            f"another taskd (pid {holder}) uses the control socket {path}; "
+            "stop that one, or set supervisor.control_socket to another path"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def _listen(path: str) -> socket.socket:
+    try:
+        os.unlink(path)  # left by a daemon that was killed; the lock says that it is not in use
+    except FileNotFoundError:
+        pass
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    # The mode must be right from the first moment: bind obeys the umask, chmod would come too late.
+    former = os.umask(0o177)
+    try:
+        listening.bind(path)
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.umask(former)
+    return listening

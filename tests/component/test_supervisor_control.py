@@ -1,0 +1,211 @@
+"""The control socket: what it answers, and what clients of every kind can do to it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskd.errors import ControlError
+from taskd.loop import Loop
+from taskd.supervisor.control import MAX_CLIENTS, MAX_FRAME_BYTES, ControlServer
+from taskd.supervisor.control_client import ControlClient
+from tests.component.supervised import Daemon, daemon
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Daemon]:
+    with daemon(tmp_path, modes={"mail": "good"}) as running:
+        running.wait_for("mail-1", "READY")
+        yield running
+
+
+def connect(running: Daemon) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.settimeout(10.0)
+    client.connect(running.socket_path)
+    return client
+
+
+def answer(client: socket.socket) -> dict[str, object]:
+    with client.makefile("rb") as lines:
+        answered = json.loads(lines.readline())
+    assert isinstance(answered, dict)
+    return answered
+
+
+def test_status_tells_about_the_daemon_itself(running: Daemon) -> None:
+    own = running.call("status")["taskd"]
+
+    assert own["pid"] == running.pid
+    assert own["state"] == "READY"
+    assert (own["programs_ready"], own["programs_wanted"]) == (1, 1)
+    assert own["rss_bytes"] > 1_000_000
+
+
+def test_a_stopped_program_stays_stopped_until_it_is_started(running: Daemon) -> None:
+    running.call("stop", name="mail-1")
+    row = running.wait_for("mail-1", "DOWN")
+    assert (row["wanted"], row["pid"]) == (False, None)
+    assert row["reason"] == "an operator asked: stop"
+
+    running.call("start", name="mail-1")
+
+    assert running.wait_for("mail-1", "READY")["wanted"] is True
+
+
+def test_restart_replaces_the_process_without_counting_it_as_a_crash(running: Daemon) -> None:
+    pid = running.row("mail-1")["pid"]
+
+    running.call("restart", name="mail-1")
+    wait_until(lambda: running.row("mail-1")["pid"] not in {pid, None})
+
+    assert running.wait_for("mail-1", "READY")["restarts"] == 0
+
+
+def test_a_table_of_the_configuration_means_all_of_its_programs(running: Daemon) -> None:
+    rows = running.call("stop", name="mail")["programs"]
+
+    assert [row["name"] for row in rows] == ["mail-1"]
+
+
+def test_an_unknown_program_is_refused_with_the_known_names(running: Daemon) -> None:
+    with pytest.raises(ControlError, match="no program 'nail'; there are: mail-1"):
+        running.call("restart", name="nail")
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones(running: Daemon) -> None:
+    with pytest.raises(ControlError, match="no method 'explode'; there are: restart, start, status, stop"):
+        running.call("explode")
+
+
+def test_no_daemon_is_a_clear_error(tmp_path: Path) -> None:
+    path = str(tmp_path / "nothing")
+
+    with (
+        ControlClient(path) as client,
+        pytest.raises(ControlError, match=f"not running: nobody listens on {path}"),
+    ):
+        client.call("status")
+
+
+def test_one_connection_serves_many_calls(running: Daemon) -> None:
+    with ControlClient(running.socket_path) as client:
+        assert client.call("status") is not None
+        assert client.call("status") is not None
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\xff\xfe garbage\n", -32700),
+        (b"{\n", -32700),
+        (b"[]\n", -32600),
+        (b'{"jsonrpc":"1.0","id":1,"method":"status"}\n', -32600),
+        (b'{"jsonrpc":"2.0","id":1,"method":7}\n', -32600),
+        (b'{"jsonrpc":"2.0","id":1,"method":"nothing"}\n', -32601),
+    ],
+)
+def test_a_wrong_request_gets_the_error_of_json_rpc_and_the_connection_lives_on(
+    running: Daemon, frame: bytes, code: int
+) -> None:
+    with connect(running) as client:
+        client.sendall(frame)
+        error = answer(client)["error"]
+        assert isinstance(error, dict)
+        assert error["code"] == code
+
+        client.sendall(b'{"jsonrpc":"2.0","id":5,"method":"status"}\n')
+        assert answer(client)["id"] == 5
+
+
+def test_half_a_request_is_completed_later(running: Daemon) -> None:
+    with connect(running) as client:
+        client.sendall(b'{"jsonrpc":"2.0","id":1,')
+        assert running.row("mail-1")["state"] == "READY"  # others are served meanwhile
+
+        client.sendall(b'"method":"status"}\n')
+
+        assert answer(client)["id"] == 1
+
+
+def test_a_notification_is_carried_out_without_an_answer(running: Daemon) -> None:
+    with connect(running) as client:
+        client.sendall(b'{"jsonrpc":"2.0","method":"stop","params":{"name":"mail-1"}}\n')
+
+        running.wait_for("mail-1", "DOWN")
+
+
+def test_an_endless_request_is_cut_off(running: Daemon) -> None:
+    with connect(running) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
+        client.sendall(bytes(1 << 30))
+
+    assert running.row("mail-1")["state"] == "READY"
+
+
+def test_a_request_above_the_limit_is_answered_before_the_cut(running: Daemon) -> None:
+    with connect(running) as client:
+        client.sendall(b"x" * (MAX_FRAME_BYTES + 1))
+
+        error = answer(client)["error"]
+
+        assert isinstance(error, dict)
+        assert "65536 bytes" in error["message"]
+        assert client.recv(1) == b""
+
+
+def test_more_clients_than_allowed_are_turned_away(running: Daemon) -> None:
+    clients = [connect(running) for _ in range(MAX_CLIENTS)]
+    try:
+        with connect(running) as one_more:
+            assert one_more.recv(1) == b""
+    finally:
+        for client in clients:
+            client.close()
+
+    wait_until(lambda: running.wait_for("mail-1", "READY"))
+
+
+def test_a_client_that_reads_no_answers_is_dropped_and_others_are_served(running: Daemon) -> None:
+    requests = b'{"jsonrpc":"2.0","id":1,"method":"status"}\n' * 1_000_000
+    with connect(running) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
+        client.sendall(requests)
+
+    assert running.row("mail-1")["state"] == "READY"
+
+
+def test_a_client_that_says_nothing_is_dropped_after_a_while() -> None:
+    loop = Loop()
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind("")  # an abstract address of the kernel's choice
+    listening.listen(1)
+    server = ControlServer(loop, listening, {}, idle_s=0.05)
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        client.connect(listening.getsockname())
+        client.setblocking(False)
+        loop.run_once()  # accepts
+        loop.run_once()  # the idle timer
+
+        assert client.recv(1) == b""
+    finally:
+        server.close()
+        client.close()
+        listening.close()
+        loop.close()
+
+
+def test_commands_are_refused_while_the_daemon_stops(tmp_path: Path) -> None:
+    with daemon(tmp_path, modes={"a": "ignores-term"}, stop_timeout=300) as running:
+        running.wait_for("a-1", "READY")
+        running.signal(signal.SIGTERM)
+        running.wait_for("a-1", "DRAINING")
+
+        with pytest.raises(ControlError, match="taskd is stopping"):
+            running.call("start", name="a-1")
+        assert running.call("status")["taskd"]["state"] == "STOPPING"

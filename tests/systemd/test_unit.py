@@ -1,0 +1,59 @@
+"""``systemd/taskd.service`` under a real systemd, one throw-away box for each test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.systemd
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+
+
+def in_box(*command: str, timeout_s: float = 90.0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(HERE / "box.sh"), "--", *command],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def box() -> None:
+    """Skip, with the reason, where no systemd can be booted; where it can, nothing is skipped."""
+    if os.geteuid() != 0:
+        pytest.skip("a box with a real systemd needs root")
+    tried = in_box("true")
+    if tried.returncode != 0:
+        pytest.skip(f"no systemd can be booted here: {tried.stderr.strip()[-300:]}")
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "start_returns_only_after_every_worker_is_ready",
+        "a_task_runs",
+        "stop_leaves_nothing",
+        "a_stop_while_workers_start_leaves_nothing",
+        "a_drain_may_last_longer_than_the_units_stop_timeout",
+        "a_killed_main_process_is_recovered",
+        "a_hung_main_process_is_replaced_by_the_watchdog",
+        "a_wrong_configuration_is_not_tried_again",
+        "the_journal_gets_priorities",
+        "the_unit_is_sound_and_hardened",
+    ],
+)
+def test_under_systemd(scenario: str) -> None:
+    done = in_box(sys.executable, str(HERE / "inside.py"), scenario)
+
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-8000:]}"

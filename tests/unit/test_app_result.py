@@ -1,0 +1,160 @@
+"""Waiting for results and reading them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from uuid import uuid4
+
+import pytest
+
+from taskd import App
+from taskd.app.result import ResultTimeout
+from taskd.errors import TaskdError
+from taskd.protocol.exceptions import TaskRevokedError
+from taskd.protocol.results import failure_record, retry_record, revoked_record, success_record
+from taskd.results.base import StoredResult
+
+
+@pytest.fixture
+def app():
+    url = f"memory://{uuid4()}"
+    app = App(broker=url, results=url)
+    yield app
+    app.close()
+
+
+def _store(app: App, task_id: str, state: str, record: bytes) -> None:
+    app.connections.results().store([StoredResult(task_id, state, record, None)])
+
+
+def _succeed(app: App, task_id: str, value: object) -> None:
+    _store(app, task_id, "SUCCESS", success_record(task_id, value, done_at=0.0))
+
+
+def test_a_task_without_record_is_pending(app):
+    result = app.result("i")
+
+    assert (result.state, result.ready(), result.successful(), result.info) == ("PENDING", False, False, None)
+
+
+def test_a_value_is_returned(app):
+    _succeed(app, "i", {"n": 1})
+    result = app.result("i")
+
+    assert result.get(timeout=1) == {"n": 1}
+    assert (result.state, result.ready(), result.successful(), result.info) == (
+        "SUCCESS",
+        True,
+        True,
+        {"n": 1},
+    )
+
+
+def test_an_exception_is_raised_with_the_traceback_in_the_worker(app):
+    _store(app, "i", "FAILURE", failure_record("i", KeyError("k"), done_at=0.0, traceback="line 7"))
+    result = app.result("i")
+
+    with pytest.raises(KeyError, match="k") as caught:
+        result.get(timeout=1)
+
+    assert "line 7" in str(caught.value.__cause__)
+    assert (result.state, result.ready(), result.successful(), result.traceback) == (
+        "FAILURE",
+        True,
+        False,
+        "line 7",
+    )
+    assert isinstance(result.info, KeyError)
+
+
+def test_a_revoked_task_raises(app):
+    _store(app, "i", "REVOKED", revoked_record("i", "expired", done_at=0.0))
+
+    with pytest.raises(TaskRevokedError, match="expired"):
+        app.result("i").get(timeout=1)
+
+
+def test_a_retried_task_is_not_ready(app):
+    _store(app, "i", "RETRY", retry_record("i", ValueError("x"), traceback=None))
+    result = app.result("i")
+
+    assert (result.state, result.ready()) == ("RETRY", False)
+    assert isinstance(result.info, ValueError)
+    with pytest.raises(ResultTimeout):
+        result.get(timeout=0)
+
+
+def test_a_time_out_is_ours_and_pythons(app):
+    with pytest.raises(TimeoutError, match=r"task i .*PENDING") as caught:
+        app.result("i").get(timeout=0)
+
+    assert isinstance(caught.value, TaskdError)
+
+
+def test_get_wakes_when_the_result_is_stored(app):
+    result = app.result("i")
+    values: list[object] = []
+    waiter = threading.Thread(target=lambda: values.append(result.get(timeout=10)))
+    waiter.start()
+
+    _succeed(app, "i", 5)
+    waiter.join(10)
+
+    assert values == [5]
+
+
+def test_get_is_awaited(app):
+    _succeed(app, "i", 5)
+
+    assert asyncio.run(app.result("i").aget(timeout=1)) == 5
+
+
+def test_a_forgotten_result_is_pending_again(app):
+    _succeed(app, "i", 5)
+    result = app.result("i")
+    assert result.ready()
+
+    result.forget()
+
+    assert result.state == "PENDING"
+
+
+def test_all_are_waited_for_in_order(app):
+    for number in range(5):
+        _succeed(app, f"i{number}", number)
+    results = [app.result(f"i{number}") for number in (3, 1, 1, 4)]
+
+    assert app.wait_all(results, timeout=1) == [3, 1, 1, 4]
+    assert app.wait_all([]) == []
+
+
+def test_waiting_for_all_raises_the_first_failure(app):
+    _succeed(app, "good", 1)
+    _store(app, "bad", "FAILURE", failure_record("bad", ValueError("x"), done_at=0.0))
+
+    with pytest.raises(ValueError, match="x"):
+        app.wait_all([app.result("good"), app.result("bad")], timeout=1)
+
+
+def test_waiting_for_all_ends_at_the_deadline(app):
+    _succeed(app, "good", 1)
+
+    with pytest.raises(ResultTimeout, match="1 of 2"):
+        app.wait_all([app.result("good"), app.result("never")], timeout=0)
+
+
+def test_a_task_that_keeps_no_result_is_not_waited_for(app):
+    result = app.send_task("add", ignore_result=True)
+
+    with pytest.raises(TaskdError, match="ignore_result"):
+        result.get()
+
+
+def test_results_that_are_switched_off_are_not_waited_for():
+    app = App(broker=f"memory://{uuid4()}")
+    result = app.send_task("add")
+
+    with pytest.raises(TaskdError, match="switched off"):
+        result.get()
+    app.close()

@@ -1,0 +1,247 @@
+"""Sending: what is on the wire, and how it gets there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from uuid import uuid4
+
+import pytest
+
+from taskd import App, clock
+from taskd.app import request as requests
+from taskd.app.request import Request
+from taskd.brokers import factory
+from taskd.config.schema import Config, SqliteConfig
+from taskd.errors import BrokerError, ConfigError, SerializationError
+from taskd.protocol.execution import Payload
+from taskd.protocol.message import TaskHeaders
+
+
+class Bench:
+    """An app on a broker in memory, and what has been sent to one of its queues."""
+
+    def __init__(self):
+        self.url = f"memory://{uuid4()}"
+        self.app = App(broker=self.url, results=self.url)
+
+        @self.app.task(name="add")
+        def add(x, y=0):
+            return x + y
+
+        self.add = add
+
+    def sent(self, queue="default"):
+        broker = factory.connect(self.url, SqliteConfig())
+        intake = broker.intake("reader", [queue])
+        try:
+            return list(intake.claim(10_000))
+        finally:
+            broker.close()
+
+    def headers(self, queue="default"):
+        return [json.loads(delivery.headers) for delivery in self.sent(queue)]
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    yield bench
+    bench.app.close()
+
+
+@contextmanager
+def running(task_id="parent", root_id="root", task="outer"):
+    payload = Payload(b"", b"", "", "", "", 0, 1, "", "", "", "")
+    token = requests.current.set(
+        Request(TaskHeaders(task=task, id=task_id, root_id=root_id), payload, (), {}, "w@h")
+    )
+    try:
+        yield
+    finally:
+        requests.current.reset(token)
+
+
+def test_delay_sends_a_message_of_protocol_2(bench):
+    result = bench.add.delay(1, y=2)
+
+    (delivery,) = bench.sent()
+    headers = json.loads(delivery.headers)
+    assert json.loads(delivery.body)[:2] == [[1], {"y": 2}]
+    assert (delivery.task_id, delivery.correlation_id) == (result.id, result.id)
+    assert (delivery.content_type, delivery.content_encoding) == ("application/json", "utf-8")
+    assert (headers["task"], headers["id"], headers["root_id"], headers["parent_id"]) == (
+        "add",
+        result.id,
+        result.id,
+        None,
+    )
+    assert (headers["argsrepr"], headers["kwargsrepr"]) == ("(1,)", "{'y': 2}")
+
+
+def test_options_are_on_the_wire(bench):
+    bench.add.apply_async(
+        (1,),
+        queue="mail",
+        priority=7,
+        task_id="mine",
+        headers={"x-tenant": 7},
+        max_retries=9,
+        retry_delay=0.5,
+        ignore_result=True,
+        soft_time_limit=1,
+        time_limit=2,
+        expires=60,
+    )
+
+    (delivery,) = bench.sent("mail")
+    headers = json.loads(delivery.headers)
+    assert (delivery.task_id, delivery.priority) == ("mine", 7)
+    assert (headers["x-tenant"], headers["taskd_max_retries"], headers["taskd_retry_delay"]) == (7, 9, 0.5)
+    assert (headers["ignore_result"], headers["timelimit"]) == (True, [2, 1])
+    expires = datetime.fromisoformat(headers["expires"]).timestamp()
+    assert 50 < expires - clock.now() <= 60
+
+
+def test_a_delayed_message_waits_in_the_broker(bench):
+    bench.add.apply_async((1,), countdown=60)
+    bench.add.apply_async((2,), eta=datetime.now(timezone.utc) + timedelta(seconds=60))
+
+    broker = factory.connect(bench.url, SqliteConfig())
+    intake = broker.intake("reader", ["default"])
+    waiting = intake.scheduled(10)
+    broker.close()
+    assert bench.sent() == []
+    assert len(waiting) == 2
+    for due_at, delivery in waiting:
+        eta = datetime.fromisoformat(json.loads(delivery.headers)["eta"])
+        assert abs(eta.timestamp() - due_at) < 0.001
+        assert eta.utcoffset() is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"priority": 10}, "priority"),
+        ({"priority": -1}, "priority"),
+        ({"eta": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001
+        ({"eta": datetime(9999, 1, 1, tzinfo=timezone.utc)}, "2200"),
+        ({"expires": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001
+        ({"countdown": 1, "eta": datetime(2026, 1, 1, tzinfo=timezone.utc)}, "not both"),
+        ({"headers": {"task": "other"}}, "header task"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused_before_anything_is_sent(bench, options, named):
+    with pytest.raises(ValueError, match=named):
+        bench.add.apply_async((1,), **options)
+
+    assert bench.sent() == []
+
+
+def test_an_unknown_option_is_refused(bench):
+    with pytest.raises(TypeError, match="countdwn"):
+        bench.add.apply_async((1,), countdwn=3)
+
+
+def test_an_argument_without_json_is_refused_with_the_tasks_name(bench):
+    with pytest.raises(SerializationError, match=r'task "add".*builtins.object'):
+        bench.add.delay(object())
+
+
+def test_a_task_sent_inside_a_task_is_its_child(bench):
+    with running("parent", "root"):
+        bench.add.delay(1)
+
+    (headers,) = bench.headers()
+    assert (headers["root_id"], headers["parent_id"]) == ("root", "parent")
+
+
+def test_a_task_is_sent_by_name(bench):
+    result = bench.app.send_task("shop.report", (1,), {"day": 2}, queue="reports")
+
+    (delivery,) = bench.sent("reports")
+    headers = json.loads(delivery.headers)
+    assert (headers["task"], headers["id"]) == ("shop.report", result.id)
+    assert headers["ignore_result"] is None
+
+
+def test_a_bulk_send_keeps_the_order_and_the_options(bench):
+    calls = [bench.add.call(n).with_options(priority=3) for n in range(700)]
+
+    results = bench.app.send_many(calls)
+
+    deliveries = bench.sent()
+    assert [delivery.task_id for delivery in deliveries] == [result.id for result in results]
+    assert {delivery.priority for delivery in deliveries} == {3}
+    assert json.loads(deliveries[699].body)[0] == [699]
+
+
+def test_map_sends_one_message_for_each_tuple(bench):
+    results = bench.add.map([(1, 2), (3, 4)])
+
+    assert [json.loads(delivery.body)[0] for delivery in bench.sent()] == [[1, 2], [3, 4]]
+    assert len({result.id for result in results}) == 2
+
+
+def test_the_async_twins_send_too(bench):
+    async def send():
+        await bench.add.adelay(1, y=2)
+        await bench.add.aapply_async((2,), priority=1)
+        await bench.app.asend_task("add", (3,))
+        await bench.app.asend_many([bench.add.call(4)])
+
+    asyncio.run(send())
+
+    assert sorted(json.loads(delivery.body)[0] for delivery in bench.sent()) == [[1], [2], [3], [4]]
+
+
+def test_the_async_twins_inherit_the_parent(bench):
+    async def send():
+        with running("parent", "root"):
+            await bench.add.adelay(1)
+
+    asyncio.run(send())
+
+    (headers,) = bench.headers()
+    assert headers["parent_id"] == "parent"
+
+
+def test_an_app_reads_its_configuration_when_it_first_sends():
+    app = App("/nonexistent/taskd.toml")
+
+    with pytest.raises(ConfigError, match="/nonexistent/taskd"):
+        app.send_task("add")
+
+
+def test_the_configuration_is_found_in_the_environment(monkeypatch):
+    monkeypatch.setenv("TASKD_CONFIG", "/nonexistent/elsewhere.toml")
+
+    with pytest.raises(ConfigError, match="elsewhere"):
+        App().send_task("add")
+
+
+def test_a_bound_configuration_outranks_all_others(bench):
+    app = App("/nonexistent/taskd.toml", broker="amqp://elsewhere")
+    app.bind_config(Config(broker=bench.url, results=bench.url))
+
+    app.send_task("add")
+
+    assert len(bench.sent()) == 1
+    app.close()
+
+
+def test_a_broker_that_nobody_speaks_is_named():
+    with pytest.raises(BrokerError, match="carrier-pigeon"):
+        App(broker="carrier-pigeon://x").send_task("add")
+
+
+def test_a_closed_app_opens_again(bench):
+    bench.add.delay(1)
+    bench.app.close()
+    bench.app.close()
+
+    bench.add.delay(2)
+
+    assert len(bench.sent()) == 2

@@ -1,0 +1,162 @@
+"""Declaring tasks: names, options, binding, direct calls."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from taskd import App
+from taskd.app.app import default_name
+from taskd.app.control_flow import Retry
+from taskd.app.task import BoundTask, CoroutineTask, Task
+from taskd.errors import TaskdError
+from taskd.protocol.exceptions import MaxRetriesExceededError
+from taskd.protocol.execution import Acks
+
+
+@pytest.fixture
+def app():
+    # The path does not exist: declaring must not read it.
+    return App("/nonexistent/taskd.toml")
+
+
+def test_a_task_is_named_after_its_module_and_function(app):
+    @app.task
+    def add(x, y):
+        """Add."""
+        return x + y
+
+    assert add.name == f"{__name__}.add"
+    assert app.tasks == {add.name: add}
+    assert add.__doc__ == "Add."
+    assert list(inspect.signature(add).parameters) == ["x", "y"]
+
+
+def test_a_task_is_called_like_its_function(app):
+    @app.task(name="add")
+    def add(x, y=1):
+        return x + y
+
+    assert (add(1), add(1, y=2)) == (2, 3)
+
+
+def test_an_async_function_becomes_a_coroutine_task(app):
+    @app.task
+    async def crawl():
+        return 1
+
+    @app.task
+    def plain():
+        return 1
+
+    coroutine = crawl()
+    assert isinstance(crawl, CoroutineTask)
+    assert isinstance(plain, Task)
+    with pytest.raises(StopIteration, match="1"):
+        coroutine.send(None)
+
+
+def test_a_bound_task_gets_itself_first(app):
+    @app.task(bind=True, name="fetch")
+    def fetch(self: BoundTask, url):
+        return self, url, self.request.called_directly, self.request.retries
+
+    assert fetch("x") == (fetch, "x", True, 0)
+
+
+def test_options_are_kept(app):
+    @app.task(
+        queue="mail", priority=7, acks="early", max_retries=None, retry_for=[OSError], retry_backoff=False
+    )
+    def send():
+        pass
+
+    settings = send.settings
+    assert (settings.queue, settings.priority, settings.acks) == ("mail", 7, Acks.EARLY)
+    assert (settings.max_retries, settings.retry_for, settings.retry_backoff) == (None, (OSError,), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"priority": 10}, ValueError, "priority"),
+        ({"acks": "never"}, ValueError, "acks"),
+        ({"max_retries": -1}, ValueError, "max_retries"),
+        ({"time_limit": -1}, ValueError, "time_limit"),
+        ({"queue": ""}, ValueError, "queue"),
+        ({"retry_for": OSError}, TypeError, "retry_for"),
+        ({"retry_for": (BaseException,)}, TypeError, "retry_for"),
+        ({"qeue": "mail"}, TypeError, "qeue"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(app, options, error, named):
+    with pytest.raises(error, match=named):
+
+        @app.task(**options)
+        def add():
+            pass
+
+
+def test_a_name_is_given_once(app):
+    @app.task(name="add")
+    def one():
+        pass
+
+    with pytest.raises(ValueError, match=r'"add" is taken by .*one; give .*two another'):
+
+        @app.task(name="add")
+        def two():
+            pass
+
+    assert app.tasks == {"add": one}
+
+
+def _named_main(monkeypatch, **attributes):
+    import types
+
+    main = types.ModuleType("__main__")
+    main.__spec__ = None
+    vars(main).update(attributes)
+    monkeypatch.setitem(__import__("sys").modules, "__main__", main)
+
+    def add():
+        pass
+
+    add.__module__ = "__main__"
+    return add
+
+
+def test_a_script_names_its_tasks_as_a_worker_will_import_them(monkeypatch):
+    assert default_name(_named_main(monkeypatch, __file__="/srv/shop/tasks.py")) == "tasks.add"
+
+
+def test_a_module_run_by_name_names_its_tasks_by_it(monkeypatch):
+    spec = type("Spec", (), {"name": "shop.tasks"})()
+
+    assert default_name(_named_main(monkeypatch, __spec__=spec)) == "shop.tasks.add"
+
+
+def test_a_task_of_an_interactive_session_needs_a_name(monkeypatch):
+    with pytest.raises(TaskdError, match="name="):
+        default_name(_named_main(monkeypatch))
+
+
+def test_retry_in_a_direct_call_raises_the_cause(app):
+    @app.task(bind=True, name="t")
+    def fetch(self: BoundTask, *, fail):
+        if not fail:
+            self.retry()
+        try:
+            raise ConnectionError("x")
+        except ConnectionError:
+            self.retry(countdown=1)
+
+    with pytest.raises(ConnectionError):
+        fetch(fail=True)
+    with pytest.raises(MaxRetriesExceededError):
+        fetch(fail=False)
+
+
+def test_retry_is_an_exception_of_its_own():
+    assert str(Retry(ValueError("x"))) == "retry after ValueError"

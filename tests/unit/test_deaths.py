@@ -1,0 +1,37 @@
+"""What becomes of a task whose pool child died."""
+
+from __future__ import annotations
+
+import json
+
+from taskd.brokers.intake import Dead, Requeue
+from taskd.consumer.deaths import after_child_lost, cause
+from taskd.pools.base import ChildLost
+
+
+def lost(*, started: bool = True, signal: int = 9, exit_code: int = -1) -> ChildLost:
+    return ChildLost(1, 4711, started, exit_code, signal, max_rss_bytes=1000, last_words="boom")
+
+
+def test_a_task_that_had_not_begun_goes_back_unblamed() -> None:
+    assert after_child_lost(7, deaths=2, max_deaths=3, lost=lost(started=False)) == Requeue(7, started=False)
+
+
+def test_a_task_that_killed_its_child_is_tried_again_with_a_death_on_its_account() -> None:
+    assert after_child_lost(7, deaths=1, max_deaths=3, lost=lost()) == Requeue(7, died=True)
+
+
+def test_the_last_death_parks_the_task_with_the_evidence() -> None:
+    settlement = after_child_lost(7, deaths=2, max_deaths=3, lost=lost(signal=11))
+
+    assert isinstance(settlement, Dead)
+    assert settlement.reason == "its pool child died 3 times, last by signal 11 (SIGSEGV)"
+    evidence = json.loads(settlement.evidence)
+    assert evidence["deaths"] == 3
+    assert evidence["last_words"] == "boom"
+    assert evidence["pid"] == 4711
+
+
+def test_the_cause_names_the_signal_or_the_exit_code() -> None:
+    assert cause(lost(signal=9)) == "signal 9 (SIGKILL)"
+    assert cause(lost(signal=0, exit_code=3)) == "exit code 3"

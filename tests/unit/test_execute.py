@@ -1,0 +1,551 @@
+"""One execution, from payload to reply."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from taskd import App, clock
+from taskd.app.control_flow import Ignore, Reject, Retry
+from taskd.app.send import build_message
+from taskd.app.task import BoundTask
+from taskd.errors import ResolveError, SoftTimeLimitExceeded
+from taskd.protocol.exceptions import MaxRetriesExceededError, TaskRejected, WorkerLostError
+from taskd.protocol.execution import Acks, End, Payload, Reply, decode_reply, encode
+from taskd.protocol.message import decode_body, decode_headers, headers_as_mapping
+from taskd.protocol.results import decode_record
+from taskd.worker.execute import Executor, load_app, task_table
+
+
+@pytest.fixture
+def app():
+    return App(broker="memory://unused")
+
+
+def _payload(task, args=(), kwargs=None, *, changes=None, body=None, content_type=None, **options) -> Payload:
+    message = build_message(task.settings, args, kwargs or {}, **options)
+    headers = {**json.loads(message.headers), **(changes or {})}
+    return Payload(
+        headers=json.dumps(headers).encode(),
+        body=message.body if body is None else body,
+        content_type=content_type or message.content_type,
+        content_encoding=message.content_encoding,
+        queue="mail",
+        priority=4,
+        deliveries=2,
+        reply_to="answers",
+        correlation_id=message.correlation_id,
+        exchange="ex",
+        routing_key="rk",
+    )
+
+
+def _run(app: App, payload: Payload) -> Reply:
+    return decode_reply(Executor(app, "w@h")(encode(payload)))
+
+
+def _error(reply: Reply) -> Exception:
+    error = decode_record(reply.record).exception()
+    assert error is not None
+    return error
+
+
+def test_a_task_runs_and_its_value_is_the_record(app):
+    @app.task(name="add")
+    def add(x, y=0):
+        return x + y
+
+    reply = _run(app, _payload(add, (1,), {"y": 2}, task_id="i"))
+
+    record = decode_record(reply.record)
+    assert (reply.end, reply.state, reply.text) == (End.SUCCEEDED, "SUCCESS", "3")
+    assert (record.task_id, record.value()) == ("i", 3)
+
+
+def test_an_async_task_runs_in_a_loop_that_is_kept(app):
+    loops = []
+
+    @app.task(name="crawl")
+    async def crawl(url):
+        await asyncio.sleep(0)
+        loops.append(asyncio.get_running_loop())
+        return app.current_request().id, url
+
+    for task_id in ("a", "b"):
+        reply = _run(app, _payload(crawl, ("x",), task_id=task_id))
+        assert decode_record(reply.record).value() == [task_id, "x"]
+
+    assert loops[0] is loops[1]
+
+
+def test_each_thread_has_a_loop_of_its_own_and_closes_it(app):
+    loops = []
+
+    @app.task(name="crawl")
+    async def crawl():
+        loops.append(asyncio.get_running_loop())
+
+    for _ in range(2):
+        thread = threading.Thread(target=_run, args=(app, _payload(crawl)))
+        thread.start()
+        thread.join(10)
+
+    assert loops[0] is not loops[1]
+    assert all(loop.is_closed() for loop in loops)
+
+
+def test_an_exception_in_an_async_task_is_a_failure(app):
+    @app.task(name="crawl")
+    async def crawl():
+        raise KeyError("x")
+
+    assert isinstance(_error(_run(app, _payload(crawl))), KeyError)
+
+
+def test_the_request_tells_where_the_task_comes_from(app):
+    seen = {}
+
+    @app.task(bind=True, name="look")
+    def look(self: BoundTask, x):
+        request = self.request
+        assert request is app.current_request()
+        for name in ("id", "task", "args", "retries", "deliveries", "root_id", "parent_id", "hostname"):
+            seen[name] = getattr(request, name)
+        for name in ("reply_to", "correlation_id", "headers", "delivery_info", "called_directly", "is_eager"):
+            seen[name] = getattr(request, name)
+
+    _run(app, _payload(look, (1,), task_id="i", headers={"x-tenant": 7}, changes={"parent_id": "p"}))
+
+    assert seen == {
+        "id": "i",
+        "task": "look",
+        "args": [1],
+        "retries": 0,
+        "deliveries": 2,
+        "root_id": "i",
+        "parent_id": "p",
+        "hostname": "w@h",
+        "reply_to": "answers",
+        "correlation_id": "i",
+        "headers": {"x-tenant": 7},
+        "delivery_info": {
+            "exchange": "ex",
+            "routing_key": "rk",
+            "priority": 4,
+            "redelivered": True,
+            "queue": "mail",
+        },
+        "called_directly": False,
+        "is_eager": False,
+    }
+    assert app.current_request() is None
+
+
+def test_a_task_called_by_another_as_a_function_has_no_message(app):
+    @app.task(bind=True, name="inner")
+    def inner(self: BoundTask):
+        return self.request.called_directly
+
+    @app.task(name="outer")
+    def outer():
+        return inner()
+
+    assert decode_record(_run(app, _payload(outer)).record).value() is True
+
+
+def test_an_exception_is_a_failure_with_the_users_traceback_alone(app, caplog):
+    @app.task(name="fail")
+    def fail():
+        raise ValueError("boom", 3)
+
+    with caplog.at_level(logging.ERROR):
+        reply = _run(app, _payload(fail, task_id="i"))
+
+    error = _error(reply)
+    assert (reply.end, reply.state, reply.text) == (End.FAILED, "FAILURE", "ValueError: ('boom', 3)")
+    assert type(error) is ValueError
+    assert "in fail" in reply.traceback
+    assert "worker/execute.py" not in reply.traceback
+    (entry,) = caplog.records
+    assert entry.getMessage().startswith("task=fail id=i failed: ValueError: ('boom', 3)\nTraceback")
+
+
+class Hostile(Exception):
+    def __str__(self):
+        raise RuntimeError("str")
+
+    __repr__ = __str__
+
+    def __reduce__(self):
+        raise RuntimeError("reduce")
+
+
+def test_a_hostile_exception_is_a_failure(app):
+    @app.task(name="fail")
+    def fail():
+        raise Hostile(object())
+
+    reply = _run(app, _payload(fail))
+
+    assert reply.end is End.FAILED
+    assert type(_error(reply)) is Hostile
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_a_task_cannot_end_its_process(app, error):
+    @app.task(name="leave")
+    def leave():
+        raise error
+
+    reply = _run(app, _payload(leave))
+
+    assert reply.end is End.FAILED
+    assert isinstance(_error(reply), WorkerLostError)
+    assert type(error).__name__ in reply.text
+
+
+def test_what_a_pool_raises_to_end_a_task_is_told_apart(app):
+    class JobAborted(BaseException):
+        pass
+
+    @app.task(name="slow")
+    def slow():
+        raise JobAborted
+
+    assert "ended from outside: JobAborted" in _run(app, _payload(slow)).text
+
+
+def test_a_soft_time_limit_is_a_failure_unless_the_task_handles_it(app):
+    @app.task(name="slow")
+    def slow(handle):
+        try:
+            raise SoftTimeLimitExceeded("1 s")
+        except SoftTimeLimitExceeded:
+            if not handle:
+                raise
+        return "cleaned up"
+
+    assert isinstance(_error(_run(app, _payload(slow, (False,)))), SoftTimeLimitExceeded)
+    assert decode_record(_run(app, _payload(slow, (True,))).record).value() == "cleaned up"
+
+
+@pytest.mark.parametrize("handle", [False, True])
+def test_a_soft_time_limit_reaches_a_waiting_coroutine_as_cancellation(app, handle):
+    cleaned = []
+
+    def strike():
+        # What a signal handler does: raise inside of the loop, not inside of the coroutine.
+        raise SoftTimeLimitExceeded("1 s")
+
+    @app.task(name="slow")
+    async def slow():
+        loop = asyncio.get_running_loop()
+        loop._run_once = strike_once(loop, strike)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cleaned.append(True)
+            if not handle:
+                raise
+        finally:
+            with contextlib.suppress(AttributeError):
+                del loop._run_once
+        return "cleaned up"
+
+    def strike_once(loop, strike):
+        def run_once():
+            del loop._run_once
+            strike()
+
+        return run_once
+
+    reply = _run(app, _payload(slow))
+
+    assert cleaned == [True]
+    if handle:
+        assert decode_record(reply.record).value() == "cleaned up"
+    else:
+        assert isinstance(_error(reply), SoftTimeLimitExceeded)
+
+
+def test_a_value_without_json_is_a_failure_that_says_so(app):
+    @app.task(name="odd")
+    def odd():
+        return {1, 2}
+
+    reply = _run(app, _payload(odd))
+
+    assert reply.end is End.FAILED
+    assert "builtins.set" in reply.text
+
+
+def test_arguments_that_do_not_fit_are_a_type_error_and_never_retried(app):
+    @app.task(name="add", retry_for=(Exception,))
+    def add(x):
+        return x
+
+    reply = _run(app, _payload(add, (1, 2)))
+
+    assert reply.end is End.FAILED
+    assert isinstance(_error(reply), TypeError)
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent", "kept"),
+    [(False, None, True), (True, None, False), (True, False, True), (False, True, False)],
+)
+def test_a_result_is_kept_unless_it_is_ignored(app, declared, sent, kept):
+    @app.task(name="add", ignore_result=declared)
+    def add():
+        return object() if not kept else 1
+
+    reply = _run(app, _payload(add, changes={"ignore_result": sent}))
+
+    assert reply.end is End.SUCCEEDED
+    assert bool(reply.record) is kept
+
+
+def test_group_and_parent_are_in_the_record(app):
+    @app.task(name="add")
+    def add():
+        return 1
+
+    record = decode_record(_run(app, _payload(add, changes={"group": "g", "parent_id": "p"})).record)
+
+    assert (record.group_id, record.parent_id) == ("g", "p")
+
+
+# -- retries ------------------------------------------------------------------------------------
+
+
+def test_a_retry_is_the_same_message_once_more(app):
+    @app.task(bind=True, name="fetch")
+    def fetch(self: BoundTask, url):
+        try:
+            raise ConnectionError("down")
+        except ConnectionError:
+            self.retry(countdown=30)
+
+    payload = _payload(
+        fetch, ("x",), task_id="i", headers={"x-tenant": 7}, changes={"retries": 1, "group": "g"}
+    )
+    before = clock.now()
+    reply = _run(app, payload)
+
+    retry = reply.retry
+    headers = decode_headers(retry.headers)
+    assert (reply.end, reply.state, reply.text) == (End.RETRIED, "RETRY", "ConnectionError: down")
+    assert isinstance(_error(reply), ConnectionError)
+    assert (headers.id, headers.retries, headers.root_id, headers.group) == ("i", 2, "i", "g")
+    assert headers_as_mapping(retry.headers)["x-tenant"] == 7
+    assert before + 29 < retry.due_at < before + 40
+    assert abs(headers.eta_at - retry.due_at) < 0.001
+    assert (retry.exchange, retry.routing_key, retry.priority) == ("", "mail", 4)
+    assert (retry.body, retry.task_id, retry.reply_to) == (payload.body, "i", "answers")
+
+
+def test_a_retry_may_change_the_arguments_and_name_its_time(app):
+    eta = datetime.now(timezone.utc) + timedelta(hours=1)
+
+    @app.task(bind=True, name="fetch")
+    def fetch(self: BoundTask, url, tries=0):
+        self.retry(args=("other",), kwargs={"tries": tries + 1}, eta=eta)
+
+    retry = _run(app, _payload(fetch, ("x",))).retry
+
+    args, kwargs, _ = decode_body(retry.body, retry.content_type, retry.content_encoding)
+    assert (args, kwargs) == (["other"], {"tries": 1})
+    assert retry.due_at == eta.timestamp()
+    assert decode_headers(retry.headers).argsrepr == "('other',)"
+
+
+def test_the_last_retry_is_followed_by_the_original_exception(app):
+    @app.task(bind=True, name="fetch", max_retries=3)
+    def fetch(self: BoundTask):
+        self.retry(exc=ConnectionError("down"))
+
+    reply = _run(app, _payload(fetch, changes={"retries": 3}))
+
+    assert reply.end is End.FAILED
+    assert isinstance(_error(reply), ConnectionError)
+
+
+def test_the_last_retry_without_a_cause_says_so(app):
+    @app.task(bind=True, name="fetch", max_retries=0)
+    def fetch(self: BoundTask):
+        self.retry()
+
+    assert isinstance(_error(_run(app, _payload(fetch))), MaxRetriesExceededError)
+
+
+def test_retries_of_a_task_without_limit_go_on(app):
+    @app.task(bind=True, name="fetch", max_retries=None)
+    def fetch(self: BoundTask):
+        self.retry()
+
+    assert _run(app, _payload(fetch, changes={"retries": 1000})).end is End.RETRIED
+
+
+def test_the_message_may_limit_the_retries_and_set_their_delay(app):
+    @app.task(name="fetch", retry_for=(OSError,))
+    def fetch():
+        raise OSError("x")
+
+    before = clock.now()
+    again = _run(app, _payload(fetch, max_retries=9, retry_delay=50, changes={"retries": 8}))
+    last = _run(app, _payload(fetch, max_retries=9, changes={"retries": 9}))
+
+    assert before + 49 < again.retry.due_at < before + 60
+    assert decode_headers(again.retry.headers).taskd_max_retries == 9
+    assert last.end is End.FAILED
+
+
+def test_an_automatic_retry_backs_off(app):
+    @app.task(name="fetch", retry_for=(OSError,), retry_backoff=2, retry_jitter=False, max_retries=20)
+    def fetch():
+        raise ConnectionError("down")
+
+    for retries, delay_s in [(0, 2), (1, 4), (4, 32), (15, 600)]:
+        before = clock.now()
+        reply = _run(app, _payload(fetch, changes={"retries": retries}))
+        assert reply.end is End.RETRIED
+        assert before + delay_s <= reply.retry.due_at < before + delay_s + 1
+
+
+def test_jitter_stays_below_the_ceiling(app):
+    @app.task(name="fetch", retry_for=(OSError,), retry_backoff=8)
+    def fetch():
+        raise ConnectionError("down")
+
+    before = clock.now()
+    for _ in range(20):
+        assert before <= _run(app, _payload(fetch)).retry.due_at <= clock.now() + 8
+
+
+def test_without_backoff_the_delay_counts(app):
+    @app.task(name="fetch", retry_for=(OSError,), retry_backoff=False, retry_delay=70)
+    def fetch():
+        raise ConnectionError("down")
+
+    before = clock.now()
+    assert before + 69 < _run(app, _payload(fetch)).retry.due_at < before + 80
+
+
+def test_only_the_named_exceptions_are_retried(app):
+    @app.task(name="fetch", retry_for=(OSError,), dont_retry_for=(FileNotFoundError,))
+    def fetch(kind):
+        raise {"file": FileNotFoundError, "value": ValueError, "connection": ConnectionError}[kind]("x")
+
+    assert _run(app, _payload(fetch, ("file",))).end is End.FAILED
+    assert _run(app, _payload(fetch, ("value",))).end is End.FAILED
+    assert _run(app, _payload(fetch, ("connection",))).end is End.RETRIED
+
+
+def test_a_raised_retry_counts_like_a_called_one(app):
+    @app.task(name="fetch", max_retries=1)
+    def fetch():
+        raise Retry(ValueError("x"), countdown=1)
+
+    assert _run(app, _payload(fetch)).end is End.RETRIED
+    assert isinstance(_error(_run(app, _payload(fetch, changes={"retries": 1}))), ValueError)
+
+
+def test_a_retry_that_cannot_be_written_is_a_failure(app):
+    @app.task(bind=True, name="fetch")
+    def fetch(self: BoundTask):
+        self.retry(args=(object(),))
+
+    assert _run(app, _payload(fetch)).end is End.FAILED
+
+
+# -- other ends ---------------------------------------------------------------------------------
+
+
+def test_an_ignored_task_stores_nothing(app):
+    @app.task(name="t")
+    def task():
+        raise Ignore("not now")
+
+    reply = _run(app, _payload(task))
+
+    assert (reply.end, reply.record) == (End.IGNORED, b"")
+
+
+def test_a_rejected_task_is_dead_lettered_and_answered(app):
+    @app.task(name="t")
+    def task(*, requeue):
+        raise Reject("bad input", requeue=requeue)
+
+    dead = _run(app, _payload(task, kwargs={"requeue": False}))
+    again = _run(app, _payload(task, kwargs={"requeue": True}))
+
+    assert (dead.end, dead.text) == (End.REJECTED, "bad input")
+    assert isinstance(_error(dead), TaskRejected)
+    assert (again.end, again.record) == (End.REQUEUED, b"")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"body": b"not json"}, "JSON"),
+        ({"body": b"[]"}, "args, kwargs, embed"),
+        ({"content_type": "application/x-python-serialize"}, "pickle"),
+    ],
+)
+def test_a_body_that_cannot_be_decoded_is_dead_lettered_and_answered(app, changes, reason):
+    @app.task(name="t")
+    def task():
+        raise AssertionError("it must not run")
+
+    reply = _run(app, _payload(task, **changes))
+
+    assert reply.end is End.REJECTED
+    assert reason in reply.text
+    assert isinstance(_error(reply), TaskRejected)
+
+
+@pytest.mark.parametrize("name", ["callbacks", "errbacks", "chain", "chord"])
+def test_what_would_be_dropped_silently_is_dead_lettered(app, name):
+    @app.task(name="t")
+    def task():
+        raise AssertionError("it must not run")
+
+    body = json.dumps([[], {}, {name: [{"task": "next"}]}]).encode()
+    reply = _run(app, _payload(task, body=body))
+
+    assert reply.end is End.REJECTED
+    assert f"carries {name}; callbacks, chains and chords are not supported yet" in reply.text
+
+
+def test_an_unknown_task_and_broken_headers_are_dead_lettered(app):
+    @app.task(name="t")
+    def task():
+        pass
+
+    assert _run(app, _payload(task, changes={"task": "other"})).end is End.REJECTED
+    assert _run(app, _payload(task, changes={"retries": "x"})).end is End.REJECTED
+
+
+# -- the app ------------------------------------------------------------------------------------
+
+
+def test_the_task_table_has_what_the_parent_needs(app):
+    @app.task(name="t", acks="early", ignore_result=True, soft_time_limit=1, time_limit=2)
+    def task():
+        pass
+
+    (options,) = task_table(app)
+
+    assert (options.name, options.acks, options.ignore_result) == ("t", Acks.EARLY, True)
+    assert (options.soft_time_limit, options.time_limit) == (1, 2)
+
+
+def test_an_object_that_is_no_app_is_named():
+    with pytest.raises(ResolveError, match=r"builtins\.dict.*taskd\.App"):
+        load_app("json.decoder:BACKSLASH")

@@ -1,0 +1,53 @@
+"""Which programs a configuration wants, and the environment they get."""
+
+from __future__ import annotations
+
+import sys
+
+from taskd.config.schema import BeatConfig, BeatEntryConfig, Config, WorkerConfig
+from taskd.supervisor.roster import ProgramSpec, roster
+from taskd.supervisor.spawn import program_environment
+
+
+def test_a_worker_with_two_processes_becomes_two_numbered_programs() -> None:
+    config = Config(workers={"mail": WorkerConfig(name="mail", processes=2, directory="/srv")})
+
+    programs = roster(config)
+
+    assert [(program.name, program.group, program.directory) for program in programs] == [
+        ("mail-1", "mail", "/srv"),
+        ("mail-2", "mail", "/srv"),
+    ]
+    assert programs[0].command == (sys.executable, "-m", "taskd.worker", "mail-1")
+    assert programs[0].environment["TASKD_WORKER"] == "mail"
+
+
+def test_beat_runs_only_when_its_schedule_has_entries() -> None:
+    entry = BeatEntryConfig(name="nightly", task="report", every=1.0)
+
+    with_entries = roster(Config(beat=BeatConfig(schedule={"nightly": entry})))
+
+    assert [program.name for program in with_entries] == ["beat"]
+    assert with_entries[0].command == (sys.executable, "-m", "taskd.beat")
+    assert roster(Config()) == ()
+
+
+def test_a_program_does_not_inherit_what_systemd_told_the_supervisor() -> None:
+    spec = ProgramSpec(name="mail-1", kind="worker", group="mail", command=("x",), environment={"A": "file"})
+    base = {
+        "NOTIFY_SOCKET": "/n",
+        "WATCHDOG_USEC": "1",
+        "WATCHDOG_PID": "1",
+        "LISTEN_FDS": "1",
+        "A": "b",
+        "C": "d",
+    }
+
+    environment = program_environment(spec, base, config_path="/etc/t.toml", config_fd=7, status_fd=8)
+
+    assert environment["A"] == "file"
+    assert environment["C"] == "d"
+    assert environment["TASKD_CONFIG"] == "/etc/t.toml"
+    assert environment["TASKD_CONFIG_FD"] == "7"
+    assert environment["TASKD_STATUS_FD"] == "8"
+    assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS"} & set(environment)

@@ -1,0 +1,144 @@
+"""Outcomes are kept until they are sent, and sent in an order that loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from taskd.brokers.intake import Ack, Outgoing, Settlement
+from taskd.consumer.settling import FULL_BATCH, LINGER_S, Settling
+from taskd.errors import StorageError, StorageFullError
+from taskd.lifecycle import Deadline
+from taskd.results.base import StoredResult
+
+
+class Stores:
+    """A broker's intake and publisher and a result store in one, that can be broken."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.broken: set[str] = set()
+
+    def _call(self, name: str) -> None:
+        if name in self.broken:
+            raise StorageFullError(f"{name}: disk full")
+        self.calls.append(name)
+
+    def store(self, results: Sequence[StoredResult]) -> None:
+        self._call("store")
+
+    def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        return {}
+
+    def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
+        return {}
+
+    def forget(self, task_ids: Sequence[str]) -> None:
+        self._call("forget")
+
+    def expire(self, now: float) -> int:
+        return 0
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        self._call("publish")
+
+    def close(self) -> None:
+        self._call("close")
+
+
+class FakeIntake(Stores):
+    """Settles into a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settled: list[Settlement] = []
+
+    def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
+        self._call("settle")
+        self.settled += outcomes
+        return [outcome.tag for outcome in outcomes if outcome.tag < 0]
+
+
+def settling_over(stores: Stores) -> Settling:
+    return Settling(stores, stores, 60.0)
+
+
+def test_results_are_stored_before_their_messages_are_acknowledged() -> None:
+    intake = FakeIntake()
+    settling = settling_over(intake)
+    settling.settle(Ack(1))
+    settling.keep_result("id", "SUCCESS", b"{}")
+
+    settling.flush(intake)  # type: ignore[arg-type]  # the part of an intake that a flush uses
+
+    assert intake.calls == ["store", "settle"]
+    assert len(settling) == 0
+
+
+def test_what_could_not_be_sent_is_sent_the_next_time() -> None:
+    intake = FakeIntake()
+    settling = settling_over(intake)
+    settling.settle(Ack(1))
+    settling.keep_result("id", "SUCCESS", b"{}")
+    intake.broken = {"settle"}
+    with pytest.raises(StorageError):
+        settling.flush(intake)  # type: ignore[arg-type]
+
+    intake.broken = set()
+    settling.flush(intake)  # type: ignore[arg-type]
+
+    assert intake.calls == ["store", "settle"], "the result is not stored twice"
+    assert intake.settled == [Ack(1)]
+
+
+def test_no_message_is_acknowledged_while_its_result_cannot_be_stored() -> None:
+    intake = FakeIntake()
+    settling = settling_over(intake)
+    settling.settle(Ack(1))
+    settling.keep_result("id", "SUCCESS", b"{}")
+    intake.broken = {"store"}
+
+    with pytest.raises(StorageError):
+        settling.flush(intake)  # type: ignore[arg-type]
+
+    assert intake.settled == []
+    assert len(settling) == 2
+
+
+def test_refused_tags_are_reported() -> None:
+    intake = FakeIntake()
+    settling = settling_over(intake)
+    settling.settle(Ack(-5))
+    settling.settle(Ack(5))
+
+    assert settling.flush(intake) == [-5]  # type: ignore[arg-type]
+
+
+def test_a_flush_is_due_when_idle_when_full_and_when_old() -> None:
+    settling = settling_over(FakeIntake())
+    assert not settling.is_due(1e9, idle=True), "there is nothing to send"
+
+    settling.settle(Ack(1))
+    fresh = settling.first_at
+
+    assert settling.is_due(fresh, idle=True)
+    assert not settling.is_due(fresh, idle=False)
+    assert settling.is_due(fresh + 2 * LINGER_S, idle=False)
+
+    for tag in range(2, FULL_BATCH + 1):
+        settling.settle(Ack(tag))
+    assert settling.is_due(fresh, idle=False)
+
+
+def test_outcomes_of_a_lost_generation_are_dropped_and_early_retries_are_not() -> None:
+    intake = FakeIntake()
+    settling = settling_over(intake)
+    settling.settle(Ack(1))
+    settling.keep_result("id", "SUCCESS", b"{}")
+    settling.publish(Outgoing(routing_key="default", headers=b"{}", body=b""))
+
+    assert settling.void() == 1
+    settling.flush(intake)  # type: ignore[arg-type]
+
+    assert intake.calls == ["publish"]
