@@ -1,0 +1,224 @@
+"""The App: the registry of tasks, and the client of broker and results.
+
+Making one reads nothing and opens nothing, so that a module with ``app = App()`` can be imported
+anywhere: by a worker before it has forked, by a test, by a web server.
+"""
+
+from __future__ import annotations
+
+import os.path
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+
+from taskd.app import request as requests
+from taskd.app.connections import Connections
+from taskd.app.request import Request
+from taskd.app.result import AsyncResult, wait_all
+from taskd.app.send import build_message
+from taskd.app.settings import DeclareOptions, SendOptions, TaskSettings, settings_from
+from taskd.app.task import BoundTask, Call, CoroutineTask, Task
+from taskd.config.schema import Config
+from taskd.errors import TaskdError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Messages in one trip of a bulk send.
+TRIP = 256
+
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
+
+
+class App:
+    """Tasks and the way to send them.  Safe to share between threads, and across a fork.
+
+    The configuration is the file named by ``config``, else by TASKD_CONFIG, else /etc/taskd.toml.
+    With ``broker`` (and ``results``) given as URLs no file is needed; relative files are then taken
+    from the working directory.
+    """
+
+    def __init__(
+        self, config: str | None = None, *, broker: str | None = None, results: str | None = None
+    ) -> None:
+        self.connections = Connections(config, broker, results)
+        self._tasks: dict[str, BoundTask] = {}
+
+    @property
+    def tasks(self) -> Mapping[str, BoundTask]:
+        """The registered tasks by name."""
+        return MappingProxyType(self._tasks)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use; read on first use.  Raises: ``ConfigError``."""
+        return self.connections.config
+
+    def bind_config(self, config: Config) -> None:
+        """Use this configuration from now on, whatever the constructor was told.  For workers."""
+        self.connections.bind(config)
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]  # the more special one stands first
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, *, bind: Literal[True], **options: Unpack[DeclareOptions]) -> BindingDecorator: ...
+    @overload
+    def task(self, *, bind: Literal[False] = False, **options: Unpack[DeclareOptions]) -> Decorator: ...
+    def task(
+        self,
+        *functions: Callable[..., Any],
+        bind: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Make a task of a function: ``@app.task`` or ``@app.task(queue="mail", ...)``.
+
+        ``DeclareOptions`` lists the options.  With ``bind=True`` the function's first argument is the
+        task itself.  Raises: ``ValueError`` or ``TypeError`` for options that cannot be meant, and for
+        a name that another function has.
+        """
+
+        def register(function: Callable[..., Any]) -> BoundTask:
+            settings = settings_from(
+                options.get("name") or default_name(function), cast("DeclareOptions", options)
+            )
+            code = getattr(function, "__code__", None)
+            kind = CoroutineTask if code is not None and code.co_flags & _CO_COROUTINE else Task
+            task: BoundTask = kind(self, function, settings, bind=bind)
+            taken = self._tasks.setdefault(settings.name, task)
+            if taken is not task:
+                raise ValueError(
+                    f'task name "{settings.name}" is taken by {taken.__module__}.{taken.__qualname__}; give '
+                    f"{function.__module__}.{task.__qualname__} another one: @app.task(name=...)"
+                )
+            return task
+
+        return register(*functions) if functions else register
+
+    def send_task(
+        self,
+        name: str,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncResult[object]:
+        """Send a task by name, for code that cannot import it.
+
+        Options of the task apply only if this app has registered it.  Raises: as ``Task.apply_async``.
+        """
+        call = self.call(name, *args, **(kwargs or {})).with_options(**options)
+        return self.send_many([call])[0]
+
+    def call(self, name: str, /, *args: object, **kwargs: object) -> Call[object]:
+        """Return a call by name that is not sent yet, for ``send_many``."""
+        known = self._tasks.get(name)
+        return Call(TaskSettings(name) if known is None else known.settings, args, kwargs)
+
+    async def asend_task(
+        self,
+        name: str,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncResult[object]:
+        """``send_task`` without blocking the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.send_task, name, args, kwargs, **options)
+
+    def send_many(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
+        """Send calls, ``TRIP`` of them in each write; each write is all or none.
+
+        When it raises, the writes before the failed one stand.  Raises: as ``Task.apply_async``.
+        """
+        connections = self.connections
+        publisher = connections.publisher()
+        results: list[AsyncResult[R]] = []
+        waiting = iter(calls)
+        while trip := list(islice(waiting, TRIP)):
+            messages = [
+                build_message(call.settings, call.args, call.kwargs, **(call.options or {})) for call in trip
+            ]
+            publisher.publish(messages)
+            results += [
+                AsyncResult(message.task_id, connections, ignored=call.ignores_result)
+                for call, message in zip(trip, messages, strict=True)
+            ]
+        return results
+
+    async def asend_many(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
+        """``send_many`` without blocking the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.send_many, calls)
+
+    def result(self, task_id: str) -> AsyncResult[object]:
+        """Return the result of a task that was sent elsewhere."""
+        return AsyncResult(task_id, self.connections)
+
+    def wait_all(self, results: Sequence[AsyncResult[R]], timeout: float | None = None) -> list[R]:
+        """Wait for all and return their values in order, or raise the first failure in that order.
+
+        Raises: ``ResultTimeout`` when one did not end within ``timeout`` seconds.
+        """
+        return wait_all(results, self.connections, timeout)
+
+    @staticmethod
+    def current_request() -> Request | None:
+        """Return the request of the task that runs in this thread or coroutine, if one does."""
+        return requests.current.get()
+
+    def close(self) -> None:
+        """Close the connections; the next send opens them again."""
+        self.connections.close()
+
+
+class Decorator(Protocol):
+    """What ``app.task(...)`` returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]  # the more special one stands first
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class BindingDecorator(Protocol):
+    """What ``app.task(bind=True, ...)`` returns: the first parameter is no argument of the calls."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # the more special one stands first
+        self, function: Callable[Concatenate[BoundTask, P], Coroutine[Any, Any, R]], /
+    ) -> CoroutineTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[BoundTask, P], R], /) -> Task[P, R]: ...
+
+
+def default_name(function: Callable[..., object]) -> str:
+    """Return ``module.function``.
+
+    In a script the module is ``__main__`` only for itself; a worker imports it by the name of its
+    file, or by the name that followed ``python -m``, so that name is taken.
+
+    Raises: ``TaskdError`` in an interactive session, where no worker can import the function.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    module = function.__module__
+    if module != "__main__":
+        return f"{module}.{name}"
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return f"{spec.name}.{name}"
+    file = getattr(main, "__file__", None)
+    if file is None:
+        raise TaskdError(
+            f'task "{name}" is defined in an interactive session, which no worker can import; put it into a '
+            f"module, or name it: @app.task(name=...)"
+        )
+    return f"{os.path.splitext(os.path.basename(file))[0]}.{name}"

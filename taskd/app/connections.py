@@ -1,0 +1,103 @@
+"""The broker and the results of an App, opened when first used.
+
+No lock guards the opening: one held by another thread during a fork would hang the child for ever.
+Two threads that open at the same time make one connection too many, and close it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol, TypeVar, cast
+
+from taskd.brokers import factory as brokers
+from taskd.brokers.base import Publisher
+from taskd.config.load import find, load
+from taskd.config.rules import with_absolute_paths
+from taskd.config.schema import Config
+from taskd.errors import TaskdError
+from taskd.results import factory as results
+from taskd.results.base import ResultStore
+
+_NO_RESULTS = "null://"
+
+
+class _Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Closeable)
+
+
+class Connections:
+    """Finds the configuration and holds what was opened with it."""
+
+    def __init__(self, path: str | None, broker: str | None, results_url: str | None) -> None:
+        self._path = path
+        self._broker_url = broker
+        self._results_url = results_url
+        self._config: Config | None = None
+        self._open: dict[str, _Closeable] = {}
+        self._publisher: Publisher | None = None
+        self._results: ResultStore | None = None
+
+    def bind(self, config: Config) -> None:
+        """Use this configuration in place of everything else, as a worker does with its own."""
+        self.close()
+        self._config = config
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use; read on first use.  Raises: ``ConfigError``."""
+        if self._config is None:
+            self._config = self._find()
+        return self._config
+
+    def _find(self) -> Config:
+        if self._path is None and self._broker_url is not None:
+            # Addresses given in code need no file; without results= none are kept.
+            config = Config(broker=self._broker_url, results=self._results_url or _NO_RESULTS)
+            return with_absolute_paths(config, os.getcwd())
+        config = load(find(self._path))
+        if self._broker_url is None and self._results_url is None:
+            return config
+        given = Config(broker=self._broker_url or config.broker, results=self._results_url or config.results)
+        given = with_absolute_paths(given, os.getcwd())
+        return Config(
+            path=config.path, broker=given.broker, results=given.results, sqlite=config.sqlite, app=config.app
+        )
+
+    def publisher(self) -> Publisher:
+        """Return the publisher.  Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``."""
+        if self._publisher is None:
+            config = self.config
+            broker = self._keep("broker", brokers.connect(config.broker, config.sqlite))
+            self._publisher = self._keep("publisher", broker.publisher())
+        return self._publisher
+
+    def results(self) -> ResultStore:
+        """Return the result store.
+
+        Raises: ``ConfigError``, ``StorageError``; ``TaskdError`` when results are switched off.
+        """
+        if self._results is None:
+            config = self.config
+            if config.results.startswith("null:"):
+                raise TaskdError(
+                    'results are switched off (results = "null://"), so nothing can be asked about a task; '
+                    "set results in the configuration file or App(results=...)"
+                )
+            self._results = self._keep("results", results.connect(config.results, config.sqlite))
+        return self._results
+
+    def _keep(self, name: str, opened: T) -> T:
+        """Keep what was opened, unless another thread was first: then close it and return the other."""
+        kept = self._open.setdefault(name, opened)
+        if kept is not opened:
+            opened.close()
+        return cast("T", kept)
+
+    def close(self) -> None:
+        """Close what is open; the next use opens again."""
+        self._publisher = self._results = None
+        while self._open:  # what uses the broker was opened after it
+            self._open.popitem()[1].close()

@@ -1,0 +1,126 @@
+"""Build the message of a task call: Celery's protocol 2, with where to and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from taskd import clock, ids
+from taskd.app import request
+from taskd.app.settings import TaskSettings, check_priority
+from taskd.brokers.intake import Outgoing
+from taskd.errors import SerializationError
+from taskd.protocol.message import (
+    FAR_FUTURE_YEAR,
+    RESERVED_HEADERS,
+    OutgoingHeaders,
+    encode_body,
+    encode_headers,
+)
+from taskd.protocol.message_repr import bounded_repr
+
+
+def build_message(
+    settings: TaskSettings,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    *,
+    countdown: float | None = None,
+    eta: datetime | None = None,
+    expires: float | datetime | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    task_id: str | None = None,
+    headers: Mapping[str, object] | None = None,
+    max_retries: int | None = None,
+    retry_delay: float | None = None,
+    ignore_result: bool | None = None,
+    soft_time_limit: float | None = None,
+    time_limit: float | None = None,
+) -> Outgoing:
+    """Return the message of one call.  Sent inside a task it becomes a child of that task.
+
+    Raises: ``SerializationError`` for arguments that JSON cannot represent, ``ValueError`` for options
+    that cannot be meant.
+    """
+    name = settings.name
+    task_id = task_id or ids.new_task_id()
+    if priority is not None:
+        check_priority(priority, name)
+    due_at = None if countdown is None and eta is None else _due_at(name, countdown, eta)
+    parent = request.current.get()
+    wire = OutgoingHeaders(
+        task=name,
+        id=task_id,
+        eta=None if due_at is None else clock.iso(due_at),
+        timelimit=(time_limit, soft_time_limit),
+        root_id=task_id if parent is None else parent.root_id,
+        parent_id=None if parent is None else parent.id,
+        argsrepr=bounded_repr(args),
+        kwargsrepr=bounded_repr(kwargs),
+        origin=ids.origin(),
+        # Null leaves it to the worker's task: a sender by name does not know that task's options.
+        ignore_result=(settings.ignore_result or None) if ignore_result is None else ignore_result,
+    )
+    if expires is not None or settings.expires:
+        wire.expires = _expires(name, settings.expires if expires is None else expires)
+    extra = None
+    if headers is not None or max_retries is not None or retry_delay is not None:
+        extra = _extra_headers(name, headers, max_retries, retry_delay)
+    try:
+        return Outgoing(
+            routing_key=queue or settings.queue,
+            headers=encode_headers(wire, extra),
+            body=encode_body(args, kwargs),
+            task_id=task_id,
+            priority=settings.priority if priority is None else priority,
+            due_at=due_at,
+            correlation_id=task_id,
+        )
+    except SerializationError as error:
+        raise SerializationError(f'task "{name}" cannot be sent: {error}') from error
+
+
+def _extra_headers(
+    name: str, headers: Mapping[str, object] | None, max_retries: int | None, retry_delay: float | None
+) -> dict[str, object]:
+    """Return the user's headers and those of ours that Celery does not know."""
+    extra = dict(headers) if headers else {}
+    taken = RESERVED_HEADERS.intersection(extra)
+    if taken:
+        raise ValueError(
+            f'task "{name}": header {", ".join(sorted(taken))} belongs to the protocol; choose another name'
+        )
+    if max_retries is not None:
+        extra["taskd_max_retries"] = max_retries
+    if retry_delay is not None:
+        extra["taskd_retry_delay"] = retry_delay
+    return extra
+
+
+def _due_at(name: str, countdown: float | None, eta: datetime | None) -> float:
+    if eta is None:
+        assert countdown is not None
+        return clock.now() + countdown
+    if countdown is not None:
+        raise ValueError(f'task "{name}": give either countdown or eta, not both')
+    return moment(eta, f'task "{name}": eta')
+
+
+def _expires(name: str, expires: float | datetime) -> str:
+    if isinstance(expires, datetime):
+        return clock.iso(moment(expires, f'task "{name}": expires'))
+    return clock.iso(clock.now() + expires)
+
+
+def moment(when: datetime, what: str) -> float:
+    """Return an aware datetime as wall-clock seconds.
+
+    Raises: ``ValueError`` without a time zone (a naive one is local time for some and UTC for
+    others) or in a year that no server will see.
+    """
+    if when.tzinfo is None:
+        raise ValueError(f"{what} {when.isoformat()} has no time zone; use datetime.now(timezone.utc) + ...")
+    if when.year >= FAR_FUTURE_YEAR:
+        raise ValueError(f"{what} {when.isoformat()} lies beyond the year {FAR_FUTURE_YEAR}")
+    return when.timestamp()

@@ -1,0 +1,137 @@
+"""The options of a task, in one place: what the decorator takes and what a single send may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypedDict
+
+from taskd.config.schema import DEFAULT_QUEUE
+from taskd.protocol.execution import Acks
+
+_NOT_NEGATIVE = (
+    "max_retries",
+    "retry_backoff",
+    "retry_backoff_max",
+    "retry_delay",
+    "soft_time_limit",
+    "time_limit",
+    "expires",
+)
+
+Exceptions = tuple[type[Exception], ...]
+
+
+class DeclareOptions(TypedDict, total=False):
+    """Keywords of ``@app.task(...)``, all optional; durations are seconds."""
+
+    #: Default: ``module.function``.
+    name: str
+    queue: str
+    #: 0 to 9; 9 is served first.
+    priority: int
+    #: "late" (default): a crash runs it again.  "early": at most once.
+    acks: Literal["late", "early"]
+    #: Keep neither results nor errors.
+    ignore_result: bool
+    #: None: no limit.
+    max_retries: int | None
+    #: Exceptions after which it is retried without being asked.
+    retry_for: Exceptions
+    dont_retry_for: Exceptions
+    #: Automatic retries wait this long, doubled each time; True is 1 s, False takes retry_delay.
+    retry_backoff: bool | float
+    retry_backoff_max: float
+    #: Draw the wait between 0 and that ceiling.
+    retry_jitter: bool
+    #: Wait of ``self.retry()`` without countdown, and of automatic retries without backoff.
+    retry_delay: float
+    soft_time_limit: float
+    time_limit: float
+    #: A message that waited longer does not run; 0 never.
+    expires: float
+
+
+class SendOptions(TypedDict, total=False):
+    """Keywords of ``apply_async``, ``send_task`` and ``Call.with_options``, all optional."""
+
+    #: Run it in so many seconds.
+    countdown: float
+    #: Run it then; needs a time zone.
+    eta: datetime
+    #: Do not run it later than in so many seconds, or then.
+    expires: float | datetime
+    queue: str
+    priority: int
+    task_id: str
+    #: The sender's own headers; the task reads them as ``request.headers``.
+    headers: Mapping[str, object]
+    max_retries: int
+    retry_delay: float
+    ignore_result: bool
+    soft_time_limit: float
+    time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """The options of one task, checked.  0 in a limit or in ``expires`` means none."""
+
+    name: str
+    queue: str = DEFAULT_QUEUE
+    priority: int = 0
+    acks: Acks = Acks.LATE
+    ignore_result: bool = False
+    max_retries: int | None = 3
+    retry_for: Exceptions = ()
+    dont_retry_for: Exceptions = ()
+    #: Seconds; 0 takes retry_delay.
+    retry_backoff: float = 1.0
+    retry_backoff_max: float = 600.0
+    retry_jitter: bool = True
+    retry_delay: float = 180.0
+    soft_time_limit: float = 0.0
+    time_limit: float = 0.0
+    expires: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.  Raises: ``ValueError`` naming the task and the option."""
+        check_priority(self.priority, self.name)
+        if not self.name or not self.queue:
+            raise ValueError(f'task "{self.name}": name and queue cannot be empty')
+        for option in _NOT_NEGATIVE:
+            value = getattr(self, option)
+            if value is not None and value < 0:
+                raise ValueError(f'task "{self.name}": {option} is {value}; expected 0 or more')
+
+
+def settings_from(name: str, options: DeclareOptions) -> TaskSettings:
+    """Return checked settings.
+
+    Raises: ``ValueError`` for a value that cannot be meant, ``TypeError`` for an unknown option.
+    """
+    given = dict(options)
+    given["name"] = name
+    acks = given.get("acks", "late")
+    if acks not in ("late", "early"):
+        raise ValueError(f'task "{name}": acks is {acks!r}; expected "late" or "early"')
+    given["acks"] = Acks(acks)
+    given["retry_backoff"] = float(options.get("retry_backoff", True))
+    for option in ("retry_for", "dont_retry_for"):
+        kinds = given.get(option, ())
+        if not isinstance(kinds, (tuple, list)) or not all(
+            isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds
+        ):
+            raise TypeError(f'task "{name}": {option} is {kinds!r}; expected a tuple of exception classes')
+        given[option] = tuple(kinds)
+    unknown = given.keys() - TaskSettings.__dataclass_fields__.keys()
+    if unknown:
+        raise TypeError(f'task "{name}" has no option {", ".join(sorted(unknown))}')
+    return TaskSettings(**given)  # type: ignore[arg-type]  # just checked
+
+
+def check_priority(priority: int, name: str) -> None:
+    """Raise ``ValueError`` unless the priority is 0 to 9."""
+    if not 0 <= priority <= 9:
+        raise ValueError(f'task "{name}": priority is {priority}; expected 0 to 9')

@@ -1,0 +1,199 @@
+"""What ``@app.task`` makes of a function.
+
+``BoundTask`` is what a task with ``bind=True`` gets as its first argument.  ``Task`` and
+``CoroutineTask`` add the typed calls: ``delay`` takes what the function takes, and the
+``AsyncResult`` carries what it returns.  They differ in what a direct call returns.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast
+
+from taskd.app import request as requests
+from taskd.app.control_flow import Retry
+from taskd.app.request import Request, direct_request
+from taskd.app.result import AsyncResult
+from taskd.app.send import build_message
+from taskd.app.settings import SendOptions, TaskSettings
+from taskd.protocol.exceptions import MaxRetriesExceededError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from typing_extensions import Unpack
+
+    from taskd.app.app import App
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class BoundTask:
+    """A registered task, as it sees itself: its name, its options, the request it runs for."""
+
+    def __init__(self, app: App, function: Callable[..., Any], settings: TaskSettings, *, bind: bool) -> None:
+        self.app = app
+        self.settings = settings
+        self.name = settings.name
+        #: Runs the task in this thread; the executor calls it.
+        self.run: Callable[..., Any] = MethodType(function, self) if bind else function
+        # inspect.signature, help() and doctest look at these.
+        self.__wrapped__ = self.run
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+        self.__name__ = getattr(function, "__name__", settings.name)
+        self.__qualname__ = getattr(function, "__qualname__", settings.name)
+
+    def __repr__(self) -> str:
+        """Return the class and the name."""
+        return f"<{type(self).__name__} {self.name}>"
+
+    @property
+    def request(self) -> Request:
+        """The request that runs now in this thread or coroutine; an empty one in a direct call."""
+        running = requests.current.get()
+        # Another task that calls this one as a function lends it no message to retry.
+        if running is None or running.task != self.name:
+            return direct_request(self.name)
+        return running
+
+    def retry(
+        self,
+        *,
+        exc: BaseException | None = None,
+        countdown: float | None = None,
+        eta: datetime | None = None,
+        max_retries: int | None = None,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+    ) -> NoReturn:
+        """End this run and have the task run again under the same id.
+
+        Without ``countdown`` (seconds) and ``eta`` it waits ``retry_delay``.  ``exc`` defaults to the
+        exception being handled.  ``args`` and ``kwargs`` take the place of the present ones.
+
+        Raises: ``Retry``, always, unless no retry is left or there is no message (a direct call):
+        then ``exc``, or ``MaxRetriesExceededError`` without one.
+        """
+        cause = exc if exc is not None else sys.exc_info()[1]
+        request = self.request
+        if request.called_directly or self.retries_are_used_up(request, max_retries):
+            if cause is not None:
+                raise cause
+            raise MaxRetriesExceededError(
+                f"task {self.name} with id {request.id or 'none'} has no retry left after {request.retries}"
+            )
+        raise Retry(
+            cause, countdown=countdown, eta=eta, max_retries=max_retries, args=args, kwargs=kwargs
+        ) from cause
+
+    def retries_are_used_up(self, request: Request, max_retries: int | None = None) -> bool:
+        """Return whether the request may not be retried again; the nearest limit given counts."""
+        limit = max_retries
+        if limit is None:
+            limit = request.message.taskd_max_retries
+        if limit is None:
+            limit = self.settings.max_retries
+        return limit is not None and request.retries >= limit
+
+
+class Sendable(BoundTask, Generic[P, R]):
+    """The calls that send a message.  All may block for the time of one write to the broker."""
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Send a message that runs the task with these arguments.
+
+        Raises: ``SerializationError`` for arguments that JSON cannot represent; ``BrokerError`` or
+        ``StorageError`` when the message could not be written, and ``ConfigError``.
+        """
+        return self._send(args, kwargs)
+
+    def apply_async(
+        self,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncResult[R]:
+        """Send with options; the arguments are not checked by type checkers (``call`` has both).
+
+        Raises: as ``delay``, and ``ValueError`` or ``TypeError`` for options that cannot be meant.
+        """
+        return self._send(args, kwargs or {}, **options)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """``delay`` without blocking the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self._send, args, kwargs)
+
+    async def aapply_async(
+        self,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncResult[R]:
+        """``apply_async`` without blocking the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.apply_async, args, kwargs, **options)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """Return a call that is not sent yet, for ``app.send_many`` or for ``.with_options()``."""
+        return Call(self.settings, args, kwargs)
+
+    def map(self, arguments: Sequence[Sequence[object]]) -> list[AsyncResult[R]]:
+        """Send one message for each tuple of positional arguments, a few hundred a trip."""
+        calls: list[Call[R]] = [Call(self.settings, args, {}) for args in arguments]
+        return self.app.send_many(calls)
+
+    def _send(
+        self, args: Sequence[object], kwargs: Mapping[str, object], **options: Unpack[SendOptions]
+    ) -> AsyncResult[R]:
+        connections = self.app.connections
+        message = build_message(self.settings, args, kwargs, **options)
+        connections.publisher().publish((message,))
+        ignored = options.get("ignore_result") if options else None
+        if ignored is None:
+            ignored = self.settings.ignore_result
+        return AsyncResult(message.task_id, connections, ignored=ignored)
+
+
+class Task(Sendable[P, R]):
+    """A task made of a plain function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now, without a message."""
+        return cast("R", self.run(*args, **kwargs))
+
+
+class CoroutineTask(Sendable[P, R]):
+    """A task made of an ``async def`` function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Return the function's coroutine, without a message."""
+        return cast("Coroutine[Any, Any, R]", self.run(*args, **kwargs))
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """A task with its arguments, to be sent."""
+
+    settings: TaskSettings
+    args: Sequence[object]
+    kwargs: Mapping[str, object]
+    options: SendOptions | None = None
+
+    def with_options(self, **options: Unpack[SendOptions]) -> Call[R]:
+        """Return the same call with these options added."""
+        merged = cast("SendOptions", {**(self.options or {}), **options})
+        return replace(self, options=merged)
+
+    @property
+    def ignores_result(self) -> bool:
+        """Whether nobody can wait for it."""
+        ignored = self.options.get("ignore_result") if self.options else None
+        return self.settings.ignore_result if ignored is None else ignored

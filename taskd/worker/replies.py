@@ -1,0 +1,198 @@
+"""Turn the end of one execution into the reply for the worker: state, record, retry message.
+
+Pure but for the clock and the log line of a failure.  Nothing here may raise for what a task did.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from taskd import clock, ids
+from taskd.app.control_flow import Reject, Retry
+from taskd.app.request import Request
+from taskd.app.send import moment
+from taskd.app.task import BoundTask
+from taskd.backoff import Backoff
+from taskd.errors import SerializationError
+from taskd.protocol import serializers
+from taskd.protocol.exceptions import (
+    MaxRetriesExceededError,
+    TaskRejected,
+    WorkerLostError,
+    format_traceback,
+    one_line,
+)
+from taskd.protocol.execution import End, Payload, Reply, RetryMessage
+from taskd.protocol.message import TaskHeaders, encode_body, headers_as_mapping
+from taskd.protocol.message_repr import bounded_repr
+from taskd.protocol.results import failure_record, retry_record, success_record
+
+logger = logging.getLogger(__name__)
+
+
+def succeeded(headers: TaskHeaders, value: object, *, keep: bool) -> Reply:
+    """Reply for a task that returned; a value that cannot be stored makes it a failure."""
+    if not keep:
+        return Reply(End.SUCCEEDED, "SUCCESS", b"", bounded_repr(value))
+    try:
+        record = success_record(
+            headers.id, value, done_at=clock.now(), group_id=headers.group, parent_id=headers.parent_id
+        )
+    except SerializationError as error:
+        problem = SerializationError(f"task {headers.task} ran, but its result cannot be stored: {error}")
+        return failed(headers, problem, keep=keep)
+    except Exception as error:  # noqa: BLE001 - the value is the user's: a __json__ may raise anything
+        return failed(headers, error, keep=keep)
+    return Reply(End.SUCCEEDED, "SUCCESS", record, bounded_repr(value))
+
+
+def failed(headers: TaskHeaders, error: BaseException, *, keep: bool) -> Reply:
+    """Reply for a task that raised."""
+    if not isinstance(error, Exception):
+        error = _for_the_record(error)
+    text, traceback = one_line(error), format_traceback(error)
+    logger.error("task=%s id=%s failed: %s\n%s", headers.task, headers.id, text, traceback.rstrip())
+    record = b""
+    if keep:
+        record = failure_record(
+            headers.id,
+            error,
+            done_at=clock.now(),
+            traceback=traceback,
+            group_id=headers.group,
+            parent_id=headers.parent_id,
+        )
+    return Reply(End.FAILED, "FAILURE", record, text, traceback)
+
+
+def _for_the_record(error: BaseException) -> Exception:
+    """Return what to record for an exception that is meant for a process or a thread, not for a client."""
+    own = isinstance(error, (SystemExit, KeyboardInterrupt))
+    what = "the task tried to end its process" if own else "the task was ended from outside"
+    return WorkerLostError(f"{what}: {one_line(error)}").with_traceback(error.__traceback__)
+
+
+def rejected(headers: TaskHeaders, reason: str, *, keep: bool) -> Reply:
+    """Reply for a message that goes to the dead-letter queue; whoever waits for it is answered."""
+    record = b""
+    if keep:
+        record = failure_record(
+            headers.id,
+            TaskRejected(reason),
+            done_at=clock.now(),
+            group_id=headers.group,
+            parent_id=headers.parent_id,
+        )
+    return Reply(End.REJECTED, "FAILURE", record, reason)
+
+
+def on_reject(headers: TaskHeaders, reject: Reject, *, keep: bool) -> Reply:
+    """Reply for a task that raised ``Reject``."""
+    reason = reject.reason or "the task rejected its message"
+    return Reply(End.REQUEUED, text=reason) if reject.requeue else rejected(headers, reason, keep=keep)
+
+
+def on_retry(task: BoundTask, request: Request, retry: Retry, *, keep: bool) -> Reply:
+    """Reply for a task that raised ``Retry``: the message for the next run, or the failure."""
+    headers = request.message
+    if task.retries_are_used_up(request, retry.max_retries):
+        error = retry.cause or MaxRetriesExceededError(f"no retry left after {request.retries}")
+        return failed(headers, error, keep=keep)
+    try:
+        if retry.eta is not None:
+            due_at = moment(retry.eta, f'task "{task.name}": eta of the retry')
+        else:
+            countdown = _delay_s(task, request) if retry.countdown is None else retry.countdown
+            due_at = clock.now() + countdown
+        message = _again(request, due_at, retry.task_args, retry.task_kwargs)
+    except (ValueError, TypeError, OverflowError, SerializationError) as error:
+        return failed(headers, error, keep=keep)
+    return _retried(headers, retry.cause or retry, message, keep=keep)
+
+
+def on_error(task: BoundTask, request: Request, error: BaseException, *, keep: bool) -> Reply:
+    """Reply for a task that raised anything else: an automatic retry or the failure."""
+    settings = task.settings
+    headers = request.message
+    if (
+        settings.retry_for
+        and isinstance(error, settings.retry_for)
+        and not isinstance(error, settings.dont_retry_for)
+        and not task.retries_are_used_up(request)
+        and not _is_wrong_call(error)
+    ):
+        delay_s = _automatic_delay_s(task, request)
+        return _retried(headers, error, _again(request, clock.now() + delay_s), keep=keep)
+    return failed(headers, error, keep=keep)
+
+
+def _retried(headers: TaskHeaders, cause: BaseException, message: RetryMessage, *, keep: bool) -> Reply:
+    traceback = format_traceback(cause) if cause.__traceback__ is not None else ""
+    record = b""
+    if keep:
+        record = retry_record(
+            headers.id,
+            cause,
+            traceback=traceback or None,
+            group_id=headers.group,
+            parent_id=headers.parent_id,
+        )
+    return Reply(End.RETRIED, "RETRY", record, one_line(cause), traceback, message)
+
+
+def _is_wrong_call(error: BaseException) -> bool:
+    """Whether the arguments did not fit the function: no frame of it is in the traceback."""
+    frames = error.__traceback__
+    return isinstance(error, TypeError) and frames is not None and frames.tb_next is None
+
+
+def _delay_s(task: BoundTask, request: Request) -> float:
+    own = request.message.taskd_retry_delay
+    return task.settings.retry_delay if own is None else own
+
+
+def _automatic_delay_s(task: BoundTask, request: Request) -> float:
+    settings = task.settings
+    if not settings.retry_backoff or request.message.taskd_retry_delay is not None:
+        return _delay_s(task, request)
+    backoff = Backoff(
+        base_s=settings.retry_backoff, max_s=settings.retry_backoff_max, jitter=settings.retry_jitter
+    )
+    return backoff.delay_s(request.retries + 1)
+
+
+def _again(
+    request: Request,
+    due_at: float,
+    args: Sequence[object] | None = None,
+    kwargs: Mapping[str, object] | None = None,
+) -> RetryMessage:
+    """Return the message of the next run: the same headers but for retries, eta and origin.
+
+    It goes straight to the queue it came from; through its exchange it could reach other queues too.
+    """
+    payload: Payload = request.payload
+    headers = headers_as_mapping(payload.headers)
+    headers["retries"] = request.retries + 1
+    headers["eta"] = clock.iso(due_at)
+    headers["origin"] = ids.origin()
+    body = payload.body
+    if args is not None or kwargs is not None:
+        args = request.args if args is None else args
+        kwargs = request.kwargs if kwargs is None else kwargs
+        headers["argsrepr"], headers["kwargsrepr"] = bounded_repr(tuple(args)), bounded_repr(dict(kwargs))
+        body = encode_body(args, kwargs)
+    return RetryMessage(
+        headers=serializers.dumps(headers),
+        body=body,
+        content_type=payload.content_type,
+        content_encoding=payload.content_encoding,
+        exchange="",
+        routing_key=payload.queue,
+        priority=payload.priority,
+        due_at=due_at,
+        task_id=request.id,
+        reply_to=payload.reply_to,
+        correlation_id=payload.correlation_id,
+    )

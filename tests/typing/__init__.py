@@ -1,0 +1,1 @@
+"""Files that mypy checks, and the test that runs it."""

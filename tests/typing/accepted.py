@@ -1,0 +1,57 @@
+"""Uses of the task API that mypy --strict must accept."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from taskd import App, AsyncResult
+from taskd.app.task import BoundTask, Call
+
+app = App()
+
+
+@app.task
+def add(x: int, y: int = 0) -> int:
+    return x + y
+
+
+@app.task(queue="mail", max_retries=5, retry_for=(ConnectionError,), acks="early")
+def send(to: str, *, subject: str) -> None:
+    del to, subject
+
+
+@app.task(bind=True)
+def fetch(self: BoundTask, url: str) -> bytes:
+    if not url:
+        self.retry(countdown=1.5)
+    return url.encode() + self.request.id.encode()
+
+
+@app.task
+async def crawl(url: str) -> list[str]:
+    return [url]
+
+
+@app.task(bind=True, time_limit=5)
+async def crawl_more(self: BoundTask, url: str) -> list[str]:
+    return [self.name, url]
+
+
+one: AsyncResult[int] = add.delay(1, y=2)
+number: int = one.get(timeout=1) + add(1, 2)
+nothing: AsyncResult[None] = send.delay("a@b", subject="hello")
+body: bytes = fetch.delay("http://x").get()
+body_here: bytes = fetch("http://x")
+links: list[str] = crawl.delay("http://x").get()
+more: list[str] = crawl_more.delay("http://x").get()
+later = add.apply_async((1,), {"y": 2}, countdown=1.5, eta=datetime.now(timezone.utc), headers={"tenant": 1})
+call: Call[int] = add.call(1).with_options(priority=9)
+many: list[int] = app.wait_all(app.send_many([add.call(n) for n in range(10)]))
+mapped: list[AsyncResult[int]] = add.map([(1,), (2,)])
+by_name: AsyncResult[object] = app.send_task("shop.add", (1,), expires=60)
+
+
+async def main() -> int:
+    result = await add.adelay(1, y=3)
+    here: list[str] = await crawl("http://x")
+    return await result.aget() + len(here)

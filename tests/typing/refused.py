@@ -1,0 +1,47 @@
+"""Uses of the task API in which mypy must find an error: each line marked so, and no other."""
+
+from __future__ import annotations
+
+from taskd import App
+from taskd.app.task import BoundTask
+
+app = App()
+
+
+@app.task
+def add(x: int, y: int = 0) -> int:
+    return x + y
+
+
+@app.task(bind=True)
+def fetch(self: BoundTask, url: str) -> bytes:
+    return url.encode()
+
+
+@app.task
+async def crawl(url: str) -> list[str]:
+    return [url]
+
+
+add.delay("one")  # error
+add.delay(1, z=2)  # error
+add.delay()  # error
+add("one")  # error
+add.call(1, 2, 3)  # error
+fetch.delay(1)  # error
+fetch.delay()  # error
+crawl.delay(2)  # error
+add.apply_async((1,), countdwn=3)  # error
+app.send_task("add", queue=7)  # error
+text: str = add.delay(1).get()  # error
+code: int = crawl.delay("x").get()  # error
+app.send_many([add.call("one")])  # error
+
+
+@app.task(qeue="mail")  # error
+def misspelt() -> None:
+    pass
+
+
+async def main() -> None:
+    await add.adelay("one")  # error
