@@ -1,0 +1,9 @@
+"""The inner blueprint: from a broker's messages to a pool's jobs, and from outcomes to settlements.
+
+Connection, Events, Heart, Mingle, Gossip, Tasks, Control, Evloop; restarted as a whole when the
+broker is lost, while the pool and what runs in it live on.
+
+May import: ranks 0 to 4.  Start reading at ``blueprint.py`` (the steps), then ``intaking.py``
+(claim -> decide -> submit) and ``settling.py`` (outcome -> settlement and result).  ``strategy.py``,
+``prefetch.py``, ``revoked.py`` and ``deaths.py`` decide and touch nothing.
+"""

@@ -1,0 +1,116 @@
+"""Run the inner blueprint, and run it again when the broker was lost.
+
+A worker never exits because its broker is away: it waits with jittered backoff, while tasks go on
+in the pool and their outcomes are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from taskd import clock
+from taskd.backoff import Backoff
+from taskd.blueprint import Blueprint
+from taskd.brokers.intake import Requeue
+from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.control import Control
+from taskd.consumer.evloop import Evloop
+from taskd.consumer.heart import Heart
+from taskd.consumer.neighbours import Events, Gossip, Mingle
+from taskd.consumer.outcomes import Outcomes
+from taskd.consumer.settling import Settling
+from taskd.consumer.tasks import Connection, Tasks
+from taskd.errors import BrokerError, LeaseLostError, StorageError
+from taskd.lifecycle import Deadline
+from taskd.protocol.status import Waiting
+
+logger = logging.getLogger(__name__)
+
+#: How long to stay away from a broker that failed; the first try comes soon.
+RECONNECT = Backoff(base_s=0.1, max_s=10.0, floor_s=0.05)
+#: A blueprint that ran this long was fine: the next failure is a new one.
+_STABLE_S = 10.0
+
+
+class Consumer:
+    """Owns the inner blueprint of one worker.  For the loop's thread; ``run`` blocks."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settling = Settling(context.results, context.publisher, context.config.result_expires)
+        self.outcomes = Outcomes(context, self._settling)
+        self._connection = Connection(context, self._settling)
+        self._blueprint = Blueprint(
+            "Consumer",
+            [
+                self._connection,
+                Events(),
+                Heart(context),
+                Mingle(),
+                Gossip(),
+                Tasks(context, self._settling, self.outcomes),
+                Control(context, self.info),
+                Evloop(context, self._settling),
+            ],
+        )
+
+    def info(self) -> dict[str, object]:
+        """Return the inner steps' part of ``inspect stats``."""
+        return self._blueprint.info()
+
+    def run(self) -> None:
+        """Consume until shutdown is requested and done; the pool is stopped by the caller."""
+        failures = 0
+        while self._context.shutdown is Shutdown.NONE or self._has_unsettled():
+            started_at = clock.monotonic()
+            try:
+                self._blueprint.start()
+            except LeaseLostError as error:
+                logger.error("%s; claiming anew", error)
+            except (BrokerError, StorageError) as error:
+                failures = 1 if clock.monotonic() - started_at >= _STABLE_S else failures + 1
+                self._wait(RECONNECT.delay_s(failures), error)
+            else:
+                self._blueprint.stop(Deadline.after(0.0))
+                return
+
+    def _has_unsettled(self) -> bool:
+        return self._context.shutdown is Shutdown.WARM and (
+            bool(self._settling) or self._context.pool.held > 0
+        )
+
+    def _wait(self, delay_s: float, error: Exception) -> None:
+        """Turn the loop without a broker: outcomes are collected, heartbeats of the pool's life go on."""
+        logger.error("broker unavailable, next try in %.1f s: %s", delay_s, error)
+        self._context.report(Waiting(str(error)))
+        until = clock.monotonic() + delay_s
+        shutdown_before = self._context.shutdown
+        while self._context.shutdown is shutdown_before:
+            left_s = until - clock.monotonic()
+            if left_s <= 0.0:
+                return
+            self._context.loop.run_once(left_s)
+
+    def finish(self) -> None:
+        """Settle what is known and give everything else back; call it when the pool has ended."""
+        unfinished = list(self._context.requests.values())
+        self._context.requests.clear()
+        for request in unfinished:
+            logger.warning(
+                "task=%s id=%s unfinished at shutdown; %s",
+                request.headers.task,
+                request.headers.id,
+                "lost: it was acknowledged early" if request.acks_early else "requeued",
+            )
+            if not request.acks_early and request.generation == self.outcomes.generation:
+                self._settling.settle(Requeue(request.delivery.tag))
+        if self._settling:
+            self._flush_last()
+        self._connection.close()
+
+    def _flush_last(self) -> None:
+        try:
+            if self._connection.intake is not None:
+                self._settling.flush(self._connection.intake)
+        except (BrokerError, StorageError) as error:
+            logger.error("outcomes=%d not settled, their tasks run again: %s", len(self._settling), error)

@@ -1,0 +1,76 @@
+"""What one worker is made of, handed from the outer blueprint to the steps of the inner one.
+
+The part that outlives a lost broker: requests in the pool, revoked ids, measured run times, unsent
+settlements.  One object per worker; only the loop's thread touches it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from taskd.brokers.base import Broker, Publisher
+from taskd.config.schema import Config, WorkerConfig
+from taskd.consumer.prefetch import RunTimes
+from taskd.consumer.request import Request
+from taskd.consumer.revoked import RevokedIds
+from taskd.loop import Loop
+from taskd.pools.base import Pool
+from taskd.protocol.execution import TaskOptions
+from taskd.protocol.status import StatusLine
+from taskd.results.base import ResultStore
+
+
+class Shutdown(IntEnum):
+    """How the worker was asked to end; the more immediate request wins."""
+
+    NONE = 0
+    #: Take nothing new, finish what runs, settle, leave.
+    WARM = 1
+    #: Kill what runs, put it back in its queue, leave.
+    COLD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """Why the worker cannot go on at all, and the exit status that says so."""
+
+    exit_code: int
+    reason: str
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Context:
+    """One worker's parts and its state."""
+
+    node_name: str
+    config: Config
+    worker: WorkerConfig
+    loop: Loop
+    pool: Pool
+    broker: Broker
+    publisher: Publisher
+    results: ResultStore
+    report: Callable[[StatusLine], None]
+    started_at: float
+    queues: Sequence[str] = ()
+    tasks: dict[str, TaskOptions] = field(default_factory=dict)
+    requests: dict[int, Request] = field(default_factory=dict)
+    revoked: RevokedIds = field(default_factory=RevokedIds)
+    run_times: RunTimes = field(default_factory=RunTimes)
+    totals: Counter[str] = field(default_factory=Counter)
+    done: int = 0
+    shutdown: Shutdown = Shutdown.NONE
+    fatal: Fatal | None = None
+
+    def request_shutdown(self, how: Shutdown) -> None:
+        """Ask the worker to end; a milder request than an earlier one changes nothing."""
+        self.shutdown = max(self.shutdown, how)
+
+    def end_by(self, fatal: Fatal) -> None:
+        """Give up: the worker ends cold with ``fatal.exit_code``.  The first reason stays."""
+        self.fatal = self.fatal or fatal
+        self.request_shutdown(Shutdown.COLD)

@@ -1,0 +1,56 @@
+"""Control: the worker's end of remote control, on the wire format of kombu's pidbox."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from taskd.blueprint import Given, Step
+from taskd.brokers.base import Mailbox
+from taskd.consumer.commands import Commands
+from taskd.consumer.context import Context
+from taskd.consumer.tasks import Tasks
+from taskd.control.node import ControlNode
+from taskd.errors import BrokerError, StorageError
+from taskd.lifecycle import Deadline
+
+logger = logging.getLogger(__name__)
+
+EXCHANGE = "celery.pidbox"
+
+
+class Control(Step[None]):
+    """Answers requests while the inner blueprint runs, draining included."""
+
+    name = "Control"
+    requires = (Tasks,)
+
+    def __init__(self, context: Context, info: Callable[[], Mapping[str, object]]) -> None:
+        self._context = context
+        self._info = info
+        self._mailbox: Mailbox | None = None
+
+    def start(self, given: Given) -> None:
+        """Bind this node's mailbox and watch it."""
+        node_name = self._context.node_name
+        mailbox = self._context.broker.mailbox(f"{node_name}.{EXCHANGE}", EXCHANGE, "fanout")
+        commands = Commands(self._context, given[Tasks], self._info).table()
+        node = ControlNode(mailbox, self._context.publisher, node_name, commands)
+
+        def process() -> None:
+            try:
+                node.process()
+            except (BrokerError, StorageError) as error:
+                # A reply that cannot be sent is nobody's loss but the asker's, who has a time limit.
+                logger.error("remote control request failed: %s", error)
+
+        self._context.loop.add_reader(mailbox.fileno(), process)
+        self._mailbox = mailbox
+        process()
+
+    def stop(self, deadline: Deadline) -> None:
+        """Remove the mailbox."""
+        if self._mailbox is not None:
+            self._context.loop.remove_reader(self._mailbox.fileno())
+            self._mailbox.close()
+            self._mailbox = None

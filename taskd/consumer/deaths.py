@@ -1,0 +1,32 @@
+"""What becomes of a task whose pool child died: run again, or be parked with the evidence.  Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from taskd.brokers.intake import Dead, Requeue
+from taskd.exit_codes import describe_signal
+from taskd.pools.base import ChildLost
+
+
+def cause(lost: ChildLost) -> str:
+    """Return in words how the child ended, as Celery's WorkerLostError does."""
+    return describe_signal(lost.signal) if lost.signal else f"exit code {lost.exit_code}"
+
+
+def after_child_lost(tag: int, deaths: int, max_deaths: int, lost: ChildLost) -> Requeue | Dead:
+    """Decide about the message ``tag`` that had killed ``deaths`` children before this one."""
+    if not lost.started:
+        return Requeue(tag, started=False)
+    if deaths + 1 < max_deaths:
+        return Requeue(tag, died=True)
+    evidence = {
+        "deaths": deaths + 1,
+        "pid": lost.pid,
+        "signal": lost.signal,
+        "exit_code": lost.exit_code,
+        "max_rss_bytes": lost.max_rss_bytes,
+        "last_words": lost.last_words,
+    }
+    reason = f"its pool child died {deaths + 1} times, last by {cause(lost)}"
+    return Dead(tag, reason, msgspec.json.encode(evidence))

@@ -1,0 +1,63 @@
+"""The result records of tasks whose end the worker decides, not the task.
+
+One function for each way to end; ``outcomes`` and ``intaking`` store them through the same path as
+the records that the executor makes, so whoever waits for the task is answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskd import clock
+from taskd.protocol.exceptions import NotRegistered, TimeLimitExceeded, WorkerLostError
+from taskd.protocol.message import TaskHeaders
+from taskd.protocol.results import State, failure_record, revoked_record
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A final state with its record."""
+
+    task_id: str
+    state: str
+    record: bytes
+
+
+def unknown(headers: TaskHeaders) -> Ending:
+    """The task is not registered."""
+    return _failed(headers, NotRegistered(headers.task))
+
+
+def child_lost(headers: TaskHeaders, cause: str) -> Ending:
+    """The process that ran it died, and it will not be run again."""
+    return _failed(headers, WorkerLostError(f"Worker exited prematurely: {cause}"))
+
+
+def timed_out(headers: TaskHeaders, limit_s: float) -> Ending:
+    """Its hard time limit passed."""
+    return _failed(headers, TimeLimitExceeded(limit_s))
+
+
+def broken(headers: TaskHeaders, traceback: str) -> Ending:
+    """The executor itself failed on it."""
+    return _failed(headers, WorkerLostError("the executor failed on this task"), traceback)
+
+
+def revoked(headers: TaskHeaders, reason: str) -> Ending:
+    """It was revoked, expired or terminated; ``reason`` is that word."""
+    record = revoked_record(
+        headers.id, reason, done_at=clock.now(), group_id=headers.group, parent_id=headers.parent_id
+    )
+    return Ending(headers.id, State.REVOKED.value, record)
+
+
+def _failed(headers: TaskHeaders, error: Exception, traceback: str | None = None) -> Ending:
+    record = failure_record(
+        headers.id,
+        error,
+        done_at=clock.now(),
+        traceback=traceback,
+        group_id=headers.group,
+        parent_id=headers.parent_id,
+    )
+    return Ending(headers.id, State.FAILURE.value, record)

@@ -1,0 +1,82 @@
+"""The last step: turns the loop until the worker is told to end, or the broker is lost.
+
+One turn: call back what is ready, flush the outcomes that are worth a trip, claim and submit.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from taskd import clock
+from taskd.blueprint import Given, Step
+from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.settling import LINGER_S, Settling
+from taskd.consumer.tasks import Connection, Tasks, TasksGiven
+from taskd.lifecycle import Deadline
+from taskd.loop import Timer
+from taskd.protocol.status import Draining, Ready
+
+logger = logging.getLogger(__name__)
+
+
+class Evloop(Step[None]):
+    """Blocks in ``start`` for as long as the inner blueprint lives."""
+
+    name = "Evloop"
+    requires = (Connection, Tasks)
+    last = True
+
+    def __init__(self, context: Context, settling: Settling) -> None:
+        self._context = context
+        self._settling = settling
+        self._linger: Timer | None = None
+        self._announced = False
+
+    def start(self, given: Given) -> None:
+        """Run until shutdown.
+
+        Raises: ``BrokerError`` or ``StorageError`` when the broker cannot be used now, and
+        ``LeaseLostError`` after a takeover; the consumer decides what follows.
+        """
+        tasks = given[Tasks]
+        while self._context.shutdown is Shutdown.NONE:
+            self._turn(tasks)
+        if self._context.shutdown is Shutdown.WARM:
+            self._drain(tasks)
+
+    def _turn(self, tasks: TasksGiven) -> None:
+        settling, pool = self._settling, self._context.pool
+        if not self._announced and pool.ready:
+            self._announced = True
+            self._context.report(Ready())
+        if settling.first_at:
+            self._flush_if_due(tasks)
+        tasks.intaking.turn()
+        # With the pool idle again (solo runs in place) outcomes must not wait for an event.
+        must_flush = bool(settling.first_at) and pool.held == 0
+        self._context.loop.run_once(0.0 if must_flush else None)
+
+    def _flush_if_due(self, tasks: TasksGiven) -> None:
+        if self._settling.is_due(clock.monotonic(), idle=self._context.pool.held == 0):
+            tasks.flush()
+        elif self._linger is None:
+            self._linger = self._context.loop.call_later(LINGER_S, self._end_linger)
+
+    def _end_linger(self) -> None:
+        self._linger = None  # being woken was its purpose: the turn looks again
+
+    def _drain(self, tasks: TasksGiven) -> None:
+        """Finish what runs, answering remote control and heartbeats meanwhile."""
+        tasks.intaking.quiet()
+        logger.info("draining: %d tasks still run", self._context.pool.held)
+        self._context.report(Draining(self._context.pool.held))
+        while self._context.shutdown is Shutdown.WARM:
+            if self._settling:
+                tasks.flush()
+            if self._context.pool.held == 0 and not self._settling:
+                return
+            self._context.loop.run_once()
+
+    def stop(self, deadline: Deadline) -> None:
+        """Forget the pending wake-up; a new start announces readiness anew."""
+        self._announced = False

@@ -1,0 +1,81 @@
+"""Heart: renews the lease, and tells the supervisor that the loop turns and how loaded it is.
+
+Worker events for Celery's monitors (worker-heartbeat) are not sent on the embedded broker; the
+supervisor's ``taskctl status`` reads these lines.
+"""
+
+from __future__ import annotations
+
+from taskd import clock
+from taskd.blueprint import Given, Step
+from taskd.consumer.context import Context
+from taskd.consumer.intaking import own_pids
+from taskd.consumer.tasks import Connection
+from taskd.lifecycle import Deadline
+from taskd.loop import Timer
+from taskd.protocol.status import Heartbeat
+from taskd.resident import resident_bytes
+
+#: While tasks run the supervisor hears from us this often,
+BUSY_INTERVAL_S = 1.0
+#: and this often when nothing happens, so that an idle daemon sleeps.
+IDLE_INTERVAL_S = 15.0
+
+
+class Heart(Step[None]):
+    """Beats while the inner blueprint runs.  A tick in the loop, so a hung loop falls silent."""
+
+    name = "Heart"
+    requires = (Connection,)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._renewal: Timer | None = None
+        self._beat: Timer | None = None
+        self._last_done = -1
+        self._last_beat_at = 0.0
+
+    def start(self, given: Given) -> None:
+        """Begin to renew and to report."""
+        intake = given[Connection].intake
+        loop = self._context.loop
+
+        def renew() -> None:
+            self._renewal = loop.call_later(intake.lease_s / 3, renew)
+            intake.renew()
+
+        self._renewal = loop.call_later(intake.lease_s / 3, renew)
+        self._last_beat_at = 0.0
+
+        def tick() -> None:
+            self._beat = loop.call_later(BUSY_INTERVAL_S, tick)
+            now = clock.monotonic()
+            busy = self._context.pool.held > 0 or self._context.done != self._last_done
+            if busy or now - self._last_beat_at >= IDLE_INTERVAL_S:
+                self._last_beat_at = now
+                self._last_done = self._context.done
+                self._context.report(heartbeat(self._context, intake.depth()))
+
+        tick()
+
+    def stop(self, deadline: Deadline) -> None:
+        """Fall silent."""
+        for timer in (self._renewal, self._beat):
+            if timer is not None:
+                timer.cancel()
+
+
+def heartbeat(context: Context, depth: int) -> Heartbeat:
+    """Return the load of the worker at this moment."""
+    running = context.pool.running()
+    now = clock.monotonic()
+    pids = own_pids(context)
+    return Heartbeat(
+        busy=len(running),
+        reserved=max(0, context.pool.held - len(running)),
+        depth=depth,
+        done=context.done,
+        oldest_s=max((now - each.since for each in running), default=0.0),
+        rss_bytes=resident_bytes(pids),
+        pids=pids,
+    )

@@ -1,0 +1,215 @@
+"""Claim a batch, decide about each message, submit what runs: the inward half of the worker.
+
+``turn`` is called by the event loop after each round of callbacks; it claims when a claim is worth
+its trip (``prefetch``) and when there may be something to claim.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from itertools import count
+
+from taskd import clock
+from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Intake, Requeue
+from taskd.consumer import endings, strategy
+from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.prefetch import claim_size, target_held
+from taskd.consumer.request import Request
+from taskd.consumer.settling import Settling
+from taskd.exhaustive import assert_never
+from taskd.loop import Timer
+from taskd.pools.base import Job
+from taskd.protocol import execution
+from taskd.protocol.execution import Payload
+
+logger = logging.getLogger(__name__)
+
+#: The safety net under the broker's wake-ups: look for messages this often all the same.
+LOOK_ANYWAY_S = 1.0
+#: Claims by one worker are never larger, so that one transaction stays short.
+MAX_CLAIM = 512
+
+
+class Intaking:
+    """Feeds the pool from one intake.  For the loop's thread."""
+
+    def __init__(self, context: Context, intake: Intake, settling: Settling, generation: int) -> None:
+        self._context = context
+        self._intake = intake
+        self._settling = settling
+        self._generation = generation
+        self._may_have_more = True
+        self._quiet = False
+        self._due_timer: Timer | None = None
+        self._look_timer: Timer | None = None
+        self._next_tag = count(max(context.requests, default=0) + 1)
+
+    def start(self) -> None:
+        """Watch the broker for messages."""
+        self._context.loop.add_reader(self._intake.fileno(), self._on_wakeup)
+        self._look_anyway()
+
+    def quiet(self) -> None:
+        """Claim nothing more; give back to the broker what the pool has not begun."""
+        if self._quiet:
+            return
+        self._quiet = True
+        for tag in self._context.pool.recall():
+            request = self._context.requests.pop(tag, None)
+            if request is not None and not request.acks_early:
+                self._give_back(request)
+
+    def stop(self) -> None:
+        """Watch the broker no more."""
+        self._context.loop.remove_reader(self._intake.fileno())
+        for timer in (self._due_timer, self._look_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def look(self) -> None:
+        """Claim in the next turn if there is room: something may have arrived."""
+        self._may_have_more = True
+
+    def turn(self) -> None:
+        """Claim and submit one batch if there is room and reason.  Never blocks on other work.
+
+        Raises: ``LeaseLostError``, ``StorageError``, ``BrokerError``.
+        """
+        if not self._may_have_more or self._quiet or self._context.shutdown is not Shutdown.NONE:
+            return
+        pool = self._context.pool
+        if not pool.ready:
+            return
+        target = target_held(self._context.worker.prefetch, pool.capacity, self._context.run_times.mean_s)
+        size = min(claim_size(pool.held, target, pool.capacity), MAX_CLAIM)
+        if size == 0:
+            return
+        deliveries = self._intake.claim(size)
+        if deliveries:
+            self._take(deliveries)
+        if len(deliveries) < size:
+            self._may_have_more = False
+            self._watch_due()
+
+    def _take(self, deliveries: Sequence[Delivery]) -> None:
+        """Decide about each delivery and submit those that run, in one go."""
+        now = clock.now()
+        context = self._context
+        jobs: list[Job] = []
+        early: list[Request] = []
+        for delivery in deliveries:
+            verdict = strategy.decide(delivery, context.tasks, context.revoked, now)
+            if type(verdict) is strategy.Run:  # the common case first
+                request = Request(delivery, verdict.headers, verdict.options, self._generation)
+                tag = next(self._next_tag)
+                context.requests[tag] = request
+                if request.acks_early:
+                    early.append(request)
+                jobs.append(self._job(tag, request))
+            else:
+                self._refuse(delivery, verdict)
+        if early:
+            # Early means before the run, so this trip cannot wait for the next flush.
+            self._intake.settle([Ack(request.delivery.tag) for request in early])
+        if jobs:
+            context.pool.submit(jobs)
+
+    def _job(self, tag: int, request: Request) -> Job:
+        delivery, headers, worker = request.delivery, request.headers, self._context.worker
+        payload = Payload(
+            delivery.headers,
+            delivery.body,
+            delivery.content_type,
+            delivery.content_encoding,
+            delivery.queue,
+            delivery.priority,
+            delivery.deliveries,
+            delivery.reply_to,
+            delivery.correlation_id,
+            delivery.exchange,
+            delivery.routing_key,
+        )
+        options = request.options
+        return Job(
+            tag,
+            execution.encode(payload),
+            # A task that has killed a child before runs alone: no neighbour dies with it.
+            0.0 if delivery.deaths else self._context.run_times.expected_s(headers.task),
+            headers.soft_limit_s or options.soft_time_limit or worker.soft_time_limit,
+            headers.hard_limit_s or options.time_limit or worker.time_limit,
+        )
+
+    def _refuse(
+        self,
+        delivery: Delivery,
+        verdict: strategy.Run
+        | strategy.Malformed
+        | strategy.Unknown
+        | strategy.Expired
+        | strategy.Revoked
+        | strategy.NotDue,
+    ) -> None:
+        """Settle a delivery that does not run; whoever waits for it is answered."""
+        settling, tag = self._settling, delivery.tag
+        match verdict:
+            case strategy.Malformed(reason):
+                logger.error("queue=%s message is no task: %s; dead-lettered", delivery.queue, reason)
+                settling.settle(Dead(tag, reason))
+            case strategy.Unknown(headers):
+                reason = f'task "{headers.task}" is not registered in app "{self._app_name}"'
+                logger.error("task=%s id=%s is not registered; dead-lettered", headers.task, headers.id)
+                settling.settle(Dead(tag, reason))
+                self._answer(endings.unknown(headers))
+            case strategy.Expired(headers):
+                logger.info("task=%s id=%s expired before it ran", headers.task, headers.id)
+                settling.settle(Ack(tag))
+                self._answer(endings.revoked(headers, "expired"))
+            case strategy.Revoked(headers):
+                logger.info("task=%s id=%s is revoked and will not run", headers.task, headers.id)
+                settling.settle(Ack(tag))
+                self._answer(endings.revoked(headers, "revoked"))
+            case strategy.NotDue(due_at):
+                settling.settle(Delay(tag, due_at))
+            case strategy.Run():
+                raise AssertionError("a delivery that runs is not refused")
+            case _:
+                assert_never(verdict)
+
+    @property
+    def _app_name(self) -> str:
+        return self._context.worker.app or self._context.config.app
+
+    def _answer(self, ending: endings.Ending) -> None:
+        self._settling.keep_result(ending.task_id, ending.state, ending.record)
+
+    def _give_back(self, request: Request) -> None:
+        if request.generation == self._generation:
+            self._settling.settle(Requeue(request.delivery.tag, started=False))
+
+    # -- what may bring something to claim -----------------------------------------------------
+
+    def _on_wakeup(self) -> None:
+        self._intake.clear_wakeups()
+        self._may_have_more = True
+
+    def _look_anyway(self) -> None:
+        self._may_have_more = True
+        self._look_timer = self._context.loop.call_later(LOOK_ANYWAY_S, self._look_anyway)
+
+    def _watch_due(self) -> None:
+        """Look again when the next delayed message becomes due."""
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+            self._due_timer = None
+        due_at = self._intake.next_due_at()
+        if due_at is not None:
+            # A wall-clock jump is caught by _look_anyway, at most a second late.
+            wait_s = max(0.0, due_at - clock.now())
+            self._due_timer = self._context.loop.call_later(wait_s, self.look)
+
+
+def own_pids(context: Context) -> list[int]:
+    """Return the pids of this worker and its pool."""
+    return [os.getpid(), *(pid for pid in context.pool.info().processes if pid != os.getpid())]

@@ -1,0 +1,186 @@
+"""Turn each outcome of the pool into a settlement and, where somebody may ask, a result.
+
+The outward half of the worker.  What the parent decides about a task (child lost, hard limit,
+terminated) goes the same way as what the task itself decided, so whoever waits is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from taskd.brokers.intake import Ack, Dead, Outgoing, Replace, Requeue, Settlement
+from taskd.consumer import endings
+from taskd.consumer.context import Context
+from taskd.consumer.deaths import after_child_lost, cause
+from taskd.consumer.request import Request
+from taskd.consumer.settling import Settling
+from taskd.exhaustive import assert_never
+from taskd.exit_codes import describe_signal
+from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
+from taskd.protocol.execution import End, Reply, RetryMessage, decode_reply
+
+logger = logging.getLogger(__name__)
+
+
+class Outcomes:
+    """Receives what the pool reports.  ``generation`` is that of the present intake."""
+
+    def __init__(self, context: Context, settling: Settling) -> None:
+        self._context = context
+        self._settling = settling
+        self.generation = 0
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Queue the settlement and result of each; the event loop flushes them."""
+        requests = self._context.requests
+        for outcome in outcomes:
+            request = requests.pop(outcome.tag, None)
+            if request is None:
+                continue  # given back already, while the pool was ending it
+            match outcome:
+                case Done():
+                    self._done(request, outcome)
+                case ChildLost():
+                    self._child_lost(request, outcome)
+                case TimedOut():
+                    self._timed_out(request, outcome)
+                case Cancelled():
+                    self._cancelled(request, outcome)
+                case Broken():
+                    self._broken(request, outcome)
+                case _:
+                    assert_never(outcome)
+
+    def _done(self, request: Request, done: Done) -> None:
+        context = self._context
+        name = request.headers.task
+        context.run_times.record(name, done.runtime_s)
+        context.totals[name] += 1
+        context.done += 1
+        reply = decode_reply(done.reply)
+        if reply.record:
+            self._settling.keep_result(request.headers.id, reply.state, reply.record)
+        match reply.end:
+            case End.SUCCEEDED | End.FAILED | End.IGNORED:
+                self._ack(request)
+            case End.RETRIED:
+                self._retry(request, reply)
+            case End.REQUEUED:
+                self._requeue(request)
+            case End.REJECTED:
+                self._reject(request, reply)
+            case _:
+                assert_never(reply.end)
+
+    def _retry(self, request: Request, reply: Reply) -> None:
+        assert reply.retry is not None
+        message = outgoing(reply.retry)
+        logger.info("task=%s id=%s will be retried: %s", request.headers.task, request.headers.id, reply.text)
+        if request.acks_early:
+            self._settling.publish(message)
+        else:
+            self._settle(request, Replace(request.delivery.tag, message))
+
+    def _requeue(self, request: Request) -> None:
+        if request.acks_early:
+            self._settling.publish(again(request))
+        else:
+            self._settle(request, Requeue(request.delivery.tag))
+
+    def _reject(self, request: Request, reply: Reply) -> None:
+        logger.error(
+            "task=%s id=%s rejected: %s; dead-lettered", request.headers.task, request.headers.id, reply.text
+        )
+        if not request.acks_early:
+            evidence = msgspec.json.encode({"traceback": reply.traceback})
+            self._settle(request, Dead(request.delivery.tag, reply.text, evidence))
+
+    def _child_lost(self, request: Request, lost: ChildLost) -> None:
+        delivery, headers = request.delivery, request.headers
+        if request.acks_early:
+            logger.error("task=%s id=%s lost its pool child: %s", headers.task, headers.id, cause(lost))
+            self._answer(request, endings.child_lost(headers, cause(lost)))
+            return
+        settlement = after_child_lost(delivery.tag, delivery.deaths, self._context.worker.max_deaths, lost)
+        if isinstance(settlement, Dead):
+            logger.error("task=%s id=%s dead-lettered: %s", headers.task, headers.id, settlement.reason)
+            self._answer(request, endings.child_lost(headers, cause(lost)))
+        else:
+            logger.warning(
+                "task=%s id=%s lost its pool child pid=%s: %s; requeued",
+                headers.task,
+                headers.id,
+                lost.pid,
+                cause(lost),
+            )
+        self._settle(request, settlement)
+
+    def _timed_out(self, request: Request, timed_out: TimedOut) -> None:
+        headers = request.headers
+        logger.error("task=%s id=%s ended by its limit of %s s", headers.task, headers.id, timed_out.limit_s)
+        self._answer(request, endings.timed_out(headers, timed_out.limit_s))
+        self._ack(request)
+
+    def _cancelled(self, request: Request, cancelled: Cancelled) -> None:
+        headers = request.headers
+        how = describe_signal(request.terminated_by) if cancelled.started else "before it ran"
+        logger.warning("task=%s id=%s terminated on request: %s", headers.task, headers.id, how)
+        self._answer(request, endings.revoked(headers, "terminated" if cancelled.started else "revoked"))
+        self._ack(request)
+
+    def _broken(self, request: Request, broken: Broken) -> None:
+        headers = request.headers
+        logger.error("task=%s id=%s broke the executor\n%s", headers.task, headers.id, broken.traceback)
+        self._answer(request, endings.broken(headers, broken.traceback))
+        if not request.acks_early:
+            evidence = msgspec.json.encode({"traceback": broken.traceback})
+            self._settle(request, Dead(request.delivery.tag, "the executor failed", evidence))
+
+    def _ack(self, request: Request) -> None:
+        if not request.acks_early:
+            self._settle(request, Ack(request.delivery.tag))
+
+    def _settle(self, request: Request, settlement: Settlement) -> None:
+        """Queue a settlement, unless the claim belongs to a lost generation: then it is void."""
+        if request.generation == self.generation:
+            self._settling.settle(settlement)
+
+    def _answer(self, request: Request, ending: endings.Ending) -> None:
+        if request.keeps_result:
+            self._settling.keep_result(ending.task_id, ending.state, ending.record)
+
+
+def outgoing(retry: RetryMessage) -> Outgoing:
+    """Return the message that takes the place of a retried one."""
+    return Outgoing(
+        routing_key=retry.routing_key,
+        headers=retry.headers,
+        body=retry.body,
+        exchange=retry.exchange,
+        task_id=retry.task_id,
+        content_type=retry.content_type,
+        content_encoding=retry.content_encoding,
+        priority=retry.priority,
+        due_at=retry.due_at,
+        reply_to=retry.reply_to,
+        correlation_id=retry.correlation_id,
+    )
+
+
+def again(request: Request) -> Outgoing:
+    """Return the same message once more, for a task that was acknowledged before it ran."""
+    delivery = request.delivery
+    return Outgoing(
+        routing_key=delivery.queue,
+        headers=delivery.headers,
+        body=delivery.body,
+        task_id=delivery.task_id,
+        content_type=delivery.content_type,
+        content_encoding=delivery.content_encoding,
+        priority=delivery.priority,
+        reply_to=delivery.reply_to,
+        correlation_id=delivery.correlation_id,
+    )

@@ -1,0 +1,35 @@
+"""One claimed task on its way through the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskd.brokers.intake import Delivery
+from taskd.protocol.execution import Acks, TaskOptions
+from taskd.protocol.message import TaskHeaders
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A delivery that was given to the pool, and what the worker must remember of it.
+
+    ``generation`` tells which intake claimed it: a settlement is sent only by that one.
+    """
+
+    delivery: Delivery
+    headers: TaskHeaders
+    options: TaskOptions
+    generation: int
+    #: Set by ``revoke --terminate``: the signal that ends it.
+    terminated_by: int = 0
+
+    @property
+    def acks_early(self) -> bool:
+        """Whether the message was acknowledged before the task ran."""
+        return self.options.acks is Acks.EARLY
+
+    @property
+    def keeps_result(self) -> bool:
+        """Whether somebody may ask for the outcome; the message's header outranks the task's option."""
+        ignored = self.headers.ignore_result
+        return not (self.options.ignore_result if ignored is None else ignored)

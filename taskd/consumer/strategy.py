@@ -1,0 +1,85 @@
+"""What to do with one delivery, by its headers alone.
+
+Pure: everything it needs comes in, a verdict goes out; ``intaking`` carries it out.  The order of
+the questions is Celery's (unknown, expired, revoked, not yet due), so that the same message means
+the same here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+from taskd.brokers.intake import Delivery
+from taskd.errors import ProtocolError
+from taskd.protocol.execution import TaskOptions
+from taskd.protocol.message import TaskHeaders, decode_headers
+
+#: A message that is due within this many seconds runs now: the round trip costs as much.
+_NEARLY_DUE_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Give it to the pool."""
+
+    headers: TaskHeaders
+    options: TaskOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """It is no task message that can be read; to the dead-letter queue."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No task of that name is registered; to the dead-letter queue."""
+
+    headers: TaskHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Its time to run is over."""
+
+    headers: TaskHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Somebody revoked it."""
+
+    headers: TaskHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """Back to the broker until the wall-clock second ``due_at``."""
+
+    due_at: float
+
+
+Verdict = Run | Malformed | Unknown | Expired | Revoked | NotDue
+
+
+def decide(
+    delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Container[str], now: float
+) -> Verdict:
+    """Return the verdict on one delivery; ``now`` is wall-clock time."""
+    try:
+        headers = decode_headers(delivery.headers)
+    except ProtocolError as error:
+        return Malformed(str(error))
+    options = tasks.get(headers.task)
+    if options is None:
+        return Unknown(headers)
+    if headers.expires_at is not None and headers.expires_at <= now:
+        return Expired(headers)
+    if headers.id in revoked:
+        return Revoked(headers)
+    if headers.eta_at is not None and headers.eta_at > now + _NEARLY_DUE_S:
+        return NotDue(headers.eta_at)
+    return Run(headers, options)

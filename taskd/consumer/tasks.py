@@ -1,0 +1,141 @@
+"""Connection and Tasks: the steps that claim, and the flush that settles."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from taskd.blueprint import Given, Step
+from taskd.brokers.intake import Intake
+from taskd.consumer.context import Context
+from taskd.consumer.intaking import Intaking
+from taskd.consumer.outcomes import Outcomes
+from taskd.consumer.settling import Settling
+from taskd.errors import BrokerError, LeaseLostError, StorageError
+from taskd.lifecycle import Deadline
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The claims of this worker, and which generation of them it is."""
+
+    intake: Intake
+    generation: int
+
+
+class Connection(Step[Connected]):
+    """Opens the intake, or takes up the former one when its lease still stands.
+
+    A worker that lost sight of its broker for a moment keeps its claims: what ran meanwhile is
+    settled, not run twice.
+    """
+
+    name = "Connection"
+
+    def __init__(self, context: Context, settling: Settling) -> None:
+        self._context = context
+        self._settling = settling
+        self._connected: Connected | None = None
+        self._generation = 0
+
+    def start(self, given: Given) -> Connected:
+        """Return the present generation's claims.  Raises ``BrokerError`` or ``StorageError``."""
+        if self._connected is not None:
+            try:
+                self._connected.intake.renew()
+            except LeaseLostError:
+                self._abandon(self._connected)
+            else:
+                return self._connected
+        self._generation += 1
+        intake = self._context.broker.intake(
+            self._context.node_name, self._context.queues, lease_s=self._context.worker.lease
+        )
+        self._connected = Connected(intake, self._generation)
+        return self._connected
+
+    def _abandon(self, connected: Connected) -> None:
+        """Forget a generation whose claims another worker has now."""
+        self._connected = None
+        for tag in self._context.pool.recall():
+            self._context.requests.pop(tag, None)
+        void = self._settling.void()
+        logger.error(
+            "the lease of node=%s was lost to another generation; outcomes_void=%d still_running=%d",
+            self._context.node_name,
+            void,
+            len(self._context.requests),
+        )
+        connected.intake.close()
+
+    @property
+    def intake(self) -> Intake | None:
+        """The present claims, if any."""
+        return self._connected.intake if self._connected else None
+
+    def close(self) -> None:
+        """Give all claims back to the broker: the end of the worker, not of a connection."""
+        if self._connected is None:
+            return
+        try:
+            self._connected.intake.close()
+        except (BrokerError, StorageError) as error:
+            logger.error("claims could not be given back (%s); they return when the lease ends", error)
+        self._connected = None
+
+    def stop(self, deadline: Deadline) -> None:
+        """Keep the claims: the step may be started again.  ``close`` gives them back."""
+
+
+@dataclass(frozen=True, slots=True)
+class TasksGiven:
+    """The running Tasks step: the inward half, and the flush of the outward one."""
+
+    intaking: Intaking
+    intake: Intake
+    settling: Settling
+
+    def flush(self) -> None:
+        """Send results and settlements.  Raises ``StorageError`` or ``BrokerError``; nothing is lost."""
+        refused = self.settling.flush(self.intake)
+        if refused:
+            logger.warning("settlements_refused=%d: their lease was taken over", len(refused))
+
+
+class Tasks(Step[TasksGiven]):
+    """Claims messages and feeds the pool."""
+
+    name = "Tasks"
+    requires = (Connection,)
+
+    def __init__(self, context: Context, settling: Settling, outcomes: Outcomes) -> None:
+        self._context = context
+        self._settling = settling
+        self._outcomes = outcomes
+        self._running: TasksGiven | None = None
+
+    def start(self, given: Given) -> TasksGiven:
+        """Begin to watch the queues."""
+        connected = given[Connection]
+        self._outcomes.generation = connected.generation
+        intaking = Intaking(self._context, connected.intake, self._settling, connected.generation)
+        intaking.start()
+        self._running = TasksGiven(intaking, connected.intake, self._settling)
+        return self._running
+
+    def quiet(self) -> None:
+        """Claim nothing more."""
+        if self._running is not None:
+            self._running.intaking.quiet()
+
+    def stop(self, deadline: Deadline) -> None:
+        """Watch the queues no more."""
+        if self._running is not None:
+            self._running.intaking.stop()
+            self._running = None
+
+    def info(self) -> dict[str, object]:
+        """Return Celery's ``prefetch_count`` and ``total``."""
+        return {"prefetch_count": self._context.pool.held, "total": dict(self._context.totals)}

@@ -1,0 +1,89 @@
+"""The asking end of remote control: kombu's own pidbox client over the configured broker.
+
+For short-lived programs; workers answer with ``node.py``.  Not thread-safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import cast
+
+from kombu.pidbox import Mailbox
+
+from taskd.brokers.kombu_connection import kombu_connection
+from taskd.config.schema import SqliteConfig
+from taskd.errors import BrokerError
+
+NAMESPACE = "celery"
+DEFAULT_TIMEOUT_S = 1.0
+
+Arguments = Mapping[str, object]
+
+
+class RemoteControl:
+    """Asks the workers that share a broker.  A context manager; ``close`` may be called twice."""
+
+    def __init__(self, broker_url: str, sqlite: SqliteConfig) -> None:
+        self._connection = kombu_connection(broker_url, sqlite)
+        self._mailbox = Mailbox(  # type: ignore[no-untyped-call]
+            NAMESPACE, type="fanout", connection=self._connection, accept=["json"], serializer="json"
+        )
+
+    def inspect(
+        self,
+        method: str,
+        arguments: Arguments | None = None,
+        *,
+        destination: Sequence[str] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        limit: int | None = None,
+    ) -> dict[str, object]:
+        """Ask every node, or those of ``destination``, and return the answers by node name.
+
+        Blocks until ``limit`` answers are there (with a destination: one of each), or until none has come
+        for ``timeout_s``.  Raises: ``BrokerError`` when the broker cannot be used.
+        """
+        given = dict(arguments or {})
+        try:
+            if destination:
+                replies = self._mailbox.call(list(destination), method, given, timeout_s)  # type: ignore[no-untyped-call]
+            else:
+                replies = self._mailbox.multi_call(method, given, timeout_s, limit)  # type: ignore[no-untyped-call]
+        except self._errors() as error:
+            raise BrokerError(f"the workers cannot be asked: {error}") from error
+        answers: dict[str, object] = {}
+        for reply in cast("list[dict[str, object]]", replies):
+            answers.update(reply)
+        return dict(sorted(answers.items()))
+
+    def cast(
+        self, method: str, arguments: Arguments | None = None, *, destination: Sequence[str] | None = None
+    ) -> None:
+        """Tell every node, or those of ``destination``, and wait for no answer.
+
+        Raises: ``BrokerError`` when the broker cannot be used.
+        """
+        named = list(destination) if destination else None
+        try:
+            self._mailbox.cast(named, method, dict(arguments or {}))  # type: ignore[no-untyped-call]
+        except self._errors() as error:
+            raise BrokerError(f"the workers cannot be told: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection; the reply queue goes with it."""
+        self._connection.release()  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> RemoteControl:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _errors(self) -> tuple[type[BaseException], ...]:
+        return (*self._connection.connection_errors, *self._connection.channel_errors)

@@ -1,0 +1,86 @@
+"""The answering end of remote control: requests out of a mailbox, answers through a publisher.
+
+Behaves on the wire as kombu's ``pidbox.Node``, without kombu: a worker must not pay its 10 MB.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from taskd.brokers.base import Mailbox, Publisher
+from taskd.brokers.intake import Delivery, Outgoing
+from taskd.errors import ProtocolError
+from taskd.protocol import pidbox
+
+logger = logging.getLogger(__name__)
+
+#: A command takes the request's arguments by keyword and answers with JSON values.  Celery's shapes
+#: are ``{"ok": ...}`` for an effect, ``{"error": text}`` for a refusal, and the bare value for a query.
+#: It must not block: it runs in the worker's loop.
+Command = Callable[..., object]
+
+
+class ControlNode:
+    """Answers the requests that reach one node.  For the loop's thread; never waits for a message."""
+
+    def __init__(
+        self, mailbox: Mailbox, publisher: Publisher, node_name: str, commands: Mapping[str, Command]
+    ) -> None:
+        self._mailbox = mailbox
+        self._publisher = publisher
+        self._node_name = node_name
+        self._commands = commands
+        # Lamport's clock: receivers order replies of several nodes by it.
+        self._clock = 0
+
+    def process(self) -> int:
+        """Answer everything that has arrived and return how many messages that was.
+
+        A message that is no request is logged and dropped; a command that fails answers with its
+        error.  Raises: ``BrokerError`` or ``StorageError`` when the broker cannot be used now.
+        """
+        deliveries = self._mailbox.receive()
+        replies = [reply for delivery in deliveries if (reply := self._answer(delivery)) is not None]
+        if replies:
+            self._publisher.publish(replies)
+        return len(deliveries)
+
+    def _answer(self, delivery: Delivery) -> Outgoing | None:
+        try:
+            request = pidbox.decode_request(delivery.body, delivery.headers, delivery.content_type)
+            concerned = request.concerns(self._node_name)
+        except ProtocolError as error:
+            logger.warning("remote control message dropped: %s", error)
+            return None
+        self._clock = max(self._clock, request.clock) + 1
+        if not concerned:
+            return None
+        body = self._encode(request, self._run(request))
+        if request.reply_to is None:
+            return None
+        self._clock += 1
+        return Outgoing(
+            exchange=request.reply_to.exchange,
+            routing_key=request.reply_to.routing_key,
+            headers=pidbox.encode_reply_headers(request.ticket, self._clock),
+            body=body,
+            content_type=pidbox.CONTENT_TYPE,
+        )
+
+    def _run(self, request: pidbox.Request) -> object:
+        try:
+            return self._commands[request.method](**(request.arguments or {}))
+        except Exception as error:  # the barrier of control commands: whoever asked learns what failed
+            unknown = isinstance(error, KeyError) and request.method not in self._commands
+            logger.error(
+                "remote control command failed method=%s: %r", request.method, error, exc_info=not unknown
+            )
+            return {"error": repr(error)}
+
+    def _encode(self, request: pidbox.Request, answer: object) -> bytes:
+        try:
+            return pidbox.encode_reply(self._node_name, answer)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            logger.error("remote control answer is not JSON method=%s: %s", request.method, error)
+            return pidbox.encode_reply(self._node_name, {"error": repr(error)})

@@ -1,0 +1,97 @@
+"""``python -m taskd.worker NAME``: one worker program, started by the supervisor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from taskd import exit_codes, log
+from taskd.blueprint import Blueprint
+from taskd.config import transfer
+from taskd.config.schema import Config, WorkerConfig
+from taskd.consumer.context import Fatal
+from taskd.errors import ConfigError, TaskdError
+from taskd.ids import node_name
+from taskd.lifecycle import Deadline
+from taskd.proctitle import set_title
+from taskd.supervised import Reporter, die_with_supervisor
+from taskd.worker.pools import AppImportError
+from taskd.worker.steps import (
+    Autoscaler,
+    ConsumerStep,
+    Hub,
+    PoolStep,
+    Program,
+    Queues,
+    Report,
+    StateDB,
+    Timer,
+)
+
+logger = logging.getLogger(__name__)
+
+_STOP_GRACE_S = 5.0
+
+
+def worker_of(config: Config, program: str, table: str) -> WorkerConfig:
+    """Return the [worker.TABLE] of a program.  Raises ``ConfigError`` when the file has none."""
+    worker = config.workers.get(table)
+    if worker is None:
+        raise ConfigError(f'program "{program}" belongs to [worker.{table}], which the configuration lacks')
+    return worker
+
+
+def run(program: Program, reporter: Reporter) -> int:
+    """Run one worker to its end; return its exit status, having told the supervisor why if not 0."""
+    consumer = ConsumerStep(program)
+    blueprint = Blueprint(
+        "Worker",
+        [
+            Timer(),
+            Hub(),
+            PoolStep(program),
+            Queues(program),
+            Autoscaler(),
+            StateDB(),
+            Report(reporter),
+            consumer,
+        ],
+    )
+    fatal: Fatal | None = None
+    try:
+        blueprint.start()
+        fatal = consumer.fatal
+    except AppImportError as error:
+        fatal = Fatal(exit_codes.APP_BROKEN, error.reason, error.detail)
+    except ConfigError as error:
+        fatal = Fatal(exit_codes.CONFIG, str(error))
+    except TaskdError as error:
+        fatal = Fatal(exit_codes.FAILURE, str(error))
+    finally:
+        blueprint.stop(Deadline.after(_STOP_GRACE_S))
+    if fatal is None:
+        return exit_codes.OK
+    logger.error("%s%s", fatal.reason, f"\n{fatal.detail}" if fatal.detail else "")
+    reporter.last_words(fatal.reason, fatal.detail)
+    return fatal.exit_code
+
+
+def main() -> None:
+    """Run the worker that the command line and the inherited configuration name."""
+    name = sys.argv[1]
+    die_with_supervisor()
+    try:
+        config = transfer.from_environment()
+        table = os.environ.pop("TASKD_WORKER", name.rpartition("-")[0] or name)
+        worker = worker_of(config, name, table)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(exit_codes.CONFIG)
+    log.setup(config.log.level, config.log.format, program=node_name(name))
+    set_title(f"worker {node_name(name)} [{worker.pool} {worker.concurrency or 'auto'}]")
+    sys.exit(run(Program(name, config, worker), Reporter()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""From ``pool = "prefork"`` in the file to a running pool: the one table of pools."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from taskd.config import transfer
+from taskd.config.schema import Config, WorkerConfig
+from taskd.consumer.context import Context, Fatal
+from taskd.errors import ConfigError, StartError
+from taskd.exit_codes import APP_BROKEN
+from taskd.pools.base import Outcome, Pool
+from taskd.protocol.execution import TaskOptions
+
+logger = logging.getLogger(__name__)
+
+
+class AppImportError(StartError):
+    """The user's code cannot be imported; ``detail`` is the traceback."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class PoolEvents:
+    """What a pool reports, held until there is a consumer to hear it."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, TaskOptions] = {}
+        self._context: Context | None = None
+        self._take: Callable[[Sequence[Outcome]], None] | None = None
+        self._fatal: Fatal | None = None
+
+    def attach(self, context: Context, take: Callable[[Sequence[Outcome]], None]) -> None:
+        """From now on tell the consumer; what was reported before reaches it at once."""
+        self._context = context
+        self._take = take
+        context.tasks = self.tasks
+        if self._fatal is not None:
+            context.end_by(self._fatal)
+
+    def on_hello(self, blob: bytes) -> None:
+        """Take the task table that the template sent."""
+        for options in msgspec.json.decode(blob, type=list[TaskOptions]):
+            self.tasks[options.name] = options
+        logger.info("tasks=%d registered", len(self.tasks))
+
+    def on_ready(self) -> None:
+        """Note it; the event loop looks at ``pool.ready`` each turn and begins to claim."""
+        logger.info("pool ready")
+
+    def on_failed(self, reason: str, detail: str) -> None:
+        """The user's code did not import, or the template cannot fork: this worker can do nothing."""
+        self._fatal = Fatal(APP_BROKEN, reason, detail)
+        if self._context is not None:
+            self._context.end_by(self._fatal)
+
+    def on_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Pass outcomes on."""
+        if self._take is not None:
+            self._take(outcomes)
+
+
+def app_path(worker: WorkerConfig, config: Config) -> str:
+    """Return the task code of a worker: its own, or the file's.  Raises ``ConfigError`` for none."""
+    path = worker.app or config.app
+    if not path:
+        raise ConfigError(f'worker "{worker.name}" has no app: set app = "package.module:attribute"')
+    return path
+
+
+def default_concurrency(worker: WorkerConfig) -> int:
+    """Return the number of slots: as configured, or one per usable processor."""
+    return worker.concurrency or len(os.sched_getaffinity(0))
+
+
+def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: PoolEvents) -> Pool:
+    """Return the pool, not started.
+
+    Pools that run tasks in this process import the user's code here and raise what it raises.
+    """
+    capacity = default_concurrency(worker)
+    path = app_path(worker, config)
+    if worker.pool == "prefork":
+        from taskd.pools.prefork.pool import PreforkPool
+
+        # Kept open for the life of the pool: a template that dies is replaced by one that reads it anew.
+        config_fd = transfer.into_descriptor(config)
+        return PreforkPool(
+            capacity,
+            [sys.executable, "-m", "taskd.worker.template", node_name, path],
+            environment={**os.environ, transfer.CONFIG_FD_VARIABLE: str(config_fd)},
+            on_ready=events.on_ready,
+            on_hello=events.on_hello,
+            on_failed=events.on_failed,
+            title=node_name,
+            pass_fds=(config_fd,),
+        )
+    from taskd.worker.execute import Executor, load_app, task_table
+
+    try:
+        app = load_app(path)
+    except Exception as error:
+        # Whatever the user's module raises at import is this one failure, with its traceback.
+        raise AppImportError(
+            f'app "{path}" cannot be imported: {type(error).__name__}: {error}', traceback.format_exc()
+        ) from error
+    app.bind_config(config)
+    events.on_hello(msgspec.json.encode(task_table(app)))
+    target = Executor(app, node_name)
+    if worker.pool == "threads":
+        from taskd.pools.threads import ThreadsPool
+
+        return ThreadsPool(capacity, target, on_ready=events.on_ready)
+    from taskd.pools.solo import SoloPool
+
+    return SoloPool(target, on_ready=events.on_ready)

@@ -1,0 +1,259 @@
+"""The steps of the outer blueprint, in the order of their start.
+
+Pool stands before Queues, so that the template imports the user's code while the worker opens its
+database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from taskd import clock
+from taskd import loop as loops
+from taskd.blueprint import Given, Step
+from taskd.brokers import factory as brokers
+from taskd.brokers.base import Broker, Publisher
+from taskd.config.schema import Config, WorkerConfig
+from taskd.consumer.consumer import Consumer
+from taskd.consumer.context import Context, Fatal, Shutdown
+from taskd.consumer.heart import BUSY_INTERVAL_S
+from taskd.errors import StorageError
+from taskd.ids import node_name
+from taskd.lifecycle import Deadline
+from taskd.loop import Loop
+from taskd.pools.base import Pool
+from taskd.results import factory as results
+from taskd.results.base import ResultStore
+from taskd.supervised import Reporter
+from taskd.worker.pools import PoolEvents, make_pool
+from taskd.worker.signals import SignalWatch
+
+logger = logging.getLogger(__name__)
+
+#: Killed slots are gone within this; then the worker leaves all the same.
+_KILL_GRACE_S = 2.0
+#: Solo runs tasks in the loop, which can renew nothing meanwhile: its lease must outlast any task.
+#: A solo worker that dies is still recovered at once, by its successor of the same name.
+_SOLO_LEASE_S = 86_400.0
+#: How often results whose time has come are deleted; each worker does it, in small bites.
+_EXPIRE_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Which worker this process is: its name, such as ``mail-1``, and its table of the file."""
+
+    name: str
+    config: Config
+    worker: WorkerConfig
+
+
+class Timer(Step[Loop]):
+    """Provides the loop: the clockwork of everything that follows."""
+
+    name = "Timer"
+
+    def __init__(self) -> None:
+        self._loop: Loop | None = None
+
+    def start(self, given: Given) -> Loop:
+        """Make the loop."""
+        self._loop = Loop()
+        return self._loop
+
+    def stop(self, deadline: Deadline) -> None:
+        """Release the loop's descriptors."""
+        if self._loop is not None:
+            self._loop.close()
+
+
+class Hub(Step[SignalWatch]):
+    """Attaches the signals to the loop."""
+
+    name = "Hub"
+    requires = (Timer,)
+
+    def start(self, given: Given) -> SignalWatch:
+        """Record signals from now on; the consumer obeys them as soon as it exists."""
+        return SignalWatch(given[Timer])
+
+
+class PoolStep(Step[tuple[Pool, PoolEvents]]):
+    """Starts the pool; its slots become ready while the other steps start."""
+
+    name = "Pool"
+    requires = (Hub,)
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._pool: Pool | None = None
+
+    def start(self, given: Given) -> tuple[Pool, PoolEvents]:
+        """Start it.
+
+        Raises: ``AppImportError`` when a pool that runs in place cannot import the user's code.
+        """
+        events = PoolEvents()
+        program = self._program
+        self._pool = make_pool(program.worker, program.config, node_name(program.name), events)
+        self._pool.start(given[Timer], events.on_outcomes)
+        return self._pool, events
+
+    def stop(self, deadline: Deadline) -> None:
+        """Leave no slot behind."""
+        if self._pool is not None and not self._pool.stopped:
+            self._pool.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The worker's ends of the broker and of the results."""
+
+    broker: Broker
+    publisher: Publisher
+    results: ResultStore
+    queues: Sequence[str]
+
+
+class Queues(Step[Stores]):
+    """Names the queues and where they live; nothing is opened before it is needed."""
+
+    name = "Queues"
+    requires = (Timer,)
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._stores: Stores | None = None
+        self._expiry: loops.Timer | None = None
+
+    def start(self, given: Given) -> Stores:
+        """Provide broker, publisher and result store."""
+        config = self._program.config
+        broker = brokers.connect(config.broker, config.sqlite)
+        stores = Stores(
+            broker,
+            broker.publisher(),
+            results.connect(config.results, config.sqlite),
+            self._program.worker.queues,
+        )
+        loop = given[Timer]
+
+        def expire() -> None:
+            self._expiry = loop.call_later(_EXPIRE_EVERY_S, expire)
+            try:
+                stores.results.expire(clock.now())
+            except StorageError as error:
+                logger.error("old results could not be deleted: %s", error)
+
+        self._expiry = loop.call_later(_EXPIRE_EVERY_S, expire)
+        self._stores = stores
+        return stores
+
+    def stop(self, deadline: Deadline) -> None:
+        """Close what was opened."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._stores is not None:
+            self._stores.publisher.close()
+            self._stores.results.close()
+            self._stores.broker.close()
+
+
+class Autoscaler(Step[None]):
+    """Would grow and shrink the pool; a pool has a fixed number of slots in this version."""
+
+    name = "Autoscaler"
+    requires = (PoolStep,)
+
+    def included(self) -> bool:
+        """Never: no configuration key asks for it yet."""
+        return False
+
+
+class StateDB(Step[None]):
+    """Would keep revoked ids across restarts; a worker forgets them in this version."""
+
+    name = "StateDB"
+
+    def included(self) -> bool:
+        """Never: no configuration key asks for it yet."""
+        return False
+
+
+class Report(Step[Reporter]):
+    """Speaks to the supervisor over the status descriptor."""
+
+    name = "Report"
+    requires = (Timer, Hub)
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def start(self, given: Given) -> Reporter:
+        """Join the loop; when the supervisor is gone, end cold."""
+        self._reporter.attach(given[Timer], on_gone=given[Hub].end_cold)
+        return self._reporter
+
+    def stop(self, deadline: Deadline) -> None:
+        """Leave the loop; the program still has its last words."""
+        self._reporter.detach()
+
+
+class ConsumerStep(Step[Context]):
+    """Runs the inner blueprint until the worker is told to end; blocks in ``start``."""
+
+    name = "Consumer"
+    requires = (PoolStep, Queues, Report, Hub)
+    last = True
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.fatal: Fatal | None = None
+
+    def start(self, given: Given) -> Context:
+        """Consume, then end the pool and settle the rest."""
+        context = self._context(given)
+        consumer = Consumer(context)
+        _, events = given[PoolStep]
+        events.attach(context, consumer.outcomes.take)
+        given[Hub].tell(context.request_shutdown)
+        try:
+            consumer.run()
+        finally:
+            self._end_pool(context)
+            consumer.finish()
+            self.fatal = context.fatal
+        return context
+
+    def _context(self, given: Given) -> Context:
+        pool, _ = given[PoolStep]
+        stores = given[Queues]
+        worker = self._program.worker
+        if worker.pool == "solo":
+            worker = replace(worker, lease=max(worker.lease, _SOLO_LEASE_S))
+        return Context(
+            node_name=node_name(self._program.name),
+            config=self._program.config,
+            worker=worker,
+            loop=given[Timer],
+            pool=pool,
+            broker=stores.broker,
+            publisher=stores.publisher,
+            results=stores.results,
+            report=given[Report].report,
+            started_at=clock.monotonic(),
+            queues=stores.queues,
+        )
+
+    def _end_pool(self, context: Context) -> None:
+        """End the slots: softly when nothing runs, at once when tasks are to be given back."""
+        pool = context.pool
+        if context.shutdown is Shutdown.WARM and pool.held == 0:
+            deadline = Deadline.after(_KILL_GRACE_S)
+            pool.stop(deadline)
+            while not pool.stopped and not deadline.passed and context.shutdown is Shutdown.WARM:
+                context.loop.run_once(min(deadline.remaining_s(), BUSY_INTERVAL_S))
+        if not pool.stopped:
+            pool.kill()
