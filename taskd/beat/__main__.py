@@ -1,0 +1,63 @@
+"""``python -m taskd.beat``: the beat program, as the supervisor starts it.
+
+Takes its configuration and its status descriptor from the environment.  TERM, INT and QUIT all stop
+it at once: what it sends is sent whole or not at all, and there is nothing to drain.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+
+from taskd import exit_codes, ids, log, proctitle
+from taskd.beat.service import Beat
+from taskd.brokers import factory
+from taskd.config import transfer
+from taskd.config.schema import Config
+from taskd.errors import ConfigError
+from taskd.loop import Loop
+from taskd.protocol.status import Draining
+from taskd.supervised import Reporter, die_with_supervisor
+
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+
+
+def main() -> int:
+    """Run beat until a signal; return the exit status, having told the supervisor why if not 0."""
+    die_with_supervisor()
+    reporter = Reporter()
+    try:
+        config = transfer.from_environment()
+        log.setup(config.log.level, config.log.format, program="beat")
+        proctitle.set_title(ids.node_name("beat"))
+        _run(config, reporter)
+    except Exception as error:  # noqa: BLE001 - the barrier of this program: its last words are wanted
+        sys.stderr.write(traceback.format_exc())
+        reporter.last_words(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return exit_codes.CONFIG if isinstance(error, ConfigError) else exit_codes.FAILURE
+    return exit_codes.OK
+
+
+def _run(config: Config, reporter: Reporter) -> None:
+    loop = Loop()
+    stopping: list[int] = []
+    reporter.attach(loop, on_gone=lambda: stopping.append(signal.SIGTERM))
+    loop.watch_signals(STOP_SIGNALS, stopping.append)
+    beat = Beat(
+        loop,
+        config.beat.schedule,
+        lambda: factory.connect(config.broker, config.sqlite),
+        reporter.report,
+    )
+    beat.start()
+    while not stopping:
+        loop.run_once()
+    reporter.report(Draining(left=0))
+    beat.stop()
+    reporter.close()
+    loop.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The beat program as the supervisor starts it, over a broker file."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from taskd import exit_codes
+from taskd.brokers.factory import connect
+from taskd.config.schema import BeatConfig, BeatEntryConfig, Config, SqliteConfig
+from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor
+from taskd.protocol.status import STATUS_FD_VARIABLE, LastWords, Ready, StatusLine, Waiting, decode_line
+from tests.waiting import wait_until
+
+
+class Program:
+    """One running ``python -m taskd.beat`` and this end of its status pipe."""
+
+    def __init__(self, config: Config) -> None:
+        self.status_fd, writing = os.pipe()
+        os.set_blocking(self.status_fd, False)
+        config_fd = into_descriptor(config)
+        environment: Mapping[str, str] = {
+            **os.environ,
+            CONFIG_FD_VARIABLE: str(config_fd),
+            STATUS_FD_VARIABLE: str(writing),
+            "TASKD_SUPERVISOR_PID": str(os.getpid()),
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "taskd.beat"],
+            pass_fds=(config_fd, writing),
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        os.close(config_fd)
+        os.close(writing)
+        self._rest = b""
+        self.lines: list[StatusLine] = []
+
+    def has_line(self, kind: type[StatusLine]) -> bool:
+        """Whether a line of the kind has arrived; waits a little for more."""
+        readable, _, _ = select.select([self.status_fd], [], [], 0.1)
+        if readable:
+            *whole, self._rest = (self._rest + os.read(self.status_fd, 65536)).split(b"\n")
+            self.lines += [decode_line(line) for line in whole]
+        return any(isinstance(line, kind) for line in self.lines)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        os.close(self.status_fd)
+
+
+@pytest.fixture
+def started() -> Iterator[list[Program]]:
+    programs: list[Program] = []
+    yield programs
+    for program in programs:
+        program.end()
+
+
+def config_of(directory: Path, **entry: object) -> Config:
+    options = {"every": 0.05, "args": (1,), **entry}
+    each = BeatEntryConfig(name="often", task="tasks.often", **options)  # type: ignore[arg-type]
+    return Config(broker=f"sqlite://{directory}/broker.db", beat=BeatConfig(schedule={"often": each}))
+
+
+def waiting_messages(config: Config) -> int:
+    broker = connect(config.broker, SqliteConfig())
+    try:
+        desk = broker.desk()
+        return sum(queue.ready for queue in desk.queues())
+    finally:
+        broker.close()
+
+
+def test_it_gets_ready_sends_and_ends_with_0_on_a_signal(tmp_path: Path, started: list[Program]) -> None:
+    config = config_of(tmp_path)
+    started.append(program := Program(config))
+    wait_until(lambda: program.has_line(Ready))
+    wait_until(lambda: waiting_messages(config) >= 3)
+
+    program.process.send_signal(signal.SIGTERM)
+
+    assert program.process.wait(5.0) == exit_codes.OK
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_every_stop_signal_stops_it(number: int, tmp_path: Path, started: list[Program]) -> None:
+    started.append(program := Program(config_of(tmp_path)))
+    wait_until(lambda: program.has_line(Ready))
+
+    program.process.send_signal(number)
+
+    assert program.process.wait(5.0) == exit_codes.OK
+
+
+def test_what_it_sends_can_be_claimed_as_a_task(tmp_path: Path, started: list[Program]) -> None:
+    config = config_of(tmp_path)
+    started.append(Program(config))
+    broker = connect(config.broker, SqliteConfig())
+    try:
+        intake = broker.intake("test@host", ["default"])
+        claimed = wait_until(lambda: intake.claim(1))
+        assert b'"task":"tasks.often"' in claimed[0].headers
+        assert claimed[0].body.startswith(b"[[1],{},")
+    finally:
+        broker.close()
+
+
+def test_a_broker_that_cannot_be_opened_is_waited_for(tmp_path: Path, started: list[Program]) -> None:
+    (tmp_path / "shut").write_text("in the way of a directory")
+    config = config_of(tmp_path / "shut")
+    started.append(program := Program(config))
+
+    wait_until(lambda: program.has_line(Waiting))
+    (tmp_path / "shut").unlink()
+    (tmp_path / "shut").mkdir()
+
+    wait_until(lambda: program.has_line(Ready), timeout_s=20.0)
+    wait_until(lambda: waiting_messages(config) >= 1)
+
+
+def test_a_wrong_schedule_ends_it_with_last_words(tmp_path: Path, started: list[Program]) -> None:
+    started.append(program := Program(config_of(tmp_path, every=None, cron="99 * * * *")))
+
+    assert program.process.wait(5.0) == exit_codes.CONFIG
+    assert program.has_line(LastWords)
+
+
+def test_it_ends_when_the_supervisor_has_gone_away(tmp_path: Path, started: list[Program]) -> None:
+    started.append(program := Program(config_of(tmp_path)))
+    wait_until(lambda: program.has_line(Ready))
+    os.close(program.status_fd)
+    program.status_fd = os.open(os.devnull, os.O_RDONLY)
+
+    assert program.process.wait(5.0) == exit_codes.OK
