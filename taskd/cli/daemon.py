@@ -1,0 +1,80 @@
+"""The running daemon as taskctl sees it: typed rows from its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from taskd.cli.output import Failure
+from taskd.config.problems import nearest
+from taskd.errors import ControlError
+from taskd.supervisor.control_client import ControlClient
+
+T = TypeVar("T")
+
+
+class ProgramRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One program in the answer of ``status``; see DESIGN section 7 for the states."""
+
+    name: str
+    kind: str
+    state: str
+    wanted: bool
+    reason: str = ""
+    since: float = 0.0
+    pid: int | None = None
+    restarts: int = 0
+    busy: int = 0
+    reserved: int = 0
+    depth: int = 0
+    done: int = 0
+    rss_bytes: int = 0
+    oldest_s: float = 0.0
+    detail: str = ""
+
+
+class _Programs(msgspec.Struct, frozen=True):
+    programs: list[ProgramRow]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The answer of ``status``."""
+
+    taskd: dict[str, object]
+    programs: list[ProgramRow]
+
+
+def fetch_status(client: ControlClient) -> Status:
+    """Ask for everything.  Raises: ``ControlError``."""
+    return _typed(client.call("status"), Status)
+
+
+def command(client: ControlClient, verb: str, name: str) -> Sequence[ProgramRow]:
+    """Have a verb applied and return the rows of the programs that it applies to, as they are then.
+
+    ``name`` is a program, or a worker of the configuration with all its programs.
+    Raises: ``ControlError``; ``Failure`` for a name that means none, with the nearest one.
+    """
+    programs = fetch_status(client).programs
+    names = {row.name for row in programs} | {group_of(row) for row in programs}
+    if name not in names:
+        hint = nearest(name, names)
+        known = f'did you mean "{hint}"?' if hint else f"there are: {', '.join(sorted(names)) or 'none'}"
+        raise Failure(f'there is no program "{name}"; {known}')
+    return _typed(client.call(verb, {"name": name}), _Programs).programs
+
+
+def group_of(row: ProgramRow) -> str:
+    """Return the name of the table that the program comes from: ``mail`` for ``mail-1``."""
+    return row.name.rpartition("-")[0] if row.kind == "worker" else row.name
+
+
+def _typed(answer: object, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise ControlError(
+            f"the daemon's answer is not understood ({error}); is it another version?"
+        ) from error

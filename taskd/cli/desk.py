@@ -1,0 +1,32 @@
+"""Open the operator's view of the configured broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from taskd.brokers.base import Desk
+from taskd.brokers.factory import connect
+from taskd.cli.output import Failure
+from taskd.config.problems import nearest
+from taskd.config.schema import Config
+
+
+@contextmanager
+def open_desk(config: Config) -> Iterator[Desk]:
+    """Open the desk and close the broker afterwards.  Raises: ``BrokerError``, ``StorageError``."""
+    broker = connect(config.broker, config.sqlite)
+    try:
+        yield broker.desk()
+    finally:
+        broker.close()
+
+
+def require_queue(desk: Desk, name: str) -> None:
+    """Raise ``Failure`` with the nearest name when there is no such queue."""
+    names = [queue.name for queue in desk.queues()]
+    if name in names:
+        return
+    hint = nearest(name, names)
+    known = f'did you mean "{hint}"?' if hint else f"there are: {', '.join(names) or 'none'}"
+    raise Failure(f'there is no queue "{name}"; {known}')

@@ -1,0 +1,137 @@
+"""``taskctl inspect``: what the workers know and do, asked over the broker as ``celery inspect`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import click
+
+from taskd import clock, exit_codes
+from taskd.cli.output import age, echo_json, echo_table, json_option, size
+from taskd.cli.remote import ask, destination_option, timeout_option
+from taskd.cli.session import Session, pass_session
+
+Row = tuple[object, ...]
+#: Makes table rows of one node's answer.
+Rows = Callable[[str, object], Iterator[Row]]
+
+_ERROR = "error"
+
+
+@click.group()
+def inspect() -> None:
+    """Ask the workers what they know and do.
+
+    Example: taskctl inspect active
+    """
+
+
+def _records(answer: object) -> Iterator[Mapping[str, object]]:
+    if isinstance(answer, list):
+        yield from (each for each in answer if isinstance(each, dict))
+
+
+def _ping_rows(node: str, answer: object) -> Iterator[Row]:
+    yield node, answer.get("ok", "") if isinstance(answer, dict) else answer
+
+
+def _task_rows(node: str, answer: object) -> Iterator[Row]:
+    for task in _records(answer):
+        started = task.get("time_start")
+        running = age(clock.now() - started) if isinstance(started, (int, float)) else ""
+        yield node, task.get("name"), task.get("id"), running, task.get("worker_pid") or "", _call(task)
+
+
+def _scheduled_rows(node: str, answer: object) -> Iterator[Row]:
+    for entry in _records(answer):
+        task = entry.get("request")
+        if isinstance(task, dict):
+            yield node, task.get("name"), task.get("id"), entry.get("eta"), _call(task)
+
+
+def _name_rows(node: str, answer: object) -> Iterator[Row]:
+    if isinstance(answer, list):
+        yield from ((node, name) for name in answer)
+
+
+def _stats_rows(node: str, answer: object) -> Iterator[Row]:
+    if not isinstance(answer, dict):
+        return
+    pool, usage, total = (_table(answer, key) for key in ("pool", "rusage", "total"))
+    peak, uptime = usage.get("maxrss"), answer.get("uptime")
+    done = sum(count for count in total.values() if isinstance(count, int))
+    yield (
+        node,
+        answer.get("pid"),
+        age(uptime) if isinstance(uptime, (int, float)) else "",
+        str(pool.get("implementation", "")).rpartition(".")[2],
+        pool.get("max-concurrency", ""),
+        answer.get("prefetch_count", ""),
+        done,
+        size(peak * 1024) if isinstance(peak, (int, float)) else "",
+    )
+
+
+def _table(answer: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = answer.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _call(task: Mapping[str, object]) -> str:
+    """Return the arguments as they were in the call, shortened."""
+    args, kwargs = task.get("args"), task.get("kwargs")
+    parts = [repr(each) for each in args] if isinstance(args, list) else [str(args or "")]
+    if isinstance(kwargs, dict):
+        parts += [f"{key}={value!r}" for key, value in kwargs.items()]
+    text = f"({', '.join(parts)})"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+_TASKS = ("NODE", "TASK", "ID", "RUNNING", "PID", "CALL")
+#: Every question: its columns, its rows, and one line of help.
+_QUESTIONS: Mapping[str, tuple[Sequence[str], Rows, str]] = {
+    "ping": (("NODE", "ANSWER"), _ping_rows, "See which workers answer."),
+    "active": (_TASKS, _task_rows, "List the tasks that run now."),
+    "reserved": (_TASKS, _task_rows, "List the tasks that workers hold and have not begun."),
+    "scheduled": (
+        ("NODE", "TASK", "ID", "NOT BEFORE", "CALL"),
+        _scheduled_rows,
+        "List the tasks that are to run later.",
+    ),
+    "registered": (("NODE", "TASK"), _name_rows, "List the tasks that workers can run."),
+    "revoked": (("NODE", "ID"), _name_rows, "List the ids of revoked tasks."),
+    "stats": (
+        ("NODE", "PID", "UP", "POOL", "CONCURRENCY", "PREFETCH", "DONE", "PEAK MEMORY"),
+        _stats_rows,
+        "Show each worker's pool, load and memory.",
+    ),
+}
+
+
+def _add(method: str) -> None:
+    columns, rows, about = _QUESTIONS[method]
+
+    @inspect.command(method, help=f"{about}\n\nExample: taskctl inspect {method}")
+    @timeout_option
+    @destination_option
+    @json_option
+    @pass_session
+    def question(session: Session, *, timeout_s: float, destination: tuple[str, ...], as_json: bool) -> int:
+        answers = ask(session.config, method, {}, destination=destination, timeout_s=timeout_s)
+        errors = {node: error for node, answer in answers.items() if (error := _error_of(answer)) is not None}
+        if as_json:
+            echo_json(answers)
+        else:
+            good = [(node, answer) for node, answer in answers.items() if node not in errors]
+            echo_table(columns, [row for node, answer in good for row in rows(node, answer)])
+            for node, error in errors.items():
+                click.echo(f"taskctl: {node} refused: {error}", err=True)
+        return exit_codes.FAILURE if errors else exit_codes.OK
+
+
+def _error_of(answer: object) -> object | None:
+    return answer.get(_ERROR) if isinstance(answer, dict) else None
+
+
+for _method in _QUESTIONS:
+    _add(_method)

@@ -1,0 +1,153 @@
+"""``taskctl send`` and ``taskctl result``: call a task by its name, and see what became of one."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from taskd import exit_codes
+from taskd.app.app import App
+from taskd.app.settings import SendOptions
+from taskd.cli.output import Failure, echo_json, json_option, printable
+from taskd.cli.session import Session, duration, json_list, json_object, pass_session
+from taskd.config.schema import Config
+from taskd.errors import SerializationError
+from taskd.lifecycle import Deadline
+from taskd.protocol.results import ResultRecord, State, decode_record
+from taskd.results import factory
+
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    type=duration,
+    is_flag=False,
+    flag_value="5m",
+    metavar="[DURATION]",
+    help='Wait for the end, at most so long, such as "30s"; 5 minutes if no time is given.',
+)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("args", type=json_list, default="[]", metavar="[ARGS_JSON]")
+@click.option("--kwargs", type=json_object, default="{}", metavar="JSON", help="Keyword arguments.")
+@click.option("--queue", help="Queue to send to (default: default).")
+@click.option(
+    "--countdown", type=duration, metavar="DURATION", help="Run it not before this time has passed."
+)
+@click.option(
+    "--expires", type=duration, metavar="DURATION", help="Do not run it after this time has passed."
+)
+@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is served first.")
+@wait_option
+@json_option
+@pass_session
+def send(
+    session: Session,
+    *,
+    name: str,
+    args: list[object],
+    kwargs: dict[str, object],
+    queue: str | None,
+    countdown: float | None,
+    expires: float | None,
+    priority: int | None,
+    wait_s: float | None,
+    as_json: bool,
+) -> int:
+    """Send a task by its name and print its id.
+
+    ARGS_JSON is a JSON list of its arguments.  With --wait the result is printed instead, and the exit status
+    is 1 if the task failed and 75 if it did not end in time.
+
+    Example: taskctl send shop.tasks.add '[2, 3]' --wait 10s
+    """
+    options: SendOptions = {}
+    if queue:
+        options["queue"] = queue
+    if countdown is not None:
+        options["countdown"] = countdown
+    if expires is not None:
+        options["expires"] = expires
+    if priority is not None:
+        options["priority"] = priority
+    with closing(App(config=session.config_path)) as app:
+        app.bind_config(session.config)
+        task_id = app.send_task(name, args, kwargs, **options).id
+    if wait_s is not None:
+        return _show(task_id, _find(session.config, task_id, wait_s), as_json)
+    if as_json:
+        echo_json({"task_id": task_id})
+    else:
+        click.echo(task_id)
+    return exit_codes.OK
+
+
+@click.command()
+@click.argument("task_id", metavar="ID")
+@wait_option
+@json_option
+@pass_session
+def result(session: Session, *, task_id: str, wait_s: float | None, as_json: bool) -> int:
+    """Print the result of a task, or its traceback.
+
+    Exit status: 0 the task succeeded, 1 it failed or was revoked, 75 it has not ended.
+
+    Example: taskctl result 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --wait 1m
+    """
+    return _show(task_id, _find(session.config, task_id, wait_s or 0.0), as_json)
+
+
+def _find(config: Config, task_id: str, wait_s: float) -> ResultRecord | None:
+    """Return the record as it is when the task has ended or the time is over; None for none."""
+    if config.results.startswith("null:"):
+        raise Failure('results are switched off in the configuration (results = "null://")')
+    with closing(factory.connect(config.results, config.sqlite)) as store:
+        found = store.wait([task_id], Deadline.after(wait_s)) if wait_s else {}
+        data = found.get(task_id) or store.get([task_id]).get(task_id)
+    return None if data is None else decode_record(data)
+
+
+def _show(task_id: str, record: ResultRecord | None, as_json: bool) -> int:
+    state = State.PENDING.value if record is None else record.status
+    final = record is not None and record.is_final
+    failed = final and state != State.SUCCESS.value
+    if as_json:
+        value = None if record is None else _value(record)
+        traceback = None if record is None else record.traceback
+        echo_json({"task_id": task_id, "state": state, "result": value, "traceback": traceback})
+    elif record is None or not final:
+        unknown = "; nobody has begun it, or there is no such task" if record is None else ""
+        click.echo(f"taskctl: task {task_id} has not ended: {state}{unknown}", err=True)
+    elif failed:
+        click.echo(f"taskctl: task {task_id} ended as {state}: {_error(record)}", err=True)
+        if record.traceback:
+            click.echo(printable(record.traceback.rstrip()), err=True)
+    else:
+        value = _value(record)
+        if isinstance(value, str):
+            click.echo(value)
+        else:
+            echo_json(value)
+    if failed:
+        return exit_codes.FAILURE
+    return exit_codes.OK if final else exit_codes.TEMPFAIL
+
+
+def _value(record: ResultRecord) -> object:
+    try:
+        return record.value()
+    except SerializationError:
+        # A type that only the task's own program can build: its JSON still says what it holds.
+        return bytes(record.result).decode("utf-8", "replace")
+
+
+def _error(record: ResultRecord) -> str:
+    """Return the exception in one line, from the record alone: its type need not exist here."""
+    encoded = _value(record)
+    if not isinstance(encoded, dict):
+        return printable(str(encoded))
+    message = encoded.get("exc_message")
+    parts = message if isinstance(message, list) else [message]
+    return printable(f"{encoded.get('exc_type')}: {', '.join(str(part) for part in parts)}")

@@ -1,0 +1,77 @@
+"""How taskctl prints: tables for people, JSON for programs, one message for each failure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+
+from taskd import clock, exit_codes
+from taskd.errors import TaskdError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+class Failure(TaskdError):
+    """A command did not do what was asked; the message goes to stderr, the code to the shell."""
+
+    def __init__(self, message: str, exit_code: int = exit_codes.FAILURE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def echo_json(value: object) -> None:
+    """Print one JSON document; what JSON does not know is printed as its repr."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=repr))
+
+
+def echo_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
+) -> None:
+    """Print a table, as wide as it needs to be when nobody watches; ``right`` columns hold numbers."""
+    # Imported here: --json and most failures do without its 60 ms.
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(printable(str(cell)) for cell in row))
+    width = None if sys.stdout.isatty() else 4096
+    Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer the terminal: names and errors come from messages of others."""
+    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+
+
+def age(seconds: float) -> str:
+    """Return a span for people: ``950ms``, ``12s``, ``3m04s``, ``2h05m``, ``4d03h``."""
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1000:.0f}ms"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people: ``12.3 MiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def local_time(at: float) -> str:
+    """Return a wall-clock second in the reader's own zone, with its offset."""
+    return clock.utc(at).astimezone().isoformat(sep=" ", timespec="seconds")

@@ -1,0 +1,63 @@
+"""``taskctl queues`` and ``taskctl purge``: how much waits, and throwing it away."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from taskd import exit_codes
+from taskd.cli.desk import open_desk, require_queue
+from taskd.cli.output import echo_json, echo_table, json_option, printable
+from taskd.cli.session import Session, pass_session
+
+_COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD")
+
+
+@click.command()
+@json_option
+@pass_session
+def queues(session: Session, *, as_json: bool) -> int:
+    """Show how many messages wait in each queue.
+
+    Ready ones could run now, delayed ones are not due yet, claimed ones are with workers, dead ones are in
+    the dead-letter queue.
+
+    Example: taskctl queues
+    """
+    with open_desk(session.config) as desk:
+        found = desk.queues()
+    if as_json:
+        echo_json([asdict(queue) for queue in found])
+    else:
+        rows = [(queue.name, queue.ready, queue.delayed, queue.claimed, queue.dead) for queue in found]
+        echo_table(_COLUMNS, rows, right=_COLUMNS[1:])
+    return exit_codes.OK
+
+
+@click.command()
+@click.argument("queue")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@pass_session
+def purge(session: Session, *, queue: str, yes: bool, as_json: bool) -> int:
+    """Delete the messages that wait in a queue.
+
+    Asks first.  What workers have claimed stays.
+
+    Example: taskctl purge mail --yes
+    """
+    with open_desk(session.config) as desk:
+        require_queue(desk, queue)
+        if not yes:
+            info = next(each for each in desk.queues() if each.name == queue)
+            question = (
+                f'Delete {info.ready} ready and {info.delayed} delayed messages of "{printable(queue)}"?'
+            )
+            click.confirm(question, abort=True, err=True)
+        count = desk.purge(queue)
+    if as_json:
+        echo_json({"queue": queue, "purged": count})
+    else:
+        click.echo(f"deleted: {count}")
+    return exit_codes.OK

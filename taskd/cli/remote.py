@@ -1,0 +1,73 @@
+"""Ask the workers over the broker: what ``taskctl inspect`` and ``taskctl revoke`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import click
+
+from taskd import exit_codes
+from taskd.cli import daemon
+from taskd.cli.output import Failure
+from taskd.cli.session import duration
+from taskd.config.schema import Config
+from taskd.control.client import RemoteControl
+from taskd.errors import ControlError
+from taskd.ids import node_name
+from taskd.supervisor.control_client import ControlClient
+
+_CONSUMING = ("READY", "DRAINING")
+
+timeout_option = click.option(
+    "--timeout",
+    "timeout_s",
+    type=duration,
+    default="1s",
+    show_default=True,
+    help="How long to wait for answers.",
+)
+destination_option = click.option(
+    "-d",
+    "--destination",
+    multiple=True,
+    metavar="NODE",
+    help="Ask only this node, such as mail-1@host, or mail-1 on this host; may be given again.",
+)
+
+
+def ask(
+    config: Config,
+    method: str,
+    arguments: Mapping[str, object],
+    *,
+    destination: Sequence[str],
+    timeout_s: float,
+) -> dict[str, object]:
+    """Return the answers by node.  Raises: ``Failure`` when nobody answers."""
+    nodes = [node if "@" in node else node_name(node) for node in destination]
+    limit = None if nodes else _workers_of_this_host(config)
+    with RemoteControl(config.broker, config.sqlite) as remote:
+        answers = remote.inspect(
+            method, arguments, destination=nodes or None, timeout_s=timeout_s, limit=limit
+        )
+    if not answers:
+        asked = f" ({', '.join(nodes)})" if nodes else ""
+        raise Failure(
+            f"no worker answered within {timeout_s:g} s{asked}; is taskd running?", exit_codes.UNAVAILABLE
+        )
+    return answers
+
+
+def _workers_of_this_host(config: Config) -> int | None:
+    """Return how many answers there can be, so that nobody waits for more; None when unknown.
+
+    Only the embedded broker is known to have no workers on other hosts.
+    """
+    if not config.broker.startswith("sqlite:"):
+        return None
+    try:
+        with ControlClient(config.supervisor.control_socket) as client:
+            rows = daemon.fetch_status(client).programs
+    except ControlError:
+        return None
+    return sum(row.kind == "worker" and row.state in _CONSUMING for row in rows) or None

@@ -1,0 +1,82 @@
+"""``taskctl status``: what the daemon runs, and how it fares."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from taskd import clock, exit_codes
+from taskd.cli import daemon
+from taskd.cli.output import age, echo_json, echo_table, json_option, printable, size
+from taskd.cli.session import Session, pass_session
+from taskd.supervisor.control_client import ControlClient
+
+socket_option = click.option(
+    "--socket", "socket_path", metavar="PATH", help="The control socket; then no configuration is read."
+)
+
+_COLUMNS = (
+    "NAME",
+    "STATE",
+    "FOR",
+    "PID",
+    "RESTARTS",
+    "BUSY",
+    "RESERVED",
+    "WAITING",
+    "DONE",
+    "MEMORY",
+    "OLDEST",
+)
+_NUMBERS = _COLUMNS[2:]
+
+
+@click.command()
+@socket_option
+@json_option
+@pass_session
+def status(session: Session, socket_path: str | None, as_json: bool) -> int:
+    """Show the state and load of all programs.
+
+    Below the table stands what is wrong with a program.
+
+    Example: taskctl status --json
+    """
+    with ControlClient(socket_path or session.config.supervisor.control_socket) as client:
+        answer = daemon.fetch_status(client)
+    if as_json:
+        echo_json(msgspec.to_builtins(answer))
+        return exit_codes.OK
+    _echo_daemon(answer)
+    echo_table(_COLUMNS, [_row(row) for row in answer.programs], right=_NUMBERS)
+    for row in answer.programs:
+        if row.detail:
+            click.echo(f"\n{row.name}: {printable(row.detail.rstrip())}")
+        elif row.reason and row.state != "READY":
+            click.echo(f"\n{row.name}: {printable(row.reason)}")
+    return exit_codes.OK
+
+
+def _echo_daemon(answer: daemon.Status) -> None:
+    facts = answer.taskd
+    since = facts.get("since")
+    running = f", running for {age(clock.now() - since)}" if isinstance(since, (int, float)) else ""
+    who = f"taskd {facts.get('version', '')} on {facts.get('host', '')}, pid {facts.get('pid')}{running}"
+    ready = f"{facts.get('programs_ready')} of {facts.get('programs_wanted')} programs ready"
+    click.echo(f"{who}: {facts.get('state')}, {ready}\n")
+
+
+def _row(row: daemon.ProgramRow) -> tuple[object, ...]:
+    return (
+        row.name,
+        row.state if row.wanted or row.state != "DOWN" else "DOWN (stopped)",
+        age(clock.now() - row.since),
+        "" if row.pid is None else row.pid,
+        row.restarts,
+        row.busy,
+        row.reserved,
+        row.depth,
+        row.done,
+        size(row.rss_bytes) if row.rss_bytes else "",
+        age(row.oldest_s) if row.busy else "",
+    )

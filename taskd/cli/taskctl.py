@@ -1,0 +1,149 @@
+"""The ``taskctl`` command: its verbs, its exit statuses, and nothing of what the verbs do.
+
+A verb's module is imported when the verb is called: ``taskctl status`` must not pay for kombu, which
+``taskctl inspect`` needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from taskd import exit_codes
+from taskd.cli.output import Failure, printable
+from taskd.cli.session import Session
+from taskd.config.problems import nearest
+from taskd.errors import BrokerError, ConfigError, ControlError, StorageError, TaskdError
+from taskd.version import __version__
+
+_VERBS = (
+    "status",
+    "start",
+    "stop",
+    "restart",
+    "inspect",
+    "revoke",
+    "send",
+    "result",
+    "queues",
+    "purge",
+    "dlq",
+    "check",
+)
+
+
+def _verb(name: str) -> click.Command | None:  # noqa: PLR0911 - one return for each verb
+    match name:
+        case "status":
+            from taskd.cli import status
+
+            return status.status
+        case "start" | "stop" | "restart":
+            from taskd.cli import programs
+
+            return {"start": programs.start, "stop": programs.stop, "restart": programs.restart}[name]
+        case "inspect":
+            from taskd.cli import inspect
+
+            return inspect.inspect
+        case "revoke":
+            from taskd.cli import revoke
+
+            return revoke.revoke
+        case "send" | "result":
+            from taskd.cli import messages
+
+            return messages.send if name == "send" else messages.result
+        case "queues" | "purge":
+            from taskd.cli import queues
+
+            return queues.queues if name == "queues" else queues.purge
+        case "dlq":
+            from taskd.cli import dlq
+
+            return dlq.dlq
+        case "check":
+            from taskd.cli import check
+
+            return check.check
+        case _:
+            return None
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _verb(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+            hint = nearest(args[0], _VERBS)
+            suffix = f'; did you mean "{hint}"?' if hint else f"; expected one of {', '.join(_VERBS)}"
+            ctx.fail(f'there is no command "{args[0]}"{suffix}')
+        return super().resolve_command(ctx, args)
+
+
+@click.command(
+    cls=_Verbs,
+    epilog="Exit status: 0 done, 1 failed, 64 wrong usage, 69 nobody answers, 75 not in time, 78 wrong "
+    "configuration.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--config",
+    "config_path",
+    metavar="FILE",
+    help="The configuration file (default: $TASKD_CONFIG, else /etc/taskd.toml).",
+)
+@click.version_option(__version__, prog_name="taskctl")
+@click.pass_context
+def cli(ctx: click.Context, config_path: str | None) -> None:
+    """See and steer a taskd daemon, its workers and its queues.
+
+    Example: taskctl --config ./taskd.toml status
+    """
+    ctx.obj = Session(config_path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; expected errors are one message on stderr."""
+    try:
+        status = cli.main(args=arguments, prog_name="taskctl", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has enough of it.  Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.FAILURE
+    except (click.ClickException, click.Abort, TaskdError) as error:
+        return _report(error)
+    return status if isinstance(status, int) else exit_codes.OK
+
+
+def _report(error: Exception) -> int:
+    match error:
+        case click.ClickException():
+            error.show()
+            return exit_codes.USAGE if isinstance(error, click.UsageError) else exit_codes.FAILURE
+        case click.Abort():
+            click.echo("taskctl: aborted", err=True)
+            return exit_codes.FAILURE
+        case ConfigError():
+            # One problem a line, each beginning with its file and line.
+            click.echo(printable(str(error)), err=True)
+            return exit_codes.CONFIG
+        case _:
+            click.echo(f"taskctl: {printable(str(error))}", err=True)
+    match error:
+        case Failure():
+            return error.exit_code
+        case ControlError() | BrokerError() | StorageError():
+            return exit_codes.UNAVAILABLE
+        case _:
+            return exit_codes.FAILURE

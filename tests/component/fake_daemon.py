@@ -1,0 +1,47 @@
+"""A real supervisor over fake programs: ``fake_daemon.py DIRECTORY SETTINGS_JSON``.
+
+``SETTINGS_JSON`` is an object: ``modes`` maps a worker's name to the mode of ``fake_program.py``,
+``workplace`` is the workers' directory, the other keys are those of [supervisor].  Not a test module.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from taskd import exit_codes, log
+from taskd.config.schema import Config, SupervisorConfig, WorkerConfig
+from taskd.errors import ControlError
+from taskd.supervisor.supervisor import Supervisor
+
+PROGRAM = str(Path(__file__).with_name("fake_program.py"))
+
+
+def fake_command(kind: str, name: str) -> Sequence[str]:
+    return (sys.executable, PROGRAM, name)
+
+
+def main(directory: str, settings: dict[str, object]) -> int:
+    modes = settings.pop("modes")
+    assert isinstance(modes, dict)
+    workplace = str(settings.pop("workplace", ""))
+    config = Config(
+        path=f"{directory}/taskd.toml",
+        supervisor=SupervisorConfig(control_socket=f"{directory}/s", **settings),  # type: ignore[arg-type]
+        workers={
+            name: WorkerConfig(name=name, directory=workplace, environment={"FAKE_MODE": mode})
+            for name, mode in modes.items()
+        },
+    )
+    log.setup("debug", "plain", program="taskd")
+    try:
+        return Supervisor(config, table=fake_command).run()
+    except ControlError as error:
+        print(error, file=sys.stderr)
+        return exit_codes.CANTCREAT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], json.loads(sys.argv[2])))

@@ -1,0 +1,214 @@
+"""The event loop: descriptors, timers, calls from threads, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from taskd import clock
+from taskd.loop import Loop
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    here, there = socket.socketpair()
+    yield here, there
+    here.close()
+    there.close()
+
+
+def test_a_readable_descriptor_is_called_back_until_it_is_read(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    here, there = pair
+    seen: list[str] = []
+    loop.add_reader(here.fileno(), lambda: seen.append("readable"))
+    loop.run_once(0.0)
+    assert seen == []
+
+    there.send(b"x")
+    loop.run_once(1.0)
+    loop.run_once(1.0)
+    here.recv(1)
+    loop.run_once(0.0)
+
+    assert seen == ["readable", "readable"]
+
+
+def test_a_writer_and_a_reader_share_a_descriptor(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    here, there = pair
+    seen: list[str] = []
+    loop.add_reader(here.fileno(), lambda: seen.append("read"))
+    loop.add_writer(here.fileno(), lambda: seen.append("write"))
+    there.send(b"x")
+    loop.run_once(1.0)
+    loop.remove_writer(here.fileno())
+    loop.run_once(1.0)
+
+    assert seen == ["read", "write", "read"]
+
+
+def test_a_later_reader_takes_the_place_of_the_former(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    here, there = pair
+    seen: list[str] = []
+    loop.add_reader(here.fileno(), lambda: seen.append("former"))
+    loop.add_reader(here.fileno(), lambda: seen.append("later"))
+    there.send(b"x")
+    loop.run_once(1.0)
+
+    assert seen == ["later"]
+
+
+def test_a_reader_removed_in_the_same_turn_is_not_called(loop: Loop) -> None:
+    ends = [socket.socketpair() for _ in range(2)]
+    seen: list[int] = []
+
+    def reader(index: int) -> None:
+        seen.append(index)
+        loop.remove_reader(ends[1 - index][0].fileno())
+
+    for index, (here, there) in enumerate(ends):
+        loop.add_reader(here.fileno(), lambda index=index: reader(index))  # type: ignore[misc]
+        there.send(b"x")
+    loop.run_once(1.0)
+
+    assert len(seen) == 1
+    for here, there in ends:
+        here.close()
+        there.close()
+
+
+def test_removing_what_is_not_watched_does_nothing(loop: Loop) -> None:
+    loop.remove_reader(12345)
+    loop.remove_writer(12345)
+
+
+def test_timers_run_in_the_order_of_their_times_and_once(loop: Loop) -> None:
+    seen: list[str] = []
+    now = clock.monotonic()
+    loop.call_at(now - 1.0, lambda: seen.append("second"))
+    loop.call_at(now - 2.0, lambda: seen.append("first"))
+    loop.call_at(now - 1.0, lambda: seen.append("third"))
+    loop.run_once(0.0)
+    loop.run_once(0.0)
+
+    assert seen == ["first", "second", "third"]
+
+
+def test_a_timer_is_not_early(loop: Loop) -> None:
+    called: list[float] = []
+    began = clock.monotonic()
+    loop.call_later(0.05, lambda: called.append(clock.monotonic()))
+    while not called:
+        loop.run_once(5.0)
+
+    assert called[0] - began >= 0.05
+
+
+def test_a_cancelled_timer_is_not_called_and_wakes_nobody(loop: Loop) -> None:
+    seen: list[str] = []
+    timer = loop.call_later(0.0, lambda: seen.append("cancelled"))
+    timer.cancel()
+    timer.cancel()
+    loop.call_later(0.02, lambda: seen.append("kept"))
+    while not seen:
+        loop.run_once(5.0)
+
+    assert seen == ["kept"]
+
+
+def test_a_timer_may_cancel_the_next_one(loop: Loop) -> None:
+    seen: list[str] = []
+    second = loop.call_at(0.0, lambda: seen.append("second"))
+    loop.call_at(-1.0, second.cancel)
+    loop.run_once(0.0)
+
+    assert seen == []
+
+
+def test_what_is_called_soon_runs_in_the_next_turn_and_not_in_an_endless_one(loop: Loop) -> None:
+    seen: list[str] = []
+
+    def again() -> None:
+        seen.append("run")
+        loop.call_soon(again)
+
+    loop.call_soon(again)
+    loop.run_once()
+    assert seen == ["run"]
+    loop.run_once()
+    assert seen == ["run", "run"]
+
+
+def test_a_call_from_a_thread_wakes_the_loop_and_runs_in_its_thread(loop: Loop) -> None:
+    seen: list[int] = []
+    thread = threading.Thread(
+        target=lambda: loop.call_from_thread(lambda: seen.append(threading.get_ident()))
+    )
+    thread.start()
+    while not seen:
+        loop.run_once(5.0)
+    thread.join()
+
+    assert seen == [threading.get_ident()]
+
+
+def test_the_longest_wait_ends_a_turn_without_anything_to_do(loop: Loop) -> None:
+    began = clock.monotonic()
+    loop.run_once(0.02)
+
+    assert 0.015 <= clock.monotonic() - began < 5.0
+
+
+def test_an_exception_of_a_callback_leaves_the_turn(loop: Loop) -> None:
+    def fail() -> None:
+        raise ValueError("of the callback")
+
+    loop.call_soon(fail)
+
+    with pytest.raises(ValueError, match="of the callback"):
+        loop.run_once(0.0)
+
+
+def test_a_signal_is_delivered_in_the_loop() -> None:
+    former = signal.getsignal(signal.SIGUSR1)
+    loop = Loop()
+    try:
+        seen: list[int] = []
+        loop.watch_signals({signal.SIGUSR1}, seen.append)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert seen == []
+        while not seen:
+            loop.run_once(5.0)
+        assert seen == [signal.SIGUSR1]
+    finally:
+        loop.close()
+        signal.signal(signal.SIGUSR1, former)
+
+
+def test_closing_gives_the_signal_wake_up_descriptor_back() -> None:
+    former_handler = signal.getsignal(signal.SIGUSR1)
+    loop = Loop()
+    loop.watch_signals({signal.SIGUSR1}, lambda number: None)
+    loop.close()
+    signal.signal(signal.SIGUSR1, former_handler)
+
+    descriptor = signal.set_wakeup_fd(-1)
+
+    assert descriptor == -1

@@ -1,0 +1,180 @@
+"""taskctl inspect and revoke: kombu's client asks, our node answers, over a real broker file."""
+
+from __future__ import annotations
+
+import json
+import select
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from taskd import exit_codes, ids
+from taskd.brokers.factory import connect
+from taskd.cli.taskctl import main
+from taskd.config.schema import SqliteConfig
+from taskd.control.client import RemoteControl
+from taskd.control.node import Command, ControlNode
+from taskd.protocol import pidbox
+from taskd.wakeup import Wakeup
+
+Run = Callable[..., tuple[str, str]]
+
+TASK = {
+    "id": "id-1",
+    "name": "shop.add",
+    "args": [1, "x"],
+    "kwargs": {"k": 2},
+    "time_start": 1.0,
+    "worker_pid": 42,
+}
+COMMANDS: dict[str, Command] = {
+    "ping": lambda: {"ok": "pong"},
+    "active": lambda: [TASK],
+    "reserved": lambda: [{**TASK, "time_start": None, "worker_pid": None}],
+    "scheduled": lambda: [{"eta": "2030-01-01T00:00:00+00:00", "priority": 6, "request": TASK}],
+    "registered": lambda: ["shop.add", "shop.sub"],
+    "revoked": lambda: ["id-9"],
+    "stats": lambda: {
+        "pid": 42,
+        "uptime": 61,
+        "total": {"shop.add": 3, "shop.sub": 4},
+        "prefetch_count": 8,
+        "pool": {"implementation": "taskd.pools.prefork:PreforkPool", "max-concurrency": 4},
+        "rusage": {"maxrss": 2048},
+    },
+    "revoke": lambda task_id, terminate, signal: {"ok": f"{task_id} {terminate} {signal}"},
+}
+
+
+@contextmanager
+def node(url: str, name: str, commands: dict[str, Command]) -> Iterator[None]:
+    """Answer as a worker of this name would, in a thread, until the end of the block."""
+    end = Wakeup()
+    with closing(connect(url, SqliteConfig())) as broker, closing(broker.publisher()) as publisher:
+        mailbox = broker.mailbox(f"{name}.{pidbox.EXCHANGE}", pidbox.EXCHANGE, "fanout")
+        control = ControlNode(mailbox, publisher, name, commands)
+
+        def answer() -> None:
+            while end.fileno() not in select.select([end.fileno(), mailbox.fileno()], [], [], 10)[0]:
+                control.process()
+
+        thread = threading.Thread(target=answer, name=name)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+            end.close()
+            mailbox.close()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite://{tmp_path}/broker.db"
+
+
+@pytest.fixture
+def nodes(url: str) -> Iterator[None]:
+    with node(url, "mail-1@a", COMMANDS), node(url, ids.node_name("io-1"), COMMANDS):
+        yield
+
+
+@pytest.fixture
+def run(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> Run:
+    path = tmp_path / "taskd.toml"
+    path.write_text(f'broker = "{url}"\n[supervisor]\ncontrol_socket = "none.sock"\n')
+
+    def call(*words: str, status: int = exit_codes.OK) -> tuple[str, str]:
+        found = main(["--config", str(path), *words])
+        captured = capsys.readouterr()
+        assert found == status, f"{words} exited {found}: {captured.out}{captured.err}"
+        return captured.out, captured.err
+
+    return call
+
+
+@pytest.mark.usefixtures("nodes")
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("ping", ["mail-1@a", "pong"]),
+        ("active", ["mail-1@a", "shop.add", "id-1", "42", "(1, 'x', k=2)"]),
+        ("reserved", ["mail-1@a", "shop.add", "id-1"]),
+        ("scheduled", ["mail-1@a", "shop.add", "id-1", "2030-01-01T00:00:00+00:00"]),
+        ("registered", ["mail-1@a", "shop.add", "shop.sub"]),
+        ("revoked", ["mail-1@a", "id-9"]),
+        ("stats", ["mail-1@a", "42", "1m01s", "prefork:PreforkPool", "4", "8", "7", "2.0 MiB"]),
+    ],
+)
+def test_every_question_is_answered_by_every_node(run: Run, method: str, words: list[str]) -> None:
+    table, _ = run("inspect", method, "--timeout", "300ms")
+
+    assert all(word in table for word in [*words, ids.node_name("io-1")]), table
+    answers = json.loads(run("inspect", method, "--json", "--timeout", "300ms")[0])
+    assert set(answers) == {"mail-1@a", ids.node_name("io-1")}
+    assert answers["mail-1@a"] == COMMANDS[method]()
+
+
+@pytest.mark.usefixtures("nodes")
+def test_only_the_named_node_is_asked_and_nobody_is_waited_for(run: Run) -> None:
+    for name in ("mail-1@a", "io-1"):
+        # A whole minute of waiting would fail the test: with a destination the answer is the end.
+        answers = json.loads(run("inspect", "ping", "-d", name, "--timeout", "10m", "--json")[0])
+
+        assert list(answers) == [name if "@" in name else ids.node_name(name)]
+
+
+def test_without_an_answer_it_says_so(run: Run) -> None:
+    for words in (["inspect", "ping"], ["revoke", "id-1"]):
+        _, error = run(*words, "--timeout", "50ms", status=exit_codes.UNAVAILABLE)
+
+        assert "no worker answered within 0.05 s" in error
+
+
+def test_the_error_of_a_node_is_reported_beside_the_answers_of_others(run: Run, url: str) -> None:
+    with node(url, "good@a", COMMANDS), node(url, "bad@a", {}):
+        table, error = run("inspect", "ping", "--timeout", "300ms", status=exit_codes.FAILURE)
+
+    assert "good@a" in table
+    assert "bad@a refused: KeyError('ping')" in error
+
+
+@pytest.mark.usefixtures("nodes")
+def test_revoke_passes_on_what_was_asked(run: Run) -> None:
+    words = ["revoke", "id-1", "id-2", "--terminate", "--signal", "KILL", "-d", "mail-1@a"]
+
+    assert run(*words)[0] == "mail-1@a: ['id-1', 'id-2'] True KILL\n"
+    run("revoke", "id-1", "--signal", "KILL", status=exit_codes.USAGE)
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_limit_ends_the_wait(url: str) -> None:
+    with RemoteControl(url, SqliteConfig()) as remote:
+        assert len(remote.inspect("ping", timeout_s=60, limit=2)) == 2
+
+
+def test_what_is_cast_arrives_without_an_answer(url: str) -> None:
+    arrived = threading.Event()
+
+    def note(text: str) -> None:
+        assert text == "hello"
+        arrived.set()
+
+    with node(url, "mail-1@a", {"note": note}), RemoteControl(url, SqliteConfig()) as remote:
+        remote.cast("note", {"text": "hello"}, destination=["mail-1@a"])
+
+        assert arrived.wait(10)
+
+
+def test_a_broker_that_nobody_else_can_reach_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "taskd.toml"
+    path.write_text('broker = "memory://"\n')
+
+    assert main(["--config", str(path), "inspect", "ping"]) == exit_codes.UNAVAILABLE
+    assert "memory://" in capsys.readouterr().err

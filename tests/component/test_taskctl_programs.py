@@ -1,0 +1,116 @@
+"""taskctl and a running daemon: status, start, stop and restart over the control socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskd import exit_codes
+from taskd.cli.taskctl import main
+from tests.component.supervised import Daemon, daemon
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Daemon]:
+    """Two good programs and one that dies at its start."""
+    modes = {"mail": "good", "io": "good", "bad": "dies", "deaf": "ignores-term"}
+    with daemon(
+        tmp_path, modes=modes, restart_delay=60.0, restart_delay_max=60.0, stop_timeout=30.0
+    ) as started:
+        for name in ("mail-1", "io-1", "deaf-1"):
+            started.wait_for(name, "READY")
+        started.wait_for("bad-1", "BACKOFF")
+        yield started
+
+
+def config(running: Daemon) -> str:
+    path = running.directory / "taskd.toml"
+    path.write_text(f'app = "x:y"\n[supervisor]\ncontrol_socket = "{running.socket_path}"\n')
+    return str(path)
+
+
+def test_status_shows_every_program_and_what_is_wrong(
+    running: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", config(running), "status"]) == exit_codes.OK
+
+    output = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in output.splitlines() if line}
+    assert rows["NAME"].split()[:5] == ["NAME", "STATE", "FOR", "PID", "RESTARTS"]
+    assert "READY" in rows["mail-1"]
+    assert str(running.row("mail-1")["pid"]) in rows["mail-1"]
+    assert "BACKOFF" in rows["bad-1"]
+    assert "bad-1: " in output
+    assert "no module named shop" in output
+    assert "3 of 4 programs ready" in output
+
+
+def test_status_as_json_has_every_field(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--json", "--socket", running.socket_path]) == exit_codes.OK
+
+    answer = json.loads(capsys.readouterr().out)
+    (mail,) = (row for row in answer["programs"] if row["name"] == "mail-1")
+    assert set(running.row("mail-1")) <= set(mail)
+    assert (mail["state"], mail["busy"], mail["reserved"], mail["done"]) == ("READY", 2, 3, 7)
+    assert answer["taskd"]["pid"] == running.pid
+
+
+def test_stop_start_and_restart_wait_until_it_is_so(
+    running: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    socket = ["--socket", running.socket_path]
+    first = running.row("mail-1")["pid"]
+
+    assert main(["stop", "mail", *socket]) == exit_codes.OK
+    assert capsys.readouterr().out == "mail-1: DOWN\n"
+    assert running.row("mail-1")["state"] == "DOWN"
+    assert main(["start", "mail-1", *socket]) == exit_codes.OK
+    second = running.row("mail-1")["pid"]
+    assert main(["restart", "mail-1", *socket, "--json"]) == exit_codes.OK
+    third = running.row("mail-1")["pid"]
+
+    assert len({first, second, third}) == 3
+    assert running.row("mail-1")["state"] == "READY"
+
+
+def test_what_takes_too_long_is_said_with_its_state(
+    running: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["stop", "deaf-1", "--timeout", "200ms", "--socket", running.socket_path])
+
+    assert status == exit_codes.TEMPFAIL
+    assert "not done in time: deaf-1 is DRAINING" in capsys.readouterr().err
+
+
+def test_zero_as_a_time_limit_returns_at_once(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stop", "deaf-1", "--timeout", "0", "--socket", running.socket_path]) == exit_codes.OK
+
+    assert capsys.readouterr().out == "deaf-1: DRAINING\n"
+
+
+def test_a_start_that_fails_shows_the_last_error(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["start", "bad-1", "--socket", running.socket_path]) == exit_codes.FAILURE
+
+    assert "no module named shop" in capsys.readouterr().err
+
+
+def test_an_unknown_program_is_refused_with_the_nearest_name(
+    running: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stop", "mial", "--socket", running.socket_path]) == exit_codes.FAILURE
+
+    assert 'there is no program "mial"; did you mean "mail"?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["status"], ["stop", "mail"], ["start", "mail"], ["restart", "mail"]])
+def test_without_a_daemon_a_verb_says_so(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    socket = str(tmp_path / "none.sock")
+
+    assert main([*verb, "--socket", socket]) == exit_codes.UNAVAILABLE
+
+    assert capsys.readouterr().err.startswith(f"taskctl: taskd is not running: nobody listens on {socket}")
