@@ -1,0 +1,101 @@
+"""The architecture as tables, which ``arch_check`` enforces; a change of one is a change of the other.
+
+Modules are dotted names relative to the package; patterns are regular expressions over whole names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+MAX_MODULE = 300
+MAX_FUNCTION = 60
+
+#: The single modules directly in the package, except those that RANKS names.
+VOCABULARY = "vocabulary"
+
+# fmt: off
+RANKS: Mapping[str, int] = {
+    VOCABULARY: 0,
+    "config": 1, "protocol": 1, "blueprint": 1, "storage": 1, "metrics": 1,
+    "brokers": 2, "results": 2, "pools": 2, "supervisor": 2, "supervised": 2,
+    "app": 3, "events": 3, "control": 3,
+    "beat": 4, "workflow": 4,
+    "consumer": 5,
+    "worker": 6,
+    "cli": 7, "web": 7, "compat": 7,
+    "testing": 8,
+}
+# fmt: on
+
+#: Outside all ranks: the package's front door, and its program.
+FRONT = frozenset({"__init__", "__main__"})
+
+#: Modules that may import own modules inside functions, as patterns over dotted names.
+LAZY = (
+    r"__init__",
+    r"resolve",
+    r"cli\.taskd",
+    r"(.+\.)?__main__",
+    # Factories: one of several implementations is chosen by the configuration, the others cost nothing.
+    r"brokers\.factory",
+    r"results\.factory",
+    r"worker\.pools",
+    r"cli\.taskctl",  # one verb's module: ``taskctl status`` must not pay for kombu
+)
+
+#: Guarded module -> patterns of the modules that may import it.  An empty tuple: nobody.
+GATES: Mapping[str, Sequence[str]] = {
+    "sqlite3": (r"storage\.sqlite.*",),
+    "redis": (r"storage\.redis.*",),
+    "kombu": (r"brokers\..+", r"control\..+", r"events\..+"),
+    "amqp": (r"brokers\..+",),
+    "psutil": (r"procinfo",),
+    "setproctitle": (r"proctitle",),
+    "sdnotify": (r"supervisor\.systemd",),
+    "tomllib": (r"config\.load",),
+    "tomli": (r"config\.load",),
+    "cronsim": (r"beat\.schedules", r"config\..+"),
+    "gevent": (r"pools\.gevent.*",),
+    "click": (r"cli\..+",),
+    "rich": (r"cli\..+",),
+    "signal": (
+        r"loop",
+        r"prctl",
+        r"exit_codes",
+        r"supervisor\..+",
+        r"worker\..+",
+        r"beat\..+",
+        r"pools\.prefork\..+",
+        r"consumer\.commands",  # names of signals for ``revoke --terminate``
+    ),
+    "pickle": (),
+    "marshal": (),
+    "shelve": (),
+    "multiprocessing": (),
+    "subprocess": (),
+}
+
+#: Guarded name, called or only mentioned -> patterns of the modules that may.
+CALLS: Mapping[str, Sequence[str]] = {
+    "time.time": (r"clock",),
+    "time.monotonic": (r"clock",),
+    "time.sleep": (),
+    "datetime.now": (r"clock",),
+    "datetime.utcnow": (),
+    "datetime.today": (),
+    "os.fork": (r"supervisor\.spawn", r"pools\.prefork\..+"),
+    "os.kill": (r"supervisor\..+", r"pools\.prefork\..+"),
+    "os.killpg": (r"supervisor\..+", r"pools\.prefork\..+"),
+    "os.waitpid": (r"supervisor\.reaper", r"pools\.prefork\..+"),
+    "os.waitid": (r"supervisor\.reaper", r"pools\.prefork\..+"),
+    "signal.pidfd_send_signal": (r"supervisor\..+", r"pools\.prefork\..+"),
+    "signal.signal": (r"loop", r"supervisor\..+", r"pools\.prefork\..+"),
+    "importlib.import_module": (r"__init__", r"resolve"),
+    "print": (r"cli\.taskd",),  # which must not pay for click before the daemon starts
+    "eval": (),
+    "exec": (),
+}
+
+NAMELESS = frozenset({"utils", "util", "helpers", "helper", "common", "misc", "tools", "base_utils"})
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")

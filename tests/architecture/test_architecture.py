@@ -1,0 +1,158 @@
+"""The package keeps its architecture, and each rule of the check can fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.arch_check import check
+from tests.architecture.tables import GATES, MAX_FUNCTION, MAX_MODULE
+
+PACKAGE = Path(__file__).parents[2] / "taskd"
+
+
+def test_the_package_keeps_its_architecture() -> None:
+    problems = check(PACKAGE)
+
+    assert not problems, "\n" + "\n".join(problems)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return an empty package that keeps all rules."""
+    package = tmp_path / "sample"
+    package.mkdir()
+    (package / "__init__.py").write_text('"""A package."""\n')
+    return package
+
+
+def write(root: Path, name: str, code: str, doc: str = '"""A module."""\n') -> None:
+    path = root / name
+    path.parent.mkdir(exist_ok=True)
+    if path.parent != root and not (path.parent / "__init__.py").exists():
+        (path.parent / "__init__.py").write_text('"""A folder."""\n')
+    path.write_text(doc + code)
+
+
+def rules_broken(root: Path) -> list[str]:
+    """Return the names of the broken rules, one for each problem."""
+    return [problem.split(": ")[1] for problem in check(root)]
+
+
+def test_a_package_that_keeps_all_rules_has_no_problem(root: Path) -> None:
+    write(root, "clock.py", "import time\n\nnow = time.time\n")
+    write(root, "config/schema.py", "from sample import clock\n\nSTART = clock.now()\n")
+    write(root, "brokers/base.py", "from sample.config.schema import START\n\nNEXT = START\n")
+
+    assert check(root) == []
+
+
+def test_a_long_module_is_found(root: Path) -> None:
+    write(root, "clock.py", "A = 1\n" * MAX_MODULE)
+
+    assert rules_broken(root) == ["size"]
+
+
+def test_a_long_function_is_found(root: Path) -> None:
+    body = "    a = 1\n" * MAX_FUNCTION
+    write(root, "clock.py", f"def _long() -> None:\n{body}")
+
+    assert rules_broken(root) == ["size"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def public() -> None:\n    pass\n",
+        "class Public:\n    pass\n",
+        'class Public:\n    """It."""\n\n    def method(self) -> None:\n        pass\n',
+    ],
+)
+def test_a_missing_docstring_is_found(root: Path, code: str) -> None:
+    write(root, "clock.py", code)
+
+    assert rules_broken(root) == ["doc"]
+
+
+def test_a_module_without_docstring_is_found(root: Path) -> None:
+    write(root, "clock.py", "A = 1\n", doc="")
+
+    assert rules_broken(root) == ["doc"]
+
+
+@pytest.mark.parametrize(
+    ("importer", "statement"),
+    [
+        ("config/load.py", "from sample.brokers import base"),  # upward
+        ("results/memory.py", "import sample.brokers.base"),  # sideways
+        ("results/memory.py", "from ..brokers.base import A"),  # relative
+        ("clock.py", "from sample.brokers.base import A"),  # out of the vocabulary
+        ("config/load.py", "if TYPE_CHECKING:\n    from sample.brokers.base import A"),  # for types only
+    ],
+)
+def test_an_import_that_does_not_go_down_is_found(root: Path, importer: str, statement: str) -> None:
+    write(root, "brokers/base.py", "A = 1\n")
+    write(root, importer, f"{statement}\n")
+
+    assert rules_broken(root) == ["rank"]
+
+
+def test_a_folder_without_a_rank_is_found(root: Path) -> None:
+    write(root, "clock.py", "A = 1\n")
+    write(root, "shed/things.py", "from sample import clock\n")
+
+    assert rules_broken(root) == ["rank"]
+
+
+def test_a_cycle_is_found(root: Path) -> None:
+    write(root, "brokers/base.py", "from sample.brokers import intake\n")
+    write(root, "brokers/intake.py", "from sample.brokers.base import A\n")
+
+    assert rules_broken(root) == ["cycle"]
+
+
+def test_an_own_import_inside_a_function_is_found_but_not_in_a_factory(root: Path) -> None:
+    code = "def _open() -> None:\n    from sample.brokers import base\n"
+    write(root, "brokers/base.py", "A = 1\n")
+    write(root, "brokers/factory.py", code)
+    write(root, "brokers/desk.py", code)
+
+    assert rules_broken(root) == ["lazy"]
+
+
+@pytest.mark.parametrize("guarded", sorted(GATES))
+def test_a_guarded_module_is_found_wherever_it_is_imported(root: Path, guarded: str) -> None:
+    write(root, "events/base.py" if guarded != "kombu" else "app/base.py", f"import {guarded}\n")
+    write(root, "clock.py", f"def _late() -> None:\n    from {guarded} import anything\n")
+
+    assert rules_broken(root) == ["gate", "gate"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time\n\nA = time.time()\n",
+        "import time\n\nalias = time.monotonic\n",
+        "from time import sleep\n",
+        "import os\n\nA = os.fork()\n",
+        "print(1)\n",
+    ],
+)
+def test_a_guarded_call_is_found_however_it_is_named(root: Path, code: str) -> None:
+    write(root, "brokers/base.py", code)
+
+    assert rules_broken(root) == ["call"]
+
+
+def test_a_name_that_says_nothing_is_found(root: Path) -> None:
+    write(root, "brokers/utils.py", "A = 1\n")
+
+    assert rules_broken(root) == ["name"]
+
+
+@pytest.mark.parametrize("mark", ["TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error"])
+def test_unfinished_work_is_found(root: Path, mark: str) -> None:
+    write(root, "clock.py", f"A = 1  # {mark}\n")
+
+    assert rules_broken(root) == ["unfinished"]

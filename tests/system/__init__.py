@@ -1,0 +1,1 @@
+"""Tests of taskd; CONTRIBUTING.md says what belongs in which tier."""

@@ -1,0 +1,34 @@
+"""Fixtures of the system tier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Make daemons (not started) that are ended after the test."""
+    made: list[Daemon] = []
+
+    def make(tables: str = ONE_PREFORK_WORKER, **words: str) -> Daemon:
+        directory = tmp_path / f"d{len(made)}"
+        directory.mkdir()
+        made.append(Daemon(directory, tables, **words))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
+
+
+@pytest.fixture
+def daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
+    """One daemon with one prefork worker, ready."""
+    made = make_daemon()
+    made.start()
+    return made

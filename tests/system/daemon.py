@@ -1,0 +1,150 @@
+"""A real daemon in a temporary directory, as its user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from taskd import App, procinfo
+from taskd.brokers.base import Broker
+from taskd.brokers.factory import connect
+from taskd.config.load import load
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+_HEAD = """
+app = "tests.system.shop:app"
+broker = "sqlite://broker.db"
+results = "sqlite://results.db"
+[supervisor]
+control_socket = "taskd.sock"
+stop_timeout = "20s"
+"""
+
+ONE_PREFORK_WORKER = """
+[worker.main]
+queues = ["default"]
+pool = "prefork"
+concurrency = 2
+"""
+
+
+class Daemon:
+    """One configuration, and the process when it runs.  ``end`` leaves nothing behind."""
+
+    def __init__(self, directory: Path, tables: str = ONE_PREFORK_WORKER, head: str = _HEAD) -> None:
+        self.directory = directory
+        self.file = directory / "taskd.toml"
+        self.file.write_text(head + tables)
+        self.log = directory / "taskd.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._app: App | None = None
+
+    @property
+    def app(self) -> App:
+        """A client of this daemon."""
+        if self._app is None:
+            self._app = App(config=str(self.file))
+        return self._app
+
+    def broker(self) -> Broker:
+        """The broker, for a look at its queues."""
+        config = load(str(self.file))
+        return connect(config.broker, config.sqlite)
+
+    def spawn(self, *, limits: str = "") -> None:
+        """Start the process; ``limits`` are words of a shell that run first, such as ``ulimit -f 10``."""
+        command = [sys.executable, "-m", "taskd", "--config", str(self.file)]
+        if limits:
+            command = ["sh", "-c", f'{limits}; exec "$@"', "sh", *command]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+    def start(self, *, timeout_s: float = 20.0) -> None:
+        """Start the process and wait until every program is READY."""
+        self.spawn()
+        self.wait_ready(timeout_s)
+
+    def wait_ready(self, timeout_s: float = 20.0) -> None:
+        """Wait until every program is READY."""
+        wait_until(
+            lambda: (rows := self.rows()) and all(row["state"] == "READY" for row in rows),
+            timeout_s,
+            f"readiness; the log:\n{self.log.read_text()}",
+        )
+
+    def ctl(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``taskctl`` on this daemon's file."""
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("taskctl")), "--config", str(self.file), *words],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            timeout=60,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"taskctl {words} exited {done.returncode}: {done.stdout}{done.stderr}")
+        return done
+
+    def rows(self) -> list[dict[str, object]]:
+        """The programs of ``taskctl status``; empty while the daemon is not up."""
+        from taskd.errors import TaskdError
+        from taskd.supervisor.control_client import ControlClient
+
+        try:
+            answer = ControlClient(str(self.directory / "taskd.sock")).call("status", {}, timeout_s=5.0)
+        except TaskdError:
+            return []
+        return answer["programs"]  # type: ignore[no-any-return, index, call-overload]
+
+    def row(self, name: str) -> dict[str, object]:
+        """One program of ``taskctl status``."""
+        return next(row for row in self.rows() if row["name"] == name)
+
+    def pid_of(self, name: str) -> int:
+        """The pid of one program."""
+        return int(str(self.row(name)["pid"]))
+
+    def pids(self) -> list[int]:
+        """The supervisor and everything below it."""
+        assert self.process is not None
+        return [self.process.pid, *procinfo.descendants(self.process.pid)]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the supervisor."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait_exit(self, timeout_s: float = 30.0) -> int:
+        """Wait for the supervisor's end; return its exit status."""
+        assert self.process is not None
+        return self.process.wait(timeout_s)
+
+    def stop(self) -> int:
+        """Stop warmly; return the exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait_exit()
+
+    def end(self) -> None:
+        """End whatever still runs, for the next test's sake."""
+        if self._app is not None:
+            self._app.close()
+        if self.process is not None and self.process.poll() is None:
+            pids = self.pids()
+            self.process.kill()
+            self.process.wait()
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+    def dead_letters(self) -> list[dict[str, object]]:
+        """What ``taskctl dlq list --json`` prints."""
+        return json.loads(self.ctl("dlq", "list", "--json").stdout)  # type: ignore[no-any-return]

@@ -1,0 +1,56 @@
+"""Ten thousand tasks while children and workers are killed at random: every effect is there."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from taskd import procinfo
+from tests.system.daemon import Daemon
+
+TASKS = 10_000
+KILL_EVERY_S = 0.15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_random_kills_lose_no_task(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = make_daemon(
+        # The storm is on purpose: no budget may end it, and a task is not to blame for its children.
+        'restart_intensity = 100000\nrestart_delay_max = "200ms"\n'
+        '[worker.main]\npool = "prefork"\nconcurrency = 2\nprocesses = 2\nmax_deaths = 1000\n'
+        '[log]\nlevel = "warning"\n'
+    )
+    daemon.start()
+    seed = random.randrange(2**32)
+    dice = random.Random(seed)
+    notes = tmp_path / "notes"
+    app = daemon.app
+    wanted = {str(number) for number in range(TASKS)}
+    app.send_many([app.call("shop.slow_note", str(notes), number) for number in sorted(wanted)])
+
+    kills = 0
+    deadline = time.monotonic() + 300
+    done: set[str] = set()
+    while not wanted <= done:
+        assert time.monotonic() < deadline, f"seed={seed} kills={kills} missing={len(wanted - done)}"
+        assert daemon.process is not None
+        victims = procinfo.descendants(daemon.process.pid)
+        if victims:
+            try:
+                os.kill(dice.choice(victims), signal.SIGKILL)
+                kills += 1
+            except ProcessLookupError:
+                pass
+        time.sleep(KILL_EVERY_S)
+        done = set(notes.read_text().split()) if notes.exists() else set()
+
+    assert kills >= 10, f"seed={seed}: the storm was over before it began"
+    assert daemon.dead_letters() == []
+    print(f"seed={seed} kills={kills} runs={len(notes.read_text().split())} tasks={TASKS}")

@@ -1,0 +1,158 @@
+"""Tasks from the client's call to the client's answer, through a real daemon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.system import shop
+from tests.system.daemon import Daemon
+from tests.waiting import wait_until
+
+
+def test_a_result_comes_back(daemon: Daemon) -> None:
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_an_exception_comes_back_as_its_own_type_with_the_remote_traceback(daemon: Daemon) -> None:
+    result = daemon.app.send_task("shop.fail", ("tea", 3))
+
+    with pytest.raises(shop.OutOfStock) as caught:
+        result.get(timeout=10)
+
+    assert (caught.value.item, caught.value.wanted) == ("tea", 3)
+    assert "raise OutOfStock(item, wanted)" in str(caught.value.__cause__)
+    assert result.state == "FAILURE"
+
+
+def test_a_task_that_fails_is_retried_and_keeps_its_id(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "tries"
+    result = daemon.app.send_task("shop.flaky", (str(path),))
+
+    assert result.get(timeout=10) == 2
+    assert path.read_text().split() == ["0", "1", "2"]
+
+
+def test_async_functions_run_on_prefork(daemon: Daemon) -> None:
+    assert daemon.app.send_task("shop.later", ("abc",)).get(timeout=10) == "ABC"
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_sync_and_async_functions_run_on_every_pool(make_daemon: Callable[..., Daemon], pool: str) -> None:
+    daemon = make_daemon(f'[worker.main]\npool = "{pool}"\nconcurrency = 2\n')
+    daemon.start()
+
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.later", ("abc",)).get(timeout=10) == "ABC"
+    with pytest.raises(shop.OutOfStock):
+        daemon.app.send_task("shop.fail", ("tea", 3)).get(timeout=10)
+
+
+def test_a_countdown_is_held_by_the_broker_and_shown_by_inspect(daemon: Daemon) -> None:
+    later = daemon.app.send_task("shop.add", (1, 1), countdown=3600)
+    soon = daemon.app.send_task("shop.add", (1, 2), countdown=0.3)
+
+    assert soon.get(timeout=10) == 3
+    assert later.id in daemon.ctl("inspect", "scheduled", "--json").stdout
+    assert later.state == "PENDING"
+
+
+def test_an_expired_task_does_not_run_and_says_so(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = make_daemon()
+    path = tmp_path / "ran"
+    result = daemon.app.send_task("shop.hold", (str(path), "/"), expires=0.01)
+    wait_until(lambda: time.time() > 0)
+    daemon.start()
+
+    with pytest.raises(Exception, match="expired"):
+        result.get(timeout=10)
+
+    assert result.state == "REVOKED"
+    assert not path.exists()
+
+
+def test_higher_priority_is_served_first(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = make_daemon('[worker.main]\npool = "solo"\n')
+    path = tmp_path / "order"
+    for priority in (0, 9, 5):
+        daemon.app.send_task("shop.note", (str(path), f"p{priority}"), priority=priority)
+    daemon.start()
+
+    wait_until(lambda: path.exists() and len(path.read_text().split()) == 3, 10)
+
+    assert path.read_text().split() == ["p9", "p5", "p0"]
+
+
+def test_an_unknown_task_is_dead_lettered_and_answered(daemon: Daemon) -> None:
+    result = daemon.app.send_task("shop.no_such_task", ())
+
+    with pytest.raises(Exception, match=r"shop\.no_such_task"):
+        result.get(timeout=10)
+
+    letters = daemon.dead_letters()
+    assert [letter["task_id"] for letter in letters] == [result.id]
+    assert "not registered" in str(letters[0]["reason"])
+
+
+def test_a_body_that_cannot_be_decoded_is_dead_lettered(daemon: Daemon) -> None:
+    from taskd.brokers.intake import Outgoing
+
+    broker = daemon.broker()
+    publisher = broker.publisher()
+    bodies = [b"\xff\x00garbage", b"{}", b"[1]", b'["x", {}, {}]', b"[" * 50_000]
+    publisher.publish(
+        [
+            Outgoing(
+                routing_key="default", headers=b'{"task": "shop.add", "id": "bad-%d"}' % number, body=body
+            )
+            for number, body in enumerate(bodies)
+        ]
+        + [Outgoing(routing_key="default", headers=b"no json", body=b"")]
+    )
+    publisher.close()
+    broker.close()
+
+    wait_until(lambda: len(daemon.dead_letters()) == len(bodies) + 1, 10)
+
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5, "the worker is unharmed"
+
+
+def test_a_task_whose_child_dies_runs_again(daemon: Daemon, tmp_path: Path) -> None:
+    result = daemon.app.send_task("shop.killed_at_first", (str(tmp_path / "runs"),))
+
+    assert result.get(timeout=10) == 2
+
+
+def test_a_task_that_kills_every_child_is_parked_with_the_evidence(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    result = daemon.app.send_task("shop.segfault", (str(path),))
+
+    with pytest.raises(Exception, match="SIGSEGV"):
+        result.get(timeout=20)
+
+    assert len(path.read_text().split()) == 3
+    (letter,) = daemon.dead_letters()
+    assert "SIGSEGV" in str(letter["reason"])
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_a_forgotten_result_is_gone(daemon: Daemon) -> None:
+    result = daemon.app.send_task("shop.add", (2, 3))
+    assert result.get(timeout=10) == 5
+
+    result.forget()
+
+    assert result.state == "PENDING"
+
+
+def test_a_bulk_send_runs_every_task(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    app = daemon.app
+    app.send_many([app.call("shop.note", str(path), str(number)) for number in range(1500)])
+
+    wait_until(lambda: path.exists() and len(path.read_text().split()) >= 1500, 20)
+
+    assert sorted(map(int, path.read_text().split())) == list(range(1500))
