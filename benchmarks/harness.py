@@ -1,0 +1,141 @@
+"""Start a daemon for a benchmark, and read facts about its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskd import App, procinfo
+from taskd.brokers.base import Broker
+from taskd.brokers.factory import connect
+from taskd.config.load import load
+from taskd.supervisor.control_client import ControlClient
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_FILE = """
+app = "benchmarks.tasks:app"
+broker = "sqlite://broker.db"
+results = "sqlite://results.db"
+[supervisor]
+control_socket = "taskd.sock"
+[log]
+level = "error"
+[worker.bench]
+queues = ["default"]
+pool = "{pool}"
+concurrency = {concurrency}
+"""
+
+
+@dataclass
+class Daemon:
+    """One configuration in a directory of its own, and the process when it runs."""
+
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def file(self) -> Path:
+        """The configuration file."""
+        return self.directory / "taskd.toml"
+
+    def app(self) -> App:
+        """Return a client of this daemon."""
+        return App(config=str(self.file))
+
+    def broker(self) -> Broker:
+        """Return the broker, for a look at its queues."""
+        config = load(str(self.file))
+        return connect(config.broker, config.sqlite)
+
+    def start(self) -> None:
+        """Start the process; ``wait_ready`` waits."""
+        self.process = subprocess.Popen([sys.executable, "-m", "taskd", "--config", str(self.file)], cwd=ROOT)
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return the programs of ``taskctl status``, none while the daemon is not up."""
+        try:
+            client = ControlClient(str(self.directory / "taskd.sock"))
+            return client.call("status", {}, timeout_s=5.0)["programs"]  # type: ignore[no-any-return]
+        except Exception:
+            return []
+
+    def wait_ready(self, timeout_s: float = 30.0) -> None:
+        """Return when every program is READY."""
+        wait_for(lambda: (rows := self.rows()) and all(row["state"] == "READY" for row in rows), timeout_s)
+
+    def stop(self) -> None:
+        """Stop warmly."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+            self.process = None
+
+    def pids(self) -> list[int]:
+        """Return the supervisor and everything below it."""
+        assert self.process is not None
+        return [self.process.pid, *procinfo.descendants(self.process.pid)]
+
+
+@contextmanager
+def daemon(pool: str = "prefork", concurrency: int = 2, *, start: bool = True) -> Iterator[Daemon]:
+    """Make a daemon in a temporary directory, ready unless ``start`` is off; end it afterwards."""
+    with tempfile.TemporaryDirectory(prefix="taskd-bench-") as name:
+        made = Daemon(Path(name))
+        made.file.write_text(_FILE.format(pool=pool, concurrency=concurrency))
+        try:
+            if start:
+                made.start()
+                made.wait_ready()
+            yield made
+        finally:
+            made.stop()
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 60.0, pause_s: float = 0.002) -> None:
+    """Return when the condition is true; a benchmark that hangs ends with an error."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not true within {timeout_s} s")
+        time.sleep(pause_s)
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """Return the processor time that the processes have used so far."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    total = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / ticks
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which ``share`` of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median."""
+    return statistics.median(values)
+
+
+def report(name: str, text: str, verdict: bool | None = None) -> None:
+    """Print one figure; with a verdict, whether the aim of the design was reached."""
+    mark = {True: "reached", False: "MISSED", None: ""}[verdict]
+    print(f"{name:<42} {text:<52} {mark}", flush=True)

@@ -1,0 +1,39 @@
+"""Huey's side of the benchmarks."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from huey import SqliteHuey
+
+huey = SqliteHuey("bench", filename=os.environ.get("BENCH_HUEY_DB", ":memory:"))
+
+
+@huey.task()
+def noop() -> None:
+    """Do nothing."""
+
+
+@huey.task()
+def started_at() -> float:
+    """Return the machine's monotonic time at the start of the task."""
+    return time.monotonic()
+
+
+def open_queue(path: str) -> SqliteHuey:
+    """Point the module's queue at a file; its tasks are registered with this one object only."""
+    huey.storage.close()
+    huey.storage_kwargs["filename"] = path
+    huey.storage = huey.create_storage()
+    return huey
+
+
+def enqueue_noop(queue: SqliteHuey) -> None:
+    """Send one no-op to a queue that another process will drain."""
+    queue.enqueue(noop.s())
+
+
+def enqueue_started_at(queue: SqliteHuey) -> object:
+    """Send one clock reading; return Huey's result handle."""
+    return queue.enqueue(started_at.s())

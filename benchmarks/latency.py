@@ -1,0 +1,78 @@
+"""From send to the first line of the task, on an idle daemon; Huey's SQLite consumer beside it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.harness import ROOT, daemon, percentile, report
+
+SAMPLES = int(os.environ.get("BENCH_SAMPLES", "500"))
+PEER_SAMPLES = 50
+#: Long enough for every part to fall asleep again.
+_PAUSE_S = 0.01
+
+
+def latencies_taskd() -> list[float]:
+    """Return the delays in seconds."""
+    delays = []
+    with daemon() as taskd:
+        app = taskd.app()
+        for number in range(SAMPLES + 20):
+            sent = time.monotonic()
+            result = app.send_task("bench.started_at")
+            started = result.get(timeout=10)
+            assert isinstance(started, float)
+            if number >= 20:  # the first ones warm up both ends
+                delays.append(started - sent)
+            time.sleep(_PAUSE_S)
+    return delays
+
+
+def latencies_huey() -> list[float]:
+    """Return the delays in seconds, polled as often as Huey's own option allows by default."""
+    from benchmarks import huey_tasks
+
+    delays = []
+    with tempfile.TemporaryDirectory(prefix="huey-bench-") as name:
+        path = str(Path(name) / "huey.db")
+        queue = huey_tasks.open_queue(path)
+        environment = {**os.environ, "BENCH_HUEY_DB": path, "PYTHONPATH": str(ROOT)}
+        command = [str(Path(sys.executable).with_name("huey_consumer")), "benchmarks.huey_tasks.huey"]
+        consumer = subprocess.Popen(
+            [*command, "-w", "2", "-k", "process", "-q", "-n"],
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            for number in range(PEER_SAMPLES + 2):
+                sent = time.monotonic()
+                result = huey_tasks.enqueue_started_at(queue)
+                started = result.get(blocking=True, timeout=30)  # type: ignore[attr-defined]
+                if number >= 2:
+                    delays.append(started - sent)
+                time.sleep(_PAUSE_S)
+        finally:
+            consumer.terminate()
+            consumer.wait()
+    return delays
+
+
+def main() -> None:
+    """Print the percentiles."""
+    ours, theirs = latencies_taskd(), latencies_huey()
+    p50, p99 = percentile(ours, 0.5) * 1000, percentile(ours, 0.99) * 1000
+    report("idle send -> start, taskd p50", f"{p50:.2f} ms", p50 < 1.0)
+    report("idle send -> start, taskd p99", f"{p99:.2f} ms", p99 < 5.0)
+    peer = percentile(theirs, 0.5) * 1000
+    report("idle send -> start, Huey p50", f"{peer:.2f} ms ({peer / p50:.0f} x)")
+
+
+if __name__ == "__main__":
+    main()
