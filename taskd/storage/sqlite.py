@@ -166,11 +166,6 @@ class Database:
         """Return a ``with`` block whose single statements are translated errors and no lock."""
         return self._read
 
-    def data_version(self) -> int:
-        """Return a number that changes when another connection commits.  Takes microseconds."""
-        with self.read() as connection:
-            return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
     def check_in_place(self) -> None:
         """Raise ``StorageError`` when the file was deleted or replaced under this connection."""
         try:

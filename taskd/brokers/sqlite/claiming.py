@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from taskd.brokers.intake import Delivery
 from taskd.brokers.timing import Timing
@@ -35,11 +36,28 @@ def deliveries(rows: Sequence[Sequence[object]]) -> list[Delivery]:
     return [Delivery(*row) for row in rows]  # type: ignore[arg-type]  # columns are NOT NULL of these types
 
 
+class Peek(NamedTuple):
+    """What there is for a claim, each 0 or 1."""
+
+    #: The claimer's own lease stands.
+    own: int
+    ready: int
+    #: Another generation's lease ran out.
+    expired: int
+    #: A delayed message has become due.
+    due: int
+
+    @property
+    def work(self) -> bool:
+        """Whether a claim may find something."""
+        return bool(self.ready or self.expired or self.due)
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimSql:
     """Statements for a set of queues; ids stand in the text, they are integers of our own."""
 
-    #: Parameters: owner, monotonic, boot, wall clock; one row: own lease there, work there.
+    #: Parameters: owner, monotonic, boot, wall clock; one row of ``Peek``'s fields.
     peek: str
     heads: str
     take: str
@@ -64,9 +82,9 @@ class ClaimSql:
         return cls(
             peek=(
                 "SELECT EXISTS(SELECT 1 FROM owner WHERE id=?1),"
-                f" EXISTS(SELECT 1 FROM ready WHERE queue IN {some})"
-                " OR EXISTS(SELECT 1 FROM owner WHERE id<>?1 AND (lease_until<?2 OR boot_id<>?3))"
-                f" OR EXISTS(SELECT 1 FROM delayed WHERE queue IN {some} AND due_at<=?4)"
+                f" EXISTS(SELECT 1 FROM ready WHERE queue IN {some}),"
+                " EXISTS(SELECT 1 FROM owner WHERE id<>?1 AND (lease_until<?2 OR boot_id<>?3)),"
+                f" EXISTS(SELECT 1 FROM delayed WHERE queue IN {some} AND due_at<=?4)"
             ),
             heads=f"SELECT {_DELIVERY} FROM ({ready}) {_JOINED}",
             take=(
@@ -92,6 +110,12 @@ def _merge(select: str, queues: Sequence[int]) -> str:
     if not queues:
         return f"{select} WHERE 0 LIMIT ?"
     return " UNION ALL ".join(f"{select} WHERE queue={queue}" for queue in queues) + " ORDER BY 1, 2 LIMIT ?"
+
+
+def peek(connection: Connection, sql: ClaimSql, owner: int, timing: Timing) -> Peek:
+    """Look what there is; outside a transaction too."""
+    parameters = (owner, timing.monotonic(), timing.boot(), timing.now())
+    return Peek(*connection.execute(sql.peek, parameters).fetchone())
 
 
 def promote(connection: Connection, sql: ClaimSql, timing: Timing) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from taskd.brokers.intake import Delivery, Settlement
 from taskd.brokers.sqlite import leases, settling
-from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, promote, take
+from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep
 from taskd.brokers.sqlite.store import Store
 from taskd.errors import LeaseLostError, StorageError
@@ -49,11 +49,15 @@ class SqliteIntake:
         sql = self._sql
         if limit < 1 or not (self._expects_work or self._has_work()):
             return ()
+        woken: set[int] = set()
         with store.database.write() as connection:
-            if not leases.exists(connection, self._owner):
+            found = peek(connection, sql, self._owner, timing)
+            if not found.own:
                 raise self._lease_lost()
-            woken = leases.end_expired(connection, timing, but=self._owner)
-            promote(connection, sql, timing)
+            if found.expired:
+                woken = leases.end_expired(connection, timing, but=self._owner)
+            if found.due:
+                promote(connection, sql, timing)
             claimed = take(connection, sql, self._owner, limit)
         self._expects_work = len(claimed) == limit
         if woken:
@@ -63,14 +67,11 @@ class SqliteIntake:
 
     def _has_work(self) -> bool:
         """Look without a lock.  Raises: ``LeaseLostError``."""
-        timing = self._store.timing
         with self._store.database.read() as connection:
-            own, work = connection.execute(
-                self._sql.peek, (self._owner, timing.monotonic(), timing.boot(), timing.now())
-            ).fetchone()
-        if not own:
+            found = peek(connection, self._sql, self._owner, self._store.timing)
+        if not found.own:
             raise self._lease_lost()
-        return bool(work)
+        return found.work
 
     def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
         """Carry out all outcomes in one transaction; return the refused tags."""
