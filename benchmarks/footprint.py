@@ -35,7 +35,7 @@ def resting() -> tuple[float, float]:
         desk = taskd.broker().desk()
         wait_for(lambda: sum((q.ready + q.claimed) for q in desk.queues()) == 0)
         pids = taskd.pids()
-        pss = sum(procinfo.memory(pid).pss_bytes for pid in pids)
+        pss = sum(procinfo.pss_bytes(pid) for pid in pids)
         time.sleep(2.0)  # let the last heartbeats of the busy time pass
         before = cpu_s(pids)
         time.sleep(IDLE_S)
@@ -57,7 +57,7 @@ def huey_memory() -> float:
         try:
             wait_for(lambda: len(procinfo.descendants(consumer.pid)) >= 3)
             pids = [consumer.pid, *procinfo.descendants(consumer.pid)]
-            return sum(procinfo.memory(pid).pss_bytes for pid in pids) / 1e6
+            return sum(procinfo.pss_bytes(pid) for pid in pids) / 1e6
         finally:
             consumer.terminate()
             consumer.wait()

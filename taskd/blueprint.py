@@ -30,15 +30,8 @@ class Given:
         """Return what ``step`` provided; ``KeyError`` when it is excluded or was not required."""
         return cast("T", self._values[step])
 
-    def has(self, step: type[Step[Any]]) -> bool:
-        """Return whether ``step`` has been started in this blueprint."""
-        return step in self._values
-
     def _put(self, step: type[Step[Any]], value: object) -> None:
         self._values[step] = value
-
-    def _drop(self, step: type[Step[Any]]) -> None:
-        self._values.pop(step, None)
 
 
 class Step(Generic[T]):

@@ -18,11 +18,6 @@ monotonic = time.monotonic
 now = time.time
 
 
-def monotonic_us() -> int:
-    """Return CLOCK_MONOTONIC in microseconds, as sd_notify(3) wants MONOTONIC_USEC."""
-    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-
-
 def utc(at: float) -> datetime:
     """Return the aware UTC datetime of a wall-clock second."""
     return datetime.fromtimestamp(at, timezone.utc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 # The host part of node names and origins; read once, as Celery does.
 _HOST = socket.gethostname()
@@ -13,20 +13,6 @@ _HOST = socket.gethostname()
 def new_task_id() -> str:
     """Return a random UUID in text form, the shape Celery's clients expect of a task id."""
     return str(uuid4())
-
-
-def is_uuid(text: str) -> bool:
-    """Return whether ``text`` is a UUID in one of its usual spellings."""
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
-def host() -> str:
-    """Return this machine's host name."""
-    return _HOST
 
 
 def node_name(program: str) -> str:

@@ -1,14 +1,13 @@
-"""The contract of everything that lives long: four verbs and one kind of deadline.
+"""One kind of deadline for everything that ends by a time.
 
-``start`` is answered when the thing runs.  ``quiet`` takes nothing new and never blocks.
-``stop`` ends by a deadline.  ``kill`` ends at once.  A deadline is absolute monotonic time,
-computed once at the top and handed down, so that nested waits cannot add up.
+The verbs are the same everywhere: ``start`` is answered when the thing runs, ``quiet`` takes
+nothing new and never blocks, ``stop`` ends by a deadline, ``kill`` ends at once.  A deadline is
+absolute monotonic time, computed once at the top and handed down, so that nested waits cannot add up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from taskd import clock
 
@@ -32,19 +31,3 @@ class Deadline:
     def passed(self) -> bool:
         """Whether the deadline has been reached."""
         return clock.monotonic() >= self.until
-
-
-class Service(Protocol):
-    """Something that is started once and stopped once."""
-
-    def start(self) -> None:
-        """Return when running; raise ``StartError`` otherwise.  A second call does nothing."""
-
-    def quiet(self) -> None:
-        """Take nothing new.  Never blocks; may be called twice."""
-
-    def stop(self, deadline: Deadline) -> bool:
-        """End by the deadline; return whether everything ended.  May be called twice."""
-
-    def kill(self) -> None:
-        """End at once; may lose work handed out, never work acknowledged."""

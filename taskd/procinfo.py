@@ -1,35 +1,29 @@
-"""The only importer of psutil: facts about processes for status, limits and tests."""
+"""The only importer of psutil: facts about processes, for ``taskctl status``, tests and benchmarks.
+
+The daemon itself does without: see ``taskd.resident``.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import psutil
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryUse:
-    """Memory of one process in bytes; ``pss_bytes`` shares pages fairly among their users."""
+def pss_bytes(pid: int) -> int:
+    """Return a process's proportional set size, 0 when it is gone or belongs to somebody else.
 
-    rss_bytes: int
-    pss_bytes: int
-
-
-def rss_bytes(pid: int) -> int:
-    """Return the resident memory of a process, or 0 when it is gone or hidden."""
+    Pages that processes share, as a template and its children do, are divided among them, so these
+    numbers may be added up; resident sizes may not.
+    """
     try:
-        return int(psutil.Process(pid).memory_info().rss)
+        return int(psutil.Process(pid).memory_full_info().pss)
     except psutil.Error:
         return 0
 
 
-def memory(pid: int) -> MemoryUse:
-    """Return RSS and PSS of a process; zeros when it is gone or hidden."""
-    try:
-        full = psutil.Process(pid).memory_full_info()
-    except psutil.Error:
-        return MemoryUse(0, 0)
-    return MemoryUse(rss_bytes=full.rss, pss_bytes=full.pss)
+def tree_pss_bytes(pid: int) -> int:
+    """Return the proportional set size of a process with all its descendants; 0 as ``pss_bytes``."""
+    own = pss_bytes(pid)
+    return own + sum(pss_bytes(each) for each in descendants(pid)) if own else 0
 
 
 def descendants(pid: int) -> list[int]:

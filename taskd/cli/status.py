@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from taskd import clock, exit_codes
+from taskd import clock, exit_codes, procinfo
 from taskd.cli import daemon
 from taskd.cli.output import age, echo_json, echo_table, json_option, printable, size
 from taskd.cli.session import Session, pass_session
@@ -77,6 +77,14 @@ def _row(row: daemon.ProgramRow) -> tuple[object, ...]:
         row.reserved,
         row.depth,
         row.done,
-        size(row.rss_bytes) if row.rss_bytes else "",
+        _memory(row),
         age(row.oldest_s) if row.busy else "",
     )
+
+
+def _memory(row: daemon.ProgramRow) -> str:
+    """Return the fair share of memory where this user may see it, else what the program reported."""
+    pss_bytes = 0 if row.pid is None else procinfo.tree_pss_bytes(row.pid)
+    if pss_bytes:
+        return size(pss_bytes)
+    return f"{size(row.rss_bytes)} RSS" if row.rss_bytes else ""

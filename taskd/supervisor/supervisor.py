@@ -47,7 +47,6 @@ class Supervisor:
         self._config = config
         self._started_at = clock.now()
         self._haste: Haste | None = None
-        self._stop_cause = ""
         self._socket = ControlSocket(config.supervisor.control_socket)
         self._loop = Loop()
         self._reaper = Reaper(self._loop)

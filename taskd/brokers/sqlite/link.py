@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from taskd.brokers.intake import Delivery, Outgoing, Settlement
 from taskd.brokers.sqlite import leases, queues, settling
-from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, promote, take
+from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.store import Store
 from taskd.errors import StorageError
@@ -117,11 +117,8 @@ class Link:
             if sql is None:
                 sql = self._statements[number] = ClaimSql.of((number,))
             with store.database.read() as connection:
-                _, work = connection.execute(
-                    sql.peek, (self._owner or 0, timing.monotonic(), timing.boot(), timing.now())
-                ).fetchone()
-            if not work:
-                return None
+                if not peek(connection, sql, self._owner or 0, timing).work:
+                    return None
             with store.database.write() as connection:
                 woken = leases.end_expired(connection, timing, but=self._owner or 0)
                 promote(connection, sql, timing)
