@@ -160,9 +160,10 @@ class Commands:
         begun = {running.tag for running in self._context.pool.running()}
         ended = []
         for tag, request in list(self._context.requests.items()):
-            if request.headers.id not in ids or (tag in begun and not signum):
+            if request.headers.id not in ids:
                 continue
             request.terminated_by = signum
+            # Without a signal the pool leaves alone what has begun.
             if self._context.pool.cancel(tag, signum) and tag in begun:
                 ended.append(request.headers.id)
         return ended

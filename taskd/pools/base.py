@@ -130,7 +130,10 @@ class Pool(Protocol):
 
     def cancel(self, tag: int, signum: int) -> bool:
         """End one job; True when it was found.  Waiting: dropped.  Running: ended with ``signum`` if
-        the pool can (prefork); threads and solo raise asynchronously, and say so in their docs."""
+        the pool can (prefork); threads raise asynchronously, solo does nothing, as their docs say.
+
+        ``signum`` 0 leaves a job alone that has begun, however late the pool learns of it.
+        """
 
     def recall(self) -> Sequence[int]:
         """Take back every job that has certainly not begun; return their tags.  No outcome follows."""

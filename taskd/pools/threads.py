@@ -231,8 +231,9 @@ class ThreadsPool:
                     return True
             for slot in self._slots:
                 if slot.job is not None and slot.job.tag == tag:
-                    slot.cancelled = True
-                    raise_in_thread(slot.ident, JobAborted)
+                    if signum:
+                        slot.cancelled = True
+                        raise_in_thread(slot.ident, JobAborted)
                     return True
         return False
 

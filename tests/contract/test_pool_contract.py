@@ -170,6 +170,21 @@ def test_a_running_job_is_cancelled_and_its_slot_is_usable_again(kind: str, star
     assert replies(runner, 1) == [b"again"]
 
 
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_a_running_job_is_left_alone_when_only_a_waiting_one_was_meant(
+    kind: str, start: Start, tmp_path: Path
+) -> None:
+    runner = start(kind, capacity=1)
+    gate = tmp_path / "gate"
+    runner.submit(b"wait-for " + bytes(gate))
+    runner.until(lambda: [running.tag for running in runner.pool.running()] == [0])
+
+    assert runner.pool.cancel(0, 0)
+    gate.write_bytes(b"open")
+
+    assert [type(outcome) for outcome in runner.until_outcomes(1)] == [Done]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_cancelling_a_job_that_is_not_there_finds_nothing(kind: str, start: Start) -> None:
     assert start(kind).pool.cancel(77, signal.SIGTERM) is False

@@ -104,15 +104,22 @@ def install(config: str = CONFIG_TEXT) -> None:
 
 
 def reveal_python(drop_ins: Path) -> None:
-    """Let the unit's user reach a Python or a checkout below a home directory, as on developers' machines."""
+    """Let the unit's user reach a Python or a checkout that lies where the unit hides things.
+
+    Home directories, /tmp and directories for one user only are usual on developers' machines.
+    """
     needed = [Path(sys.base_prefix), REPOSITORY, Path(sys.prefix)]
-    hidden = [path for path in needed if path.parts[1] in {"root", "home"}]
-    for path in hidden:
-        for parent in path.parents:
-            parent.chmod(parent.stat().st_mode | 0o111)
-    if hidden:
+    for path in needed:
+        for place in (path, *path.parents):
+            place.chmod(place.stat().st_mode | 0o111)
+    settings = []
+    if any(path.parts[1] in {"root", "home"} for path in needed):
+        settings.append("ProtectHome=read-only")
+    if any(path.is_relative_to(tmp) for path in needed for tmp in ("/tmp", "/var/tmp")):
+        settings.append("PrivateTmp=no")
+    if settings:
         drop_ins.mkdir()
-        (drop_ins / "home.conf").write_text("[Service]\nProtectHome=read-only\n")
+        (drop_ins / "reveal.conf").write_text("\n".join(["[Service]", *settings, ""]))
 
 
 def main_pid() -> int:

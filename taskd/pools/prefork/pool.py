@@ -212,7 +212,7 @@ class PreforkPool:
         return [running for running in found if running is not None]
 
     def cancel(self, tag: int, signum: int) -> bool:
-        """End one job.  A running one: its child gets ``signum``, and SIGKILL 5 s later."""
+        """End one job.  A running one: its child gets ``signum`` unless 0, and SIGKILL 5 s later."""
         for job in self._backlog:
             if job.tag == tag:
                 self._backlog.remove(job)
@@ -228,6 +228,8 @@ class PreforkPool:
     def _cancel_in_hand(self, child: Child, tag: int, signum: int) -> None:
         running = child.running()
         if running is not None and running.tag == tag:
+            if not signum:
+                return  # only if it had not begun
             child.verdicts[tag] = Cancelled(tag, started=True)
             child.signal(signum)
             self._watch.insist(child, tag)
