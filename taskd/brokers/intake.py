@@ -149,7 +149,7 @@ class Intake(Protocol):
         """Return up to ``limit`` delayed messages of these queues, soonest first, unclaimed."""
 
     def depth(self) -> int:
-        """Return how many messages of these queues could be claimed now."""
+        """Return how many messages of these queues could be claimed now; counting may end at 100,000."""
 
     def queues(self) -> Sequence[str]:
         """Return the queues that ``claim`` looks at."""

@@ -16,6 +16,8 @@ _APP_FORM = '"package.module:attribute"'
 # sockaddr_un.sun_path of unix(7), with its closing NUL.
 _SOCKET_PATH_BYTES = 107
 _SQLITE = "sqlite://"
+# Twice the interval at which an idle program sends heartbeats (taskd.protocol.status.Heartbeat).
+_SHORTEST_SILENCE_S = 30.0
 
 
 def with_absolute_paths(config: Config, directory: str) -> Config:
@@ -40,6 +42,7 @@ def check_rules(config: Config, report: Report) -> None:
     """Note what is wrong between the keys of a configuration; keys noted as wrong are passed over."""
     _check_app(config.app, ("app",), report)
     _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
+    _check_heartbeat(config.supervisor, ("supervisor", "heartbeat_timeout"), report)
     _check_delays(config.supervisor, ("supervisor", "restart_delay_max"), report)
     _check_names(config, report)
     for name, worker in config.workers.items():
@@ -74,6 +77,12 @@ def _check_socket(socket: str, path: KeyPath, report: Report) -> None:
     if length > _SOCKET_PATH_BYTES:
         wrong = f"the absolute path has {length} bytes"
         report.error(path, wrong, f"at most {_SOCKET_PATH_BYTES}, the limit of Unix sockets")
+
+
+def _check_heartbeat(supervisor: SupervisorConfig, path: KeyPath, report: Report) -> None:
+    if 0 < supervisor.heartbeat_timeout < _SHORTEST_SILENCE_S:
+        expected = f'0 or at least "{_SHORTEST_SILENCE_S:g}s"'
+        report.error(path, "idle programs report every 15 s and would be taken for hung", expected)
 
 
 def _check_delays(supervisor: SupervisorConfig, path: KeyPath, report: Report) -> None:

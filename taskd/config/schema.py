@@ -87,7 +87,7 @@ class SupervisorConfig:
     )
     heartbeat_timeout: float = option(
         Kind.DURATION,
-        "silence after which a program counts as hung and is replaced; 0 never",
+        "silence after which a program counts as hung and is replaced, at least 30 s; 0 never",
         default=60.0,
         minimum=0.0,
     )

@@ -28,6 +28,8 @@ class ProgramSpec:
     command: tuple[str, ...]
     directory: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: It cannot send heartbeats while it works, so its silence means nothing.
+    is_silent: bool = False
 
 
 def commands(kind: str, name: str) -> Sequence[str]:
@@ -47,6 +49,7 @@ def roster(config: Config, table: CommandTable = commands) -> tuple[ProgramSpec,
             command=tuple(table(WORKER, f"{worker.name}-{number}")),
             directory=worker.directory,
             environment={**worker.environment, "TASKD_WORKER": worker.name},
+            is_silent=worker.pool == "solo",  # runs its tasks in the loop that would send them
         )
         for worker in config.workers.values()
         for number in range(1, worker.processes + 1)

@@ -70,7 +70,7 @@ class Supervisor:
                 backoff=Backoff(settings.restart_delay, settings.restart_delay_max),
             ),
             stop=StopPolicy(settings.stop_timeout),
-            limits=Limits(settings.start_timeout, settings.heartbeat_timeout),
+            limits=Limits(settings.start_timeout, 0.0 if spec.is_silent else settings.heartbeat_timeout),
             changed=self._on_change,
         )
 

@@ -106,6 +106,10 @@ MISTAKES = [
         "the absolute path has 109 bytes; expected at most 107",
     ),
     (
+        '[supervisor]\nheartbeat_timeout = "20s"',
+        "heartbeat_timeout: idle programs report every 15 s and would be taken for hung; expected 0 or",
+    ),
+    (
         '[supervisor]\nrestart_delay_max = "10ms"',
         "restart_delay_max: the longest delay is shorter than the first",
     ),

@@ -51,3 +51,13 @@ def test_a_program_does_not_inherit_what_systemd_told_the_supervisor() -> None:
     assert environment["TASKD_CONFIG_FD"] == "7"
     assert environment["TASKD_STATUS_FD"] == "8"
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS"} & set(environment)
+
+
+def test_only_a_solo_worker_may_fall_silent_while_it_works() -> None:
+    workers = {
+        pool: WorkerConfig(name=pool, app="shop.tasks", pool=pool) for pool in ("prefork", "threads", "solo")
+    }
+
+    specs = roster(Config(workers=workers))
+
+    assert [spec.group for spec in specs if spec.is_silent] == ["solo"]

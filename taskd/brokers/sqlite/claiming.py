@@ -20,6 +20,8 @@ from taskd.storage.sqlite import Connection
 MAX_QUEUES = 500
 # A backlog of delayed messages is promoted piece by piece, so that no claim takes seconds.
 _PROMOTE_AT_ONCE = 1000
+# The depth is asked each second by the loop of a busy worker: counting a million rows would stall it.
+_COUNT_AT_MOST = 100_000
 
 # In the order of Delivery's fields.
 _DELIVERY = (
@@ -99,8 +101,8 @@ class ClaimSql:
             ),
             scheduled=(f"SELECT s.due_at, {_DELIVERY} FROM ({delayed}) {_JOINED}"),
             depth=(
-                f"SELECT (SELECT count(*) FROM ready WHERE queue IN {some})"
-                f" + (SELECT count(*) FROM delayed WHERE queue IN {some} AND due_at <= ?)"
+                f"SELECT count(*) FROM (SELECT 1 FROM ready WHERE queue IN {some} UNION ALL"
+                f" SELECT 1 FROM delayed WHERE queue IN {some} AND due_at <= ? LIMIT {_COUNT_AT_MOST})"
             ),
         )
 
