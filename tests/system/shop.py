@@ -8,8 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from taskd import App
-from taskd.app.task import BoundTask
+from taskd import App, BoundTask, Reject, SoftTimeLimitExceeded
 
 app = App()
 
@@ -96,3 +95,46 @@ def flaky(self: BoundTask, path: str) -> int:
 @app.task(name="shop.later")
 async def later(value: str) -> str:
     return value.upper()
+
+
+@app.task(name="shop.killed_early", acks="early")
+def killed_early(path: str) -> None:
+    """Kill the own process; acknowledged early, it must not run twice."""
+    append(path, str(os.getpid()))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="shop.early_flaky", bind=True, acks="early", max_retries=3)
+def early_flaky(self: BoundTask, path: str) -> int:
+    """Ask for one retry, acknowledged early or not."""
+    append(path, str(self.request.retries))
+    if self.request.retries < 1:
+        self.retry(countdown=0)
+    return self.request.retries
+
+
+@app.task(name="shop.refuse")
+def refuse(path: str) -> str:
+    """Send the message back once, then refuse it for good."""
+    append(path, "run")
+    if len(Path(path).read_text().split()) == 1:
+        raise Reject("not yet", requeue=True)
+    raise Reject("not at all")
+
+
+@app.task(name="shop.patient", soft_time_limit=0.2, time_limit=30)
+def patient(path: str) -> str:
+    """Wait until the soft limit says enough."""
+    try:
+        time.sleep(60)
+    except SoftTimeLimitExceeded:
+        append(path, "tidied")
+        return "stopped in time"
+    return "never"
+
+
+@app.task(name="shop.stubborn", time_limit=0.3)
+def stubborn() -> None:
+    """Outlast any limit."""
+    while True:
+        time.sleep(60)

@@ -156,3 +156,66 @@ def test_a_bulk_send_runs_every_task(daemon: Daemon, tmp_path: Path) -> None:
     wait_until(lambda: path.exists() and len(path.read_text().split()) >= 1500, 20)
 
     assert sorted(map(int, path.read_text().split())) == list(range(1500))
+
+
+def test_a_task_acknowledged_early_runs_at_most_once(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    result = daemon.app.send_task("shop.killed_early", (str(path),))
+
+    with pytest.raises(Exception, match="SIGKILL"):
+        result.get(timeout=10)
+
+    assert len(path.read_text().split()) == 1
+    assert daemon.dead_letters() == []
+
+
+def test_a_task_acknowledged_early_can_be_retried(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "tries"
+    result = daemon.app.send_task("shop.early_flaky", (str(path),))
+
+    assert result.get(timeout=10) == 1
+    assert path.read_text().split() == ["0", "1"]
+
+
+def test_a_task_may_send_its_message_back_and_refuse_it(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    result = daemon.app.send_task("shop.refuse", (str(path),))
+
+    with pytest.raises(Exception, match="not at all"):
+        result.get(timeout=10)
+
+    assert path.read_text().split() == ["run", "run"]
+    (letter,) = daemon.dead_letters()
+    assert letter["reason"] == "not at all"
+
+
+def test_a_soft_limit_lets_the_task_tidy_up(daemon: Daemon, tmp_path: Path) -> None:
+    path = tmp_path / "tidy"
+
+    assert daemon.app.send_task("shop.patient", (str(path),)).get(timeout=10) == "stopped in time"
+    assert path.read_text().split() == ["tidied"]
+
+
+def test_a_hard_limit_ends_the_task_and_answers_whoever_waits(daemon: Daemon) -> None:
+    result = daemon.app.send_task("shop.stubborn", ())
+
+    with pytest.raises(Exception, match=r"0\.3"):
+        result.get(timeout=10)
+
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_a_solo_worker_may_work_longer_than_its_lease(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon('[worker.main]\npool = "solo"\nlease = "1s"\n')
+    daemon.start()
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    result = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
+    wait_until(runs.exists, 10)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > 2.0, 5)  # two leases
+    gate.touch()
+
+    assert result.get(timeout=10) == "held"
+    assert len(runs.read_text().split()) == 1
