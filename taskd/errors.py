@@ -35,6 +35,10 @@ class StorageCorruptError(StorageError):
     """The file is not a sound SQLite database."""
 
 
+class StorageReplacedError(StorageError):
+    """The file was deleted or replaced while it was open; what the open one gets is lost."""
+
+
 class BrokerError(TaskdError):
     """The broker refused or could not do what was asked."""
 

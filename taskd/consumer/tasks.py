@@ -11,7 +11,7 @@ from taskd.consumer.context import Context
 from taskd.consumer.intaking import Intaking
 from taskd.consumer.outcomes import Outcomes
 from taskd.consumer.settling import Settling
-from taskd.errors import BrokerError, LeaseLostError, StorageError
+from taskd.errors import BrokerError, LeaseLostError, StorageError, StorageReplacedError
 from taskd.lifecycle import Deadline
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class Connection(Step[Connected]):
         if self._connected is not None:
             try:
                 self._connected.intake.renew()
-            except LeaseLostError:
-                self._abandon(self._connected)
+            except (LeaseLostError, StorageReplacedError) as error:
+                self._abandon(self._connected, error)
             else:
                 return self._connected
         self._generation += 1
@@ -56,15 +56,15 @@ class Connection(Step[Connected]):
         self._connected = Connected(intake, self._generation)
         return self._connected
 
-    def _abandon(self, connected: Connected) -> None:
-        """Forget a generation whose claims another worker has now."""
+    def _abandon(self, connected: Connected, error: Exception) -> None:
+        """Forget a generation whose claims another worker has now, or nobody any more."""
         self._connected = None
         for tag in self._context.pool.recall():
             self._context.requests.pop(tag, None)
         void = self._settling.void()
         logger.error(
-            "the lease of node=%s was lost to another generation; outcomes_void=%d still_running=%d",
-            self._context.node_name,
+            "claims lost, starting a new generation: %s; outcomes_void=%d still_running=%d",
+            error,
             void,
             len(self._context.requests),
         )

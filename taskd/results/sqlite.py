@@ -79,6 +79,8 @@ class SqliteResults:
     def _open(self) -> tuple[Database, WakeSender]:
         if self._closed:
             raise StorageError(f"{self._path}: this result store is closed")
+        if self._opened is not None and not self._opened[0].is_in_place():
+            self._shut()  # somebody replaced the file
         if self._opened is None:
             database = Database(
                 self._path,
@@ -156,10 +158,13 @@ class SqliteResults:
         """Release the file.  May be called twice."""
         with self._lock_here():
             self._closed = True
-            if self._opened is not None:
-                for part in self._opened:
-                    part.close()
-                self._opened = None
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._opened is not None:
+            for part in self._opened:
+                part.close()
+            self._opened = None
 
 
 def _topic(task_id: str) -> int:

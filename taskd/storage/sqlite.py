@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from taskd.errors import StorageError
+from taskd.errors import StorageError, StorageReplacedError
 from taskd.lifecycle import Deadline
 from taskd.storage.sqlite_errors import translate
 
@@ -166,17 +166,19 @@ class Database:
         """Return a ``with`` block whose single statements are translated errors and no lock."""
         return self._read
 
-    def check_in_place(self) -> None:
-        """Raise ``StorageError`` when the file was deleted or replaced under this connection."""
+    def is_in_place(self) -> bool:
+        """Return whether the path still leads to the open file; one stat(2), for before each write."""
         try:
-            if os.stat(self.path).st_ino == self._inode:
-                return
-        except FileNotFoundError:
-            pass
-        raise StorageError(
-            f"{self.path} was deleted or replaced while in use; what is written now would be lost: "
-            "restart the processes that have it open"
-        )
+            return os.stat(self.path).st_ino == self._inode
+        except OSError:
+            return False
+
+    def check_in_place(self) -> None:
+        """Raise ``StorageReplacedError`` when the file was deleted or replaced under this connection."""
+        if not self.is_in_place():
+            raise StorageReplacedError(
+                f"{self.path} was deleted or replaced while in use; what was in it and not copied is gone"
+            )
 
     def close(self) -> None:
         """Close the file.  May be called twice; does nothing to a connection made before a fork."""

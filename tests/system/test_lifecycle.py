@@ -211,7 +211,7 @@ def test_a_worker_that_slept_over_its_lease_is_fenced_off_and_works_on(
     gate.touch()
     assert result.get(timeout=10) == "held"
     os.kill(sleeper, signal.SIGCONT)
-    wait_until(lambda: "was lost to another generation" in daemon.log.read_text(), 10)
+    wait_until(lambda: "claims lost, starting a new generation" in daemon.log.read_text(), 10)
 
     results = [daemon.app.send_task("shop.add", (number, 1)) for number in range(20)]
     assert [each.get(timeout=10) for each in results] == list(range(1, 21))

@@ -102,3 +102,13 @@ def test_a_full_disk_refuses_the_sender_and_loses_nothing_of_what_was_accepted(
         "the effect of every accepted task",
     )
     assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_a_database_that_is_deleted_while_in_use_is_made_again(daemon: Daemon) -> None:
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    for path in daemon.directory.glob("*.db*"):
+        if path.is_file():
+            path.unlink()
+
+    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=20) == 2
+    assert daemon.row("main-1")["restarts"] == 0

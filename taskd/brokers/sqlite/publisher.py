@@ -118,6 +118,9 @@ class SqlitePublisher:
     def _write(self, calls: list[_Call]) -> None:
         if self.closed:
             raise StorageError("this publisher is closed; ask the broker for a new one")
+        if self._store is not None and not self._store.database.is_in_place():
+            self._store.close()
+            self._store = None  # somebody replaced the file: the message belongs into the new one
         if self._store is None:
             self._store = self._open_store()
         store = self._store
