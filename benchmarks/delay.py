@@ -1,16 +1,13 @@
-"""How fast tasks are sent on the embedded broker, beside Huey's SQLite in the same run.
+"""How fast one process sends on the embedded broker, beside Huey on SQLite with the same durability.
 
-Usage: python benchmarks/delay.py [--count N] [--json]
-
-Each figure is the best of three rounds on a fresh file; both queues write one row a send and survive a
-crash of the process.  Huey has no bulk send.
+Pairs as in ``drain_sqlite``: safe against a power cut, and safe against the crash of a process.  Huey
+writes a pickle and wakes nobody; taskd writes Celery's headers and wakes the idle workers.  Huey has no
+bulk send.  Each figure is the median of the rounds, each on a fresh file.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,9 +15,17 @@ from pathlib import Path
 
 from huey import SqliteHuey
 
+from benchmarks.harness import median, report
 from taskd import App
 
-ROUNDS = 3
+COUNT = int(os.environ.get("BENCH_COUNT", "10000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+
+_FILE = """
+broker = "sqlite://broker.db"
+[sqlite]
+durability = "{durability}"
+"""
 
 
 def rate(count: int, send: Callable[[int], object]) -> float:
@@ -30,9 +35,11 @@ def rate(count: int, send: Callable[[int], object]) -> float:
     return count / (time.perf_counter() - started)
 
 
-def taskd_rates(directory: Path, count: int) -> tuple[float, float]:
+def taskd_rates(directory: Path, durability: str) -> tuple[float, float]:
     """Return the sends a second, one at a time and in bulk."""
-    app = App(broker=f"sqlite://{directory}/taskd.db")
+    file = directory / "taskd.toml"
+    file.write_text(_FILE.format(durability=durability))
+    app = App(config=str(file))
 
     @app.task(name="noop", ignore_result=True)
     def noop(number: int) -> None:
@@ -46,14 +53,14 @@ def taskd_rates(directory: Path, count: int) -> tuple[float, float]:
         app.send_many(noop.call(number) for number in range(count))
 
     noop.delay(0)  # opens the file
-    rates = rate(count, one_by_one), rate(count * 5, in_bulk)
+    rates = rate(COUNT, one_by_one), rate(COUNT * 5, in_bulk)
     app.close()
     return rates
 
 
-def huey_rate(directory: Path, count: int) -> float:
-    """Return Huey's sends a second, one at a time."""
-    huey = SqliteHuey(filename=str(directory / "huey.db"), results=False)
+def huey_rate(directory: Path, *, fsync: bool | None) -> float:
+    """Return Huey's sends a second; ``fsync`` None is as it comes, False syncs nothing ever."""
+    huey = SqliteHuey(filename=str(directory / "huey.db"), results=False, fsync=fsync)
 
     @huey.task()
     def noop(number: int) -> None:
@@ -64,38 +71,27 @@ def huey_rate(directory: Path, count: int) -> float:
             noop(number)
 
     noop(0)
-    found = rate(count, one_by_one)
+    found = rate(COUNT, one_by_one)
     huey.storage.close()
     return found
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    single, bulk, huey = 0.0, 0.0, 0.0
-    for _ in range(ROUNDS):
-        with tempfile.TemporaryDirectory() as name:
-            one, many = taskd_rates(Path(name), options.count)
-            single, bulk = max(single, one), max(bulk, many)
-            huey = max(huey, huey_rate(Path(name), options.count))
-    figures = {
-        "delay_per_s": round(single),
-        "bulk_per_s": round(bulk),
-        "huey_per_s": round(huey),
-        "delay_ratio": round(single / huey, 2),
-        "bulk_ratio": round(bulk / huey, 2),
-    }
-    if options.json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-        return
-    sys.stdout.write(
-        f"delay()      {single:>10,.0f} /s   {single / huey:.1f} x Huey\n"
-        f"send_many()  {bulk:>10,.0f} /s   {bulk / huey:.1f} x Huey\n"
-        f"Huey         {huey:>10,.0f} /s\n"
-    )
+    for durability, name, fsync in (("normal", "with fsync off", False), ("full", "as it comes", None)):
+        single, bulk, peer = [], [], []
+        for _ in range(ROUNDS):
+            with tempfile.TemporaryDirectory() as directory:
+                one, many = taskd_rates(Path(directory), durability)
+                single.append(one)
+                bulk.append(many)
+                peer.append(huey_rate(Path(directory), fsync=fsync))
+        huey = median(peer)
+        aims = (median(single) >= 10_000, median(bulk) >= 50_000) if durability == "normal" else (None, None)
+        report(f"delay(), {durability} durability", f"{median(single):,.0f}/s", aims[0])
+        report(f"send_many(), {durability} durability", f"{median(bulk):,.0f}/s", aims[1])
+        report(f"Huey {name}", f"{huey:,.0f}/s")
+        report("  ratios", f"{median(single) / huey:.1f} x, {median(bulk) / huey:.1f} x")
 
 
 if __name__ == "__main__":

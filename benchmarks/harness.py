@@ -30,6 +30,8 @@ results = "sqlite://results.db"
 control_socket = "taskd.sock"
 [log]
 level = "error"
+[sqlite]
+durability = "{durability}"
 [worker.bench]
 queues = ["default"]
 pool = "{pool}"
@@ -88,11 +90,13 @@ class Daemon:
 
 
 @contextmanager
-def daemon(pool: str = "prefork", concurrency: int = 2, *, start: bool = True) -> Iterator[Daemon]:
+def daemon(
+    pool: str = "prefork", concurrency: int = 2, *, durability: str = "normal", start: bool = True
+) -> Iterator[Daemon]:
     """Make a daemon in a temporary directory, ready unless ``start`` is off; end it afterwards."""
     with tempfile.TemporaryDirectory(prefix="taskd-bench-") as name:
         made = Daemon(Path(name))
-        made.file.write_text(_FILE.format(pool=pool, concurrency=concurrency))
+        made.file.write_text(_FILE.format(pool=pool, concurrency=concurrency, durability=durability))
         try:
             if start:
                 made.start()
