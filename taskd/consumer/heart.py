@@ -6,10 +6,11 @@ supervisor's ``taskctl status`` reads these lines.
 
 from __future__ import annotations
 
+import os
+
 from taskd import clock
 from taskd.blueprint import Given, Step
 from taskd.consumer.context import Context
-from taskd.consumer.intaking import own_pids
 from taskd.consumer.tasks import Connection
 from taskd.lifecycle import Deadline
 from taskd.loop import Timer
@@ -79,3 +80,8 @@ def heartbeat(context: Context, depth: int) -> Heartbeat:
         rss_bytes=resident_bytes(pids),
         pids=pids,
     )
+
+
+def own_pids(context: Context) -> list[int]:
+    """Return the pids of this worker and its pool."""
+    return [os.getpid(), *(pid for pid in context.pool.info().processes if pid != os.getpid())]

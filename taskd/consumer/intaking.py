@@ -7,7 +7,6 @@ its trip (``prefetch``) and when there may be something to claim.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from itertools import count
 
@@ -208,8 +207,3 @@ class Intaking:
             # A wall-clock jump is caught by _look_anyway, at most a second late.
             wait_s = max(0.0, due_at - clock.now())
             self._due_timer = self._context.loop.call_later(wait_s, self.look)
-
-
-def own_pids(context: Context) -> list[int]:
-    """Return the pids of this worker and its pool."""
-    return [os.getpid(), *(pid for pid in context.pool.info().processes if pid != os.getpid())]
