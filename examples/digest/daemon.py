@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -48,16 +49,25 @@ class Daemon:
             time.sleep(0.02)
         raise DemoError(f"taskd was not ready within {timeout_s:.0f} s; its log:\n{self.tail()}")
 
-    def busy_child(self, worker: str) -> int:
-        """Return the pid of a pool child that runs a task now, as ``taskctl inspect active`` tells it."""
-        for _ in range(20):
-            asked = self.taskctl("inspect", "active", "--json", "--destination", worker)
-            if asked.returncode != 0:
-                raise DemoError(f"taskctl inspect active failed: {asked.stderr}")
-            running = [task for tasks in json.loads(asked.stdout).values() for task in tasks]
-            if running:
-                return int(running[0]["worker_pid"])
-        raise DemoError(f"no child of {worker} was found at work; the log:\n{self.tail()}")
+    def pool_child(self, worker: str) -> tuple[int, str]:
+        """Return the pid of a pool child and what it does: one at work if one is found, else an idle one.
+
+        With few files the work may be over before anybody can look.
+        """
+        for _ in range(10):
+            for tasks in self.inspect("active", worker):
+                for task in tasks:
+                    return int(task["worker_pid"]), "at work"
+        for stats in self.inspect("stats", worker):
+            return int(stats["pool"]["processes"][0]), "idle just then"
+        raise DemoError(f"{worker} did not answer; the log:\n{self.tail()}")
+
+    def inspect(self, question: str, worker: str) -> list[Any]:
+        """Return the answers to ``taskctl inspect``."""
+        asked = self.taskctl("inspect", question, "--json", "--destination", worker)
+        if asked.returncode != 0:
+            raise DemoError(f"taskctl inspect {question} failed: {asked.stderr}")
+        return list(json.loads(asked.stdout).values())
 
     def said(self, words: str) -> list[str]:
         """Return the lines of the log that contain these words."""

@@ -129,9 +129,9 @@ def _work(
         while waiting:
             if len(waiting) == half:
                 half = -1
-                victim = daemon.busy_child("digest-1")
+                victim, state_of_victim = daemon.pool_child("digest-1")
                 os.kill(victim, signal.SIGKILL)
-                display.say(f"half-way: killed pool child {victim} at work with SIGKILL")
+                display.say(f"half-way: killed pool child {victim}, {state_of_victim}, with SIGKILL")
             job = waiting.popleft()
             if _collect(job, outcome):
                 display.advance()
