@@ -1,0 +1,59 @@
+"""The page ``docs/process-states.md``, written from the state table itself.
+
+``python -m taskd.supervisor.reference > docs/process-states.md``; a test keeps the page up to date.
+Nothing of the daemon imports this module.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from taskd.supervisor.machine import ALIVE, MOVES, Event, State
+
+_HEAD = """# The states of a program
+
+<!-- Written by `python -m taskd.supervisor.reference`; do not edit. -->
+
+`taskctl status` shows the state of each program that the supervisor runs. What is *wanted* (up or down) and the
+*reason* of the present state are kept apart from it: a program that you stopped is DOWN and stays so, one that
+crashed is DOWN for a moment.
+
+"""
+
+_MEANING = {
+    State.DOWN: "no process, nothing under way",
+    State.STARTING: "runs, but does not do its work: just started, or waits for the broker (the reason says which)",
+    State.READY: "does its work: a worker consumes, beat ticks",
+    State.DRAINING: "takes nothing new and finishes what it has, at most `stop_timeout`",
+    State.STOPPING: "was told to drop everything (QUIT), or was killed",
+    State.BACKOFF: "died; starts again after a delay with jitter, at most `restart_delay_max`",
+    State.FAILED: "died more than `restart_intensity` times in `restart_period`; tried once a minute",
+}
+
+_EVENTS = """
+Events: *start*, *hold* and *trip* come from comparing what is wanted with what is; *stop* and *cold* from an operator, a
+signal or the end of the daemon; *ready*, *waiting* and *draining* from the program's status lines; *hung* from a
+program that is not ready within `start_timeout` or silent for `heartbeat_timeout`; *overdue* when a step of a stop took too long; *exited* and
+*spawn failed* from the kernel. What a state does not list changes nothing there.
+"""
+
+
+def render() -> str:
+    """Return the page."""
+    lines = [_HEAD, "| state | process | meaning |\n|---|---|---|\n"]
+    for state in State:
+        process = "yes" if state in ALIVE else "no"
+        lines.append(f"| {state.value} | {process} | {_MEANING[state]} |\n")
+    lines.append(_EVENTS)
+    lines.append("\n| state | event | next state | what the supervisor does |\n|---|---|---|---|\n")
+    for state in State:
+        for event in Event:
+            if (move := MOVES[state].get(event)) is not None:
+                following, effects = move
+                does = "; ".join(effect.value for effect in effects)
+                lines.append(f"| {state.value} | {event.value} | {following.value} | {does} |\n")
+    return "".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())
