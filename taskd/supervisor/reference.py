@@ -14,15 +14,15 @@ _HEAD = """# The states of a program
 
 <!-- Written by `python -m taskd.supervisor.reference`; do not edit. -->
 
-`taskctl status` shows the state of each program that the supervisor runs. What is *wanted* (up or down) and the
-*reason* of the present state are kept apart from it: a program that you stopped is DOWN and stays so, one that
-crashed is DOWN for a moment.
+`taskctl status` shows the state of each program that the supervisor runs. What is *wanted* (up or down)
+and the *reason* of the present state are kept apart from it: a program that you stopped is DOWN and
+stays so, one that crashed is DOWN for a moment.
 
 """
 
 _MEANING = {
     State.DOWN: "no process, nothing under way",
-    State.STARTING: "runs, but does not do its work: just started, or waits for the broker (the reason says which)",
+    State.STARTING: "runs, but does not do its work: just started, or waits for the broker",
     State.READY: "does its work: a worker consumes, beat ticks",
     State.DRAINING: "takes nothing new and finishes what it has, at most `stop_timeout`",
     State.STOPPING: "was told to drop everything (QUIT), or was killed",
@@ -31,10 +31,11 @@ _MEANING = {
 }
 
 _EVENTS = """
-Events: *start*, *hold* and *trip* come from comparing what is wanted with what is; *stop* and *cold* from an operator, a
-signal or the end of the daemon; *ready*, *waiting* and *draining* from the program's status lines; *hung* from a
-program that is not ready within `start_timeout` or silent for `heartbeat_timeout`; *overdue* when a step of a stop took too long; *exited* and
-*spawn failed* from the kernel. What a state does not list changes nothing there.
+Events: *start*, *hold* and *trip* come from comparing what is wanted with what is; *stop* and *cold* from an
+operator, a signal or the end of the daemon; *ready*, *waiting* and *draining* from the program's status
+lines; *hung* from a program that is not ready within `start_timeout` or silent for `heartbeat_timeout`;
+*overdue* when a step of a stop took too long; *exited* and *spawn failed* from the kernel. What a state does
+not list changes nothing there.
 """
 
 
