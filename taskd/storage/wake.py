@@ -78,7 +78,8 @@ class WakeListener:
         self._directory = directory_of(path)
         self._pid = os.getpid()
         self._name = _name(self.id, topics)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)  # the flag SOCK_NONBLOCK would not reach gevent's socket
         try:
             _make_directory(path)
             self._bind(stat.S_IMODE(os.stat(path).st_mode))
@@ -134,7 +135,8 @@ class WakeSender:
 
     def __init__(self, path: str) -> None:
         self._directory = directory_of(path)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
         self._address: _Address | None = None
         self._listed_mtime_ns = -1
         self._listed: list[_Listed] = []

@@ -11,8 +11,10 @@ from taskd.config.schema import Config
 WORKER = "worker"
 BEAT = "beat"
 
-#: Answers with the command of a program of this kind and name.
-CommandTable = Callable[[str, str], Sequence[str]]
+#: Answers with the command of a program of this kind and name; the pool is empty for beat.
+CommandTable = Callable[[str, str, str], Sequence[str]]
+#: Workers whose process must be patched before anything else is imported have a program of their own.
+_PROGRAMS = {"gevent": "taskd.worker.gevent_entry", "eventlet": "taskd.worker.eventlet_entry"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,10 @@ class ProgramSpec:
     is_silent: bool = False
 
 
-def commands(kind: str, name: str) -> Sequence[str]:
+def commands(kind: str, name: str, pool: str) -> Sequence[str]:
     """Return the command that starts a program with the supervisor's own Python."""
     if kind == WORKER:
-        return (sys.executable, "-m", "taskd.worker", name)
+        return (sys.executable, "-m", _PROGRAMS.get(pool, "taskd.worker"), name)
     return (sys.executable, "-m", "taskd.beat")
 
 
@@ -46,7 +48,7 @@ def roster(config: Config, table: CommandTable = commands) -> tuple[ProgramSpec,
             name=f"{worker.name}-{number}",
             kind=WORKER,
             group=worker.name,
-            command=tuple(table(WORKER, f"{worker.name}-{number}")),
+            command=tuple(table(WORKER, f"{worker.name}-{number}", worker.pool)),
             directory=worker.directory,
             environment={**worker.environment, "TASKD_WORKER": worker.name},
             is_silent=worker.pool == "solo",  # runs its tasks in the loop that would send them
@@ -55,5 +57,5 @@ def roster(config: Config, table: CommandTable = commands) -> tuple[ProgramSpec,
         for number in range(1, worker.processes + 1)
     ]
     if config.beat.schedule:
-        specs.append(ProgramSpec(name=BEAT, kind=BEAT, group=BEAT, command=tuple(table(BEAT, BEAT))))
+        specs.append(ProgramSpec(name=BEAT, kind=BEAT, group=BEAT, command=tuple(table(BEAT, BEAT, ""))))
     return tuple(specs)

@@ -19,7 +19,7 @@ from taskd.supervisor.supervisor import Supervisor
 PROGRAM = str(Path(__file__).with_name("fake_program.py"))
 
 
-def fake_command(kind: str, name: str) -> Sequence[str]:
+def fake_command(kind: str, name: str, pool: str) -> Sequence[str]:
     return (sys.executable, PROGRAM, name)
 
 

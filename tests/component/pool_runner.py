@@ -23,6 +23,26 @@ from tests.component.prefork_template import target
 ROOT = Path(__file__).resolve().parents[2]
 
 
+#: Not all of them can be imported, let alone in one process.
+COOPERATIVE = ("asyncio", "gevent", "eventlet")
+
+
+def cooperative_pool(kind: str, capacity: int, on_ready: Callable[[], None]) -> Pool:
+    from tests.component.cooperative_targets import async_target, green_target
+
+    if kind == "asyncio":
+        from taskd.pools.asyncio import AsyncioPool
+
+        return AsyncioPool(capacity, async_target, on_ready=on_ready)
+    if kind == "gevent":
+        from taskd.pools.gevent import GeventPool
+
+        return GeventPool(capacity, green_target, on_ready=on_ready)
+    from taskd.pools.eventlet import EventletPool
+
+    return EventletPool(capacity, green_target, on_ready=on_ready)
+
+
 class Runner:
     """A started pool, its loop, and every outcome so far."""
 
@@ -43,6 +63,8 @@ class Runner:
             return SoloPool(target, on_ready=self._on_ready)
         if kind == "threads":
             return ThreadsPool(capacity, target, on_ready=self._on_ready)
+        if kind in COOPERATIVE:
+            return cooperative_pool(kind, capacity, self._on_ready)
         return PreforkPool(
             capacity,
             [sys.executable, "-m", "tests.component.prefork_template", mode],

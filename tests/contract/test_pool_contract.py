@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -16,9 +18,13 @@ from taskd.errors import PoolError
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Job, TimedOut
 from tests.component.pool_runner import ROOT, Runner
 
-KINDS = ["prefork", "threads", "solo"]
-PARALLEL = ["prefork", "threads"]
-IN_PROCESS = ["threads", "solo"]
+#: A process is patched for all its life: for the green pools a test at the end runs this file in one.
+GREEN = ["gevent", "eventlet"]
+PATCHED_FOR = os.environ.get("TASKD_TEST_PATCHED_FOR", "")
+KINDS = [PATCHED_FOR] if PATCHED_FOR else ["prefork", "threads", "asyncio", "solo"]
+PARALLEL = [kind for kind in KINDS if kind != "solo"]
+IN_PROCESS = [kind for kind in KINDS if kind != "prefork"]
+COOPERATIVE = [kind for kind in KINDS if kind not in ("prefork", "threads", "solo")]
 
 Start = Callable[..., Runner]
 
@@ -219,7 +225,7 @@ def test_a_soft_limit_that_does_not_pass_disturbs_no_later_job(kind: str, start:
 @pytest.mark.parametrize("kind", PARALLEL)
 @pytest.mark.parametrize("payload", [b"spin 60", b"sleep 60"])
 def test_the_hard_limit_ends_a_job_even_in_c_code(kind: str, payload: bytes, start: Start) -> None:
-    if kind == "threads" and payload == b"sleep 60":
+    if kind in ("threads", "asyncio") and payload == b"sleep 60":
         payload = b"sleep 3"  # its thread is abandoned and sleeps on beside the test run
     runner = start(kind, capacity=1)
     began = time.monotonic()
@@ -262,7 +268,8 @@ def test_resizing_changes_how_many_jobs_run_at_once(kind: str, start: Start, tmp
 
 def slots_of(runner: Runner) -> int:
     info = runner.pool.info()
-    return int(str(info.details["threads"])) if "threads" in info.details else len(info.processes)
+    slots = info.details.get("threads", info.details.get("running"))
+    return len(info.processes) if slots is None else max(1, int(str(slots)))
 
 
 @pytest.mark.parametrize("kind", PARALLEL)
@@ -336,6 +343,98 @@ def test_kill_may_be_called_from_on_outcomes(kind: str, start: Start) -> None:
     assert runner.outcomes
 
 
+# -- pools whose jobs must let each other run -----------------------------------------------
+
+
+@pytest.mark.parametrize("kind", COOPERATIVE)
+@pytest.mark.parametrize("how", ["hard limit", "cancel"])
+def test_a_job_that_swallows_its_end_is_given_up(
+    kind: str, how: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskd.pools.cooperative.CANCEL_GRACE_S", 0.2)
+    runner = start(kind, capacity=1)
+    gate = tmp_path / "gate"
+    runner.submit(b"stubborn " + bytes(gate), hard_limit_s=0.1 if how == "hard limit" else 0.0)
+    runner.until(runner.pool.running)
+    if how == "cancel":
+        assert runner.pool.cancel(0, signal.SIGTERM)
+
+    ended = TimedOut(0, 0.1) if how == "hard limit" else Cancelled(0, started=True)
+    assert runner.until_outcomes(1) == [ended]
+
+    assert runner.pool.info().details["abandoned"] == 1
+    gate.write_bytes(b"open")
+    runner.until(lambda: runner.pool.info().details["abandoned"] == 0)
+    runner.submit(b"echo next")
+    assert replies_after(runner, 1) == [b"next"]
+
+
+def replies_after(runner: Runner, count: int) -> list[bytes]:
+    """The replies to what was submitted after the first ``count`` outcomes."""
+    runner.until(lambda: len(runner.outcomes) > count)
+    return [outcome.reply for outcome in runner.outcomes[count:] if isinstance(outcome, Done)]
+
+
+@pytest.mark.parametrize("kind", COOPERATIVE)
+def test_each_job_ends_once_under_random_limits_and_cancels(kind: str, start: Start) -> None:
+    runner = start(kind, capacity=50)
+    random = Random(7)
+    jobs = [
+        Job(
+            tag,
+            random.choice([b"noop", b"spin 0.002", b"spin-soft 0.002", b"spin-soft 30"]),
+            soft_limit_s=random.choice([0.001, 0.002, 0.005]),
+            hard_limit_s=random.choice([0.0, 0.002, 0.01]),
+        )
+        for tag in range(1500)
+    ]
+    runner.pool.submit(jobs)
+    while runner.pool.held:
+        for running in random.sample(list(runner.pool.running()), min(3, len(runner.pool.running()))):
+            runner.pool.cancel(running.tag, signal.SIGTERM)
+        runner.loop.run_once(0.01)
+
+    assert sorted(outcome.tag for outcome in runner.outcomes) == list(range(1500))
+    assert {type(outcome) for outcome in runner.outcomes} >= {Done, Broken, Cancelled, TimedOut}
+    assert runner.pool.info().details == {"running": 0, "abandoned": 0, "waiting": 0}
+
+
+@pytest.mark.parametrize("kind", COOPERATIVE)
+def test_a_job_inherits_no_context_from_the_one_before(kind: str, start: Start) -> None:
+    runner = start(kind, capacity=1)
+
+    runner.submit(b"mark a", b"mark b", b"mark c")
+
+    assert replies(runner, 3) == [b"fresh"] * 3
+
+
+@pytest.mark.skipif("asyncio" not in KINDS, reason="in a process that is patched for another pool")
+def test_what_waits_is_run_although_a_job_blocks_the_asyncio_loop(start: Start, tmp_path: Path) -> None:
+    runner = start("asyncio", capacity=2)
+    blocked, waiting = tmp_path / "blocked", tmp_path / "waiting"
+    runner.pool.submit([Job(0, b"wait-for " + bytes(waiting))])
+    runner.until(lambda: len(runner.pool.running()) == 1)
+    runner.pool.submit([Job(1, b"block " + bytes(blocked), hard_limit_s=0.1), Job(2, b"echo next")])
+
+    assert runner.until_outcomes(2)[0] == TimedOut(1, 0.1)
+
+    assert {outcome.tag for outcome in runner.outcomes} == {1, 2}
+    waiting.write_bytes(b"open")
+    blocked.write_bytes(b"open")
+    runner.until_outcomes(3)  # beside the blocking job, in the loop that was given up
+    runner.until(lambda: runner.pool.info().details["abandoned"] == 0)
+
+
+@pytest.mark.skipif(PATCHED_FOR not in GREEN, reason="runs in the patched processes of the last test here")
+@pytest.mark.parametrize("kind", GREEN)
+def test_a_green_job_that_never_waits_cannot_be_ended(kind: str, start: Start) -> None:
+    runner = start(kind)
+
+    runner.submit(b"block 0.3", soft_limit_s=0.05, hard_limit_s=0.1)
+
+    assert replies(runner, 1) == [b"spun"]
+
+
 # -- jobs that end their process ------------------------------------------------------------
 
 
@@ -363,9 +462,13 @@ def test_a_child_that_segfaults_leaves_its_last_words(start: Start) -> None:
     assert "prefork_template.py" in lost.last_words
 
 
+def patched(kind: str) -> list[str]:
+    return ["-m", "tests.component.patched", kind] if kind in GREEN else ["-m"]
+
+
 def in_process(kind: str, *payloads: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.component.pool_runner", kind, *payloads],
+        [sys.executable, "-W", "ignore", *patched(kind), "tests.component.pool_runner", kind, *payloads],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -389,3 +492,34 @@ def test_a_job_that_forks_and_returns_twice_gets_one_outcome(kind: str) -> None:
     assert len(outcomes) == 2, ended.stdout
     assert "Done(tag=0" in outcomes[0]
     assert "reply=b'on'" in outcomes[1]
+
+
+@pytest.mark.parametrize("kind", GREEN)
+def test_the_green_pools_keep_this_contract_in_a_patched_process(kind: str) -> None:
+    if find_spec(kind) is None:
+        pytest.skip(f"{kind} is not installed")
+    only = f"{kind} and not in_a_patched_process"
+
+    run = subprocess.run(
+        [
+            sys.executable,
+            *patched(kind),
+            "pytest",
+            "-q",
+            "-n0",
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            only,
+            __file__,
+        ],
+        cwd=ROOT,
+        env={**os.environ, "TASKD_TEST_PATCHED_FOR": kind},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+    assert " skipped" not in run.stdout

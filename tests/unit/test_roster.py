@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from taskd.config.schema import BeatConfig, BeatEntryConfig, Config, WorkerConfig
+import pytest
+
+from taskd.config.schema import POOLS, BeatConfig, BeatEntryConfig, Config, WorkerConfig
 from taskd.supervisor.roster import ProgramSpec, roster
 from taskd.supervisor.spawn import program_environment
 
@@ -54,10 +56,15 @@ def test_a_program_does_not_inherit_what_systemd_told_the_supervisor() -> None:
 
 
 def test_only_a_solo_worker_may_fall_silent_while_it_works() -> None:
-    workers = {
-        pool: WorkerConfig(name=pool, app="shop.tasks", pool=pool) for pool in ("prefork", "threads", "solo")
-    }
+    workers = {pool: WorkerConfig(name=pool, app="shop.tasks", pool=pool) for pool in POOLS}
 
     specs = roster(Config(workers=workers))
 
     assert [spec.group for spec in specs if spec.is_silent] == ["solo"]
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_worker_that_must_be_patched_first_is_a_program_of_its_own(pool: str) -> None:
+    config = Config(workers={"io": WorkerConfig(name="io", pool=pool)})
+
+    assert roster(config)[0].command == (sys.executable, "-m", f"taskd.worker.{pool}_entry", "io-1")

@@ -1,0 +1,294 @@
+"""What the pools of coroutines and greenlets share: the books of jobs, limits, and outcomes.
+
+A *runner* (an event loop in a thread, or the greenlet hub) runs the jobs; the pool's own loop asks
+for them and hears how they end.  Both sides enter through methods that say so, and the lock guards
+the books between them.  A job can be ended only where it waits: one that is asked to end and does
+not is given up after a grace, its slot is free again, and what it may still return is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from taskd import clock
+from taskd.errors import PoolError
+from taskd.lifecycle import Deadline
+from taskd.loop import Loop, Timer
+from taskd.pools.base import Cancelled, Job, OnOutcomes, Outcome, PoolInfo, Running, TimedOut
+
+#: From the hard limit until a job that has not ended is given up.
+TIME_LIMIT_GRACE_S = 0.5
+#: From its cancellation until a job that has not ended is given up; as long as prefork waits.
+CANCEL_GRACE_S = 5.0
+
+
+class Slot:
+    """A job that has begun.  Fields are guarded by the pool's lock."""
+
+    __slots__ = ("due", "end", "ended", "handle", "heard", "job", "since", "softened")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.since = clock.monotonic()
+        #: What runs it: for the pool's own kind.
+        self.handle: object = None
+        #: What will be reported, whatever the job still returns.
+        self.end: Outcome | None = None
+        self.softened = not job.soft_limit_s
+        #: The runner has passed on that the job is to end.
+        self.heard = False
+        self.ended = False
+        #: When something is to be done about it.
+        self.due = self.next_limit()
+
+    def next_limit(self) -> float:
+        """Return when the next limit of the job passes; infinite for none."""
+        hard = self.since + self.job.hard_limit_s if self.job.hard_limit_s else math.inf
+        return hard if self.softened else min(hard, self.since + self.job.soft_limit_s)
+
+
+class CooperativePool(ABC):
+    """Runs up to ``capacity`` jobs at once in a runner.  See ``taskd.pools.base.Pool`` for the methods."""
+
+    def __init__(self, capacity: int, *, on_ready: Callable[[], None]) -> None:
+        self.capacity = capacity
+        self._on_ready = on_ready
+        self._lock = threading.Lock()
+        # Guarded by the lock: everything from here on.
+        self._backlog: deque[Job] = deque()
+        self._slots: dict[int, Slot] = {}
+        self._outcomes: list[Outcome] = []
+        self._wake_sent = False
+        self._held = 0
+        self._abandoned = 0
+        self._stopping = False
+        self._timer: Timer | None = None
+
+    # -- what a kind of pool adds ----------------------------------------------------------
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Make the runner.  In the loop."""
+
+    @abstractmethod
+    def _rouse(self) -> None:
+        """Have the runner call ``_begin`` soon.  From the loop or the runner, without the lock."""
+
+    @abstractmethod
+    def _launch(self, slot: Slot) -> object:
+        """Start the job of a slot and return its handle.  In the runner, with the lock."""
+
+    @abstractmethod
+    def _interrupt(self, slot: Slot, *, soft: bool) -> None:
+        """Have the runner end the job, or raise the soft limit in it.  In the loop, with the lock."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """End the runner, for nothing is held any more.  In the loop; may be called twice."""
+
+    def _may_begin(self) -> bool:
+        """Whether the caller is the runner that begins jobs now.  With the lock."""
+        return True
+
+    def _gave_up(self, slot: Slot) -> None:  # noqa: B027 - greenlets have nothing to do
+        """Hear of a job that did not end when asked to.  In the loop, with the lock."""
+
+    # -- in the runner ---------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Begin as many of the waiting jobs as there are free slots."""
+        if not self._backlog:
+            return
+        sooner = False
+        with self._lock:
+            until = math.inf if self._timer is None else self._timer.until
+            while self._backlog and len(self._slots) < self.capacity and self._may_begin():
+                slot = Slot(self._backlog.popleft())
+                self._slots[slot.job.tag] = slot
+                slot.handle = self._launch(slot)
+                sooner = sooner or slot.due < until
+            if sooner:
+                self._loop.call_from_thread(self._arm)
+
+    def _finish(self, slot: Slot, outcome: Outcome) -> None:
+        """Report the job of a slot, unless it was given up."""
+        with self._lock:
+            slot.ended = True
+            if self._slots.get(slot.job.tag) is not slot:
+                self._abandoned -= 1
+                return
+            del self._slots[slot.job.tag]
+            self._outcomes.append(slot.end or outcome)
+            if not self._wake_sent:
+                self._wake_sent = True
+                self._loop.call_from_thread(self._deliver)
+
+    # -- in the loop -----------------------------------------------------------------------
+
+    def start(self, loop: Loop, on_outcomes: OnOutcomes) -> None:
+        """Start the runner; ``on_ready`` is called in the next turn of the loop."""
+        self._loop = loop
+        self._on_outcomes = on_outcomes
+        self._open()
+        loop.call_soon(self._on_ready)
+
+    @property
+    def ready(self) -> bool:
+        """Always, until it is stopped."""
+        return not self._stopping
+
+    @property
+    def held(self) -> int:
+        """How many jobs have been submitted and have no outcome yet."""
+        return self._held
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take jobs; those without a slot wait, in order."""
+        with self._lock:
+            if self._stopping:
+                raise PoolError("the pool is stopping and takes no new job")
+            self._backlog.extend(jobs)
+            self._held += len(jobs)
+            full = len(self._slots) >= self.capacity
+        if not full:
+            self._rouse()
+
+    def _deliver(self) -> None:
+        with self._lock:
+            self._wake_sent = False
+            outcomes, self._outcomes = self._outcomes, []
+            self._held -= len(outcomes)
+        if outcomes:
+            self._on_outcomes(outcomes)
+        if self.stopped:
+            self._close()
+
+    def _arm(self) -> None:
+        """Set the one timer for the slot that is due first."""
+        with self._lock:
+            due = min((slot.due for slot in self._slots.values()), default=math.inf)
+            if self._timer is not None:
+                if self._timer.until <= due:
+                    return  # it will arm the next when it fires
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._on_due) if due < math.inf else None
+
+    def _on_due(self) -> None:
+        with self._lock:
+            self._timer = None
+            now = clock.monotonic()
+            late = [slot for slot in self._slots.values() if slot.due <= now]
+            given_up = [slot for slot in late if self._advance(slot, now)]
+        if given_up:
+            self._deliver()
+            self._rouse()
+        self._arm()
+
+    def _advance(self, slot: Slot, now: float) -> bool:
+        """Do what is due about a slot; True when that was to give it up."""
+        if slot.end is not None:
+            del self._slots[slot.job.tag]
+            self._abandoned += 1
+            self._outcomes.append(slot.end)
+            self._gave_up(slot)
+            return True
+        limit_s = slot.job.hard_limit_s
+        if limit_s and now >= slot.since + limit_s:
+            self._end(slot, TimedOut(slot.job.tag, limit_s), TIME_LIMIT_GRACE_S)
+        else:
+            slot.softened = True
+            slot.due = slot.next_limit()
+            self._interrupt(slot, soft=True)
+        return False
+
+    def _end(self, slot: Slot, end: Outcome, grace_s: float) -> None:
+        slot.end = end
+        slot.due = clock.monotonic() + grace_s
+        self._interrupt(slot, soft=False)
+
+    def running(self) -> Sequence[Running]:
+        """Return the jobs that have begun."""
+        pid = os.getpid()
+        with self._lock:
+            return [Running(tag, pid, slot.since) for tag, slot in self._slots.items()]
+
+    def cancel(self, tag: int, signum: int) -> bool:
+        """End one job; a running one ends where it waits next, and is given up if it does not."""
+        with self._lock:
+            slot = self._slots.get(tag)
+            if slot is None:
+                job = next((job for job in self._backlog if job.tag == tag), None)
+                if job is None:
+                    return False
+                self._backlog.remove(job)
+                self._outcomes.append(Cancelled(tag, started=False))
+                self._loop.call_soon(self._deliver)
+            elif signum and slot.end is None:
+                self._end(slot, Cancelled(tag, started=True), CANCEL_GRACE_S)
+                self._loop.call_soon(self._arm)
+        return True
+
+    def recall(self) -> Sequence[int]:
+        """Take back the backlog: everything that has not begun."""
+        with self._lock:
+            tags = [job.tag for job in self._backlog]
+            self._backlog.clear()
+            self._held -= len(tags)
+        if self.stopped:
+            self._close()
+        return tags
+
+    def resize(self, capacity: int) -> None:
+        """Change how many jobs run at once; surplus ones go on to their end."""
+        with self._lock:
+            self.capacity = capacity
+        self._rouse()
+
+    def info(self) -> PoolInfo:
+        """Describe the pool."""
+        return PoolInfo(
+            f"{type(self).__module__}:{type(self).__qualname__}",
+            max_concurrency=self.capacity,
+            processes=[os.getpid()],
+            details={
+                "running": len(self._slots),
+                "abandoned": self._abandoned,
+                "waiting": len(self._backlog),
+            },
+        )
+
+    def stop(self, deadline: Deadline) -> None:
+        """Finish what is held; at the deadline what still runs is given up."""
+        with self._lock:
+            self._stopping = True
+        if self.stopped:
+            self._close()
+        elif deadline.until != math.inf:
+            self._loop.call_at(deadline.until, self._kill_unless_stopped)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped and no job is held."""
+        return self._stopping and not self._held
+
+    def _kill_unless_stopped(self) -> None:
+        if not self.stopped:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ask every job to end and give it up.  Jobs get no outcome any more."""
+        with self._lock:
+            self._stopping = True
+            self._backlog.clear()
+            self._outcomes.clear()
+            self._held = 0
+            slots, self._slots = self._slots, {}
+            self._abandoned += len(slots)
+            for slot in slots.values():
+                self._interrupt(slot, soft=False)
+        self._close()
