@@ -9,7 +9,13 @@ from dataclasses import replace
 
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
-from taskd.config.schema import BeatEntryConfig, Config, SupervisorConfig, WorkerConfig
+from taskd.config.schema import (
+    RESIZABLE_POOLS,
+    BeatEntryConfig,
+    Config,
+    SupervisorConfig,
+    WorkerConfig,
+)
 
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _APP_FORM = '"package.module:attribute"'
@@ -18,6 +24,8 @@ _SOCKET_PATH_BYTES = 107
 _SQLITE = "sqlite://"
 # Twice the interval at which an idle program sends heartbeats (taskd.protocol.status.Heartbeat).
 _SHORTEST_SILENCE_S = 30.0
+# Less is a slip of the unit: Celery's number is KiB.
+_SMALLEST_CHILD_BYTES = 2**20
 
 
 def with_absolute_paths(config: Config, directory: str) -> Config:
@@ -125,12 +133,33 @@ def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: R
     twice = sorted({queue for queue in worker.queues if worker.queues.count(queue) > 1})
     if twice:
         report.warning((*path, "queues"), f'listed more than once: "{", ".join(twice)}"', "each queue once")
+    _check_bounds(worker, path, report)
     if 0 < worker.time_limit <= worker.soft_time_limit:
         report.error(
             (*path, "soft_time_limit"),
             "the soft limit would never be reached before the hard one",
             f"less than time_limit, {worker.time_limit:g} seconds",
         )
+
+
+def _check_bounds(worker: WorkerConfig, path: KeyPath, report: Report) -> None:
+    """Refuse bounds that are not, and say which keys do nothing on this pool."""
+    least_path = (*path, "min_concurrency")
+    sound = report.is_sound((*path, "concurrency")) and report.is_sound(least_path)
+    if sound and 0 < worker.concurrency < worker.min_concurrency:
+        expected = f"at most concurrency, {worker.concurrency}"
+        report.error(least_path, "the pool would begin with more than it may have", expected)
+    if not report.is_sound((*path, "pool")):
+        return
+    if worker.min_concurrency and worker.pool not in RESIZABLE_POOLS:
+        wrong = f"a pool of the kind {worker.pool} has a fixed size"
+        report.error(least_path, wrong, f"pool = {' or '.join(RESIZABLE_POOLS)}, or no min_concurrency")
+    if 0 < worker.max_memory_per_child < _SMALLEST_CHILD_BYTES:
+        memory_path = (*path, "max_memory_per_child")
+        report.error(memory_path, "no child is that small", 'at least "1MiB"; a bare number is bytes')
+    for key in ("max_tasks_per_child", "max_memory_per_child", "max_age_per_child"):
+        if getattr(worker, key) and worker.pool != "prefork":
+            report.warning((*path, key), f"the pool {worker.pool} has no child processes", 'pool = "prefork"')
 
 
 def _check_entry(entry: BeatEntryConfig, path: KeyPath, report: Report) -> None:

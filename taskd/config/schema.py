@@ -65,7 +65,10 @@ def option(
 
 
 DEFAULT_QUEUE = "default"
-POOLS = ("prefork", "threads", "solo")
+POOLS = ("prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
+#: Pools whose number of slots can follow the load.
+RESIZABLE_POOLS = ("prefork", "threads")
+MEMORY_MEASURES = ("rss", "pss")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "plain", "json", "journal")
 BROKER_SCHEMES = ("sqlite", "memory")
@@ -146,7 +149,42 @@ class WorkerConfig:
     )
     pool: str = option(Kind.CHOICE, "how tasks are run", default="prefork", choices=POOLS)
     concurrency: int = option(
-        Kind.INTEGER, "tasks at the same time; 0 means one per processor", default=0, minimum=0, maximum=10000
+        Kind.INTEGER,
+        "tasks at the same time; 0 means one per processor, or 100 on asyncio, gevent and eventlet",
+        default=0,
+        minimum=0,
+        maximum=10000,
+    )
+    min_concurrency: int = option(
+        Kind.INTEGER,
+        "the pool begins with so many and grows up to concurrency by load; 0 keeps it at concurrency",
+        default=0,
+        minimum=0,
+        maximum=10000,
+    )
+    shrink_after: float = option(
+        Kind.DURATION,
+        "a pool that has grown shrinks when so long fewer tasks would have done",
+        default=30.0,
+        minimum=0.0,
+    )
+    max_tasks_per_child: int = option(
+        Kind.INTEGER, "a prefork child is replaced after so many tasks; 0 never", default=0, minimum=0
+    )
+    max_memory_per_child: int = option(
+        Kind.SIZE, "a prefork child that holds more is replaced between two tasks; 0 never", default=0
+    )
+    memory_measure: str = option(
+        Kind.CHOICE,
+        "what max_memory_per_child limits: rss, or pss, the fair share of what children have in common",
+        default="rss",
+        choices=MEMORY_MEASURES,
+    )
+    max_age_per_child: float = option(
+        Kind.DURATION,
+        "a prefork child that is older is replaced between two tasks; 0 never",
+        default=0.0,
+        minimum=0.0,
     )
     processes: int = option(Kind.INTEGER, "how many workers of this kind", default=1, minimum=1, maximum=1000)
     prefetch: int | str = option(

@@ -15,6 +15,8 @@ import time
 from taskd.errors import SoftTimeLimitExceeded
 from taskd.pools.prefork.template import inherited_control, serve
 
+_hoard: list[bytes] = []
+
 
 def target(payload: bytes) -> bytes:  # noqa: PLR0911, PLR0912 - one line for each thing a job may do
     command, _, argument = payload.partition(b" ")
@@ -25,6 +27,9 @@ def target(payload: bytes) -> bytes:  # noqa: PLR0911, PLR0912 - one line for ea
             return argument
         case b"huge":
             return b"x" * int(argument)
+        case b"hoard":  # the process keeps the memory
+            _hoard.append(b"x" * int(argument))
+            return b""
         case b"pid":
             return str(os.getpid()).encode()
         case b"spin" | b"spin-soft":

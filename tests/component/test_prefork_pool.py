@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -61,7 +62,8 @@ def test_every_job_gets_one_outcome_while_children_are_killed_at_random(runner: 
 
     def kill_one() -> None:
         if (pids := child_pids(runner)) and len(runner.outcomes) < jobs - 200:
-            os.kill(chance.choice(pids), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # the one killed before, not reaped yet
+                os.kill(chance.choice(pids), signal.SIGKILL)
         runner.loop.call_later(chance.uniform(0.0, 0.03), kill_one)
 
     runner.pool.submit(
@@ -90,7 +92,7 @@ def test_only_the_running_job_of_a_trip_is_lost_with_its_child(lone: Runner, tmp
     lone.submit(
         b"echo before", b"echo too", b"touch-and-spin " + bytes(mark), b"echo after", expected_s=SHORT_S
     )
-    wait_until(mark.exists)
+    wait_until(lambda: mark.exists() and mark.read_bytes())
 
     os.kill(child_pids(lone)[0], signal.SIGKILL)
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
-from taskd.backoff import Backoff
 from taskd.errors import PoolError, StartError
-from taskd.loop import Loop, Timer
-from taskd.pools.base import Job, Outcome
+from taskd.loop import Loop
 from taskd.pools.prefork import wire
+from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.launcher import Template, TemplateProgram
+from taskd.pools.prefork.pause import BACKOFF, ForkPause
 
 #: How long to wait for the template's word on how a child died.
 _EXIT_REPORT_S = 0.05
@@ -28,31 +27,17 @@ _EXIT_REPORT_S = 0.05
 _HANG_UP_S = 0.05
 #: Forks asked for at the same time, so that the control socket cannot fill.
 _FORKS_ASKED = 16
-#: For children that die before they run anything and for templates: no crash loop spins.
-_BACKOFF = Backoff(base_s=0.1, max_s=10.0)
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CrewEvents:
-    """What the crew tells the pool; all in the loop's thread."""
-
-    #: A child can take jobs.
-    on_child: Callable[[Child], None]
-    #: Outcomes, and jobs that came back unbegun.
-    on_reports: Callable[[Child, Sequence[Outcome], Sequence[Job]], None]
-    #: A child is dead; how it died stands in ``exited`` if that is known.  ``close`` follows.
-    on_gone: Callable[[Child], None]
-    on_hello: Callable[[bytes], None]
-    on_failed: Callable[[str, str], None]
 
 
 class Crew:
     """The processes of one prefork pool."""
 
-    def __init__(self, loop: Loop, program: TemplateProgram, events: CrewEvents) -> None:
+    def __init__(self, loop: Loop, program: TemplateProgram, events: CrewEvents, most_jobs: int = 0) -> None:
+        """``most_jobs`` is how many each child may be sent in its life; 0: any number."""
         self._loop = loop
+        self._most_jobs = most_jobs
         self._program = program
         self._events = events
         self._template: Template | None = None
@@ -60,8 +45,7 @@ class Crew:
         self._ever_loaded = False
         self._failure: tuple[str, str] | None = None
         self._template_deaths = 0
-        self._early_deaths = 0
-        self._pause: Timer | None = None
+        self._pause = ForkPause(loop, self.muster)
         self._ending = False
         self.wanted = 0
         #: All children that are not known to be dead, by number.
@@ -100,9 +84,8 @@ class Crew:
             case wire.Forked(number=number, pid=pid):
                 self._on_forked(self.children[number], pid, fds[0])
             case wire.ForkFailed(number=number, reason=reason):
-                self.children.pop(number).close()
-                self._early_deaths += 1
-                self._back_off(reason)
+                self._pause.fork_failed(reason)
+                self._drop_unborn(number)
             case wire.Exited(number=number):
                 child = self._dying.get(number) or self.children.get(number)
                 if child is not None and child.pid == message.pid:  # or it came too late
@@ -118,7 +101,7 @@ class Crew:
             if child.pid:
                 child.signal(signal.SIGKILL)  # PDEATHSIG does the same, unless a job has cleared it
             else:
-                self.children.pop(child.number).close()
+                self._drop_unborn(child.number)
         if self._ending:
             return
         how = f"signal={signum}" if signum else f"exit_code={exit_code}"
@@ -129,7 +112,7 @@ class Crew:
             self._events.on_failed(f"the template ended ({how}) before the task code was loaded", "")
         else:
             self._template_deaths += 1
-            self._loop.call_later(_BACKOFF.delay_s(self._template_deaths), self._restart_template)
+            self._loop.call_later(BACKOFF.delay_s(self._template_deaths), self._restart_template)
 
     def _restart_template(self) -> None:
         if self._ending or self._template is not None:
@@ -148,7 +131,11 @@ class Crew:
 
     def active(self) -> list[Child]:
         """Return the children that take jobs now."""
-        return [child for child in self.children.values() if child.pid and not child.retiring]
+        return [child for child in self._staying() if child.pid]
+
+    def _staying(self) -> list[Child]:
+        children = self.children.values()
+        return [child for child in children if not child.retiring and child.heir_of is None]
 
     @property
     def complete(self) -> bool:
@@ -157,32 +144,51 @@ class Crew:
 
     def muster(self) -> None:
         """Fork or retire until the wanted number is there; called again on every change."""
-        staying = [child for child in self.children.values() if not child.retiring]
+        staying = self._staying()
         surplus = len(staying) - self.wanted
         if surplus > 0:
             for child in sorted(staying, key=lambda child: len(child.in_hand))[:surplus]:
                 self.retire(child)
         starting = sum(1 for child in staying if not child.pid)
-        while surplus < 0 and starting < _FORKS_ASKED and self._fork():
+        while surplus < 0 and starting < _FORKS_ASKED and self.fork():
             surplus += 1
             starting += 1
 
-    def _fork(self) -> bool:
-        if self._template is None or not self._loaded or self._pause is not None:
-            return False
+    def fork(self) -> Child | None:
+        """Ask for one more child; None when that is not possible now."""
+        if self._template is None or not self._loaded or self._pause.on:
+            return None
         number = 1
         while number in self.children or number in self._dying:
             number += 1
-        child = Child(number)
+        child = Child(number, self._most_jobs)
         if not self._template.fork(number, *child.passed_fds()):
             child.close()
-            return False
+            return None
         self.children[number] = child
-        return True
+        return child
+
+    def _succeed(self, child: Child) -> None:
+        """A child is lost: its heir comes into its place; whose heir it was, that one looks for another."""
+        heir = child.release_heir()
+        if heir is not None and heir.pid:
+            self._events.on_child(heir)
+        elder = child.heir_of
+        if elder is not None:
+            elder.release_heir()
+            self._events.on_heir(elder)
+
+    def _drop_unborn(self, number: int) -> None:
+        child = self.children.pop(number)
+        child.close()
+        self._succeed(child)
 
     def retire(self, child: Child) -> None:
         """Have the child end when it has reported the jobs in its hands."""
         child.retiring = True
+        heir = child.release_heir()
+        if heir is not None:
+            self.retire(heir)
         if child.pid and not child.in_hand:
             child.finish()
 
@@ -193,6 +199,8 @@ class Crew:
         self._loop.add_reader(child.sock.fileno(), partial(self._on_readable, child))
         if child.retiring:
             child.finish()
+        elif child.heir_of is not None:
+            self._events.on_heir(child.heir_of)
         else:
             self._events.on_child(child)
         self.muster()
@@ -224,7 +232,8 @@ class Crew:
             self._loop.call_later(_HANG_UP_S, partial(child.signal, signal.SIGKILL))
             return False
         if received[0]:
-            self._early_deaths = self._template_deaths = 0
+            self._template_deaths = 0
+            self._pause.forgive()
         self._events.on_reports(child, *received)
         return child.number in self.children  # the pool may have been killed in there
 
@@ -245,9 +254,8 @@ class Crew:
         if child.number not in self._dying:
             return
         if not child.begun and not child.retiring:
-            self._early_deaths += 1
-            if self._early_deaths > 1:  # one is an accident
-                self._back_off("it died before it had begun a job")
+            self._pause.died_early()
+        self._succeed(child)
         self.muster()
         if child.exited is not None or self._template is None:
             self._bury(child)
@@ -261,18 +269,6 @@ class Crew:
         self._events.on_gone(child)
         child.close()
         self.muster()
-
-    def _back_off(self, reason: str) -> None:
-        if self._pause is not None or self._ending:
-            return
-        delay_s = _BACKOFF.delay_s(self._early_deaths)
-        _logger.warning("child could not be used, next in %.2f s: %s", delay_s, reason)
-
-        def resume() -> None:
-            self._pause = None
-            self.muster()
-
-        self._pause = self._loop.call_later(delay_s, resume)
 
     # -- the end ---------------------------------------------------------------------------
 

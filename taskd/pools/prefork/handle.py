@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections import deque
 from collections.abc import Sequence
 
+from taskd import clock
 from taskd.errors import PoolError
 from taskd.pools.base import ChildLost, Job, Outcome, Running
 from taskd.pools.prefork import slot as slots
@@ -21,9 +23,11 @@ from taskd.pools.prefork import wire
 class Child:
     """One child from the moment it is asked for; ``pid`` is 0 until the template has forked it."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, most_jobs: int = 0) -> None:
+        """``most_jobs`` is how many jobs the child may be sent in its life; 0: any number."""
         self.number = number
         self.pid = 0
+        self.born = clock.monotonic()
         self.pidfd = -1
         self.sock, self._theirs = socket.socketpair()
         self.sock.setblocking(False)
@@ -33,11 +37,20 @@ class Child:
         #: Jobs sent and not reported, oldest first; None for one that was taken back.
         self.in_hand: deque[Job | None] = deque()
         self.sent = 0
+        #: How many jobs more it may be sent.
+        self.room = most_jobs or sys.maxsize
         self.finished = 0
         #: Sum of the expected run times in hand.
         self.load_s = 0.0
         #: Ends when idle; gets no new job.
         self.retiring = False
+        #: Why it is to be replaced; empty while it is not.
+        self.reason = ""
+        #: The child that takes its place; until then that one waits and gets no job.
+        self.heir: Child | None = None
+        self.heir_of: Child | None = None
+        #: When its memory was read last (monotonic).
+        self.measured = -float("inf")
         #: The process has ended; its last reports are being read.
         self.dead = False
         #: Jobs behind the running one are being taken back; gets no new job until it reports.
@@ -57,12 +70,26 @@ class Child:
             os.close(self._slot_fd)
             self._slot_fd = -1
 
+    # -- succession ------------------------------------------------------------------------
+
+    def expect(self, heir: Child) -> None:
+        """Name the child that will take this one's place."""
+        self.heir, heir.heir_of = heir, self
+
+    def release_heir(self) -> Child | None:
+        """Return the heir, which is a child like any other from now on; None when there is none."""
+        heir, self.heir = self.heir, None
+        if heir is not None:
+            heir.heir_of = None
+        return heir
+
     # -- jobs ------------------------------------------------------------------------------
 
     def send(self, jobs: Sequence[Job]) -> bool:
         """Hand jobs over in one frame; False when a part of it waits for ``write``."""
         self.in_hand.extend(jobs)
         self.sent += len(jobs)
+        self.room -= len(jobs)
         for job in jobs:
             self.load_s += job.expected_s
         self._unwritten.append(memoryview(wire.encode_jobs(jobs)))

@@ -11,7 +11,6 @@ shared memory, the job that was running is lost, and those behind it return to t
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,13 +19,13 @@ from taskd.errors import PoolError
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.pools.base import Cancelled, Job, OnOutcomes, Outcome, PoolInfo, Running
-from taskd.pools.prefork.crew import Crew, CrewEvents
+from taskd.pools.prefork.crew import Crew
+from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.launcher import TemplateProgram
+from taskd.pools.prefork.recycling import ChildLimits, Recycling
 from taskd.pools.prefork.trips import TRIP_JOBS, is_short, may_hold_more, next_trip
 from taskd.pools.prefork.watch import Watch
-
-_logger = logging.getLogger(__name__)
 
 
 class PreforkPool:
@@ -43,6 +42,7 @@ class PreforkPool:
         on_failed: Callable[[str, str], None],
         title: str = "",
         pass_fds: Sequence[int] = (),
+        limits: ChildLimits = ChildLimits(),  # noqa: B008 - frozen
     ) -> None:
         """``template_argv`` is a program that calls ``template.serve``; ``environment`` is all of its
         environment; ``pass_fds`` stay open in it.
@@ -52,7 +52,7 @@ class PreforkPool:
         not load; nothing will run, and the owner should end.  ``on_ready`` is called once.
         """
         self.capacity = capacity
-        self._program = TemplateProgram(template_argv, environment, title, pass_fds)
+        self._program, self._limits = TemplateProgram(template_argv, environment, title, pass_fds), limits
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_hello = on_hello
         self._on_failed = on_failed
@@ -70,9 +70,12 @@ class PreforkPool:
         """Start the template; the children follow when it has loaded the target."""
         self._loop = loop
         self._on_outcomes = on_outcomes
-        events = CrewEvents(self._on_child, self._on_reports, self._on_gone, self._on_hello, self._on_failed)
-        self._crew = Crew(loop, self._program, events)
+        events = CrewEvents(
+            self._on_child, self._on_heir, self._on_reports, self._on_gone, self._on_hello, self._on_failed
+        )
+        self._crew = Crew(loop, self._program, events, self._limits.max_tasks)
         self._crew.wanted = self.capacity
+        self._recycling = Recycling(loop, self._crew, self._limits, self._on_child)
         self._watch = Watch(
             loop, self._crew.children, on_reports=self._on_reports, on_taken_back=self._on_taken_back
         )
@@ -109,13 +112,13 @@ class PreforkPool:
             share = -(-len(backlog) // len(self._idle))
             child = self._idle.popitem()[1]
             if not (child.retiring or child.dead):
-                self._send(child, next_trip(backlog, min(share, TRIP_JOBS)))
+                self._send(child, next_trip(backlog, min(share, TRIP_JOBS, child.room)))
         if not backlog or not is_short(backlog[0]):
             return
         now = clock.monotonic()
-        for child in self._crew.children.values():
+        for child in list(self._crew.children.values()):  # a child that is due gets an heir meanwhile
             if may_hold_more(child, now):
-                self._send(child, next_trip(backlog, TRIP_JOBS))
+                self._send(child, next_trip(backlog, min(TRIP_JOBS, child.room)))
                 if not backlog or not is_short(backlog[0]):
                     return
 
@@ -123,15 +126,20 @@ class PreforkPool:
         if not child.send(trip):
             self._crew.write_when_possible(child)
         self._watch.sent(child, trip)
+        self._recycling.sent(child)
 
     # -- outcomes out ----------------------------------------------------------------------
 
     def _on_child(self, child: Child) -> None:
         self._idle[child.number] = child
+        self._recycling.born()
         self._dispatch()
         if self._on_ready is not None and self.ready:
             on_ready, self._on_ready = self._on_ready, None
             on_ready()
+
+    def _on_heir(self, child: Child) -> None:
+        self._recycling.go_on(child)
 
     def _on_reports(self, child: Child, outcomes: Sequence[Outcome], returned: Sequence[Job]) -> None:
         self._outcomes.extend(outcomes)
@@ -143,8 +151,9 @@ class PreforkPool:
         if not child.in_hand and not child.dead:
             if child.retiring:
                 child.finish()
-            else:
+            elif child.room > 0:
                 self._idle[child.number] = child
+        self._recycling.reported(child)
         if self._backlog:
             self._dispatch()  # first: the children work while the outcomes are looked at
         self._deliver()
@@ -187,13 +196,7 @@ class PreforkPool:
                 waiting.append(job)
         child.in_hand.clear()
         self._put_back(waiting)
-        if child.exited is not None and not child.retiring and not child.verdicts:
-            _logger.warning(
-                "child ended pid=%d exit_code=%d signal=%d",
-                child.pid,
-                child.exited.exit_code,
-                child.exited.signal,
-            )
+        self._recycling.left(child)
         self._dispatch()
         self._deliver()
 
@@ -254,12 +257,16 @@ class PreforkPool:
 
     def info(self) -> PoolInfo:
         """Describe the pool."""
-        children = self._crew.children.values()
+        children, replaced = self._crew.children.values(), self._recycling.info()
         return PoolInfo(
             implementation="taskd.pools.prefork.pool:PreforkPool",
             max_concurrency=self.capacity,
             processes=[child.pid for child in children if child.pid],
-            details={"template": self._crew.template_pid, "waiting": len(self._backlog)},
+            details={
+                "template": self._crew.template_pid,
+                "waiting": len(self._backlog),
+                "replaced": replaced,
+            },
         )
 
     # -- the end ---------------------------------------------------------------------------
@@ -270,7 +277,7 @@ class PreforkPool:
             return
         self._stopping = True
         if deadline.until != float("inf"):
-            self._loop.call_at(deadline.until, self._kill_unless_stopped)
+            self._loop.call_at(deadline.until, self.kill)
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
@@ -282,10 +289,6 @@ class PreforkPool:
         self._crew.muster()
         if not (backlog or self._crew.living):
             self._crew.end()
-
-    def _kill_unless_stopped(self) -> None:
-        if not self.stopped:
-            self.kill()
 
     def kill(self) -> None:
         """End every process at once.  Jobs get no outcome any more."""

@@ -42,6 +42,8 @@ def may_hold_more(child: Child, now: float) -> bool:
     in_hand = child.in_hand
     if not 0 < len(in_hand) <= TRIP_JOBS or child.load_s > TRIP_S or child.holding or child.retiring:
         return False
+    if child.room <= 0:
+        return False
     last = in_hand[-1]
     if last is None or not is_short(last):
         return False

@@ -1,0 +1,93 @@
+"""The Autoscaler step: the pool follows its load between two bounds.
+
+What it decides stands in ``taskd.consumer.autoscaling``.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from taskd import clock
+from taskd import loop as loops
+from taskd.blueprint import Given, Step
+from taskd.consumer.autoscaling import Bounds, Memory, decide
+from taskd.lifecycle import Deadline
+from taskd.worker.pools import concurrency_bounds
+from taskd.worker.steps import PoolStep, Program, Timer
+
+logger = logging.getLogger(__name__)
+
+#: How often the load is looked at.
+LOOK_EVERY_S = 0.25
+#: A pool that is not complete claims nothing.  If new slots cannot be had within this time (a limit
+#: of processes, no memory) it goes on with those it had, and is not asked for more for a while.
+GROW_WITHIN_S = 5.0
+STAY_S = 60.0
+
+
+class Autoscaler(Step[None]):
+    """Looks at the pool at intervals and resizes it; takes part only when the bounds differ."""
+
+    name = "Autoscaler"
+    requires = (Timer, PoolStep)
+
+    def __init__(self, program: Program) -> None:
+        least, most = concurrency_bounds(program.worker)
+        self._bounds = Bounds(least, most, program.worker.shrink_after)
+        self._timer: loops.Timer | None = None
+        #: The size before it grew, while the new slots are not there.
+        self._former = 0
+        self._grow_until = 0.0
+        self._stay_until = 0.0
+
+    def included(self) -> bool:
+        """Return whether there is anything to choose."""
+        return self._bounds.least < self._bounds.most
+
+    def start(self, given: Given) -> None:
+        """Begin to look."""
+        self._loop = given[Timer]
+        self._pool, _ = given[PoolStep]
+        # Nothing is known yet: no shrinking before a whole quiet time has passed.
+        self._memory = Memory(clock.monotonic(), 0, self._bounds.most)
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+        pool, now = self._pool, clock.monotonic()
+        if not pool.ready:  # it starts, is still growing, or ends
+            if self._former and now >= self._grow_until:
+                self._give_up_growing(now)
+            return
+        self._former = 0
+        size = pool.capacity
+        bounds = self._bounds if now >= self._stay_until else replace(self._bounds, most=size)
+        capacity, self._memory = decide(bounds, self._memory, now, pool.held, size)
+        if capacity == size:
+            return
+        logger.info("pool held=%d concurrency=%d, from now on %d", pool.held, size, capacity)
+        if capacity > size:
+            self._former, self._grow_until = size, now + GROW_WITHIN_S
+        pool.resize(capacity)
+
+    def _give_up_growing(self, now: float) -> None:
+        logger.warning(
+            "pool could not grow to concurrency=%d within %.0f s; it goes on with %d",
+            self._pool.capacity,
+            GROW_WITHIN_S,
+            self._former,
+        )
+        self._pool.resize(self._former)
+        self._former, self._stay_until = 0, now + STAY_S
+
+    def stop(self, deadline: Deadline) -> None:
+        """Leave the pool as it is."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def info(self) -> dict[str, object]:
+        """Return what ``inspect stats`` shows, keyed as Celery's."""
+        pool, bounds = self._pool, self._bounds
+        shown = {"max": bounds.most, "min": bounds.least, "current": pool.capacity, "qty": pool.held}
+        return {"autoscaler": shown}

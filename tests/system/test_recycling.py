@@ -1,0 +1,77 @@
+"""Children that are replaced, and pools that follow their load, in a real daemon."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from taskd.ids import node_name
+from tests.system.daemon import Daemon
+from tests.waiting import wait_until
+
+
+def stats(daemon: Daemon) -> dict[str, dict[str, int]]:
+    answers = json.loads(daemon.ctl("inspect", "stats", "--json").stdout)
+    return answers.get(node_name("main-1"), {})  # type: ignore[no-any-return]
+
+
+def test_no_child_runs_more_tasks_than_the_file_says(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon("[worker.main]\nconcurrency = 2\nmax_tasks_per_child = 10\n")
+    daemon.start()
+
+    results = daemon.app.send_many([daemon.app.call("shop.pid") for _ in range(200)])
+    runs = Counter(result.get(timeout=30) for result in results)
+
+    assert sum(runs.values()) == 200
+    assert max(runs.values()) <= 10
+    wait_until(lambda: "reason=max_tasks_per_child jobs=10" in daemon.log.read_text())
+    pool = stats(daemon)["pool"]
+    assert pool["replaced"]["max_tasks_per_child"] >= 18  # type: ignore[index]
+    assert daemon.stop() == 0
+    assert "child ended" not in daemon.log.read_text()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_load_grows_the_pool_and_rest_shrinks_it_and_no_task_is_lost(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, pool: str
+) -> None:
+    daemon = make_daemon(
+        f'[worker.main]\npool = "{pool}"\nmin_concurrency = 1\nconcurrency = 4\nshrink_after = "1s"\n'
+    )
+    daemon.start()
+    assert stats(daemon)["autoscaler"] == {"max": 4, "min": 1, "current": 1, "qty": 0}
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
+
+    held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(6)]
+    wait_until(lambda: runs.exists() and len(runs.read_text().split()) == 4, 10)
+    assert stats(daemon)["autoscaler"] == {"max": 4, "min": 1, "current": 4, "qty": 4}
+    gate.touch()
+
+    assert [result.get(timeout=10) for result in held] == ["held"] * 6
+    wait_until(lambda: stats(daemon)["autoscaler"]["current"] == 1, 15)
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.stop() == 0
+    assert len(runs.read_text().split()) == 6
+
+
+def test_a_pool_of_fixed_size_has_no_autoscaler(daemon: Daemon) -> None:
+    assert "autoscaler" not in stats(daemon)
+
+
+@pytest.mark.parametrize("measure", ["rss", "pss"])
+def test_a_child_whose_task_leaks_is_replaced(make_daemon: Callable[..., Daemon], measure: str) -> None:
+    daemon = make_daemon(
+        '[worker.main]\napp = "tests.system.leaky:app"\nconcurrency = 1\n'
+        f'max_memory_per_child = "100MB"\nmemory_measure = "{measure}"\n'
+    )
+    daemon.start()
+
+    first = daemon.app.send_task("leaky.keep", (10,)).get(timeout=10)
+    assert daemon.app.send_task("leaky.keep", (100_000_000,)).get(timeout=10) == first
+
+    wait_until(lambda: "reason=max_memory_per_child jobs=2" in daemon.log.read_text(), 10)
+    assert daemon.app.send_task("leaky.keep", (10,)).get(timeout=10) != first
