@@ -4,6 +4,8 @@ Formats: *plain* for people (time, level, program, message), *json* with one obj
 *journal*, in which each line starts with the sd-daemon(3) priority ``<N>``, tracebacks included, so
 that ``journalctl -p err`` finds them.  The time is left out there, because journald keeps its own.
 
+What a task logs names the task: ``task=NAME id=ID`` before the message, fields of their own in json.
+
 Set-up stands here alone; everything else only calls ``logging.getLogger(__name__)``.
 logging.config is not imported: it costs more than this module and offers nothing that is needed.
 """
@@ -18,7 +20,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taskd import clock
+from taskd import clock, running
 
 # The priorities of syslog(3) that the levels of logging map to.
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -65,7 +67,18 @@ def _formatter(chosen: str, program: str) -> logging.Formatter:
     return PlainFormatter(program)
 
 
-class PlainFormatter(logging.Formatter):
+class _NamingFormatter(logging.Formatter):
+    """Puts ``task=NAME id=ID`` before what a running task logs."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line; the messages of taskd itself about a task begin with its name already."""
+        task = running.current.get()
+        if task is not None and not record.message.startswith("task="):
+            record.message = f"task={task.task} id={task.id} {record.message}"
+        return super().formatMessage(record)
+
+
+class PlainFormatter(_NamingFormatter):
     """``2026-03-01 12:00:00.123 INFO    mail-1: message``, in local time, tracebacks below."""
 
     def __init__(self, program: str) -> None:
@@ -77,7 +90,7 @@ class PlainFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: at, level, program, logger, message, and traceback if there is one."""
+    """One JSON object a line: at, level, program, logger, message; task, id and traceback if there are."""
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -92,12 +105,15 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        task = running.current.get()
+        if task is not None:
+            fields["task"], fields["id"] = task.task, task.id
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(fields).decode()
 
 
-class JournalFormatter(logging.Formatter):
+class JournalFormatter(_NamingFormatter):
     """``<6>mail-1: message``; every further line of a record gets the priority as well."""
 
     def __init__(self, program: str) -> None:

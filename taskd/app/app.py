@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 
 from taskd.app import request as requests
 from taskd.app.connections import Connections
+from taskd.app.hooks import Hooks
 from taskd.app.request import Request
 from taskd.app.result import AsyncResult, wait_all
 from taskd.app.send import build_message
@@ -48,6 +49,8 @@ class App:
     ) -> None:
         self.connections = Connections(config, broker, results)
         self._tasks: dict[str, BoundTask] = {}
+        #: Functions to be called around every task.
+        self.hooks = Hooks()
 
     @property
     def tasks(self) -> Mapping[str, BoundTask]:

@@ -74,6 +74,11 @@ class Connections:
             self._publisher = self._keep("publisher", broker.publisher())
         return self._publisher
 
+    @property
+    def keeps_results(self) -> bool:
+        """Whether results are not switched off.  Raises: ``ConfigError``."""
+        return not self.config.results.startswith("null:")
+
     def results(self) -> ResultStore:
         """Return the result store.
 
@@ -81,7 +86,7 @@ class Connections:
         """
         if self._results is None:
             config = self.config
-            if config.results.startswith("null:"):
+            if not self.keeps_results:
                 raise TaskdError(
                     'results are switched off (results = "null://"), so nothing can be asked about a task; '
                     "set results in the configuration file or App(results=...)"

@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
+from typing import cast
 
+from taskd import running
 from taskd.protocol.execution import Payload
 from taskd.protocol.message import RESERVED_HEADERS, TaskHeaders, headers_as_mapping
 
 #: The request of the task that runs in this thread or coroutine.  The executor sets it.
-current: ContextVar[Request | None] = ContextVar("taskd_request", default=None)
+current = cast("ContextVar[Request | None]", running.current)
 
 
 class Request:
     """One execution of one task.  Attributes have the names of Celery's ``task.request``."""
 
-    __slots__ = ("args", "called_directly", "hostname", "id", "kwargs", "message", "payload", "task")
+    __slots__ = (
+        "args",
+        "called_directly",
+        "hostname",
+        "id",
+        "keeps_result",
+        "kwargs",
+        "message",
+        "payload",
+        "task",
+    )
 
     #: taskd has no eager mode; for code that asks.
     is_eager = False
@@ -29,6 +41,7 @@ class Request:
         kwargs: Mapping[str, object],
         hostname: str,
         *,
+        keeps_result: bool = True,
         called_directly: bool = False,
     ) -> None:
         self.id = message.id
@@ -38,6 +51,8 @@ class Request:
         self.hostname = hostname
         self.message = message
         self.payload = payload
+        #: Off with ``ignore_result``: then no state is stored either.
+        self.keeps_result = keeps_result
         self.called_directly = called_directly
 
     @property
@@ -107,4 +122,6 @@ class Request:
 def direct_request(task_name: str) -> Request:
     """Return the request of a task function that is called like any function, without a message."""
     payload = Payload(b"", b"", "", "", "", 0, 1, "", "", "", "")
-    return Request(TaskHeaders(task=task_name, id=""), payload, (), {}, "", called_directly=True)
+    return Request(
+        TaskHeaders(task=task_name, id=""), payload, (), {}, "", keeps_result=False, called_directly=True
+    )

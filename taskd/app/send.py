@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import cast
 
 from taskd import clock, ids
 from taskd.app import request
-from taskd.app.settings import TaskSettings, check_priority
+from taskd.app.settings import Link, TaskSettings, check_priority
 from taskd.brokers.intake import Outgoing
-from taskd.errors import SerializationError
+from taskd.errors import ProtocolError, SerializationError
 from taskd.protocol.message import (
     FAR_FUTURE_YEAR,
     RESERVED_HEADERS,
@@ -18,6 +19,7 @@ from taskd.protocol.message import (
     encode_headers,
 )
 from taskd.protocol.message_repr import bounded_repr
+from taskd.protocol.signature import read_signatures
 
 
 def build_message(
@@ -37,25 +39,27 @@ def build_message(
     ignore_result: bool | None = None,
     soft_time_limit: float | None = None,
     time_limit: float | None = None,
+    link: Link | Sequence[Link] | None = None,
+    link_error: Link | Sequence[Link] | None = None,
+    parent: tuple[str, str] | None = None,
 ) -> Outgoing:
-    """Return the message of one call.  Sent inside a task it becomes a child of that task.
+    """Return the message of one call.
 
-    Raises: ``SerializationError`` for arguments that JSON cannot represent, ``ValueError`` for options
-    that cannot be meant.
+    ``parent``: root id and id of the task that it belongs to; None: of the task that runs here, if any.
+    Raises: ``SerializationError`` for arguments without JSON, ``ValueError`` for senseless options.
     """
     name = settings.name
     task_id = task_id or ids.new_task_id()
-    if priority is not None:
-        check_priority(priority, name)
+    priority = settings.priority if priority is None else check_priority(priority, name)
     due_at = None if countdown is None and eta is None else _due_at(name, countdown, eta)
-    parent = request.current.get()
+    root_id, parent_id = parent or _parent() or (task_id, None)
     wire = OutgoingHeaders(
         task=name,
         id=task_id,
         eta=None if due_at is None else clock.iso(due_at),
         timelimit=(time_limit, soft_time_limit),
-        root_id=task_id if parent is None else parent.root_id,
-        parent_id=None if parent is None else parent.id,
+        root_id=root_id,
+        parent_id=parent_id,
         argsrepr=bounded_repr(args),
         kwargsrepr=bounded_repr(kwargs),
         origin=ids.origin(),
@@ -64,16 +68,15 @@ def build_message(
     )
     if expires is not None or settings.expires:
         wire.expires = _expires(name, settings.expires if expires is None else expires)
-    extra = None
-    if headers is not None or max_retries is not None or retry_delay is not None:
-        extra = _extra_headers(name, headers, max_retries, retry_delay)
+    extra = _extra_headers(name, headers, max_retries, retry_delay)
+    embed = _embed(name, link, link_error) if link or link_error else None
     try:
         return Outgoing(
             routing_key=queue or settings.queue,
             headers=encode_headers(wire, extra),
-            body=encode_body(args, kwargs),
+            body=encode_body(args, kwargs, embed),
             task_id=task_id,
-            priority=settings.priority if priority is None else priority,
+            priority=priority,
             due_at=due_at,
             correlation_id=task_id,
         )
@@ -83,8 +86,10 @@ def build_message(
 
 def _extra_headers(
     name: str, headers: Mapping[str, object] | None, max_retries: int | None, retry_delay: float | None
-) -> dict[str, object]:
-    """Return the user's headers and those of ours that Celery does not know."""
+) -> dict[str, object] | None:
+    """Return the user's headers and those of ours that Celery does not know; None for none."""
+    if headers is None and max_retries is None and retry_delay is None:
+        return None
     extra = dict(headers) if headers else {}
     taken = RESERVED_HEADERS.intersection(extra)
     if taken:
@@ -96,6 +101,33 @@ def _extra_headers(
     if retry_delay is not None:
         extra["taskd_retry_delay"] = retry_delay
     return extra
+
+
+def _parent() -> tuple[str, str] | None:
+    running = request.current.get()
+    return None if running is None else (running.root_id, running.id)
+
+
+def _embed(
+    name: str, link: Link | Sequence[Link] | None, link_error: Link | Sequence[Link] | None
+) -> dict[str, object]:
+    return {"callbacks": signatures(name, link), "errbacks": signatures(name, link_error)}
+
+
+def signatures(name: str, links: Link | Sequence[Link] | None) -> list[dict[str, object]] | None:
+    """Return links as signatures, None for none.
+
+    Raises: ``ValueError`` for one that no worker of taskd would accept.
+    """
+    if not links:
+        return None
+    given = cast("Sequence[Link]", links if isinstance(links, (list, tuple)) else [links])
+    found = [dict(link) if isinstance(link, Mapping) else link.signature() for link in given]
+    try:
+        read_signatures(found, f'task "{name}": link')
+    except ProtocolError as error:
+        raise ValueError(str(error)) from error
+    return found
 
 
 def _due_at(name: str, countdown: float | None, eta: datetime | None) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypedDict
+from typing import Literal, Protocol, TypedDict
 
 from taskd.config.schema import DEFAULT_QUEUE
 from taskd.protocol.execution import Acks
+from taskd.protocol.rates import parse_rate
 
 _NOT_NEGATIVE = (
     "max_retries",
@@ -51,6 +52,21 @@ class DeclareOptions(TypedDict, total=False):
     time_limit: float
     #: A message that waited longer does not run; 0 never.
     expires: float
+    #: How many each worker may begin: "10/s", "10/m", "10/h", or a number of tasks a second; 0 any number.
+    rate_limit: str | float
+    #: Store the state STARTED, with pid and hostname, when it begins.
+    track_started: bool
+
+
+class Linkable(Protocol):
+    """A call that can be sent by a worker: what ``task.s(...)`` and ``task.si(...)`` return."""
+
+    def signature(self) -> dict[str, object]:
+        """Return it as Celery writes it."""
+
+
+#: One task to send after another; as a mapping it is a signature of Celery.
+Link = Linkable | Mapping[str, object]
 
 
 class SendOptions(TypedDict, total=False):
@@ -72,6 +88,10 @@ class SendOptions(TypedDict, total=False):
     ignore_result: bool
     soft_time_limit: float
     time_limit: float
+    #: Sent when it has succeeded, its result before their own arguments.
+    link: Link | Sequence[Link] | None
+    #: Sent when it has failed for good, its id before their own arguments.
+    link_error: Link | Sequence[Link] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +114,9 @@ class TaskSettings:
     soft_time_limit: float = 0.0
     time_limit: float = 0.0
     expires: float = 0.0
+    #: Tasks a second; 0 for no limit.
+    rate_limit: float = 0.0
+    track_started: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.  Raises: ``ValueError`` naming the task and the option."""
@@ -117,6 +140,7 @@ def settings_from(name: str, options: DeclareOptions) -> TaskSettings:
     if acks not in ("late", "early"):
         raise ValueError(f'task "{name}": acks is {acks!r}; expected "late" or "early"')
     given["acks"] = Acks(acks)
+    given["rate_limit"] = _rate(name, options.get("rate_limit"))
     given["retry_backoff"] = float(options.get("retry_backoff", True))
     for option in ("retry_for", "dont_retry_for"):
         kinds = given.get(option, ())
@@ -131,7 +155,15 @@ def settings_from(name: str, options: DeclareOptions) -> TaskSettings:
     return TaskSettings(**given)  # type: ignore[arg-type]  # just checked
 
 
-def check_priority(priority: int, name: str) -> None:
-    """Raise ``ValueError`` unless the priority is 0 to 9."""
+def _rate(name: str, rate: str | float | None) -> float:
+    try:
+        return parse_rate(rate)
+    except ValueError as error:
+        raise ValueError(f'task "{name}": rate_limit {error}') from None
+
+
+def check_priority(priority: int, name: str) -> int:
+    """Return the priority.  Raises: ``ValueError`` unless it is 0 to 9."""
     if not 0 <= priority <= 9:
         raise ValueError(f'task "{name}": priority is {priority}; expected 0 to 9')
+    return priority

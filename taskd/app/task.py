@@ -17,8 +17,9 @@ from taskd.app import request as requests
 from taskd.app.control_flow import Retry
 from taskd.app.request import Request, direct_request
 from taskd.app.result import AsyncResult
-from taskd.app.send import build_message
-from taskd.app.settings import SendOptions, TaskSettings
+from taskd.app.send import build_message, signatures
+from taskd.app.settings import Link, SendOptions, TaskSettings
+from taskd.app.states import store_state
 from taskd.protocol.exceptions import MaxRetriesExceededError
 
 if TYPE_CHECKING:
@@ -91,6 +92,18 @@ class BoundTask:
             cause, countdown=countdown, eta=eta, max_retries=max_retries, args=args, kwargs=kwargs
         ) from cause
 
+    def update_state(self, *, state: str = "PROGRESS", meta: object = None) -> None:
+        """Show how far the running task is: ``AsyncResult.state`` and ``.info`` return both at once.
+
+        Blocks for one write to the result store; an ``async def`` task awaits
+        ``asyncio.to_thread(self.update_state, meta=...)``.  Does nothing in a direct call, with
+        ``ignore_result``, and when results are switched off.
+
+        Raises: ``ValueError`` for a state that the worker alone may store (SUCCESS and its like),
+        ``SerializationError`` for a ``meta`` that JSON cannot represent, ``StorageError``.
+        """
+        store_state(self.app.connections, self.request, state, meta)
+
     def retries_are_used_up(self, request: Request, max_retries: int | None = None) -> bool:
         """Return whether the request may not be retried again; the nearest limit given counts."""
         limit = max_retries
@@ -145,6 +158,14 @@ class Sendable(BoundTask, Generic[P, R]):
         """Return a call that is not sent yet, for ``app.send_many`` or for ``.with_options()``."""
         return Call(self.settings, args, kwargs)
 
+    def s(self, *args: object, **kwargs: object) -> Call[R]:
+        """Return a call for ``link``: the outcome of the other task comes before these arguments."""
+        return Call(self.settings, args, kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """Return an immutable call for ``link``: it gets these arguments and no other."""
+        return Call(self.settings, args, kwargs, immutable=True)
+
     def map(self, arguments: Sequence[Sequence[object]]) -> list[AsyncResult[R]]:
         """Send one message for each tuple of positional arguments, a few hundred a trip."""
         calls: list[Call[R]] = [Call(self.settings, args, {}) for args in arguments]
@@ -186,11 +207,31 @@ class Call(Generic[R]):
     args: Sequence[object]
     kwargs: Mapping[str, object]
     options: SendOptions | None = None
+    immutable: bool = False
 
     def with_options(self, **options: Unpack[SendOptions]) -> Call[R]:
         """Return the same call with these options added."""
         merged = cast("SendOptions", {**(self.options or {}), **options})
         return replace(self, options=merged)
+
+    def signature(self) -> dict[str, object]:
+        """Return the call as Celery writes it, for another task's ``link``."""
+        settings = self.settings
+        options: dict[str, object] = {"queue": settings.queue}
+        if settings.priority:
+            options["priority"] = settings.priority
+        options.update(self.options or {})
+        for name in ("link", "link_error"):
+            if name in options:
+                options[name] = signatures(settings.name, cast("Sequence[Link]", options[name]))
+        return {
+            "task": settings.name,
+            "args": list(self.args),
+            "kwargs": dict(self.kwargs),
+            "options": options,
+            "subtask_type": None,
+            "immutable": self.immutable,
+        }
 
     @property
     def ignores_result(self) -> bool:

@@ -6,6 +6,7 @@ msgpack arrays, private to one worker generation: both ends are always the same 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
@@ -26,6 +27,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     ignore_result: bool = False
     soft_time_limit: float = 0.0
     time_limit: float = 0.0
+    #: Tasks a second that one worker may begin; 0 for no limit.
+    rate_limit: float = 0.0
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -57,8 +60,8 @@ class End(int, Enum):
     REJECTED = 5
 
 
-class RetryMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The message that takes the place of a retried one."""
+class NextMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A message that an execution leaves behind: the retry in place of its own, or a callback."""
 
     headers: bytes
     body: bytes
@@ -78,7 +81,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     ``record`` is the result record to store (``taskd.protocol.results``), empty for none;
     ``state`` its state name.  ``text``: repr of the result, or the exception in one line, or the
-    reason of a rejection: for logs, events and the dead-letter desk.
+    reason of a rejection: for logs, events and the dead-letter desk.  ``callbacks`` are sent when the
+    message is acknowledged: callbacks after a success, errbacks after a failure.
     """
 
     end: End
@@ -86,7 +90,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     record: bytes = b""
     text: str = ""
     traceback: str = ""
-    retry: RetryMessage | None = None
+    retry: NextMessage | None = None
+    callbacks: Sequence[NextMessage] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -22,8 +22,9 @@ from taskd.protocol import serializers
 FAR_FUTURE_YEAR = 2200
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
-_Count = Annotated[int, msgspec.Meta(ge=0)]
-_Span = Annotated[float, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+# Up to 126 years: more is a lie, and 1e308 overflows alarms, dates and sums.
+_Span = Annotated[float, msgspec.Meta(ge=0, le=4e9)]
 
 
 class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -103,7 +104,6 @@ RESERVED_HEADERS = frozenset({*OutgoingHeaders.__struct_fields__, "taskd_max_ret
 _header_encoder = msgspec.json.Encoder()
 _header_decoder = msgspec.json.Decoder(TaskHeaders)
 _NO_EMBED = b',{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
-_SIGNATURES = ("callbacks", "errbacks", "chain", "chord")
 
 
 def encode_headers(headers: OutgoingHeaders, extra: Mapping[str, object] | None = None) -> bytes:
@@ -127,7 +127,8 @@ def decode_headers(data: bytes) -> TaskHeaders:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # NaN or a lone surrogate in a user's header, which msgspec does not read.
             headers = msgspec.convert(serializers.loads(data), TaskHeaders)
-    except (SerializationError, msgspec.ValidationError) as error:
+            _refuse_surrogates(headers)
+    except (SerializationError, msgspec.ValidationError, UnicodeEncodeError) as error:
         raise ProtocolError(_why_not_headers(data, error)) from error
     if headers.eta is not None and headers.eta.year >= FAR_FUTURE_YEAR:
         raise ProtocolError(
@@ -135,6 +136,18 @@ def decode_headers(data: bytes) -> TaskHeaders:
             f"{FAR_FUTURE_YEAR}; expected a time at which the task is to run"
         )
     return headers
+
+
+def _refuse_surrogates(headers: TaskHeaders) -> None:
+    """Raise ``ProtocolError`` for a name that no database, log or reply could be given."""
+    for name in ("task", "id", "group", "root_id", "parent_id"):
+        value = getattr(headers, name) or ""
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ProtocolError(
+                f"task headers: {name} {value!a} holds a lone surrogate; expected text that UTF-8 can hold"
+            ) from error
 
 
 def _why_not_headers(data: bytes, error: Exception) -> str:
@@ -157,12 +170,22 @@ def headers_as_mapping(data: bytes) -> dict[str, object]:
     return headers
 
 
-def encode_body(args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
-    """Return the body of a task without callbacks, chain or chord.
+def encode_body(
+    args: Sequence[object], kwargs: Mapping[str, object], embed: Mapping[str, object] | None = None
+) -> bytes:
+    """Return the body of a task; ``embed`` has its callbacks and errbacks as signatures.
 
     Raises: ``SerializationError`` naming the type that JSON cannot represent.
     """
-    return serializers.dumps((args, kwargs))[:-1] + _NO_EMBED
+    if not embed:
+        return serializers.dumps((args, kwargs))[:-1] + _NO_EMBED
+    whole = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **embed}
+    return serializers.dumps((args, kwargs, whole))
+
+
+def carries_nothing(body: bytes) -> bool:
+    """Return whether a body certainly has no signatures, without decoding it."""
+    return body.endswith(_NO_EMBED)
 
 
 def decode_body(
@@ -187,11 +210,6 @@ def decode_body(
     elif type(embed) is not dict:
         raise SerializationError(f"task body: embed is {_shape(embed)}; expected an object")
     return args, cast("dict[str, object]", kwargs), cast("dict[str, object]", embed)
-
-
-def embedded_signatures(embed: Mapping[str, object]) -> list[str]:
-    """Return which of callbacks, errbacks, chain and chord the message carries."""
-    return [name for name in _SIGNATURES if embed.get(name)]
 
 
 def _shape(value: object) -> str:

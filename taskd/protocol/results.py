@@ -133,6 +133,32 @@ def failure_record(
     )
 
 
+def state_record(
+    task_id: str,
+    state: str,
+    meta: object,
+    *,
+    group_id: str | None = None,
+    parent_id: str | None = None,
+) -> bytes:
+    """Return the record of a task that goes on, in a state of its own or in STARTED.
+
+    Raises: ``SerializationError`` when JSON cannot represent ``meta``.
+    """
+    return _encoder.encode(
+        ResultRecord(
+            status=state,
+            result=msgspec.Raw(serializers.dumps(meta)),
+            traceback=None,
+            children=[],
+            date_done=None,
+            task_id=task_id,
+            group_id=group_id,
+            parent_id=parent_id,
+        )
+    )
+
+
 def retry_record(
     task_id: str,
     error: BaseException,

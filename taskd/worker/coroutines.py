@@ -11,6 +11,8 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
+from taskd.errors import SoftTimeLimitExceeded
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -68,3 +70,17 @@ async def _ended(task: asyncio.Task[object]) -> None:
     import asyncio
 
     await asyncio.wait([task])
+
+
+def meant_by(error: BaseException) -> BaseException:
+    """Return the exception that a cancellation carries as its message; any other one as it is.
+
+    The one in sight may be a later one without message, raised where the first was caught.
+    """
+    seen: BaseException | None = error
+    while seen is not None and type(seen).__name__ == "CancelledError":
+        reason = seen.args[0] if seen.args else None
+        if isinstance(reason, SoftTimeLimitExceeded):
+            return reason.with_traceback(error.__traceback__)
+        seen = seen.__cause__ or seen.__context__
+    return error

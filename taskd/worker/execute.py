@@ -4,42 +4,141 @@ Payload in, reply out, both bytes.  Whatever a task does, the executor answers: 
 ``KeyboardInterrupt`` are recorded as a failure and go no further, for a task may end itself but not
 the process that the worker gave it.  Only the task's own functions are called here; what the parent
 can decide from the headers (expired, revoked, not due) is not asked again.
+
+An execution is three steps: prepare, run, finish.  ``__call__`` runs the task in the calling thread,
+``acall`` in the running asyncio loop; the other two steps are the same.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Callable, Coroutine
+from functools import partial
 from types import CoroutineType
+from typing import Any
+
+import msgspec
 
 from taskd.app import request as requests
 from taskd.app.app import App
 from taskd.app.control_flow import Ignore, Reject, Retry
+from taskd.app.hooks import Ended
 from taskd.app.request import Request
-from taskd.app.task import BoundTask
-from taskd.errors import ProtocolError, ResolveError, SerializationError, SoftTimeLimitExceeded
+from taskd.app.states import store_state
+from taskd.app.task import BoundTask, CoroutineTask
+from taskd.errors import (
+    ProtocolError,
+    ResolveError,
+    SerializationError,
+    SoftTimeLimitExceeded,
+    TaskdError,
+)
 from taskd.protocol.exceptions import one_line
 from taskd.protocol.execution import End, Payload, Reply, TaskOptions, decode_payload, encode
-from taskd.protocol.message import decode_body, decode_headers, embedded_signatures
+from taskd.protocol.message import decode_body, decode_headers
+from taskd.protocol.results import State
+from taskd.protocol.signature import read_embed
 from taskd.resolve import resolve
 from taskd.worker import replies
-from taskd.worker.coroutines import run_coroutine
+from taskd.worker.coroutines import meant_by, run_coroutine
+from taskd.worker.in_thread import run_in_thread
+from taskd.worker.linked import Linked, with_linked
 
 logger = logging.getLogger(__name__)
 
+_STORED = frozenset({End.SUCCEEDED, End.FAILED, End.RETRIED})
+
+#: Runs a coroutine to its end.
+Wait = Callable[[Coroutine[Any, Any, object]], object]
+
+
+class Run(msgspec.Struct, gc=False):
+    """One task that is about to run."""
+
+    task: BoundTask
+    request: Request
+    linked: Linked | None
+
 
 class Executor:
-    """Runs the tasks of one app.  Safe to call from several threads at once."""
+    """Runs the tasks of one app.  Safe to call from several threads at once.
 
-    def __init__(self, app: App, node_name: str) -> None:
+    ``wait`` is how ``__call__`` runs the coroutine of an ``async def`` task to its end; a pool whose
+    threads are not the system's, such as greenlets, passes its own.
+    """
+
+    def __init__(self, app: App, node_name: str, wait: Wait = run_coroutine) -> None:
         self._tasks = app.tasks
+        self._hooks = app.hooks
         self._node_name = node_name
+        self._wait = wait
 
     def __call__(self, payload: bytes) -> bytes:
         """Run the task in the payload and return the encoded ``Reply``."""
         return encode(self.execute(decode_payload(payload)))
 
+    async def acall(self, payload: bytes) -> bytes:
+        """Do the same in the running asyncio loop, which stays free meanwhile.
+
+        ``async def`` tasks run in the caller's asyncio task, the others in the loop's default
+        executor.  For the soft time limit cancel that asyncio task with the exception as message:
+        ``task.cancel(SoftTimeLimitExceeded("..."))``.  A coroutine sees the cancellation, a plain function
+        the exception itself.  Any other cancellation abandons the run.  An answer comes in every case,
+        unless the cancellation came before the asyncio task had taken its first step.
+        """
+        run = self._prepare(decode_payload(payload))
+        return encode(run if isinstance(run, Reply) else await self._run_natively(run))
+
     def execute(self, payload: Payload) -> Reply:
         """Run the task and say how it ended.  Blocks until it has."""
+        run = self._prepare(payload)
+        if isinstance(run, Reply):
+            return run
+        token = requests.current.set(run.request)
+        try:
+            try:
+                if run.task.settings.track_started:
+                    self._store_started(run)
+                if self._hooks.any:
+                    self._hooks.run_before(run.request)
+                value = run.task.run(*run.request.args, **run.request.kwargs)
+                if type(value) is CoroutineType:
+                    value = self._wait(value)
+            except BaseException as error:  # noqa: BLE001 - the task barrier
+                return self._raised(run, error)
+            return self._returned(run, value)
+        finally:
+            requests.current.reset(token)
+
+    async def _run_natively(self, run: Run) -> Reply:
+        task, request = run.task, run.request
+        token = requests.current.set(request)
+        try:
+            try:
+                if task.settings.track_started:
+                    started = await run_in_thread(partial(self._store_started, run))
+                    if started.error is not None:
+                        raise started.error
+                if self._hooks.any:
+                    self._hooks.run_before(request)
+                if isinstance(task, CoroutineTask):
+                    value = await task.run(*request.args, **request.kwargs)
+                else:
+                    thread = await run_in_thread(partial(task.run, *request.args, **request.kwargs))
+                    if thread.error is not None:
+                        return self._raised(run, thread.error)
+                    value = thread.value
+                    if type(value) is CoroutineType:
+                        value = await value
+            except BaseException as error:  # noqa: BLE001 - the task barrier
+                return self._raised(run, meant_by(error))
+            return self._returned(run, value)
+        finally:
+            requests.current.reset(token)
+
+    def _prepare(self, payload: Payload) -> Run | Reply:
+        """Return the task with its request, or the answer to a message that cannot be run."""
         try:
             headers = decode_headers(payload.headers)
         except ProtocolError as error:
@@ -53,47 +152,81 @@ class Executor:
             args, kwargs, embed = decode_body(payload.body, payload.content_type, payload.content_encoding)
         except SerializationError as error:
             return replies.rejected(headers, str(error), keep=keep)
-        if embed and (signatures := embedded_signatures(embed)):
-            reason = (
-                f"the message carries {', '.join(signatures)}; callbacks, chains and chords are not "
-                f"supported yet, and running the task without them would drop them"
-            )
-            return replies.rejected(headers, reason, keep=keep)
-        request = Request(headers, payload, args, kwargs, self._node_name)
-        return self._run(task, request, keep=keep)
+        linked = None
+        if any(embed.values()):
+            try:
+                linked = Linked(*read_embed(embed))
+            except ProtocolError as error:
+                return replies.rejected(headers, str(error), keep=keep)
+        request = Request(headers, payload, args, kwargs, self._node_name, keeps_result=keep)
+        return Run(task, request, linked)
 
-    def _run(self, task: BoundTask, request: Request, *, keep: bool) -> Reply:
-        headers = request.message
-        token = requests.current.set(request)
+    def _store_started(self, run: Run) -> None:
+        """Store STARTED.  That it cannot be stored is no reason not to run the task."""
+        request = run.request
+        meta = {"pid": os.getpid(), "hostname": self._node_name}
         try:
-            value = task.run(*request.args, **request.kwargs)
-            if type(value) is CoroutineType:
-                value = run_coroutine(value)
-        except BaseException as error:  # noqa: BLE001 - the task barrier
-            return self._on_raise(task, request, error, keep=keep)
-        finally:
-            requests.current.reset(token)
-        try:
-            reply = replies.succeeded(headers, value, keep=keep)
+            store_state(run.task.app.connections, request, State.STARTED.value, meta)
         except SoftTimeLimitExceeded:
-            # It struck in the instant after the task had returned, which must not cost its result.
-            reply = replies.succeeded(headers, value, keep=keep)
+            raise
+        except TaskdError as error:
+            logger.warning("task=%s id=%s STARTED is not stored: %s", request.task, request.id, error)
+
+    def _returned(self, run: Run, value: object) -> Reply:
+        try:
+            reply = self._reply_to_value(run, value)
+        except SoftTimeLimitExceeded:
+            # It struck in the instant after the task had ended, which must not cost its outcome.
+            reply = self._reply_to_value(run, value)
+        if self._hooks.any:
+            self._run_after(run, reply, None)
+        return reply
+
+    def _raised(self, run: Run, error: BaseException) -> Reply:
+        try:
+            reply = self._reply_to_error(run, error)
+        except SoftTimeLimitExceeded:
+            reply = self._reply_to_error(run, error)
+        if self._hooks.any:
+            self._run_after(run, reply, error)
+        return reply
+
+    def _reply_to_value(self, run: Run, value: object) -> Reply:
+        headers = run.request.message
+        reply = replies.succeeded(headers, value, keep=run.request.keeps_result)
+        if run.linked is not None:
+            reply = self._with_linked(run, reply, value)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("task=%s id=%s %s: %s", headers.task, headers.id, reply.state, reply.text)
         return reply
 
-    def _on_raise(self, task: BoundTask, request: Request, error: BaseException, *, keep: bool) -> Reply:
-        headers = request.message
+    def _reply_to_error(self, run: Run, error: BaseException) -> Reply:
+        reply = self._ended_by(run, error)
+        return reply if run.linked is None else self._with_linked(run, reply)
+
+    def _with_linked(self, run: Run, reply: Reply, value: object = None) -> Reply:
+        request = run.request
+        assert run.linked is not None
+        return with_linked(reply, run.linked, value, request.message, self._tasks, keep=request.keeps_result)
+
+    def _run_after(self, run: Run, reply: Reply, error: BaseException | None) -> None:
+        if isinstance(error, Retry):
+            error = error.cause or error
+        state = reply.state if reply.end in _STORED else reply.end.name
+        self._hooks.run_after(run.request, Ended(state, reply.text, reply.traceback, error))
+
+    def _ended_by(self, run: Run, error: BaseException) -> Reply:
+        headers = run.request.message
         match error:
             case Retry():
-                return replies.on_retry(task, request, error, keep=keep)
+                return replies.on_retry(run.task, run.request, error, keep=run.request.keeps_result)
             case Ignore():
                 logger.debug("task=%s id=%s ignored: %s", headers.task, headers.id, one_line(error))
                 return Reply(End.IGNORED, text=one_line(error))
             case Reject():
-                return replies.on_reject(headers, error, keep=keep)
+                return replies.on_reject(headers, error, keep=run.request.keeps_result)
             case _:
-                return replies.on_error(task, request, error, keep=keep)
+                return replies.on_error(run.task, run.request, error, keep=run.request.keeps_result)
 
 
 def task_table(app: App) -> list[TaskOptions]:
@@ -105,6 +238,7 @@ def task_table(app: App) -> list[TaskOptions]:
             ignore_result=settings.ignore_result,
             soft_time_limit=settings.soft_time_limit,
             time_limit=settings.time_limit,
+            rate_limit=settings.rate_limit,
         )
         for settings in (task.settings for task in app.tasks.values())
     ]

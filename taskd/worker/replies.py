@@ -14,7 +14,7 @@ from taskd.app.request import Request
 from taskd.app.send import moment
 from taskd.app.task import BoundTask
 from taskd.backoff import Backoff
-from taskd.errors import SerializationError
+from taskd.errors import SerializationError, SoftTimeLimitExceeded
 from taskd.protocol import serializers
 from taskd.protocol.exceptions import (
     MaxRetriesExceededError,
@@ -23,8 +23,8 @@ from taskd.protocol.exceptions import (
     format_traceback,
     one_line,
 )
-from taskd.protocol.execution import End, Payload, Reply, RetryMessage
-from taskd.protocol.message import TaskHeaders, encode_body, headers_as_mapping
+from taskd.protocol.execution import End, NextMessage, Payload, Reply
+from taskd.protocol.message import TaskHeaders, decode_body, encode_body, headers_as_mapping
 from taskd.protocol.message_repr import bounded_repr
 from taskd.protocol.results import failure_record, retry_record, success_record
 
@@ -42,6 +42,8 @@ def succeeded(headers: TaskHeaders, value: object, *, keep: bool) -> Reply:
     except SerializationError as error:
         problem = SerializationError(f"task {headers.task} ran, but its result cannot be stored: {error}")
         return failed(headers, problem, keep=keep)
+    except SoftTimeLimitExceeded:
+        raise
     except Exception as error:  # noqa: BLE001 - the value is the user's: a __json__ may raise anything
         return failed(headers, error, keep=keep)
     return Reply(End.SUCCEEDED, "SUCCESS", record, bounded_repr(value))
@@ -127,7 +129,7 @@ def on_error(task: BoundTask, request: Request, error: BaseException, *, keep: b
     return failed(headers, error, keep=keep)
 
 
-def _retried(headers: TaskHeaders, cause: BaseException, message: RetryMessage, *, keep: bool) -> Reply:
+def _retried(headers: TaskHeaders, cause: BaseException, message: NextMessage, *, keep: bool) -> Reply:
     traceback = format_traceback(cause) if cause.__traceback__ is not None else ""
     record = b""
     if keep:
@@ -167,7 +169,7 @@ def _again(
     due_at: float,
     args: Sequence[object] | None = None,
     kwargs: Mapping[str, object] | None = None,
-) -> RetryMessage:
+) -> NextMessage:
     """Return the message of the next run: the same headers but for retries, eta and origin.
 
     It goes straight to the queue it came from; through its exchange it could reach other queues too.
@@ -182,8 +184,10 @@ def _again(
         args = request.args if args is None else args
         kwargs = request.kwargs if kwargs is None else kwargs
         headers["argsrepr"], headers["kwargsrepr"] = bounded_repr(tuple(args)), bounded_repr(dict(kwargs))
-        body = encode_body(args, kwargs)
-    return RetryMessage(
+        # What is linked to the task stays with it.
+        embed = decode_body(body, payload.content_type, payload.content_encoding)[2]
+        body = encode_body(args, kwargs, embed)
+    return NextMessage(
         headers=serializers.dumps(headers),
         body=body,
         content_type=payload.content_type,

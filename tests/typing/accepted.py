@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from taskd import App, AsyncResult
+from taskd.app.hooks import Ended
+from taskd.app.request import Request
 from taskd.app.task import BoundTask, Call
 
 app = App()
@@ -27,7 +29,12 @@ def fetch(self: BoundTask, url: str) -> bytes:
     return url.encode() + self.request.id.encode()
 
 
-@app.task
+@app.task(bind=True, rate_limit="10/m", track_started=True)
+def copy(self: BoundTask, path: str) -> None:
+    self.update_state(meta={"path": path})
+
+
+@app.task(rate_limit=2.5)
 async def crawl(url: str) -> list[str]:
     return [url]
 
@@ -35,6 +42,16 @@ async def crawl(url: str) -> list[str]:
 @app.task(bind=True, time_limit=5)
 async def crawl_more(self: BoundTask, url: str) -> list[str]:
     return [self.name, url]
+
+
+@app.hooks.before_task
+def before(request: Request) -> None:
+    del request
+
+
+@app.hooks.on_failure
+def failed(request: Request, ended: Ended) -> None:
+    print(request.id, ended.state)
 
 
 one: AsyncResult[int] = add.delay(1, y=2)
@@ -48,6 +65,8 @@ later = add.apply_async((1,), {"y": 2}, countdown=1.5, eta=datetime.now(timezone
 call: Call[int] = add.call(1).with_options(priority=9)
 many: list[int] = app.wait_all(app.send_many([add.call(n) for n in range(10)]))
 mapped: list[AsyncResult[int]] = add.map([(1,), (2,)])
+linked = add.apply_async((1,), link=[send.s(subject="x"), add.si(1, y=2)], link_error={"task": "shop.report"})
+chained: Call[int] = add.s().with_options(link=crawl.s())
 by_name: AsyncResult[object] = app.send_task("shop.add", (1,), expires=60)
 
 

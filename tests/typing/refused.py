@@ -33,14 +33,26 @@ fetch.delay()  # error
 crawl.delay(2)  # error
 add.apply_async((1,), countdwn=3)  # error
 app.send_task("add", queue=7)  # error
+add.apply_async((1,), link=7)  # error
+add.si("one")  # error
 text: str = add.delay(1).get()  # error
 code: int = crawl.delay("x").get()  # error
 app.send_many([add.call("one")])  # error
 
 
+@app.task(rate_limit=None)  # error
+def unlimited() -> None:
+    pass
+
+
 @app.task(qeue="mail")  # error
 def misspelt() -> None:
     pass
+
+
+@app.hooks.after_task  # error
+def after(request: int) -> None:
+    del request
 
 
 async def main() -> None:

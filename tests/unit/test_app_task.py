@@ -78,6 +78,17 @@ def test_options_are_kept(app):
 
 
 @pytest.mark.parametrize(
+    ("given", "a_second"), [("10/m", 10 / 60), ("5/s", 5.0), (2, 2.0), ("0", 0.0), ("36/h", 0.01)]
+)
+def test_a_rate_limit_is_kept_in_tasks_a_second(app, given, a_second):
+    @app.task(rate_limit=given)
+    def send():
+        pass
+
+    assert send.settings.rate_limit == pytest.approx(a_second)
+
+
+@pytest.mark.parametrize(
     ("options", "error", "named"),
     [
         ({"priority": 10}, ValueError, "priority"),
@@ -85,6 +96,7 @@ def test_options_are_kept(app):
         ({"max_retries": -1}, ValueError, "max_retries"),
         ({"time_limit": -1}, ValueError, "time_limit"),
         ({"queue": ""}, ValueError, "queue"),
+        ({"rate_limit": "ten a minute"}, ValueError, "rate_limit 'ten a minute' is not a rate.*10/m"),
         ({"retry_for": OSError}, TypeError, "retry_for"),
         ({"retry_for": (BaseException,)}, TypeError, "retry_for"),
         ({"qeue": "mail"}, TypeError, "qeue"),

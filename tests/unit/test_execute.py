@@ -20,6 +20,7 @@ from taskd.protocol.exceptions import MaxRetriesExceededError, TaskRejected, Wor
 from taskd.protocol.execution import Acks, End, Payload, Reply, decode_reply, encode
 from taskd.protocol.message import decode_body, decode_headers, headers_as_mapping
 from taskd.protocol.results import decode_record
+from taskd.worker import replies
 from taskd.worker.execute import Executor, load_app, task_table
 
 
@@ -510,7 +511,7 @@ def test_a_body_that_cannot_be_decoded_is_dead_lettered_and_answered(app, change
     assert isinstance(_error(reply), TaskRejected)
 
 
-@pytest.mark.parametrize("name", ["callbacks", "errbacks", "chain", "chord"])
+@pytest.mark.parametrize("name", ["chain", "chord"])
 def test_what_would_be_dropped_silently_is_dead_lettered(app, name):
     @app.task(name="t")
     def task():
@@ -520,7 +521,7 @@ def test_what_would_be_dropped_silently_is_dead_lettered(app, name):
     reply = _run(app, _payload(task, body=body))
 
     assert reply.end is End.REJECTED
-    assert f"carries {name}; callbacks, chains and chords are not supported yet" in reply.text
+    assert f"carries a {name}; chains and chords are not supported yet" in reply.text
 
 
 def test_an_unknown_task_and_broken_headers_are_dead_lettered(app):
@@ -549,3 +550,20 @@ def test_the_task_table_has_what_the_parent_needs(app):
 def test_an_object_that_is_no_app_is_named():
     with pytest.raises(ResolveError, match=r"builtins\.dict.*taskd\.App"):
         load_app("json.decoder:BACKSLASH")
+
+
+def test_a_soft_limit_that_strikes_after_the_end_costs_nothing(app, monkeypatch):
+    @app.task(name="fail")
+    def fail():
+        raise ValueError("x")
+
+    strikes = [SoftTimeLimitExceeded("1 s")]
+    original = replies.failure_record
+
+    def struck(*args, **kwargs):
+        if strikes:
+            raise strikes.pop()
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(replies, "failure_record", struck)
+    assert isinstance(_error(_run(app, _payload(fail))), ValueError)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
 
+import pytest
+
+from taskd import running
+from taskd.app.request import direct_request
 from taskd.log import JournalFormatter, JsonFormatter, PlainFormatter
 
 
@@ -57,3 +62,35 @@ def test_the_levels_become_syslog_priorities() -> None:
         "<3>",
         "<3>",
     ]
+
+
+@pytest.fixture
+def task() -> Iterator[None]:
+    """Within a task, as the log sees it."""
+    request = direct_request("shop.add")
+    request.id = "i-1"
+    token = running.current.set(request)
+    yield
+    running.current.reset(token)
+
+
+@pytest.mark.usefixtures("task")
+def test_a_line_of_a_task_names_the_task() -> None:
+    entry = record("sold %d", 3)
+
+    assert PlainFormatter("mail-1").format(entry).endswith("INFO    mail-1: task=shop.add id=i-1 sold 3")
+    assert JournalFormatter("mail-1").format(entry) == "<6>mail-1: task=shop.add id=i-1 sold 3"
+    fields = json.loads(JsonFormatter("mail-1").format(entry))
+    assert (fields["task"], fields["id"], fields["message"]) == ("shop.add", "i-1", "sold 3")
+
+
+@pytest.mark.usefixtures("task")
+def test_a_line_that_names_its_task_already_names_it_once() -> None:
+    line = PlainFormatter("mail-1").format(record("task=shop.add id=i-1 failed"))
+
+    assert line.endswith("mail-1: task=shop.add id=i-1 failed")
+
+
+def test_outside_of_a_task_none_is_named() -> None:
+    assert "task" not in json.loads(JsonFormatter("mail-1").format(record("ready")))
+    assert PlainFormatter("mail-1").format(record("ready")).endswith("mail-1: ready")

@@ -10,9 +10,9 @@ from kombu.utils import json as kombu_json
 from taskd.errors import ProtocolError, SerializationError
 from taskd.protocol.message import (
     OutgoingHeaders,
+    carries_nothing,
     decode_body,
     decode_headers,
-    embedded_signatures,
     encode_body,
     encode_headers,
     headers_as_mapping,
@@ -144,12 +144,13 @@ def test_a_body_of_another_shape_is_refused(body):
         decode_body(body, "application/json", "utf-8")
 
 
-def test_embedded_signatures_are_found():
-    assert embedded_signatures({"callbacks": None, "errbacks": [], "chain": None, "chord": None}) == []
-    assert embedded_signatures({"callbacks": [{"task": "a"}], "chord": {"task": "b"}}) == [
-        "callbacks",
-        "chord",
-    ]
+def test_a_body_with_callbacks_has_all_keys_of_celery():
+    body = encode_body((), {}, {"callbacks": [{"task": "a"}]})
+
+    embed = decode_body(body, "application/json", "utf-8")[2]
+    assert embed == {"callbacks": [{"task": "a"}], "errbacks": None, "chain": None, "chord": None}
+    assert not carries_nothing(body)
+    assert carries_nothing(encode_body((1,), {}))
 
 
 @pytest.mark.parametrize("value", [(), (1, "a"), {"x": 1.5}, [None, True], "text", 7])

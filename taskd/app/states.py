@@ -1,0 +1,35 @@
+"""The states that a task has before its end: STARTED, and those that it invents to show its progress.
+
+They are stored at once, by the process that runs the task.  The states that end a run come from the
+worker when it settles the message, so that a task cannot be seen as done and yet run again.
+"""
+
+from __future__ import annotations
+
+from taskd import clock
+from taskd.app.connections import Connections
+from taskd.app.request import Request
+from taskd.protocol.results import State, state_record
+from taskd.results.base import StoredResult
+
+#: What the worker alone may say.
+_WORKERS = frozenset({State.PENDING, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED})
+
+
+def store_state(connections: Connections, request: Request, state: str, meta: object) -> None:
+    """Store the state of a running task; do nothing when no result is kept for it.
+
+    Raises: ``ValueError`` for a state that only the worker may store, ``SerializationError`` for a
+    ``meta`` that JSON cannot represent, ``StorageError``.
+    """
+    if not state or state in _WORKERS:
+        raise ValueError(
+            f'task "{request.task}": state "{state}" is stored by the worker alone; choose a name of '
+            f'your own, such as "PROGRESS"'
+        )
+    if not request.keeps_result or not connections.keeps_results:
+        return
+    record = state_record(request.id, state, meta, group_id=request.group, parent_id=request.parent_id)
+    expires_s = connections.config.result_expires
+    expires_at = clock.now() + expires_s if expires_s else None
+    connections.results().store([StoredResult(request.id, state, record, expires_at)])

@@ -1,0 +1,42 @@
+"""What tasks log names the task, on every pool; what they print is left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import pytest
+
+from tests.system.daemon import Daemon
+
+GEVENT = pytest.mark.skipif(find_spec("gevent") is None, reason="gevent is not installed")
+POOLS = ["prefork", "threads", "solo", "asyncio", pytest.param("gevent", marks=GEVENT)]
+WORKER = '[worker.main]\napp = "tests.system.following:app"\nconcurrency = 2\n'
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_line_of_a_task_names_the_task(make_daemon: Callable[..., Daemon], pool: str) -> None:
+    daemon = make_daemon(f'{WORKER}pool = "{pool}"\n')
+    daemon.start()
+    sold = daemon.app.send_task("following.sell", (3,))
+    later = daemon.app.send_task("following.sell_later", (4,))
+    sold.get(timeout=10)
+    later.get(timeout=10)
+
+    log = daemon.log.read_text()
+    assert f": task=following.sell id={sold.id} sold 3\n" in log
+    assert f": task=following.sell_later id={later.id} sold 4\n" in log
+    assert "\nprinted as it is\n" in f"\n{log}"
+
+
+def test_in_json_they_are_fields(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(f'{WORKER}\n[log]\nformat = "json"\n')
+    daemon.start()
+    sold = daemon.app.send_task("following.sell", (3,))
+    sold.get(timeout=10)
+
+    entries = [json.loads(line) for line in daemon.log.read_text().splitlines() if line.startswith("{")]
+    (entry,) = [entry for entry in entries if entry["message"] == "sold 3"]
+    assert (entry["task"], entry["id"]) == ("following.sell", sold.id)
+    assert entry["logger"] == "following.sales"

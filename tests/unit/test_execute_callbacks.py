@@ -1,0 +1,224 @@
+"""What follows a task: callbacks and errbacks in the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from taskd import App, clock
+from taskd.app.callbacks import errbacks_of_message, messages_of
+from taskd.app.control_flow import Ignore, Reject
+from taskd.app.send import build_message
+from taskd.app.task import BoundTask
+from taskd.protocol.execution import End, decode_reply, encode
+from taskd.protocol.message import decode_body, decode_headers, encode_body
+from taskd.protocol.signature import read_signatures
+from taskd.worker.execute import Executor
+from tests.unit.test_execute import _payload, _run
+
+
+@pytest.fixture
+def app():
+    app = App(broker="memory://unused")
+
+    @app.task(name="note", queue="mail", priority=3)
+    def note(*args, **kwargs): ...
+
+    @app.task(name="double")
+    def double(x):
+        return 2 * x
+
+    @app.task(name="fail")
+    def fail():
+        raise ValueError("x")
+
+    return app
+
+
+def _parts(message):
+    args, kwargs, embed = decode_body(message.body, message.content_type, message.content_encoding)
+    return decode_headers(message.headers), args, kwargs, embed
+
+
+def test_a_callback_gets_the_result_first(app):
+    note = app.tasks["note"]
+    reply = _run(
+        app,
+        _payload(app.tasks["double"], (4,), task_id="i", link=note.s("x", y=1), changes={"root_id": "r"}),
+    )
+
+    assert reply.end is End.SUCCEEDED
+    (message,) = reply.callbacks
+    headers, args, kwargs, _ = _parts(message)
+    assert (headers.task, args, kwargs) == ("note", [8, "x"], {"y": 1})
+    assert (headers.root_id, headers.parent_id) == ("r", "i")
+    assert (message.exchange, message.routing_key, message.priority) == ("", "mail", 3)
+    assert message.task_id == headers.id != "i"
+
+
+def test_an_immutable_callback_gets_its_own_arguments_alone(app):
+    reply = _run(app, _payload(app.tasks["double"], (4,), link=[app.tasks["note"].si(1)]))
+
+    assert _parts(reply.callbacks[0])[1] == [1]
+
+
+def test_callbacks_and_errbacks_do_not_mix(app):
+    note = app.tasks["note"]
+    links = {"link": [note.s("ok"), note.s("too")], "link_error": [note.s("bad")]}
+
+    well = _run(app, _payload(app.tasks["double"], (4,), **links))
+    badly = _run(app, _payload(app.tasks["fail"], task_id="i", **links))
+
+    assert [_parts(message)[1] for message in well.callbacks] == [[8, "ok"], [8, "too"]]
+    assert badly.end is End.FAILED
+    assert [_parts(message)[1] for message in badly.callbacks] == [["i", "bad"]]
+
+
+@pytest.mark.parametrize("error", [Ignore(), Reject("no")])
+def test_a_task_that_did_not_end_calls_nobody(app, error):
+    @app.task(name="odd")
+    def odd():
+        raise error
+
+    note = app.tasks["note"]
+    assert _run(app, _payload(odd, link=note.s(), link_error=note.s())).callbacks == []
+
+
+def test_a_retry_keeps_what_is_linked_even_with_new_arguments(app):
+    @app.task(bind=True, name="fetch")
+    def fetch(self: BoundTask, x):
+        self.retry(args=(x + 1,))
+
+    reply = _run(app, _payload(fetch, (1,), link=app.tasks["note"].s()))
+
+    assert reply.callbacks == []
+    _, args, _, embed = _parts(reply.retry)
+    assert args == [2]
+    assert embed["callbacks"][0]["task"] == "note"
+
+
+def test_a_callback_has_options_and_links_of_its_own(app):
+    note = app.tasks["note"]
+    eta = datetime.now(timezone.utc) + timedelta(hours=1)
+    linked = note.s().with_options(
+        queue="slow", priority=9, eta=eta, task_id="fixed", link=note.si("then"), headers={"x-tenant": 7}
+    )
+
+    (message,) = _run(app, _payload(app.tasks["double"], (4,), link=linked)).callbacks
+
+    headers, _, _, embed = _parts(message)
+    assert (message.routing_key, message.priority, message.task_id) == ("slow", 9, "fixed")
+    assert message.due_at == eta.timestamp()
+    assert json.loads(message.headers)["x-tenant"] == 7
+    assert headers.id == "fixed"
+    assert embed["callbacks"][0]["immutable"] is True
+
+
+def test_a_signature_of_celery_is_followed_where_it_leads(app):
+    celerys = {
+        "task": "elsewhere.report",
+        "args": [],
+        "kwargs": {},
+        "options": {"exchange": "reports", "routing_key": "daily", "countdown": 60, "expires": 90},
+        "subtask_type": None,
+        "immutable": False,
+    }
+    before = clock.now()
+    (message,) = _run(app, _payload(app.tasks["double"], (4,), link=celerys)).callbacks
+
+    assert (message.exchange, message.routing_key) == ("reports", "daily")
+    assert before + 60 <= message.due_at < before + 70
+    assert decode_headers(message.headers).expires_at > before + 89
+
+
+def test_a_callback_whose_result_json_lacks_makes_a_failure_that_calls_errbacks(app):
+    @app.task(name="odd", ignore_result=True)
+    def odd():
+        return {1, 2}
+
+    note = app.tasks["note"]
+    reply = _run(app, _payload(odd, task_id="i", link=note.s(), link_error=note.s()))
+
+    assert reply.end is End.FAILED
+    assert [_parts(message)[1] for message in reply.callbacks] == [["i"]]
+
+
+def test_an_errback_that_cannot_be_sent_leaves_the_failure_as_it_is(app, caplog):
+    wrong = {"task": "note", "options": {"priority": 99}}
+    reply = _run(app, _payload(app.tasks["fail"], task_id="i", link_error=wrong))
+
+    assert (reply.end, reply.callbacks) == (End.FAILED, [])
+    assert "task=fail id=i errbacks not sent" in caplog.text
+
+
+@pytest.mark.parametrize("link", [{"args": []}, {"task": "a", "subtask_type": "chain"}])
+def test_what_no_worker_would_accept_is_not_sent(app, link):
+    with pytest.raises(ValueError, match='task "double": link'):
+        build_message(app.tasks["double"].settings, (1,), {}, link=link)
+
+
+def test_a_message_with_a_link_to_a_group_is_dead_lettered(app):
+    body = encode_body((4,), {}, {"callbacks": [{"task": "celery.group", "subtask_type": "group"}]})
+    reply = _run(app, _payload(app.tasks["double"], body=body))
+
+    assert reply.end is End.REJECTED
+    assert "is or carries a group" in reply.text
+
+
+def test_asyncio_runs_send_callbacks_too(app):
+    payload = encode(_payload(app.tasks["double"], (4,), link=app.tasks["note"].s()))
+    reply = decode_reply(asyncio.run(Executor(app, "w@h").acall(payload)))
+
+    assert [_parts(message)[1] for message in reply.callbacks] == [[8]]
+
+
+def test_the_parent_finds_the_errbacks_of_a_task_whose_process_died(app):
+    note = app.tasks["note"]
+    sent = build_message(app.tasks["double"].settings, (1,), {}, task_id="i", link_error=note.s("dead"))
+    plain = build_message(app.tasks["double"].settings, (1,), {})
+    headers = decode_headers(sent.headers)
+
+    (message,) = errbacks_of_message(headers, sent.body, "application/json", "utf-8")
+
+    assert _parts(message)[1] == ["i", "dead"]
+    assert (message.routing_key, _parts(message)[0].parent_id) == ("mail", "i")
+    assert errbacks_of_message(headers, plain.body, "application/json", "utf-8") == []
+    assert errbacks_of_message(headers, b"\xff", "application/json", "utf-8") == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"countdown": 1e300},
+        {"expires": 1e300},
+        {"priority": -1},
+        {"queue": "\ud800"},
+        {"exchange": "\ud800"},
+        {"task_id": "\ud800"},
+        {"eta": "9999-12-31T00:00:00"},
+        {"link": 7},
+        {"headers": {"x": "\ud800"}, "countdown": -1e300},
+    ],
+)
+def test_nothing_that_a_sender_writes_into_a_signature_ends_the_worker(app, options):
+    signature = {"task": "note", "options": options}
+    body = encode_body((4,), {}, {"callbacks": [signature], "errbacks": [signature]})
+
+    reply = _run(app, _payload(app.tasks["double"], body=body, task_id="i"))
+
+    assert reply.end in (End.FAILED, End.REJECTED)
+    assert reply.callbacks == []
+    headers = decode_headers(b'{"task": "double", "id": "i"}')
+    assert errbacks_of_message(headers, body, "application/json", "utf-8") == []
+
+
+def test_a_time_without_zone_is_utc_as_in_celery():
+    headers = decode_headers(b'{"task": "a", "id": "i"}')
+    (signature,) = read_signatures({"task": "b", "options": {"eta": "2100-01-01T00:00:00"}}, "link")
+
+    (message,) = messages_of([signature], 1, headers)
+
+    assert message.due_at == datetime(2100, 1, 1, tzinfo=timezone.utc).timestamp()
