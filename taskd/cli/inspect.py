@@ -54,6 +54,11 @@ def _name_rows(node: str, answer: object) -> Iterator[Row]:
         yield from ((node, name) for name in answer)
 
 
+def _report_rows(node: str, answer: object) -> Iterator[Row]:
+    if isinstance(answer, dict):
+        yield from ((node, line) for line in str(answer.get("ok", "")).splitlines())
+
+
 def _stats_rows(node: str, answer: object) -> Iterator[Row]:
     if not isinstance(answer, dict):
         return
@@ -100,6 +105,12 @@ _QUESTIONS: Mapping[str, tuple[Sequence[str], Rows, str]] = {
     ),
     "registered": (("NODE", "TASK"), _name_rows, "List the tasks that workers can run."),
     "revoked": (("NODE", "ID"), _name_rows, "List the ids of revoked tasks."),
+    "revoked_names": (
+        ("NODE", "NAME OR HEADER"),
+        _name_rows,
+        "List the task names and stamped headers whose tasks do not run.",
+    ),
+    "report": (("NODE", "WHAT IT IS"), _report_rows, "Show what a report of a fault should begin with."),
     "stats": (
         ("NODE", "PID", "UP", "POOL", "CONCURRENCY", "PREFETCH", "DONE", "PEAK MEMORY"),
         _stats_rows,
@@ -111,7 +122,9 @@ _QUESTIONS: Mapping[str, tuple[Sequence[str], Rows, str]] = {
 def _add(method: str) -> None:
     columns, rows, about = _QUESTIONS[method]
 
-    @inspect.command(method, help=f"{about}\n\nExample: taskctl inspect {method}")
+    word = method.replace("_", "-")
+
+    @inspect.command(word, help=f"{about}\n\nExample: taskctl inspect {word}")
     @timeout_option
     @destination_option
     @json_option

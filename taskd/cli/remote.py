@@ -1,4 +1,4 @@
-"""Ask the workers over the broker: what ``taskctl inspect`` and ``taskctl revoke`` share."""
+"""Ask and tell the workers over the broker: what ``inspect``, ``revoke`` and ``rate-limit`` share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from taskd import exit_codes
 from taskd.cli import daemon
-from taskd.cli.output import Failure
+from taskd.cli.output import Failure, echo_json, printable
 from taskd.cli.session import duration
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
@@ -56,6 +56,28 @@ def ask(
             f"no worker answered within {timeout_s:g} s{asked}; is taskd running?", exit_codes.UNAVAILABLE
         )
     return answers
+
+
+def tell(
+    config: Config,
+    requests: Sequence[tuple[str, Mapping[str, object]]],
+    *,
+    destination: Sequence[str],
+    timeout_s: float,
+    as_json: bool,
+) -> int:
+    """Send commands, print what each worker says to them, and return the exit status."""
+    failed = False
+    for method, arguments in requests:
+        answers = ask(config, method, arguments, destination=destination, timeout_s=timeout_s)
+        failed = failed or any(isinstance(each, dict) and "error" in each for each in answers.values())
+        if as_json:
+            echo_json(answers)
+            continue
+        for node, answer in answers.items():
+            text = next(iter(answer.values()), "") if isinstance(answer, dict) else answer
+            click.echo(printable(f"{node}: {text}"))
+    return exit_codes.FAILURE if failed else exit_codes.OK
 
 
 def _workers_of_this_host(config: Config) -> int | None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
-from taskd import exit_codes
-from taskd.cli.output import echo_json, json_option, printable
-from taskd.cli.remote import ask, destination_option, timeout_option
+from taskd.cli.output import json_option
+from taskd.cli.remote import destination_option, tell, timeout_option
 from taskd.cli.session import Session, pass_session
 
 
 @click.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--terminate", is_flag=True, help="End the tasks that run already.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--name", "names", multiple=True, metavar="TASK", help="Every task of this name.")
+@click.option(
+    "--header", "headers", multiple=True, metavar="K=V", help="Every task stamped with this header."
+)
+@click.option("--terminate", is_flag=True, help="End the tasks that run already; KILL follows after 5 s.")
 @click.option("--signal", "signal_name", metavar="NAME", help="Signal for --terminate (default: TERM).")
+@click.option("--undo", is_flag=True, help="Let them run again, if they were not dropped yet.")
 @timeout_option
 @destination_option
 @json_option
@@ -22,25 +28,46 @@ def revoke(
     session: Session,
     *,
     ids: tuple[str, ...],
+    names: tuple[str, ...],
+    headers: tuple[str, ...],
     terminate: bool,
     signal_name: str | None,
+    undo: bool,
     timeout_s: float,
     destination: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Keep tasks from running, or end them.
 
+    What is revoked stays so for three hours, over restarts of the workers too. A name or a header covers
+    tasks that are sent later as well, until --undo.
+
     Example: taskctl revoke 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --terminate
     """
     if signal_name and not terminate:
         raise click.UsageError("--signal is for --terminate")
-    arguments: dict[str, object] = {"task_id": list(ids), "terminate": terminate, "signal": signal_name}
-    answers = ask(session.config, "revoke", arguments, destination=destination, timeout_s=timeout_s)
-    failed = any(isinstance(answer, dict) and "error" in answer for answer in answers.values())
-    if as_json:
-        echo_json(answers)
-    else:
-        for node, answer in answers.items():
-            text = next(iter(answer.values()), "") if isinstance(answer, dict) else answer
-            click.echo(printable(f"{node}: {text}"))
-    return exit_codes.FAILURE if failed else exit_codes.OK
+    if undo and terminate:
+        raise click.UsageError("--undo ends nothing: leave --terminate away")
+    if wrong := [header for header in headers if "=" not in header]:
+        raise click.UsageError(f"--header {wrong[0]}: expected NAME=VALUE")
+    given: dict[str, list[str]] = {
+        key: list(values)
+        for key, values in (("task_id", ids), ("task_name", names), ("headers", headers))
+        if values
+    }
+    if not given:
+        raise click.UsageError("say what to revoke: an ID, --name or --header")
+    how: Mapping[str, object] = {"terminate": terminate, "signal": signal_name}
+    requests: list[tuple[str, Mapping[str, object]]] = (
+        [("unrevoke", given)]
+        if undo
+        else [(_METHODS[key], {key: value, **how}) for key, value in given.items()]
+    )
+    return tell(session.config, requests, destination=destination, timeout_s=timeout_s, as_json=as_json)
+
+
+_METHODS = {
+    "task_id": "revoke",
+    "task_name": "revoke_by_name",
+    "headers": "revoke_by_stamped_headers",
+}

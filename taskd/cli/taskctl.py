@@ -26,6 +26,7 @@ _VERBS = (
     "restart",
     "inspect",
     "revoke",
+    "rate-limit",
     "send",
     "result",
     "queues",
@@ -53,6 +54,10 @@ def _verb(name: str) -> click.Command | None:  # noqa: PLR0911 - one return for 
             from taskd.cli import revoke
 
             return revoke.revoke
+        case "rate-limit":
+            from taskd.cli import limits
+
+            return limits.rate_limit
         case "send" | "result":
             from taskd.cli import messages
 

@@ -5,5 +5,5 @@ broker is lost, while the pool and what runs in it live on.
 
 May import: ranks 0 to 4.  Start reading at ``blueprint.py`` (the steps), then ``intaking.py``
 (claim -> decide -> submit) and ``settling.py`` (outcome -> settlement and result).  ``strategy.py``,
-``prefetch.py``, ``revoked.py`` and ``deaths.py`` decide and touch nothing.
+``prefetch.py``, ``rates.py``, ``revoked.py`` and ``deaths.py`` decide and touch nothing.
 """

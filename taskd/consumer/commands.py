@@ -1,23 +1,30 @@
 """Remote-control commands: what ``celery inspect``, ``celery control`` and ``taskctl`` may ask a worker.
 
-One table at the end.  Names, arguments and shapes of the replies are Celery's; what a reply means is
-said where it is not plain.  Every command returns at once: an effect that takes time is started here
-and seen through ``inspect``.
+Here are those that only look; ``revoking`` and ``steering`` have the others.  One table at the end.
+Names, arguments and shapes of the replies are Celery's; what a reply means is said where it is not
+plain.  Every command returns at once: an effect that takes time is started here and seen through
+``inspect``.
 """
 
 from __future__ import annotations
 
 import os
 import resource
-import signal
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Mapping
 
 from taskd import clock
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.context import Context
+from taskd.consumer.masked import masked
 from taskd.consumer.request import Request
+from taskd.consumer.revoked import By
+from taskd.consumer.revoking import Revoking, id_list
+from taskd.consumer.steering import Steering
 from taskd.consumer.tasks import TasksGiven
 from taskd.errors import ProtocolError
 from taskd.protocol.message import decode_body, decode_headers
+from taskd.protocol.rates import format_rate
+from taskd.version import __version__
 
 Command = Callable[..., object]
 
@@ -32,12 +39,19 @@ _RUSAGE = (
 class Commands:
     """The commands of one worker, bound to its parts."""
 
-    def __init__(self, context: Context, tasks: TasksGiven, info: Callable[[], Mapping[str, object]]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        tasks: TasksGiven,
+        info: Callable[[], Mapping[str, object]],
+        logical_clock: Callable[[], int],
+    ) -> None:
         self._context = context
         self._tasks = tasks
         self._info = info
-
-    # -- inspect ---------------------------------------------------------------------------
+        self._logical_clock = logical_clock
+        self._revoking = Revoking(context)
+        self._steering = Steering(context, tasks)
 
     def ping(self) -> object:
         """Answer that the loop turns."""
@@ -48,8 +62,28 @@ class Commands:
         if from_node == self._context.node_name:
             return None
         if isinstance(revoked, (list, dict)):
-            self._context.revoked.add([str(each) for each in revoked], clock.monotonic())
-        return {"revoked": self.revoked(), "clock": 0}
+            self._revoking.remember(By.ID, [str(each) for each in revoked])
+        return {"revoked": self.revoked(), "clock": self._logical_clock()}
+
+    def clock(self) -> object:
+        """Return Lamport's clock of this node."""
+        return {"clock": self._logical_clock()}
+
+    def report(self) -> object:
+        """Return what a report of a fault should begin with."""
+        context, machine = self._context, os.uname()
+        lines = (
+            f"taskd {__version__}, Python {sys.version.split()[0]}",
+            f"{machine.sysname} {machine.release} {machine.machine}",
+            f"pool {context.pool.info().implementation}, {context.pool.capacity} slots",
+            f"broker {context.broker.url.partition(':')[0]}, queues {', '.join(self._tasks.intake.queues())}",
+            f"tasks {len(context.tasks)}",
+        )
+        return {"ok": "\n".join(lines)}
+
+    def conf(self, with_defaults: bool = False) -> object:
+        """Return the configuration, secrets hidden.  It is always whole: there are no defaults beside it."""
+        return masked(self._context.config)
 
     def active(self, safe: bool = False) -> object:
         """Return the tasks that have begun."""
@@ -82,12 +116,21 @@ class Commands:
         return found
 
     def registered(self, taskinfoitems: object = None, builtins: bool = False) -> object:
-        """Return the names of the tasks that this worker can run."""
-        return sorted(self._context.tasks)
+        """Return the names of the tasks that this worker can run, with their rate limits."""
+        limits = {name: self._context.rates.rate_of(each) for name, each in self._context.tasks.items()}
+        return [
+            f"{name} [rate_limit={format_rate(rate)}]" if rate else name
+            for name, rate in sorted(limits.items())
+        ]
 
     def revoked(self) -> list[str]:
         """Return the ids that will not run here."""
-        return list(self._context.revoked.ids(clock.monotonic()))
+        return list(self._context.revoked[By.ID].ids(clock.monotonic()))
+
+    def revoked_names(self) -> list[str]:
+        """Return the task names and, as ``header=value``, the stamps whose tasks will not run here."""
+        now, revoked = clock.monotonic(), self._context.revoked
+        return [*revoked[By.NAME].ids(now), *revoked[By.STAMP].ids(now)]
 
     def active_queues(self) -> object:
         """Return the queues that this worker consumes from."""
@@ -107,7 +150,7 @@ class Commands:
 
     def query_task(self, ids: object) -> object:
         """Return ``{id: [state, info]}`` for the given ids that this worker holds."""
-        wanted = set(_id_list(ids))
+        wanted = set(id_list(ids))
         begun = {running.tag for running in self._context.pool.running()}
         return {
             request.headers.id: ["active" if tag in begun else "reserved", self._describe(request)]
@@ -122,7 +165,7 @@ class Commands:
         return {
             **self._info(),
             "pid": os.getpid(),
-            "clock": "0",
+            "clock": str(self._logical_clock()),
             "uptime": int(clock.monotonic() - self._context.started_at),
             "pool": {
                 "implementation": pool.implementation,
@@ -133,40 +176,6 @@ class Commands:
             "broker": {"transport": self._context.broker.url.partition(":")[0]},
             "rusage": {name: getattr(usage, f"ru_{name}") for name in _RUSAGE},
         }
-
-    # -- control ---------------------------------------------------------------------------
-
-    def revoke(self, task_id: object, terminate: bool = False, signal: object = None) -> object:
-        """Keep tasks from running; with ``terminate`` end those that run, with ``signal`` (TERM)."""
-        ids = _id_list(task_id)
-        self._context.revoked.add(ids, clock.monotonic())
-        signum = _signal_number(signal) if terminate else 0
-        ended = self._cancel(set(ids), signum)
-        if not terminate:
-            return {"ok": f"tasks {set(ids)!r} flagged as revoked"}
-        return {"ok": f"terminate: {', '.join(ended) if ended else 'tasks unknown'}"}
-
-    def terminate(self, signal: object, task_id: object) -> object:
-        """Do as ``revoke`` with terminate."""
-        return self.revoke(task_id, terminate=True, signal=signal)
-
-    def shutdown(self, msg: object = None) -> object:
-        """End this worker warmly.  Under taskd the supervisor starts it again: stop it with taskctl."""
-        self._context.request_shutdown(Shutdown.WARM)
-        return None
-
-    def _cancel(self, ids: set[str], signum: int) -> list[str]:
-        """Cancel what waits in the pool and, with a signal, what runs; return the ids of the running."""
-        begun = {running.tag for running in self._context.pool.running()}
-        ended = []
-        for tag, request in list(self._context.requests.items()):
-            if request.headers.id not in ids:
-                continue
-            request.terminated_by = signum
-            # Without a signal the pool leaves alone what has begun.
-            if self._context.pool.cancel(tag, signum) and tag in begun:
-                ended.append(request.headers.id)
-        return ended
 
     def _describe(
         self, request: Request, *, pid: int | None = None, time_start: float | None = None, safe: bool = False
@@ -199,6 +208,7 @@ class Commands:
 
     def table(self) -> Mapping[str, Command]:
         """Return every command by its name on the wire, Celery's older names included."""
+        revoking, steering = self._revoking, self._steering
         return {
             "ping": self.ping,
             "hello": self.hello,
@@ -212,28 +222,24 @@ class Commands:
             "dump_tasks": self.registered,
             "revoked": self.revoked,
             "dump_revoked": self.revoked,
+            "revoked_names": self.revoked_names,
             "active_queues": self.active_queues,
             "query_task": self.query_task,
             "stats": self.stats,
-            "revoke": self.revoke,
-            "terminate": self.terminate,
-            "shutdown": self.shutdown,
+            "clock": self.clock,
+            "report": self.report,
+            "conf": self.conf,
+            "dump_conf": self.conf,
+            "revoke": revoking.revoke,
+            "terminate": revoking.terminate,
+            "revoke_by_name": revoking.revoke_by_name,
+            "revoke_by_stamped_headers": revoking.revoke_by_stamped_headers,
+            "unrevoke": revoking.unrevoke,
+            "rate_limit": steering.rate_limit,
+            "time_limit": steering.time_limit,
+            "pool_grow": steering.pool_grow,
+            "pool_shrink": steering.pool_shrink,
+            "add_consumer": steering.add_consumer,
+            "cancel_consumer": steering.cancel_consumer,
+            "shutdown": steering.shutdown,
         }
-
-
-def _id_list(ids: object) -> list[str]:
-    if isinstance(ids, str):
-        return [ids]
-    if isinstance(ids, Iterable):
-        return [str(each) for each in ids]
-    raise ValueError(f"task ids are text or a list of texts, not {ids!r}")
-
-
-def _signal_number(name: object) -> int:
-    """Return the number of a signal given as ``TERM``, ``SIGTERM``, a number, or None for TERM."""
-    if name is None:
-        return signal.SIGTERM
-    if isinstance(name, int) and not isinstance(name, bool):
-        return signal.Signals(name)
-    text = str(name).upper()
-    return signal.Signals[text if text.startswith("SIG") else f"SIG{text}"]

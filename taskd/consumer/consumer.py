@@ -55,8 +55,8 @@ class Consumer:
         )
 
     def info(self) -> dict[str, object]:
-        """Return the inner steps' part of ``inspect stats``."""
-        return self._blueprint.info()
+        """Return the part of all steps in ``inspect stats``."""
+        return {**self._context.worker_info(), **self._blueprint.info()}
 
     def run(self) -> None:
         """Consume until shutdown is requested and done; the pool is stopped by the caller."""

@@ -7,15 +7,17 @@ settlements.  One object per worker; only the loop's thread touches it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 from taskd.brokers.base import Broker, Publisher
 from taskd.config.schema import Config, WorkerConfig
 from taskd.consumer.prefetch import RunTimes
+from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request
-from taskd.consumer.revoked import RevokedIds
+from taskd.consumer.revoked import Revocations
+from taskd.consumer.statedb import StateFile
 from taskd.loop import Loop
 from taskd.pools.base import Pool
 from taskd.protocol.execution import TaskOptions
@@ -57,9 +59,16 @@ class Context:
     report: Callable[[StatusLine], None]
     started_at: float
     queues: Sequence[str] = ()
+    #: What the worker's own steps add to ``inspect stats``.
+    worker_info: Callable[[], Mapping[str, object]] = dict
     tasks: dict[str, TaskOptions] = field(default_factory=dict)
     requests: dict[int, Request] = field(default_factory=dict)
-    revoked: RevokedIds = field(default_factory=RevokedIds)
+    revoked: Revocations = field(default_factory=Revocations)
+    #: Where revocations outlive the worker; None for a broker without a file.
+    state: StateFile | None = None
+    rates: RateLimits = field(default_factory=RateLimits)
+    #: Soft and hard limits in seconds that an operator put in the place of a task's own.
+    time_limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     run_times: RunTimes = field(default_factory=RunTimes)
     totals: Counter[str] = field(default_factory=Counter)
     done: int = 0

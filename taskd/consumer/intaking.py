@@ -7,21 +7,25 @@ its trip (``prefetch``) and when there may be something to claim.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 from taskd import clock
 from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Intake, Requeue
 from taskd.consumer import endings, strategy
 from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.outcomes import again
 from taskd.consumer.prefetch import claim_size, target_held
 from taskd.consumer.request import Request
 from taskd.consumer.settling import Settling
+from taskd.consumer.stalling import StallWatch
+from taskd.errors import BrokerError, StorageError
 from taskd.exhaustive import assert_never
 from taskd.loop import Timer
 from taskd.pools.base import Job
 from taskd.protocol import execution
-from taskd.protocol.execution import Payload
+from taskd.protocol.execution import Payload, TaskOptions
+from taskd.protocol.message import TaskHeaders
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ class Intaking:
         self._quiet = False
         self._due_timer: Timer | None = None
         self._look_timer: Timer | None = None
+        self._stall = StallWatch(context, self._give_back_waiting)
         self._next_tag = count(max(context.requests, default=0) + 1)
 
     def start(self) -> None:
@@ -55,14 +60,23 @@ class Intaking:
         if self._quiet:
             return
         self._quiet = True
+        self._give_back_waiting()
+
+    def _give_back_waiting(self) -> None:
+        """Return to the broker what the pool has not begun."""
         for tag in self._context.pool.recall():
             request = self._context.requests.pop(tag, None)
-            if request is not None and not request.acks_early:
-                self._give_back(request)
+            if request is None:
+                continue
+            if request.acks_early:
+                self._settling.publish(again(request))
+            elif request.generation == self._generation:
+                self._settling.settle(Requeue(request.delivery.tag, started=False))
 
     def stop(self) -> None:
         """Watch the broker no more."""
         self._context.loop.remove_reader(self._intake.fileno())
+        self._stall.stop()
         for timer in (self._due_timer, self._look_timer):
             if timer is not None:
                 timer.cancel()
@@ -81,7 +95,8 @@ class Intaking:
         pool = self._context.pool
         if not pool.ready:
             return
-        target = target_held(self._context.worker.prefetch, pool.capacity, self._context.run_times.mean_s)
+        prefetch = 0 if self._stall.stalled else self._context.worker.prefetch
+        target = target_held(prefetch, pool.capacity, self._context.run_times.mean_s)
         size = min(claim_size(pool.held, target, pool.capacity), MAX_CLAIM)
         if size == 0:
             return
@@ -94,26 +109,37 @@ class Intaking:
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Decide about each delivery and submit those that run, in one go."""
-        now = clock.now()
+        now, monotonic = clock.now(), clock.monotonic()
         context = self._context
-        jobs: list[Job] = []
-        early: list[Request] = []
+        accepted: dict[int, Request] = {}
         for delivery in deliveries:
             verdict = strategy.decide(delivery, context.tasks, context.revoked, now)
             if type(verdict) is strategy.Run:  # the common case first
+                wait_s = context.rates.wait_s(verdict.options, delivery.tag, monotonic)
+                if wait_s:
+                    self._put_back(delivery, verdict.headers, now + wait_s)
+                    continue
                 request = Request(delivery, verdict.headers, verdict.options, self._generation)
-                tag = next(self._next_tag)
-                context.requests[tag] = request
-                if request.acks_early:
-                    early.append(request)
-                jobs.append(self._job(tag, request))
+                accepted[next(self._next_tag)] = request
             else:
                 self._refuse(delivery, verdict)
-        if early:
-            # Early means before the run, so this trip cannot wait for the next flush.
-            self._intake.settle([Ack(request.delivery.tag) for request in early])
-        if jobs:
-            context.pool.submit(jobs)
+        if accepted:
+            self._acknowledge_early(accepted)
+            context.requests.update(accepted)
+            context.pool.submit([self._job(tag, request) for tag, request in accepted.items()])
+            self._stall.look()
+
+    def _acknowledge_early(self, accepted: Mapping[int, Request]) -> None:
+        """Acknowledge what is to be acknowledged before it runs; this cannot wait for the next flush."""
+        early = [Ack(request.delivery.tag) for request in accepted.values() if request.acks_early]
+        if not early:
+            return
+        try:
+            self._intake.settle(early)
+        except (BrokerError, StorageError):
+            for request in accepted.values():
+                self._settling.settle(Requeue(request.delivery.tag, started=False))
+            raise
 
     def _job(self, tag: int, request: Request) -> Job:
         delivery, headers, worker = request.delivery, request.headers, self._context.worker
@@ -130,15 +156,28 @@ class Intaking:
             delivery.exchange,
             delivery.routing_key,
         )
-        options = request.options
+        soft_s, hard_s = self._limits_of(request.options)
         return Job(
             tag,
             execution.encode(payload),
             # A task that has killed a child before runs alone: no neighbour dies with it.
             0.0 if delivery.deaths else self._context.run_times.expected_s(headers.task),
-            headers.soft_limit_s or options.soft_time_limit or worker.soft_time_limit,
-            headers.hard_limit_s or options.time_limit or worker.time_limit,
+            headers.soft_limit_s or soft_s or worker.soft_time_limit,
+            headers.hard_limit_s or hard_s or worker.time_limit,
         )
+
+    def _limits_of(self, options: TaskOptions) -> tuple[float, float]:
+        given = self._context.time_limits
+        if given and options.name in given:
+            return given[options.name]
+        return options.soft_time_limit, options.time_limit
+
+    def _put_back(self, delivery: Delivery, headers: TaskHeaders, due_at: float) -> None:
+        """Return a task that is over its rate limit until its time, or until it expires."""
+        expires_at = headers.expires_at
+        if expires_at is not None:
+            due_at = min(due_at, expires_at)
+        self._settling.settle(Delay(delivery.tag, due_at))
 
     def _refuse(
         self,
@@ -183,10 +222,6 @@ class Intaking:
     def _answer(self, ending: endings.Ending) -> None:
         self._settling.keep_result(ending.task_id, ending.state, ending.record)
 
-    def _give_back(self, request: Request) -> None:
-        if request.generation == self._generation:
-            self._settling.settle(Requeue(request.delivery.tag, started=False))
-
     # -- what may bring something to claim -----------------------------------------------------
 
     def _on_wakeup(self) -> None:
@@ -195,6 +230,7 @@ class Intaking:
 
     def _look_anyway(self) -> None:
         self._may_have_more = True
+        self._context.revoked.forget(clock.monotonic())
         self._look_timer = self._context.loop.call_later(LOOK_ANYWAY_S, self._look_anyway)
 
     def _watch_due(self) -> None:

@@ -1,9 +1,9 @@
 """Events, Mingle and Gossip: the steps by which workers of a cluster know one another.
 
-They stand here because the inner blueprint has them in this order, and they take no part yet: the
-embedded broker serves one host, whose supervisor sees its workers through the status descriptor,
-and remote control reaches all of them.  Celery's worker leaves Mingle and Gossip out on its
-single-host transports in the same way.
+They stand here because the inner blueprint has them in this order, and they take no part on the
+embedded broker: it serves one host, whose supervisor sees its workers through the status descriptor,
+and remote control reaches all of them.  What Mingle is for, learning what is revoked, ``statedb`` does
+there without asking: all workers share its file, which also knows it when no neighbour is up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Events(Step[None]):
 
 
 class Mingle(Step[None]):
-    """Asks the neighbours for revoked ids at start."""
+    """Asks the neighbours of other hosts for revoked ids at start."""
 
     name = "Mingle"
     requires = (Events,)

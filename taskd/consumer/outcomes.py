@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from taskd.app.callbacks import errbacks_of_message
 from taskd.brokers.intake import Ack, Dead, Outgoing, Replace, Requeue, Settlement
 from taskd.consumer import endings
 from taskd.consumer.context import Context
@@ -20,7 +21,8 @@ from taskd.consumer.settling import Settling
 from taskd.exhaustive import assert_never
 from taskd.exit_codes import describe_signal
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
-from taskd.protocol.execution import End, Reply, RetryMessage, decode_reply
+from taskd.protocol.execution import End, NextMessage, Reply, decode_reply
+from taskd.protocol.results import State
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class Outcomes:
             self._settling.keep_result(request.headers.id, reply.state, reply.record)
         match reply.end:
             case End.SUCCEEDED | End.FAILED | End.IGNORED:
-                self._ack(request)
+                self._finished(request, reply.callbacks)
             case End.RETRIED:
                 self._retry(request, reply)
             case End.REQUEUED:
@@ -74,6 +76,20 @@ class Outcomes:
                 self._reject(request, reply)
             case _:
                 assert_never(reply.end)
+
+    def _finished(self, request: Request, callbacks: Sequence[NextMessage]) -> None:
+        """Acknowledge, and send what follows the task; a single message in the same transaction."""
+        if len(callbacks) == 1 and not request.acks_early:
+            self._settle(request, Replace(request.delivery.tag, outgoing(callbacks[0])))
+            return
+        if self._is_last_word(request):
+            for message in callbacks:
+                self._settling.publish(outgoing(message))
+        self._ack(request)
+
+    def _is_last_word(self, request: Request) -> bool:
+        """Whether nobody runs this message again: its claim is not lost, or was given up at the start."""
+        return request.acks_early or request.generation == self.generation
 
     def _retry(self, request: Request, reply: Reply) -> None:
         assert reply.retry is not None
@@ -151,22 +167,28 @@ class Outcomes:
     def _answer(self, request: Request, ending: endings.Ending) -> None:
         if request.keeps_result:
             self._settling.keep_result(ending.task_id, ending.state, ending.record)
+        if ending.state == State.FAILURE and self._is_last_word(request):
+            delivery = request.delivery
+            for message in errbacks_of_message(
+                request.headers, delivery.body, delivery.content_type, delivery.content_encoding
+            ):
+                self._settling.publish(message)
 
 
-def outgoing(retry: RetryMessage) -> Outgoing:
-    """Return the message that takes the place of a retried one."""
+def outgoing(message: NextMessage) -> Outgoing:
+    """Return what an execution left behind, for the broker."""
     return Outgoing(
-        routing_key=retry.routing_key,
-        headers=retry.headers,
-        body=retry.body,
-        exchange=retry.exchange,
-        task_id=retry.task_id,
-        content_type=retry.content_type,
-        content_encoding=retry.content_encoding,
-        priority=retry.priority,
-        due_at=retry.due_at,
-        reply_to=retry.reply_to,
-        correlation_id=retry.correlation_id,
+        routing_key=message.routing_key,
+        headers=message.headers,
+        body=message.body,
+        exchange=message.exchange,
+        task_id=message.task_id,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        priority=message.priority,
+        due_at=message.due_at,
+        reply_to=message.reply_to,
+        correlation_id=message.correlation_id,
     )
 
 

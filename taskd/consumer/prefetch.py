@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 #: "auto" keeps about this much work claimed beyond what runs.
 AHEAD_S = 0.1
+_SHORTEST_STALL_S = 0.02
 #: However short the tasks are, no more than this many are claimed ahead.
 MAX_AHEAD = 1024
 #: Weight of the newest run in the mean.
@@ -53,6 +54,15 @@ def target_held(prefetch: int | str, capacity: int, mean_s: float) -> int:
         return capacity
     ahead = int(AHEAD_S * capacity / max(mean_s, _FLOOR_S))
     return capacity + min(ahead, MAX_AHEAD)
+
+
+def stall_after_s(mean_s: float) -> float:
+    """Return how long nothing may finish before what was claimed ahead was claimed by mistake.
+
+    Five mean run times, but not so short that a pause of the machine counts, and never longer than
+    what is claimed ahead would have taken.
+    """
+    return min(AHEAD_S, max(_SHORTEST_STALL_S, 5 * mean_s))
 
 
 def claim_size(held: int, target: int, capacity: int) -> int:

@@ -7,10 +7,11 @@ the same here.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskd.brokers.intake import Delivery
+from taskd.consumer.revoked import Revocations
 from taskd.errors import ProtocolError
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders, decode_headers
@@ -65,9 +66,7 @@ class NotDue:
 Verdict = Run | Malformed | Unknown | Expired | Revoked | NotDue
 
 
-def decide(
-    delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Container[str], now: float
-) -> Verdict:
+def decide(delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Revocations, now: float) -> Verdict:
     """Return the verdict on one delivery; ``now`` is wall-clock time."""
     try:
         headers = decode_headers(delivery.headers)
@@ -78,7 +77,7 @@ def decide(
         return Unknown(headers)
     if headers.expires_at is not None and headers.expires_at <= now:
         return Expired(headers)
-    if headers.id in revoked:
+    if revoked.covers(headers):
         return Revoked(headers)
     if headers.eta_at is not None and headers.eta_at > now + _NEARLY_DUE_S:
         return NotDue(headers.eta_at)

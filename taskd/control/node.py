@@ -31,8 +31,8 @@ class ControlNode:
         self._publisher = publisher
         self._node_name = node_name
         self._commands = commands
-        # Lamport's clock: receivers order replies of several nodes by it.
-        self._clock = 0
+        #: Lamport's clock: receivers order replies of several nodes by it.
+        self.clock = 0
 
     def process(self) -> int:
         """Answer everything that has arrived and return how many messages that was.
@@ -53,17 +53,17 @@ class ControlNode:
         except ProtocolError as error:
             logger.warning("remote control message dropped: %s", error)
             return None
-        self._clock = max(self._clock, request.clock) + 1
+        self.clock = max(self.clock, request.clock) + 1
         if not concerned:
             return None
         body = self._encode(request, self._run(request))
         if request.reply_to is None:
             return None
-        self._clock += 1
+        self.clock += 1
         return Outgoing(
             exchange=request.reply_to.exchange,
             routing_key=request.reply_to.routing_key,
-            headers=pidbox.encode_reply_headers(request.ticket, self._clock),
+            headers=pidbox.encode_reply_headers(request.ticket, self.clock),
             body=body,
             content_type=pidbox.CONTENT_TYPE,
         )

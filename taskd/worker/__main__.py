@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import NoReturn
 
 from taskd import exit_codes, log
 from taskd.blueprint import Blueprint
@@ -16,9 +17,9 @@ from taskd.ids import node_name
 from taskd.lifecycle import Deadline
 from taskd.proctitle import set_title
 from taskd.supervised import Reporter, die_with_supervisor
+from taskd.worker.autoscale import Autoscaler
 from taskd.worker.pools import AppImportError
 from taskd.worker.steps import (
-    Autoscaler,
     ConsumerStep,
     Hub,
     PoolStep,
@@ -52,12 +53,13 @@ def run(program: Program, reporter: Reporter) -> int:
             Hub(),
             PoolStep(program),
             Queues(program),
-            Autoscaler(),
-            StateDB(),
+            Autoscaler(program),
+            StateDB(program),
             Report(reporter),
             consumer,
         ],
     )
+    consumer.worker_info = blueprint.info
     fatal: Fatal | None = None
     try:
         blueprint.start()
@@ -75,6 +77,14 @@ def run(program: Program, reporter: Reporter) -> int:
     logger.error("%s%s", fatal.reason, f"\n{fatal.detail}" if fatal.detail else "")
     reporter.last_words(fatal.reason, fatal.detail)
     return fatal.exit_code
+
+
+def lacks(library: str) -> NoReturn:
+    """End a worker whose pool needs a library that is not installed."""
+    reason = f'pool "{library}" needs {library}, which is not installed: pip install "taskd[{library}]"'
+    sys.stderr.write(f"{reason}\n")
+    Reporter().last_words(reason, "")
+    sys.exit(exit_codes.CONFIG)
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +20,12 @@ from taskd.exit_codes import APP_BROKEN
 from taskd.pools.base import Outcome, Pool
 from taskd.protocol.execution import TaskOptions
 
+if TYPE_CHECKING:
+    from taskd.worker.execute import Executor
+
 logger = logging.getLogger(__name__)
+
+_COOPERATIVE = ("asyncio", "gevent", "eventlet")
 
 
 class AppImportError(StartError):
@@ -78,8 +85,16 @@ def app_path(worker: WorkerConfig, config: Config) -> str:
 
 
 def default_concurrency(worker: WorkerConfig) -> int:
-    """Return the number of slots: as configured, or one per usable processor."""
-    return worker.concurrency or len(os.sched_getaffinity(0))
+    """Return the number of slots: as configured, or one per usable processor; where waiting is free, 100."""
+    if worker.concurrency:
+        return worker.concurrency
+    return 100 if worker.pool in _COOPERATIVE else len(os.sched_getaffinity(0))
+
+
+def concurrency_bounds(worker: WorkerConfig) -> tuple[int, int]:
+    """Return the fewest and the most slots; they are the same for a pool of fixed size."""
+    most = default_concurrency(worker)
+    return min(worker.min_concurrency, most) or most, most
 
 
 def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: PoolEvents) -> Pool:
@@ -87,10 +102,11 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
 
     Pools that run tasks in this process import the user's code here and raise what it raises.
     """
-    capacity = default_concurrency(worker)
+    capacity, _ = concurrency_bounds(worker)  # with room to grow it begins with the fewest
     path = app_path(worker, config)
     if worker.pool == "prefork":
         from taskd.pools.prefork.pool import PreforkPool
+        from taskd.pools.prefork.recycling import ChildLimits
 
         # Kept open for the life of the pool: a template that dies is replaced by one that reads it anew.
         config_fd = transfer.into_descriptor(config)
@@ -103,6 +119,12 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
             on_failed=events.on_failed,
             title=node_name,
             pass_fds=(config_fd,),
+            limits=ChildLimits(
+                max_tasks=worker.max_tasks_per_child,
+                max_bytes=worker.max_memory_per_child,
+                max_age_s=worker.max_age_per_child,
+                proportional=worker.memory_measure == "pss",
+            ),
         )
     from taskd.worker.execute import Executor, load_app, task_table
 
@@ -115,11 +137,32 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
         ) from error
     app.bind_config(config)
     events.on_hello(msgspec.json.encode(task_table(app)))
-    target = Executor(app, node_name)
-    if worker.pool == "threads":
-        from taskd.pools.threads import ThreadsPool
+    return _in_process(worker.pool, capacity, partial(Executor, app, node_name), events.on_ready)
 
-        return ThreadsPool(capacity, target, on_ready=events.on_ready)
-    from taskd.pools.solo import SoloPool
 
-    return SoloPool(target, on_ready=events.on_ready)
+def _in_process(
+    pool: str, capacity: int, executor: Callable[..., Executor], on_ready: Callable[[], None]
+) -> Pool:
+    match pool:
+        case "threads":
+            from taskd.pools.threads import ThreadsPool
+
+            return ThreadsPool(capacity, executor(), on_ready=on_ready)
+        case "asyncio":
+            from taskd.pools.asyncio import AsyncioPool
+
+            return AsyncioPool(capacity, executor().acall, on_ready=on_ready)
+        case "gevent":
+            from taskd.pools.gevent import GeventPool
+            from taskd.worker.shared_loop import SharedLoop
+
+            return GeventPool(capacity, executor(wait=SharedLoop().run), on_ready=on_ready)
+        case "eventlet":
+            from taskd.pools.eventlet import EventletPool
+            from taskd.worker.shared_loop import SharedLoop
+
+            return EventletPool(capacity, executor(wait=SharedLoop().run), on_ready=on_ready)
+        case _:
+            from taskd.pools.solo import SoloPool
+
+            return SoloPool(executor(), on_ready=on_ready)

@@ -7,7 +7,7 @@ database.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from taskd import clock
@@ -19,6 +19,7 @@ from taskd.config.schema import Config, WorkerConfig
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Fatal, Shutdown
 from taskd.consumer.heart import BUSY_INTERVAL_S
+from taskd.consumer.statedb import StateFile, state_file
 from taskd.errors import StorageError
 from taskd.ids import node_name
 from taskd.lifecycle import Deadline
@@ -161,25 +162,25 @@ class Queues(Step[Stores]):
             self._stores.broker.close()
 
 
-class Autoscaler(Step[None]):
-    """Would grow and shrink the pool; a pool has a fixed number of slots in this version."""
-
-    name = "Autoscaler"
-    requires = (PoolStep,)
-
-    def included(self) -> bool:
-        """Never: no configuration key asks for it yet."""
-        return False
-
-
-class StateDB(Step[None]):
-    """Would keep revoked ids across restarts; a worker forgets them in this version."""
+class StateDB(Step[StateFile | None]):
+    """Provides the file in which revocations outlive the worker; None for a broker without a file."""
 
     name = "StateDB"
 
-    def included(self) -> bool:
-        """Never: no configuration key asks for it yet."""
-        return False
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._state: StateFile | None = None
+
+    def start(self, given: Given) -> StateFile | None:
+        """Name the file; the consumer reads it as soon as it can hear what is revoked."""
+        config = self._program.config
+        self._state = state_file(config.broker, config.sqlite)
+        return self._state
+
+    def stop(self, deadline: Deadline) -> None:
+        """Close it."""
+        if self._state is not None:
+            self._state.close()
 
 
 class Report(Step[Reporter]):
@@ -205,12 +206,14 @@ class ConsumerStep(Step[Context]):
     """Runs the inner blueprint until the worker is told to end; blocks in ``start``."""
 
     name = "Consumer"
-    requires = (PoolStep, Queues, Report, Hub)
+    requires = (PoolStep, Queues, StateDB, Report, Hub)
     last = True
 
     def __init__(self, program: Program) -> None:
         self._program = program
         self.fatal: Fatal | None = None
+        #: What the other steps of the outer blueprint add to ``inspect stats``.
+        self.worker_info: Callable[[], Mapping[str, object]] = dict
 
     def start(self, given: Given) -> Context:
         """Consume, then end the pool and settle the rest."""
@@ -245,6 +248,8 @@ class ConsumerStep(Step[Context]):
             report=given[Report].report,
             started_at=clock.monotonic(),
             queues=stores.queues,
+            worker_info=self.worker_info,
+            state=given[StateDB],
         )
 
     def _end_pool(self, context: Context) -> None:

@@ -45,6 +45,11 @@ COMMANDS: dict[str, Command] = {
         "pool": {"implementation": "taskd.pools.prefork:PreforkPool", "max-concurrency": 4},
         "rusage": {"maxrss": 2048},
     },
+    "revoked_names": lambda: ["shop.mul", "tenant=acme"],
+    "report": lambda: {"ok": "taskd 1.2.3\npool solo"},
+    "rate_limit": lambda task_name, rate_limit: {"ok": f"{task_name} {rate_limit}"},
+    "revoke_by_name": lambda task_name, terminate, signal: {"ok": f"{task_name} {terminate} {signal}"},
+    "unrevoke": lambda **given: {"ok": f"{sorted(given.items())}"},
     "revoke": lambda task_id, terminate, signal: {"ok": f"{task_id} {terminate} {signal}"},
 }
 
@@ -107,6 +112,7 @@ def run(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> Run:
         ("scheduled", ["mail-1@a", "shop.add", "id-1", "2030-01-01T00:00:00+00:00"]),
         ("registered", ["mail-1@a", "shop.add", "shop.sub"]),
         ("revoked", ["mail-1@a", "id-9"]),
+        ("report", ["mail-1@a", "taskd 1.2.3", "pool solo"]),
         ("stats", ["mail-1@a", "42", "1m01s", "prefork:PreforkPool", "4", "8", "7", "2.0 MiB"]),
     ],
 )
@@ -149,6 +155,23 @@ def test_revoke_passes_on_what_was_asked(run: Run) -> None:
 
     assert run(*words)[0] == "mail-1@a: ['id-1', 'id-2'] True KILL\n"
     run("revoke", "id-1", "--signal", "KILL", status=exit_codes.USAGE)
+
+
+@pytest.mark.usefixtures("nodes")
+def test_names_are_revoked_and_lifted_and_shown(run: Run) -> None:
+    there = ("-d", "mail-1@a")
+
+    assert run("revoke", "--name", "shop.add", *there)[0] == "mail-1@a: ['shop.add'] False None\n"
+    undone = run("revoke", "id-1", "--header", "k=v", "--undo", *there)[0]
+    assert undone == "mail-1@a: [('headers', ['k=v']), ('task_id', ['id-1'])]\n"
+    shown = run("inspect", "revoked-names", *there)[0]
+    assert "shop.mul" in shown
+    assert "tenant=acme" in shown
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_rate_limit_is_passed_on(run: Run) -> None:
+    assert run("rate-limit", "shop.add", "10/m", "-d", "mail-1@a")[0] == "mail-1@a: shop.add 10/m\n"
 
 
 @pytest.mark.usefixtures("nodes")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from taskd.ids import node_name
-from tests.system.daemon import Daemon
+from taskd.protocol.exceptions import TimeLimitExceeded
+from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
 from tests.waiting import wait_until
 
 NODE = node_name("main-1")
@@ -102,6 +105,112 @@ def test_kombus_own_pidbox_client_is_answered(daemon: Daemon) -> None:
         replies = mailbox.call([NODE], "ping", timeout=5)
 
     assert replies == [{NODE: {"ok": "pong"}}]
+
+
+def call(daemon: Daemon, method: str, **arguments: object) -> Any:
+    """Ask the node with kombu's own pidbox client; return its answer."""
+    from kombu.pidbox import Mailbox
+
+    from taskd.brokers.kombu_connection import kombu_connection
+    from taskd.config.load import load
+
+    config = load(str(daemon.file))
+    with kombu_connection(config.broker, config.sqlite) as connection:
+        (reply,) = Mailbox("celery", type="fanout")(connection).call([NODE], method, arguments, timeout=5)
+    return reply[NODE]
+
+
+def test_report_conf_and_clock_tell_what_the_worker_is_and_no_secret(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = make_daemon(ONE_PREFORK_WORKER + 'environment = { TOKEN = "hush" }\n')
+    daemon.start()
+
+    report, conf = call(daemon, "report")["ok"], call(daemon, "conf")
+
+    assert "PreforkPool" in report
+    assert "queues default" in report
+    assert conf["app"] == "tests.system.shop:app"
+    assert conf["workers"]["main"]["environment"] == {"TOKEN": "********"}
+    assert conf["broker"] == "********"
+    assert "hush" not in json.dumps(conf)
+    assert call(daemon, "clock")["clock"] < call(daemon, "clock")["clock"]
+
+
+def test_a_queue_can_be_added_and_cancelled_while_the_worker_runs(daemon: Daemon) -> None:
+    assert call(daemon, "add_consumer", queue="extra") == {"ok": "add consumer extra"}
+    assert [queue["name"] for queue in call(daemon, "active_queues")] == ["default", "extra"]
+    assert daemon.app.send_task("shop.add", (2, 3), queue="extra").get(timeout=10) == 5
+
+    assert call(daemon, "cancel_consumer", queue="extra") == {"ok": "no longer consuming from extra"}
+    waiting = daemon.app.send_task("shop.add", (2, 3), queue="extra")
+    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=10) == 2
+    assert not waiting.ready()
+
+
+def test_a_binding_that_the_worker_cannot_make_is_refused(daemon: Daemon) -> None:
+    assert "extra" in call(daemon, "add_consumer", queue="extra", exchange="others")["error"]
+    assert "extra" in call(daemon, "add_consumer", queue="extra", exchange_type="topic")["error"]
+    assert [queue["name"] for queue in call(daemon, "active_queues")] == ["default"]
+
+
+def test_the_pool_grows_and_shrinks_on_request(daemon: Daemon) -> None:
+    def slots() -> int:
+        return len(call(daemon, "stats")["pool"]["processes"])
+
+    assert call(daemon, "pool_grow", n=2) == {"ok": "pool will grow"}
+    wait_until(lambda: slots() == 4, 10)
+
+    assert call(daemon, "pool_shrink", n=3) == {"ok": "pool will shrink"}
+    wait_until(lambda: slots() == 1, 10)
+
+    assert "at least one" in call(daemon, "pool_shrink")["error"]
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_a_pool_of_one_slot_does_not_pretend_to_grow(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon('[worker.main]\nqueues = ["default"]\npool = "solo"\n')
+    daemon.start()
+
+    assert call(daemon, "pool_grow") == {"error": "pool_grow is not supported by a solo pool"}
+
+
+def test_a_time_limit_can_be_set_for_runs_to_come(daemon: Daemon, tmp_path: Path) -> None:
+    assert call(daemon, "time_limit", task_name="shop.nothing", hard=1) == {"error": "unknown task"}
+    assert "soft=-1" in call(daemon, "time_limit", task_name="shop.hold", soft=-1)["error"]
+
+    said = call(daemon, "time_limit", task_name="shop.hold", hard=0.2)
+    task_id, _ = hold(daemon, tmp_path)
+
+    assert said == {"ok": "time limits set successfully"}
+    with pytest.raises(TimeLimitExceeded):
+        daemon.app.result(task_id).get(timeout=10)
+
+
+def test_a_rate_limit_is_set_and_lifted_with_celerys_replies(daemon: Daemon) -> None:
+    assert call(daemon, "rate_limit", task_name="shop.add", rate_limit="10/m") == {
+        "ok": "new rate limit set successfully"
+    }
+    assert call(daemon, "rate_limit", task_name="shop.add", rate_limit=0) == {
+        "ok": "rate limit disabled successfully"
+    }
+    assert call(daemon, "rate_limit", task_name="shop.nothing", rate_limit="1/s") == {"error": "unknown task"}
+    refused = call(daemon, "rate_limit", task_name="shop.add", rate_limit="often")["error"]
+    assert refused.startswith("Invalid rate limit string: ValueError(")
+
+
+def test_revocations_have_celerys_replies(daemon: Daemon) -> None:
+    assert call(daemon, "revoke", task_id="id-1") == {"ok": "tasks {'id-1'} flagged as revoked"}
+    assert call(daemon, "revoke", task_id="id-2", terminate=True) == {"ok": "terminate: tasks unknown"}
+    said = call(daemon, "revoke_by_stamped_headers", headers={"tenant": ["a", "b"]})
+    assert said == {"ok": "headers ['tenant=a', 'tenant=b'] flagged as revoked, but not terminated"}
+    said = call(daemon, "revoke_by_stamped_headers", headers=["tenant=a"], terminate=True)
+    assert said == {"ok": "headers ['tenant=a'] were not terminated"}
+    assert "ValueError" in call(daemon, "revoke_by_stamped_headers", headers=["tenant"])["error"]
+
+    hello = call(daemon, "hello", from_node="other@host", revoked=["id-3"])
+    assert hello["revoked"] == ["id-1", "id-2", "id-3"]
+    assert call(daemon, "hello", from_node=NODE, revoked=[]) is None
 
 
 def test_a_draining_worker_still_answers(daemon: Daemon, tmp_path: Path) -> None:

@@ -219,3 +219,23 @@ def test_a_solo_worker_may_work_longer_than_its_lease(
 
     assert result.get(timeout=10) == "held"
     assert len(runs.read_text().split()) == 1
+
+
+def test_short_tasks_claimed_ahead_of_long_ones_are_given_to_another_worker(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon('[worker.main]\npool = "prefork"\nconcurrency = 1\nprocesses = 2\n')
+    daemon.start()
+    app, gate, runs, notes = daemon.app, tmp_path / "gate", tmp_path / "runs", tmp_path / "notes"
+    app.wait_all(
+        app.send_many([app.call("shop.add", 1, 1) for _ in range(2000)]), 30
+    )  # now they count as short
+    held = app.send_task("shop.hold", (str(runs), str(gate)))
+    wait_until(runs.exists, 10)
+
+    app.send_many([app.call("shop.note", str(notes), "x") for _ in range(200)])
+    wait_until(lambda: notes.exists() and len(notes.read_text().split()) == 200, 10, "every short task")
+
+    assert held.state == "PENDING"
+    gate.touch()
+    assert held.get(timeout=10) == "held"

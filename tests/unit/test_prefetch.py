@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.consumer.prefetch import MAX_AHEAD, RunTimes, claim_size, target_held
+from taskd.consumer.prefetch import AHEAD_S, MAX_AHEAD, RunTimes, claim_size, stall_after_s, target_held
 
 
 def test_nothing_is_claimed_ahead_before_a_run_time_was_measured() -> None:
@@ -70,3 +70,12 @@ def test_tasks_are_measured_apart_by_name() -> None:
     times.record("quick", 0.001)
 
     assert times.expected_s("quick") == 0.001
+
+
+def test_a_claim_ahead_was_a_mistake_when_nothing_finishes_for_five_mean_run_times() -> None:
+    assert stall_after_s(0.01) == 0.05
+
+
+def test_a_pause_of_the_machine_is_no_stall_and_a_stall_is_noticed_in_a_tenth_of_a_second() -> None:
+    assert stall_after_s(0.0) == 0.02
+    assert stall_after_s(10.0) == AHEAD_S

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from taskd.brokers.intake import Delivery
+from taskd.consumer.revoked import By, Revocations
 from taskd.consumer.strategy import Expired, Malformed, NotDue, Revoked, Run, Unknown, Verdict, decide
 from taskd.protocol.execution import TaskOptions
 
@@ -23,7 +24,9 @@ def delivery(headers: object) -> Delivery:
 
 def verdict_on(revoked: tuple[str, ...] = (), **headers: object) -> Verdict:
     base: dict[str, object] = {"lang": "py", "task": "shop.report", "id": "id-1"}
-    return decide(delivery({**base, **headers}), TASKS, revoked, NOW_AT)
+    known = Revocations()
+    known[By.ID].add(revoked, now=0.0)
+    return decide(delivery({**base, **headers}), TASKS, known, NOW_AT)
 
 
 def test_a_plain_message_runs() -> None:
@@ -78,7 +81,7 @@ def test_expiry_is_asked_before_revocation_and_eta() -> None:
     ],
 )
 def test_headers_that_lie_or_are_none_are_malformed(headers: bytes) -> None:
-    verdict = decide(delivery(headers), TASKS, (), NOW_AT)
+    verdict = decide(delivery(headers), TASKS, Revocations(), NOW_AT)
 
     assert isinstance(verdict, Malformed)
     assert verdict.reason

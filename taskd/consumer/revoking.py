@@ -1,0 +1,142 @@
+"""The remote-control commands that keep tasks from running: by id, by name, by stamped header.
+
+With ``terminate`` those that run are ended: the pool sends the signal, and KILL to what is still
+there some seconds later.  What is revoked is remembered for three hours, over restarts too, and is
+lifted by ``unrevoke``.
+"""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import Callable, Iterable, Mapping
+
+from taskd import clock
+from taskd.consumer.context import Context
+from taskd.consumer.request import Request
+from taskd.consumer.revoked import By, stamp_text, stamps_of
+
+
+class Revoking:
+    """The commands of one worker that change what is revoked."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def revoke(self, task_id: object, terminate: bool = False, signal: object = None) -> object:
+        """Keep tasks from running; with ``terminate`` end those that run, with ``signal`` (TERM)."""
+        ids = id_list(task_id)
+        ended = self._revoke(By.ID, ids, terminate=terminate, signal=signal)
+        if not terminate:
+            return {"ok": f"tasks {set(ids)!r} flagged as revoked"}
+        return {"ok": f"terminate: {', '.join(ended) if ended else 'tasks unknown'}"}
+
+    def terminate(self, signal: object, task_id: object) -> object:
+        """Do as ``revoke`` with terminate."""
+        return self.revoke(task_id, terminate=True, signal=signal)
+
+    def revoke_by_name(self, task_name: object, terminate: bool = False, signal: object = None) -> object:
+        """Keep every task of these names from running, also those that are sent later."""
+        names = id_list(task_name)
+        ended = self._revoke(By.NAME, names, terminate=terminate, signal=signal)
+        return _revoked_all("names", names, ended, terminate=terminate)
+
+    def revoke_by_stamped_headers(
+        self, headers: object, terminate: bool = False, signal: object = None
+    ) -> object:
+        """Keep every task with one of these stamps from running, also those that are sent later."""
+        stamps = stamp_list(headers)
+        ended = self._revoke(By.STAMP, stamps, terminate=terminate, signal=signal)
+        return _revoked_all("headers", stamps, ended, terminate=terminate)
+
+    def unrevoke(self, task_id: object = (), task_name: object = (), headers: object = ()) -> object:
+        """Forget that ids, names or stamps were revoked.  What was dropped meanwhile does not come back."""
+        for kind, what in (
+            (By.ID, id_list(task_id)),
+            (By.NAME, id_list(task_name)),
+            (By.STAMP, stamp_list(headers)),
+        ):
+            if what:
+                self._context.revoked[kind].discard(what)
+                if self._context.state is not None:
+                    self._context.state.discard(kind, what)
+        return {"ok": "not revoked any more"}
+
+    def _revoke(self, kind: By, what: list[str], *, terminate: bool, signal: object) -> list[str]:
+        """Remember, and cancel what this worker holds; return the ids of the running that are ended."""
+        signum = signal_number(signal) if terminate else 0
+        self.remember(kind, what)
+        return self._cancel(_picks(kind, frozenset(what)), signum)
+
+    def remember(self, kind: By, what: list[str]) -> None:
+        """Let nothing of this run here from now on, nor after a restart."""
+        self._context.revoked[kind].add(what, clock.monotonic())
+        if self._context.state is not None and what:
+            self._context.state.add(kind, what)
+
+    def _cancel(self, picks: Callable[[Request], bool], signum: int) -> list[str]:
+        """Cancel what waits in the pool and, with a signal, what runs; return the ids of the running."""
+        begun = {running.tag for running in self._context.pool.running()}
+        ended = []
+        for tag, request in list(self._context.requests.items()):
+            if not picks(request):
+                continue
+            request.terminated_by = signum
+            # Without a signal the pool leaves alone what has begun.
+            if self._context.pool.cancel(tag, signum) and tag in begun:
+                ended.append(request.headers.id)
+        return ended
+
+
+def _picks(kind: By, what: frozenset[str]) -> Callable[[Request], bool]:
+    match kind:
+        case By.ID:
+            return lambda request: request.headers.id in what
+        case By.NAME:
+            return lambda request: request.headers.task in what
+        case By.STAMP:
+            return lambda request: not what.isdisjoint(stamps_of(request.headers))
+
+
+def _revoked_all(kind: str, what: list[str], ended: list[str], *, terminate: bool) -> object:
+    if not terminate:
+        return {"ok": f"{kind} {sorted(what)!r} flagged as revoked, but not terminated"}
+    if not ended:
+        return {"ok": f"{kind} {sorted(what)!r} were not terminated"}
+    return {"ok": f"{kind} {sorted(what)!r} revoked, terminated: {', '.join(ended)}"}
+
+
+def id_list(ids: object) -> list[str]:
+    """Return one text or a list of texts as a list.  Raises ``ValueError`` for anything else."""
+    if isinstance(ids, str):
+        return [ids]
+    if isinstance(ids, Iterable) and not isinstance(ids, Mapping):
+        return [str(each) for each in ids]
+    raise ValueError(f"task ids and names are text or a list of texts, not {ids!r}")
+
+
+def stamp_list(headers: object) -> list[str]:
+    """Return stamps given as ``{header: value or values}`` or ``["header=value"]``.
+
+    Raises: ``ValueError`` for anything else, such as a text without ``=``.
+    """
+    if isinstance(headers, Mapping):
+        return [
+            stamp_text(str(name), each)
+            for name, value in headers.items()
+            for each in (value if isinstance(value, (list, tuple)) else [value])
+        ]
+    stamps = id_list(headers)
+    for stamp in stamps:
+        if not stamp.partition("=")[1]:
+            raise ValueError(f"{stamp!r} is no stamped header; expected header=value")
+    return stamps
+
+
+def signal_number(name: object) -> int:
+    """Return the number of a signal given as ``TERM``, ``SIGTERM``, a number, or None for TERM."""
+    if name is None:
+        return signals.SIGTERM
+    if isinstance(name, int) and not isinstance(name, bool):
+        return signals.Signals(name)
+    text = str(name).upper()
+    return signals.Signals[text if text.startswith("SIG") else f"SIG{text}"]

@@ -1,0 +1,53 @@
+"""Notice that what was claimed ahead waits behind long tasks, so that it can be given back.
+
+A claim ahead is a guess by the mean run time.  When every slot then gets a long task, the guess was
+wrong: messages wait here that another worker could run.  Nothing finishing for several mean run times
+is how the mistake shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from taskd.consumer.context import Context
+from taskd.consumer.prefetch import stall_after_s
+from taskd.loop import Timer
+
+
+class StallWatch:
+    """Calls ``give_back`` when jobs wait in the pool and none has finished for a while.
+
+    ``stalled`` holds from then on until a task finishes: meanwhile nothing is to be claimed ahead.
+    """
+
+    def __init__(self, context: Context, give_back: Callable[[], None]) -> None:
+        self._context = context
+        self._give_back = give_back
+        self._timer: Timer | None = None
+        self._stalled_at_done = -1
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing has finished since what waited was given back."""
+        return self._stalled_at_done == self._context.done
+
+    def look(self) -> None:
+        """Begin to watch if jobs wait in the pool; call it after each submit."""
+        if self._timer is None and self._context.pool.held > self._context.pool.capacity:
+            done = self._context.done
+            wait_s = stall_after_s(self._context.run_times.mean_s)
+            self._timer = self._context.loop.call_later(wait_s, lambda: self._after(done))
+
+    def _after(self, done: int) -> None:
+        self._timer = None
+        if self._context.done != done:
+            self.look()
+        elif self._context.pool.held > self._context.pool.capacity:
+            self._stalled_at_done = done
+            self._give_back()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

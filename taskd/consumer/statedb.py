@@ -1,0 +1,146 @@
+"""What is revoked, in one file beside the broker's, for all workers of that broker.
+
+A worker writes what it is told and reads the file whenever its inner blueprint starts.  So a worker
+that was restarted, one that is new, and one that had lost its broker for a while know what the
+others know, also when no other is there to be asked.  The file is made by the first revocation and
+opened by the worker when there is one: without any, there is no descriptor and no memory for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from taskd import clock
+from taskd.config.schema import SqliteConfig
+from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
+from taskd.errors import StorageError
+from taskd.storage.sqlite import SCHEME, Connection, Database, Schema, path_of
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+#: Appended to the name of the broker's file.
+SUFFIX = ".revoked"
+#: The event loop waits no longer than this for another worker's write.
+_BUSY_S = 1.0
+#: What is too old or too many is deleted this often at most: it takes a look at every row.
+_PRUNE_EVERY_S = 60.0
+
+_SCHEMA = Schema(
+    "revoked",
+    1,
+    ("CREATE TABLE revoked(kind TEXT, what TEXT, at REAL NOT NULL, PRIMARY KEY(kind, what)) WITHOUT ROWID",),
+)
+
+
+class StateFile:
+    """The revoked ids, names and stamps of one broker on disk.
+
+    A file that cannot be used costs the memory over restarts and nothing else: errors are logged.
+    """
+
+    def __init__(self, path: str, sqlite: SqliteConfig) -> None:
+        self._path = path
+        self._sqlite = sqlite
+        self._database: Database | None = None
+        self._prune_from = 0.0
+
+    def load(self, into: Revocations) -> None:
+        """Take over everything in the file that is not too old and not known yet."""
+        if not os.path.exists(self._path):
+            return
+        now, now_at = clock.monotonic(), clock.now()
+        rows = self._use(
+            lambda database: _all(
+                database, "SELECT kind, what, at FROM revoked WHERE at > ? ORDER BY at", now_at - KEEP_S
+            )
+        )
+        kinds = {kind.value: into[kind] for kind in By}
+        for kind, what, at in rows or ():
+            known = kinds[kind]
+            if what not in known:
+                # Its age counts from when it was revoked, not from this start.
+                known.add((what,), now - max(0.0, now_at - at))
+
+    def add(self, kind: By, what: Iterable[str]) -> None:
+        """Write revocations; one that a neighbour has just written stays as it is."""
+        now_at = clock.now()
+        rows = [(kind.value, each, now_at) for each in what]
+
+        def write(connection: Connection) -> None:
+            connection.executemany(
+                "INSERT INTO revoked VALUES(?1, ?2, ?3)"
+                " ON CONFLICT DO UPDATE SET at=excluded.at WHERE at < excluded.at - 60",
+                rows,
+            )
+            if clock.monotonic() >= self._prune_from:
+                self._prune_from = clock.monotonic() + _PRUNE_EVERY_S
+                _prune(connection, now_at)
+
+        self._write(write)
+
+    def discard(self, kind: By, what: Iterable[str]) -> None:
+        """Delete revocations, whether they are there or not."""
+        rows = [(kind.value, each) for each in what]
+        if os.path.exists(self._path):
+            self._write(
+                lambda connection: connection.executemany("DELETE FROM revoked WHERE kind=? AND what=?", rows)
+            )
+
+    def close(self) -> None:
+        """Release the file.  May be called twice; the next call of another method opens it again."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _write(self, change: Callable[[Connection], object]) -> None:
+        def write(database: Database) -> None:
+            with database.write() as connection:
+                change(connection)
+
+        self._use(write)
+
+    def _use(self, work: Callable[[Database], T]) -> T | None:
+        """Do something with the open file; None when that failed."""
+        try:
+            if self._database is not None and not self._database.is_in_place():
+                self.close()
+            if self._database is None:
+                self._database = Database(
+                    self._path,
+                    _SCHEMA,
+                    durability=self._sqlite.durability,
+                    busy_timeout_s=min(self._sqlite.busy_timeout, _BUSY_S),
+                )
+            return work(self._database)
+        except StorageError as error:
+            logger.error("what is revoked cannot be kept over restarts: %s", error)
+            self.close()
+            return None
+
+
+def _prune(connection: Connection, now_at: float) -> None:
+    connection.execute("DELETE FROM revoked WHERE at <= ?", (now_at - KEEP_S,))
+    for kind in By:
+        (count,) = connection.execute("SELECT count(*) FROM revoked WHERE kind=?", (kind.value,)).fetchone()
+        if count > MAX_IDS:
+            connection.execute(
+                "DELETE FROM revoked WHERE kind=?1 AND what IN"
+                " (SELECT what FROM revoked WHERE kind=?1 ORDER BY at LIMIT ?2)",
+                (kind.value, count - MAX_IDS),
+            )
+
+
+def _all(database: Database, query: str, *parameters: object) -> list[tuple[str, str, float]]:
+    with database.read() as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+def state_file(broker_url: str, sqlite: SqliteConfig) -> StateFile | None:
+    """Return the file that belongs to a broker; None for a broker without a file of its own."""
+    if broker_url.partition("://")[0] != SCHEME:
+        return None
+    return StateFile(path_of(broker_url) + SUFFIX, sqlite)

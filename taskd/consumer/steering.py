@@ -1,0 +1,99 @@
+"""The remote-control commands that change how a worker works: limits, slots, queues.
+
+Names, arguments and replies are Celery's.  What is changed here lasts until the worker ends; the
+configuration file is what it starts from again.
+"""
+
+from __future__ import annotations
+
+from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.tasks import TasksGiven
+from taskd.protocol.rates import parse_rate
+
+
+class Steering:
+    """These commands, bound to one worker's parts."""
+
+    def __init__(self, context: Context, tasks: TasksGiven) -> None:
+        self._context = context
+        self._tasks = tasks
+
+    def rate_limit(self, task_name: str, rate_limit: str | float | None = None) -> object:
+        """Let at most so many tasks of this name begin, such as "10/m"; 0 lifts the limit.
+
+        Messages that were put back already come at the time that they were given.
+        """
+        try:
+            rate = parse_rate(rate_limit)
+        except ValueError as error:
+            return {"error": f"Invalid rate limit string: {error!r}"}
+        if task_name not in self._context.tasks:
+            return {"error": "unknown task"}
+        self._context.rates.set(task_name, rate)
+        return {"ok": "new rate limit set successfully" if rate else "rate limit disabled successfully"}
+
+    def time_limit(self, task_name: str, hard: float | None = None, soft: float | None = None) -> object:
+        """Put limits in seconds in the place of the task's own, for runs that begin from now on."""
+        if task_name not in self._context.tasks:
+            return {"error": "unknown task"}
+        limits = (float(soft or 0.0), float(hard or 0.0))
+        if not all(0.0 <= limit < float("inf") for limit in limits):
+            return {"error": f"time limits are seconds from 0, not soft={soft!r} hard={hard!r}"}
+        self._context.time_limits[task_name] = limits
+        return {"ok": "time limits set successfully"}
+
+    def pool_grow(self, n: int = 1) -> object:
+        """Add slots."""
+        return self._resize("grow", int(n))
+
+    def pool_shrink(self, n: int = 1) -> object:
+        """Take slots away, idle ones first; a busy one ends after its task."""
+        return self._resize("shrink", -int(n))
+
+    def _resize(self, verb: str, change: int) -> object:
+        pool, worker = self._context.pool, self._context.worker
+        if worker.min_concurrency:
+            return {"error": f"pool_{verb} is not supported with autoscale: min_concurrency is set"}
+        wanted = pool.capacity + change
+        if wanted < 1:
+            return {"error": f"pool_{verb}: {pool.capacity} slots; at least one must stay"}
+        pool.resize(wanted)
+        if pool.capacity != wanted:
+            return {"error": f"pool_{verb} is not supported by a {worker.pool} pool"}
+        self._tasks.intaking.look()
+        return {"ok": f"pool will {verb}"}
+
+    def add_consumer(
+        self,
+        queue: str,
+        exchange: str | None = None,
+        exchange_type: str | None = "direct",
+        routing_key: str | None = None,
+        **options: object,
+    ) -> object:
+        """Consume from ``queue`` too; it is made if missing.
+
+        Its exchange is the default one: bindings are made by those who publish through others.
+        """
+        elsewhere = (exchange not in (None, "", queue)) or exchange_type not in (None, "direct")
+        if elsewhere or routing_key not in (None, "", queue) or options:
+            return {"error": f"add_consumer: queue {queue} cannot be bound here; give its name alone"}
+        self._tasks.intake.add_queue(queue)
+        self._keep_queues()
+        return {"ok": f"add consumer {queue}"}
+
+    def cancel_consumer(self, queue: str) -> object:
+        """Consume from ``queue`` no more; what was claimed from it still runs."""
+        self._tasks.intake.cancel_queue(queue)
+        self._keep_queues()
+        return {"ok": f"no longer consuming from {queue}"}
+
+    def _keep_queues(self) -> None:
+        # A new generation of claims, after a lost broker, looks at the same queues.
+        self._context.queues = tuple(self._tasks.intake.queues())
+        self._tasks.intaking.look()
+
+    def shutdown(self, msg: object = None) -> object:
+        """End this worker warmly.  Under taskd the supervisor starts it again: stop it with taskctl."""
+        self._context.request_shutdown(Shutdown.WARM)
+        return None

@@ -1,0 +1,103 @@
+"""Rate limits of a real worker: decided before dispatch, so that a limited task holds no slot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from taskd import clock
+from taskd.ids import node_name
+from tests.system.daemon import Daemon
+from tests.waiting import wait_until
+
+NODE = node_name("main-1")
+ONE_SLOT = """
+[worker.main]
+queues = ["default"]
+pool = "threads"
+concurrency = 1
+"""
+
+
+def inspect(daemon: Daemon, method: str) -> list[object]:
+    return json.loads(daemon.ctl("inspect", method, "--json").stdout)[NODE]  # type: ignore[no-any-return]
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_limited_tasks_wait_in_the_broker_and_others_pass_them(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
+    daemon.start()
+    daemon.ctl("rate-limit", "shop.note", "1/h")
+    for number in range(20):
+        daemon.app.send_task("shop.note", (str(notes), str(number)))
+
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    wait_until(lambda: len(inspect(daemon, "scheduled")) == 19, 10)
+    assert lines(notes) == ["0"]
+    assert inspect(daemon, "reserved") == []
+    assert inspect(daemon, "active") == []
+
+
+def test_limited_tasks_run_in_order_at_their_rate(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
+    daemon.start()
+    daemon.ctl("rate-limit", "shop.note", "20/s")
+    began = clock.monotonic()
+    for number in range(30):
+        daemon.app.send_task("shop.note", (str(notes), str(number)))
+    wait_until(lambda: len(lines(notes)) == 30, 20)
+
+    # 29 intervals of 50 ms, but for the one that may be forgiven.
+    assert clock.monotonic() - began >= 28 * 0.05
+    assert lines(notes) == [str(number) for number in range(30)]
+
+
+def test_a_limited_task_that_is_revoked_never_runs(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
+    daemon.start()
+    daemon.ctl("rate-limit", "shop.note", "1/s")
+    sent = [daemon.app.send_task("shop.note", (str(notes), str(number))) for number in range(3)]
+
+    daemon.ctl("revoke", sent[1].id)
+
+    wait_until(lambda: len(lines(notes)) == 2, 10)
+    assert lines(notes) == ["0", "2"]
+
+
+def test_registered_shows_the_limit_and_zero_lifts_it(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(ONE_SLOT)
+    daemon.start()
+
+    daemon.ctl("rate-limit", "shop.add", "10/m")
+    assert "shop.add [rate_limit=10/m]" in inspect(daemon, "registered")
+
+    daemon.ctl("rate-limit", "shop.add", "0")
+    assert "shop.add" in inspect(daemon, "registered")
+
+
+def test_an_unknown_task_and_a_wrong_rate_are_refused(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(ONE_SLOT)
+    daemon.start()
+
+    unknown = daemon.ctl("rate-limit", "shop.nothing", "10/m", check=False)
+    assert (unknown.returncode, unknown.stdout.strip()) == (1, f"{NODE}: unknown task")
+    assert daemon.ctl("rate-limit", "shop.add", "often", check=False).returncode == 64
+
+
+def test_the_tasks_own_option_limits_it(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon, notes = make_daemon(ONE_SLOT + 'app = "tests.system.limited:app"\n'), tmp_path / "notes"
+    daemon.start()
+    for number in range(3):
+        daemon.app.send_task("limited.note", (str(notes), str(number)))
+
+    wait_until(lambda: len(inspect(daemon, "scheduled")) == 2, 10)
+    assert lines(notes) == ["0"]
+    assert inspect(daemon, "registered") == ["limited.note [rate_limit=1/h]"]

@@ -1,0 +1,148 @@
+"""Revocation by id, by name and by stamped header, pending and running, over restarts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from taskd.app.result import AsyncResult
+from taskd.brokers.intake import Outgoing
+from taskd.ids import new_task_id, node_name
+from tests.system.daemon import Daemon
+from tests.waiting import wait_until
+
+TWO_WORKERS = """
+[worker.main]
+queues = ["default"]
+pool = "threads"
+concurrency = 1
+processes = 2
+"""
+
+
+def inspect(daemon: Daemon, method: str, program: str = "main-1") -> object:
+    node = node_name(program)
+    return json.loads(daemon.ctl("inspect", method, "-d", node, "--json").stdout)[node]
+
+
+def hold(daemon: Daemon, tmp_path: Path) -> tuple[AsyncResult[object], Path]:
+    """Start a task that runs until its gate opens."""
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
+    result = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
+    wait_until(runs.exists, 10)
+    return result, gate
+
+
+def send_stamped(
+    daemon: Daemon, task: str, args: list[object], stamps: dict[str, object]
+) -> AsyncResult[object]:
+    """Send a task as Celery does whose canvas was stamped."""
+    task_id = new_task_id()
+    headers = {"lang": "py", "task": task, "id": task_id, "stamped_headers": list(stamps), "stamps": stamps}
+    message = Outgoing(
+        routing_key="default",
+        headers=json.dumps(headers).encode(),
+        body=json.dumps([args, {}, {}]).encode(),
+        task_id=task_id,
+    )
+    with closing(daemon.broker()) as broker, closing(broker.publisher()) as publisher:
+        publisher.publish([message])
+    return daemon.app.result(task_id)
+
+
+def assert_revoked(result: AsyncResult[object], how: str = "revoked") -> None:
+    with pytest.raises(Exception, match=how):
+        result.get(timeout=10)
+
+
+def test_a_restarted_worker_remembers_what_was_revoked(daemon: Daemon, tmp_path: Path) -> None:
+    result = daemon.app.send_task("shop.note", (str(tmp_path / "notes"), "ran"), countdown=4)
+    daemon.ctl("revoke", result.id)
+    daemon.ctl("restart", "main-1")
+    daemon.wait_ready()
+
+    assert inspect(daemon, "revoked") == [result.id]
+    assert_revoked(result)
+    assert not (tmp_path / "notes").exists()
+
+
+def test_a_worker_that_was_away_knows_what_the_others_were_told(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(TWO_WORKERS)
+    daemon.start()
+    daemon.ctl("stop", "main-2")
+    daemon.ctl("revoke", "id-1", "id-2", "-d", "main-1")
+    daemon.ctl("start", "main-2")
+    daemon.wait_ready()
+
+    assert sorted(inspect(daemon, "revoked", "main-2")) == ["id-1", "id-2"]  # type: ignore[call-overload]
+
+
+def test_a_revoked_name_keeps_every_task_of_it_from_running_until_that_is_undone(daemon: Daemon) -> None:
+    daemon.ctl("revoke", "--name", "shop.add")
+
+    assert_revoked(daemon.app.send_task("shop.add", (2, 3)))
+    assert isinstance(daemon.app.send_task("shop.pid").get(timeout=10), int)
+    assert inspect(daemon, "revoked-names") == ["shop.add"]
+
+    daemon.ctl("revoke", "--name", "shop.add", "--undo")
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_what_is_undone_stays_undone_over_a_restart(daemon: Daemon) -> None:
+    daemon.ctl("revoke", "--name", "shop.add")
+    daemon.ctl("revoke", "--name", "shop.add", "--undo")
+    daemon.ctl("restart", "main-1")
+    daemon.wait_ready()
+
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_running_tasks_of_a_name_are_terminated_on_request(daemon: Daemon, tmp_path: Path) -> None:
+    result, _ = hold(daemon, tmp_path)
+
+    said = daemon.ctl("revoke", "--name", "shop.hold", "--terminate").stdout
+
+    assert result.id in said
+    assert_revoked(result, "terminated")
+    assert len((tmp_path / "runs").read_text().split()) == 1
+
+
+def test_a_running_task_is_left_alone_without_terminate(daemon: Daemon, tmp_path: Path) -> None:
+    result, gate = hold(daemon, tmp_path)
+
+    daemon.ctl("revoke", "--name", "shop.hold")
+    gate.touch()
+
+    assert result.get(timeout=10) == "held"
+
+
+def test_a_stamped_header_revokes_pending_tasks_and_no_others(daemon: Daemon) -> None:
+    daemon.ctl("revoke", "--header", "tenant=acme")
+
+    assert_revoked(send_stamped(daemon, "shop.add", [2, 3], {"tenant": "acme"}))
+    assert_revoked(send_stamped(daemon, "shop.add", [2, 3], {"tenant": ["other", "acme"]}))
+    assert send_stamped(daemon, "shop.add", [2, 3], {"tenant": "other"}).get(timeout=10) == 5
+
+
+def test_a_stamped_header_terminates_running_tasks(daemon: Daemon, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    args: list[object] = [str(runs), str(tmp_path / "gate")]
+    result = send_stamped(daemon, "shop.hold", args, {"tenant": "acme"})
+    wait_until(runs.exists, 10)
+
+    said = daemon.ctl("revoke", "--header", "tenant=acme", "--terminate", "--signal", "KILL").stdout
+
+    assert result.id in said
+    assert_revoked(result, "terminated")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--header", "tenant"], ["x", "--undo", "--terminate"], ["x", "--signal", "KILL"]],
+)
+def test_wrong_words_are_refused(make_daemon: Callable[..., Daemon], words: list[str]) -> None:
+    assert make_daemon().ctl("revoke", *words, check=False).returncode == 64
