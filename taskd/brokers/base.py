@@ -55,18 +55,41 @@ class QueueInfo:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message in the dead-letter queue, with the reason and evidence of its end."""
+    """One line about a message in the dead-letter queue; ``task`` is empty where no name is known."""
 
     id: int
     queue: str
+    task: str
     task_id: str
     reason: str
-    evidence: bytes
     died_at: float
     deaths: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadMessage:
+    """A dead letter with the evidence of its end and the whole message."""
+
+    letter: DeadLetter
+    evidence: bytes
     headers: bytes
     body: bytes
     content_type: str
+    content_encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadFilter:
+    """Which dead letters are meant: those for which everything holds that is not None."""
+
+    task: str | None = None
+    queue: str | None = None
+    #: Wall-clock second of the earliest death.
+    since_at: float | None = None
+    ids: Sequence[int] | None = None
+
+
+ALL_DEAD = DeadFilter()
 
 
 class Desk(Protocol):
@@ -78,14 +101,23 @@ class Desk(Protocol):
     def purge(self, queue: str) -> int:
         """Delete the ready and delayed messages of a queue, not the claimed; return how many."""
 
-    def dead_letters(self, limit: int = 100, queue: str | None = None) -> Sequence[DeadLetter]:
-        """Return the newest dead letters first."""
+    def dead_letters(self, which: DeadFilter = ALL_DEAD, limit: int = 100) -> Sequence[DeadLetter]:
+        """Return up to ``limit`` dead letters, the newest first.  Bodies are not read."""
+
+    def dead_letter(self, letter_id: int) -> DeadMessage | None:
+        """Return one dead letter with its evidence and message; None when there is none of this id."""
+
+    def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
+        """Return the ids of dead letters, those that died first at first."""
 
     def requeue_dead(self, ids: Sequence[int]) -> int:
-        """Send dead letters to their queues again with deaths and deliveries at zero; return how many."""
+        """Send dead letters to their queues again with deaths and deliveries at zero; return how many.
 
-    def purge_dead(self, ids: Sequence[int] | None = None) -> int:
-        """Delete these dead letters, or all of them with None; return how many."""
+        One transaction; some hundred ids at once keep it short.
+        """
+
+    def purge_dead(self, ids: Sequence[int]) -> int:
+        """Delete these dead letters; return how many there were.  One transaction, as ``requeue_dead``."""
 
 
 class Broker(Protocol):

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import click
-import msgspec
 
-from taskd import exit_codes
-from taskd.brokers.base import DeadLetter, Desk
+from taskd import clock, exit_codes
+from taskd.brokers.base import DeadFilter, Desk
+from taskd.cli import letters
 from taskd.cli.desk import open_desk
-from taskd.cli.output import Failure, echo_json, echo_table, json_option, local_time, printable
-from taskd.cli.session import Session, pass_session
+from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
+from taskd.cli.pacing import hand_over, per_second
+from taskd.cli.session import Session, duration, pass_session
 
-_COLUMNS = ("ID", "QUEUE", "DIED", "DEATHS", "TASK", "TASK ID", "REASON")
-# ``Desk`` has no look-up by id; the dead-letter queue is small, or something is badly wrong.
-_EVERYTHING = 1_000_000
+Command = TypeVar("Command", bound=Callable[..., object])
 
-ids_argument = click.argument("ids", nargs=-1, type=int, metavar="ID...")
+ids_argument = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 all_option = click.option("--all", "everything", is_flag=True, help="All dead letters.")
+at_most_option = click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
+
+
+def filter_options(command: Command) -> Command:
+    """Add ``--task``, ``--queue`` and ``--since``; together they mean what matches all of them."""
+    for option in (
+        click.option(
+            "--since", "since_s", type=duration, metavar="DURATION", help="Only those that died in this time."
+        ),
+        click.option("--queue", help="Only those of this queue."),
+        click.option("--task", metavar="NAME", help="Only those of this task."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -33,21 +46,23 @@ def dlq() -> None:
 
 
 @dlq.command("list")
-@click.option("--queue", help="Only those of this queue.")
+@filter_options
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
 @json_option
 @pass_session
-def list_(session: Session, *, queue: str | None, limit: int, as_json: bool) -> int:
+def list_(
+    session: Session, *, task: str | None, queue: str | None, since_s: float | None, limit: int, as_json: bool
+) -> int:
     """List dead letters, the newest first.
 
-    Example: taskctl dlq list --queue mail
+    Example: taskctl dlq list --task shop.send_receipt --since 1h
     """
     with open_desk(session.config) as desk:
-        letters = desk.dead_letters(limit, queue)
+        found = desk.dead_letters(_filter(task, queue, since_s), limit)
     if as_json:
-        echo_json([_facts(letter) for letter in letters])
+        echo_json([letters.facts(letter) for letter in found])
     else:
-        echo_table(_COLUMNS, [_row(letter) for letter in letters], right=("ID", "DEATHS"))
+        echo_table(letters.COLUMNS, [letters.row(letter) for letter in found], right=("ID", "DEATHS"))
     return exit_codes.OK
 
 
@@ -56,70 +71,105 @@ def list_(session: Session, *, queue: str | None, limit: int, as_json: bool) -> 
 @json_option
 @pass_session
 def show(session: Session, *, letter_id: int, as_json: bool) -> int:
-    """Show one dead letter with all that is known.
+    """Show one dead letter with all that is known: evidence, headers and body.
 
     Example: taskctl dlq show 12
     """
     with open_desk(session.config) as desk:
-        letter = next((each for each in desk.dead_letters(_EVERYTHING) if each.id == letter_id), None)
-    if letter is None:
+        dead = desk.dead_letter(letter_id)
+    if dead is None:
         raise Failure(f"there is no dead letter {letter_id}; taskctl dlq list shows those there are")
-    facts = _facts(letter) | {
-        "evidence": _decoded(letter.evidence),
-        "headers": _decoded(letter.headers),
-        "content_type": letter.content_type,
-        "body": _decoded(letter.body),
-    }
     if as_json:
-        echo_json(facts)
-        return exit_codes.OK
-    for key, value in facts.items():
-        text = value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value)).decode()
-        click.echo(printable(f"{key}: {text}"))
+        echo_json(letters.all_facts(dead))
+    else:
+        for line in letters.lines(dead):
+            click.echo(printable(line))
     return exit_codes.OK
 
 
 @dlq.command()
 @ids_argument
+@filter_options
 @all_option
+@at_most_option
+@click.option(
+    "--rate", type=per_second, metavar="RATE", help='No faster than this, such as "10/s" or "100/m".'
+)
 @json_option
 @pass_session
-def requeue(session: Session, *, ids: Sequence[int], everything: bool, as_json: bool) -> int:
-    """Send dead letters to their queues again.
+def requeue(
+    session: Session,
+    *,
+    ids: Sequence[int],
+    task: str | None,
+    queue: str | None,
+    since_s: float | None,
+    everything: bool,
+    limit: int | None,
+    rate: float | None,
+    as_json: bool,
+) -> int:
+    """Send dead letters to their queues again, the oldest first.
 
-    They count as never tried.
+    They count as never tried.  Ctrl-C ends a paced run between two messages: none is lost.
 
-    Example: taskctl dlq requeue 12 13
+    Example: taskctl dlq requeue --task shop.send_receipt --rate 10/s
     """
+    which = _chosen(ids, _filter(task, queue, since_s), everything)
     with open_desk(session.config) as desk:
-        chosen = _chosen(desk, ids, everything)
-        count = desk.requeue_dead(chosen)
-    return _report("requeued", count, chosen, as_json)
+        found = _ids(desk, which, limit)
+        count = hand_over(found, desk.requeue_dead, "requeued", rate=rate)
+    return _report("requeued", count, ids or found, as_json)
 
 
 @dlq.command()
 @ids_argument
+@filter_options
 @all_option
+@at_most_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_session
-def purge(session: Session, *, ids: Sequence[int], everything: bool, yes: bool, as_json: bool) -> int:
+def purge(
+    session: Session,
+    *,
+    ids: Sequence[int],
+    task: str | None,
+    queue: str | None,
+    since_s: float | None,
+    everything: bool,
+    limit: int | None,
+    yes: bool,
+    as_json: bool,
+) -> int:
     """Delete dead letters for good.  Asks first.
 
-    Example: taskctl dlq purge --all --yes
+    Example: taskctl dlq purge --queue mail --yes
     """
+    which = _chosen(ids, _filter(task, queue, since_s), everything)
     with open_desk(session.config) as desk:
-        chosen = _chosen(desk, ids, everything)
+        found = _ids(desk, which, limit)
         if not yes:
-            click.confirm(f"Delete {len(chosen)} dead letters for good?", abort=True, err=True)
-        count = desk.purge_dead(chosen)
-    return _report("purged", count, chosen, as_json)
+            click.confirm(f"Delete {len(found)} dead letters for good?", abort=True, err=True)
+        count = hand_over(found, desk.purge_dead, "purged")
+    return _report("purged", count, ids or found, as_json)
 
 
-def _chosen(desk: Desk, ids: Sequence[int], everything: bool) -> Sequence[int]:
-    if bool(ids) == everything:
-        raise click.UsageError("name the dead letters by their IDs, or give --all")
-    return [letter.id for letter in desk.dead_letters(_EVERYTHING)] if everything else ids
+def _filter(task: str | None, queue: str | None, since_s: float | None) -> DeadFilter:
+    return DeadFilter(task, queue, None if since_s is None else clock.now() - since_s)
+
+
+def _chosen(ids: Sequence[int], which: DeadFilter, everything: bool) -> DeadFilter:
+    """Return what to act on; nothing is acted on by leaving something out."""
+    by_filter = everything or which != DeadFilter()
+    if bool(ids) == by_filter:
+        raise click.UsageError("name the dead letters by their IDs, or by --task, --queue, --since or --all")
+    return DeadFilter(ids=ids) if ids else which
+
+
+def _ids(desk: Desk, which: DeadFilter, limit: int | None) -> Sequence[int]:
+    """Return the ids as they are now: a letter that dies again meanwhile is not met twice."""
+    return desk.dead_ids(which)[:limit]
 
 
 def _report(verb: str, count: int, chosen: Sequence[int], as_json: bool) -> int:
@@ -127,41 +177,7 @@ def _report(verb: str, count: int, chosen: Sequence[int], as_json: bool) -> int:
         echo_json({verb: count})
     else:
         click.echo(f"{verb}: {count}")
-    if count < len(set(chosen)):
-        raise Failure(f"{len(set(chosen)) - count} of the dead letters named are not there")
+    missing = len(set(chosen)) - count
+    if missing > 0:
+        raise Failure(f"{missing} of the dead letters named are not there")
     return exit_codes.OK
-
-
-def _row(letter: DeadLetter) -> tuple[object, ...]:
-    died = local_time(letter.died_at)
-    return letter.id, letter.queue, died, letter.deaths, _task(letter), letter.task_id, letter.reason
-
-
-def _facts(letter: DeadLetter) -> dict[str, object]:
-    return {
-        "id": letter.id,
-        "queue": letter.queue,
-        "task": _task(letter),
-        "task_id": letter.task_id,
-        "reason": letter.reason,
-        "died_at": letter.died_at,
-        "deaths": letter.deaths,
-    }
-
-
-def _task(letter: DeadLetter) -> str:
-    headers = _decoded(letter.headers)
-    name = headers.get("task") if isinstance(headers, dict) else None
-    return name if isinstance(name, str) else ""
-
-
-def _decoded(data: bytes) -> object:
-    """Return JSON values, else text, else base64: a dead letter may hold anything."""
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return f"base64:{base64.b64encode(data).decode()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from taskd import clock, exit_codes
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Dead, Delivery
+from taskd.cli.output import Failure
+from taskd.cli.pacing import hand_over
 from taskd.cli.taskctl import main
 from taskd.config.schema import SqliteConfig
 from taskd.protocol.results import failure_record, success_record
@@ -146,7 +148,7 @@ def test_dead_letters_are_listed_shown_requeued_and_purged(run: Run, broker: Bro
     shown = json.loads(run("dlq", "show", add, "--json"))
     assert shown["evidence"] == {"signal": 11}
     assert shown["body"][0] == [1]
-    assert '"signal": 11' in run("dlq", "show", add)
+    assert "ended by: signal 11 (SIGSEGV)" in run("dlq", "show", add)
 
     assert "requeued: 1" in run("dlq", "requeue", add)
     assert claim(broker).headers is not None
@@ -165,6 +167,92 @@ def test_all_dead_letters_are_chosen_only_on_request(run: Run, broker: Broker) -
     assert "there is no dead letter 999" in run("dlq", "show", "999", status=exit_codes.FAILURE)
     assert json.loads(run("dlq", "requeue", "--all", "--json")) == {"requeued": 1}
     assert json.loads(run("dlq", "purge", "--all", "--yes", "--json")) == {"purged": 0}
+
+
+def test_dead_letters_are_chosen_by_task_queue_and_age(run: Run, broker: Broker) -> None:
+    for task, queue in (("shop.add", "default"), ("shop.gone", "default"), ("shop.add", "mail")):
+        run("send", task, "--queue", queue)
+        bury(broker, "x", queue=queue)
+
+    def listed(*words: str) -> list[tuple[str, str]]:
+        return [(row["task"], row["queue"]) for row in json.loads(run("dlq", "list", "--json", *words))]
+
+    assert listed("--task", "shop.add") == [("shop.add", "mail"), ("shop.add", "default")]
+    assert listed("--task", "shop.add", "--queue", "mail", "--since", "1h") == [("shop.add", "mail")]
+    assert listed("--since", "0s") == []
+    assert listed("--limit", "1") == [("shop.add", "mail")]
+    run("dlq", "list", "--since", "soon", status=exit_codes.USAGE)
+
+    assert json.loads(run("dlq", "requeue", "--task", "shop.add", "--limit", "1", "--json")) == {
+        "requeued": 1
+    }
+    assert claim(broker).headers is not None  # the older of the two
+    assert "purged: 1" in run("dlq", "purge", "--queue", "mail", "--yes")
+    assert listed() == [("shop.gone", "default")]
+
+
+def test_a_dead_letter_is_shown_with_everything_that_is_known(run: Run, broker: Broker) -> None:
+    run("send", "shop.add", "[1]")
+    evidence = {
+        "deaths": 3,
+        "signal": 9,
+        "exit_code": None,
+        "max_rss_bytes": 50 * 1024 * 1024,
+        "last_words": 'Fatal Python error\n  File "shop.py", line 3 \x1b[31m\n',
+    }
+    bury(broker, "its pool child died 3 times", json.dumps(evidence).encode())
+    (letter,) = json.loads(run("dlq", "list", "--json"))
+
+    shown = run("dlq", "show", str(letter["id"])).splitlines()
+
+    assert "reason: its pool child died 3 times" in shown
+    assert "ended by: signal 9 (SIGKILL)" in shown
+    assert "max rss: 50.0 MiB" in shown
+    assert shown[shown.index("last words:") + 1 :][:2] == [
+        "    Fatal Python error",
+        '      File "shop.py", line 3 \\x1b[31m',
+    ]
+    assert not any(line.startswith("exit code") for line in shown)
+    assert '  "task": "shop.add",' in shown
+
+
+def test_requeueing_at_a_rate_takes_its_time_and_says_how_far_it_is() -> None:
+    began = clock.monotonic()
+    handed: list[int] = []
+
+    def act(ids: Sequence[int]) -> int:
+        handed.extend(ids)
+        return len(ids)
+
+    assert hand_over(range(21), act, "requeued", rate=100.0) == 21
+
+    assert handed == list(range(21))
+    assert clock.monotonic() - began >= 0.2  # the first goes at once
+
+
+def test_an_interrupted_requeue_loses_nothing_and_says_how_far_it_came(run: Run, broker: Broker) -> None:
+    for _ in range(3):
+        run("send", "shop.add")
+        bury(broker, "x")
+    desk = broker.desk()
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Failure, match="interrupted; requeued: 1 of 3, the others are dead letters still"):
+        hand_over(desk.dead_ids(), desk.requeue_dead, "requeued", rate=0.001, pause=interrupt)
+
+    (queue,) = desk.queues()
+    assert (queue.ready, queue.dead) == (1, 2)
+
+
+def test_a_rate_is_understood_or_refused(run: Run, broker: Broker) -> None:
+    run("send", "shop.add")
+    bury(broker, "x")
+
+    for wrong in ("0/s", "fast", "-1/s", "10/year"):
+        run("dlq", "requeue", "--all", "--rate", wrong, status=exit_codes.USAGE)
+    assert "requeued: 1" in run("dlq", "requeue", "--all", "--rate", "10/s")
 
 
 def test_a_body_that_is_no_text_is_shown_as_base64(run: Run, broker: Broker) -> None:

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from taskd.brokers.base import Broker
+from taskd.brokers.base import Broker, DeadFilter
 from taskd.brokers.intake import Ack, Dead, Delay, Outgoing, Replace, Requeue
 from taskd.errors import BrokerError, LeaseLostError
 from tests.contract.brokers import OPENERS, Clock, bodies, is_readable, message
@@ -405,24 +406,85 @@ def test_a_dead_letter_is_kept_with_its_evidence(broker: Broker, clock: Clock) -
 
     intake.settle([Dead(delivery.tag, "unknown task", b'{"task": "t"}')])
 
-    (letter,) = broker.desk().dead_letters()
+    desk = broker.desk()
+    (letter,) = desk.dead_letters()
     assert (letter.queue, letter.task_id, letter.reason) == ("mail", "7", "unknown task")
-    assert (letter.evidence, letter.headers, letter.body) == (b'{"task": "t"}', b'{"id": "7"}', b"[]")
-    assert (letter.died_at, letter.content_type) == (clock.now_at, "application/json")
+    assert (letter.died_at, letter.deaths, letter.task) == (clock.now_at, 0, "")
+    dead = desk.dead_letter(letter.id)
+    assert dead is not None
+    assert dead.letter == letter
+    assert (dead.evidence, dead.headers, dead.body) == (b'{"task": "t"}', b'{"id": "7"}', b"[]")
+    assert (dead.content_type, dead.content_encoding) == ("application/json", "utf-8")
+    assert desk.dead_letter(letter.id + 1) is None
     assert list(intake.claim(1)) == []
 
 
-def test_dead_letters_are_listed_newest_first_and_by_queue(broker: Broker, clock: Clock) -> None:
-    send(broker, message("1", "a"), message("2", "b"), message("3", "a"))
+def bury(broker: Broker, clock: Clock, *messages: Outgoing) -> list[int]:
+    """Make a dead letter of each message, a second apart; return their ids."""
+    send(broker, *messages)
     intake = broker.intake("w", ["a", "b"])
-    for delivery in intake.claim(3):
+    claimed = intake.claim(len(messages))
+    for delivery in claimed:
         clock.advance(1.0)
-        intake.settle([Dead(delivery.tag, "bad")])
+        intake.settle([Dead(delivery.tag, f"bad {delivery.body.decode()}")])
+    return [delivery.tag for delivery in claimed]
+
+
+def named(text: str, queue: str, task: str) -> Outgoing:
+    headers = msgspec.json.encode({"lang": "py", "task": task})
+    return msgspec.structs.replace(message(text, queue), headers=headers)
+
+
+def test_dead_letters_are_listed_newest_first_by_task_queue_time_and_id(broker: Broker, clock: Clock) -> None:
+    began_at = clock.now_at
+    one, two, three = bury(broker, clock, named("1", "a", "t"), named("2", "b", "t"), named("3", "a", "u"))
     desk = broker.desk()
 
-    assert bodies(desk.dead_letters()) == ["3", "2", "1"]
-    assert bodies(desk.dead_letters(limit=1)) == ["3"]
-    assert bodies(desk.dead_letters(queue="a")) == ["3", "1"]
+    def found(limit: int = 100, **which: object) -> list[str]:
+        letters = desk.dead_letters(DeadFilter(**which), limit)  # type: ignore[arg-type]
+        assert [letter.id for letter in letters] == list(desk.dead_ids(DeadFilter(**which)))[::-1][:limit]  # type: ignore[arg-type]
+        return [letter.reason for letter in letters]
+
+    assert found() == ["bad 3", "bad 2", "bad 1"]
+    assert found(limit=1) == ["bad 3"]
+    assert found(queue="a") == ["bad 3", "bad 1"]
+    assert found(task="t") == ["bad 2", "bad 1"]
+    assert found(task="t", queue="a") == ["bad 1"]
+    assert found(since_at=began_at + 2.0) == ["bad 3", "bad 2"]
+    assert found(ids=[three, one, 424242]) == ["bad 3", "bad 1"]
+    assert found(ids=[two], queue="a") == []
+    assert found(ids=[]) == []
+    assert [letter.task for letter in desk.dead_letters()] == ["u", "t", "t"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "task"),
+    [
+        (b"", ""),
+        (b"\xff\x00", ""),
+        (b'"task"', ""),
+        (b'{"task": 7}', ""),
+        (b'{"task": "\xff"}', ""),
+        (b'{"task": "\\ud800"}', "\\ud800"),
+        (b'{"task": "t", "user": NaN}', "t"),
+        (b'{"task": "\\u0000\x1b"}', ""),
+        (b'{"task": "t", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", ""),
+    ],
+)
+def test_a_message_with_any_headers_can_be_buried_and_listed(
+    broker: Broker, headers: bytes, task: str
+) -> None:
+    send(broker, msgspec.structs.replace(message(), headers=headers))
+    intake = broker.intake("w", ["mail"])
+    (delivery,) = intake.claim(1)
+
+    assert list(intake.settle([Dead(delivery.tag, "cannot be read: \ud800")])) == []
+
+    (letter,) = broker.desk().dead_letters()
+    assert (letter.task, letter.reason) == (task, "cannot be read: \\ud800")
+    dead = broker.desk().dead_letter(letter.id)
+    assert dead is not None
+    assert dead.headers == headers
 
 
 def test_a_requeued_dead_letter_starts_anew(broker: Broker) -> None:
@@ -435,7 +497,7 @@ def test_a_requeued_dead_letter_starts_anew(broker: Broker) -> None:
     intake.clear_wakeups()
     desk = broker.desk()
 
-    assert desk.requeue_dead([letter.id for letter in desk.dead_letters()]) == 1
+    assert desk.requeue_dead(desk.dead_ids()) == 1
     assert desk.requeue_dead([delivery.tag]) == 0
 
     assert is_readable(intake)
@@ -444,7 +506,7 @@ def test_a_requeued_dead_letter_starts_anew(broker: Broker) -> None:
     assert list(desk.dead_letters()) == []
 
 
-def test_dead_letters_are_purged_by_id_or_all(broker: Broker) -> None:
+def test_dead_letters_are_purged_by_id(broker: Broker) -> None:
     send(broker, *[message() for _ in range(3)])
     intake = broker.intake("w", ["mail"])
     claimed = intake.claim(3)
@@ -453,8 +515,9 @@ def test_dead_letters_are_purged_by_id_or_all(broker: Broker) -> None:
 
     assert desk.purge_dead([claimed[0].tag, 424242]) == 1
     assert len(desk.dead_letters()) == 2
-    assert desk.purge_dead() == 2
+    assert desk.purge_dead(desk.dead_ids()) == 2
     assert list(desk.dead_letters()) == []
+    assert desk.dead_letter(claimed[1].tag) is None
 
 
 # -- the desk ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from taskd.brokers.base import DeadLetter, ExchangeType, QueueInfo
+from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, ExchangeType, QueueInfo
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.brokers.memory.hub import Hub, Listener, Queue, hub_of, started
 from taskd.brokers.memory.intake import MemoryIntake
@@ -90,7 +90,7 @@ class MemoryDesk:
                         for owner in self._hub.owners.values()
                         for delivery in owner.claimed.values()
                     ),
-                    dead=sum(letter.queue == name for letter, _ in self._hub.dead.values()),
+                    dead=sum(dead.letter.queue == name for dead, _ in self._hub.dead.values()),
                 )
                 for name, queue in sorted(self._hub.queues.items())
                 if not queue.mailbox
@@ -107,11 +107,33 @@ class MemoryDesk:
             known.delayed.clear()
             return deleted
 
-    def dead_letters(self, limit: int = 100, queue: str | None = None) -> Sequence[DeadLetter]:
-        """Return the newest dead letters first."""
+    def dead_letters(self, which: DeadFilter = ALL_DEAD, limit: int = 100) -> Sequence[DeadLetter]:
+        """Return up to ``limit`` dead letters, the newest first."""
+        return self._matching(which)[::-1][:limit]
+
+    def dead_letter(self, letter_id: int) -> DeadMessage | None:
+        """Return one dead letter with its evidence and message; None when there is none of this id."""
         with self._hub.lock:
-            letters = [letter for letter, _ in self._hub.dead.values() if queue in (None, letter.queue)]
-        return sorted(letters, key=lambda letter: (letter.died_at, letter.id), reverse=True)[:limit]
+            dead = self._hub.dead.get(letter_id)
+        return dead and dead[0]
+
+    def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
+        """Return the ids of dead letters, those that died first at first."""
+        return [letter.id for letter in self._matching(which)]
+
+    def _matching(self, which: DeadFilter) -> list[DeadLetter]:
+        """Return what the filter lets through, by time of death."""
+        with self._hub.lock:
+            letters = [dead.letter for dead, _ in self._hub.dead.values()]
+        chosen = [
+            letter
+            for letter in letters
+            if which.task in (None, letter.task)
+            and which.queue in (None, letter.queue)
+            and (which.since_at is None or letter.died_at >= which.since_at)
+            and (which.ids is None or letter.id in which.ids)
+        ]
+        return sorted(chosen, key=lambda letter: (letter.died_at, letter.id))
 
     def requeue_dead(self, ids: Sequence[int]) -> int:
         """Send dead letters to their queues again; return how many."""
@@ -121,15 +143,10 @@ class MemoryDesk:
                 self._hub.give_back(msgspec.structs.replace(delivery, deliveries=0, deaths=0))
             return len(found)
 
-    def purge_dead(self, ids: Sequence[int] | None = None) -> int:
-        """Delete these dead letters, or all of them with None; return how many."""
+    def purge_dead(self, ids: Sequence[int]) -> int:
+        """Delete these dead letters; return how many there were."""
         with self._hub.lock:
-            chosen = [
-                number for number in (self._hub.dead if ids is None else ids) if number in self._hub.dead
-            ]
-            for number in chosen:
-                del self._hub.dead[number]
-            return len(chosen)
+            return sum(self._hub.dead.pop(number, None) is not None for number in ids)
 
 
 Part = TypeVar("Part", MemoryIntake, MemoryMailbox)

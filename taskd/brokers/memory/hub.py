@@ -11,7 +11,8 @@ from itertools import count
 
 import msgspec
 
-from taskd.brokers.base import DeadLetter, ExchangeType
+from taskd.brokers.base import DeadLetter, DeadMessage, ExchangeType
+from taskd.brokers.dead import storable, task_name
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.brokers.topology import matches
 from taskd.wakeup import Wakeup
@@ -60,7 +61,7 @@ class Hub:
         self.exchanges: dict[str, ExchangeType] = {}
         self.bindings: set[tuple[str, str, str]] = set()
         self.owners: dict[str, Owner] = {}
-        self.dead: dict[int, tuple[DeadLetter, Delivery]] = {}
+        self.dead: dict[int, tuple[DeadMessage, Delivery]] = {}
         self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
 
     def queue(self, name: str) -> Queue:
@@ -154,17 +155,21 @@ def started(delivery: Delivery) -> Delivery:
     return msgspec.structs.replace(delivery, deliveries=delivery.deliveries + 1)
 
 
-def dead_letter(delivery: Delivery, reason: str, evidence: bytes, now: float) -> DeadLetter:
+def dead_message(delivery: Delivery, reason: str, evidence: bytes, now: float) -> DeadMessage:
     """Return a message as the desk shows it."""
-    return DeadLetter(
-        id=delivery.tag,
-        queue=delivery.queue,
-        task_id=delivery.task_id,
-        reason=reason,
+    return DeadMessage(
+        DeadLetter(
+            id=delivery.tag,
+            queue=delivery.queue,
+            task=task_name(delivery.headers),
+            task_id=delivery.task_id,
+            reason=storable(reason),
+            died_at=now,
+            deaths=delivery.deaths,
+        ),
         evidence=evidence,
-        died_at=now,
-        deaths=delivery.deaths,
         headers=delivery.headers,
         body=delivery.body,
         content_type=delivery.content_type,
+        content_encoding=delivery.content_encoding,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement
-from taskd.brokers.memory.hub import Hub, Listener, Owner, dead_letter, started
+from taskd.brokers.memory.hub import Hub, Listener, Owner, dead_message, started
 from taskd.brokers.timing import Timing
 from taskd.errors import LeaseLostError
 from taskd.exhaustive import assert_never
@@ -80,7 +80,7 @@ class MemoryIntake:
                 self._hub.queue(delivery.queue).put_delayed(due_at, returned)
                 self._hub.wake(delivery.queue)
             case Dead(reason=reason, evidence=evidence):
-                self._hub.dead[delivery.tag] = (dead_letter(delivery, reason, evidence, now), delivery)
+                self._hub.dead[delivery.tag] = (dead_message(delivery, reason, evidence, now), delivery)
             case Replace(message=message):
                 self._hub.post((message,), now)
             case _:

@@ -6,7 +6,9 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 
-from taskd.brokers.base import DeadLetter, QueueInfo
+import msgspec
+
+from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.sqlite.queues import ensure_queue, purge_queue, queue_id
 from taskd.brokers.sqlite.store import Store
 from taskd.errors import StorageError
@@ -19,11 +21,18 @@ SELECT q.name,
     (SELECT count(*) FROM dead WHERE queue=q.name)
 FROM queue q WHERE q.expires_s IS NULL ORDER BY q.name
 """
-_DEAD = """
-SELECT d.id, d.queue, m.task_id, d.reason, d.evidence, d.died_at, d.deaths, m.headers, m.body, m.content_type
-FROM dead d JOIN message m ON m.id=d.id
-WHERE ?1 IS NULL OR d.queue=?1 ORDER BY d.died_at DESC, d.id DESC LIMIT ?2
-"""
+_LETTER = "d.id, d.queue, d.task, m.task_id, d.reason, d.died_at, d.deaths"
+_MESSAGE = "d.evidence, m.headers, m.body, m.content_type, m.content_encoding"
+_LETTER_FIELDS = 7
+_JOINED = "dead d JOIN message m ON m.id=d.id"
+#: Parameters of ``_parameters``.
+_WHICH = (
+    "(?1 IS NULL OR d.task=?1) AND (?2 IS NULL OR d.queue=?2) AND (?3 IS NULL OR d.died_at>=?3)"
+    " AND (?4 IS NULL OR d.id IN (SELECT value FROM json_each(?4)))"
+)
+_LIST = f"SELECT {_LETTER} FROM {_JOINED} WHERE {_WHICH} ORDER BY d.died_at DESC, d.id DESC LIMIT ?5"  # noqa: S608 - constants
+_SHOW = f"SELECT {_LETTER}, {_MESSAGE} FROM {_JOINED} WHERE d.id=?"  # noqa: S608 - constants
+_IDS = f"SELECT d.id FROM dead d WHERE {_WHICH} ORDER BY d.died_at, d.id"  # noqa: S608 - constants
 
 
 class SqliteDesk:
@@ -59,10 +68,21 @@ class SqliteDesk:
             number = queue_id(connection, queue)
             return 0 if number is None else purge_queue(connection, number)
 
-    def dead_letters(self, limit: int = 100, queue: str | None = None) -> Sequence[DeadLetter]:
-        """Return the newest dead letters first."""
+    def dead_letters(self, which: DeadFilter = ALL_DEAD, limit: int = 100) -> Sequence[DeadLetter]:
+        """Return up to ``limit`` dead letters, the newest first."""
         with self._lock, self._store.database.read() as connection:
-            return [DeadLetter(*row) for row in connection.execute(_DEAD, (queue, limit))]
+            return [DeadLetter(*row) for row in connection.execute(_LIST, (*_parameters(which), limit))]
+
+    def dead_letter(self, letter_id: int) -> DeadMessage | None:
+        """Return one dead letter with its evidence and message; None when there is none of this id."""
+        with self._lock, self._store.database.read() as connection:
+            row = connection.execute(_SHOW, (letter_id,)).fetchone()
+        return row and DeadMessage(DeadLetter(*row[:_LETTER_FIELDS]), *row[_LETTER_FIELDS:])
+
+    def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
+        """Return the ids of dead letters, those that died first at first."""
+        with self._lock, self._store.database.read() as connection:
+            return [row[0] for row in connection.execute(_IDS, _parameters(which))]
 
     def requeue_dead(self, ids: Sequence[int]) -> int:
         """Send dead letters to their queues again; return how many."""
@@ -84,12 +104,9 @@ class SqliteDesk:
             store.wake(woken)
         return requeued
 
-    def purge_dead(self, ids: Sequence[int] | None = None) -> int:
-        """Delete these dead letters, or all of them with None; return how many."""
+    def purge_dead(self, ids: Sequence[int]) -> int:
+        """Delete these dead letters; return how many there were."""
         with self._lock, self._store.database.write() as connection:
-            if ids is None:
-                connection.execute("DELETE FROM message WHERE id IN (SELECT id FROM dead)")
-                return connection.execute("DELETE FROM dead").rowcount
             rows = [(number,) for number in ids]
             connection.executemany("DELETE FROM message WHERE id IN (SELECT id FROM dead WHERE id=?)", rows)
             return connection.executemany("DELETE FROM dead WHERE id=?", rows).rowcount
@@ -100,3 +117,8 @@ class SqliteDesk:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+
+def _parameters(which: DeadFilter) -> tuple[str | None, str | None, float | None, str | None]:
+    ids = None if which.ids is None else msgspec.json.encode(which.ids).decode()
+    return which.task, which.queue, which.since_at, ids

@@ -70,7 +70,10 @@ _STATEMENTS = (
     )""",
     """CREATE TABLE dead(
         id INTEGER PRIMARY KEY, queue TEXT NOT NULL, rank INTEGER NOT NULL, deaths INTEGER NOT NULL,
-        reason TEXT NOT NULL, evidence BLOB NOT NULL, died_at REAL NOT NULL
+        -- The task's name stands in the headers too, where nothing can look for it.
+        died_at REAL NOT NULL, task TEXT NOT NULL, reason TEXT NOT NULL,
+        -- Last, so that a list does not read it.
+        evidence BLOB NOT NULL
     )""",
     """CREATE TABLE owner(
         id INTEGER PRIMARY KEY AUTOINCREMENT,

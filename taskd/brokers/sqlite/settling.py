@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from taskd.brokers.dead import storable, task_name
 from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
 from taskd.brokers.sqlite.posting import post
 from taskd.exhaustive import assert_never
@@ -26,9 +27,10 @@ _TO_DELAYED = (
     " WHERE id=? AND owner=?"
 )
 _TO_DEAD = (
-    "INSERT INTO dead SELECT c.id, q.name, c.rank, c.deaths, ?, ?, ? FROM claimed c"
+    "INSERT INTO dead SELECT c.id, q.name, c.rank, c.deaths, ?, ?, ?, ? FROM claimed c"
     " JOIN queue q ON q.id=c.queue WHERE c.id=? AND c.owner=?"
 )
+_HEADERS_OF = "SELECT m.headers FROM message m JOIN claimed c ON c.id=m.id WHERE c.id=? AND c.owner=?"
 _QUEUE_OF = "SELECT queue FROM claimed WHERE id=?"
 
 _encode_json = msgspec.json.Encoder().encode
@@ -85,8 +87,8 @@ def _settle_one(
             moved = connection.execute(_TO_READY, (int(not started), int(died), tag, owner)).rowcount
         case Delay(due_at=due_at, started=started):
             moved = connection.execute(_TO_DELAYED, (due_at, int(not started), tag, owner)).rowcount
-        case Dead(reason=reason, evidence=evidence):
-            moved = connection.execute(_TO_DEAD, (reason, evidence, now, tag, owner)).rowcount
+        case Dead():
+            moved = _bury(connection, owner, outcome, now)
         case Replace(message=message):
             if _ack(connection, owner, [tag]):
                 return False
@@ -100,3 +102,12 @@ def _settle_one(
         settled.woken.add(int(connection.execute(_QUEUE_OF, (tag,)).fetchone()[0]))
     connection.execute("DELETE FROM claimed WHERE id=?", (tag,))
     return True
+
+
+def _bury(connection: Connection, owner: int, dead: Dead, now: float) -> int:
+    """Write a dead letter; return 0 when the claim is not the owner's."""
+    row = connection.execute(_HEADERS_OF, (dead.tag, owner)).fetchone()
+    if row is None:
+        return 0
+    facts = (now, task_name(row[0]), storable(dead.reason), dead.evidence)
+    return connection.execute(_TO_DEAD, (*facts, dead.tag, owner)).rowcount

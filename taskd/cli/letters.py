@@ -1,0 +1,98 @@
+"""How taskctl shows a dead letter: facts for programs, and for people the evidence as it reads best."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import msgspec
+
+from taskd.brokers.base import DeadLetter, DeadMessage
+from taskd.cli.output import local_time, size
+from taskd.exit_codes import describe_signal
+
+COLUMNS = ("ID", "QUEUE", "DIED", "DEATHS", "TASK", "TASK ID", "REASON")
+_INDENT = "    "
+
+
+def row(letter: DeadLetter) -> tuple[object, ...]:
+    """Return the cells of ``COLUMNS``."""
+    died = local_time(letter.died_at)
+    return letter.id, letter.queue, died, letter.deaths, letter.task, letter.task_id, letter.reason
+
+
+def facts(letter: DeadLetter) -> dict[str, object]:
+    """Return what a list knows of a letter."""
+    return {
+        "id": letter.id,
+        "queue": letter.queue,
+        "task": letter.task,
+        "task_id": letter.task_id,
+        "reason": letter.reason,
+        "died_at": letter.died_at,
+        "deaths": letter.deaths,
+    }
+
+
+def all_facts(dead: DeadMessage) -> dict[str, object]:
+    """Return everything, decoded where it can be."""
+    return facts(dead.letter) | {
+        "evidence": decoded(dead.evidence),
+        "headers": decoded(dead.headers),
+        "content_type": dead.content_type,
+        "content_encoding": dead.content_encoding,
+        "body": decoded(dead.body),
+    }
+
+
+def lines(dead: DeadMessage) -> Iterator[str]:
+    """Yield the letter for people: reason, evidence, headers, body; tracebacks line by line."""
+    letter = dead.letter
+    yield f"id: {letter.id}"
+    yield f"queue: {letter.queue}"
+    yield f"task: {letter.task or '(no name)'}"
+    yield f"task id: {letter.task_id or '(none)'}"
+    yield f"died: {local_time(letter.died_at)}"
+    yield f"reason: {letter.reason}"
+    evidence = decoded(dead.evidence)
+    if not isinstance(evidence, dict):
+        yield f"evidence: {_text(evidence)}"
+    else:
+        for key, value in evidence.items():
+            yield from _evidence(str(key), value)
+    yield f"headers: {_text(decoded(dead.headers))}"
+    yield f"content: {dead.content_type}, {dead.content_encoding}, {size(len(dead.body))}"
+    yield f"body: {_text(decoded(dead.body))}"
+
+
+def _evidence(key: str, value: object) -> Iterator[str]:
+    if value in (None, "") or (key == "signal" and value == 0):
+        return
+    name = key.replace("_", " ")
+    if key == "signal" and isinstance(value, int):
+        yield f"ended by: {describe_signal(value)}"
+    elif key.endswith("_bytes") and isinstance(value, int):
+        yield f"{name.removesuffix(' bytes')}: {size(value)}"
+    elif isinstance(value, str) and "\n" in value.strip():
+        yield f"{name}:"
+        yield from (_INDENT + line for line in value.rstrip().splitlines())
+    else:
+        yield f"{name}: {_text(value)}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return msgspec.json.format(msgspec.json.encode(value)).decode()
+
+
+def decoded(data: bytes) -> object:
+    """Return JSON values, else text, else base64: a dead letter may hold anything."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f"base64:{base64.b64encode(data).decode()}"
