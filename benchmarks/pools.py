@@ -6,9 +6,11 @@ python benchmarks/pools.py [JOBS]
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -72,13 +74,50 @@ def measure(name: str, pool: Pool, jobs: int, *, expected_s: float, in_pool: int
     loop.close()
 
 
+def asyncio_pool(capacity: int) -> Pool:
+    from taskd.pools.asyncio import AsyncioPool
+
+    async def no_op_async(_payload: bytes) -> bytes:
+        return b""
+
+    return AsyncioPool(capacity, no_op_async, on_ready=lambda: None)
+
+
+def green_pool(kind: str, capacity: int) -> Pool:
+    if kind == "gevent":
+        from taskd.pools.gevent import GeventPool
+
+        return GeventPool(capacity, no_op, on_ready=lambda: None)
+    from taskd.pools.eventlet import EventletPool
+
+    return EventletPool(capacity, no_op, on_ready=lambda: None)
+
+
+def measure_green(kind: str, jobs: int) -> None:
+    """Measure in a process of its own, which is patched first."""
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "tests.component.patched", kind, "benchmarks.pools", kind, str(jobs)]
+    subprocess.run(command, cwd=root, check=False)
+
+
 def main() -> None:
+    if sys.argv[1:2] in (["gevent"], ["eventlet"]):
+        kind, jobs = sys.argv[1], int(sys.argv[2])
+        measure(f"{kind} 2", green_pool(kind, 2), jobs, expected_s=0.0)
+        measure(f"{kind} 100", green_pool(kind, 100), jobs, expected_s=0.0)
+        return
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
     measure("prefork 2, short jobs", prefork(no_op), jobs, expected_s=0.000_005)
     measure("prefork 2, unknown run time", prefork(no_op), jobs // 10, expected_s=0.0)
     measure("prefork 2, one at a time", prefork(no_op), jobs // 20, expected_s=0.0, in_pool=1)
     measure("threads 2", ThreadsPool(2, no_op, on_ready=lambda: None), jobs // 4, expected_s=0.0)
+    measure("asyncio 2", asyncio_pool(2), jobs // 4, expected_s=0.0)
+    measure("asyncio 100", asyncio_pool(100), jobs // 4, expected_s=0.0)
     measure("solo", SoloPool(no_op, on_ready=lambda: None), jobs // 4, expected_s=0.0)
+    for kind in ("gevent", "eventlet"):
+        if find_spec(kind) is not None:
+            sys.stdout.flush()
+            measure_green(kind, jobs // 4)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ LAZY = (
     r"brokers\.factory",
     r"results\.factory",
     r"worker\.pools",
+    r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
     r"cli\.taskctl",  # one verb's module: ``taskctl status`` must not pay for kombu
 )
 
@@ -56,7 +57,8 @@ GATES: Mapping[str, Sequence[str]] = {
     "tomllib": (r"config\.load",),
     "tomli": (r"config\.load",),
     "cronsim": (r"beat\.schedules", r"config\..+"),
-    "gevent": (r"pools\.gevent.*",),
+    "gevent": (r"pools\.gevent", r"worker\.gevent_entry"),
+    "eventlet": (r"pools\.eventlet", r"worker\.eventlet_entry"),
     "click": (r"cli\..+",),
     "rich": (r"cli\..+",),
     "signal": (
@@ -67,7 +69,7 @@ GATES: Mapping[str, Sequence[str]] = {
         r"worker\..+",
         r"beat\..+",
         r"pools\.prefork\..+",
-        r"consumer\.commands",  # names of signals for ``revoke --terminate``
+        r"consumer\.revoking",  # names of signals for ``revoke --terminate``
     ),
     "pickle": (),
     "marshal": (),
