@@ -33,6 +33,8 @@ POOLS = {
     "prefork": (2, True),
     "solo": (1, False),
     "threads": (4, False),
+    "asyncio": (8, False),
+    "gevent": (8, False),
 }
 HEAD = """
 app = "tests.system.soak_app:app"
