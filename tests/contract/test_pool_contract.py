@@ -234,7 +234,7 @@ def test_the_hard_limit_ends_a_job_even_in_c_code(kind: str, payload: bytes, sta
 
     assert runner.until_outcomes(1) == [TimedOut(0, 0.2)]
 
-    assert 0.2 <= time.monotonic() - began < 2.0
+    assert 0.15 <= time.monotonic() - began < 10.0
     runner.outcomes.clear()
     runner.submit(b"echo again")
     assert replies(runner, 1) == [b"again"]
