@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.harness import ROOT, daemon, median, report, wait_for
+from benchmarks.harness import ROOT, daemon, huey_consumer, median, report, wait_for
 
 TASKS = int(os.environ.get("BENCH_TASKS", "60000"))
 PEER_TASKS = int(os.environ.get("BENCH_PEER_TASKS", "8000"))
@@ -44,33 +44,17 @@ def drain_huey(fsync: str) -> float:
     )
     with tempfile.TemporaryDirectory(prefix="huey-bench-") as name:
         path = str(Path(name) / "huey.db")
-        environment = {
-            **os.environ,
-            "BENCH_HUEY_DB": path,
-            "BENCH_HUEY_FSYNC": fsync,
-            "PYTHONPATH": str(ROOT),
-        }
         fill = [sys.executable, "-c", script, path, str(PEER_TASKS)]
-        subprocess.run(fill, check=True, cwd=ROOT, env={**environment, "BENCH_HUEY_FSYNC": "off"})
+        environment = {**os.environ, "BENCH_HUEY_DB": path, "BENCH_HUEY_FSYNC": "off"}
+        subprocess.run(fill, check=True, cwd=ROOT, env=environment)
         from benchmarks import huey_tasks
 
         queue = huey_tasks.open_queue(path)
-        command = [str(Path(sys.executable).with_name("huey_consumer")), "benchmarks.huey_tasks.huey"]
-        consumer = subprocess.Popen(
-            [*command, "-w", "2", "-k", "process", "-q", "-n"],
-            env=environment,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        with huey_consumer(path, fsync=fsync):
             wait_for(lambda: queue.pending_count() < PEER_TASKS, pause_s=0.001)
             start = time.monotonic()
             wait_for(lambda: queue.pending_count() == 0, 300, pause_s=0.01)
             return PEER_TASKS / (time.monotonic() - start)
-        finally:
-            consumer.terminate()
-            consumer.wait()
 
 
 def main() -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.harness import ROOT, cpu_s, daemon, median, report, wait_for
+from benchmarks.harness import cpu_s, daemon, huey_consumer, median, report, wait_for
 from taskd import procinfo
 
 STARTS = 5
@@ -44,23 +42,13 @@ def resting() -> tuple[float, float]:
 
 def huey_memory() -> float:
     """Return PSS in MB of huey_consumer with two worker processes."""
-    with tempfile.TemporaryDirectory(prefix="huey-bench-") as name:
-        environment = {**os.environ, "BENCH_HUEY_DB": str(Path(name) / "huey.db"), "PYTHONPATH": str(ROOT)}
-        command = [str(Path(sys.executable).with_name("huey_consumer")), "benchmarks.huey_tasks.huey"]
-        consumer = subprocess.Popen(
-            [*command, "-w", "2", "-k", "process", "-q"],
-            env=environment,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_for(lambda: len(procinfo.descendants(consumer.pid)) >= 3)
-            pids = [consumer.pid, *procinfo.descendants(consumer.pid)]
-            return sum(procinfo.pss_bytes(pid) for pid in pids) / 1e6
-        finally:
-            consumer.terminate()
-            consumer.wait()
+    with (
+        tempfile.TemporaryDirectory(prefix="huey-bench-") as name,
+        huey_consumer(str(Path(name) / "huey.db"), periodic=True) as consumer,
+    ):
+        wait_for(lambda: len(procinfo.descendants(consumer.pid)) >= 3)
+        pids = [consumer.pid, *procinfo.descendants(consumer.pid)]
+        return sum(procinfo.pss_bytes(pid) for pid in pids) / 1e6
 
 
 def main() -> None:

@@ -106,6 +106,25 @@ def daemon(
             made.stop()
 
 
+@contextmanager
+def huey_consumer(path: str, *, fsync: str = "", periodic: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Huey's consumer with two processes over the queue in a file; ``fsync`` as in ``huey_tasks``."""
+    environment = {**os.environ, "BENCH_HUEY_DB": path, "BENCH_HUEY_FSYNC": fsync, "PYTHONPATH": str(ROOT)}
+    command = [str(Path(sys.executable).with_name("huey_consumer")), "benchmarks.huey_tasks.huey"]
+    consumer = subprocess.Popen(
+        [*command, "-w", "2", "-k", "process", "-q", *([] if periodic else ["-n"])],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.terminate()
+        consumer.wait()
+
+
 def wait_for(condition: Callable[[], object], timeout_s: float = 60.0, pause_s: float = 0.002) -> None:
     """Return when the condition is true; a benchmark that hangs ends with an error."""
     end = time.monotonic() + timeout_s

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.harness import ROOT, daemon, percentile, report
+from benchmarks.harness import daemon, huey_consumer, percentile, report
 
 SAMPLES = int(os.environ.get("BENCH_SAMPLES", "500"))
 PEER_SAMPLES = 50
@@ -42,16 +40,7 @@ def latencies_huey() -> list[float]:
     with tempfile.TemporaryDirectory(prefix="huey-bench-") as name:
         path = str(Path(name) / "huey.db")
         queue = huey_tasks.open_queue(path)
-        environment = {**os.environ, "BENCH_HUEY_DB": path, "PYTHONPATH": str(ROOT)}
-        command = [str(Path(sys.executable).with_name("huey_consumer")), "benchmarks.huey_tasks.huey"]
-        consumer = subprocess.Popen(
-            [*command, "-w", "2", "-k", "process", "-q", "-n"],
-            env=environment,
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
+        with huey_consumer(path):
             for number in range(PEER_SAMPLES + 2):
                 sent = time.monotonic()
                 result = huey_tasks.enqueue_started_at(queue)
@@ -59,9 +48,6 @@ def latencies_huey() -> list[float]:
                 if number >= 2:
                     delays.append(started - sent)
                 time.sleep(_PAUSE_S)
-        finally:
-            consumer.terminate()
-            consumer.wait()
     return delays
 
 
