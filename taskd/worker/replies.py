@@ -30,6 +30,8 @@ from taskd.protocol.results import failure_record, retry_record, success_record
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_WAIT_S = 365 * 86_400.0
+
 
 def succeeded(headers: TaskHeaders, value: object, *, keep: bool) -> Reply:
     """Reply for a task that returned; a value that cannot be stored makes it a failure."""
@@ -124,7 +126,9 @@ def on_error(task: BoundTask, request: Request, error: BaseException, *, keep: b
         and not task.retries_are_used_up(request)
         and not _is_wrong_call(error)
     ):
-        delay_s = _automatic_delay_s(task, request)
+        delay_s = _asked_for_s(error)
+        if delay_s is None:
+            delay_s = _automatic_delay_s(task, request)
         return _retried(headers, error, _again(request, clock.now() + delay_s), keep=keep)
     return failed(headers, error, keep=keep)
 
@@ -152,6 +156,20 @@ def _is_wrong_call(error: BaseException) -> bool:
 def _delay_s(task: BoundTask, request: Request) -> float:
     own = request.message.taskd_retry_delay
     return task.settings.retry_delay if own is None else own
+
+
+def _asked_for_s(error: BaseException) -> float | None:
+    """Return the wait that the exception itself names as ``retry_after``, as HTTP clients' errors do.
+
+    Numbers of seconds from 0 to a year count; anything else is as if it were not there.
+    """
+    try:
+        wait_s = getattr(error, "retry_after", None)
+    except Exception:  # noqa: BLE001 - a property of the user's exception runs here
+        return None
+    if isinstance(wait_s, bool) or not isinstance(wait_s, (int, float)):
+        return None
+    return float(wait_s) if 0 <= wait_s <= _LONGEST_WAIT_S else None
 
 
 def _automatic_delay_s(task: BoundTask, request: Request) -> float:

@@ -438,6 +438,47 @@ def test_without_backoff_the_delay_counts(app):
     assert before + 69 < _run(app, _payload(fetch)).retry.due_at < before + 80
 
 
+@pytest.mark.parametrize(("named", "waited"), [(120, 120), (0.5, 0.5), (0, 0)])
+def test_an_exception_may_name_the_wait_before_the_retry(app, named, waited):
+    class TooManyRequests(OSError):
+        retry_after = named
+
+    @app.task(name="fetch", retry_for=(OSError,), retry_backoff=30, retry_jitter=False)
+    def fetch():
+        raise TooManyRequests
+
+    before = clock.now()
+
+    assert before + waited <= _run(app, _payload(fetch)).retry.due_at < before + waited + 5
+
+
+@pytest.mark.parametrize("named", [None, "soon", -1, float("nan"), float("inf"), True, 1e300])
+def test_a_wait_that_makes_no_sense_is_as_if_it_were_not_there(app, named):
+    class TooManyRequests(OSError):
+        retry_after = named
+
+    @app.task(name="fetch", retry_for=(OSError,), retry_backoff=30, retry_jitter=False)
+    def fetch():
+        raise TooManyRequests
+
+    before = clock.now()
+
+    assert before + 30 <= _run(app, _payload(fetch)).retry.due_at < before + 35
+
+
+def test_a_wait_that_cannot_be_read_is_no_obstacle(app):
+    class TooManyRequests(OSError):
+        @property
+        def retry_after(self):
+            raise RuntimeError("no")
+
+    @app.task(name="fetch", retry_for=(OSError,))
+    def fetch():
+        raise TooManyRequests
+
+    assert _run(app, _payload(fetch)).end is End.RETRIED
+
+
 def test_only_the_named_exceptions_are_retried(app):
     @app.task(name="fetch", retry_for=(OSError,), dont_retry_for=(FileNotFoundError,))
     def fetch(kind):
