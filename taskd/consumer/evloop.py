@@ -43,6 +43,8 @@ class Evloop(Step[None]):
             self._turn(tasks)
         if self._context.shutdown is Shutdown.WARM:
             self._drain(tasks)
+        # Before the pool is killed: what has not begun must not count as lost with what has.
+        tasks.intaking.quiet()
 
     def _turn(self, tasks: TasksGiven) -> None:
         settling, pool = self._settling, self._context.pool

@@ -14,8 +14,6 @@ import msgspec
 
 from taskd.errors import ProtocolError
 
-Links = Sequence[Mapping[str, object]] | Mapping[str, object] | None
-
 
 class SignatureOptions(msgspec.Struct, frozen=True):
     """What a signature may say about its sending; options that are not here are left alone."""
