@@ -19,7 +19,7 @@ from collections.abc import Callable
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Ack, Outgoing
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 
 BATCH = 256
 TOTAL = 200 * BATCH
@@ -114,7 +114,7 @@ def latency_us(path: str) -> tuple[float, float]:
     """Return median and 99th percentile of publish → claimed in another process, in microseconds."""
     code = (
         "import select, sys, time; from taskd.brokers.factory import connect\n"
-        "from taskd.brokers.intake import Ack; from taskd.config.schema import SqliteConfig\n"
+        "from taskd.brokers.intake import Ack; from taskd.config.stores import SqliteConfig\n"
         f"intake = connect('sqlite://{path}', SqliteConfig()).intake('w', ['latency'])\n"
         "print('ready', flush=True)\n"
         "while True:\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypedDict
 
-from taskd.config.schema import DEFAULT_QUEUE
+from taskd.config.programs import DEFAULT_QUEUE
 from taskd.protocol.execution import Acks
 from taskd.protocol.rates import parse_rate
 

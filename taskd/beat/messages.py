@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 from taskd import clock, ids
 from taskd.brokers.intake import Outgoing
-from taskd.config.schema import BeatEntryConfig
+from taskd.config.schedule import BeatEntryConfig
 from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
 from taskd.protocol.message_repr import bounded_repr
 

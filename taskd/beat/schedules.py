@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from taskd.config.schema import BeatEntryConfig
+from taskd.config.schedule import BeatEntryConfig
 from taskd.errors import ConfigError
 
 _FIELDS = '"minute hour day-of-month month day-of-week"'

@@ -22,7 +22,7 @@ from taskd.beat.messages import beat_message
 from taskd.beat.schedules import schedule_of
 from taskd.brokers.base import Broker, Publisher
 from taskd.brokers.intake import Outgoing
-from taskd.config.schema import BeatEntryConfig
+from taskd.config.schedule import BeatEntryConfig
 from taskd.errors import BrokerError, StorageError
 from taskd.loop import Loop, Timer
 from taskd.protocol.status import Heartbeat, Ready, StatusLine, Waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from taskd.brokers.base import Broker
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kombu.connection import Connection
 
 from taskd.brokers.sqlite.transport import SqliteTransport
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError
 
 

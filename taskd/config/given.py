@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from taskd.config.option import Kind
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
-from taskd.config.schema import Kind
 
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

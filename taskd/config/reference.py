@@ -9,16 +9,13 @@ import sys
 from dataclasses import MISSING, Field
 from typing import Any
 
+from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import Option
-from taskd.config.schema import (
-    BeatEntryConfig,
-    Config,
-    Kind,
-    LogConfig,
-    SqliteConfig,
-    SupervisorConfig,
-    WorkerConfig,
-)
+from taskd.config.option import Kind
+from taskd.config.programs import WorkerConfig
+from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schema import Config
+from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
 
 _INTRODUCTION = """\

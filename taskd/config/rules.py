@@ -7,15 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from taskd.config.daemon import SupervisorConfig
+from taskd.config.programs import RESIZABLE_POOLS, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
-from taskd.config.schema import (
-    RESIZABLE_POOLS,
-    BeatEntryConfig,
-    Config,
-    SupervisorConfig,
-    WorkerConfig,
-)
+from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schema import Config
 
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _APP_FORM = '"package.module:attribute"'

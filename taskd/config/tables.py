@@ -7,18 +7,14 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar
 
+from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import BAD, Option, show
+from taskd.config.programs import WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
-from taskd.config.schema import (
-    BeatConfig,
-    BeatEntryConfig,
-    Config,
-    LogConfig,
-    SqliteConfig,
-    SupervisorConfig,
-    WorkerConfig,
-)
+from taskd.config.schedule import BeatConfig, BeatEntryConfig
+from taskd.config.schema import Config
+from taskd.config.stores import SqliteConfig
 from taskd.config.values import convert
 
 T = TypeVar("T", WorkerConfig, BeatEntryConfig)

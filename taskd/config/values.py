@@ -8,9 +8,9 @@ from typing import Any
 
 from taskd.config import forms
 from taskd.config.given import BAD, Given, Option, show, substitute
+from taskd.config.option import Kind
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
-from taskd.config.schema import Kind
 from taskd.config.units import DURATION_FORM, SIZE_FORM, UnitError, parse_duration, parse_size
 
 

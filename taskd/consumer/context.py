@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from taskd.brokers.base import Broker, Publisher
-from taskd.config.schema import Config, WorkerConfig
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
 from taskd.consumer.prefetch import RunTimes
 from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request

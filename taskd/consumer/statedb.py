@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from taskd import clock
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
 from taskd.errors import StorageError
 from taskd.storage.sqlite import SCHEME, Connection, Database, Schema, path_of

@@ -12,7 +12,7 @@ from typing import cast
 from kombu.pidbox import Mailbox
 
 from taskd.brokers.kombu_connection import kombu_connection
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError
 
 NAMESPACE = "celery"

@@ -14,7 +14,7 @@ from zlib import crc32
 
 import msgspec
 
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.errors import StorageError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES

@@ -10,7 +10,8 @@ from typing import NoReturn
 from taskd import exit_codes, log
 from taskd.blueprint import Blueprint
 from taskd.config import transfer
-from taskd.config.schema import Config, WorkerConfig
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
 from taskd.consumer.context import Fatal
 from taskd.errors import ConfigError, TaskdError
 from taskd.ids import node_name

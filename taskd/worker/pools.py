@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from taskd.config import transfer
-from taskd.config.schema import Config, WorkerConfig
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
 from taskd.consumer.context import Context, Fatal
 from taskd.errors import ConfigError, StartError
 from taskd.exit_codes import APP_BROKEN

@@ -15,7 +15,8 @@ from taskd import loop as loops
 from taskd.blueprint import Given, Step
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
-from taskd.config.schema import Config, WorkerConfig
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Fatal, Shutdown
 from taskd.consumer.heart import BUSY_INTERVAL_S

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taskd import exit_codes, log
-from taskd.config.schema import Config, SupervisorConfig, WorkerConfig
+from taskd.config.daemon import SupervisorConfig
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
 from taskd.errors import ControlError
 from taskd.supervisor.supervisor import Supervisor
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from taskd.blueprint import Given
-from taskd.config.schema import Config, WorkerConfig
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
 from taskd.lifecycle import Deadline
 from taskd.pools.prefork.crew import Crew
 from taskd.worker import autoscale

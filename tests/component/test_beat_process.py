@@ -14,7 +14,9 @@ import pytest
 
 from taskd import exit_codes
 from taskd.brokers.factory import connect
-from taskd.config.schema import BeatConfig, BeatEntryConfig, Config, SqliteConfig
+from taskd.config.schedule import BeatConfig, BeatEntryConfig
+from taskd.config.schema import Config
+from taskd.config.stores import SqliteConfig
 from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor
 from taskd.protocol.status import STATUS_FD_VARIABLE, LastWords, Ready, StatusLine, Waiting, decode_line
 from tests.waiting import wait_until

@@ -13,7 +13,7 @@ from taskd.beat.messages import beat_message, occurrence_id
 from taskd.beat.service import Beat
 from taskd.brokers.base import Broker, QueueInfo
 from taskd.brokers.intake import Outgoing
-from taskd.config.schema import BeatEntryConfig
+from taskd.config.schedule import BeatEntryConfig
 from taskd.errors import BrokerError, ConfigError
 from taskd.loop import Loop
 from taskd.protocol.message import decode_body, decode_headers

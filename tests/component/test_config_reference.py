@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.load import check_bytes
+from taskd.config.programs import WorkerConfig
 from taskd.config.reference import render
-from taskd.config.schema import (
-    BeatEntryConfig,
-    Config,
-    LogConfig,
-    SqliteConfig,
-    SupervisorConfig,
-    WorkerConfig,
-)
+from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schema import Config
+from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,8 @@ import pytest
 from taskd import clock
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
-from taskd.config.schema import Config, WorkerConfig
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
 from taskd.lifecycle import Deadline

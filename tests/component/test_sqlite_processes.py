@@ -12,7 +12,7 @@ import pytest
 
 from taskd.brokers.intake import Ack
 from taskd.brokers.sqlite.broker import SqliteBroker
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.lifecycle import Deadline
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults

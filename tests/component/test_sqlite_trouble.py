@@ -16,7 +16,7 @@ import pytest
 from taskd.brokers.intake import Ack
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.schema import SCHEMA
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.errors import StorageCorruptError, StorageError, StorageFullError
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskd import clock
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
 from taskd.consumer.statedb import SUFFIX, StateFile, state_file
 

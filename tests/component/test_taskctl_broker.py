@@ -17,7 +17,7 @@ from taskd.brokers.intake import Dead, Delivery
 from taskd.cli.output import Failure
 from taskd.cli.pacing import hand_over
 from taskd.cli.taskctl import main
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.protocol.results import failure_record, success_record
 from taskd.results import factory as results
 from taskd.results.base import StoredResult

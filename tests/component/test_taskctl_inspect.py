@@ -14,7 +14,7 @@ import pytest
 from taskd import exit_codes, ids
 from taskd.brokers.factory import connect
 from taskd.cli.taskctl import main
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.control.client import RemoteControl
 from taskd.control.node import Command, ControlNode
 from taskd.protocol import pidbox

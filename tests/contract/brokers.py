@@ -11,7 +11,7 @@ from taskd.brokers.intake import Intake, Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 
 
 class Clock:

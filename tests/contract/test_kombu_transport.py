@@ -18,7 +18,7 @@ from taskd.brokers.intake import Ack, Delivery, Outgoing, Requeue
 from taskd.brokers.kombu_connection import kombu_connection
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.transport import SqliteTransport
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError, StorageError
 from tests.contract.brokers import bodies, is_readable, message
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.lifecycle import Deadline
 from taskd.results.base import ResultStore, StoredResult
 from taskd.results.memory import MemoryResults

@@ -14,7 +14,8 @@ from taskd import App, clock
 from taskd.app import request as requests
 from taskd.app.request import Request
 from taskd.brokers import factory
-from taskd.config.schema import Config, SqliteConfig
+from taskd.config.schema import Config
+from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError, ConfigError, SerializationError
 from taskd.protocol.execution import Payload
 from taskd.protocol.message import TaskHeaders

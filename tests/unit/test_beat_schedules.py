@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskd.beat.schedules import Interval, cron, schedule_of
-from taskd.config.schema import BeatEntryConfig
+from taskd.config.schedule import BeatEntryConfig
 from taskd.errors import ConfigError
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -6,7 +6,7 @@ import pytest
 
 from taskd.config.load import check_bytes
 from taskd.config.problems import Severity
-from taskd.config.schema import WorkerConfig
+from taskd.config.programs import WorkerConfig
 
 HEAD = 'app = "a:b"\n[worker.mail]\n'
 

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from taskd.config.schema import POOLS, BeatConfig, BeatEntryConfig, Config, WorkerConfig
+from taskd.config.programs import POOLS, WorkerConfig
+from taskd.config.schedule import BeatConfig, BeatEntryConfig
+from taskd.config.schema import Config
 from taskd.supervisor.roster import ProgramSpec, roster
 from taskd.supervisor.spawn import program_environment
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskd.brokers import factory as brokers
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError, StorageError
 from taskd.lifecycle import Deadline
 from taskd.results import factory as results

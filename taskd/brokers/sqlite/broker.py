@@ -12,7 +12,7 @@ from taskd.brokers.sqlite.mailbox import SqliteMailbox
 from taskd.brokers.sqlite.publisher import SqlitePublisher
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.storage.sqlite import path_of
 
 Part = TypeVar("Part", SqliteIntake, SqlitePublisher, SqliteMailbox, SqliteDesk)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from taskd.brokers.sqlite.schema import SCHEMA
 from taskd.brokers.timing import Timing
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.storage.sqlite import Database
 from taskd.storage.wake import WakeSender
 

@@ -21,7 +21,7 @@ from taskd.brokers.sqlite.channel import Channel
 from taskd.brokers.sqlite.link import Link
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
-from taskd.config.schema import SqliteConfig
+from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError, StorageError
 from taskd.storage.sqlite import path_of
 from taskd.version import __version__

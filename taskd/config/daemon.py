@@ -1,0 +1,56 @@
+"""The tables of the daemon itself: [supervisor], [log]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskd.config.option import Kind, option
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("auto", "plain", "json", "journal")
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorConfig:
+    """[supervisor]: the daemon itself."""
+
+    control_socket: str = option(
+        Kind.TEXT, "Unix socket that taskctl talks to", default="/run/taskd/taskd.sock"
+    )
+    stop_timeout: float = option(
+        Kind.DURATION, "how long a warm stop waits for running tasks", default=300.0, minimum=0.0
+    )
+    start_timeout: float = option(
+        Kind.DURATION, "how long a program may take until it is ready", default=60.0, minimum=0.1
+    )
+    heartbeat_timeout: float = option(
+        Kind.DURATION,
+        "silence after which a program counts as hung and is replaced, at least 30 s; 0 never",
+        default=60.0,
+        minimum=0.0,
+    )
+    restart_delay: float = option(
+        Kind.DURATION, "first delay before a crashed program is started again", default=0.1, minimum=0.0
+    )
+    restart_delay_max: float = option(
+        Kind.DURATION, "longest delay between restarts", default=60.0, minimum=0.0
+    )
+    restart_intensity: int = option(
+        Kind.INTEGER, "restarts within restart_period before a program is only probed", default=10, minimum=1
+    )
+    restart_period: float = option(
+        Kind.DURATION, "the window of restart_intensity", default=60.0, minimum=1.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """[log]: what is written to standard error."""
+
+    level: str = option(Kind.CHOICE, "least severe level written", default="info", choices=LOG_LEVELS)
+    format: str = option(
+        Kind.CHOICE,
+        "auto is journal under systemd and plain elsewhere",
+        default="auto",
+        choices=LOG_FORMATS,
+    )

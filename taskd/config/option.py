@@ -1,0 +1,63 @@
+"""How one key of the configuration is declared, and what kinds of values there are.
+
+``option`` carries what a reader needs beside the type: a line of help, the kind of value (which
+unit is parsed), bounds and choices.  Nothing else describes the configuration; the loader,
+``taskd --check`` and the reference page read it from here.
+
+Durations are float seconds (written ``"30s"``, ``"5m"``, or a bare number), sizes are bytes
+(``"512MiB"``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, field
+from enum import Enum
+from typing import Any
+
+
+class Kind(Enum):
+    """How the TOML value of a key is read."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DURATION = "duration"  # -> float seconds
+    SIZE = "size"  # -> int bytes
+    CHOICE = "choice"  # one of ``choices``
+    TEXT_LIST = "list of texts"
+    TEXT_MAP = "table of texts"
+    ANY_LIST = "list"
+    ANY_MAP = "table"
+    PREFETCH = "prefetch"  # "auto" or a whole number from 0
+    CRON = "cron"  # five fields
+    ZONE = "zone"  # IANA time zone
+    URL = "url"  # ``choices`` are the schemes
+
+
+def option(
+    kind: Kind,
+    help_text: str,
+    *,
+    default: Any = MISSING,
+    factory: Any = MISSING,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Any:
+    """Declare one key; without a default it is required."""
+    metadata = {
+        "kind": kind,
+        "help": help_text,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "secret": secret,
+    }
+    shown = not secret  # a configuration in a log line must not carry a password
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata, repr=shown)
+    if default is not MISSING:
+        return field(default=default, metadata=metadata, repr=shown)
+    return field(metadata=metadata, repr=shown)

@@ -1,0 +1,86 @@
+"""The tables of what the daemon starts: [worker.NAME]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from taskd.config.option import Kind, option
+
+DEFAULT_QUEUE = "default"
+POOLS = ("prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
+#: Pools whose number of slots can follow the load.
+RESIZABLE_POOLS = ("prefork", "threads")
+MEMORY_MEASURES = ("rss", "pss")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """[worker.NAME]: one worker program, or several alike."""
+
+    name: str
+    queues: tuple[str, ...] = option(
+        Kind.TEXT_LIST, "queues to consume from", factory=lambda: (DEFAULT_QUEUE,)
+    )
+    app: str = option(
+        Kind.TEXT, 'the task code, "package.module:attribute"; empty takes the top-level app', default=""
+    )
+    pool: str = option(Kind.CHOICE, "how tasks are run", default="prefork", choices=POOLS)
+    concurrency: int = option(
+        Kind.INTEGER,
+        "tasks at the same time; 0 means one per processor, or 100 on asyncio, gevent and eventlet",
+        default=0,
+        minimum=0,
+        maximum=10000,
+    )
+    min_concurrency: int = option(
+        Kind.INTEGER,
+        "the pool begins with so many and grows up to concurrency by load; 0 keeps it at concurrency",
+        default=0,
+        minimum=0,
+        maximum=10000,
+    )
+    shrink_after: float = option(
+        Kind.DURATION,
+        "a pool that has grown shrinks when so long fewer tasks would have done",
+        default=30.0,
+        minimum=0.0,
+    )
+    max_tasks_per_child: int = option(
+        Kind.INTEGER, "a prefork child is replaced after so many tasks; 0 never", default=0, minimum=0
+    )
+    max_memory_per_child: int = option(
+        Kind.SIZE, "a prefork child that holds more is replaced between two tasks; 0 never", default=0
+    )
+    memory_measure: str = option(
+        Kind.CHOICE,
+        "what max_memory_per_child limits: rss, or pss, the fair share of what children have in common",
+        default="rss",
+        choices=MEMORY_MEASURES,
+    )
+    max_age_per_child: float = option(
+        Kind.DURATION,
+        "a prefork child that is older is replaced between two tasks; 0 never",
+        default=0.0,
+        minimum=0.0,
+    )
+    processes: int = option(Kind.INTEGER, "how many workers of this kind", default=1, minimum=1, maximum=1000)
+    prefetch: int | str = option(
+        Kind.PREFETCH, '"auto" claims about 100 ms of work ahead; a number claims that many', default="auto"
+    )
+    lease: float = option(
+        Kind.DURATION, "how long claims stay with a silent worker", default=10.0, minimum=1.0
+    )
+    max_deaths: int = option(
+        Kind.INTEGER, "children a task may kill before it is parked as a dead letter", default=3, minimum=1
+    )
+    soft_time_limit: float = option(
+        Kind.DURATION, "default soft limit of a task; 0 none", default=0.0, minimum=0.0
+    )
+    time_limit: float = option(
+        Kind.DURATION, "default hard limit of a task; 0 none", default=0.0, minimum=0.0
+    )
+    directory: str = option(Kind.TEXT, "working directory; empty keeps the daemon's", default="")
+    environment: Mapping[str, str] = option(
+        Kind.TEXT_MAP, "variables added to the program's environment", factory=dict
+    )
