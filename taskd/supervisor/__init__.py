@@ -6,8 +6,10 @@ thread: it forks, and it must be the last process to fail.
 Pure deciders, which take the time as an argument and touch nothing: ``machine`` (states and what
 follows from events), ``restart`` (when a program may start again), ``stopping`` (how long each step of
 a stop lasts), ``roster`` (which programs a configuration wants).  The thin shell around them:
-``program`` (one supervised process), ``status_pipe``, ``spawn``, ``reaper``, ``control`` (the socket of
-taskctl; ``control_client`` is its other end), ``systemd``, and ``supervisor``, the reconcile loop.
+``program`` (one supervised process), ``status_pipe``, ``spawn``, ``reaper``, ``generation`` (one checked
+configuration and the making of programs from it), ``fleet`` (all programs by name), ``control`` (the socket
+of taskctl; ``control_client`` is its other end, ``methods`` what it answers), ``systemd``, and
+``supervisor``, the reconcile loop.
 
 Start reading at ``machine.py``, then ``supervisor.py``.
 """

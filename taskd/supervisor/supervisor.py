@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-from collections.abc import Mapping
 
 from taskd import clock, exit_codes, prctl
-from taskd.backoff import Backoff
 from taskd.config.schema import Config
-from taskd.config.transfer import into_descriptor
-from taskd.errors import ControlError
 from taskd.loop import Loop
-from taskd.resident import resident_bytes
-from taskd.supervisor.control import ControlServer, Params
-from taskd.supervisor.life import Limits
-from taskd.supervisor.machine import ALIVE, Event, State
-from taskd.supervisor.program import Program
+from taskd.supervisor.control import ControlServer
+from taskd.supervisor.fleet import Fleet
+from taskd.supervisor.generation import Generation
+from taskd.supervisor.machine import Event
+from taskd.supervisor.methods import Facts, Methods
 from taskd.supervisor.reaper import Reaper
-from taskd.supervisor.restart import RestartPolicy
-from taskd.supervisor.roster import CommandTable, ProgramSpec, commands, roster
+from taskd.supervisor.roster import CommandTable, commands
 from taskd.supervisor.signals import WATCHED, Haste, dispatch, hastier
 from taskd.supervisor.socket_lock import ControlSocket
-from taskd.supervisor.spawn import Process, spawn
-from taskd.supervisor.stopping import StopPolicy
 from taskd.supervisor.systemd import Notifier
 from taskd.version import __version__
 
@@ -44,38 +36,21 @@ class Supervisor:
 
     def __init__(self, config: Config, *, table: CommandTable = commands) -> None:
         """Take the control socket.  Raises: ``ControlError`` when another daemon holds it."""
-        self._config = config
         self._started_at = clock.now()
         self._haste: Haste | None = None
         self._socket = ControlSocket(config.supervisor.control_socket)
         self._loop = Loop()
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
-        self._config_fd = into_descriptor(config)
         self._dirty = True
-        self._programs = {spec.name: self._program(spec) for spec in roster(config, table)}
-        methods = {"status": self._status, "start": self._start, "stop": self._stop, "restart": self._restart}
-        self._server = ControlServer(self._loop, self._socket.socket, methods)
-
-    def _program(self, spec: ProgramSpec) -> Program:
-        settings = self._config.supervisor
-        return Program(
-            spec,
-            loop=self._loop,
-            reaper=self._reaper,
-            spawn=self._spawn,
-            restart=RestartPolicy(
-                intensity=settings.restart_intensity,
-                period_s=settings.restart_period,
-                backoff=Backoff(settings.restart_delay, settings.restart_delay_max),
-            ),
-            stop=StopPolicy(settings.stop_timeout),
-            limits=Limits(settings.start_timeout, 0.0 if spec.is_silent else settings.heartbeat_timeout),
-            changed=self._on_change,
-        )
-
-    def _spawn(self, spec: ProgramSpec) -> Process:
-        return spawn(spec, config_path=self._config.path, config_fd=self._config_fd)
+        self._generation = Generation(config, table)
+        self._fleet = Fleet()
+        for spec in self._generation.specs:
+            self._fleet.add(
+                self._generation.program(spec, loop=self._loop, reaper=self._reaper, changed=self._on_change)
+            )
+        methods = Methods(self._fleet, self._facts, self._on_change)
+        self._server = ControlServer(self._loop, self._socket.socket, methods.table())
 
     # -- running -----------------------------------------------------------------------------
 
@@ -87,11 +62,11 @@ class Supervisor:
             "taskd %s pid=%s config=%s programs=%s control_socket=%s",
             __version__,
             os.getpid(),
-            self._config.path or "-",
-            len(self._programs),
+            self._generation.config.path or "-",
+            len(self._fleet),
             self._socket.path,
         )
-        for program in self._programs.values():
+        for program in self._fleet:
             program.want(wanted=True, reason="taskd started")
         try:
             while not self._finished():
@@ -102,10 +77,10 @@ class Supervisor:
             self._end()
 
     def _finished(self) -> bool:
-        return self._haste is not None and not any(p.state in ALIVE for p in self._programs.values())
+        return self._haste is not None and not self._fleet.alive()
 
     def _turn(self) -> None:
-        for program in self._programs.values():
+        for program in self._fleet:
             program.reconcile()
         if self._dirty:
             self._dirty = False
@@ -113,13 +88,11 @@ class Supervisor:
 
     def _tell(self) -> None:
         """Tell systemd how things are."""
-        programs = self._programs.values()
         if self._haste is not None:
-            left = sum(program.state in ALIVE for program in programs)
-            self._notifier.status(f"stopping: {left} of {len(programs)} programs are left")
+            left = len(self._fleet.alive())
+            self._notifier.status(f"stopping: {left} of {len(self._fleet)} programs are left")
             return
-        wanted = [program for program in programs if program.wanted]
-        ready = [program for program in wanted if program.state is State.READY]
+        wanted, ready = self._fleet.wanted(), self._fleet.ready()
         missing = "; ".join(f"{p.spec.name} {p.state.value}: {p.reason}" for p in wanted if p not in ready)
         self._notifier.status(
             f"{len(ready)} of {len(wanted)} programs ready" + (f"; {missing}" if missing else "")
@@ -130,32 +103,30 @@ class Supervisor:
     def _end(self) -> None:
         """Leave nothing behind, whatever happened before."""
         self._server.close()
-        for program in self._programs.values():
+        for program in self._fleet:
             program.feed(Event.COLD)
             program.feed(Event.OVERDUE, "taskd ends")
         deadline = clock.monotonic() + _LAST_SWEEP_S
         while self._left_behind() and clock.monotonic() < deadline:
             self._loop.run_once(_SWEEP_EVERY_S)
         self._socket.close()
-        os.close(self._config_fd)
+        self._generation.close()
         self._loop.close()
         _log.info("taskd ended uptime_s=%.0f", clock.now() - self._started_at)
 
     def _left_behind(self) -> bool:
-        alive = any(program.state in ALIVE for program in self._programs.values())
-        return self._reaper.end_orphans() > 0 or alive
+        return self._reaper.end_orphans() > 0 or bool(self._fleet.alive())
 
     # -- signals -----------------------------------------------------------------------------
 
     def request_stop(self, *, cold: bool) -> None:
         """Stop everything; a repeated request is more hasty than the one before."""
         self._haste = hastier(self._haste, cold=cold)
-        _log.info(
-            "stopping how=%s stop_timeout_s=%g", self._haste.value, self._config.supervisor.stop_timeout
-        )
+        stop_timeout_s = self._generation.config.supervisor.stop_timeout
+        _log.info("stopping how=%s stop_timeout_s=%g", self._haste.value, stop_timeout_s)
         self._notifier.stopping()
         self._dirty = True
-        for program in self._programs.values():
+        for program in self._fleet:
             program.want(wanted=False, reason=f"taskd stops ({self._haste.value})")
             match self._haste:
                 case Haste.WARM:
@@ -173,58 +144,10 @@ class Supervisor:
         """SIGHUP came."""
         _log.warning("SIGHUP: reloading is not supported yet; restart taskd to apply a changed configuration")
 
+    # -- what others need --------------------------------------------------------------------
+
     def _on_change(self) -> None:
         self._dirty = True
 
-    # -- control methods ---------------------------------------------------------------------
-
-    def _status(self, _params: Params) -> object:
-        return {"taskd": self._own_row(), "programs": [program.row() for program in self._programs.values()]}
-
-    def _own_row(self) -> Mapping[str, object]:
-        wanted = [program for program in self._programs.values() if program.wanted]
-        ready = sum(program.state is State.READY for program in wanted)
-        state = "STOPPING" if self._haste else "READY" if ready == len(wanted) else "STARTING"
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "config": self._config.path,
-            "control_socket": self._socket.path,
-            "state": state,
-            "since": self._started_at,
-            "programs_ready": ready,
-            "programs_wanted": len(wanted),
-            "rss_bytes": resident_bytes([os.getpid()]),
-        }
-
-    def _start(self, params: Params) -> object:
-        return self._command(params, "start")
-
-    def _stop(self, params: Params) -> object:
-        return self._command(params, "stop")
-
-    def _restart(self, params: Params) -> object:
-        return self._command(params, "restart")
-
-    def _command(self, params: Params, verb: str) -> object:
-        """Apply the verb to the programs that ``name`` means, and return their rows as they are then.
-
-        ``name`` is a program (``mail-1``) or a table of the configuration (``mail``: all of its programs).
-        """
-        if self._haste is not None:
-            raise ControlError("taskd is stopping; nothing is started or restarted any more")
-        name = params.get("name")
-        chosen = [p for p in self._programs.values() if name in {p.spec.name, p.spec.group}]
-        if not chosen:
-            raise ControlError(f"no program {name!r}; there are: {', '.join(self._programs) or 'none'}")
-        for program in chosen:
-            reason = f"an operator asked: {verb}"
-            _log.info("program=%s %s", program.spec.name, reason)
-            if verb == "restart":
-                program.restart(reason)
-            else:
-                program.want(wanted=verb == "start", reason=reason)
-            program.reconcile()
-        self._dirty = True
-        return {"programs": [program.row() for program in chosen]}
+    def _facts(self) -> Facts:
+        return Facts(self._generation.config.path, self._socket.path, self._haste)
