@@ -47,6 +47,10 @@ class LeaseLostError(BrokerError):
     """Another generation took over this worker's claims; nothing may be settled any more."""
 
 
+class TooLateError(BrokerError):
+    """The time within which these messages might be sent has passed; nothing was sent."""
+
+
 class ProtocolError(TaskdError):
     """Bytes from the wire do not follow their protocol; the message says where and how."""
 

@@ -377,3 +377,20 @@ def test_a_mailbox_deleted_by_somebody_else_is_made_again(path: Path) -> None:
 
         assert is_readable(box)
         assert bodies(box.receive()) == ["hello"]
+
+
+def test_a_broker_file_of_the_first_version_gets_what_is_new(tmp_path: Path) -> None:
+    path = tmp_path / "broker.db"
+    database = Database(str(path), SCHEMA, durability="normal", busy_timeout_s=1.0)
+    with database.write() as connection:
+        connection.execute("DROP TABLE once")
+        connection.execute("UPDATE taskd_schema SET version=1")
+        connection.execute("UPDATE sequence SET next=17")
+    database.close()
+
+    upgraded = Database(str(path), SCHEMA, durability="normal", busy_timeout_s=1.0)
+
+    with upgraded.read() as connection:
+        assert connection.execute("SELECT count(*) FROM once").fetchone() == (0,)
+        assert connection.execute("SELECT next FROM sequence").fetchall() == [(17,)]
+    upgraded.close()

@@ -11,6 +11,7 @@ from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, Ex
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.brokers.memory.hub import Hub, Listener, Queue, hub_of, started
 from taskd.brokers.memory.intake import MemoryIntake
+from taskd.brokers.memory.once import MemoryOnce
 from taskd.brokers.timing import Timing
 from taskd.errors import BrokerError
 
@@ -173,6 +174,10 @@ class MemoryBroker:
     def publisher(self) -> MemoryPublisher:
         """Return a publisher."""
         return MemoryPublisher(self._hub, self._timing)
+
+    def once(self) -> MemoryOnce:
+        """Return a publisher that sends no id twice."""
+        return MemoryOnce(self._hub, self._timing)
 
     def mailbox(
         self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str = ""

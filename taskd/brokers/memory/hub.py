@@ -62,6 +62,8 @@ class Hub:
         self.bindings: set[tuple[str, str, str]] = set()
         self.owners: dict[str, Owner] = {}
         self.dead: dict[int, tuple[DeadMessage, Delivery]] = {}
+        #: When each message that may be sent once was sent, by task id.
+        self.sent_once: dict[str, float] = {}
         self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
 
     def queue(self, name: str) -> Queue:
@@ -97,6 +99,13 @@ class Hub:
         for listener in self.listeners:
             if queue in listener.names:
                 listener.wakeup.set()
+
+    def task_ids(self) -> frozenset[str]:
+        """Return the ids of all messages that wait or are claimed."""
+        waiting = [each for queue in self.queues.values() for _, each in queue.ready]
+        delayed = [each for queue in self.queues.values() for *_, each in queue.delayed]
+        claimed = [each for owner in self.owners.values() for each in owner.claimed.values()]
+        return frozenset(delivery.task_id for delivery in (*waiting, *delayed, *claimed))
 
     def give_back(self, delivery: Delivery, *, started: bool = True, deaths: int = 0) -> None:
         """Return a claimed message to its queue."""

@@ -9,13 +9,14 @@ from taskd.brokers.base import ExchangeType
 from taskd.brokers.sqlite.desk import SqliteDesk
 from taskd.brokers.sqlite.intake import SqliteIntake
 from taskd.brokers.sqlite.mailbox import SqliteMailbox
+from taskd.brokers.sqlite.once import SqliteOnce
 from taskd.brokers.sqlite.publisher import SqlitePublisher
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
 from taskd.storage.sqlite import path_of
 
-Part = TypeVar("Part", SqliteIntake, SqlitePublisher, SqliteMailbox, SqliteDesk)
+Part = TypeVar("Part", SqliteIntake, SqlitePublisher, SqliteMailbox, SqliteDesk, SqliteOnce)
 
 
 class SqliteBroker:
@@ -26,7 +27,7 @@ class SqliteBroker:
         self._path = path_of(url)
         self._config = config
         self._timing = timing or Timing()
-        self._parts: list[SqliteIntake | SqlitePublisher | SqliteMailbox | SqliteDesk] = []
+        self._parts: list[SqliteIntake | SqlitePublisher | SqliteMailbox | SqliteDesk | SqliteOnce] = []
 
     def _open_store(self) -> Store:
         return Store(self._path, self._config, self._timing)
@@ -48,6 +49,10 @@ class SqliteBroker:
     def publisher(self) -> SqlitePublisher:
         """Return a publisher of its own; the file is opened at the first message."""
         return self._keep(SqlitePublisher(self._open_store))
+
+    def once(self) -> SqliteOnce:
+        """Return a publisher that sends no id twice; the file is open."""
+        return self._keep(SqliteOnce(self._open_store))
 
     def mailbox(
         self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str = ""

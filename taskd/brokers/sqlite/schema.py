@@ -17,7 +17,8 @@ half the write-ahead log and 1.6 times the rate).
 priority), then arrival.  ``claimed`` is small, so releasing an owner's claims scans it.
 ``owner`` has one row per living generation, which is the lease of everything it claimed; times
 there are CLOCK_MONOTONIC of the boot beside them.  ``sequence`` hands out message ids that are
-never used twice, so that a late settlement cannot hit another message.
+never used twice, so that a late settlement cannot hit another message.  ``once`` remembers the task
+ids that must not be accepted a second time (``brokers/once.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from __future__ import annotations
 from taskd.storage.sqlite import Schema
 
 _STATEMENTS = (
-    """CREATE TABLE queue(
+    """CREATE TABLE IF NOT EXISTS queue(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
         auto_delete INTEGER NOT NULL DEFAULT 0,
@@ -35,12 +36,12 @@ _STATEMENTS = (
         boot_id TEXT,
         listener TEXT
     )""",
-    "CREATE TABLE exchange(name TEXT PRIMARY KEY, type TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE binding(
+    "CREATE TABLE IF NOT EXISTS exchange(name TEXT PRIMARY KEY, type TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS binding(
         exchange TEXT NOT NULL, routing_key TEXT NOT NULL, queue INTEGER NOT NULL,
         PRIMARY KEY(exchange, routing_key, queue)
     ) WITHOUT ROWID""",
-    """CREATE TABLE message(
+    """CREATE TABLE IF NOT EXISTS message(
         id INTEGER PRIMARY KEY,
         task_id TEXT NOT NULL,
         headers BLOB NOT NULL,
@@ -54,35 +55,44 @@ _STATEMENTS = (
         -- JSON of the AMQP properties that have no column; NULL for none.
         properties BLOB
     )""",
-    """CREATE TABLE ready(
+    """CREATE TABLE IF NOT EXISTS ready(
         queue INTEGER NOT NULL, rank INTEGER NOT NULL, id INTEGER NOT NULL,
         deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL,
         PRIMARY KEY(queue, rank, id)
     ) WITHOUT ROWID""",
-    """CREATE TABLE delayed(
+    """CREATE TABLE IF NOT EXISTS delayed(
         queue INTEGER NOT NULL, due_at REAL NOT NULL, id INTEGER NOT NULL, rank INTEGER NOT NULL,
         deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL,
         PRIMARY KEY(queue, due_at, id)
     ) WITHOUT ROWID""",
-    """CREATE TABLE claimed(
+    """CREATE TABLE IF NOT EXISTS claimed(
         id INTEGER PRIMARY KEY, owner INTEGER NOT NULL, queue INTEGER NOT NULL,
         rank INTEGER NOT NULL, deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL
     )""",
-    """CREATE TABLE dead(
+    """CREATE TABLE IF NOT EXISTS dead(
         id INTEGER PRIMARY KEY, queue TEXT NOT NULL, rank INTEGER NOT NULL, deaths INTEGER NOT NULL,
         -- The task's name stands in the headers too, where nothing can look for it.
         died_at REAL NOT NULL, task TEXT NOT NULL, reason TEXT NOT NULL,
         -- Last, so that a list does not read it.
         evidence BLOB NOT NULL
     )""",
-    """CREATE TABLE owner(
+    """CREATE TABLE IF NOT EXISTS owner(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
         boot_id TEXT NOT NULL,
         lease_until REAL NOT NULL
     )""",
-    "CREATE TABLE sequence(next INTEGER NOT NULL)",
-    "INSERT INTO sequence VALUES(1)",
+    "CREATE TABLE IF NOT EXISTS sequence(next INTEGER NOT NULL)",
+    "INSERT INTO sequence SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sequence)",
+    # Since version 2.
+    """CREATE TABLE IF NOT EXISTS once(
+        task_id TEXT PRIMARY KEY,
+        -- The message, also after it is gone; a retry's is another one.
+        message INTEGER NOT NULL,
+        sent_at REAL NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS once_age ON once(sent_at)",
 )
 
-SCHEMA = Schema("broker", 1, _STATEMENTS)
+#: Statements make only what is missing, so that a file of an older version gets what is new.
+SCHEMA = Schema("broker", 2, _STATEMENTS)

@@ -31,6 +31,8 @@ _TO_DEAD = (
     " JOIN queue q ON q.id=c.queue WHERE c.id=? AND c.owner=?"
 )
 _HEADERS_OF = "SELECT m.headers FROM message m JOIN claimed c ON c.id=m.id WHERE c.id=? AND c.owner=?"
+# A run that is sent once is still on its way while its retry waits.
+_FOLLOW = "UPDATE once SET message=(SELECT next - 1 FROM sequence) WHERE task_id=?"
 _QUEUE_OF = "SELECT queue FROM claimed WHERE id=?"
 
 _encode_json = msgspec.json.Encoder().encode
@@ -93,6 +95,7 @@ def _settle_one(
             if _ack(connection, owner, [tag]):
                 return False
             settled.woken |= post(connection, (message,), now)
+            connection.execute(_FOLLOW, (message.task_id,))
             return True
         case _:
             assert_never(outcome)

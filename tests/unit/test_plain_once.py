@@ -1,0 +1,47 @@
+"""A broker that does not remember ids is used all the same, and nothing is claimed that is not known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from taskd.brokers.intake import Outgoing
+from taskd.brokers.once import PlainOnce
+from taskd.errors import TooLateError
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        self.sent += [message.task_id for message in messages]
+
+    def close(self) -> None:
+        self.sent.append("closed")
+
+
+def message(task_id: str) -> Outgoing:
+    return Outgoing(routing_key="mail", headers=b"{}", body=b"", task_id=task_id)
+
+
+def test_everything_is_sent_and_nothing_is_refused() -> None:
+    recorder = Recorder()
+    once = PlainOnce(recorder)
+
+    assert once.publish_once([message("1")], until=math.inf) == ()
+    assert once.publish_once([message("1")], until=math.inf) == ()
+
+    assert recorder.sent == ["1", "1"]
+    assert once.active(["1"]) is None
+
+
+def test_nothing_is_sent_when_it_is_too_late() -> None:
+    recorder = Recorder()
+
+    with pytest.raises(TooLateError):
+        PlainOnce(recorder).publish_once([message("1")], until=0.0)
+
+    assert recorder.sent == []
