@@ -9,6 +9,7 @@ import sys
 from dataclasses import MISSING, Field
 from typing import Any
 
+from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import Option
 from taskd.config.option import Kind
@@ -43,6 +44,7 @@ example.
 _TABLES: tuple[tuple[str, type], ...] = (
     ("Top level", Config),
     ("`[supervisor]`", SupervisorConfig),
+    ("`[control]`", ControlConfig),
     ("`[log]`", LogConfig),
     ("`[sqlite]`", SqliteConfig),
     ("`[worker.NAME]`", WorkerConfig),

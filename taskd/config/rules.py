@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from taskd.config.control import SOCKET_MODE, WHO, WHO_FORM, ControlConfig
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.programs import RESIZABLE_POOLS, WorkerConfig
 from taskd.config.provenance import KeyPath
@@ -49,6 +50,7 @@ def check_rules(config: Config, report: Report) -> None:
     _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
     _check_heartbeat(config.supervisor, ("supervisor", "heartbeat_timeout"), report)
     _check_delays(config.supervisor, ("supervisor", "restart_delay_max"), report)
+    _check_control(config.control, report)
     _check_names(config, report)
     for name, worker in config.workers.items():
         _check_worker(worker, ("worker", name), config, report)
@@ -95,6 +97,24 @@ def _check_delays(supervisor: SupervisorConfig, path: KeyPath, report: Report) -
     if sound and supervisor.restart_delay_max < supervisor.restart_delay:
         expected = f"at least restart_delay, {supervisor.restart_delay:g} seconds"
         report.error(path, "the longest delay is shorter than the first", expected)
+
+
+def _check_control(control: ControlConfig, report: Report) -> None:
+    """Refuse what can be nobody; whether a user exists is for the machine to say."""
+    for key in ("viewers", "operators", "admins"):
+        for who in getattr(control, key):
+            if not WHO.fullmatch(who):
+                report.error(("control", key), f'"{who}" is nobody', WHO_FORM)
+    if not SOCKET_MODE.fullmatch(control.socket_mode):
+        wrong = f'"{control.socket_mode}" is no mode'
+        report.error(("control", "socket_mode"), wrong, 'three octal digits such as "0660"')
+    if control.socket_group and not WHO.fullmatch("@" + control.socket_group):
+        wrong = f'"{control.socket_group}" is no group'
+        report.error(("control", "socket_group"), wrong, "the name or number of a group, without @")
+    grants = control.viewers or control.operators or control.admins
+    if grants and report.is_sound(("control", "socket_mode")) and not int(control.socket_mode, 8) & 0o066:
+        wrong = "the lists of [control] let others in, but the socket's mode does not"
+        report.warning(("control", "socket_mode"), wrong, '"0660", and socket_group if need be')
 
 
 def _check_names(config: Config, report: Report) -> None:

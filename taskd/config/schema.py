@@ -1,4 +1,5 @@
-"""The whole TOML file as a frozen dataclass.  Its tables: ``daemon``, ``stores``, ``programs``, ``schedule``.
+"""The whole TOML file as a frozen dataclass.  Its tables stand in the other
+modules: ``daemon``, ``control``, ``stores``, ``programs``, ``schedule``.
 
 One dataclass per table and one field per key; ``option`` says how a key is declared.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.option import Kind, option
 from taskd.config.programs import WorkerConfig
@@ -39,6 +41,7 @@ class Config:
         Kind.DURATION, "how long results are kept; 0 for ever", default=86400.0, minimum=0.0
     )
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
     log: LogConfig = field(default_factory=LogConfig)
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
     workers: Mapping[str, WorkerConfig] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar
 
+from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import BAD, Option, show
 from taskd.config.programs import WorkerConfig
@@ -25,6 +26,7 @@ _NAME_FORM = "a name of letters, digits, - and _, at most 100"
 #: The tables that are there once, by their key.
 SINGLE_TABLES: Mapping[str, type] = {
     "supervisor": SupervisorConfig,
+    "control": ControlConfig,
     "log": LogConfig,
     "sqlite": SqliteConfig,
 }

@@ -1,13 +1,15 @@
 """The control socket's server: JSON-RPC 2.0, one JSON object a line in each direction.
 
-Whoever may connect (the socket's mode says who) may still be broken, so everything is limited: the
-size of a request, the number of clients, the time without a request, and what is kept for a client
-that does not read.  It knows no method itself: ``handle`` is given by the supervisor.
+The socket's mode says who may connect, ``access`` what each may call, and ``audit`` notes it.  Whoever
+may connect may still be broken, so everything is limited: the size of a request, the number of clients,
+the time without a request, and what is kept for a client that does not read.  It knows no method
+itself: they are given by the supervisor.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Mapping
 
@@ -16,6 +18,9 @@ import msgspec
 from taskd import clock
 from taskd.errors import ControlError
 from taskd.loop import Loop, Timer
+from taskd.supervisor import peers
+from taskd.supervisor.access import Access, Peer
+from taskd.supervisor.audit import Audit
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +36,7 @@ _PARSE_ERROR = -32700
 _INVALID_REQUEST = -32600
 _METHOD_NOT_FOUND = -32601
 _REFUSED = -32000
+_FORBIDDEN = -32001
 
 Params = Mapping[str, object]
 #: Answers a method's parameters with its result.  Raises: ``ControlError`` to refuse.
@@ -47,7 +53,8 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
 class ControlServer:
     """Answers clients on a listening socket.  For the loop's thread; never blocks.
 
-    ``max_clients`` and ``idle_s`` have tests of their own; nobody else needs to set them.
+    Without ``access`` only root and this process's own user may call anything.  ``max_clients`` and
+    ``idle_s`` have tests of their own; nobody else needs to set them.
     """
 
     def __init__(
@@ -56,16 +63,23 @@ class ControlServer:
         listening: socket.socket,
         methods: Mapping[str, Method],
         *,
+        access: Access | None = None,
         max_clients: int = MAX_CLIENTS,
         idle_s: float = IDLE_S,
     ) -> None:
         self._loop = loop
         self._listening = listening
         self._methods = methods
+        self._access = access or Access(os.geteuid())
+        self._audit = Audit(peers.user_names())
         self._max_clients = max_clients
         self._idle_s = idle_s
         self._clients: set[_Client] = set()
         self._listen()
+
+    def give(self, access: Access) -> None:
+        """Let these roles decide from now on, for clients that are connected already too."""
+        self._access = access
 
     def close(self) -> None:
         """Drop every client and stop accepting; the listening socket belongs to the caller."""
@@ -93,9 +107,19 @@ class ControlServer:
             connection.close()
             return
         connection.setblocking(False)
-        self._clients.add(_Client(self._loop, connection, self._answer, self._clients.discard, self._idle_s))
+        try:
+            peer = peers.peer_of(connection)
+        except OSError as error:
+            _log.warning("control: refused a client whose user is unknown: %s", error)
+            connection.close()
+            return
 
-    def _answer(self, frame: bytes) -> bytes | None:
+        def answer(frame: bytes) -> bytes | None:
+            return self._answer(frame, peer)
+
+        self._clients.add(_Client(self._loop, connection, answer, self._clients.discard, self._idle_s))
+
+    def _answer(self, frame: bytes, peer: Peer) -> bytes | None:
         """Return the answer to one request as a line; None for a notification."""
         identifier: object = None
         wants_answer = True
@@ -103,26 +127,38 @@ class ControlServer:
             request = msgspec.json.decode(frame, type=_Request)
             wants_answer = request.id is not msgspec.UNSET
             identifier = request.id if wants_answer else None
-            method = self._methods.get(request.method)
             if request.jsonrpc != "2.0":
                 answer = _error(_INVALID_REQUEST, 'jsonrpc must be "2.0"')
-            elif method is None:
-                known = ", ".join(sorted(self._methods))
-                answer = _error(_METHOD_NOT_FOUND, f"no method {request.method!r}; there are: {known}")
             else:
-                answer = {"result": method(request.params)}
+                answer = self._call(request.method, request.params, peer)
         except msgspec.ValidationError as error:
             answer = _error(_INVALID_REQUEST, f"not a JSON-RPC 2.0 request: {error}")
         except msgspec.DecodeError as error:
             answer = _error(_PARSE_ERROR, f"not JSON: {error}")
-        except ControlError as error:
-            answer = _error(_REFUSED, str(error))
-        except Exception:  # noqa: BLE001 - a barrier: a fault in a command must not stop the daemon
-            _log.exception("control: a command failed request=%r", frame[:200])
-            answer = _error(_REFUSED, "internal error; the log of taskd has the traceback")
         if not wants_answer:
             return None
         return msgspec.json.encode({"jsonrpc": "2.0", "id": identifier, **answer}) + b"\n"
+
+    def _call(self, name: str, params: Params, peer: Peer) -> dict[str, object]:
+        """Carry out a method for a peer that may call it, and note who asked."""
+        method = self._methods.get(name)
+        if method is None:
+            known = ", ".join(sorted(self._methods))
+            return _error(_METHOD_NOT_FOUND, f"no method {name!r}; there are: {known}")
+        if refusal := self._access.refusal(name, peer):
+            self._audit.refused(peer, name, params)
+            return _error(_FORBIDDEN, refusal)
+        try:
+            result = method(params)
+        except ControlError as error:
+            self._audit.failed(peer, name, params, str(error))
+            return _error(_REFUSED, str(error))
+        except Exception:  # noqa: BLE001 - a barrier: a fault in a command must not stop the daemon
+            _log.exception("control: a command failed method=%s params=%r", name, params)
+            self._audit.failed(peer, name, params, "internal error")
+            return _error(_REFUSED, "internal error; the log of taskd has the traceback")
+        self._audit.done(peer, name, params)
+        return {"result": result}
 
 
 def _error(code: int, message: str) -> dict[str, object]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from taskd import clock
 from taskd.errors import ControlError
@@ -28,23 +30,46 @@ class Facts:
     haste: Haste | None
 
 
+class Shutdown(Protocol):
+    """Stops everything; a repeated request of the same kind changes nothing."""
+
+    def __call__(self, *, cold: bool) -> None: ...
+
+
 class Methods:
     """Answers the control socket; every method returns at once.
 
-    ``changed`` is called when what is wanted has changed.
+    Commands say what is wanted and can be repeated: one that comes while another is under way is
+    carried out after it, and none is refused because taskd is busy.  ``changed`` is called when what
+    is wanted has changed.
     """
 
-    def __init__(self, fleet: Fleet, facts: Callable[[], Facts], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        facts: Callable[[], Facts],
+        changed: Callable[[], None],
+        shutdown: Shutdown,
+    ) -> None:
         self._fleet = fleet
         self._facts = facts
         self._changed = changed
+        self._request_shutdown = shutdown
         self._started_at = clock.now()
 
     def table(self) -> Mapping[str, Method]:
         """Return the methods by their names on the wire."""
-        return {"status": self._status, "start": self._start, "stop": self._stop, "restart": self._restart}
+        return {
+            "status": lambda _params: self.state(),
+            "start": self._start,
+            "stop": self._stop,
+            "restart": self._restart,
+            "signal": self._signal,
+            "shutdown": self._shutdown,
+        }
 
-    def _status(self, _params: Params) -> object:
+    def state(self) -> Mapping[str, object]:
+        """Return everything that ``taskctl status`` shows."""
         return {"taskd": self._own_row(), "programs": self._fleet.rows()}
 
     def _own_row(self) -> Mapping[str, object]:
@@ -87,3 +112,37 @@ class Methods:
             program.reconcile()
         self._changed()
         return {"programs": [program.row() for program in chosen]}
+
+    def _signal(self, params: Params) -> object:
+        """Send a signal to the main process of each program that ``name`` means."""
+        signum = _signal_named(params.get("signal"))
+        chosen = self._fleet.named(params.get("name"))
+        reached = []
+        for program in chosen:
+            if program.poke(signum):
+                _log.info("program=%s %s sent by an operator", program.spec.name, signum.name)
+                reached.append(program.row())
+        if not reached:
+            states = ", ".join(f"{program.spec.name} is {program.state.value}" for program in chosen)
+            raise ControlError(f"no process to send {signum.name} to: {states}")
+        return {"programs": reached}
+
+    def _shutdown(self, params: Params) -> object:
+        cold = params.get("cold", False)
+        if not isinstance(cold, bool):
+            raise ControlError(f"shutdown: cold is {cold!r}; expected true or false")
+        self._request_shutdown(cold=cold)
+        return self._own_row()
+
+
+def _signal_named(name: object) -> signal.Signals:
+    """Return the signal that ``USR1``, ``SIGUSR1``, ``usr1`` or ``10`` means.  Raises: ``ControlError``."""
+    text = str(name).upper()
+    try:
+        if text.isdigit():
+            return signal.Signals(int(text))
+        return signal.Signals["SIG" + text.removeprefix("SIG")]
+    except (ValueError, KeyError):
+        raise ControlError(
+            f"there is no signal {name!r}; expected a name such as TERM, USR1 or HUP, or its number"
+        ) from None

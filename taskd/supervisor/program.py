@@ -82,6 +82,12 @@ class Program:
         self.detail = ""
         self.feed(Event.STOP, reason)
 
+    def poke(self, signum: signal.Signals) -> bool:
+        """Send a signal of an operator's choice; False when there is no process."""
+        if self._life is not None:
+            reaper.send(self._life.process, signum)
+        return self._life is not None
+
     def reconcile(self) -> None:
         """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
         while event := due(self.state, wanted=self.wanted, outlook=self._restart.outlook(clock.monotonic())):

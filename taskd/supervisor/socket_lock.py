@@ -8,6 +8,7 @@ file stays when the daemon ends: removing it would let two starting daemons lock
 from __future__ import annotations
 
 import fcntl
+import grp
 import os
 import socket
 
@@ -21,8 +22,8 @@ _BACKLOG = 32
 class ControlSocket:
     """Holds the lock and listens; ``close`` removes the socket file and gives the lock back."""
 
-    def __init__(self, path: str) -> None:
-        """Take the socket.
+    def __init__(self, path: str, *, mode: int = 0o600, group: str = "") -> None:
+        """Take the socket; its file gets the permissions ``mode`` and, if named, the ``group``.
 
         Raises: ``ControlError`` when another daemon holds it, or when it cannot be made there.
         """
@@ -37,7 +38,10 @@ class ControlSocket:
             # For a daemon that is started by hand; under systemd RuntimeDirectory= made it.
             os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o755, exist_ok=True)
             self._lock_fd = _lock(path)
-            self.socket = _listen(path)
+            self.socket = _listen(path, mode, group)
+        except ControlError:
+            self._unlock()
+            raise
         except OSError as error:
             self._unlock()
             raise ControlError(
@@ -76,20 +80,43 @@ def _lock(path: str) -> int:
     return fd
 
 
-def _listen(path: str) -> socket.socket:
+def _listen(path: str, mode: int, group: str) -> socket.socket:
     try:
         os.unlink(path)  # left by a daemon that was killed; the lock says that it is not in use
     except FileNotFoundError:
         pass
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    # The mode must be right from the first moment: bind obeys the umask, chmod would come too late.
+    # For the owner alone from the first moment (bind obeys the umask); others once the group is right.
     former = os.umask(0o177)
     try:
         listening.bind(path)
+        _give_to_group(path, group)
+        os.chmod(path, mode)
         listening.listen(_BACKLOG)
-    except OSError:
+    except (OSError, ControlError):
         listening.close()
         raise
     finally:
         os.umask(former)
     return listening
+
+
+def _give_to_group(path: str, group: str) -> None:
+    if not group:
+        return
+    try:
+        gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ControlError(
+            f"control socket {path}: there is no group {group!r} on this machine; "
+            "create it (groupadd), or change control.socket_group"
+        ) from None
+    if os.stat(path).st_gid == gid:
+        return  # the directory's set-group-id bit did it
+    try:
+        os.chown(path, -1, gid)
+    except OSError as error:
+        raise ControlError(
+            f"control socket {path} cannot be given to the group {group!r} ({error.strerror}): taskd must be "
+            "a member, and its unit must allow chown (the drop-in socket-group.conf does both)"
+        ) from error

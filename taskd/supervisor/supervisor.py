@@ -17,10 +17,12 @@ from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.generation import Generation
 from taskd.supervisor.machine import Event
 from taskd.supervisor.methods import Facts, Methods
+from taskd.supervisor.peers import access
 from taskd.supervisor.reaper import Reaper
 from taskd.supervisor.roster import CommandTable, commands
 from taskd.supervisor.signals import WATCHED, Haste, dispatch, hastier
 from taskd.supervisor.socket_lock import ControlSocket
+from taskd.supervisor.state_file import StateFile, state_path
 from taskd.supervisor.systemd import Notifier
 from taskd.version import __version__
 
@@ -38,7 +40,10 @@ class Supervisor:
         """Take the control socket.  Raises: ``ControlError`` when another daemon holds it."""
         self._started_at = clock.now()
         self._haste: Haste | None = None
-        self._socket = ControlSocket(config.supervisor.control_socket)
+        mode = int(config.control.socket_mode, 8)
+        self._socket = ControlSocket(
+            config.supervisor.control_socket, mode=mode, group=config.control.socket_group
+        )
         self._loop = Loop()
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
@@ -49,8 +54,11 @@ class Supervisor:
             self._fleet.add(
                 self._generation.program(spec, loop=self._loop, reaper=self._reaper, changed=self._on_change)
             )
-        methods = Methods(self._fleet, self._facts, self._on_change)
-        self._server = ControlServer(self._loop, self._socket.socket, methods.table())
+        methods = Methods(self._fleet, self._facts, self._on_change, self.request_shutdown)
+        self._server = ControlServer(
+            self._loop, self._socket.socket, methods.table(), access=access(config.control)
+        )
+        self._state_file = StateFile(self._loop, state_path(self._socket.path), methods.state, mode=mode)
 
     # -- running -----------------------------------------------------------------------------
 
@@ -85,6 +93,7 @@ class Supervisor:
         if self._dirty:
             self._dirty = False
             self._tell()
+            self._state_file.changed()
 
     def _tell(self) -> None:
         """Tell systemd how things are."""
@@ -109,6 +118,7 @@ class Supervisor:
         deadline = clock.monotonic() + _LAST_SWEEP_S
         while self._left_behind() and clock.monotonic() < deadline:
             self._loop.run_once(_SWEEP_EVERY_S)
+        self._state_file.close()
         self._socket.close()
         self._generation.close()
         self._loop.close()
@@ -135,6 +145,11 @@ class Supervisor:
                     program.feed(Event.COLD)
                 case Haste.KILL:
                     program.feed(Event.OVERDUE)
+
+    def request_shutdown(self, *, cold: bool) -> None:
+        """Stop everything as an operator asked; the same request once more changes nothing."""
+        if self._haste is None or (cold and self._haste is Haste.WARM):
+            self.request_stop(cold=cold)
 
     def on_child_ended(self) -> None:
         """Some child, perhaps an orphan, has ended."""

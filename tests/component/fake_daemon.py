@@ -1,7 +1,8 @@
 """A real supervisor over fake programs: ``fake_daemon.py DIRECTORY SETTINGS_JSON``.
 
 ``SETTINGS_JSON`` is an object: ``modes`` maps a worker's name to the mode of ``fake_program.py``,
-``workplace`` is the workers' directory, the other keys are those of [supervisor].  Not a test module.
+``workplace`` is the workers' directory, ``control`` has keys of [control], the other keys are those of
+[supervisor].  Not a test module.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taskd import exit_codes, log
+from taskd.config.control import ControlConfig
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
@@ -29,9 +31,12 @@ def main(directory: str, settings: dict[str, object]) -> int:
     modes = settings.pop("modes")
     assert isinstance(modes, dict)
     workplace = str(settings.pop("workplace", ""))
+    control = settings.pop("control", {})
+    assert isinstance(control, dict)
     config = Config(
         path=f"{directory}/taskd.toml",
         supervisor=SupervisorConfig(control_socket=f"{directory}/s", **settings),  # type: ignore[arg-type]
+        control=ControlConfig(**control),
         workers={
             name: WorkerConfig(name=name, directory=workplace, environment={"FAKE_MODE": mode})
             for name, mode in modes.items()

@@ -1,0 +1,85 @@
+"""Who may call which method of the control socket.  Pure, and denies what it does not know.
+
+The kernel names the peer of a Unix socket (SO_PEERCRED of unix(7)); the lists of [control] give it a
+role, and ``METHOD_ROLES`` is the one place that says which role a method needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+#: What uids that have no number in this user namespace look like (user_namespaces(7)): anybody.
+OVERFLOW_ID = 65534
+
+
+class Role(IntEnum):
+    """What a peer may do; each role may do what the ones before it may."""
+
+    NOBODY = 0
+    VIEWER = 1  # looks
+    OPERATOR = 2  # changes what runs
+    ADMIN = 3  # ends the daemon
+
+
+#: The role that each method needs.  A method that does not stand here needs ``ADMIN``.
+METHOD_ROLES: Mapping[str, Role] = {
+    "status": Role.VIEWER,
+    "start": Role.OPERATOR,
+    "stop": Role.OPERATOR,
+    "restart": Role.OPERATOR,
+    "signal": Role.OPERATOR,
+    "shutdown": Role.ADMIN,
+}
+
+_LISTS = {Role.VIEWER: "viewers", Role.OPERATOR: "operators", Role.ADMIN: "admins"}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end, as the kernel saw it when it connected."""
+
+    pid: int
+    uid: int
+    #: Its group and its supplementary ones.
+    gids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who has one role."""
+
+    uids: frozenset[int] = frozenset()
+    gids: frozenset[int] = frozenset()
+
+    def __contains__(self, peer: Peer) -> bool:
+        return (peer.uid in self.uids and peer.uid != OVERFLOW_ID) or bool(
+            (peer.gids & self.gids) - {OVERFLOW_ID}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The roles that a configuration gives, beside root and ``own_uid``, which are admins."""
+
+    own_uid: int
+    members: Mapping[Role, Members] = field(default_factory=dict)
+
+    def role_of(self, peer: Peer) -> Role:
+        """Return the highest role of a peer."""
+        if peer.uid in {0, self.own_uid}:
+            return Role.ADMIN
+        return max((role for role, who in self.members.items() if peer in who), default=Role.NOBODY)
+
+    def refusal(self, method: str, peer: Peer) -> str:
+        """Return why the peer may not call the method, with the remedy; an empty text when it may."""
+        needed = METHOD_ROLES.get(method, Role.ADMIN)
+        has = self.role_of(peer)
+        if has >= needed:
+            return ""
+        needs = f"{method} needs the role {needed.name.lower()}"
+        remedy = f"[control] {_LISTS[needed]}, and reload taskd, or call it as root"
+        if has is Role.NOBODY:
+            return f"{needs}, and uid {peer.uid} has none: put the user or one of its groups into {remedy}"
+        return f"{needs}, and uid {peer.uid} is {has.name.lower()}: put the user into {remedy}"

@@ -1,0 +1,72 @@
+"""Roles of the control socket: who has one, and what each may call."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskd.supervisor.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
+from taskd.supervisor.fleet import Fleet
+from taskd.supervisor.methods import Facts, Methods
+
+OWN = 990
+
+
+def access(**lists: Members) -> Access:
+    return Access(own_uid=OWN, members={Role[name.upper()]: who for name, who in lists.items()})
+
+
+def peer(uid: int = 1000, *gids: int) -> Peer:
+    return Peer(pid=1, uid=uid, gids=frozenset(gids or {uid}))
+
+
+@pytest.mark.parametrize("uid", [0, OWN])
+def test_root_and_the_daemons_own_user_are_admins(uid: int) -> None:
+    assert access().role_of(peer(uid)) is Role.ADMIN
+
+
+def test_who_stands_in_no_list_may_do_nothing() -> None:
+    nobody = peer(1000)
+
+    assert access().role_of(nobody) is Role.NOBODY
+    assert (
+        access().refusal("status", nobody).startswith("status needs the role viewer, and uid 1000 has none")
+    )
+
+
+def test_a_user_has_the_highest_role_of_its_lists() -> None:
+    both = access(viewer=Members(uids=frozenset({1000})), operator=Members(gids=frozenset({50})))
+
+    assert both.role_of(peer(1000)) is Role.VIEWER
+    assert both.role_of(peer(1000, 1000, 50)) is Role.OPERATOR
+
+
+def test_a_role_may_do_what_the_lower_ones_may_and_no_more() -> None:
+    rules = access(operator=Members(uids=frozenset({1000})))
+
+    assert rules.refusal("status", peer()) == ""
+    assert rules.refusal("restart", peer()) == ""
+    assert "[control] admins" in rules.refusal("shutdown", peer())
+
+
+def test_a_method_that_nobody_gave_a_role_is_for_admins() -> None:
+    rules = access(operator=Members(uids=frozenset({1000})))
+
+    assert rules.refusal("a-new-method", peer())
+    assert rules.refusal("a-new-method", peer(0)) == ""
+
+
+def test_the_number_that_stands_for_everybody_in_a_user_namespace_gets_no_role() -> None:
+    rules = access(
+        viewer=Members(uids=frozenset({OVERFLOW_ID})), operator=Members(gids=frozenset({OVERFLOW_ID}))
+    )
+
+    assert rules.role_of(peer(OVERFLOW_ID)) is Role.NOBODY
+
+
+def test_every_method_stands_in_the_table_of_roles() -> None:
+    def facts() -> Facts:
+        raise AssertionError("not called")
+
+    methods = Methods(Fleet(), facts, lambda: None, lambda *, cold: None)
+
+    assert set(methods.table()) == set(METHOD_ROLES)
