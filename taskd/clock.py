@@ -26,3 +26,9 @@ def utc(at: float) -> datetime:
 def iso(at: float) -> str:
     """Return a wall-clock second as ISO 8601 with the UTC offset, as Celery writes it."""
     return utc(at).isoformat()
+
+
+def utcoffset_hours() -> int:
+    """Return how many hours local time is behind UTC now, as Celery writes it into its events."""
+    summer = time.localtime().tm_isdst > 0
+    return (time.altzone if summer else time.timezone) // 3600

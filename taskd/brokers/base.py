@@ -42,6 +42,29 @@ class Mailbox(Protocol):
         """Delete the queue and its binding.  May be called twice."""
 
 
+class EventSender(Protocol):
+    """Sends events to those who listen now, and keeps nothing for those who do not.
+
+    For one loop's thread.  An event is an ``Outgoing`` for the exchange ``topology.EVENT_EXCHANGE``,
+    whose routing key is the event's type with dots, such as ``worker.heartbeat``.
+    """
+
+    def listened(self) -> bool:
+        """Return whether anybody may be listening; True where that cannot be known cheaply.
+
+        Raises: ``StorageError`` or ``BrokerError``.
+        """
+
+    def send(self, events: Sequence[Outgoing]) -> None:
+        """Publish all events in one trip, all or none, as cheaply as the broker can: they may be lost.
+
+        A listener that is too slow loses the oldest.  Raises: ``StorageError`` or ``BrokerError``.
+        """
+
+    def close(self) -> None:
+        """Release the connection.  May be called twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueInfo:
     """How many messages of a queue are in each condition."""
@@ -124,6 +147,8 @@ class Broker(Protocol):
     """One broker as opened by ``factory.connect``.  Cheap to hold; opens files lazily per part."""
 
     url: str
+    #: Whether workers of other hosts can share it, so that Mingle and Gossip have somebody to talk to.
+    spans_hosts: bool
 
     def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> Intake:
         """Open the claims of a new generation of ``owner``; fences off and releases the former one."""
@@ -135,6 +160,18 @@ class Broker(Protocol):
         self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str = ""
     ) -> Mailbox:
         """Make and bind a mailbox; an old one of the same name is taken over, its messages dropped."""
+
+    def event_sender(self) -> EventSender:
+        """Return a sender of events; it opens its connection at first use."""
+
+    def event_box(self, queue: str, routing_key: str = "#") -> Mailbox:
+        """Make a mailbox for events of these routing keys; ``routing_key`` is a topic's pattern."""
+
+    def bind(self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str) -> None:
+        """Bind a durable queue to an exchange; both are made if missing, a second time does nothing.
+
+        Raises: ``BrokerError`` when the exchange exists with another type, ``StorageError``.
+        """
 
     def desk(self) -> Desk:
         """Return the operator's view."""

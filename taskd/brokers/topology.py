@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from taskd.brokers.base import ExchangeType
 from taskd.errors import BrokerError
+
+#: Where events go.  kombu's Redis transport makes it a fanout whose channels end with the routing key.
+EVENT_EXCHANGE = "celeryev"
+#: A listener that is behind by more messages than this (each a batch of events) loses the oldest.
+MAX_WAITING_EVENTS = 1000
+#: The exchanges that taskd itself publishes to, with their types in AMQP.
+OWN_EXCHANGES: Mapping[str, ExchangeType] = {
+    EVENT_EXCHANGE: "topic",
+    "celery.pidbox": "fanout",
+    "reply.celery.pidbox": "direct",
+}
 
 EXCHANGE_TYPES: tuple[ExchangeType, ...] = ("direct", "topic", "fanout")
 

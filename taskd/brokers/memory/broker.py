@@ -13,7 +13,7 @@ from taskd.brokers.memory.hub import Hub, Listener, Queue, hub_of, started
 from taskd.brokers.memory.intake import MemoryIntake
 from taskd.brokers.memory.once import MemoryOnce
 from taskd.brokers.timing import Timing
-from taskd.errors import BrokerError
+from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
 
 
 class MemoryPublisher:
@@ -42,9 +42,7 @@ class MemoryMailbox:
         with hub.lock:
             hub.queues[queue] = Queue(mailbox=True)
             if exchange:
-                if hub.exchanges.setdefault(exchange, kind) != kind:
-                    raise BrokerError(f'exchange "{exchange}" exists with type {hub.exchanges[exchange]}')
-                hub.bindings.add((exchange, routing_key, queue))
+                hub.bind(queue, exchange, kind, routing_key)
             self._listener = Listener(hub, (queue,))
 
     def receive(self) -> Sequence[Delivery]:
@@ -70,6 +68,29 @@ class MemoryMailbox:
             self._hub.bindings = {entry for entry in self._hub.bindings if entry[2] != self._queue}
             self._hub.listeners.discard(self._listener)
             self._listener.wakeup.close()
+
+
+class MemoryEventSender:
+    """``EventSender`` over a hub."""
+
+    def __init__(self, hub: Hub, timing: Timing) -> None:
+        self._hub = hub
+        self._timing = timing
+
+    def listened(self) -> bool:
+        """Return whether a queue is bound to the exchange of events."""
+        with self._hub.lock:
+            return any(exchange == EVENT_EXCHANGE for exchange, _, _ in self._hub.bindings)
+
+    def send(self, events: Sequence[Outgoing]) -> None:
+        """Put the events into the queues of the listeners, and drop the oldest of the slow ones."""
+        with self._hub.lock:
+            self._hub.post(events, self._timing.now())
+            for name in {queue for exchange, _, queue in self._hub.bindings if exchange == EVENT_EXCHANGE}:
+                del self._hub.queue(name).ready[:-MAX_WAITING_EVENTS]
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
 
 
 class MemoryDesk:
@@ -156,6 +177,8 @@ Part = TypeVar("Part", MemoryIntake, MemoryMailbox)
 class MemoryBroker:
     """``Broker`` whose hub is shared by all brokers of the same URL in this process."""
 
+    spans_hosts = False
+
     def __init__(self, url: str, timing: Timing | None = None) -> None:
         self.url = url
         self._timing = timing or Timing()
@@ -184,6 +207,20 @@ class MemoryBroker:
     ) -> MemoryMailbox:
         """Make and bind a mailbox; an old one of the same name is taken over, its messages dropped."""
         return self._keep(MemoryMailbox(self._hub, queue, exchange, exchange_type, routing_key))
+
+    def event_sender(self) -> MemoryEventSender:
+        """Return a sender of events."""
+        return MemoryEventSender(self._hub, self._timing)
+
+    def event_box(self, queue: str, routing_key: str = "#") -> MemoryMailbox:
+        """Make a mailbox for events of these routing keys."""
+        return self.mailbox(queue, EVENT_EXCHANGE, "topic", routing_key)
+
+    def bind(self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str) -> None:
+        """Bind a queue to an exchange; both are made if missing."""
+        with self._hub.lock:
+            self._hub.queue(queue)
+            self._hub.bind(queue, exchange, exchange_type, routing_key)
 
     def desk(self) -> MemoryDesk:
         """Return the operator's view."""

@@ -15,6 +15,7 @@ from taskd.brokers.base import DeadLetter, DeadMessage, ExchangeType
 from taskd.brokers.dead import storable, task_name
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.brokers.topology import matches
+from taskd.errors import BrokerError
 from taskd.wakeup import Wakeup
 
 # Where a waiting message stands: minus the priority, then the order of arrival.
@@ -69,6 +70,12 @@ class Hub:
     def queue(self, name: str) -> Queue:
         """Return a queue, made when missing."""
         return self.queues.setdefault(name, Queue())
+
+    def bind(self, queue: str, exchange: str, kind: ExchangeType, routing_key: str) -> None:
+        """Bind a queue.  Raises: ``BrokerError`` when the exchange exists with another type."""
+        if self.exchanges.setdefault(exchange, kind) != kind:
+            raise BrokerError(f'exchange "{exchange}" exists with type {self.exchanges[exchange]}')
+        self.bindings.add((exchange, routing_key, queue))
 
     def route(self, message: Outgoing) -> list[str]:
         """Return the names of the queues that a message goes to."""

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TypeVar
 
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.sqlite.desk import SqliteDesk
+from taskd.brokers.sqlite.events import SqliteEventSender
 from taskd.brokers.sqlite.intake import SqliteIntake
 from taskd.brokers.sqlite.mailbox import SqliteMailbox
 from taskd.brokers.sqlite.once import SqliteOnce
 from taskd.brokers.sqlite.publisher import SqlitePublisher
+from taskd.brokers.sqlite.queues import bind, declare_exchange, ensure_queue
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
+from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.config.stores import SqliteConfig
 from taskd.storage.sqlite import path_of
 
-Part = TypeVar("Part", SqliteIntake, SqlitePublisher, SqliteMailbox, SqliteDesk, SqliteOnce)
+_Any = SqliteIntake | SqlitePublisher | SqliteMailbox | SqliteEventSender | SqliteDesk | SqliteOnce
+Part = TypeVar("Part", bound=_Any)
 
 
 class SqliteBroker:
     """``Broker`` over one file; every part has a connection of its own."""
+
+    spans_hosts = False
 
     def __init__(self, url: str, config: SqliteConfig, timing: Timing | None = None) -> None:
         self.url = url
         self._path = path_of(url)
         self._config = config
         self._timing = timing or Timing()
-        self._parts: list[SqliteIntake | SqlitePublisher | SqliteMailbox | SqliteDesk | SqliteOnce] = []
+        self._parts: list[_Any] = []
 
     def _open_store(self) -> Store:
         return Store(self._path, self._config, self._timing)
@@ -64,6 +71,20 @@ class SqliteBroker:
         except BaseException:
             store.close()
             raise
+
+    def event_sender(self) -> SqliteEventSender:
+        """Return a sender of events; the file is opened at first use."""
+        return self._keep(SqliteEventSender(self._open_store))
+
+    def event_box(self, queue: str, routing_key: str = "#") -> SqliteMailbox:
+        """Make a mailbox for events of these routing keys."""
+        return self.mailbox(queue, EVENT_EXCHANGE, "topic", routing_key)
+
+    def bind(self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str) -> None:
+        """Bind a durable queue to an exchange; both are made if missing."""
+        with closing(self._open_store()) as store, store.database.write() as connection:
+            declare_exchange(connection, exchange, exchange_type)
+            bind(connection, exchange, routing_key, ensure_queue(connection, queue))
 
     def desk(self) -> SqliteDesk:
         """Return the operator's view."""

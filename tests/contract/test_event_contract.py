@@ -1,0 +1,92 @@
+"""Events over every broker: who listens gets them, who does not costs nothing, who is slow loses some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskd.brokers.base import Broker
+from taskd.brokers.intake import Outgoing
+from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
+from taskd.errors import BrokerError
+from tests.contract.brokers import OPENERS, Clock, bodies, is_readable, message
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=OPENERS)
+def broker(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Broker]:
+    opened = OPENERS[request.param](tmp_path, clock.timing)
+    yield opened
+    opened.close()
+
+
+def event(text: str, routing_key: str = "worker.heartbeat") -> Outgoing:
+    return message(text, routing_key, exchange=EVENT_EXCHANGE)
+
+
+def test_an_event_reaches_every_listener_whose_pattern_it_matches(broker: Broker) -> None:
+    everything, workers = broker.event_box("celeryev.1"), broker.event_box("celeryev.2", "worker.#")
+    sender = broker.event_sender()
+
+    sender.send([event("beat"), event("tasks", "task.multi")])
+
+    assert bodies(everything.receive()) == ["beat", "tasks"]
+    assert bodies(workers.receive()) == ["beat"]
+
+
+def test_events_to_nobody_go_nowhere(broker: Broker) -> None:
+    sender = broker.event_sender()
+    assert not sender.listened()
+
+    sender.send([event("lost")])
+
+    assert bodies(broker.event_box("celeryev.1").receive()) == []
+    assert sender.listened()
+
+
+def test_a_listener_that_has_gone_is_no_listener(broker: Broker) -> None:
+    sender = broker.event_sender()
+    box = broker.event_box("celeryev.1")
+
+    box.close()
+
+    assert not sender.listened()
+
+
+def test_a_waiting_listener_is_woken(broker: Broker) -> None:
+    box = broker.event_box("celeryev.1")
+    box.receive()
+
+    broker.event_sender().send([event("beat")])
+
+    assert is_readable(box, within_s=10.0)
+
+
+def test_a_slow_listener_loses_the_oldest_events_and_nothing_grows(broker: Broker, clock: Clock) -> None:
+    box, sender = broker.event_box("celeryev.1"), broker.event_sender()
+    for first in range(0, MAX_WAITING_EVENTS + 200, 100):
+        clock.advance(2.0)
+        sender.send([event(str(number)) for number in range(first, first + 100)])
+
+    got = bodies(box.receive())
+
+    assert got == [str(number) for number in range(200, MAX_WAITING_EVENTS + 200)]
+
+
+def test_a_queue_gets_what_it_is_bound_to(broker: Broker) -> None:
+    for _ in range(2):
+        broker.bind("mail", "letters", "topic", "letter.*")
+
+    broker.publisher().publish(
+        [message("a", "letter.red", exchange="letters"), message("b", "parcel", exchange="letters")]
+    )
+
+    assert bodies(broker.intake("w", ["mail"]).claim(10)) == ["a"]
+    with pytest.raises(BrokerError, match="letters"):
+        broker.bind("mail", "letters", "fanout", "")
