@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskd.config.option import Kind, option
+from taskd.config.option import Applies, Kind, option
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "plain", "json", "journal")
@@ -15,31 +15,51 @@ class SupervisorConfig:
     """[supervisor]: the daemon itself."""
 
     control_socket: str = option(
-        Kind.TEXT, "Unix socket that taskctl talks to", default="/run/taskd/taskd.sock"
+        Kind.TEXT,
+        "Unix socket that taskctl talks to",
+        default="/run/taskd/taskd.sock",
+        applies=Applies.RESTART,
     )
     stop_timeout: float = option(
-        Kind.DURATION, "how long a warm stop waits for running tasks", default=300.0, minimum=0.0
+        Kind.DURATION,
+        "how long a warm stop waits for running tasks",
+        default=300.0,
+        minimum=0.0,
+        applies=Applies.LIVE,
     )
     start_timeout: float = option(
-        Kind.DURATION, "how long a program may take until it is ready", default=60.0, minimum=0.1
+        Kind.DURATION,
+        "how long a program may take until it is ready",
+        default=60.0,
+        minimum=0.1,
+        applies=Applies.LIVE,
     )
     heartbeat_timeout: float = option(
         Kind.DURATION,
         "silence after which a program counts as hung and is replaced, at least 30 s; 0 never",
         default=60.0,
         minimum=0.0,
+        applies=Applies.LIVE,
     )
     restart_delay: float = option(
-        Kind.DURATION, "first delay before a crashed program is started again", default=0.1, minimum=0.0
+        Kind.DURATION,
+        "first delay before a crashed program is started again",
+        default=0.1,
+        minimum=0.0,
+        applies=Applies.LIVE,
     )
     restart_delay_max: float = option(
-        Kind.DURATION, "longest delay between restarts", default=60.0, minimum=0.0
+        Kind.DURATION, "longest delay between restarts", default=60.0, minimum=0.0, applies=Applies.LIVE
     )
     restart_intensity: int = option(
-        Kind.INTEGER, "restarts within restart_period before a program is only probed", default=10, minimum=1
+        Kind.INTEGER,
+        "restarts within restart_period before a program is only probed",
+        default=10,
+        minimum=1,
+        applies=Applies.LIVE,
     )
     restart_period: float = option(
-        Kind.DURATION, "the window of restart_intensity", default=60.0, minimum=1.0
+        Kind.DURATION, "the window of restart_intensity", default=60.0, minimum=1.0, applies=Applies.LIVE
     )
 
 
@@ -47,7 +67,9 @@ class SupervisorConfig:
 class LogConfig:
     """[log]: what is written to standard error."""
 
-    level: str = option(Kind.CHOICE, "least severe level written", default="info", choices=LOG_LEVELS)
+    level: str = option(
+        Kind.CHOICE, "least severe level written", default="info", choices=LOG_LEVELS, applies=Applies.LIVE
+    )
     format: str = option(
         Kind.CHOICE,
         "auto is journal under systemd and plain elsewhere",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from taskd.config.option import Kind
+from taskd.config.option import Applies, Kind
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 
@@ -30,6 +30,7 @@ class Option:
     maximum: float | None
     choices: tuple[str, ...]
     secret: bool
+    applies: Applies
 
 
 @dataclass(frozen=True, slots=True)

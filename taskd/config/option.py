@@ -35,6 +35,14 @@ class Kind(Enum):
     URL = "url"  # ``choices`` are the schemes
 
 
+class Applies(Enum):
+    """What it takes until a changed key is in force when a running daemon reloads the file."""
+
+    LIVE = "live"  # nothing is restarted
+    ROLL = "roll"  # the programs that it concerns are replaced one after the other
+    RESTART = "restart"  # only a restart of taskd itself
+
+
 def option(
     kind: Kind,
     help_text: str,
@@ -45,6 +53,7 @@ def option(
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
     secret: bool = False,
+    applies: Applies = Applies.ROLL,
 ) -> Any:
     """Declare one key; without a default it is required."""
     metadata = {
@@ -54,6 +63,7 @@ def option(
         "maximum": maximum,
         "choices": choices,
         "secret": secret,
+        "applies": applies,
     }
     shown = not secret  # a configuration in a log line must not carry a password
     if factory is not MISSING:

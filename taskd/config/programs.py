@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from taskd.config.option import Kind, option
+from taskd.config.option import Applies, Kind, option
 
 DEFAULT_QUEUE = "default"
 POOLS = ("prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
@@ -64,7 +64,14 @@ class WorkerConfig:
         default=0.0,
         minimum=0.0,
     )
-    processes: int = option(Kind.INTEGER, "how many workers of this kind", default=1, minimum=1, maximum=1000)
+    processes: int = option(
+        Kind.INTEGER,
+        "how many workers of this kind",
+        default=1,
+        minimum=1,
+        maximum=1000,
+        applies=Applies.LIVE,
+    )
     prefetch: int | str = option(
         Kind.PREFETCH, '"auto" claims about 100 ms of work ahead; a number claims that many', default="auto"
     )

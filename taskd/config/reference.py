@@ -18,6 +18,7 @@ from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
+from taskd.config.written import written
 
 _INTRODUCTION = """\
 # Configuration
@@ -95,30 +96,7 @@ def _default_cell(option: Option, field: Field[Any]) -> str:
         return "required"
     if value is None:
         return "none"
-    return f"`{_toml(value, option.kind)}`"
-
-
-def _toml(value: object, kind: Kind) -> str:
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            return f'"{value}"'
-        case float() if kind is Kind.DURATION:
-            return f'"{_duration(value)}"' if value else "0"
-        case tuple():
-            return "[" + ", ".join(_toml(item, Kind.TEXT) for item in value) + "]"
-        case dict():
-            return "{}"
-        case _:
-            return str(value)
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        if seconds % size == 0 and (seconds > size or size == 1):
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds * 1000:g}ms"
+    return f"`{written(value, option.kind)}`"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+"""Values as they would be written in the file: for the reference page, and for showing what differs."""
+
+from __future__ import annotations
+
+import json
+
+from taskd.config.option import Kind
+
+
+def written(value: object, kind: Kind) -> str:
+    """Return the TOML text of a value of this kind."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case float() if kind is Kind.DURATION:
+            return f'"{_duration(value)}"' if value else "0"
+        case tuple() | list():
+            return "[" + ", ".join(written(item, Kind.TEXT) for item in value) + "]"
+        case dict():
+            inside = ", ".join(
+                f"{json.dumps(key)} = {written(item, Kind.TEXT)}" for key, item in value.items()
+            )
+            return f"{{ {inside} }}" if inside else "{}"
+        case _:
+            return str(value)
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        if seconds % size == 0 and (seconds > size or size == 1):
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds * 1000:g}ms"
