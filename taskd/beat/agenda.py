@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from taskd.beat.schedules import Schedule
+from taskd.beat.schedules.schedule import Schedule
 
 #: Seconds.  Less than the shortest cron period, so that a small step back cannot repeat a cron run.
 STEP_BACK_S = 60.0

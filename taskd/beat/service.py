@@ -19,7 +19,7 @@ from taskd import clock
 from taskd.backoff import Backoff
 from taskd.beat.agenda import Agenda
 from taskd.beat.messages import beat_message
-from taskd.beat.schedules import schedule_of
+from taskd.beat.schedules.build import schedule_of
 from taskd.brokers.base import Broker, Publisher
 from taskd.brokers.intake import Outgoing
 from taskd.config.schedule import BeatEntryConfig
@@ -59,7 +59,7 @@ class Beat:
         self._report = report
         self._now = now
         self._backoff = backoff
-        self._agenda = Agenda({name: schedule_of(entry) for name, entry in entries.items()}, now())
+        self._agenda = Agenda({name: schedule_of(entry, name) for name, entry in entries.items()}, now())
         self._unsent: dict[str, Outgoing] = {}
         self._broker: Broker | None = None
         self._publisher: Publisher | None = None

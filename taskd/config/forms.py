@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timezone
 
+from taskd.config.crontab import CRON_FORM, CronError, parse
 from taskd.config.given import BAD, Given
+from taskd.config.when import MOMENT_FORM, moment_text
 
-_CRON_FORM = 'five fields "minute hour day month weekday", such as "0 3 * * 1-5"'
 _ZONE_FORM = 'an IANA time zone such as "Europe/Berlin" (zones come with the system package tzdata)'
-# Any moment does: cronsim checks the fields when it is given one.
-_SOME_MOMENT = datetime(2024, 1, 1, tzinfo=timezone.utc)
 
 
 def any_list(given: Given) -> object:
@@ -56,20 +54,25 @@ def _unsendable(value: object) -> str | None:
 def cron(given: Given) -> object:
     """Read five cron fields."""
     if not isinstance(given.raw, str):
-        return given.bad(_CRON_FORM)
+        return given.bad(CRON_FORM)
     if not given.raw:
         return ""  # as if it were not there
-    # Imported here: the supervisor of a file without cron entries does not pay for it.
-    from cronsim import CronSim, CronSimError
-
-    fields = given.text.split()
-    if len(fields) != 5:
-        return given.bad(_CRON_FORM, f"{given.shown} has {len(fields)} fields")
     try:
-        CronSim(given.text, _SOME_MOMENT)
-    except CronSimError as error:
-        return given.bad(_CRON_FORM, f"{given.shown} is not a cron expression ({error})")
+        parse(given.text)
+    except CronError as error:
+        # A text that came from a variable is not quoted; its columns would tell nothing.
+        where = f"{given.shown}, column {error.column}" if not given.substituted else given.shown
+        wrong = f": {error.wrong}" if not given.substituted else " is not a cron expression"
+        return given.bad(error.expected, where + wrong)
     return given.text
+
+
+def moment(given: Given) -> object:
+    """Read a moment, as text of ISO 8601."""
+    try:
+        return moment_text(given.text if isinstance(given.raw, str) else given.raw)
+    except ValueError:
+        return given.bad(MOMENT_FORM)
 
 
 def zone(given: Given) -> object:
@@ -83,13 +86,10 @@ def zone(given: Given) -> object:
     try:
         ZoneInfo(given.text)
     except (KeyError, ValueError, OSError):
-        given.report.error(
-            given.path,
-            f"{given.shown} is not a known time zone",
-            _ZONE_FORM,
-            word=str(given.raw),
-            known=available_timezones(),
-        )
+        known = available_timezones()
+        wrong = "is not a known time zone" if known else "cannot be read: this machine has no time zone data"
+        expected = _ZONE_FORM if known else "UTC, or the system package tzdata installed"
+        given.report.error(given.path, f"{given.shown} {wrong}", expected, word=str(given.raw), known=known)
         return BAD
     return given.text
 

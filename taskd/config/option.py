@@ -31,6 +31,7 @@ class Kind(Enum):
     ANY_MAP = "table"
     PREFETCH = "prefetch"  # "auto" or a whole number from 0
     CRON = "cron"  # five fields
+    MOMENT = "moment"  # TOML date-time or text -> text of ISO 8601
     ZONE = "zone"  # IANA time zone
     URL = "url"  # ``choices`` are the schemes
 

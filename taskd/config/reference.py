@@ -82,6 +82,7 @@ def _value_cell(option: Option) -> str:
         Kind.PREFETCH: "`auto` or integer from 0",
         Kind.CRON: "five cron fields",
         Kind.ZONE: "IANA zone",
+        Kind.MOMENT: "date-time",
     }.get(option.kind, option.kind.value)
     unit = " s" if option.kind is Kind.DURATION else ""
     if low is not None and high is not None:

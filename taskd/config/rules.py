@@ -14,6 +14,7 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
+from taskd.config.when import problems_of
 
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _APP_FORM = '"package.module:attribute"'
@@ -184,8 +185,7 @@ def _check_entry(entry: BeatEntryConfig, path: KeyPath, report: Report) -> None:
         report.error((*path, "task"), "the task name is empty", "the name of a task")
     if not entry.queue:
         report.error((*path, "queue"), "the queue name is empty", "the name of a queue")
-    if not (report.is_sound((*path, "every")) and report.is_sound((*path, "cron"))):
-        return
-    if (entry.every is None) == (not entry.cron):
-        wrong = "both every and cron are given" if entry.cron else "neither every nor cron is given"
-        report.error(path, wrong, 'exactly one of every = "30s" and cron = "0 3 * * *"')
+    if not report.is_sound(path):
+        return  # the rules between the keys rest on sound ones
+    for problem in problems_of(entry):
+        report.error((*path, problem.key) if problem.key else path, problem.wrong, problem.expected)

@@ -9,18 +9,78 @@ from typing import Any
 from taskd.config.option import Kind, option
 from taskd.config.programs import DEFAULT_QUEUE
 
+SOLAR_EVENTS = (
+    "dawn_astronomical",
+    "dawn_nautical",
+    "dawn_civil",
+    "sunrise",
+    "solar_noon",
+    "sunset",
+    "dusk_civil",
+    "dusk_nautical",
+    "dusk_astronomical",
+)
 
-@dataclass(frozen=True, slots=True)
-class BeatEntryConfig:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhenConfig:
+    """When a periodic task fires: the keys of an entry that make its schedule.
+
+    Moments are texts of ISO 8601; those without an offset are read in ``timezone``.  Empty texts and
+    None mean that the key is not given; ``config.when`` has the rules between the keys.
+    """
+
+    every: float | None = option(
+        Kind.DURATION, "interval; give one of every, cron, at and solar", default=None, minimum=0.01
+    )
+    cron: str = option(Kind.CRON, "five cron fields, or @daily and its like", default="")
+    at: str = option(Kind.MOMENT, "the one moment to run at", default="")
+    solar: str = option(
+        Kind.CHOICE, "event of the sun at latitude and longitude", default="", choices=SOLAR_EVENTS
+    )
+    latitude: float | None = option(
+        Kind.NUMBER, "degrees north, for solar", default=None, minimum=-90, maximum=90
+    )
+    longitude: float | None = option(
+        Kind.NUMBER, "degrees east, for solar", default=None, minimum=-180, maximum=180
+    )
+    timezone: str = option(Kind.ZONE, "zone in which cron and moments are read", default="UTC")
+    dst_gap: str = option(
+        Kind.CHOICE,
+        "local time that the clock leaves out: run at the next instant, or not; auto is cron's rule",
+        default="auto",
+        choices=("auto", "next", "skip"),
+    )
+    dst_overlap: str = option(
+        Kind.CHOICE,
+        "local time that the clock shows twice: run the first time, or both; auto is cron's rule",
+        default="auto",
+        choices=("auto", "first", "both"),
+    )
+    align: str = option(Kind.MOMENT, "a moment at which every fires, and from which it counts", default="")
+    start: str = option(Kind.MOMENT, "no run before this moment", default="")
+    end: str = option(Kind.MOMENT, "no run after this moment", default="")
+    max_runs: int = option(
+        Kind.INTEGER,
+        "the occurrence of this number, counted from start, is the last; 0 no limit",
+        default=0,
+        minimum=0,
+        maximum=10_000,
+    )
+    jitter: float = option(
+        Kind.DURATION,
+        "each run is later by up to this much, the same on every host",
+        default=0.0,
+        minimum=0.0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatEntryConfig(WhenConfig):
     """[beat.schedule.NAME]: a task that is sent periodically."""
 
     name: str
     task: str = option(Kind.TEXT, "name of the task to send")
-    every: float | None = option(
-        Kind.DURATION, "interval; give either every or cron", default=None, minimum=0.01
-    )
-    cron: str = option(Kind.CRON, "five cron fields; give either every or cron", default="")
-    timezone: str = option(Kind.ZONE, "zone in which cron is read", default="UTC")
     args: tuple[Any, ...] = option(Kind.ANY_LIST, "positional arguments", factory=tuple)
     kwargs: Mapping[str, Any] = option(Kind.ANY_MAP, "keyword arguments", factory=dict)
     queue: str = option(Kind.TEXT, "queue to send to", default=DEFAULT_QUEUE)

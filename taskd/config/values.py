@@ -141,6 +141,7 @@ _CONVERTERS: Mapping[Kind, Callable[[Given], object]] = {
     Kind.ANY_MAP: forms.any_map,
     Kind.PREFETCH: _prefetch,
     Kind.CRON: forms.cron,
+    Kind.MOMENT: forms.moment,
     Kind.ZONE: forms.zone,
     Kind.URL: forms.url,
 }

@@ -56,7 +56,7 @@ GATES: Mapping[str, Sequence[str]] = {
     "sdnotify": (r"supervisor\.systemd",),
     "tomllib": (r"config\.load",),
     "tomli": (r"config\.load",),
-    "cronsim": (r"beat\.schedules", r"config\..+"),
+    "astral": (r"beat\.schedules\.solar",),
     "gevent": (r"pools\.gevent", r"worker\.gevent_entry"),
     "eventlet": (r"pools\.eventlet", r"worker\.eventlet_entry"),
     "click": (r"cli\..+",),

@@ -33,7 +33,7 @@ def test_the_example_has_no_problems() -> None:
 
 
 def test_the_example_mentions_every_key() -> None:
-    mentioned = set(re.findall(r"^#?([a-z_]+) = ", EXAMPLE, re.MULTILINE))
+    mentioned = set(re.findall(r"^#? ?([a-z_]+) = ", EXAMPLE, re.MULTILINE))
 
     assert {key for table in TABLES for key in options(table)} <= mentioned
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskd.beat.agenda import Agenda, Occurrence
-from taskd.beat.schedules import Interval, cron
+from taskd.beat.schedules.crontab import cron
+from taskd.beat.schedules.interval import Interval
 
 NOON = 1_772_366_400.0  # a whole day's multiple plus twelve hours
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskd.beat.schedules import Interval, cron, schedule_of
+from taskd.beat.schedules.build import schedule_of
+from taskd.beat.schedules.crontab import cron
+from taskd.beat.schedules.interval import Interval
 from taskd.config.schedule import BeatEntryConfig
 from taskd.errors import ConfigError
 
@@ -127,9 +129,14 @@ def test_an_hourly_star_runs_in_both_passes_of_the_repeated_hour() -> None:
     assert local_runs("0 * * * *", BERLIN, day, next_day) == ["02:00+0200", "02:00+0100", "03:00+0100"]
 
 
-def test_a_cron_run_that_never_comes_is_infinitely_far_away() -> None:
+def test_a_cron_run_that_never_comes_is_refused() -> None:
     # Starred days are ANDed with the weekday: the first of a month is never its second Monday.
-    assert cron("0 0 */31 * MON#2").next_after(0.0) == float("inf")
+    with pytest.raises(ConfigError, match="never fall together"):
+        cron("0 0 */31 * MON#2")
+
+
+def test_the_calendar_ends_with_the_year_9999() -> None:
+    assert cron("0 0 29 2 *").next_after(253_402_300_799.0) == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +145,7 @@ def test_a_cron_run_that_never_comes_is_infinitely_far_away() -> None:
         ("61 * * * *", "UTC", "minute"),
         ("* * * *", "UTC", "five fields"),
         ("0 * * * * *", "UTC", "five fields"),
-        ("0 0 31 2,4 *", "UTC", "day-of-month"),
+        ("0 0 31 2,4 *", "UTC", "column 5: no month of FEB, APR has a day 31"),
         ("0 3 * * *", "Europe/Atlantis", "Europe/Atlantis"),
         ("0 3 * * *", "../../etc/passwd", "../../etc/passwd"),
     ],
@@ -149,10 +156,10 @@ def test_a_wrong_expression_or_zone_is_named(expression: str, zone: str, named: 
 
 
 def test_an_entry_needs_exactly_one_of_every_and_cron() -> None:
-    with pytest.raises(ConfigError, match=r"beat\.schedule\.neither"):
+    with pytest.raises(ConfigError, match="neither every nor cron"):
         schedule_of(BeatEntryConfig(name="neither", task="t"))
-    with pytest.raises(ConfigError, match=r"beat\.schedule\.both"):
-        schedule_of(BeatEntryConfig(name="both", task="t", every=1.0, cron="* * * * *"))
+    with pytest.raises(ConfigError, match=r"beat\.schedule\.both: every and cron are given"):
+        schedule_of(BeatEntryConfig(name="both", task="t", every=1.0, cron="* * * * *"), "both")
 
 
 def test_the_zone_of_an_entry_counts() -> None:
