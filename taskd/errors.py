@@ -69,3 +69,11 @@ class SoftTimeLimitExceeded(TaskdError):
 
 class ControlError(TaskdError):
     """A control request was refused or could not be delivered."""
+
+
+class DaemonDownError(ControlError):
+    """Nobody listens on the control socket."""
+
+
+class RefusedError(ControlError):
+    """The daemon understood the request and does not do it; the message is the daemon's."""

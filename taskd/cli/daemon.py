@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from taskd.cli.output import Failure
 from taskd.config.problems import nearest
 from taskd.errors import ControlError
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control_client import CALL_TIMEOUT_S, ControlClient
 
 T = TypeVar("T")
 
@@ -46,12 +46,14 @@ class Status(msgspec.Struct, frozen=True):
     programs: list[ProgramRow]
 
 
-def fetch_status(client: ControlClient) -> Status:
+def fetch_status(client: ControlClient, timeout_s: float = CALL_TIMEOUT_S) -> Status:
     """Ask for everything.  Raises: ``ControlError``."""
-    return _typed(client.call("status"), Status)
+    return typed(client.call("status", timeout_s=timeout_s), Status)
 
 
-def command(client: ControlClient, verb: str, name: str) -> Sequence[ProgramRow]:
+def command(
+    client: ControlClient, verb: str, name: str, more: Mapping[str, object] | None = None
+) -> Sequence[ProgramRow]:
     """Have a verb applied and return the rows of the programs that it applies to, as they are then.
 
     ``name`` is a program, or a worker of the configuration with all its programs.
@@ -63,7 +65,7 @@ def command(client: ControlClient, verb: str, name: str) -> Sequence[ProgramRow]
         hint = nearest(name, names)
         known = f'did you mean "{hint}"?' if hint else f"there are: {', '.join(sorted(names)) or 'none'}"
         raise Failure(f'there is no program "{name}"; {known}')
-    return _typed(client.call(verb, {"name": name}), _Programs).programs
+    return typed(client.call(verb, {"name": name, **(more or {})}), _Programs).programs
 
 
 def group_of(row: ProgramRow) -> str:
@@ -71,7 +73,8 @@ def group_of(row: ProgramRow) -> str:
     return row.name.rpartition("-")[0] if row.kind == "worker" else row.name
 
 
-def _typed(answer: object, kind: type[T]) -> T:
+def typed(answer: object, kind: type[T]) -> T:
+    """Return a daemon's answer as the type that it should have.  Raises: ``ControlError``."""
     try:
         return msgspec.convert(answer, kind)
     except msgspec.ValidationError as error:

@@ -12,6 +12,7 @@ import msgspec
 
 from taskd import exit_codes
 from taskd.cli import daemon
+from taskd.cli.names import name_argument
 from taskd.cli.output import Failure, echo_json, json_option, printable
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
@@ -64,7 +65,7 @@ class _Change:
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @timeout_option
 @socket_option
 @json_option
@@ -80,7 +81,7 @@ def start(session: Session, *, name: str, timeout_s: float, socket_path: str | N
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @timeout_option
 @socket_option
 @json_option
@@ -97,7 +98,7 @@ def stop(session: Session, *, name: str, timeout_s: float, socket_path: str | No
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @timeout_option
 @socket_option
 @json_option

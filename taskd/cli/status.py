@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 import msgspec
 
 from taskd import clock, exit_codes, procinfo
-from taskd.cli import daemon
+from taskd.cli import daemon, last_state
 from taskd.cli.output import age, echo_json, echo_table, json_option, printable, size
-from taskd.cli.session import Session, pass_session
+from taskd.cli.session import Session, duration, pass_session
+from taskd.errors import DaemonDownError
 from taskd.supervisor.control_client import ControlClient
 
 socket_option = click.option(
@@ -32,29 +35,59 @@ _NUMBERS = _COLUMNS[2:]
 
 
 @click.command()
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=duration,
+    default="5s",
+    show_default=True,
+    help="How long to wait for the answer.",
+)
 @socket_option
 @json_option
 @pass_session
-def status(session: Session, socket_path: str | None, as_json: bool) -> int:
+def status(session: Session, *, timeout_s: float, socket_path: str | None, as_json: bool) -> int:
     """Show the state and load of all programs.
 
-    Below the table stands what is wrong with a program.
+    Below the table stands what is wrong with a program.  When the daemon is down, the exit status is 69 and
+    what it left in its state file is shown.
 
     Example: taskctl status --json
     """
-    with ControlClient(socket_path or session.config.supervisor.control_socket) as client:
-        answer = daemon.fetch_status(client)
+    path = socket_path or session.config.supervisor.control_socket
+    try:
+        with ControlClient(path) as client:
+            answer = daemon.fetch_status(client, timeout_s)
+    except DaemonDownError as error:
+        return _echo_last(path, error, as_json=as_json)
     if as_json:
-        echo_json(msgspec.to_builtins(answer))
+        echo_json({"running": True, **msgspec.to_builtins(answer)})
         return exit_codes.OK
     _echo_daemon(answer)
-    echo_table(_COLUMNS, [_row(row) for row in answer.programs], right=_NUMBERS)
-    for row in answer.programs:
+    _echo_programs(answer.programs, now=clock.now())
+    return exit_codes.OK
+
+
+def _echo_last(control_socket: str, error: DaemonDownError, *, as_json: bool) -> int:
+    """Show the last known state of a daemon that is down."""
+    state = last_state.read(control_socket)
+    if as_json:
+        echo_json({"running": False, "error": str(error), "last": msgspec.to_builtins(state)})
+        return exit_codes.UNAVAILABLE
+    click.echo(f"taskctl: {printable(str(error))}", err=True)
+    if state is not None:
+        click.echo(f"{last_state.summary(state)}. Last known:\n")
+        _echo_programs(state.programs, now=state.written)
+    return exit_codes.UNAVAILABLE
+
+
+def _echo_programs(rows: Sequence[daemon.ProgramRow], *, now: float) -> None:
+    echo_table(_COLUMNS, [_row(row, now) for row in rows], right=_NUMBERS)
+    for row in rows:
         if row.detail:
             click.echo(f"\n{row.name}: {printable(row.detail.rstrip())}")
         elif row.reason and row.state != "READY":
             click.echo(f"\n{row.name}: {printable(row.reason)}")
-    return exit_codes.OK
 
 
 def _echo_daemon(answer: daemon.Status) -> None:
@@ -66,11 +99,11 @@ def _echo_daemon(answer: daemon.Status) -> None:
     click.echo(f"{who}: {facts.get('state')}, {ready}\n")
 
 
-def _row(row: daemon.ProgramRow) -> tuple[object, ...]:
+def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:
     return (
         row.name,
         row.state if row.wanted or row.state != "DOWN" else "DOWN (stopped)",
-        age(clock.now() - row.since),
+        age(now - row.since),
         "" if row.pid is None else row.pid,
         row.restarts,
         row.busy,

@@ -1,8 +1,4 @@
-"""The ``taskctl`` command: its verbs, its exit statuses, and nothing of what the verbs do.
-
-A verb's module is imported when the verb is called: ``taskctl status`` must not pay for kombu, which
-``taskctl inspect`` needs.
-"""
+"""The ``taskctl`` command: its options, its exit statuses, and nothing of what the verbs do."""
 
 from __future__ import annotations
 
@@ -13,84 +9,36 @@ from collections.abc import Sequence
 import click
 
 from taskd import exit_codes
+from taskd.cli import verbs
 from taskd.cli.output import Failure, printable
 from taskd.cli.session import Session
+from taskd.cli.time_limit import limited
 from taskd.config.problems import nearest
-from taskd.errors import BrokerError, ConfigError, ControlError, StorageError, TaskdError
-from taskd.version import __version__
-
-_VERBS = (
-    "status",
-    "start",
-    "stop",
-    "restart",
-    "inspect",
-    "revoke",
-    "rate-limit",
-    "send",
-    "result",
-    "queues",
-    "purge",
-    "dlq",
-    "check",
+from taskd.errors import (
+    BrokerError,
+    ConfigError,
+    ControlError,
+    RefusedError,
+    StorageError,
+    TaskdError,
 )
-
-
-def _verb(name: str) -> click.Command | None:  # noqa: PLR0911 - one return for each verb
-    match name:
-        case "status":
-            from taskd.cli import status
-
-            return status.status
-        case "start" | "stop" | "restart":
-            from taskd.cli import programs
-
-            return {"start": programs.start, "stop": programs.stop, "restart": programs.restart}[name]
-        case "inspect":
-            from taskd.cli import inspect
-
-            return inspect.inspect
-        case "revoke":
-            from taskd.cli import revoke
-
-            return revoke.revoke
-        case "rate-limit":
-            from taskd.cli import limits
-
-            return limits.rate_limit
-        case "send" | "result":
-            from taskd.cli import messages
-
-            return messages.send if name == "send" else messages.result
-        case "queues" | "purge":
-            from taskd.cli import queues
-
-            return queues.queues if name == "queues" else queues.purge
-        case "dlq":
-            from taskd.cli import dlq
-
-            return dlq.dlq
-        case "check":
-            from taskd.cli import check
-
-            return check.check
-        case _:
-            return None
+from taskd.version import __version__
 
 
 class _Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_VERBS)
+        return list(verbs.VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _verb(cmd_name)
+        command = verbs.find(cmd_name)
+        return limited(command) if command is not None else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _VERBS and not args[0].startswith("-"):
-            hint = nearest(args[0], _VERBS)
-            suffix = f'; did you mean "{hint}"?' if hint else f"; expected one of {', '.join(_VERBS)}"
+        if args and args[0] not in verbs.VERBS and not args[0].startswith("-"):
+            hint = nearest(args[0], verbs.VERBS)
+            suffix = f'; did you mean "{hint}"?' if hint else f"; expected one of {', '.join(verbs.VERBS)}"
             ctx.fail(f'there is no command "{args[0]}"{suffix}')
         return super().resolve_command(ctx, args)
 
@@ -132,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(error: Exception) -> int:
+    """Print the error, and return its exit status."""
     match error:
         case click.ClickException():
             error.show()
@@ -145,9 +94,15 @@ def _report(error: Exception) -> int:
             return exit_codes.CONFIG
         case _:
             click.echo(f"taskctl: {printable(str(error))}", err=True)
+    return _status(error)
+
+
+def _status(error: Exception) -> int:
     match error:
         case Failure():
             return error.exit_code
+        case RefusedError():
+            return exit_codes.FAILURE
         case ControlError() | BrokerError() | StorageError():
             return exit_codes.UNAVAILABLE
         case _:

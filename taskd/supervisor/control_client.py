@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 from collections.abc import Mapping
 from types import TracebackType
 
 import msgspec
 
 from taskd import clock
-from taskd.errors import ControlError
+from taskd.errors import ControlError, DaemonDownError, RefusedError
 
 _RECEIVE_BYTES = 1 << 16
-_CALL_TIMEOUT_S = 5.0
+#: How long a call waits unless it is told otherwise.
+CALL_TIMEOUT_S = 5.0
 
 
 class _Error(msgspec.Struct):
@@ -40,12 +43,12 @@ class ControlClient:
         self._keeps_connection = False
 
     def call(
-        self, method: str, params: Mapping[str, object] | None = None, timeout_s: float = _CALL_TIMEOUT_S
+        self, method: str, params: Mapping[str, object] | None = None, timeout_s: float = CALL_TIMEOUT_S
     ) -> object:
         """Call a method and return its result, plain JSON values.
 
-        Raises: ``ControlError`` when no daemon listens, it does not answer within ``timeout_s``, or it
-        refuses; the message says which.
+        Raises: ``DaemonDownError`` when nobody listens, ``RefusedError`` with the daemon's message, other
+        ``ControlError`` when the socket cannot be used or no answer comes within ``timeout_s``.
         """
         deadline = clock.monotonic() + timeout_s
         self._calls += 1
@@ -63,7 +66,7 @@ class ControlClient:
         if not self._keeps_connection:
             self._close()
         if response.error is not None:
-            raise ControlError(response.error.message)
+            raise RefusedError(response.error.message)
         return response.result
 
     def __enter__(self) -> ControlClient:
@@ -96,7 +99,7 @@ class ControlClient:
                 raise
             except OSError as error:
                 connection.close()
-                raise ControlError(_explain(self._path, error)) from error
+                raise _explain(self._path, error) from error
             self._socket = connection
         return self._socket
 
@@ -116,14 +119,24 @@ class ControlClient:
             raise ControlError(f"the answer on {self._path} is not JSON-RPC: {error}") from error
 
 
-def _explain(path: str, error: OSError) -> str:
+def _explain(path: str, error: OSError) -> ControlError:
     match error:
-        case FileNotFoundError() | ConnectionRefusedError():
-            return (
-                f"taskd is not running: nobody listens on {path}; start it, or name its configuration "
-                "by --config"
+        case FileNotFoundError():
+            return DaemonDownError(
+                f"taskd is not running: nobody listens on {path}; start it (systemctl start taskd), or name "
+                "its configuration by --config or its socket by --socket"
+            )
+        case ConnectionRefusedError():
+            if not stat.S_ISSOCK(os.stat(path).st_mode):
+                return ControlError(f"{path} is no socket; name taskd's control socket by --socket")
+            return DaemonDownError(
+                f"taskd is not running: nobody listens on {path}, which a killed daemon left behind; "
+                "start it again (systemctl start taskd)"
             )
         case PermissionError():
-            return f"no permission for the control socket {path}; call it as root or as the user of taskd"
+            return ControlError(
+                f"no permission for the control socket {path}: call it as root or as the user of taskd, or "
+                "let others in by [control] socket_mode and its lists"
+            )
         case _:
-            return f"the control socket {path} cannot be used: {error}"
+            return ControlError(f"the control socket {path} cannot be used: {error}")

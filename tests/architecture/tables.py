@@ -42,7 +42,7 @@ LAZY = (
     r"results\.factory",
     r"worker\.pools",
     r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
-    r"cli\.taskctl",  # one verb's module: ``taskctl status`` must not pay for kombu
+    r"cli\.verbs",  # one verb's module: ``taskctl status`` must not pay for kombu
 )
 
 #: Guarded module -> patterns of the modules that may import it.  An empty tuple: nobody.
@@ -69,6 +69,7 @@ GATES: Mapping[str, Sequence[str]] = {
         r"worker\..+",
         r"beat\..+",
         r"pools\.prefork\..+",
+        r"cli\.time_limit",
         r"consumer\.revoking",  # names of signals for ``revoke --terminate``
     ),
     "pickle": (),
@@ -92,7 +93,8 @@ CALLS: Mapping[str, Sequence[str]] = {
     "os.waitpid": (r"supervisor\.reaper", r"pools\.prefork\..+"),
     "os.waitid": (r"supervisor\.reaper", r"pools\.prefork\..+"),
     "signal.pidfd_send_signal": (r"supervisor\..+", r"pools\.prefork\..+"),
-    "signal.signal": (r"loop", r"supervisor\..+", r"pools\.prefork\..+"),
+    # The last is the alarm of ``taskctl --timeout``, the one way to end a system call that waits.
+    "signal.signal": (r"loop", r"supervisor\..+", r"pools\.prefork\..+", r"cli\.time_limit"),
     "importlib.import_module": (r"__init__", r"resolve"),
     "print": (r"cli\.taskd",),  # which must not pay for click before the daemon starts
     "eval": (),

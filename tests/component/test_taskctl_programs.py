@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from taskd import exit_codes
 from taskd.cli.taskctl import main
 from tests.component.supervised import Daemon, daemon
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -114,3 +116,71 @@ def test_without_a_daemon_a_verb_says_so(
     assert main([*verb, "--socket", socket]) == exit_codes.UNAVAILABLE
 
     assert capsys.readouterr().err.startswith(f"taskctl: taskd is not running: nobody listens on {socket}")
+
+
+def test_a_daemon_that_is_down_shows_what_it_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with daemon(tmp_path, modes={"mail": "good"}) as running:
+        running.wait_for("mail-1", "READY")
+        wait_until(lambda: '"READY"' in Path(running.socket_path + ".state").read_text())
+        running.signal(signal.SIGKILL)
+        running.wait()
+
+    assert main(["status", "--socket", running.socket_path]) == exit_codes.UNAVAILABLE
+
+    shown = capsys.readouterr()
+    assert f"taskd (pid {running.pid}) was killed or lost; its state changed last" in shown.out
+    assert "mail-1  READY" in shown.out
+    assert "taskd is not running" in shown.err
+
+    assert main(["status", "--json", "--socket", running.socket_path]) == exit_codes.UNAVAILABLE
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["running"], answer["last"]["ended"]) == (False, False)
+    assert answer["last"]["programs"][0]["name"] == "mail-1"
+
+
+@pytest.mark.parametrize("left", [None, b"", b"{", b"[]", b'{"written": "x"}'])
+def test_a_state_file_that_cannot_be_read_is_none(
+    left: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if left is not None:
+        (tmp_path / "s.state").write_bytes(left)
+
+    assert main(["status", "--json", "--socket", str(tmp_path / "s")]) == exit_codes.UNAVAILABLE
+
+    assert json.loads(capsys.readouterr().out)["last"] is None
+
+
+def test_a_signal_reaches_the_process(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = ["--socket", running.socket_path]
+    pid = running.row("mail-1")["pid"]
+
+    assert main(["signal", "mail", "kill", *socket]) == exit_codes.OK
+    assert capsys.readouterr().out == f"mail-1: KILL sent to pid {pid}\n"
+    wait_until(lambda: running.row("mail-1")["pid"] not in {pid, None})
+
+    assert main(["signal", "mail", "BOOM", *socket]) == exit_codes.FAILURE
+    assert "there is no signal 'BOOM'" in capsys.readouterr().err
+    assert main(["signal", "bad-1", "TERM", *socket]) == exit_codes.FAILURE
+    assert "no process to send SIGTERM to: bad-1 is BACKOFF" in capsys.readouterr().err
+
+
+def test_shutdown_waits_until_the_daemon_is_gone(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = ["--socket", running.socket_path]
+
+    assert main(["shutdown", "--timeout", "200ms", *socket]) == exit_codes.TEMPFAIL
+    assert "not done in time: deaf-1 is DRAINING" in capsys.readouterr().err
+    assert main(["shutdown", "--timeout", "0", *socket]) == exit_codes.OK
+    assert main(["signal", "deaf-1", "KILL", *socket]) == exit_codes.OK
+    capsys.readouterr()
+    running.wait()
+
+    assert main(["shutdown", *socket]) == exit_codes.UNAVAILABLE
+
+
+def test_a_cold_shutdown_ends_what_a_warm_one_waits_for(
+    running: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["shutdown", "--cold", "--json", "--socket", running.socket_path]) == exit_codes.OK
+
+    assert json.loads(capsys.readouterr().out) == {"cold": True, "ended": True}
+    assert running.wait() == 0
