@@ -10,7 +10,7 @@ import click
 #: In the order of the help.
 DAEMON = ("status", "start", "stop", "restart", "signal", "shutdown")
 BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
-LOCAL = ("check", "completion")
+LOCAL = ("check", "config", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
 
 
@@ -84,6 +84,10 @@ def _local(name: str) -> click.Command | None:
             from taskd.cli import check
 
             return check.check
+        case "config":
+            from taskd.cli import config
+
+            return config.config
         case "completion":
             from taskd.cli import completion
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from taskd.config.option import Kind, option
+from taskd.config.option import Applies, Kind, option
 
 #: A user's name, a group's as ``@name``, or their numbers: ``1000``, ``@1000``.
 WHO = re.compile(r"@?([0-9]{1,10}|[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?)", re.ASCII)
@@ -19,15 +19,26 @@ class ControlConfig:
     """[control]: who may do what over the control socket. Root and the daemon's own user are admins."""
 
     viewers: tuple[str, ...] = option(
-        Kind.TEXT_LIST, 'who may look: users ("alice", "1000") and groups ("@ops")', factory=tuple
+        Kind.TEXT_LIST,
+        'who may look: users ("alice", "1000") and groups ("@ops")',
+        factory=tuple,
+        applies=Applies.RESTART,
     )
     operators: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "who may also start, stop, restart, scale, signal and reload", factory=tuple
+        Kind.TEXT_LIST,
+        "who may also start, stop, restart, scale, signal and reload",
+        factory=tuple,
+        applies=Applies.RESTART,
     )
-    admins: tuple[str, ...] = option(Kind.TEXT_LIST, "who may also shut the daemon down", factory=tuple)
+    admins: tuple[str, ...] = option(
+        Kind.TEXT_LIST, "who may also shut the daemon down", factory=tuple, applies=Applies.RESTART
+    )
     socket_mode: str = option(
         Kind.TEXT,
         'permissions of the socket file, octal; "0660" lets its group connect, and the lists decide',
         default="0600",
+        applies=Applies.RESTART,
     )
-    socket_group: str = option(Kind.TEXT, "group of the socket file; empty keeps the daemon's", default="")
+    socket_group: str = option(
+        Kind.TEXT, "group of the socket file; empty keeps the daemon's", default="", applies=Applies.RESTART
+    )

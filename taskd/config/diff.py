@@ -6,19 +6,14 @@ its key (``option.Applies``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 
-from taskd.config.given import Option
-from taskd.config.option import Applies, Kind
+from taskd.config.leaves import Leaf, NamedTable, walk
+from taskd.config.option import Applies
 from taskd.config.provenance import KeyPath
 from taskd.config.schema import Config
-from taskd.config.written import written
-
-#: Where the schema has many of what the file has one table each.
-_TABLE_NAMES = {"workers": "worker", "programs": "program"}
-MASK = "***"
 
 
 class Difference(Enum):
@@ -53,26 +48,9 @@ class Change:
         return f"{self.key}: {self.old} -> {self.new}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
-    value: object
-    option: Option
-
-    @property
-    def shown(self) -> str:
-        if not self.option.secret:
-            return written(self.value, self.option.kind)
-        return f'"{_without_secrets(str(self.value))}"' if self.option.kind is Kind.URL else MASK
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A table whose name the user chose."""
-
-
 def diff(old: Config, new: Config) -> tuple[Change, ...]:
     """Return what differs, in the order of the old configuration, then what only the new one has."""
-    before, after = dict(_walk(old, ())), dict(_walk(new, ()))
+    before, after = dict(walk(old)), dict(walk(new))
     changes = []
     for path in {**before, **after}:
         if _inside_one_sided_table(path, before, after):
@@ -86,30 +64,6 @@ def diff(old: Config, new: Config) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _walk(table: object, path: KeyPath) -> Iterator[tuple[KeyPath, _Leaf | _Table]]:
-    assert is_dataclass(table)
-    for field in fields(table):
-        value = getattr(table, field.name)
-        here = (*path, _TABLE_NAMES.get(field.name, field.name))
-        if "kind" in field.metadata:
-            yield from _leaves(value, Option(**field.metadata), here)
-        elif is_dataclass(value):
-            yield from _walk(value, here)
-        elif isinstance(value, Mapping):
-            for name, inner in value.items():
-                yield (*here, name), _Table()
-                yield from _walk(inner, (*here, name))
-
-
-def _leaves(value: object, option: Option, path: KeyPath) -> Iterator[tuple[KeyPath, _Leaf]]:
-    if option.kind is Kind.TEXT_MAP and isinstance(value, Mapping):
-        # Variables of an environment: one may have changed, and any may hold a password.
-        secret = replace(option, kind=Kind.TEXT, secret=True)
-        yield from (((*path, name), _Leaf(text, secret)) for name, text in value.items())
-    else:
-        yield path, _Leaf(value, option)
-
-
 def _inside_one_sided_table(
     path: KeyPath, before: Mapping[KeyPath, object], after: Mapping[KeyPath, object]
 ) -> bool:
@@ -117,20 +71,9 @@ def _inside_one_sided_table(
     return any((table in before) != (table in after) for table in tables)
 
 
-def _shown(side: _Leaf | _Table | None) -> str:
-    return side.shown if isinstance(side, _Leaf) else ""
+def _shown(side: Leaf | NamedTable | None) -> str:
+    return side.shown if isinstance(side, Leaf) else ""
 
 
-def _applies(side: _Leaf | _Table | None) -> Applies:
-    return side.option.applies if isinstance(side, _Leaf) else Applies.ROLL
-
-
-def _without_secrets(url: str) -> str:
-    """Return a URL without its password and its parameters, which may hold one."""
-    scheme, separator, rest = url.partition("://")
-    rest, question, _ = rest.partition("?")
-    authority, slash, path = rest.partition("/")
-    credentials, at, host = authority.rpartition("@")
-    user = credentials.partition(":")[0]
-    who = f"{user}:{MASK}@" if at else ""
-    return f"{scheme}{separator}{who}{host}{slash}{path}" + (f"?{MASK}" if question else "")
+def _applies(side: Leaf | NamedTable | None) -> Applies:
+    return side.option.applies if isinstance(side, Leaf) else Applies.ROLL

@@ -14,6 +14,7 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import Option
 from taskd.config.option import Kind
 from taskd.config.programs import WorkerConfig
+from taskd.config.provenance import KeyPath
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
@@ -58,6 +59,27 @@ def render() -> str:
     return "\n".join([_INTRODUCTION, *(_table(title, cls) for title, cls in _TABLES)])
 
 
+def declared(path: KeyPath) -> tuple[Option, Field[Any]] | None:
+    """Return how the key at a path such as ``("worker", "mail", "queues")`` is declared, None if not."""
+    for title, table_class in _TABLES:
+        place = () if table_class is Config else tuple(title.strip("`[]").split("."))
+        fits = len(place) == len(path) - 1 and all(
+            part in {"NAME", given} for part, given in zip(place, path, strict=False)
+        )
+        if fits and path[-1] in (known := options(table_class)):
+            return known[path[-1]]
+    return None
+
+
+def key_patterns() -> list[str]:
+    """Return all keys, such as ``worker.NAME.queues``."""
+    return [
+        ("" if table_class is Config else title.strip("`[]") + ".") + key
+        for title, table_class in _TABLES
+        for key in options(table_class)
+    ]
+
+
 def _table(title: str, table_class: type) -> str:
     about = (table_class.__doc__ or "").partition(": ")[2].strip()
     rows = [_row(name, option, field) for name, (option, field) in options(table_class).items()]
@@ -68,11 +90,12 @@ def _table(title: str, table_class: type) -> str:
 
 
 def _row(name: str, option: Option, field: Field[Any]) -> str:
-    cells = (f"`{name}`", _value_cell(option), _default_cell(option, field), option.help)
+    cells = (f"`{name}`", value_text(option), default_text(option, field), option.help)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _value_cell(option: Option) -> str:
+def value_text(option: Option) -> str:
+    """Return what a key accepts, in Markdown."""
     low, high = option.minimum, option.maximum
     if option.kind is Kind.CHOICE:
         return ", ".join(f"`{choice}`" for choice in option.choices)
@@ -91,7 +114,8 @@ def _value_cell(option: Option) -> str:
     return text if not low else f"{text} from {low:g}{unit}"
 
 
-def _default_cell(option: Option, field: Field[Any]) -> str:
+def default_text(option: Option, field: Field[Any]) -> str:
+    """Return the default of a key, in Markdown; ``required`` when there is none."""
     value = field.default if field.default_factory is MISSING else field.default_factory()
     if value is MISSING:
         return "required"

@@ -1,0 +1,110 @@
+"""``taskctl config``: what the configuration says, where it says so, and what a key means."""
+
+from __future__ import annotations
+
+import click
+
+from taskd import exit_codes
+from taskd.cli.check import check
+from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
+from taskd.cli.session import Session, pass_session
+from taskd.config.leaves import Leaf, walk
+from taskd.config.problems import nearest
+from taskd.config.provenance import KeyPath, Provenance, scan
+from taskd.config.reference import declared, default_text, key_patterns, value_text
+
+_APPLIES = {
+    "live": "a reload, at once",
+    "roll": "a reload, which replaces the programs concerned",
+    "restart": "a restart of taskd",
+}
+
+
+@click.group()
+def config() -> None:
+    """See what the configuration says and means.
+
+    Example: taskctl config show
+    """
+
+
+config.add_command(check)
+
+
+@config.command()
+@json_option
+@pass_session
+def show(session: Session, *, as_json: bool) -> int:
+    """Show every key with its value and the line that sets it; passwords are masked.
+
+    Example: taskctl config show --json
+    """
+    leaves, provenance = _read(session)
+    if as_json:
+        keys = [
+            {"key": ".".join(path), "value": leaf.shown, "line": provenance.lines.get(path)}
+            for path, leaf in leaves.items()
+        ]
+        echo_json({"file": session.config_path, "keys": keys})
+        return exit_codes.OK
+    rows = [(".".join(path), leaf.shown, _origin(path, provenance)) for path, leaf in leaves.items()]
+    echo_table(("KEY", "VALUE", "FROM"), rows)
+    return exit_codes.OK
+
+
+def _complete_keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [key for key in key_patterns() if key.startswith(incomplete)]
+
+
+@config.command()
+@click.argument("key", shell_complete=_complete_keys)
+@json_option
+@pass_session
+def explain(session: Session, *, key: str, as_json: bool) -> int:
+    """Say what a key means, what it accepts, and what it is now and why.
+
+    KEY is a key with its tables, such as supervisor.stop_timeout, or worker.mail.concurrency; for what all
+    workers have in common write worker.NAME.concurrency.
+
+    Example: taskctl config explain supervisor.stop_timeout
+    """
+    path = tuple(key.split("."))
+    found = declared(path)
+    if found is None:
+        hint = nearest(key, key_patterns())
+        remedy = f'did you mean "{hint}"?' if hint else "taskctl config show lists them"
+        raise Failure(f'there is no key "{key}"; {remedy}', exit_codes.USAGE)
+    option, field = found
+    leaves, provenance = _read(session)
+    facts = {
+        "key": key,
+        "meaning": option.help,
+        "accepts": value_text(option).replace("`", ""),
+        "default": default_text(option, field).replace("`", ""),
+        "value": leaves[path].shown if path in leaves else None,
+        "line": provenance.lines.get(path),
+        "changed_by": _APPLIES[option.applies.value],
+    }
+    if as_json:
+        echo_json(facts)
+        return exit_codes.OK
+    click.echo(f"{key}: {facts['meaning']}")
+    click.echo(f"accepts     {facts['accepts']}")
+    click.echo(f"default     {facts['default']}")
+    if path in leaves:
+        origin = f"{session.config_path}, {_origin(path, provenance)}"
+        click.echo(printable(f"value       {leaves[path].shown} ({origin})"))
+    click.echo(f"changed by  {facts['changed_by']}")
+    return exit_codes.OK
+
+
+def _read(session: Session) -> tuple[dict[KeyPath, Leaf], Provenance]:
+    """Return the keys of the checked file, and their lines.  Raises: ``ConfigError``."""
+    found = {path: leaf for path, leaf in walk(session.config) if isinstance(leaf, Leaf)}
+    with open(session.config_path, encoding="utf-8-sig") as file:
+        return found, scan(file.read())
+
+
+def _origin(path: KeyPath, provenance: Provenance) -> str:
+    line = provenance.lines.get(path)
+    return "default" if line is None else f"line {line}"

@@ -1,0 +1,71 @@
+"""All keys of a configuration with their values, safe to show: secrets are masked.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+
+from taskd.config.given import Option
+from taskd.config.option import Kind
+from taskd.config.provenance import KeyPath
+from taskd.config.written import written
+
+#: Where the schema has many of what the file has one table each.
+_TABLE_NAMES = {"workers": "worker", "programs": "program"}
+MASK = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One key with its value."""
+
+    value: object
+    option: Option
+
+    @property
+    def shown(self) -> str:
+        """The value as written in a file, without secrets."""
+        if not self.option.secret:
+            return written(self.value, self.option.kind)
+        return f'"{_without_secrets(str(self.value))}"' if self.option.kind is Kind.URL else MASK
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTable:
+    """A table whose name the user chose."""
+
+
+def walk(table: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Leaf | NamedTable]]:
+    """Yield all keys of a configuration by their paths, and the tables with chosen names, in order."""
+    assert is_dataclass(table)
+    for field in fields(table):
+        value = getattr(table, field.name)
+        here = (*path, _TABLE_NAMES.get(field.name, field.name))
+        if "kind" in field.metadata:
+            yield from _leaves(value, Option(**field.metadata), here)
+        elif is_dataclass(value):
+            yield from walk(value, here)
+        elif isinstance(value, Mapping):
+            for name, inner in value.items():
+                yield (*here, name), NamedTable()
+                yield from walk(inner, (*here, name))
+
+
+def _leaves(value: object, option: Option, path: KeyPath) -> Iterator[tuple[KeyPath, Leaf]]:
+    if option.kind is Kind.TEXT_MAP and isinstance(value, Mapping):
+        # Variables of an environment: one may have changed, and any may hold a password.
+        secret = replace(option, kind=Kind.TEXT, secret=True)
+        yield from (((*path, name), Leaf(text, secret)) for name, text in value.items())
+    else:
+        yield path, Leaf(value, option)
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without its password and its parameters, which may hold one."""
+    scheme, separator, rest = url.partition("://")
+    rest, question, _ = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    credentials, at, host = authority.rpartition("@")
+    user = credentials.partition(":")[0]
+    who = f"{user}:{MASK}@" if at else ""
+    return f"{scheme}{separator}{who}{host}{slash}{path}" + (f"?{MASK}" if question else "")
