@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 #: In the order of the help.
-DAEMON = ("status", "start", "stop", "restart", "signal", "shutdown")
+DAEMON = ("status", "start", "stop", "restart", "signal", "autoscale", "shutdown")
 BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
 LOCAL = ("check", "config", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
@@ -38,6 +38,10 @@ def _of_the_daemon(name: str) -> click.Command | None:
             from taskd.cli import signals
 
             return signals.signal_program
+        case "autoscale":
+            from taskd.cli import autoscale
+
+            return autoscale.autoscale
         case "shutdown":
             from taskd.cli import shutdown
 

@@ -61,6 +61,27 @@ class SupervisorConfig:
     restart_period: float = option(
         Kind.DURATION, "the window of restart_intensity", default=60.0, minimum=1.0, applies=Applies.LIVE
     )
+    scale_down_after: float = option(
+        Kind.DURATION,
+        "a scaled worker gives up a process when fewer would have done for so long",
+        default=60.0,
+        minimum=1.0,
+        applies=Applies.LIVE,
+    )
+    max_processes: int = option(
+        Kind.INTEGER,
+        "most processes of all scaled workers together; 0 no limit",
+        default=0,
+        minimum=0,
+        applies=Applies.LIVE,
+    )
+    max_memory: int = option(
+        Kind.SIZE,
+        "scaled workers grow only while all of them together hold less; 0 no limit",
+        default=0,
+        minimum=0,
+        applies=Applies.LIVE,
+    )
 
 
 @dataclass(frozen=True, slots=True)

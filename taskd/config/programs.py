@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ DEFAULT_QUEUE = "default"
 POOLS = ("prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
 #: Pools whose number of slots can follow the load.
 RESIZABLE_POOLS = ("prefork", "threads")
+# A waiting task costs next to nothing there.
+_COOPERATIVE_POOLS = ("asyncio", "gevent", "eventlet")
 MEMORY_MEASURES = ("rss", "pss")
 
 
@@ -72,6 +75,28 @@ class WorkerConfig:
         maximum=1000,
         applies=Applies.LIVE,
     )
+    min_processes: int = option(
+        Kind.INTEGER,
+        "begin with so many workers and follow the load up to processes; 0 keeps processes",
+        default=0,
+        minimum=0,
+        maximum=1000,
+        applies=Applies.LIVE,
+    )
+    target_latency: float = option(
+        Kind.DURATION,
+        "with min_processes: a message that arrives should begin within this time",
+        default=2.0,
+        minimum=0.01,
+        applies=Applies.LIVE,
+    )
+    weight: float = option(
+        Kind.NUMBER,
+        "with min_processes: share of the box where it can not give every group what it needs",
+        default=1.0,
+        minimum=0.01,
+        applies=Applies.LIVE,
+    )
     prefetch: int | str = option(
         Kind.PREFETCH, '"auto" claims about 100 ms of work ahead; a number claims that many', default="auto"
     )
@@ -91,3 +116,12 @@ class WorkerConfig:
     environment: Mapping[str, str] = option(
         Kind.TEXT_MAP, "variables added to the program's environment", factory=dict
     )
+
+
+def slots(worker: WorkerConfig) -> int:
+    """Return how many tasks one process runs at the same time, with the meaning of ``concurrency = 0``."""
+    if worker.pool == "solo":
+        return 1
+    if worker.concurrency:
+        return worker.concurrency
+    return 100 if worker.pool in _COOPERATIVE_POOLS else len(os.sched_getaffinity(0))

@@ -55,6 +55,7 @@ def check_rules(config: Config, report: Report) -> None:
     _check_names(config, report)
     for name, worker in config.workers.items():
         _check_worker(worker, ("worker", name), config, report)
+    _check_budget(config, report)
     for name, entry in config.beat.schedule.items():
         _check_entry(entry, ("beat", "schedule", name), report)
     if not config.workers and report.is_sound(("worker",)):
@@ -152,6 +153,7 @@ def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: R
     if twice:
         report.warning((*path, "queues"), f'listed more than once: "{", ".join(twice)}"', "each queue once")
     _check_bounds(worker, path, report)
+    _check_processes(worker, path, report)
     if 0 < worker.time_limit <= worker.soft_time_limit:
         report.error(
             (*path, "soft_time_limit"),
@@ -178,6 +180,21 @@ def _check_bounds(worker: WorkerConfig, path: KeyPath, report: Report) -> None:
     for key in ("max_tasks_per_child", "max_memory_per_child", "max_age_per_child"):
         if getattr(worker, key) and worker.pool != "prefork":
             report.warning((*path, key), f"the pool {worker.pool} has no child processes", 'pool = "prefork"')
+
+
+def _check_processes(worker: WorkerConfig, path: KeyPath, report: Report) -> None:
+    least_path = (*path, "min_processes")
+    sound = report.is_sound((*path, "processes")) and report.is_sound(least_path)
+    if sound and worker.min_processes > worker.processes:
+        expected = f"at most processes, {worker.processes}"
+        report.error(least_path, "there would be more than there may be", expected)
+
+
+def _check_budget(config: Config, report: Report) -> None:
+    path, most = ("supervisor", "max_processes"), config.supervisor.max_processes
+    least = sum(worker.min_processes for worker in config.workers.values())
+    if report.is_sound(path) and 0 < most < least:
+        report.error(path, f"the min_processes of all workers are {least} already", f"0 or at least {least}")
 
 
 def _check_entry(entry: BeatEntryConfig, path: KeyPath, report: Report) -> None:

@@ -73,12 +73,18 @@ class Context:
     run_times: RunTimes = field(default_factory=RunTimes)
     totals: Counter[str] = field(default_factory=Counter)
     done: int = 0
+    #: Takes nothing new until it is told to go on.
+    quiet: bool = False
     shutdown: Shutdown = Shutdown.NONE
     fatal: Fatal | None = None
 
     def request_shutdown(self, how: Shutdown) -> None:
         """Ask the worker to end; a milder request than an earlier one changes nothing."""
         self.shutdown = max(self.shutdown, how)
+
+    def set_quiet(self, quiet: bool) -> None:
+        """Rest, or go on; what runs is not touched by either."""
+        self.quiet = quiet
 
     def end_by(self, fatal: Fatal) -> None:
         """Give up: the worker ends cold with ``fatal.exit_code``.  The first reason stays."""

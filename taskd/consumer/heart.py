@@ -33,7 +33,7 @@ class Heart(Step[None]):
         self._context = context
         self._renewal: Timer | None = None
         self._beat: Timer | None = None
-        self._last_done = -1
+        self._last_seen = (-1, False)
         self._last_beat_at = 0.0
 
     def start(self, given: Given) -> None:
@@ -51,10 +51,11 @@ class Heart(Step[None]):
         def tick() -> None:
             self._beat = loop.call_later(BUSY_INTERVAL_S, tick)
             now = clock.monotonic()
-            busy = self._context.pool.held > 0 or self._context.done != self._last_done
+            seen = (self._context.done, self._context.quiet)
+            busy = self._context.pool.held > 0 or seen != self._last_seen
             if busy or now - self._last_beat_at >= IDLE_INTERVAL_S:
                 self._last_beat_at = now
-                self._last_done = self._context.done
+                self._last_seen = seen
                 self._context.report(heartbeat(self._context, intake.depth()))
 
         tick()
@@ -77,6 +78,8 @@ def heartbeat(context: Context, depth: int) -> Heartbeat:
         depth=depth,
         done=context.done,
         oldest_s=max((now - each.since for each in running), default=0.0),
+        mean_s=context.run_times.mean_s,
+        quiet=context.quiet,
         rss_bytes=resident_bytes(pids),
         pids=pids,
     )

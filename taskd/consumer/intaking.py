@@ -45,6 +45,7 @@ class Intaking:
         self._generation = generation
         self._may_have_more = True
         self._quiet = False
+        self._rests = False
         self._due_timer: Timer | None = None
         self._look_timer: Timer | None = None
         self._stall = StallWatch(context, self._give_back_waiting)
@@ -61,6 +62,13 @@ class Intaking:
             return
         self._quiet = True
         self._give_back_waiting()
+
+    def _rest(self) -> None:
+        """Rest as long as the worker is quiet: others run what waits here; look anew afterwards."""
+        if self._context.quiet and not self._rests:
+            self._give_back_waiting()
+        self._rests = self._context.quiet
+        self._may_have_more = True
 
     def _give_back_waiting(self) -> None:
         """Return to the broker what the pool has not begun."""
@@ -90,9 +98,13 @@ class Intaking:
 
         Raises: ``LeaseLostError``, ``StorageError``, ``BrokerError``.
         """
-        if not self._may_have_more or self._quiet or self._context.shutdown is not Shutdown.NONE:
+        if self._context.quiet or self._rests:
+            self._rest()
+        if not self._may_have_more or self._quiet or self._rests:
             return
         pool = self._context.pool
+        if self._context.shutdown is not Shutdown.NONE:
+            return
         if not pool.ready:
             return
         prefetch = 0 if self._stall.stalled else self._context.worker.prefetch

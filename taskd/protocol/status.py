@@ -33,7 +33,8 @@ class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
     """Load of a program; sent about once a second while busy and at least every 15 s.
 
-    ``oldest_s``: age of the longest-running task.  ``rss_bytes``: of the program with its children.
+    ``oldest_s``: age of the longest-running task.  ``mean_s``: mean run time of its tasks, 0 before the
+    first.  ``rss_bytes``: of the program with its children.  ``quiet``: it takes nothing new for now.
     """
 
     busy: int = 0
@@ -41,6 +42,8 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
     depth: int = 0
     done: int = 0
     oldest_s: float = 0.0
+    mean_s: float = 0.0
+    quiet: bool = False
     rss_bytes: int = 0
     pids: Sequence[int] = ()
 

@@ -26,6 +26,7 @@ class Role(IntEnum):
 #: The role that each method needs.  A method that does not stand here needs ``ADMIN``.
 METHOD_ROLES: Mapping[str, Role] = {
     "status": Role.VIEWER,
+    "autoscale": Role.VIEWER,
     "start": Role.OPERATOR,
     "stop": Role.OPERATOR,
     "restart": Role.OPERATOR,

@@ -31,7 +31,13 @@ class Generation:
         self._config_fd = into_descriptor(config)
 
     def program(
-        self, spec: ProgramSpec, *, loop: Loop, reaper: Reaper, changed: Callable[[], None]
+        self,
+        spec: ProgramSpec,
+        *,
+        loop: Loop,
+        reaper: Reaper,
+        changed: Callable[[], None],
+        heard: Callable[[], None],
     ) -> Program:
         """Return a program of this generation; nothing is started yet."""
         settings = self.config.supervisor
@@ -48,6 +54,7 @@ class Generation:
             stop=StopPolicy(settings.stop_timeout),
             limits=Limits(settings.start_timeout, 0.0 if spec.is_silent else settings.heartbeat_timeout),
             changed=changed,
+            heard=heard,
         )
 
     def close(self) -> None:

@@ -49,14 +49,16 @@ class Life:
     ready_since: float | None = None
     waiting: str = ""
     words: LastWords | None = None
-    _load: Heartbeat = field(default_factory=Heartbeat)
+    #: It was told to take nothing new for now.
+    quiet: bool = False
+    load: Heartbeat = field(default_factory=Heartbeat)
 
     def hear(self, line: StatusLine, now: float) -> tuple[Event | None, str]:
         """Note a status line; return the event that it is, if it is one, and the reason in words."""
         self.heard = now
         match line:
             case Heartbeat():
-                self._load = line
+                self.load = line
                 return None, ""
             case LastWords():
                 self.words = line
@@ -74,7 +76,7 @@ class Life:
 
     def load_row(self) -> Mapping[str, object]:
         """Return the columns of ``taskctl status`` that come from heartbeats."""
-        return _load_row(self._load)
+        return _load_row(self.load)
 
     def cause(self, ended: Exit) -> str:
         """Return in one line why the process ended."""

@@ -15,6 +15,7 @@ from taskd.errors import ControlError
 from taskd.resident import resident_bytes
 from taskd.supervisor.control import Method, Params
 from taskd.supervisor.fleet import Fleet
+from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.signals import Haste
 from taskd.version import __version__
 
@@ -47,11 +48,13 @@ class Methods:
     def __init__(
         self,
         fleet: Fleet,
+        scaler: Scaler,
         facts: Callable[[], Facts],
         changed: Callable[[], None],
         shutdown: Shutdown,
     ) -> None:
         self._fleet = fleet
+        self._scaler = scaler
         self._facts = facts
         self._changed = changed
         self._request_shutdown = shutdown
@@ -66,6 +69,7 @@ class Methods:
             "restart": self._restart,
             "signal": self._signal,
             "shutdown": self._shutdown,
+            "autoscale": self._autoscale,
         }
 
     def state(self) -> Mapping[str, object]:
@@ -87,6 +91,9 @@ class Methods:
             "programs_wanted": wanted,
             "rss_bytes": resident_bytes([os.getpid()]),
         }
+
+    def _autoscale(self, _params: Params) -> object:
+        return {"groups": self._scaler.explain(), "load": self._scaler.recording.lines()}
 
     def _start(self, params: Params) -> object:
         return self._command(params, "start")

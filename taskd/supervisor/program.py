@@ -31,7 +31,10 @@ _log = logging.getLogger(__name__)
 
 
 class Program:
-    """Keeps one program running while it is wanted.  ``changed`` is called after each change of state."""
+    """Keeps one program running while it is wanted.
+
+    ``changed`` is called after each change of state, ``heard`` after each line of the program.
+    """
 
     def __init__(
         self,
@@ -44,10 +47,12 @@ class Program:
         stop: StopPolicy,
         limits: Limits,
         changed: Callable[[], None],
+        heard: Callable[[], None],
     ) -> None:
         self.spec = spec
         self.state = State.DOWN
         self.wanted = False
+        self.spare = False
         self.reason = "not started yet"
         self.detail = ""
         self.restarts = 0
@@ -59,7 +64,8 @@ class Program:
         self._stop = stop
         self._limits = limits
         self._changed = changed
-        self._life: Life | None = None
+        self._heard = heard
+        self.life: Life | None = None
         self._timer: Timer | None = None
         self._counted = False
         self._events: deque[tuple[Event, str]] = deque()
@@ -67,8 +73,9 @@ class Program:
 
     # -- what others ask of it ---------------------------------------------------------------
 
-    def want(self, *, wanted: bool, reason: str) -> None:
-        """Set what is wanted; the next ``reconcile`` acts on it."""
+    def want(self, *, wanted: bool, reason: str, spare: bool = False) -> None:
+        """Set what is wanted, for ``reconcile``; ``spare`` is what only the load does not need."""
+        self.spare = spare
         if wanted:
             self._restart.forgive()
             self.detail = ""
@@ -84,9 +91,17 @@ class Program:
 
     def poke(self, signum: signal.Signals) -> bool:
         """Send a signal of an operator's choice; False when there is no process."""
-        if self._life is not None:
-            reaper.send(self._life.process, signum)
-        return self._life is not None
+        if self.life is not None:
+            reaper.send(self.life.process, signum)
+        return self.life is not None
+
+    def set_quiet(self, *, quiet: bool, reason: str) -> None:
+        """Have the present process take nothing new while it finishes what runs, or take tasks again."""
+        if self.life is not None:
+            self.life.quiet = quiet
+            self.reason = reason
+            self._send(signal.SIGTSTP if quiet else signal.SIGCONT)
+            self._changed()
 
     def reconcile(self) -> None:
         """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
@@ -107,7 +122,7 @@ class Program:
 
     def row(self) -> Mapping[str, object]:
         """Return the row of ``taskctl status``; the keys are part of the control protocol."""
-        life = self._life
+        life = self.life
         return {
             "name": self.spec.name,
             "kind": self.spec.kind,
@@ -154,7 +169,7 @@ class Program:
                 self._send(signal.SIGKILL)
             case Effect.COUNT:
                 self._counted = True
-                since = self._life.ready_since if self._life else None
+                since = self.life.ready_since if self.life else None
                 self._restart.count(now, ready_s=None if since is None else now - since)
             case Effect.AWAIT_READY:
                 self._await(now + self._limits.start_timeout_s, self._on_start_timeout)
@@ -178,18 +193,12 @@ class Program:
         self._timer = self._loop.call_at(until, callback) if timed and callback else None
 
     def _send(self, signum: signal.Signals) -> None:
-        if self._life is None:
+        if self.life is None:
             return
         level = logging.WARNING if signum is signal.SIGKILL else logging.INFO
-        _log.log(
-            level,
-            "program=%s pid=%s sending %s: %s",
-            self.spec.name,
-            self._life.process.pid,
-            signum.name,
-            self.reason,
-        )
-        reaper.send(self._life.process, signum)
+        name, pid = self.spec.name, self.life.process.pid
+        _log.log(level, "program=%s pid=%s sending %s: %s", name, pid, signum.name, self.reason)
+        reaper.send(self.life.process, signum)
 
     # -- the process -------------------------------------------------------------------------
 
@@ -205,12 +214,12 @@ class Program:
             self._counted = False
             self.restarts += 1
         pipe = StatusPipe(self._loop, process.status_fd, self._on_line, self._on_broken)
-        self._life = Life(process, pipe, heard=now)
+        self.life = Life(process, pipe, heard=now)
         self._reaper.watch(process, self._on_exit)
         _log.info("program=%s pid=%s started restarts=%s", self.spec.name, process.pid, self.restarts)
 
     def _on_exit(self, ended: Exit) -> None:
-        life = self._life
+        life = self.life
         assert life is not None, "only a process that was started can end"
         life.pipe.close()  # delivers the last words first
         asked = self.state in {State.DRAINING, State.STOPPING}
@@ -230,15 +239,16 @@ class Program:
         )
         # The life is still needed by COUNT, which is an effect of this event.
         self.feed(Event.EXITED, "" if asked else f"ended with {cause}")
-        self._life = None
+        self.life = None
         self._changed()
 
     # -- what the program says ---------------------------------------------------------------
 
     def _on_line(self, line: StatusLine) -> None:
-        if self._life is None:
+        if self.life is None:
             return
-        event, reason = self._life.hear(line, clock.monotonic())
+        event, reason = self.life.hear(line, clock.monotonic())
+        self._heard()
         if event is None or event not in MOVES[self.state]:
             return  # a load, or news that change nothing
         if reason != self.reason:
@@ -246,7 +256,7 @@ class Program:
                 logging.WARNING if event is Event.WAITING else logging.INFO,
                 "program=%s pid=%s %s",
                 self.spec.name,
-                self._life.process.pid,
+                self.life.process.pid,
                 reason,
             )
         self.feed(event, reason)
@@ -264,13 +274,13 @@ class Program:
     def _await_heartbeat(self) -> None:
         """Arm the watch at the last sign of life; it looks again when it fires, so that a heartbeat
         costs no timer."""
-        if self._life is None:
+        if self.life is None:
             return
         silence_s = self._limits.heartbeat_timeout_s or math.inf
-        if clock.monotonic() - self._life.heard >= silence_s:
+        if clock.monotonic() - self.life.heard >= silence_s:
             self._end_hung(f"silent for {silence_s:g} s")
         else:
-            self._await(self._life.heard + silence_s, self._await_heartbeat)
+            self._await(self.life.heard + silence_s, self._await_heartbeat)
 
     def _end_hung(self, text: str) -> None:
         self.detail = text

@@ -20,6 +20,7 @@ from taskd.supervisor.methods import Facts, Methods
 from taskd.supervisor.peers import access
 from taskd.supervisor.reaper import Reaper
 from taskd.supervisor.roster import CommandTable, commands
+from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.signals import WATCHED, Haste, dispatch, hastier
 from taskd.supervisor.socket_lock import ControlSocket
 from taskd.supervisor.state_file import StateFile, state_path
@@ -50,11 +51,19 @@ class Supervisor:
         self._dirty = True
         self._generation = Generation(config, table)
         self._fleet = Fleet()
+        self._scaler = Scaler(self._loop, self._fleet, self._on_change)
+        self._scaler.apply(config)
         for spec in self._generation.specs:
             self._fleet.add(
-                self._generation.program(spec, loop=self._loop, reaper=self._reaper, changed=self._on_change)
+                self._generation.program(
+                    spec,
+                    loop=self._loop,
+                    reaper=self._reaper,
+                    changed=self._on_change,
+                    heard=self._scaler.hear,
+                )
             )
-        methods = Methods(self._fleet, self._facts, self._on_change, self.request_shutdown)
+        methods = Methods(self._fleet, self._scaler, self._facts, self._on_change, self.request_shutdown)
         self._server = ControlServer(
             self._loop, self._socket.socket, methods.table(), access=access(config.control)
         )
@@ -75,7 +84,8 @@ class Supervisor:
             self._socket.path,
         )
         for program in self._fleet:
-            program.want(wanted=True, reason="taskd started")
+            if self._scaler.wants(program):
+                program.want(wanted=True, reason="taskd started")
         try:
             while not self._finished():
                 self._turn()

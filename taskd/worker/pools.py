@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from taskd.config import transfer
-from taskd.config.programs import WorkerConfig
+from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
 from taskd.consumer.context import Context, Fatal
 from taskd.errors import ConfigError, StartError
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from taskd.worker.execute import Executor
 
 logger = logging.getLogger(__name__)
-
-_COOPERATIVE = ("asyncio", "gevent", "eventlet")
 
 
 class AppImportError(StartError):
@@ -85,16 +83,9 @@ def app_path(worker: WorkerConfig, config: Config) -> str:
     return path
 
 
-def default_concurrency(worker: WorkerConfig) -> int:
-    """Return the number of slots: as configured, or one per usable processor; where waiting is free, 100."""
-    if worker.concurrency:
-        return worker.concurrency
-    return 100 if worker.pool in _COOPERATIVE else len(os.sched_getaffinity(0))
-
-
 def concurrency_bounds(worker: WorkerConfig) -> tuple[int, int]:
     """Return the fewest and the most slots; they are the same for a pool of fixed size."""
-    most = default_concurrency(worker)
+    most = slots(worker)
     return min(worker.min_concurrency, most) or most, most
 
 

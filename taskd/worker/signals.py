@@ -3,6 +3,8 @@
 ===========  ==========================================================
 TERM, INT    warm: take nothing new, finish, settle, exit 0; a second one: cold
 QUIT         cold: end what runs, put it back in its queue, exit
+TSTP         quiet: take nothing new, give back what has not begun, go on with what runs
+CONT         take tasks again after TSTP
 HUP          ignored: the supervisor reloads
 ===========  ==========================================================
 """
@@ -18,7 +20,14 @@ from taskd.loop import Loop
 
 logger = logging.getLogger(__name__)
 
-_WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+_WATCHED = {
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+}
 
 
 def next_shutdown(present: Shutdown, number: int) -> Shutdown:
@@ -35,12 +44,19 @@ class SignalWatch:
 
     def __init__(self, loop: Loop) -> None:
         self.requested = Shutdown.NONE
+        self._quiet = False
         self._on_change: Callable[[Shutdown], None] = _nothing
+        self._on_quiet: Callable[[bool], None] = _nothing
         loop.watch_signals(_WATCHED, self._on_signal)
 
-    def tell(self, on_change: Callable[[Shutdown], None]) -> None:
-        """Call ``on_change(shutdown)`` now if something was requested, and on each later request."""
+    def tell(self, on_change: Callable[[Shutdown], None], on_quiet: Callable[[bool], None]) -> None:
+        """Call ``on_change(shutdown)`` now if something was requested, and on each later request.
+
+        ``on_quiet(quiet)`` in the same way for rest and return.
+        """
         self._on_change = on_change
+        self._on_quiet = on_quiet
+        on_quiet(self._quiet)
         if self.requested is not Shutdown.NONE:
             on_change(self.requested)
 
@@ -49,11 +65,16 @@ class SignalWatch:
         self._on_signal(signal.SIGQUIT)
 
     def _on_signal(self, number: int) -> None:
+        if number in (signal.SIGTSTP, signal.SIGCONT):
+            self._quiet = number == signal.SIGTSTP
+            logger.info("signal=%s quiet=%s", signal.Signals(number).name, self._quiet)
+            self._on_quiet(self._quiet)
+            return
         self.requested = next_shutdown(self.requested, number)
         if self.requested is not Shutdown.NONE:
             logger.info("signal=%s shutdown=%s", signal.Signals(number).name, self.requested.name.lower())
             self._on_change(self.requested)
 
 
-def _nothing(shutdown: Shutdown) -> None:
+def _nothing(_: object) -> None:
     """Nobody listens yet."""

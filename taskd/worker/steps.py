@@ -222,7 +222,7 @@ class ConsumerStep(Step[Context]):
         consumer = Consumer(context)
         _, events = given[PoolStep]
         events.attach(context, consumer.outcomes.take)
-        given[Hub].tell(context.request_shutdown)
+        given[Hub].tell(context.request_shutdown, context.set_quiet)
         try:
             consumer.run()
         finally:

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-_HEAD = """
+HEAD = """
 app = "tests.system.shop:app"
 broker = "sqlite://broker.db"
 results = "sqlite://results.db"
@@ -37,7 +37,7 @@ concurrency = 2
 class Daemon:
     """One configuration, and the process when it runs.  ``end`` leaves nothing behind."""
 
-    def __init__(self, directory: Path, tables: str = ONE_PREFORK_WORKER, head: str = _HEAD) -> None:
+    def __init__(self, directory: Path, tables: str = ONE_PREFORK_WORKER, head: str = HEAD) -> None:
         self.directory = directory
         self.file = directory / "taskd.toml"
         self.file.write_text(head + tables)

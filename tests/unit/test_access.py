@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from taskd.loop import Loop
 from taskd.supervisor.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.methods import Facts, Methods
+from taskd.supervisor.scaling.scaler import Scaler
 
 OWN = 990
 
@@ -67,6 +69,8 @@ def test_every_method_stands_in_the_table_of_roles() -> None:
     def facts() -> Facts:
         raise AssertionError("not called")
 
-    methods = Methods(Fleet(), facts, lambda: None, lambda *, cold: None)
+    loop, fleet = Loop(), Fleet()
+    methods = Methods(fleet, Scaler(loop, fleet, lambda: None), facts, lambda: None, lambda *, cold: None)
+    loop.close()
 
     assert set(methods.table()) == set(METHOD_ROLES)

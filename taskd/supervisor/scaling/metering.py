@@ -1,0 +1,67 @@
+"""What the heartbeats of a group's processes say about its load.  Pure: the time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from taskd.supervisor.scaling.load import Load
+
+#: Weight of the newest second in the rate of arrivals: a change is believed after some three seconds.
+SMOOTHING = 0.3
+#: Silence of a whole group after which nothing is known of it; idle workers report every 15 s.
+STALE_S = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The newest heartbeat of one process, ``heard`` at monotonic seconds; ``done`` counts finished tasks."""
+
+    pid: int
+    heard: float
+    busy: int
+    ready: int
+    done: int
+    mean_s: float
+    rss_bytes: int
+
+
+@dataclass(slots=True)
+class Meter:
+    """Measures one group.  The rate of arrivals is what was done and what waits more than before."""
+
+    _at: float | None = None
+    _ready: int = 0
+    _done: Mapping[int, int] = field(default_factory=dict)
+    _per_s: float = 0.0
+
+    def read(self, reports: Iterable[Report], now: float) -> Load | None:
+        """Return the load; None when no process has said anything lately."""
+        fresh = [report for report in reports if now - report.heard < STALE_S]
+        if not fresh:
+            self._at = None
+            return None
+        newest = max(fresh, key=lambda each: each.heard)
+        # All of them look at the same queues, so the newest look counts for all.
+        ready = newest.ready
+        self._measure(ready, {report.pid: report.done for report in fresh}, now)
+        weights = [max(1, report.done) for report in fresh if report.mean_s > 0.0]
+        means = [report.mean_s for report in fresh if report.mean_s > 0.0]
+        mean_s = sum(w * m for w, m in zip(weights, means, strict=True)) / sum(weights) if weights else 0.0
+        return Load(
+            ready=ready,
+            busy=sum(report.busy for report in fresh),
+            service_s=mean_s,
+            arrivals_per_s=self._per_s,
+            process_bytes=max(report.rss_bytes for report in fresh),
+        )
+
+    def _measure(self, ready: int, done: Mapping[int, int], now: float) -> None:
+        if self._at is not None and now > self._at:
+            # A process that is new began at zero; one that has ended took its count along.
+            finished = sum(count - self._done.get(pid, 0) for pid, count in done.items())
+            passed_s = now - self._at
+            arrived = max(0.0, (finished + ready - self._ready) / passed_s)
+            weight = 1.0 - (1.0 - SMOOTHING) ** passed_s
+            self._per_s += weight * (arrived - self._per_s)
+        self._at, self._ready, self._done = now, ready, dict(done)
