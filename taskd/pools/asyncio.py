@@ -160,7 +160,7 @@ class AsyncioPool(CooperativePool):
         if slot.ended:
             return
         if soft:
-            task.cancel(SoftTimeLimitExceeded(f"after {slot.job.soft_limit_s:g} s"))
+            task.cancel(SoftTimeLimitExceeded(slot.why_softened))
         else:
             slot.heard = True
             task.cancel()

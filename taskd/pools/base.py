@@ -17,6 +17,9 @@ from taskd.loop import Loop
 
 Target = Callable[[bytes], bytes]
 
+#: SIGKILL, also where there is no process that it could be sent to.
+KILL = 9
+
 
 class Job(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One piece of work.  A msgspec struct: tens of thousands a second are made and encoded."""
@@ -130,9 +133,17 @@ class Pool(Protocol):
 
     def cancel(self, tag: int, signum: int) -> bool:
         """End one job; True when it was found.  Waiting: dropped.  Running: ended with ``signum`` if
-        the pool can (prefork); threads raise asynchronously, solo does nothing, as their docs say.
+        the pool can (prefork); where there is no process to signal an exception is raised in the job,
+        and ``KILL`` gives the job up: its outcome comes now, and what it may still return is dropped.
+        Solo leaves a running job alone.  Who wants more than one step asks again (``consumer``).
 
         ``signum`` 0 leaves a job alone that has begun, however late the pool learns of it.
+        """
+
+    def soften(self, tag: int) -> bool:
+        """Raise ``SoftTimeLimitExceeded`` in one running job, as far as the pool can raise anything.
+
+        Return whether it runs and was asked.  A job that is waiting, or has just ended, is left alone.
         """
 
     def recall(self) -> Sequence[int]:

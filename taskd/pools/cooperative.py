@@ -2,29 +2,26 @@
 
 A *runner* (an event loop in a thread, or the greenlet hub) runs the jobs; the pool's own loop asks
 for them and hears how they end.  Both sides enter through methods that say so, and the lock guards
-the books between them.  A job can be ended only where it waits: one that is asked to end and does
-not is given up after a grace, its slot is free again, and what it may still return is dropped.
+the books between them.  A job can be ended only where it waits: one that does not end at its hard
+limit, or is cancelled with ``KILL``, is given up, its slot is free again, and what it may still return is
+dropped.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import threading
-from abc import ABC, abstractmethod
-from collections import deque
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from taskd import clock
-from taskd.errors import PoolError
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop, Timer
-from taskd.pools.base import Cancelled, Job, OnOutcomes, Outcome, PoolInfo, Running, TimedOut
+from taskd.pools.base import KILL, Cancelled, Job, OnOutcomes, Outcome, PoolInfo, Running, TimedOut
+from taskd.pools.books import Books
 
 #: From the hard limit until a job that has not ended is given up.
 TIME_LIMIT_GRACE_S = 0.5
-#: From its cancellation until a job that has not ended is given up; as long as prefork waits.
-CANCEL_GRACE_S = 5.0
 
 
 class Slot:
@@ -46,27 +43,26 @@ class Slot:
         #: When something is to be done about it.
         self.due = self.next_limit()
 
+    @property
+    def why_softened(self) -> str:
+        """What the soft limit tells the job: which time has passed, or that somebody asked it to end."""
+        limit_s = self.job.soft_limit_s
+        passed = limit_s and clock.monotonic() >= self.since + limit_s
+        return f"after {limit_s:g} s" if passed else "this task was asked to end"
+
     def next_limit(self) -> float:
         """Return when the next limit of the job passes; infinite for none."""
         hard = self.since + self.job.hard_limit_s if self.job.hard_limit_s else math.inf
         return hard if self.softened else min(hard, self.since + self.job.soft_limit_s)
 
 
-class CooperativePool(ABC):
+class CooperativePool(Books):
     """Runs up to ``capacity`` jobs at once in a runner.  See ``taskd.pools.base.Pool`` for the methods."""
 
     def __init__(self, capacity: int, *, on_ready: Callable[[], None]) -> None:
-        self.capacity = capacity
-        self._on_ready = on_ready
-        self._lock = threading.Lock()
-        # Guarded by the lock: everything from here on.
-        self._backlog: deque[Job] = deque()
+        super().__init__(capacity, on_ready=on_ready)
+        # Guarded by the lock: both.
         self._slots: dict[int, Slot] = {}
-        self._outcomes: list[Outcome] = []
-        self._wake_sent = False
-        self._held = 0
-        self._abandoned = 0
-        self._stopping = False
         self._timer: Timer | None = None
 
     # -- what a kind of pool adds ----------------------------------------------------------
@@ -95,7 +91,7 @@ class CooperativePool(ABC):
         """Whether the caller is the runner that begins jobs now.  With the lock."""
         return True
 
-    def _gave_up(self, slot: Slot) -> None:  # noqa: B027 - greenlets have nothing to do
+    def _gave_up(self, slot: Slot) -> None:
         """Hear of a job that did not end when asked to.  In the loop, with the lock."""
 
     # -- in the runner ---------------------------------------------------------------------
@@ -123,10 +119,7 @@ class CooperativePool(ABC):
                 self._abandoned -= 1
                 return
             del self._slots[slot.job.tag]
-            self._outcomes.append(slot.end or outcome)
-            if not self._wake_sent:
-                self._wake_sent = True
-                self._loop.call_from_thread(self._deliver)
+            self._note(slot.end or outcome)
 
     # -- in the loop -----------------------------------------------------------------------
 
@@ -142,29 +135,15 @@ class CooperativePool(ABC):
         """Always, until it is stopped."""
         return not self._stopping
 
-    @property
-    def held(self) -> int:
-        """How many jobs have been submitted and have no outcome yet."""
-        return self._held
-
     def submit(self, jobs: Sequence[Job]) -> None:
         """Take jobs; those without a slot wait, in order."""
         with self._lock:
-            if self._stopping:
-                raise PoolError("the pool is stopping and takes no new job")
-            self._backlog.extend(jobs)
-            self._held += len(jobs)
+            self._admit(jobs)
             full = len(self._slots) >= self.capacity
         if not full:
             self._rouse()
 
-    def _deliver(self) -> None:
-        with self._lock:
-            self._wake_sent = False
-            outcomes, self._outcomes = self._outcomes, []
-            self._held -= len(outcomes)
-        if outcomes:
-            self._on_outcomes(outcomes)
+    def _after_change(self) -> None:
         if self.stopped:
             self._close()
 
@@ -185,7 +164,6 @@ class CooperativePool(ABC):
             late = [slot for slot in self._slots.values() if slot.due <= now]
             given_up = [slot for slot in late if self._advance(slot, now)]
         if given_up:
-            self._deliver()
             self._rouse()
         self._arm()
 
@@ -194,21 +172,23 @@ class CooperativePool(ABC):
         if slot.end is not None:
             del self._slots[slot.job.tag]
             self._abandoned += 1
-            self._outcomes.append(slot.end)
+            self._note(slot.end)
             self._gave_up(slot)
             return True
         limit_s = slot.job.hard_limit_s
         if limit_s and now >= slot.since + limit_s:
-            self._end(slot, TimedOut(slot.job.tag, limit_s), TIME_LIMIT_GRACE_S)
+            self._end(slot, TimedOut(slot.job.tag, limit_s), now + TIME_LIMIT_GRACE_S)
         else:
             slot.softened = True
             slot.due = slot.next_limit()
             self._interrupt(slot, soft=True)
         return False
 
-    def _end(self, slot: Slot, end: Outcome, grace_s: float) -> None:
-        slot.end = end
-        slot.due = clock.monotonic() + grace_s
+    def _end(self, slot: Slot, end: Outcome, until: float) -> None:
+        """Ask a job to end, and give it up at ``until`` if it has not."""
+        slot.end = slot.end or end
+        slot.softened = True
+        slot.due = min(until, slot.next_limit())
         self._interrupt(slot, soft=False)
 
     def running(self) -> Sequence[Running]:
@@ -218,30 +198,25 @@ class CooperativePool(ABC):
             return [Running(tag, pid, slot.since) for tag, slot in self._slots.items()]
 
     def cancel(self, tag: int, signum: int) -> bool:
-        """End one job; a running one ends where it waits next, and is given up if it does not."""
+        """End one job; a running one ends where it waits next, and ``KILL`` gives it up."""
         with self._lock:
             slot = self._slots.get(tag)
             if slot is None:
-                job = next((job for job in self._backlog if job.tag == tag), None)
-                if job is None:
-                    return False
-                self._backlog.remove(job)
-                self._outcomes.append(Cancelled(tag, started=False))
-                self._loop.call_soon(self._deliver)
-            elif signum and slot.end is None:
-                self._end(slot, Cancelled(tag, started=True), CANCEL_GRACE_S)
+                return self._drop_waiting(tag)
+            if signum:
+                until = clock.monotonic() if signum == KILL else math.inf
+                self._end(slot, Cancelled(tag, started=True), until)
                 self._loop.call_soon(self._arm)
         return True
 
-    def recall(self) -> Sequence[int]:
-        """Take back the backlog: everything that has not begun."""
+    def soften(self, tag: int) -> bool:
+        """Raise the soft limit in one running job."""
         with self._lock:
-            tags = [job.tag for job in self._backlog]
-            self._backlog.clear()
-            self._held -= len(tags)
-        if self.stopped:
-            self._close()
-        return tags
+            slot = self._slots.get(tag)
+            if slot is None or slot.end is not None:
+                return False
+            self._interrupt(slot, soft=True)
+        return True
 
     def resize(self, capacity: int) -> None:
         """Change how many jobs run at once; surplus ones go on to their end."""
@@ -268,25 +243,18 @@ class CooperativePool(ABC):
             self._stopping = True
         if self.stopped:
             self._close()
-        elif deadline.until != math.inf:
-            self._loop.call_at(deadline.until, self._kill_unless_stopped)
+        else:
+            self._kill_at(deadline)
 
     @property
     def stopped(self) -> bool:
         """Whether it was stopped and no job is held."""
         return self._stopping and not self._held
 
-    def _kill_unless_stopped(self) -> None:
-        if not self.stopped:
-            self.kill()
-
     def kill(self) -> None:
         """Ask every job to end and give it up.  Jobs get no outcome any more."""
         with self._lock:
-            self._stopping = True
-            self._backlog.clear()
-            self._outcomes.clear()
-            self._held = 0
+            self._forget_all()
             slots, self._slots = self._slots, {}
             self._abandoned += len(slots)
             for slot in slots.values():

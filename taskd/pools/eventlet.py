@@ -46,7 +46,7 @@ class EventletPool(CooperativePool):
         self._begin()
 
     def _interrupt(self, slot: Slot, *, soft: bool) -> None:
-        error = SoftTimeLimitExceeded(f"after {slot.job.soft_limit_s:g} s") if soft else JobAborted()
+        error = SoftTimeLimitExceeded(slot.why_softened) if soft else JobAborted()
         hubs.get_hub().schedule_call_global(0, self._throw, slot, error)
 
     @staticmethod

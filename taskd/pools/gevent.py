@@ -51,7 +51,7 @@ class GeventPool(CooperativePool):
         self._begin()
 
     def _interrupt(self, slot: Slot, *, soft: bool) -> None:
-        error = SoftTimeLimitExceeded(f"after {slot.job.soft_limit_s:g} s") if soft else JobAborted()
+        error = SoftTimeLimitExceeded(slot.why_softened) if soft else JobAborted()
         gevent.get_hub().loop.run_callback(self._throw, slot, error)
 
     @staticmethod

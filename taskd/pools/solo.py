@@ -110,6 +110,10 @@ class SoloPool:
                 return True
         return False
 
+    def soften(self, tag: int) -> bool:
+        """Do nothing and return False: nobody can ask while a job runs."""
+        return False
+
     def recall(self) -> Sequence[int]:
         """Take back the backlog."""
         tags = [job.tag for job in self._backlog]

@@ -3,11 +3,11 @@
 For work that waits on the network or runs in C code without the interpreter's lock.  A thread
 cannot be killed, so the limits are weaker than prefork's:
 
-- Soft limit and cancel raise inside the job, which cannot interrupt C code: a job in
+- Soft limit, ``soften`` and cancel raise inside the job, which cannot interrupt C code: a job in
   ``time.sleep(60)`` sees it after the 60 seconds.  The outcome follows when the job ends.
-- At the hard limit the outcome ``TimedOut`` is delivered at once, the thread is abandoned and
-  replaced by a new one, and what it may still return is dropped.  It goes on using memory and
-  whatever else it holds until its code returns.
+- At the hard limit, and on cancel with ``KILL``, the outcome is delivered at once, the thread is
+  abandoned and replaced by a new one, and what it may still return is dropped.  It goes on using memory
+  and whatever else it holds until its code returns.
 - A job that ends the process ends the worker.
 
 Threads are daemons: the worker's exit never waits for one.
@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from taskd import clock
-from taskd.errors import PoolError, SoftTimeLimitExceeded
+from taskd.errors import SoftTimeLimitExceeded
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.pools.base import (
+    KILL,
     Broken,
     Cancelled,
     Job,
@@ -36,6 +36,7 @@ from taskd.pools.base import (
     Target,
     TimedOut,
 )
+from taskd.pools.books import Books
 from taskd.pools.interrupt import JobAborted, forget_in_thread, raise_in_thread
 from taskd.pools.solo import run_in_place
 
@@ -54,24 +55,16 @@ class _Slot:
         self.abandoned = False
 
 
-class ThreadsPool:
+class ThreadsPool(Books):
     """Runs jobs in threads.  See ``taskd.pools.base.Pool`` for the methods."""
 
     def __init__(self, capacity: int, target: Target, *, on_ready: Callable[[], None]) -> None:
-        self.capacity = capacity
+        super().__init__(capacity, on_ready=on_ready)
         self._target = target
-        self._on_ready = on_ready
-        self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        # Guarded by the lock: everything from here on.
-        self._backlog: deque[Job] = deque()
+        # Guarded by the lock: both.
         self._slots: list[_Slot] = []
         self._waiting = 0
-        self._outcomes: list[Outcome] = []
-        self._wake_sent = False
-        self._held = 0
-        self._abandoned = 0
-        self._stopping = False
 
     def start(self, loop: Loop, on_outcomes: OnOutcomes) -> None:
         """Start the threads; ``on_ready`` is called in the next turn of the loop."""
@@ -92,18 +85,10 @@ class ThreadsPool:
         """Whether all threads are there."""
         return not self._stopping and len(self._slots) >= self.capacity
 
-    @property
-    def held(self) -> int:
-        """How many jobs have been submitted and have no outcome yet."""
-        return self._held
-
     def submit(self, jobs: Sequence[Job]) -> None:
         """Take jobs; those without a thread wait, in order."""
         with self._lock:
-            if self._stopping:
-                raise PoolError("the threads pool is stopping and takes no new job")
-            self._backlog.extend(jobs)
-            self._held += len(jobs)
+            self._admit(jobs)
             if self._waiting:
                 self._work.notify(min(len(jobs), self._waiting))
 
@@ -169,20 +154,9 @@ class ThreadsPool:
             outcome = Cancelled(job.tag, started=True)
         elif outcome is None:
             outcome = Broken(job.tag, "interrupted by a soft time limit in the instant of its end")
-        self._outcomes.append(outcome)
-        if not self._wake_sent:
-            self._wake_sent = True
-            self._loop.call_from_thread(self._deliver)
+        self._note(outcome)
 
     # -- in the loop -----------------------------------------------------------------------
-
-    def _deliver(self) -> None:
-        with self._lock:
-            self._wake_sent = False
-            outcomes, self._outcomes = self._outcomes, []
-            self._held -= len(outcomes)
-        if outcomes:
-            self._on_outcomes(outcomes)
 
     def _arm(self, slot: _Slot, job: Job) -> None:
         """Set the timers of a job that has begun."""
@@ -202,10 +176,13 @@ class ThreadsPool:
         with self._lock:
             if slot.job is not job or slot.abandoned:
                 return
-            self._abandon(slot)
-            self._outcomes.append(TimedOut(job.tag, job.hard_limit_s))
-            self._fill()
-        self._deliver()
+            self._replace(slot, TimedOut(job.tag, job.hard_limit_s))
+
+    def _replace(self, slot: _Slot, end: Outcome) -> None:
+        """Report a job that may go on, and put a new thread in the place of its own."""
+        self._abandon(slot)
+        self._note(end)
+        self._fill()
 
     def _abandon(self, slot: _Slot) -> None:
         slot.abandoned = True
@@ -221,29 +198,31 @@ class ThreadsPool:
             ]
 
     def cancel(self, tag: int, signum: int) -> bool:
-        """End one job: a running one by an exception, which cannot interrupt C code."""
+        """End one job: a running one by an exception, which cannot interrupt C code; ``KILL`` abandons it."""
         with self._lock:
-            for job in self._backlog:
-                if job.tag == tag:
-                    self._backlog.remove(job)
-                    self._outcomes.append(Cancelled(tag, started=False))
-                    self._loop.call_soon(self._deliver)
-                    return True
-            for slot in self._slots:
-                if slot.job is not None and slot.job.tag == tag:
-                    if signum:
-                        slot.cancelled = True
-                        raise_in_thread(slot.ident, JobAborted)
-                    return True
-        return False
+            if self._drop_waiting(tag):
+                return True
+            slot = self._slot_of(tag)
+            if slot is None:
+                return False
+            if signum == KILL:
+                self._replace(slot, Cancelled(tag, started=True))
+            elif signum:
+                slot.cancelled = True
+                raise_in_thread(slot.ident, JobAborted)
+        return True
 
-    def recall(self) -> Sequence[int]:
-        """Take back the backlog: everything that no thread has begun."""
+    def soften(self, tag: int) -> bool:
+        """Raise the soft limit in one running job."""
         with self._lock:
-            tags = [job.tag for job in self._backlog]
-            self._backlog.clear()
-            self._held -= len(tags)
-        return tags
+            slot = self._slot_of(tag)
+            if slot is None or slot.cancelled:
+                return False
+            raise_in_thread(slot.ident, SoftTimeLimitExceeded)
+        return True
+
+    def _slot_of(self, tag: int) -> _Slot | None:
+        return next((slot for slot in self._slots if slot.job is not None and slot.job.tag == tag), None)
 
     def resize(self, capacity: int) -> None:
         """Change the number of threads; surplus ones end as they become idle."""
@@ -271,25 +250,17 @@ class ThreadsPool:
         with self._lock:
             self._stopping = True
             self._work.notify_all()
-        if deadline.until != float("inf"):
-            self._loop.call_at(deadline.until, self._kill_unless_stopped)
+        self._kill_at(deadline)
 
     @property
     def stopped(self) -> bool:
         """Whether no thread is left, those abandoned aside."""
         return self._stopping and not self._slots and not self._held
 
-    def _kill_unless_stopped(self) -> None:
-        if not self.stopped:
-            self.kill()
-
     def kill(self) -> None:
         """Abandon every thread.  Jobs get no outcome any more."""
         with self._lock:
-            self._stopping = True
-            self._backlog.clear()
-            self._outcomes.clear()
-            self._held = 0
+            self._forget_all()
             for slot in list(self._slots):
                 if slot.job is not None:
                     self._abandon(slot)

@@ -211,6 +211,39 @@ def test_the_soft_limit_is_raised_in_the_job(kind: str, start: Start) -> None:
     assert "SoftTimeLimitExceeded" in unhandled.traceback
 
 
+@pytest.mark.parametrize("kind", PARALLEL)
+def test_a_running_job_can_be_asked_to_end_and_a_waiting_one_is_left_alone(kind: str, start: Start) -> None:
+    runner = start(kind, capacity=1)
+    runner.submit(b"spin-soft 60", b"echo next")
+    runner.until(lambda: [running.tag for running in runner.pool.running()] == [0])
+
+    assert not runner.pool.soften(1)
+    assert not runner.pool.soften(77)
+    assert runner.pool.soften(0)
+
+    assert replies(runner, 2) == [b"soft", b"next"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PARALLEL if kind not in GREEN])
+def test_a_job_in_c_code_is_ended_or_given_up_by_kill(kind: str, start: Start) -> None:
+    runner = start(kind, capacity=1)
+    runner.submit(b"sleep 3" if kind != "prefork" else b"sleep 60")
+    runner.until(lambda: [running.tag for running in runner.pool.running()] == [0])
+    began = time.monotonic()
+
+    assert runner.pool.cancel(0, signal.SIGKILL)
+
+    assert runner.until_outcomes(1) == [Cancelled(0, started=True)]
+    assert time.monotonic() - began < 2.5
+    runner.outcomes.clear()
+    runner.submit(b"echo again")
+    assert replies(runner, 1) == [b"again"]
+
+
+def test_solo_can_not_ask_a_job_to_end(start: Start) -> None:
+    assert start("solo").pool.soften(0) is False
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_soft_limit_that_does_not_pass_disturbs_no_later_job(kind: str, start: Start) -> None:
     runner = start(kind, capacity=1)
@@ -349,16 +382,16 @@ def test_kill_may_be_called_from_on_outcomes(kind: str, start: Start) -> None:
 
 @pytest.mark.parametrize("kind", COOPERATIVE)
 @pytest.mark.parametrize("how", ["hard limit", "cancel"])
-def test_a_job_that_swallows_its_end_is_given_up(
-    kind: str, how: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("taskd.pools.cooperative.CANCEL_GRACE_S", 0.2)
+def test_a_job_that_swallows_its_end_is_given_up(kind: str, how: str, start: Start, tmp_path: Path) -> None:
     runner = start(kind, capacity=1)
     gate = tmp_path / "gate"
     runner.submit(b"stubborn " + bytes(gate), hard_limit_s=0.1 if how == "hard limit" else 0.0)
     runner.until(runner.pool.running)
     if how == "cancel":
         assert runner.pool.cancel(0, signal.SIGTERM)
+        runner.loop.run_once(0.05)
+        assert runner.pool.held == 1
+        assert runner.pool.cancel(0, signal.SIGKILL)
 
     ended = TimedOut(0, 0.1) if how == "hard limit" else Cancelled(0, started=True)
     assert runner.until_outcomes(1) == [ended]

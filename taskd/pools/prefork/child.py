@@ -19,7 +19,7 @@ from typing import NoReturn
 from taskd import clock, exit_codes
 from taskd.errors import SoftTimeLimitExceeded
 from taskd.pools.base import Broken, Done, Job, Target
-from taskd.pools.prefork.slot import BEGUN, HOLD, SINCE, ReportWriter, Slot
+from taskd.pools.prefork.slot import BEGUN, HOLD, SINCE, SOFTEN, SOFTEN_SIGNAL, ReportWriter, Slot
 from taskd.pools.prefork.wire import FrameReader, Report, Skipped, decode_jobs
 
 _FLUSH_EVERY_S = 0.001
@@ -65,11 +65,13 @@ class _Child:
         self._begun = 0
         self._flushed = 0.0
         self._soft_armed = False
+        self._in_job = False
         #: On in a process that a job forked and that came back here instead of exiting.
         self._is_copy = False
 
     def serve(self) -> None:
         os.register_at_fork(after_in_child=self._become_copy)
+        signal.signal(SOFTEN_SIGNAL, self._on_soften)
         while True:
             frames = self._reader.receive()
             if frames is None:
@@ -103,10 +105,15 @@ class _Child:
         reports.flush()
 
     def _run(self, job: Job, begun: float) -> Report:
+        reply: object = None
         try:
+            self._in_job = True
             reply = self._run_limited(job) if job.soft_limit_s else self._target(job.payload)
+            self._in_job = False
         except BaseException:  # noqa: BLE001 - SystemExit of a job must not end the child either
-            return Broken(job.tag, traceback.format_exc())
+            self._in_job = False
+            if reply is None:  # otherwise it was softened in the instant after the target had returned
+                return Broken(job.tag, traceback.format_exc())
         if type(reply) is not bytes:
             return Broken(job.tag, f"the target returned {type(reply).__name__}, expected bytes")
         return Done(job.tag, reply, clock.monotonic() - begun)
@@ -130,6 +137,11 @@ class _Child:
         finally:
             signal.signal(signal.SIGALRM, former)
         return reply
+
+    def _on_soften(self, _number: int, _frame: FrameType | None) -> None:
+        if self._in_job and self._slot.words[SOFTEN] == self._begun:
+            self._slot.words[SOFTEN] = 0
+            raise SoftTimeLimitExceeded("this task was asked to end")
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         if self._soft_armed:

@@ -170,6 +170,17 @@ class Child:
         job = self.in_hand[position]
         return Running(job.tag, self.pid, self.slot.times[slots.SINCE]) if job is not None else None
 
+    def soften(self, tag: int) -> bool:
+        """Raise the soft limit in the job ``tag`` if the child is in it."""
+        running = self.running()
+        if running is None or running.tag != tag:
+            return False
+        position = next(at for at, job in enumerate(self.in_hand) if job is not None and job.tag == tag)
+        # The number makes sure that a signal that comes too late strikes nobody else.
+        self.slot.words[slots.SOFTEN] = self.finished + position + 1
+        self.signal(slots.SOFTEN_SIGNAL)
+        return True
+
     @property
     def begun(self) -> int:
         """How many jobs the child has begun."""

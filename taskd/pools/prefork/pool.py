@@ -215,7 +215,7 @@ class PreforkPool:
         return [running for running in found if running is not None]
 
     def cancel(self, tag: int, signum: int) -> bool:
-        """End one job.  A running one: its child gets ``signum`` unless 0, and SIGKILL 5 s later."""
+        """End one job.  A running one: its child gets ``signum`` unless 0."""
         for job in self._backlog:
             if job.tag == tag:
                 self._backlog.remove(job)
@@ -228,6 +228,10 @@ class PreforkPool:
                 return True
         return False
 
+    def soften(self, tag: int) -> bool:
+        """Raise the soft limit in one running job, by a signal to its child."""
+        return any(child.soften(tag) for child in self._crew.children.values())
+
     def _cancel_in_hand(self, child: Child, tag: int, signum: int) -> None:
         running = child.running()
         if running is not None and running.tag == tag:
@@ -235,7 +239,6 @@ class PreforkPool:
                 return  # only if it had not begun
             child.verdicts[tag] = Cancelled(tag, started=True)
             child.signal(signum)
-            self._watch.insist(child, tag)
         else:
             # On its way, or just finished: ask for it back and see.
             self._cancel_later[tag] = signum
@@ -257,16 +260,12 @@ class PreforkPool:
 
     def info(self) -> PoolInfo:
         """Describe the pool."""
-        children, replaced = self._crew.children.values(), self._recycling.info()
+        crew, waiting, replaced = self._crew, len(self._backlog), self._recycling.info()
         return PoolInfo(
             implementation="taskd.pools.prefork.pool:PreforkPool",
             max_concurrency=self.capacity,
-            processes=[child.pid for child in children if child.pid],
-            details={
-                "template": self._crew.template_pid,
-                "waiting": len(self._backlog),
-                "replaced": replaced,
-            },
+            processes=[child.pid for child in crew.children.values() if child.pid],
+            details={"template": crew.template_pid, "waiting": waiting, "replaced": replaced},
         )
 
     # -- the end ---------------------------------------------------------------------------

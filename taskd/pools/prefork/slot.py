@@ -8,6 +8,7 @@ order and reports every one of them, also in that order.  One memfd for each chi
                              BASE    how many reports left through the socket
                              FILL    count << 32 | end of the reports in the area, one atomic store
                              HOLD    written by the pool: skip jobs up to this number, see below
+                             SOFTEN  written by the pool: the job that SOFTEN_SIGNAL is meant for
     area              a frame under construction: reports that were not sent yet
     last words        faulthandler writes here
 
@@ -24,12 +25,15 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import socket
 import struct
 
 from taskd.pools.prefork.wire import Report, decode_reports, encode_report
 
-BEGUN, SINCE, BASE, FILL, HOLD = range(5)
+BEGUN, SINCE, BASE, FILL, HOLD, SOFTEN = range(6)
+#: Raises the soft limit in the job of SOFTEN.  A real-time signal: no task has a use of its own for it.
+SOFTEN_SIGNAL = signal.SIGRTMIN + 1
 
 _PAGE_BYTES = 4096
 AREA_BYTES = 64 * 1024

@@ -17,8 +17,6 @@ from taskd.pools.prefork.trips import STUCK_S
 
 #: Between HOLD and taking back: see "Taking back" in ``slot``.
 _HOLD_S = 0.01
-#: A job that survives the signal with which it was cancelled is killed after this time.
-_KILL_AFTER_S = 5.0
 
 
 class Watch:
@@ -51,15 +49,6 @@ class Watch:
         """Take back what the child has not begun; ``on_taken_back`` follows some milliseconds later."""
         child.hold()
         self._loop.call_later(_HOLD_S, partial(self._take_back, child))
-
-    def insist(self, child: Child, tag: int) -> None:
-        """Kill the child if job ``tag`` is still in its hands 5 s from now."""
-
-        def kill() -> None:
-            if any(job is not None and job.tag == tag for job in child.in_hand):
-                child.signal(signal.SIGKILL)
-
-        self._loop.call_later(_KILL_AFTER_S, kill)
 
     def forget(self, child: Child) -> None:
         """The child is dead."""
