@@ -8,7 +8,7 @@ import click
 
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, tell, timeout_option
-from taskd.cli.session import Session, pass_session
+from taskd.cli.session import Session, duration, pass_session
 
 
 @click.command()
@@ -17,7 +17,21 @@ from taskd.cli.session import Session, pass_session
 @click.option(
     "--header", "headers", multiple=True, metavar="K=V", help="Every task stamped with this header."
 )
-@click.option("--terminate", is_flag=True, help="End the tasks that run already; KILL follows after 5 s.")
+@click.option("--terminate", is_flag=True, help="End the tasks that run already, step by step.")
+@click.option(
+    "--soft",
+    "soft_s",
+    type=duration,
+    metavar="DURATION",
+    help="First ask them by SoftTimeLimitExceeded, for so long (default: the worker's).",
+)
+@click.option(
+    "--term",
+    "term_s",
+    type=duration,
+    metavar="DURATION",
+    help="KILL follows so long after the signal (default: the worker's, 5s).",
+)
 @click.option("--signal", "signal_name", metavar="NAME", help="Signal for --terminate (default: TERM).")
 @click.option("--undo", is_flag=True, help="Let them run again, if they were not dropped yet.")
 @timeout_option
@@ -31,6 +45,8 @@ def revoke(
     names: tuple[str, ...],
     headers: tuple[str, ...],
     terminate: bool,
+    soft_s: float | None,
+    term_s: float | None,
     signal_name: str | None,
     undo: bool,
     timeout_s: float,
@@ -42,10 +58,11 @@ def revoke(
     What is revoked stays so for three hours, over restarts of the workers too. A name or a header covers
     tasks that are sent later as well, until --undo.
 
-    Example: taskctl revoke 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --terminate
+    Example: taskctl revoke 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --terminate --soft 10s --term 5s
     """
-    if signal_name and not terminate:
-        raise click.UsageError("--signal is for --terminate")
+    for option, value in (("--signal", signal_name), ("--soft", soft_s), ("--term", term_s)):
+        if value is not None and not terminate:
+            raise click.UsageError(f"{option} is for --terminate")
     if undo and terminate:
         raise click.UsageError("--undo ends nothing: leave --terminate away")
     if wrong := [header for header in headers if "=" not in header]:
@@ -57,7 +74,9 @@ def revoke(
     }
     if not given:
         raise click.UsageError("say what to revoke: an ID, --name or --header")
-    how: Mapping[str, object] = {"terminate": terminate, "signal": signal_name}
+    how: dict[str, object] = {"terminate": terminate, "signal": signal_name}
+    # Left out where nothing was said: a worker of Celery does not know them.
+    how |= {key: value for key, value in (("soft", soft_s), ("term", term_s)) if value is not None}
     requests: list[tuple[str, Mapping[str, object]]] = (
         [("unrevoke", given)]
         if undo

@@ -112,6 +112,21 @@ class WorkerConfig:
     time_limit: float = option(
         Kind.DURATION, "default hard limit of a task; 0 none", default=0.0, minimum=0.0
     )
+    soft_shutdown_timeout: float = option(
+        Kind.DURATION,
+        "in the last part of stop_timeout, so long, running tasks get SoftTimeLimitExceeded; 0 never",
+        default=0.0,
+        minimum=0.0,
+    )
+    terminate_soft_timeout: float = option(
+        Kind.DURATION,
+        "revoke --terminate raises SoftTimeLimitExceeded so long before it signals; 0 signals at once",
+        default=0.0,
+        minimum=0.0,
+    )
+    terminate_timeout: float = option(
+        Kind.DURATION, "from the signal of revoke --terminate to KILL", default=5.0, minimum=0.0
+    )
     directory: str = option(Kind.TEXT, "working directory; empty keeps the daemon's", default="")
     environment: Mapping[str, str] = option(
         Kind.TEXT_MAP, "variables added to the program's environment", factory=dict

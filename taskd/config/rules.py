@@ -154,11 +154,21 @@ def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: R
         report.warning((*path, "queues"), f'listed more than once: "{", ".join(twice)}"', "each queue once")
     _check_bounds(worker, path, report)
     _check_processes(worker, path, report)
+    _check_stop(worker, path, config, report)
     if 0 < worker.time_limit <= worker.soft_time_limit:
         report.error(
             (*path, "soft_time_limit"),
             "the soft limit would never be reached before the hard one",
             f"less than time_limit, {worker.time_limit:g} seconds",
+        )
+
+
+def _check_stop(worker: WorkerConfig, path: KeyPath, config: Config, report: Report) -> None:
+    if worker.soft_shutdown_timeout > config.supervisor.stop_timeout:
+        report.error(
+            (*path, "soft_shutdown_timeout"),
+            "the soft step would begin before the stop does",
+            f"at most supervisor.stop_timeout, {config.supervisor.stop_timeout:g} seconds",
         )
 
 

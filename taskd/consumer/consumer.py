@@ -7,6 +7,7 @@ in the pool and their outcomes are kept.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from taskd import clock
 from taskd.backoff import Backoff
@@ -14,6 +15,7 @@ from taskd.blueprint import Blueprint
 from taskd.brokers.intake import Requeue
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.control import Control
+from taskd.consumer.ending import Ending
 from taskd.consumer.evloop import Evloop
 from taskd.consumer.heart import Heart
 from taskd.consumer.neighbours import Events, Gossip, Mingle
@@ -22,6 +24,7 @@ from taskd.consumer.settling import Settling
 from taskd.consumer.tasks import Connection, Tasks
 from taskd.errors import BrokerError, LeaseLostError, StorageError
 from taskd.lifecycle import Deadline
+from taskd.pools.base import Running
 from taskd.protocol.status import Waiting
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ class Consumer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        context.on_shutdown = Ending(context).on_shutdown
         self._settling = Settling(context.results, context.publisher, context.config.result_expires)
         self.outcomes = Outcomes(context, self._settling)
         self._connection = Connection(context, self._settling)
@@ -91,15 +95,20 @@ class Consumer:
                 return
             self._context.loop.run_once(left_s)
 
-    def finish(self) -> None:
-        """Settle what is known and give everything else back; call it when the pool has ended."""
-        unfinished = list(self._context.requests.values())
+    def finish(self, running: Sequence[Running]) -> None:
+        """Settle what is known and give everything else back; call it when the pool has ended.
+
+        ``running``: what the pool was running before.
+        """
+        now, since = clock.monotonic(), {each.tag: each.since for each in running}
+        unfinished = list(self._context.requests.items())
         self._context.requests.clear()
-        for request in unfinished:
+        for tag, request in unfinished:
             logger.warning(
-                "task=%s id=%s unfinished at shutdown; %s",
+                "task=%s id=%s unfinished at shutdown after running %.1f s; %s",
                 request.headers.task,
                 request.headers.id,
+                now - since.get(tag, now),
                 "lost: it was acknowledged early" if request.acks_early else "requeued",
             )
             if not request.acks_early and request.generation == self.outcomes.generation:

@@ -36,6 +36,10 @@ class Shutdown(IntEnum):
     COLD = 2
 
 
+def _nothing(how: Shutdown) -> None:
+    """Nobody listens yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fatal:
     """Why the worker cannot go on at all, and the exit status that says so."""
@@ -77,10 +81,14 @@ class Context:
     quiet: bool = False
     shutdown: Shutdown = Shutdown.NONE
     fatal: Fatal | None = None
+    #: Hears of each request that changes ``shutdown``.
+    on_shutdown: Callable[[Shutdown], None] = _nothing
 
     def request_shutdown(self, how: Shutdown) -> None:
         """Ask the worker to end; a milder request than an earlier one changes nothing."""
-        self.shutdown = max(self.shutdown, how)
+        if how > self.shutdown:
+            self.shutdown = how
+            self.on_shutdown(how)
 
     def set_quiet(self, quiet: bool) -> None:
         """Rest, or go on; what runs is not touched by either."""

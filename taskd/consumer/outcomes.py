@@ -16,7 +16,7 @@ from taskd.brokers.intake import Ack, Dead, Outgoing, Replace, Requeue, Settleme
 from taskd.consumer import endings
 from taskd.consumer.context import Context
 from taskd.consumer.deaths import after_child_lost, cause
-from taskd.consumer.request import Request
+from taskd.consumer.request import Request, Softened
 from taskd.consumer.settling import Settling
 from taskd.exhaustive import assert_never
 from taskd.exit_codes import describe_signal
@@ -63,6 +63,8 @@ class Outcomes:
         context.totals[name] += 1
         context.done += 1
         reply = decode_reply(done.reply)
+        if request.softened is not Softened.NO and self._ended_on_request(request, reply):
+            return
         if reply.record:
             self._settling.keep_result(request.headers.id, reply.state, reply.record)
         match reply.end:
@@ -76,6 +78,21 @@ class Outcomes:
                 self._reject(request, reply)
             case _:
                 assert_never(reply.end)
+
+    def _ended_on_request(self, request: Request, reply: Reply) -> bool:
+        """Settle a task that ended because it was asked to; False when it ended as it would have anyway."""
+        headers = request.headers
+        match request.softened:
+            case Softened.REVOKED if reply.softly or reply.end is End.RETRIED:
+                logger.warning("task=%s id=%s ended on request", headers.task, headers.id)
+                self._answer(request, endings.revoked(headers, "terminated"))
+                self._ack(request)
+                return True
+            case Softened.SHUTDOWN if reply.softly and not request.acks_early:
+                logger.warning("task=%s id=%s ended for the shutdown; requeued", headers.task, headers.id)
+                self._settle(request, Requeue(request.delivery.tag))
+                return True
+        return False
 
     def _finished(self, request: Request, callbacks: Sequence[NextMessage]) -> None:
         """Acknowledge, and send what follows the task; a single message in the same transaction."""
@@ -149,6 +166,8 @@ class Outcomes:
 
     def _broken(self, request: Request, broken: Broken) -> None:
         headers = request.headers
+        if self._ended_on_request(request, Reply(End.FAILED, softly=True)):
+            return  # it was asked while the executor had not reached the task, or had left it
         logger.error("task=%s id=%s broke the executor\n%s", headers.task, headers.id, broken.traceback)
         self._answer(request, endings.broken(headers, broken.traceback))
         if not request.acks_early:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from taskd.brokers.intake import Delivery
 from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.message import TaskHeaders
+
+
+class Softened(Enum):
+    """For whose sake ``SoftTimeLimitExceeded`` was raised in a running task, its own soft limit aside."""
+
+    NO = "no"
+    #: ``revoke --terminate``: the task is not to run again.
+    REVOKED = "revoked"
+    #: The worker ends: what the task has not finished goes back to its queue.
+    SHUTDOWN = "shutdown"
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +33,7 @@ class Request:
     generation: int
     #: Set by ``revoke --terminate``: the signal that ends it.
     terminated_by: int = 0
+    softened: Softened = Softened.NO
 
     @property
     def acks_early(self) -> bool:

@@ -1,17 +1,18 @@
 """The remote-control commands that keep tasks from running: by id, by name, by stamped header.
 
-With ``terminate`` those that run are ended: the pool sends the signal, and KILL to what is still
-there some seconds later.  What is revoked is remembered for three hours, over restarts too, and is
-lifted by ``unrevoke``.
+With ``terminate`` those that run are ended step by step (``escalating``): asked by
+``SoftTimeLimitExceeded`` for ``soft`` seconds, then the signal, and KILL ``term`` seconds after it.
+What is revoked is remembered for three hours, over restarts too, and is lifted by ``unrevoke``.
 """
 
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from taskd import clock
 from taskd.consumer.context import Context
+from taskd.consumer.escalating import Escalation, Step, ladder_of, steps
 from taskd.consumer.request import Request
 from taskd.consumer.revoked import By, stamp_text, stamps_of
 
@@ -21,31 +22,54 @@ class Revoking:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._escalation = Escalation(context)
 
-    def revoke(self, task_id: object, terminate: bool = False, signal: object = None) -> object:
-        """Keep tasks from running; with ``terminate`` end those that run, with ``signal`` (TERM)."""
+    def revoke(
+        self,
+        task_id: object,
+        terminate: bool = False,
+        signal: object = None,
+        soft: object = None,
+        term: object = None,
+    ) -> object:
+        """Keep tasks from running; with ``terminate`` end those that run, with ``signal`` (TERM).
+
+        ``soft`` and ``term`` are seconds; without them the worker's configuration counts.
+        """
         ids = id_list(task_id)
-        ended = self._revoke(By.ID, ids, terminate=terminate, signal=signal)
+        ended = self._revoke(By.ID, ids, self._plan(signal, soft, term) if terminate else ())
         if not terminate:
             return {"ok": f"tasks {set(ids)!r} flagged as revoked"}
         return {"ok": f"terminate: {', '.join(ended) if ended else 'tasks unknown'}"}
 
-    def terminate(self, signal: object, task_id: object) -> object:
+    def terminate(self, signal: object, task_id: object, soft: object = None, term: object = None) -> object:
         """Do as ``revoke`` with terminate."""
-        return self.revoke(task_id, terminate=True, signal=signal)
+        return self.revoke(task_id, terminate=True, signal=signal, soft=soft, term=term)
 
-    def revoke_by_name(self, task_name: object, terminate: bool = False, signal: object = None) -> object:
+    def revoke_by_name(
+        self,
+        task_name: object,
+        terminate: bool = False,
+        signal: object = None,
+        soft: object = None,
+        term: object = None,
+    ) -> object:
         """Keep every task of these names from running, also those that are sent later."""
         names = id_list(task_name)
-        ended = self._revoke(By.NAME, names, terminate=terminate, signal=signal)
+        ended = self._revoke(By.NAME, names, self._plan(signal, soft, term) if terminate else ())
         return _revoked_all("names", names, ended, terminate=terminate)
 
     def revoke_by_stamped_headers(
-        self, headers: object, terminate: bool = False, signal: object = None
+        self,
+        headers: object,
+        terminate: bool = False,
+        signal: object = None,
+        soft: object = None,
+        term: object = None,
     ) -> object:
         """Keep every task with one of these stamps from running, also those that are sent later."""
         stamps = stamp_list(headers)
-        ended = self._revoke(By.STAMP, stamps, terminate=terminate, signal=signal)
+        ended = self._revoke(By.STAMP, stamps, self._plan(signal, soft, term) if terminate else ())
         return _revoked_all("headers", stamps, ended, terminate=terminate)
 
     def unrevoke(self, task_id: object = (), task_name: object = (), headers: object = ()) -> object:
@@ -61,11 +85,13 @@ class Revoking:
                     self._context.state.discard(kind, what)
         return {"ok": "not revoked any more"}
 
-    def _revoke(self, kind: By, what: list[str], *, terminate: bool, signal: object) -> list[str]:
+    def _plan(self, signal: object, soft: object, term: object) -> Sequence[Step]:
+        return steps(ladder_of(self._context, soft, term), signal_number(signal), clock.monotonic())
+
+    def _revoke(self, kind: By, what: list[str], plan: Sequence[Step]) -> list[str]:
         """Remember, and cancel what this worker holds; return the ids of the running that are ended."""
-        signum = signal_number(signal) if terminate else 0
         self.remember(kind, what)
-        return self._cancel(_picks(kind, frozenset(what)), signum)
+        return self._cancel(_picks(kind, frozenset(what)), plan)
 
     def remember(self, kind: By, what: list[str]) -> None:
         """Let nothing of this run here from now on, nor after a restart."""
@@ -73,16 +99,16 @@ class Revoking:
         if self._context.state is not None and what:
             self._context.state.add(kind, what)
 
-    def _cancel(self, picks: Callable[[Request], bool], signum: int) -> list[str]:
-        """Cancel what waits in the pool and, with a signal, what runs; return the ids of the running."""
+    def _cancel(self, picks: Callable[[Request], bool], plan: Sequence[Step]) -> list[str]:
+        """Cancel what waits in the pool and, with a plan, what runs; return the ids of the running."""
         begun = {running.tag for running in self._context.pool.running()}
         ended = []
         for tag, request in list(self._context.requests.items()):
             if not picks(request):
                 continue
-            request.terminated_by = signum
-            # Without a signal the pool leaves alone what has begun.
-            if self._context.pool.cancel(tag, signum) and tag in begun:
+            if not plan:
+                self._context.pool.cancel(tag, 0)  # leaves alone what has begun
+            elif self._escalation.begin(tag, request, plan) and tag in begun:
                 ended.append(request.headers.id)
         return ended
 

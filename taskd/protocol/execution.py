@@ -82,7 +82,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``record`` is the result record to store (``taskd.protocol.results``), empty for none;
     ``state`` its state name.  ``text``: repr of the result, or the exception in one line, or the
     reason of a rejection: for logs, events and the dead-letter desk.  ``callbacks`` are sent when the
-    message is acknowledged: callbacks after a success, errbacks after a failure.
+    message is acknowledged: callbacks after a success, errbacks after a failure.  ``softly``: it failed
+    by ``SoftTimeLimitExceeded``, whoever had that raised.
     """
 
     end: End
@@ -92,6 +93,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     traceback: str = ""
     retry: NextMessage | None = None
     callbacks: Sequence[NextMessage] = ()
+    softly: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()

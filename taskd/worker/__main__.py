@@ -20,6 +20,7 @@ from taskd.proctitle import set_title
 from taskd.supervised import Reporter, die_with_supervisor
 from taskd.worker.autoscale import Autoscaler
 from taskd.worker.pools import AppImportError
+from taskd.worker.signals import ignore_from_now_on
 from taskd.worker.steps import (
     ConsumerStep,
     Hub,
@@ -101,7 +102,9 @@ def main() -> None:
         sys.exit(exit_codes.CONFIG)
     log.setup(config.log.level, config.log.format, program=node_name(name))
     set_title(f"worker {node_name(name)} [{worker.pool} {worker.concurrency or 'auto'}]")
-    sys.exit(run(Program(name, config, worker), Reporter()))
+    status = run(Program(name, config, worker), Reporter())
+    ignore_from_now_on()  # the interpreter's last steps take its handlers away: the status must stay
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def failed(headers: TaskHeaders, error: BaseException, *, keep: bool) -> Reply:
             group_id=headers.group,
             parent_id=headers.parent_id,
         )
-    return Reply(End.FAILED, "FAILURE", record, text, traceback)
+    softly = isinstance(error, SoftTimeLimitExceeded)
+    return Reply(End.FAILED, "FAILURE", record, text, traceback, softly=softly)
 
 
 def _for_the_record(error: BaseException) -> Exception:

@@ -39,6 +39,11 @@ def next_shutdown(present: Shutdown, number: int) -> Shutdown:
     return present
 
 
+def ignore_from_now_on() -> None:
+    """Let no signal of the table end the process any more: it has nothing left to do but to exit."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+
+
 class SignalWatch:
     """Remembers the most immediate request, also while nobody asks yet (during the start)."""
 

@@ -226,8 +226,9 @@ class ConsumerStep(Step[Context]):
         try:
             consumer.run()
         finally:
+            running = context.pool.running()
             self._end_pool(context)
-            consumer.finish()
+            consumer.finish(running)
             self.fatal = context.fatal
         return context
 

@@ -48,6 +48,9 @@ class StuckPool:
     def cancel(self, tag: int, signum: int) -> bool:
         return False
 
+    def soften(self, tag: int) -> bool:
+        return False
+
     def recall(self) -> Sequence[int]:
         waiting, self.jobs = self.jobs[1:], self.jobs[:1]
         return waiting
@@ -91,8 +94,9 @@ def test_a_cold_stop_gives_back_what_had_not_begun(acks: Acks, back: int) -> Non
 
     end_when_claimed()
     consumer.run()
+    running = pool.running()
     pool.kill()
-    consumer.finish()
+    consumer.finish(running)
 
     # The one that ran is given back too, unless it was acknowledged before it ran.
     assert [queue.ready for queue in broker.desk().queues()] == [back]

@@ -140,9 +140,75 @@ def test_a_stamped_header_terminates_running_tasks(daemon: Daemon, tmp_path: Pat
     assert_revoked(result, "terminated")
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio", "gevent"])
+def test_a_running_task_is_asked_to_end_before_it_is_signalled(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, pool: str
+) -> None:
+    daemon = stubborn(make_daemon, pool)
+    notes = tmp_path / "notes"
+    result = daemon.app.send_task("stubborn.polite", (str(notes), str(tmp_path / "gate")))
+    wait_until(notes.exists, 10)
+
+    daemon.ctl("revoke", result.id, "--terminate", "--soft", "60s")
+
+    assert_revoked(result, "terminated")
+    assert notes.read_text().split()[1:] == ["asked"]
+    wait_until(lambda: not queue_of(daemon), 10)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio", "gevent"])
+def test_a_deaf_task_is_asked_signalled_and_killed_in_this_order(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, pool: str
+) -> None:
+    daemon = stubborn(make_daemon, pool)
+    notes, gate = tmp_path / "notes", tmp_path / "gate"
+    result = daemon.app.send_task("stubborn.deaf", (str(notes), str(gate)))
+    wait_until(notes.exists, 10)
+
+    daemon.ctl("revoke", result.id, "--terminate", "--soft", "200ms", "--term", "200ms")
+
+    assert_revoked(result, "terminated")
+    came = notes.read_text().split()[1:]
+    # A plain task on asyncio runs in a thread, which is given up after the first step that it withstood.
+    assert came[:2] == (["asked", "signalled"] if pool != "asyncio" else ["asked"])
+    gate.touch()
+    assert daemon.app.send_task("stubborn.polite", (str(notes), str(gate))).get(timeout=10) == "held"
+
+
+def test_the_file_may_say_how_long_each_step_lasts(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = stubborn(make_daemon, "prefork", 'terminate_soft_timeout = "100ms"\nterminate_timeout = "100ms"')
+    notes = tmp_path / "notes"
+    result = daemon.app.send_task("stubborn.deaf", (str(notes), str(tmp_path / "gate")))
+    wait_until(notes.exists, 10)
+
+    daemon.ctl("revoke", result.id, "--terminate")
+
+    assert_revoked(result, "terminated")
+    assert notes.read_text().split()[1:] == ["asked", "signalled"]
+
+
+def stubborn(make_daemon: Callable[..., Daemon], pool: str, keys: str = "") -> Daemon:
+    app = 'app = "tests.system.stubborn_app:app"'
+    daemon = make_daemon(f'[worker.main]\npool = "{pool}"\nconcurrency = 1\n{app}\n{keys}\n')
+    daemon.start()
+    return daemon
+
+
+def queue_of(daemon: Daemon) -> int:
+    with closing(daemon.broker()) as broker:
+        return sum(queue.ready + queue.claimed for queue in broker.desk().queues())
+
+
 @pytest.mark.parametrize(
     "words",
-    [["--header", "tenant"], ["x", "--undo", "--terminate"], ["x", "--signal", "KILL"]],
+    [
+        ["--header", "tenant"],
+        ["x", "--undo", "--terminate"],
+        ["x", "--signal", "KILL"],
+        ["x", "--soft", "5s"],
+    ],
 )
 def test_wrong_words_are_refused(make_daemon: Callable[..., Daemon], words: list[str]) -> None:
     assert make_daemon().ctl("revoke", *words, check=False).returncode == 64

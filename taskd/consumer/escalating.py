@@ -1,0 +1,93 @@
+"""End one running task step by step: ask it, signal it, kill it, each by its absolute deadline.
+
+``steps`` decides and is pure; ``Escalation`` carries it out.  What a step means on a pool without
+processes says ``taskd.pools.base.Pool.cancel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from taskd.consumer.context import Context
+from taskd.consumer.request import Request, Softened
+from taskd.pools.base import KILL
+
+#: In the place of a signal: raise ``SoftTimeLimitExceeded`` in the task.
+SOFT = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """How much time each step has: ``soft_s`` 0 leaves the first out, ``term_s`` is from signal to KILL."""
+
+    soft_s: float
+    term_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done at the monotonic time ``at``: send ``signum``, or ask the task if that is ``SOFT``."""
+
+    at: float
+    signum: int
+
+
+def steps(ladder: Ladder, signum: int, now: float) -> Sequence[Step]:
+    """Return the steps that end a task from ``now`` on, the first of them at once."""
+    found = [Step(now, SOFT)] if ladder.soft_s > 0.0 else []
+    signal_at = now + ladder.soft_s
+    found.append(Step(signal_at, signum))
+    if signum != KILL:
+        found.append(Step(signal_at + ladder.term_s, KILL))
+    return found
+
+
+class Escalation:
+    """Ends tasks of one worker.  For the loop's thread; outlives a lost broker."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def begin(self, tag: int, request: Request, plan: Sequence[Step]) -> bool:
+        """End the task ``tag`` by ``plan``; one that waits is dropped at once.  False: the pool lacks it."""
+        first, *later = plan
+        for step in later:
+            self._context.loop.call_at(step.at, partial(self._go_on, tag, request, step))
+        return self._take(tag, request, first)
+
+    def _go_on(self, tag: int, request: Request, step: Step) -> None:
+        self._take(tag, request, step)
+
+    def _take(self, tag: int, request: Request, step: Step) -> bool:
+        context = self._context
+        if context.requests.get(tag) is not request:
+            return False  # it has ended
+        if step.signum == SOFT:
+            found = context.pool.cancel(tag, 0)
+            if context.pool.soften(tag):
+                request.softened = Softened.REVOKED
+            return found
+        request.terminated_by = step.signum
+        return context.pool.cancel(tag, step.signum)
+
+
+def ladder_of(context: Context, soft: object, term: object) -> Ladder:
+    """Return the worker's ladder with what a request says otherwise, in seconds.
+
+    Raises: ``ValueError`` for what are no seconds.
+    """
+    worker = context.worker
+    return Ladder(
+        _seconds("soft", soft, worker.terminate_soft_timeout),
+        _seconds("term", term, worker.terminate_timeout),
+    )
+
+
+def _seconds(name: str, value: object, default: float) -> float:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} is a number of seconds from 0, not {value!r}")
+    return float(value)

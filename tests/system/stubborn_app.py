@@ -1,0 +1,52 @@
+"""Tasks that end when asked, or do not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+from taskd import App, SoftTimeLimitExceeded
+from tests.system.shop import append
+
+app = App()
+
+
+@app.task(name="stubborn.polite")
+def polite(path: str, gate: str) -> str:
+    """Wait for the gate; note it when asked to end, and end."""
+    append(path, str(os.getpid()))
+    try:
+        while not os.path.exists(gate):
+            time.sleep(0.005)
+    except SoftTimeLimitExceeded:
+        append(path, "asked")
+        raise
+    return "held"
+
+
+@app.task(name="stubborn.thorough")
+def thorough(path: str, gate: str) -> str:
+    """Do as ``polite``, but bring the work to an end when asked."""
+    try:
+        return str(polite.run(path, gate))
+    except SoftTimeLimitExceeded:
+        return "finished early"
+
+
+@app.task(name="stubborn.deaf")
+def deaf(path: str, gate: str) -> str:
+    """Wait for the gate whatever comes; note what came."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: append(path, "signalled"))
+    append(path, str(os.getpid()))
+    while True:
+        try:
+            while not os.path.exists(gate):
+                time.sleep(0.005)
+            return "held"
+        except SoftTimeLimitExceeded:
+            append(path, "asked")
+        except BaseException:  # noqa: BLE001 - what a pool without signals raises
+            append(path, "signalled")
