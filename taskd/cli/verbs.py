@@ -10,7 +10,7 @@ import click
 #: In the order of the help.
 DAEMON = ("status", "start", "stop", "restart", "signal", "autoscale", "shutdown")
 BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
-LOCAL = ("check", "config", "completion")
+LOCAL = ("check", "config", "doctor", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
 
 
@@ -92,6 +92,10 @@ def _local(name: str) -> click.Command | None:
             from taskd.cli import config
 
             return config.config
+        case "doctor":
+            from taskd.cli.doctor import command
+
+            return command.doctor
         case "completion":
             from taskd.cli import completion
 

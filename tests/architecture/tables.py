@@ -76,7 +76,7 @@ GATES: Mapping[str, Sequence[str]] = {
     "marshal": (),
     "shelve": (),
     "multiprocessing": (),
-    "subprocess": (),
+    "subprocess": (r"cli\.doctor\.unit",),  # systemctl and systemd-analyze; no daemon is ever this process
 }
 
 #: Guarded name, called or only mentioned -> patterns of the modules that may.

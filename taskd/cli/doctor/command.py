@@ -1,0 +1,55 @@
+"""The verb ``taskctl doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from taskd import exit_codes
+from taskd.cli.doctor.checks import diagnose
+from taskd.cli.doctor.findings import Finding, Severity
+from taskd.cli.doctor.machine import gather
+from taskd.cli.doctor.unit import unit_facts
+from taskd.cli.output import echo_json, json_option, printable
+from taskd.cli.session import Session, pass_session
+from taskd.cli.status import socket_option
+
+
+@click.command()
+@click.option("--unit", "unit_name", default="taskd.service", show_default=True, help="The systemd unit.")
+@socket_option
+@json_option
+@pass_session
+def doctor(session: Session, *, unit_name: str, socket_path: str | None, as_json: bool) -> int:
+    """Check whether this machine is fit for taskd.
+
+    Looks at the unit, its user, permissions, the configuration, the broker and its disk, the clock, the
+    kernel and the running daemon, and says for each finding why it matters and what to do.  Changes
+    nothing.  As root it sees most.  The exit status is 1 when there is an error.
+
+    Example: taskctl doctor
+    """
+    findings = diagnose(gather(session.config_path, socket_path, unit_facts(unit_name)))
+    failed = any(finding.severity is Severity.ERROR for finding in findings)
+    if as_json:
+        echo_json(
+            {
+                "ok": not failed,
+                "findings": [{**asdict(each), "severity": each.severity.value} for each in findings],
+            }
+        )
+    else:
+        for finding in findings:
+            _echo(finding)
+        counts = {severity: sum(each.severity is severity for each in findings) for severity in Severity}
+        click.echo(f"\n{counts[Severity.ERROR]} errors, {counts[Severity.WARNING]} warnings")
+    return exit_codes.FAILURE if failed else exit_codes.OK
+
+
+def _echo(finding: Finding) -> None:
+    click.echo(printable(f"{finding.severity.value:<8} {finding.check}: {finding.what}"))
+    if finding.why:
+        click.echo(printable(f"         why: {finding.why}"))
+    if finding.remedy:
+        click.echo(printable(f"         remedy: {finding.remedy}"))
