@@ -1,6 +1,8 @@
-"""Beat: the process that sends the periodic tasks of ``[beat.schedule.*]``.
+"""Beat: the process that sends the periodic tasks, each occurrence once.
 
-May import: ranks 0 to 3; in fact it needs only ``config``, ``protocol`` and ``brokers``, and it must not
-import ``app`` or kombu, which would cost more than the whole process.  Start reading at ``schedules.py``
-(when), then ``agenda.py`` (what is due, and the rule for missed runs), then ``service.py`` (the process).
+May import: ranks 0 to 3; in fact it needs only ``config``, ``protocol``, ``brokers`` and ``storage``, and it
+must not import ``app`` or kombu, which would cost more than the whole process.  Start reading at
+``schedules/`` (when), then ``catch_up.py`` and ``overlap.py`` (the rules), ``book.py`` (what a beat has in
+mind), ``firing.py`` (the step from due to decided), ``keeper.py`` with ``stores/`` (what is remembered, the
+lease), and ``service.py`` (the process).
 """

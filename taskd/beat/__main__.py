@@ -11,7 +11,8 @@ import sys
 import traceback
 
 from taskd import exit_codes, ids, log, proctitle
-from taskd.beat.service import Beat
+from taskd.beat.service import Beat, Surroundings
+from taskd.beat.stores.factory import open_store
 from taskd.brokers import factory
 from taskd.config import transfer
 from taskd.config.schema import Config
@@ -44,12 +45,12 @@ def _run(config: Config, reporter: Reporter) -> None:
     stopping: list[int] = []
     reporter.attach(loop, on_gone=lambda: stopping.append(signal.SIGTERM))
     loop.watch_signals(STOP_SIGNALS, stopping.append)
-    beat = Beat(
-        loop,
-        config.beat.schedule,
-        lambda: factory.connect(config.broker, config.sqlite),
-        reporter.report,
+    surroundings = Surroundings(
+        connect=lambda: factory.connect(config.broker, config.sqlite),
+        open_store=lambda: open_store(config, listens=True),
+        report=reporter.report,
     )
+    beat = Beat(loop, config.beat.schedule, surroundings)
     beat.start()
     while not stopping:
         loop.run_once()

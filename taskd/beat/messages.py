@@ -1,8 +1,7 @@
 """The message of one occurrence: Celery's task protocol 2, with an id that follows from entry and time.
 
 The same occurrence always has the same task id (a UUID of version 5 over the entry's name and the fire
-time), whoever sends it and however often.  Nothing refuses a second one yet; two beats with the same
-schedule send it twice, but under one id, and one result record.
+time), whoever sends it and however often; the broker refuses a second one (``brokers/once.py``).
 """
 
 from __future__ import annotations
@@ -26,13 +25,17 @@ def occurrence_id(name: str, fire_at: float) -> str:
     return str(uuid5(_OCCURRENCES, f"{name} {fire_at!r}"))
 
 
-def beat_message(entry: BeatEntryConfig, fire_at: float) -> Outgoing:
-    """Return the message that runs the entry's task once.
+def request_id(name: str, number: int, requested_at: float) -> str:
+    """Return the task id of a run that an operator asked for."""
+    return str(uuid5(_OCCURRENCES, f"{name} on request {number} {requested_at!r}"))
+
+
+def beat_message(entry: BeatEntryConfig, fire_at: float, task_id: str) -> Outgoing:
+    """Return the message that runs the entry's task once, under the id of the occurrence.
 
     ``expires`` counts from ``fire_at``, so that the time an absent broker costs is part of the wait.
     Raises: ``SerializationError`` when the entry's arguments cannot be written as JSON.
     """
-    task_id = occurrence_id(entry.name, fire_at)
     headers = OutgoingHeaders(
         task=entry.task,
         id=task_id,

@@ -1,29 +1,37 @@
-"""The beat process at work: ticks when something is due, sends it, and tells the supervisor how it is.
+"""The beat process at work: wakes when something is due, fires it, and tells the supervisor how it is.
 
-An occurrence that the broker does not take is kept and sent when the broker is back; attempts are
-spaced by backoff.  While it waits, a later occurrence of the same entry takes its place, by the
-agenda's rule for missed runs, so the memory needed is one message an entry.  What is still unsent when
-beat is stopped is given up, with a log line that names it.
+Any number of beats may run over one store.  Whoever has the lease fires; the others sleep until something is
+due and the lease has ended.  A beat needs its lease only to fire: one with nothing to do lets it end, so that
+an idle schedule wakes nobody.
+
+An occurrence that the broker does not take stays undecided, and what becomes of it when the broker is back is
+the entry's rule for missed runs.  Attempts are spaced by backoff.
 
 Beat never sleeps longer than ``MAX_WAIT_S``: timers are monotonic, schedules are wall-clock, and that
-is how soon a clock that was set, or a machine that was suspended, is noticed.
+is how soon a clock that was set, or a machine that was suspended, is noticed; then too it looks whether a
+wake-up from its store was lost.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from taskd import clock
 from taskd.backoff import Backoff
-from taskd.beat.agenda import Agenda
-from taskd.beat.messages import beat_message
-from taskd.beat.schedules.build import schedule_of
-from taskd.brokers.base import Broker, Publisher
-from taskd.brokers.intake import Outgoing
+from taskd.beat.book import Book
+from taskd.beat.entries import Source
+from taskd.beat.firing import Firing, marks_of
+from taskd.beat.keeper import LEASE_S, Alone, Follower, Keeper, Leader
+from taskd.beat.stores.base import Store
+from taskd.brokers.base import Broker
+from taskd.brokers.once import OncePublisher, once_publisher
 from taskd.config.schedule import BeatEntryConfig
-from taskd.errors import BrokerError, StorageError
+from taskd.errors import BrokerError, StorageError, TooLateError
+from taskd.exhaustive import assert_never
 from taskd.loop import Loop, Timer
 from taskd.protocol.status import Heartbeat, Ready, StatusLine, Waiting
 from taskd.resident import resident_bytes
@@ -31,115 +39,259 @@ from taskd.resident import resident_bytes
 MAX_WAIT_S = 10.0
 #: A schedule of every second must not make more heartbeats than a busy worker does.
 HEARTBEAT_S = 1.0
+#: How long the broker remembers the ids of runs that are over and recorded.
+REMEMBER_S = 3600.0
+_FORGET_EVERY_S = 60.0
 RECONNECT = Backoff(base_s=0.2, max_s=15.0, floor_s=0.05)
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a beat is connected to, and its clocks and patience, so that tests can set them."""
+
+    #: Opens the broker anew at each attempt.
+    connect: Callable[[], Broker]
+    open_store: Callable[[], Store]
+    report: Callable[[StatusLine], None]
+    now: Callable[[], float] = clock.now
+    backoff: Backoff = RECONNECT
+    lease_s: float = LEASE_S
+
+
 class Beat:
-    """Sends the entries of one schedule from one loop."""
+    """Fires the entries of one schedule from one loop."""
 
     def __init__(
-        self,
-        loop: Loop,
-        entries: Mapping[str, BeatEntryConfig],
-        connect: Callable[[], Broker],
-        report: Callable[[StatusLine], None],
-        *,
-        now: Callable[[], float] = clock.now,
-        backoff: Backoff = RECONNECT,
+        self, loop: Loop, entries: Mapping[str, BeatEntryConfig], surroundings: Surroundings
     ) -> None:
-        """Plan the schedule.
-
-        ``connect`` opens the broker anew at each attempt.  Raises: ``ConfigError`` for a wrong entry.
-        """
         self._loop = loop
-        self._entries = entries
-        self._connect = connect
-        self._report = report
-        self._now = now
-        self._backoff = backoff
-        self._agenda = Agenda({name: schedule_of(entry, name) for name, entry in entries.items()}, now())
-        self._unsent: dict[str, Outgoing] = {}
+        self._around = surroundings
+        self._now = surroundings.now
+        self._book = Book(self._now())
+        self._book.listing.replace(Source.FILE, entries)
+        self._firing = Firing(self._book, self._now)
+        self._keeper = Keeper(
+            surroundings.open_store,
+            lease_s=surroundings.lease_s,
+            opened=lambda store: loop.add_reader(store.fileno(), self._on_change),
+            closed=self._stop_listening,
+        )
         self._broker: Broker | None = None
-        self._publisher: Publisher | None = None
+        self._publisher: OncePublisher | None = None
         self._up = False
         self._failures = 0
+        self._delayed_by = ""
         self._sent = 0
+        self._look_until = math.inf
+        self._forget_until = 0.0
         self._heartbeat_until = 0.0
+        self._revision_until = 0.0
         self._tick_timer: Timer | None = None
         self._retry_timer: Timer | None = None
 
     def start(self) -> None:
-        """Connect, report the outcome, and tick from now on.  Does not fail for a broker that is away."""
-        self._flush()
+        """Open the store, connect, and tick from now on.  Does not fail for anything that is away."""
+        now = self._now()
+        self._keeper.open()
+        self._take_changes()
+        self._book.refresh(self._book.listing.names(), now)
+        self._book.adopt(self._keeper.marks(), now)
+        for name, problem in self._book.unusable.items():
+            logger.error("entry cannot be used entry=%s: %s", name, problem)
+        self._connect()
         self.tick()
 
     def stop(self) -> None:
-        """Stop ticking and close the broker.  May be called twice."""
+        """Stop ticking, give up the lease and close everything.  May be called twice."""
         for timer in (self._tick_timer, self._retry_timer):
             if timer is not None:
                 timer.cancel()
+        due = self._book.next_at() <= self._now()
+        if due and not self._up:
+            logger.warning(
+                "stopped with runs that are due and not sent: they are missed runs at the next start"
+            )
+        self._keeper.close()
         self._disconnect()
-        if self._unsent:
-            logger.warning("beat stopped with unsent runs entries=%s", ",".join(self._unsent))
+
+    # -- ticking -----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Send what is due and set the timer of the next tick.  For the loop; an early call does no harm."""
+        """Fire what is due and set the timer of the next tick.  For the loop; an early call does no harm."""
         now = self._now()
-        for occurrence in self._agenda.due(now):
-            name = occurrence.name
-            if name in self._unsent:
-                logger.warning("run missed, broker away entry=%s", name)
-            self._unsent[name] = beat_message(self._entries[name], occurrence.fire_at)
-        if self._unsent and self._up:
-            self._flush()
-        if clock.monotonic() >= self._heartbeat_until:
-            self._heartbeat_until = clock.monotonic() + HEARTBEAT_S
-            rss_bytes = resident_bytes([os.getpid()])
-            self._report(Heartbeat(reserved=len(self._unsent), done=self._sent, rss_bytes=rss_bytes))
+        if self._book.notice(now):
+            logger.warning("the clock was set back, everything is planned anew from %s", clock.iso(now))
+        self._look_for_lost_wakeup(now)
+        if self._keeper.open():
+            self._catch_up_with_store(now)
+        self._look_until = math.inf
+        more = self._has_work(now) and self._work(now)
+        self._heartbeat()
+        self._set_timer(at_once=more)
+
+    def _has_work(self, now: float) -> bool:
+        if not self._up:
+            return False
+        return bool(self._book.next_at() <= now or self._book.requests or self._book.dirty)
+
+    def _work(self, now: float) -> bool:
+        """Fire and record if it is for this beat to do so; return True when there is more to do."""
+        if not self._keeper.is_leader:
+            self._see_what_others_did(now)
+            if not self._has_work(now):
+                return False
+        match standing := self._keeper.stand():
+            case Follower():
+                self._look_until = standing.look_until
+                self._book.dirty.clear()  # it is for the leader to write marks
+                more = False
+            case Leader():
+                if standing.is_new:
+                    self._book.adopt_all(self._keeper.marks(), now)
+                more = self._fire(standing.trusted_until)
+            case Alone():
+                more = self._fire(math.inf)
+            case _:
+                assert_never(standing)
+        return more
+
+    def _fire(self, until: float) -> bool:
+        assert self._publisher is not None
+        try:
+            fired = self._firing.fire(self._publisher, until=until, delayed_by=self._delayed_by)
+        except TooLateError:
+            logger.warning("the lease ended before the runs were sent; they are decided on again")
+            return True
+        except (BrokerError, StorageError) as error:
+            self._disconnect()
+            self._wait_for_broker(error)
+            return False
+        self._sent += fired.sent
+        if not fired.more:
+            self._delayed_by = ""
+        if self._keeper.record(marks_of(self._book), fired.decisions, fired.done):
+            self._book.dirty.clear()
+            self._forget(more=fired.more)
+        return fired.more
+
+    def _forget(self, *, more: bool) -> None:
+        """Let the broker forget old ids; never while a run may have been sent that is not recorded."""
+        if more or clock.monotonic() < self._forget_until:
+            return
+        assert self._publisher is not None
+        self._forget_until = clock.monotonic() + _FORGET_EVERY_S
+        try:
+            self._publisher.forget(REMEMBER_S)
+        except (BrokerError, StorageError) as error:
+            logger.warning("the broker could not forget old runs: %s", error)
+
+    def _set_timer(self, *, at_once: bool) -> None:
         if self._tick_timer is not None:
             self._tick_timer.cancel()
-        wait_s = min(max(self._agenda.next_at() - self._now(), 0.0), MAX_WAIT_S)
-        self._tick_timer = self._loop.call_later(wait_s, self.tick)
+        monotonic = clock.monotonic()
+        wait_s = min(MAX_WAIT_S, self._look_until - monotonic, self._keeper.look_until - monotonic)
+        if self._up and self._look_until == math.inf:
+            wait_s = min(wait_s, self._book.next_at() - self._now())
+        self._tick_timer = self._loop.call_later(0.0 if at_once else max(wait_s, 0.0), self.tick)
 
-    def _flush(self) -> None:
-        """Connect if need be and send everything unsent in one trip; come back later when that fails."""
+    def _heartbeat(self) -> None:
+        if clock.monotonic() < self._heartbeat_until:
+            return
+        self._heartbeat_until = clock.monotonic() + HEARTBEAT_S
+        is_due = self._book.next_at() <= self._now()
+        rss_bytes = resident_bytes([os.getpid()])
+        self._around.report(Heartbeat(reserved=int(is_due), done=self._sent, rss_bytes=rss_bytes))
+
+    # -- the store ---------------------------------------------------------------------------------
+
+    def _on_change(self) -> None:
+        store = self._keeper.store
+        if store is not None:
+            store.clear_wakeups()
+            self._book.refresh(self._take_changes(), self._now())
+        self.tick()
+
+    def _look_for_lost_wakeup(self, now: float) -> None:
+        store = self._keeper.store
+        if store is None or clock.monotonic() < self._revision_until:
+            return
+        self._revision_until = clock.monotonic() + MAX_WAIT_S
         try:
-            if self._publisher is None:
-                self._publisher = self._open()
-            if self._unsent:
-                self._publisher.publish(list(self._unsent.values()))
+            is_new = store.revision() != self._book.revision
+        except StorageError as error:
+            self._keeper.lose(error)
+            return
+        if is_new:
+            self._book.refresh(self._take_changes(), now)
+
+    def _take_changes(self) -> set[str]:
+        """Read what operators changed; return the names that it concerns."""
+        store = self._keeper.store
+        if store is None:
+            return set()
+        try:
+            changes = store.changes(self._book.revision)
+        except StorageError as error:
+            self._keeper.lose(error)
+            return set()
+        for name, problem in changes.unreadable.items():
+            logger.error("entry in the store cannot be read entry=%s: %s", name, problem)
+        return self._book.apply(changes)
+
+    def _catch_up_with_store(self, now: float) -> None:
+        """Agree with a store that came back, or was made anew."""
+        former = self._book.forget_run_time()
+        self._book.refresh(former | self._take_changes(), now)
+        self._book.adopt_all(self._keeper.marks(), now)
+
+    def _see_what_others_did(self, now: float) -> None:
+        """Adopt what the leader has recorded about the entries that are due here."""
+        names = self._book.agenda.due(now)
+        if names:
+            self._book.adopt(self._keeper.marks(names), now)
+        if self._book.requests:
+            self._take_changes()
+
+    def _stop_listening(self) -> None:
+        if self._keeper.store is not None:
+            self._loop.remove_reader(self._keeper.store.fileno())
+
+    # -- the broker --------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        """Connect, and come back later when that fails."""
+        try:
+            self._broker = self._around.connect()
+            self._publisher = once_publisher(self._broker)
+            # A publisher may open nothing before its first message.
+            self._broker.desk().queues()
         except (BrokerError, StorageError) as error:
             self._disconnect()
             self._wait_for_broker(error)
             return
-        logger.debug("sent entries=%s", ",".join(self._unsent))
-        self._sent += len(self._unsent)
-        self._unsent.clear()
         self._failures = 0
-        if not self._up:
-            self._up = True
-            logger.info("ready entries=%d", len(self._entries))
-            self._report(Ready())
+        self._up = True
+        logger.info("ready entries=%d", len(self._book.rows))
+        self._around.report(Ready())
 
-    def _open(self) -> Publisher:
-        """Connect, and prove it: a publisher may open nothing before its first message."""
-        self._broker = self._connect()
-        desk = self._broker.desk()
-        desk.queues()
-        return self._broker.publisher()
+    def _reconnect(self) -> None:
+        self._connect()
+        self.tick()
 
     def _wait_for_broker(self, error: Exception) -> None:
         self._up = False
         self._failures += 1
-        delay_s = self._backoff.delay_s(self._failures)
         if self._failures == 1:
             logger.warning("broker away, runs are kept until it is back: %s", error)
-        self._report(Waiting(f"broker: {error}"))
-        self._retry_timer = self._loop.call_later(delay_s, self._flush)
+        self._delayed_by = "the broker was away"
+        self._around.report(Waiting(f"broker: {error}"))
+        delay_s = self._around.backoff.delay_s(self._failures)
+        self._retry_timer = self._loop.call_later(delay_s, self._reconnect)
 
     def _disconnect(self) -> None:
+        self._up = False
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None

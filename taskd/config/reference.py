@@ -15,7 +15,7 @@ from taskd.config.given import Option
 from taskd.config.option import Kind
 from taskd.config.programs import WorkerConfig
 from taskd.config.provenance import KeyPath
-from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
@@ -50,6 +50,7 @@ _TABLES: tuple[tuple[str, type], ...] = (
     ("`[log]`", LogConfig),
     ("`[sqlite]`", SqliteConfig),
     ("`[worker.NAME]`", WorkerConfig),
+    ("`[beat]`", BeatConfig),
     ("`[beat.schedule.NAME]`", BeatEntryConfig),
 )
 

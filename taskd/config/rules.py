@@ -40,6 +40,7 @@ def with_absolute_paths(config: Config, directory: str) -> Config:
         config,
         broker=_absolute_url(config.broker, directory),
         results=_absolute_url(config.results, directory),
+        beat=replace(config.beat, store=_absolute_url(config.beat.store, directory)),
         supervisor=replace(config.supervisor, control_socket=socket),
         workers=workers,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskd.config.option import Kind, option
 from taskd.config.programs import DEFAULT_QUEUE
+from taskd.config.stores import BEAT_STORE_SCHEMES
 
 SOLAR_EVENTS = (
     "dawn_astronomical",
@@ -88,10 +89,44 @@ class BeatEntryConfig(WhenConfig):
     expires: float = option(
         Kind.DURATION, "a run that waited longer is dropped; 0 never", default=0.0, minimum=0.0
     )
+    missed: str = option(
+        Kind.CHOICE,
+        "runs that came due while nothing could be sent: none of them, the last one, or all",
+        default="last",
+        choices=("skip", "last", "all"),
+    )
+    max_missed: int = option(
+        Kind.INTEGER, "at most so many of all, the latest", default=100, minimum=1, maximum=10_000
+    )
+    missed_after: float = option(
+        Kind.DURATION, "with skip, a run that is later than this is not sent", default=30.0, minimum=0.1
+    )
+    overlap: str = option(
+        Kind.CHOICE,
+        "a run that comes due while the former one waits or runs: not sent, sent after it, or sent",
+        default="allow",
+        choices=("skip", "queue", "allow"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class BeatConfig:
-    """[beat]: the embedded scheduler; it runs when the schedule has entries."""
+    """[beat]: the embedded scheduler."""
 
+    run: str = option(
+        Kind.CHOICE,
+        "whether it runs on this host; auto: when the file has entries",
+        default="auto",
+        choices=("auto", "always", "never"),
+    )
+    store: str = option(
+        Kind.URL,
+        "where entries made at run time and past runs are kept; empty is beat.db beside the broker's file",
+        default="",
+        choices=BEAT_STORE_SCHEMES,
+        secret=True,
+    )
+    history: int = option(
+        Kind.INTEGER, "past decisions that are kept of each entry", default=50, minimum=1, maximum=10_000
+    )
     schedule: Mapping[str, BeatEntryConfig] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from taskd.config.option import Kind, option
 
 BROKER_SCHEMES = ("sqlite", "memory")
+BEAT_STORE_SCHEMES = ("sqlite",)
 RESULT_SCHEMES = ("sqlite", "memory", "null")
 
 

@@ -54,12 +54,12 @@ def read_document(document: Table, path: str, report: Report) -> Config:
     }
     workers = _named(WorkerConfig, _sub_table(document, "worker", (), report), ("worker",), report)
     beat = _sub_table(document, "beat", (), report)
-    for key in beat:
-        if key != "schedule":
-            report.unknown(("beat", key), key, ("schedule",))
+    own = {key: value for key, value in beat.items() if key != "schedule"}
+    of_beat = _options_of(BeatConfig, own, ("beat",), report, also_known=("schedule",))
     entries = _sub_table(beat, "schedule", ("beat",), report)
     schedule = _named(BeatEntryConfig, entries, ("beat", "schedule"), report)
-    return Config(**{**top, **singles, "path": path, "workers": workers, "beat": BeatConfig(schedule)})
+    nested_tables = {"workers": workers, "beat": BeatConfig(**of_beat, schedule=schedule)}
+    return Config(**{**top, **singles, **nested_tables, "path": path})
 
 
 def _named(table_class: type[T], table: Table, path: KeyPath, report: Report) -> dict[str, T]:

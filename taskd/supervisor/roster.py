@@ -56,6 +56,6 @@ def roster(config: Config, table: CommandTable = commands) -> tuple[ProgramSpec,
         for worker in config.workers.values()
         for number in range(1, worker.processes + 1)
     ]
-    if config.beat.schedule:
+    if config.beat.run == "always" or (config.beat.run == "auto" and config.beat.schedule):
         specs.append(ProgramSpec(name=BEAT, kind=BEAT, group=BEAT, command=tuple(table(BEAT, BEAT, ""))))
     return tuple(specs)

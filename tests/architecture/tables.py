@@ -40,6 +40,7 @@ LAZY = (
     # Factories: one of several implementations is chosen by the configuration, the others cost nothing.
     r"brokers\.factory",
     r"results\.factory",
+    r"beat\.stores\.factory",
     r"worker\.pools",
     r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
     r"cli\.verbs",  # one verb's module: ``taskctl status`` must not pay for kombu

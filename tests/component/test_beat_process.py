@@ -18,7 +18,7 @@ from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
 from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor
-from taskd.protocol.status import STATUS_FD_VARIABLE, LastWords, Ready, StatusLine, Waiting, decode_line
+from taskd.protocol.status import STATUS_FD_VARIABLE, Ready, StatusLine, Waiting, decode_line
 from tests.waiting import wait_until
 
 
@@ -131,11 +131,13 @@ def test_a_broker_that_cannot_be_opened_is_waited_for(tmp_path: Path, started: l
     wait_until(lambda: waiting_messages(config) >= 1)
 
 
-def test_a_wrong_schedule_ends_it_with_last_words(tmp_path: Path, started: list[Program]) -> None:
+def test_a_wrong_entry_is_reported_and_the_rest_goes_on(tmp_path: Path, started: list[Program]) -> None:
     started.append(program := Program(config_of(tmp_path, every=None, cron="99 * * * *")))
+    wait_until(lambda: program.has_line(Ready))
 
-    assert program.process.wait(5.0) == exit_codes.CONFIG
-    assert program.has_line(LastWords)
+    program.process.send_signal(signal.SIGTERM)
+
+    assert b"entry=often" in program.process.communicate(timeout=5.0)[1]
 
 
 def test_it_ends_when_the_supervisor_has_gone_away(tmp_path: Path, started: list[Program]) -> None:

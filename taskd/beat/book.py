@@ -1,0 +1,173 @@
+"""What a beat has in mind: every entry with its schedule and its mark, and the agenda of what comes next.
+
+Pure: told the time, and told what stores and files say.  Where a mark is a *guess* (an entry that this
+beat sees for the first time) the store's counts; where it rests on decisions, whichever is further.
+
+A clock that goes back a little (an NTP step, another beat's clock that is ahead) repeats nothing: what fired
+stays fired.  When it goes back by more than ``STEP_BACK_S`` entries are planned anew from the new time,
+because they would otherwise be silent until the old, wrong time comes round again; ids that were sent
+already are refused by the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from taskd.beat.agenda import Agenda
+from taskd.beat.catch_up import Missed, Rule
+from taskd.beat.entries import Listed, Listing, Source, schedule_text
+from taskd.beat.overlap import Overlap
+from taskd.beat.schedules.build import schedule_of
+from taskd.beat.schedules.schedule import Schedule
+from taskd.beat.stores.base import Changes, Mark, Request
+from taskd.errors import ConfigError
+
+#: Seconds.  Less than the shortest cron period, so that a small step back cannot repeat a cron run.
+STEP_BACK_S = 60.0
+
+
+@dataclass(slots=True)
+class Row:
+    """One entry at work."""
+
+    listed: Listed
+    schedule: Schedule
+    rule: Rule
+    overlap: Overlap
+    mark: Mark
+    is_guess: bool
+    #: Its next run waits for the former one to end.
+    waits: bool = False
+
+    @property
+    def first_at(self) -> float:
+        """The first occurrence that is not decided."""
+        return self.schedule.next_after(self.mark.decided_at)
+
+
+class Book:
+    """All entries of one beat."""
+
+    def __init__(self, now: float) -> None:
+        self.listing = Listing()
+        self.rows: dict[str, Row] = {}
+        self.agenda = Agenda()
+        self.requests: dict[int, Request] = {}
+        #: Names whose mark the store does not have yet.
+        self.dirty: set[str] = set()
+        #: Entries that cannot be used, with the reason.
+        self.unusable: dict[str, str] = {}
+        self.revision = 0
+        self._seen_at = now
+
+    # -- entries ---------------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> set[str]:
+        """Take over what operators changed; return the names to ``refresh``."""
+        entries = self.listing.by_source[Source.RUN_TIME]
+        for name, entry in changes.entries.items():
+            if entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
+        self.listing.pauses.update(changes.pauses)
+        self.requests = {request.number: request for request in changes.requests}
+        self.revision = changes.revision
+        return {*changes.entries, *changes.pauses}
+
+    def forget_run_time(self) -> set[str]:
+        """Forget what operators changed, as its store is another one now; return the names to ``refresh``."""
+        entries = self.listing.by_source[Source.RUN_TIME]
+        names = {*entries, *self.listing.pauses}
+        entries.clear()
+        self.listing.pauses.clear()
+        self.requests.clear()
+        self.revision = 0
+        return names
+
+    def refresh(self, names: Iterable[str], now: float) -> None:
+        """Plan these names anew, as they are listed now."""
+        for name in names:
+            self._refresh(name, now)
+
+    def _refresh(self, name: str, now: float) -> None:
+        former = self.rows.pop(name, None)
+        self.agenda.drop(name)
+        self.unusable.pop(name, None)
+        listed = self.listing.listed(name)
+        if listed is None:
+            self.dirty.discard(name)
+            return
+        entry = listed.entry
+        try:
+            schedule = schedule_of(entry, name)
+            rule = Rule(Missed(entry.missed), entry.max_missed, entry.missed_after)
+            overlap = Overlap(entry.overlap)
+        except (ConfigError, ValueError) as error:
+            self.unusable[name] = str(error)
+            return
+        text = schedule_text(entry)
+        if former is None:
+            mark, is_guess = Mark(name, text, now), True
+            self.dirty.add(name)
+        elif former.mark.schedule == text:
+            mark, is_guess = former.mark, former.is_guess
+        else:
+            mark, is_guess = replace(former.mark, schedule=text, decided_at=now), False
+            self.dirty.add(name)
+        row = self.rows[name] = Row(listed, schedule, rule, overlap, mark, is_guess)
+        if not listed.is_paused:
+            self.agenda.put(name, row.first_at)
+
+    def adopt_all(self, marks: Iterable[Mark], now: float) -> None:
+        """Take over how far the beats were that led before this one; what the store lacks is dirty."""
+        self.dirty.update(self.rows)
+        self.adopt(marks, now)
+
+    def adopt(self, marks: Iterable[Mark], now: float) -> None:
+        """Take over how far another beat is with some entries."""
+        for mark in marks:
+            row = self.rows.get(mark.name)
+            if row is None:
+                continue
+            if mark.schedule != row.mark.schedule:
+                if row.is_guess:  # its schedule was changed while no beat ran: it counts from now
+                    row.mark = replace(mark, schedule=row.mark.schedule, decided_at=row.mark.decided_at)
+                continue
+            if row.is_guess or mark.decided_at >= row.mark.decided_at:
+                self.dirty.discard(mark.name)
+                row.is_guess = False
+                row.mark = mark
+                if mark.decided_at > now + STEP_BACK_S:
+                    row.mark = replace(mark, decided_at=now)
+                    self.dirty.add(mark.name)
+                if not row.listed.is_paused:
+                    self.agenda.put(mark.name, row.first_at)
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def notice(self, now: float) -> bool:
+        """Look at the clock; return True when it was set back so far that everything is planned anew."""
+        stepped = now < self._seen_at - STEP_BACK_S
+        self._seen_at = now
+        if stepped:
+            for name, row in self.rows.items():
+                if row.mark.decided_at > now:
+                    row.mark = replace(row.mark, decided_at=now)
+                    self.dirty.add(name)
+            self.agenda.plan(
+                (name, row.first_at) for name, row in self.rows.items() if not row.listed.is_paused
+            )
+        return stepped
+
+    def next_at(self) -> float:
+        """Return when something is due; ``inf`` when nothing ever is."""
+        return self.agenda.next_at()
+
+    def settle(self, name: str, mark: Mark) -> None:
+        """Note a decision about an entry; its next occurrence is planned by the caller."""
+        row = self.rows[name]
+        row.mark = mark
+        row.is_guess = False
+        self.dirty.add(name)

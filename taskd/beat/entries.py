@@ -1,0 +1,99 @@
+"""The entries of all sources in one view: which one counts, and which it shadows.  Pure.
+
+An entry that an operator made at run time goes before one of the file with the same name, and that before one
+that the app's code declares.  Pausing goes by the name, whatever the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from operator import attrgetter
+
+import msgspec
+
+from taskd.config.schedule import BeatEntryConfig, WhenConfig
+
+_when = attrgetter(*(each.name for each in fields(WhenConfig)))
+
+
+class Source(Enum):
+    """Where an entry comes from, the strongest first."""
+
+    RUN_TIME = "run-time"
+    FILE = "file"
+    APP = "app"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An entry is, or was, not to fire: from ``since_at``, until ``until_at`` when that is not None."""
+
+    since_at: float
+    until_at: float | None
+    by: str
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it holds now."""
+        return self.until_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The entry that counts under a name."""
+
+    entry: BeatEntryConfig
+    source: Source
+    #: The sources whose entry of this name does not count.
+    shadows: tuple[Source, ...] = ()
+    pause: Pause | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it does not fire."""
+        return self.pause is not None and self.pause.is_on
+
+
+@dataclass(slots=True)
+class Listing:
+    """The entries by source; ``listed`` looks one name up in all of them."""
+
+    by_source: dict[Source, dict[str, BeatEntryConfig]] = field(
+        default_factory=lambda: {source: {} for source in Source}
+    )
+    pauses: dict[str, Pause] = field(default_factory=dict)
+
+    def names(self) -> Iterable[str]:
+        """Return every name once, in order."""
+        return sorted({name for entries in self.by_source.values() for name in entries})
+
+    def listed(self, name: str) -> Listed | None:
+        """Return what counts under a name, None when there is no such entry."""
+        having = [source for source, entries in self.by_source.items() if name in entries]
+        if not having:
+            return None
+        strongest, *others = having
+        return Listed(self.by_source[strongest][name], strongest, tuple(others), self.pauses.get(name))
+
+    def replace(self, source: Source, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
+        """Set all entries of a source; return the names that are touched."""
+        former = self.by_source[source]
+        self.by_source[source] = dict(entries)
+        return {name for name in (*former, *entries) if former.get(name) != entries.get(name)}
+
+
+def schedule_text(entry: BeatEntryConfig) -> str:
+    """Return what says when the entry fires; another text means that its past occurrences mean nothing."""
+    return repr(_when(entry))
+
+
+def encode_entry(entry: BeatEntryConfig) -> bytes:
+    """Return the entry as a store keeps it."""
+    return msgspec.json.encode(entry)
+
+
+def decode_entry(data: bytes) -> BeatEntryConfig:
+    """Read a kept entry.  Raises: ``ValueError`` for something else."""
+    return msgspec.json.decode(data, type=BeatEntryConfig)

@@ -1,0 +1,48 @@
+"""What becomes of a run while the former run of its entry is still on its way.  Pure.
+
+*On its way* is what the broker knows by the former run's id: its message waits, is claimed, or waits for a
+retry.  A task that is acknowledged early counts as over when it begins.  Where the broker cannot tell, every
+rule acts as ``allow``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from taskd.exhaustive import assert_never
+
+
+class Overlap(Enum):
+    """The rule of one entry."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    ALLOW = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which occurrences are sent now, which are dropped, and which wait for the run before them."""
+
+    send: Sequence[float] = ()
+    drop: Sequence[float] = ()
+    wait: Sequence[float] = ()
+
+
+def admit(rule: Overlap, occurrences: Sequence[float], *, former_is_active: bool | None) -> Admission:
+    """Decide; ``former_is_active`` is None where it cannot be known."""
+    if former_is_active is None or not occurrences:
+        return Admission(send=occurrences)
+    first, rest = (occurrences[:0], occurrences) if former_is_active else (occurrences[:1], occurrences[1:])
+    match rule:
+        case Overlap.ALLOW:
+            admission = Admission(send=occurrences)
+        case Overlap.SKIP:
+            admission = Admission(send=first, drop=rest)
+        case Overlap.QUEUE:
+            admission = Admission(send=first, wait=rest)
+        case _:
+            assert_never(rule)
+    return admission

@@ -1,0 +1,47 @@
+"""Open beat's store by its URL.  Implementations are imported when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from taskd.beat.stores.base import Store
+from taskd.brokers.timing import Timing
+from taskd.config.schema import Config
+from taskd.errors import StorageError
+
+_BESIDE_THE_BROKER = "beat.db"
+_ELSEWHERE = "sqlite:///var/lib/taskd/beat.db"
+_SQLITE = "sqlite://"
+
+
+def _sqlite(config: Config, timing: Timing, listens: bool) -> Store:
+    from taskd.beat.stores.sqlite import SqliteStore
+
+    return SqliteStore(store_url(config), config.sqlite, config.beat.history, timing, listens=listens)
+
+
+_IMPLEMENTATIONS: Mapping[str, Callable[[Config, Timing, bool], Store]] = {"sqlite": _sqlite}
+
+
+def store_url(config: Config) -> str:
+    """Return where beat keeps what it remembers: as configured, else ``beat.db`` beside the broker's file."""
+    if config.beat.store:
+        return config.beat.store
+    if config.broker.startswith(_SQLITE):
+        directory = os.path.dirname(config.broker[len(_SQLITE) :])
+        return f"{_SQLITE}{os.path.join(directory, _BESIDE_THE_BROKER)}"
+    return _ELSEWHERE
+
+
+def open_store(config: Config, timing: Timing | None = None, *, listens: bool) -> Store:
+    """Open the store; ``listens`` is on for a beat and off for an operator's look.
+
+    Raises: ``StorageError`` when it cannot be opened, or has a URL of a scheme that nobody speaks.
+    """
+    scheme = store_url(config).partition("://")[0]
+    implementation = _IMPLEMENTATIONS.get(scheme)
+    if implementation is None:
+        supported = ", ".join(f"{name}://" for name in _IMPLEMENTATIONS)
+        raise StorageError(f'no store of beat speaks "{scheme}://"; supported: {supported}')
+    return implementation(config, timing or Timing(), listens)
