@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from taskd.app.control_flow import Ignore as Ignore
     from taskd.app.control_flow import Reject as Reject
     from taskd.app.control_flow import Retry as Retry
+    from taskd.app.periodic import at as at
+    from taskd.app.periodic import cron as cron
+    from taskd.app.periodic import every as every
+    from taskd.app.periodic import solar as solar
     from taskd.app.result import AsyncResult as AsyncResult
     from taskd.app.result import ResultTimeout as ResultTimeout
     from taskd.app.task import BoundTask as BoundTask
@@ -35,6 +39,10 @@ _PUBLIC = {
     "SoftTimeLimitExceeded": "taskd.errors",
     "Task": "taskd.app.task",
     "TaskdError": "taskd.errors",
+    "at": "taskd.app.periodic",
+    "cron": "taskd.app.periodic",
+    "every": "taskd.app.periodic",
+    "solar": "taskd.app.periodic",
 }
 
 __all__ = [
@@ -48,6 +56,10 @@ __all__ = [
     "SoftTimeLimitExceeded",
     "Task",
     "TaskdError",
+    "at",
+    "cron",
+    "every",
+    "solar",
     "__version__",
 ]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 from taskd.app import request as requests
 from taskd.app.connections import Connections
 from taskd.app.hooks import Hooks
+from taskd.app.periodic import Entries, EntryOptions
 from taskd.app.request import Request
 from taskd.app.result import AsyncResult, wait_all
 from taskd.app.send import build_message
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bound=BoundTask)
 
 #: Messages in one trip of a bulk send.
 TRIP = 256
@@ -49,6 +51,8 @@ class App:
     ) -> None:
         self.connections = Connections(config, broker, results)
         self._tasks: dict[str, BoundTask] = {}
+        #: What beat sends by itself; ``periodic`` and ``add_periodic`` add to it.
+        self.entries = Entries()
         #: Functions to be called around every task.
         self.hooks = Hooks()
 
@@ -103,6 +107,33 @@ class App:
             return task
 
         return register(*functions) if functions else register
+
+    def periodic(
+        self, schedule: object, *args: object, entry: str = "", **options: Unpack[EntryOptions]
+    ) -> Callable[[T], T]:
+        """Have beat send a task by itself: ``@app.periodic(cron("0 3 * * *"))`` above ``@app.task``.
+
+        ``schedule`` is one of ``every``, ``cron``, ``at`` and ``solar``, or Celery's.  The entry is named
+        after the task, with dashes for dots, unless ``entry`` names it.  Raises: ``ConfigError``.
+        """
+
+        def register(task: T) -> T:
+            self.entries.add(entry or task.name.replace(".", "-"), task, schedule, args, options)
+            return task
+
+        return register
+
+    def add_periodic(
+        self,
+        entry: str,
+        task: str | BoundTask,
+        schedule: object,
+        *args: object,
+        **options: Unpack[EntryOptions],
+    ) -> None:
+        """Have beat send a task, also one that this app knows by name only.  Raises: ``ConfigError``."""
+        known = self._tasks.get(task) if isinstance(task, str) else task
+        self.entries.add(entry, known or str(task), schedule, args, options)
 
     def send_task(
         self,

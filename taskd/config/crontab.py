@@ -118,41 +118,44 @@ _NTH = re.compile(r"(?P<day>\w+?)(?:#(?P<nth>\w+)|(?P<last>L))", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str) -> CronFields:
-    """Return what an expression matches.  Raises: ``CronError``."""
+def parse(text: str, days: str = "auto") -> CronFields:
+    """Return what an expression matches.  Raises: ``CronError``.
+
+    ``days`` says whether day and weekday must "both" match, or "either"; "auto" is cron's rule.
+    """
     words = [(match.start() + 1, match.group().upper()) for match in re.finditer(r"\S+", text)]
     if words and words[0][1].startswith("@"):
-        return _nickname(text.strip(), words[0][0])
+        return _nickname(text.strip(), words[0][0], days)
     if len(words) != len(_FIELDS):
         column = words[len(_FIELDS)][0] if len(words) > len(_FIELDS) else len(text) + 1
         raise CronError(column, f"{len(words)} fields are given", CRON_FORM)
-    minutes, hours, days, months, weekdays = (
+    minutes, hours, month_days, months, weekdays = (
         _Reader(field, column, word) for field, (column, word) in zip(_FIELDS, words, strict=True)
     )
     starts = [word.startswith("*") for _column, word in words]
     fields = CronFields(
         minutes=tuple(sorted(minutes.values)),
         hours=tuple(sorted(hours.values)),
-        days=frozenset(days.values),
+        days=frozenset(month_days.values),
         months=frozenset(months.values),
         weekdays=frozenset(value % 7 for value in weekdays.values),
         nth_weekdays=frozenset(weekdays.nth),
-        last_day=days.last_day,
-        last_working_day=days.last_working_day,
-        days_agree=starts[2] or starts[4],
+        last_day=month_days.last_day,
+        last_working_day=month_days.last_working_day,
+        days_agree=days == "both" or (days == "auto" and (starts[2] or starts[4])),
         starred=starts[0] or starts[1],
     )
-    _refuse_impossible(fields, days.column, words[2][1])
+    _refuse_impossible(fields, month_days.column, words[2][1])
     return fields
 
 
-def _nickname(word: str, column: int) -> CronFields:
+def _nickname(word: str, column: int, days: str) -> CronFields:
     expression = NICKNAMES.get(word.lower())
     if expression is None:
         hint = nearest(word, NICKNAMES)
         expected = ", ".join(NICKNAMES) + (f'; did you mean "{hint}"?' if hint else "")
         raise CronError(column, f'the nickname "{word}" is unknown', expected)
-    return parse(expression)
+    return parse(expression, days)
 
 
 class _Reader:

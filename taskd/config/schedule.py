@@ -35,6 +35,12 @@ class WhenConfig:
         Kind.DURATION, "interval; give one of every, cron, at and solar", default=None, minimum=0.01
     )
     cron: str = option(Kind.CRON, "five cron fields, or @daily and its like", default="")
+    cron_days: str = option(
+        Kind.CHOICE,
+        "whether day and weekday of cron must both match, or either; auto: both if one begins with a star",
+        default="auto",
+        choices=("auto", "either", "both"),
+    )
     at: str = option(Kind.MOMENT, "the one moment to run at", default="")
     solar: str = option(
         Kind.CHOICE, "event of the sun at latitude and longitude", default="", choices=SOLAR_EVENTS

@@ -21,8 +21,9 @@ from taskd.config.values import convert
 T = TypeVar("T", WorkerConfig, BeatEntryConfig)
 Table = Mapping[str, object]
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", re.ASCII)
-_NAME_FORM = "a name of letters, digits, - and _, at most 100"
+#: Of workers and of entries.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", re.ASCII)
+NAME_FORM = "a name of letters, digits, - and _, at most 100"
 #: The tables that are there once, by their key.
 SINGLE_TABLES: Mapping[str, type] = {
     "supervisor": SupervisorConfig,
@@ -74,10 +75,15 @@ def _named(table_class: type[T], table: Table, path: KeyPath, report: Report) ->
                 here, wrong, f"a table [{'.'.join(path)}.NAME] around the key", word=name, known=known
             )
             continue
-        if not _NAME.fullmatch(name):
-            report.error(here, f'the name "{name}" is not accepted', _NAME_FORM)
+        if not NAME.fullmatch(name):
+            report.error(here, f'the name "{name}" is not accepted', NAME_FORM)
         result[name] = table_class(name=name, **_options_of(table_class, value, here, report))
     return result
+
+
+def read_keys(table_class: type, table: Table, path: KeyPath, report: Report) -> dict[str, Any]:
+    """Return the options of one table that does not stand in a file, as for ``read_document``."""
+    return _options_of(table_class, table, path, report)
 
 
 def _options_of(

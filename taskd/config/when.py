@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from taskd.config.crontab import CronError, parse
 from taskd.config.schedule import WhenConfig
 
 MOMENT_FORM = 'a moment such as 2027-01-01T03:00:00, local, or with an offset such as "2027-01-01T02:00:00Z"'
@@ -61,9 +62,22 @@ def problems_of(when: WhenConfig) -> Iterator[WhenProblem]:
         )
         yield WhenProblem("", wrong, _KINDS)
         return
+    yield from _days(when)
     yield from _place(when)
     yield from _bounds(when)
     yield from _idle(when)
+
+
+def _days(when: WhenConfig) -> Iterator[WhenProblem]:
+    if when.cron_days == "auto":
+        return
+    if not when.cron:
+        yield WhenProblem("cron_days", "there are no cron fields", "cron beside it")
+        return
+    try:
+        parse(when.cron, when.cron_days)
+    except CronError as error:
+        yield WhenProblem("cron", f'"{when.cron}", column {error.column}: {error.wrong}', error.expected)
 
 
 def _place(when: WhenConfig) -> Iterator[WhenProblem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from taskd import App, AsyncResult
+from taskd import App, AsyncResult, cron, every
 from taskd.app.hooks import Ended
 from taskd.app.request import Request
 from taskd.app.task import BoundTask, Call
@@ -32,6 +32,16 @@ def fetch(self: BoundTask, url: str) -> bytes:
 @app.task(bind=True, rate_limit="10/m", track_started=True)
 def copy(self: BoundTask, path: str) -> None:
     self.update_state(meta={"path": path})
+
+
+@app.periodic(cron("0 3 * * *", zone="Europe/Berlin", dst_gap="skip"), entry="nightly", queue="slow")
+@app.periodic(every("5m", jitter=10), 7)
+@app.task
+def tidy(level: int = 0) -> int:
+    return level
+
+
+tidy_result: AsyncResult[int] = tidy.delay(1)  # it is the task still
 
 
 @app.task(rate_limit=2.5)

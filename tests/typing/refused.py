@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskd import App
+from taskd import App, cron, every
 from taskd.app.task import BoundTask
 
 app = App()
@@ -47,6 +47,19 @@ def unlimited() -> None:
 
 @app.task(qeue="mail")  # error
 def misspelt() -> None:
+    pass
+
+
+@app.periodic(cron("0 3 * * *", dst_gap="later"))  # error
+@app.periodic(every("5m", align=7))  # error
+@app.periodic(every("5m"), qeue="mail")  # error
+@app.task
+def tidy() -> None:
+    pass
+
+
+@app.periodic(every("5m"))  # error
+def no_task() -> None:
     pass
 
 

@@ -55,7 +55,13 @@ def _plain(when: WhenConfig, zone: tzinfo) -> Schedule:
     if when.every is not None:
         return Interval(when.every, moment_at(when.align, zone) if when.align else 0.0)
     if when.cron:
-        return cron(when.cron, when.timezone, gap=_GAPS[when.dst_gap], overlap=_OVERLAPS[when.dst_overlap])
+        return cron(
+            when.cron,
+            when.timezone,
+            days=when.cron_days,
+            gap=_GAPS[when.dst_gap],
+            overlap=_OVERLAPS[when.dst_overlap],
+        )
     if when.at:
         return Once(moment_at(when.at, zone, _GAPS[when.dst_gap] or Gap.NEXT))
     assert when.latitude is not None

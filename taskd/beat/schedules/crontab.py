@@ -14,6 +14,7 @@ from bisect import bisect_right
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import MAXYEAR, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 from taskd.beat.schedules.zones import Gap, Overlap, first_pass, overlap_around, wall_clock, zone_named
 from taskd.config.crontab import CronError, CronFields, parse
@@ -64,7 +65,12 @@ class Cron:
 
 
 def cron(
-    expression: str, zone_name: str = "UTC", *, gap: Gap | None = None, overlap: Overlap | None = None
+    expression: str,
+    zone_name: str = "UTC",
+    *,
+    days: str = "auto",
+    gap: Gap | None = None,
+    overlap: Overlap | None = None,
 ) -> Cron:
     """Return the schedule of a cron expression in an IANA zone; without rules, cron's own.
 
@@ -72,7 +78,7 @@ def cron(
     """
     zone = zone_named(zone_name)
     try:
-        fields = parse(expression)
+        fields = parse(expression, days)
     except CronError as error:
         raise ConfigError(f'cron "{expression}", {error}') from error
     if gap is None:
@@ -123,7 +129,12 @@ def _days(fields: CronFields, day: datetime) -> tuple[int, ...] | range:
     if day.month not in fields.months:
         return ()
     first_weekday, length = monthrange(day.year, day.month)
-    return fields.days_of(day.month, (first_weekday + 1) % 7, length)  # cron begins its week on Sunday
+    return _days_of(fields, day.month, (first_weekday + 1) % 7, length)  # cron begins its week on Sunday
+
+
+@lru_cache(maxsize=4096)
+def _days_of(fields: CronFields, month: int, first_weekday: int, length: int) -> tuple[int, ...]:
+    return fields.days_of(month, first_weekday, length)
 
 
 def _shown(at: float, offset_s: float) -> datetime:

@@ -24,6 +24,8 @@ _DAY_S = 86_400.0
 _JULIAN_EPOCH = 2_440_587.5  # the Julian day of 1970-01-01T00:00Z
 _JULIAN_2000 = 2_451_545.0
 _DEGREE_S = 240.0  # the sun's hour angle grows by a degree in four minutes
+#: Nearer to a pole the year moves the sun more than the day does, and a rise may fall between the searches.
+_NEAREST_TO_POLE = 89.8
 #: An event that recurs at all does so within a year.
 _SEARCH_DAYS = 370
 
@@ -68,10 +70,11 @@ class Solar:
 
     def next_after(self, at: float) -> float:
         """Return the next occurrence, a whole second; ``inf`` when there is none within a year."""
+        latitude = max(-_NEAREST_TO_POLE, min(_NEAREST_TO_POLE, self.latitude))
         today = math.floor((at + self.longitude * _DEGREE_S) / _DAY_S)
         # A solar day is up to a quarter of an hour before or behind the mean one, so begin early.
         for day in range(today - 1, today + _SEARCH_DAYS):
-            found = _occurrence(self.event, self.latitude, self.longitude, day)
+            found = _occurrence(self.event, latitude, self.longitude, day)
             if found is not None and found > at:
                 return found
         return math.inf

@@ -1,0 +1,49 @@
+"""Schedules and entries that do not stand in a file, checked by the same rules as those that do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+from taskd.config.problems import Severity
+from taskd.config.report import Report
+from taskd.config.schedule import BeatEntryConfig, WhenConfig
+from taskd.config.tables import NAME, NAME_FORM, read_keys
+from taskd.config.when import problems_of
+from taskd.errors import ConfigError
+
+
+def declared_when(keys: Mapping[str, object]) -> WhenConfig:
+    """Return the schedule with these keys of an entry.
+
+    Raises: ``ConfigError`` with every problem, one a line.
+    """
+    report = Report("schedule", "", {})
+    when = WhenConfig(**read_keys(WhenConfig, keys, (), report))
+    _judge(when, report)
+    return when
+
+
+def declared_entry(name: str, when: WhenConfig, keys: Mapping[str, object]) -> BeatEntryConfig:
+    """Return the entry with a schedule and the other keys.
+
+    Raises: ``ConfigError`` with every problem, one a line.
+    """
+    report = Report(f'entry "{name}"', "", {})
+    if not NAME.fullmatch(name):
+        report.error((), f'the name "{name}" is not accepted', NAME_FORM)
+    own = read_keys(BeatEntryConfig, keys, (), report)
+    entry = BeatEntryConfig(
+        name=name, **{**own, **{each.name: getattr(when, each.name) for each in fields(when)}}
+    )
+    _judge(entry, report)
+    return entry
+
+
+def _judge(when: WhenConfig, report: Report) -> None:
+    if not report.failed:
+        for problem in problems_of(when):
+            report.error((problem.key,) if problem.key else (), problem.wrong, problem.expected)
+    errors = [problem for problem in report.in_order() if problem.severity is Severity.ERROR]
+    if errors:
+        raise ConfigError("\n".join(str(replace(problem, line=0)) for problem in errors))
