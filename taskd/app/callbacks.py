@@ -38,15 +38,31 @@ def messages_of(
 
     Raises: one of ``UNSENDABLE`` when JSON cannot represent ``first``, or for options that cannot be meant.
     """
-    return [_message(signature, first, ended, settings_of(signature.task)) for signature in signatures]
+    parent = (ended.root_id or ended.id, ended.id)
+    return [
+        _message(
+            signature,
+            signature.args if signature.immutable else [first, *signature.args],
+            parent,
+            settings_of(signature.task),
+        )
+        for signature in signatures
+    ]
 
 
-def _message(signature: Signature, first: object, ended: TaskHeaders, settings: TaskSettings) -> Outgoing:
+def message_of(signature: Signature) -> Outgoing:
+    """Return the message of a signature by itself.  Raises: as ``messages_of``."""
+    return _message(signature, signature.args, None, TaskSettings(signature.task))
+
+
+def _message(
+    signature: Signature, args: Sequence[object], parent: tuple[str, str] | None, settings: TaskSettings
+) -> Outgoing:
     options = signature.options
     own = {name: value for name, value in (options.headers or {}).items() if name not in RESERVED_HEADERS}
     message = build_message(
         settings,
-        signature.args if signature.immutable else [first, *signature.args],
+        args,
         signature.kwargs,
         countdown=options.countdown,
         eta=_aware(options.eta),
@@ -62,7 +78,7 @@ def _message(signature: Signature, first: object, ended: TaskHeaders, settings: 
         time_limit=options.time_limit,
         link=options.link,
         link_error=options.link_error,
-        parent=(ended.root_id or ended.id, ended.id),
+        parent=parent,
     )
     for text in (message.routing_key, message.task_id, options.exchange or ""):
         text.encode()  # a lone surrogate is a ValueError here, not an error of the broker later

@@ -127,6 +127,21 @@ class WorkerConfig:
     terminate_timeout: float = option(
         Kind.DURATION, "from the signal of revoke --terminate to KILL", default=5.0, minimum=0.0
     )
+    events: bool = option(
+        Kind.BOOLEAN,
+        "send task events from the start, if a monitor listens; remote control switches them too",
+        default=False,
+    )
+    mingle: bool = option(
+        Kind.BOOLEAN,
+        "ask the workers of other hosts at start what is revoked; never with a broker of one host",
+        default=True,
+    )
+    gossip: bool = option(
+        Kind.BOOLEAN,
+        "follow the workers of other hosts by their heartbeats; never with a broker of one host",
+        default=True,
+    )
     directory: str = option(Kind.TEXT, "working directory; empty keeps the daemon's", default="")
     environment: Mapping[str, str] = option(
         Kind.TEXT_MAP, "variables added to the program's environment", factory=dict

@@ -21,6 +21,7 @@ from taskd.consumer.revoked import By
 from taskd.consumer.revoking import Revoking, id_list
 from taskd.consumer.steering import Steering
 from taskd.consumer.tasks import TasksGiven
+from taskd.consumer.watching import Watching
 from taskd.errors import ProtocolError
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.rates import format_rate
@@ -44,30 +45,28 @@ class Commands:
         context: Context,
         tasks: TasksGiven,
         info: Callable[[], Mapping[str, object]],
-        logical_clock: Callable[[], int],
     ) -> None:
         self._context = context
         self._tasks = tasks
         self._info = info
-        self._logical_clock = logical_clock
         self._revoking = Revoking(context)
         self._steering = Steering(context, tasks)
+        self._watching = Watching(context)
 
     def ping(self) -> object:
         """Answer that the loop turns."""
         return {"ok": "pong"}
 
-    def hello(self, from_node: str = "", revoked: object = None) -> object:
-        """Exchange revoked ids with a worker that starts; None to oneself."""
+    def hello(self, from_node: str = "", **told: object) -> object:
+        """Exchange with a worker that starts what is revoked; None to oneself."""
         if from_node == self._context.node_name:
             return None
-        if isinstance(revoked, (list, dict)):
-            self._revoking.remember(By.ID, [str(each) for each in revoked])
-        return {"revoked": self.revoked(), "clock": self._logical_clock()}
+        self._revoking.learn(told)
+        return {**self._revoking.known(), "clock": self._context.logical.forward()}
 
     def clock(self) -> object:
         """Return Lamport's clock of this node."""
-        return {"clock": self._logical_clock()}
+        return {"clock": self._context.logical.value}
 
     def report(self) -> object:
         """Return what a report of a fault should begin with."""
@@ -165,7 +164,7 @@ class Commands:
         return {
             **self._info(),
             "pid": os.getpid(),
-            "clock": str(self._logical_clock()),
+            "clock": str(self._context.logical.value),
             "uptime": int(clock.monotonic() - self._context.started_at),
             "pool": {
                 "implementation": pool.implementation,
@@ -208,7 +207,7 @@ class Commands:
 
     def table(self) -> Mapping[str, Command]:
         """Return every command by its name on the wire, Celery's older names included."""
-        revoking, steering = self._revoking, self._steering
+        revoking, steering, watching = self._revoking, self._steering, self._watching
         return {
             "ping": self.ping,
             "hello": self.hello,
@@ -242,4 +241,8 @@ class Commands:
             "add_consumer": steering.add_consumer,
             "cancel_consumer": steering.cancel_consumer,
             "shutdown": steering.shutdown,
+            "enable_events": watching.enable_events,
+            "disable_events": watching.disable_events,
+            "heartbeat": watching.heartbeat,
+            "election": watching.election,
         }

@@ -16,10 +16,13 @@ from taskd.brokers.intake import Requeue
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.control import Control
 from taskd.consumer.ending import Ending
+from taskd.consumer.events import Announcer, Events
 from taskd.consumer.evloop import Evloop
+from taskd.consumer.gossip import Gossip
 from taskd.consumer.heart import Heart
-from taskd.consumer.neighbours import Events, Gossip, Mingle
+from taskd.consumer.mingle import Mingle
 from taskd.consumer.outcomes import Outcomes
+from taskd.consumer.request import Request
 from taskd.consumer.settling import Settling
 from taskd.consumer.tasks import Connection, Tasks
 from taskd.errors import BrokerError, LeaseLostError, StorageError
@@ -48,10 +51,10 @@ class Consumer:
             "Consumer",
             [
                 self._connection,
-                Events(),
+                Events(context),
                 Heart(context),
-                Mingle(),
-                Gossip(),
+                Mingle(context),
+                Gossip(context),
                 Tasks(context, self._settling, self.outcomes),
                 Control(context, self.info),
                 Evloop(context, self._settling),
@@ -103,6 +106,7 @@ class Consumer:
         now, since = clock.monotonic(), {each.tag: each.since for each in running}
         unfinished = list(self._context.requests.items())
         self._context.requests.clear()
+        self._say_goodbye([request for _, request in unfinished])
         for tag, request in unfinished:
             logger.warning(
                 "task=%s id=%s unfinished at shutdown after running %.1f s; %s",
@@ -116,6 +120,17 @@ class Consumer:
         if self._settling:
             self._flush_last()
         self._connection.close()
+
+    def _say_goodbye(self, unfinished: Sequence[Request]) -> None:
+        """Tell monitors what is cut short, and that this worker is no more."""
+        context = self._context
+        dispatcher = context.dispatcher
+        if dispatcher.on:
+            for request in unfinished:
+                context.task_events.cancelled(request.headers)
+        dispatcher.connect(context.broker.event_sender())
+        Announcer(context).offline()
+        dispatcher.disconnect()
 
     def _flush_last(self) -> None:
         try:

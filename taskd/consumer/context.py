@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Protocol
 
 from taskd.brokers.base import Broker, Publisher
 from taskd.config.programs import WorkerConfig
@@ -19,9 +20,12 @@ from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request
 from taskd.consumer.revoked import Revocations
 from taskd.consumer.statedb import StateFile
+from taskd.consumer.task_events import TaskEvents
+from taskd.events.dispatcher import Dispatcher
 from taskd.loop import Loop
 from taskd.pools.base import Pool
 from taskd.protocol.execution import TaskOptions
+from taskd.protocol.lamport import LamportClock
 from taskd.protocol.status import StatusLine
 from taskd.results.base import ResultStore
 
@@ -47,6 +51,19 @@ class Fatal:
     exit_code: int
     reason: str
     detail: str = ""
+
+
+class Electing(Protocol):
+    """What Gossip offers while it runs."""
+
+    def elect(self, election: str, topic: str, action: object) -> None:
+        """Choose one of the workers to do something."""
+
+    def names(self) -> Sequence[str]:
+        """Return the other workers that are alive."""
+
+    def stop(self) -> None:
+        """Listen no more."""
 
 
 @dataclass(slots=True)
@@ -83,6 +100,19 @@ class Context:
     fatal: Fatal | None = None
     #: Hears of each request that changes ``shutdown``.
     on_shutdown: Callable[[Shutdown], None] = _nothing
+    #: Set for a moment at start, while neighbours are asked what must not run.
+    claims_held: bool = False
+    #: None while Gossip takes no part.
+    neighbours: Electing | None = None
+    logical: LamportClock = field(default_factory=LamportClock)
+    dispatcher: Dispatcher = field(init=False)
+    task_events: TaskEvents = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dispatcher = Dispatcher(
+            self.loop, self.node_name, self.logical, tasks_enabled=self.worker.events
+        )
+        self.task_events = TaskEvents(self.loop, self.dispatcher, self.pool, self.requests)
 
     def request_shutdown(self, how: Shutdown) -> None:
         """Ask the worker to end; a milder request than an earlier one changes nothing."""

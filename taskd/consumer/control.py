@@ -34,8 +34,10 @@ class Control(Step[None]):
         """Bind this node's mailbox and watch it."""
         node_name = self._context.node_name
         mailbox = self._context.broker.mailbox(f"{node_name}.{EXCHANGE}", EXCHANGE, "fanout")
-        commands = Commands(self._context, given[Tasks], self._info, lambda: node.clock)
-        node = ControlNode(mailbox, self._context.publisher, node_name, commands.table())
+        commands = Commands(self._context, given[Tasks], self._info)
+        node = ControlNode(
+            mailbox, self._context.publisher, node_name, commands.table(), self._context.logical
+        )
         # What was revoked while this worker could not hear it; from here on the mailbox hears it.
         if self._context.state is not None:
             self._context.state.load(self._context.revoked)

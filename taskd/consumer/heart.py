@@ -1,7 +1,6 @@
-"""Heart: renews the lease, and tells the supervisor that the loop turns and how loaded it is.
+"""Heart: renews the lease, and says that the loop turns and how loaded it is.
 
-Worker events for Celery's monitors (worker-heartbeat) are not sent on the embedded broker; the
-supervisor's ``taskctl status`` reads these lines.
+To the supervisor by lines on the status descriptor, to monitors and neighbours by worker events.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import os
 from taskd import clock
 from taskd.blueprint import Given, Step
 from taskd.consumer.context import Context
+from taskd.consumer.events import FREQ_S, Announcer, Events
 from taskd.consumer.tasks import Connection
 from taskd.lifecycle import Deadline
 from taskd.loop import Timer
@@ -27,13 +27,14 @@ class Heart(Step[None]):
     """Beats while the inner blueprint runs.  A tick in the loop, so a hung loop falls silent."""
 
     name = "Heart"
-    requires = (Connection,)
+    requires = (Connection, Events)
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._renewal: Timer | None = None
         self._beat: Timer | None = None
         self._last_seen = (-1, False)
+        self._pulse: Timer | None = None
         self._last_beat_at = 0.0
 
     def start(self, given: Given) -> None:
@@ -59,10 +60,18 @@ class Heart(Step[None]):
                 self._context.report(heartbeat(self._context, intake.depth()))
 
         tick()
+        announcer = Announcer(self._context)
+
+        def pulse() -> None:
+            self._pulse = loop.call_later(FREQ_S, pulse)
+            announcer.heartbeat()
+
+        self._pulse = loop.call_later(FREQ_S, pulse)
+        announcer.online()
 
     def stop(self, deadline: Deadline) -> None:
         """Fall silent."""
-        for timer in (self._renewal, self._beat):
+        for timer in (self._renewal, self._beat, self._pulse):
             if timer is not None:
                 timer.cancel()
 

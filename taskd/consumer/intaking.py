@@ -105,7 +105,7 @@ class Intaking:
         pool = self._context.pool
         if self._context.shutdown is not Shutdown.NONE:
             return
-        if not pool.ready:
+        if not pool.ready or self._context.claims_held:
             return
         prefetch = 0 if self._stall.stalled else self._context.worker.prefetch
         target = target_held(prefetch, pool.capacity, self._context.run_times.mean_s)
@@ -138,6 +138,8 @@ class Intaking:
         if accepted:
             self._acknowledge_early(accepted)
             context.requests.update(accepted)
+            if context.dispatcher.on:
+                context.task_events.received(accepted.values())
             context.pool.submit([self._job(tag, request) for tag, request in accepted.items()])
             self._stall.look()
 
@@ -215,7 +217,7 @@ class Intaking:
             case strategy.Expired(headers):
                 logger.info("task=%s id=%s expired before it ran", headers.task, headers.id)
                 settling.settle(Ack(tag))
-                self._answer(endings.revoked(headers, "expired"))
+                self._answer(endings.revoked(headers, "expired"), expired=True)
             case strategy.Revoked(headers):
                 logger.info("task=%s id=%s is revoked and will not run", headers.task, headers.id)
                 settling.settle(Ack(tag))
@@ -231,7 +233,9 @@ class Intaking:
     def _app_name(self) -> str:
         return self._context.worker.app or self._context.config.app
 
-    def _answer(self, ending: endings.Ending) -> None:
+    def _answer(self, ending: endings.Ending, *, expired: bool = False) -> None:
+        if self._context.dispatcher.on:
+            self._context.task_events.ended(ending, expired=expired)
         self._settling.keep_result(ending.task_id, ending.state, ending.record)
 
     # -- what may bring something to claim -----------------------------------------------------

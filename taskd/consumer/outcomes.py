@@ -65,6 +65,8 @@ class Outcomes:
         reply = decode_reply(done.reply)
         if request.softened is not Softened.NO and self._ended_on_request(request, reply):
             return
+        if context.dispatcher.on:
+            context.task_events.done(request.headers, reply, done.runtime_s)
         if reply.record:
             self._settling.keep_result(request.headers.id, reply.state, reply.record)
         match reply.end:
@@ -90,6 +92,8 @@ class Outcomes:
                 return True
             case Softened.SHUTDOWN if reply.softly and not request.acks_early:
                 logger.warning("task=%s id=%s ended for the shutdown; requeued", headers.task, headers.id)
+                if self._context.dispatcher.on:
+                    self._context.task_events.cancelled(headers)
                 self._settle(request, Requeue(request.delivery.tag))
                 return True
         return False
@@ -184,6 +188,9 @@ class Outcomes:
             self._settling.settle(settlement)
 
     def _answer(self, request: Request, ending: endings.Ending) -> None:
+        if self._context.dispatcher.on:
+            signum, softly = request.terminated_by, request.softened is Softened.REVOKED
+            self._context.task_events.ended(ending, terminated=bool(signum) or softly, signum=signum)
         if request.keeps_result:
             self._settling.keep_result(ending.task_id, ending.state, ending.record)
         if ending.state == State.FAILURE and self._is_last_word(request):

@@ -93,6 +93,27 @@ class Revoking:
         self.remember(kind, what)
         return self._cancel(_picks(kind, frozenset(what)), plan)
 
+    def known(self) -> dict[str, object]:
+        """Return what is revoked, as ``hello`` tells it; ids are Celery's, the rest is ours."""
+        now = clock.monotonic()
+        kinds = {key: list(self._context.revoked[kind].ids(now)) for key, kind in _HELLO.items()}
+        return {key: what for key, what in kinds.items() if what or key == "revoked"}
+
+    def learn(self, told: Mapping[str, object]) -> int:
+        """Take over what a neighbour tells in ``hello``, and drop what waits here; return how many."""
+        learnt = 0
+        for key, kind in _HELLO.items():
+            what = told.get(key)
+            # Up to Celery 5.6 a mapping of ids to times, since then a list.
+            if isinstance(what, (list, dict)):
+                fresh = [
+                    each for each in what if isinstance(each, str) and each not in self._context.revoked[kind]
+                ]
+                if fresh:
+                    self._revoke(kind, fresh, ())
+                learnt += len(fresh)
+        return learnt
+
     def remember(self, kind: By, what: list[str]) -> None:
         """Let nothing of this run here from now on, nor after a restart."""
         self._context.revoked[kind].add(what, clock.monotonic())
@@ -111,6 +132,10 @@ class Revoking:
             elif self._escalation.begin(tag, request, plan) and tag in begun:
                 ended.append(request.headers.id)
         return ended
+
+
+#: Under which name ``hello`` has each kind.
+_HELLO: Mapping[str, By] = {"revoked": By.ID, "revoked_names": By.NAME, "revoked_stamps": By.STAMP}
 
 
 def _picks(kind: By, what: frozenset[str]) -> Callable[[Request], bool]:

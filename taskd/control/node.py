@@ -12,6 +12,7 @@ from taskd.brokers.base import Mailbox, Publisher
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.errors import ProtocolError
 from taskd.protocol import pidbox
+from taskd.protocol.lamport import LamportClock
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +26,18 @@ class ControlNode:
     """Answers the requests that reach one node.  For the loop's thread; never waits for a message."""
 
     def __init__(
-        self, mailbox: Mailbox, publisher: Publisher, node_name: str, commands: Mapping[str, Command]
+        self,
+        mailbox: Mailbox,
+        publisher: Publisher,
+        node_name: str,
+        commands: Mapping[str, Command],
+        logical: LamportClock,
     ) -> None:
         self._mailbox = mailbox
         self._publisher = publisher
         self._node_name = node_name
         self._commands = commands
-        #: Lamport's clock: receivers order replies of several nodes by it.
-        self.clock = 0
+        self._logical = logical
 
     def process(self) -> int:
         """Answer everything that has arrived and return how many messages that was.
@@ -53,17 +58,16 @@ class ControlNode:
         except ProtocolError as error:
             logger.warning("remote control message dropped: %s", error)
             return None
-        self.clock = max(self.clock, request.clock) + 1
+        self._logical.adjust(request.clock)
         if not concerned:
             return None
         body = self._encode(request, self._run(request))
         if request.reply_to is None:
             return None
-        self.clock += 1
         return Outgoing(
             exchange=request.reply_to.exchange,
             routing_key=request.reply_to.routing_key,
-            headers=pidbox.encode_reply_headers(request.ticket, self.clock),
+            headers=pidbox.encode_reply_headers(request.ticket, self._logical.forward()),
             body=body,
             content_type=pidbox.CONTENT_TYPE,
         )

@@ -10,6 +10,7 @@ epoch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -220,9 +221,15 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return value if isinstance(value, str) else ""
 
     def number(self, name: str) -> float | None:
-        """Return a field that should be a number; None when it is missing or something else."""
+        """Return a field that should be a finite number; None when it is missing or something else."""
         value = self.raw.get(name)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return None
+        try:
+            number = float(value)
+        except OverflowError:
+            return None
+        return number if math.isfinite(number) else None
 
 
 def decode(body: bytes, content_type: str) -> tuple[list[Seen], list[str]]:

@@ -9,6 +9,7 @@ tells this answer from a late one to an earlier question.  A reply is ``{"<node>
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Annotated
 
@@ -62,18 +63,37 @@ class Request(msgspec.Struct, frozen=True):
         raise ProtocolError(f"matcher {self.matcher!r} is unknown; expected glob or pcre")
 
 
+class _RequestBody(msgspec.Struct, frozen=True):
+    """All that kombu writes into a request."""
+
+    method: str
+    arguments: Mapping[str, object]
+    ticket: str
+    reply_to: ReplyTo
+    destination: Sequence[str] | None = None
+    pattern: str | None = None
+    matcher: str | None = None
+
+
+class _RequestHeaders(msgspec.Struct, frozen=True):
+    clock: int
+    expires: float
+
+
 class _Headers(msgspec.Struct, frozen=True):
     # Bounded, so that no sender can make our own clock too large for JSON.
     clock: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
 
 
 class _ReplyHeaders(msgspec.Struct, frozen=True):
-    ticket: str | None
-    clock: int
+    ticket: str | None = None
+    clock: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
 
 _request_decoder = msgspec.json.Decoder(Request)
 _headers_decoder = msgspec.json.Decoder(_Headers)
+_reply_decoder = msgspec.json.Decoder(dict[str, object])
+_reply_headers_decoder = msgspec.json.Decoder(_ReplyHeaders)
 _encoder = msgspec.json.Encoder()
 
 
@@ -107,3 +127,27 @@ def encode_reply(node: str, answer: object) -> bytes:
 def encode_reply_headers(ticket: str | None, clock: int) -> bytes:
     """Return the headers of a reply; ``clock`` is the node's logical clock."""
     return _encoder.encode(_ReplyHeaders(ticket, clock))
+
+
+def encode_request(
+    method: str, arguments: Mapping[str, object], *, ticket: str, reply_to: str, clock: int, expires_at: float
+) -> tuple[bytes, bytes]:
+    """Return headers and body of a request to every node; ``reply_to`` is the key of the asker's queue."""
+    body = _RequestBody(method, arguments, ticket, ReplyTo(REPLY_EXCHANGE, reply_to))
+    return _encoder.encode(_RequestHeaders(clock, expires_at)), _encoder.encode(body)
+
+
+def decode_reply(
+    body: bytes, headers: bytes, content_type: str
+) -> tuple[Mapping[str, object], str | None, int]:
+    """Read a reply: the answers by node, the ticket, and the sender's logical clock.
+
+    Raises: ``ProtocolError`` when it is none.
+    """
+    if content_type != CONTENT_TYPE:
+        raise ProtocolError(f"content type {content_type!r} is not accepted; expected {CONTENT_TYPE}")
+    try:
+        said = _reply_headers_decoder.decode(headers or b"{}")
+        return _reply_decoder.decode(body), said.ticket, said.clock
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"{body[:200]!r} is not a remote-control reply: {error}") from error

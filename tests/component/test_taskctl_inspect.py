@@ -18,6 +18,7 @@ from taskd.config.stores import SqliteConfig
 from taskd.control.client import RemoteControl
 from taskd.control.node import Command, ControlNode
 from taskd.protocol import pidbox
+from taskd.protocol.lamport import LamportClock
 from taskd.wakeup import Wakeup
 
 Run = Callable[..., tuple[str, str]]
@@ -60,7 +61,7 @@ def node(url: str, name: str, commands: dict[str, Command]) -> Iterator[None]:
     end = Wakeup()
     with closing(connect(url, SqliteConfig())) as broker, closing(broker.publisher()) as publisher:
         mailbox = broker.mailbox(f"{name}.{pidbox.EXCHANGE}", pidbox.EXCHANGE, "fanout")
-        control = ControlNode(mailbox, publisher, name, commands)
+        control = ControlNode(mailbox, publisher, name, commands, LamportClock())
 
         def answer() -> None:
             while end.fileno() not in select.select([end.fileno(), mailbox.fileno()], [], [], 10)[0]:

@@ -11,6 +11,7 @@ import pytest
 
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.control.node import ControlNode
+from taskd.protocol.lamport import LamportClock
 
 NODE = "mail-1@host"
 
@@ -75,7 +76,7 @@ def make(**commands: object) -> tuple[Box, ControlNode, list[object]]:
         return {"ok": "pong"}
 
     table = {"ping": record, "fail": fails, "odd": object, **commands}
-    return box, ControlNode(box, box, NODE, table), calls  # type: ignore[arg-type]
+    return box, ControlNode(box, box, NODE, table, LamportClock()), calls  # type: ignore[arg-type]
 
 
 def test_a_command_is_called_and_its_answer_sent_to_who_asked() -> None:

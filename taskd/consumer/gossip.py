@@ -1,0 +1,173 @@
+"""Gossip: follow the other workers by their events, and elect one of them where one must be chosen."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import msgspec
+
+from taskd import clock
+from taskd.app.callbacks import UNSENDABLE, message_of
+from taskd.blueprint import Given, Step
+from taskd.consumer.context import Context
+from taskd.consumer.events import Events
+from taskd.consumer.mingle import Mingle
+from taskd.errors import BrokerError, ProtocolError, StorageError
+from taskd.events.election import Call, Elections
+from taskd.events.receiver import Receiver
+from taskd.events.state import ClusterState
+from taskd.lifecycle import Deadline
+from taskd.loop import Timer
+from taskd.protocol.events import Seen, WorkerElect, WorkerElectAck
+from taskd.protocol.signature import read_signatures
+
+logger = logging.getLogger(__name__)
+
+#: How often to look for workers that have fallen silent.
+_LOOK_EVERY_S = 5.0
+
+
+class Neighbours:
+    """The other workers as one worker sees them.  For the loop's thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._receiver = Receiver(context.broker, context.logical, "worker.#")
+        self._state = ClusterState(max_tasks=0)
+        self._elections = Elections()
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Listen."""
+        self._context.loop.add_reader(self._receiver.fileno(), self._hear)
+        self._look()
+
+    def _look(self) -> None:
+        self._timer = self._context.loop.call_later(_LOOK_EVERY_S, self._look)
+        for worker in self._state.forget_lost(clock.monotonic()):
+            logger.info("gossip: missed the heartbeat of %s", worker.hostname)
+
+    def _hear(self) -> None:
+        try:
+            seen = self._receiver.receive()
+        except (BrokerError, StorageError) as error:
+            logger.warning("gossip: events cannot be read: %s", error)
+            return
+        for event in seen:
+            self._take(event)
+
+    def _take(self, event: Seen) -> None:
+        match event.type:
+            case "worker-elect":
+                self._on_elect(event)
+            case "worker-elect-ack":
+                self._on_answer(event)
+            case _ if event.hostname != self._context.node_name:
+                self._on_worker(event)
+            case _:
+                pass  # our own heartbeat
+
+    def _on_worker(self, event: Seen) -> None:
+        known = event.hostname in self._state.workers
+        self._state.apply(event, clock.monotonic())
+        if event.type == "worker-offline":
+            self._state.workers.pop(event.hostname, None)
+            logger.info("gossip: %s has left", event.hostname)
+        elif not known:
+            logger.info("gossip: %s is there", event.hostname)
+
+    def names(self) -> list[str]:
+        """Return the names of the other workers that are alive."""
+        return [worker.hostname for worker in self._state.alive(clock.monotonic())]
+
+    # -- elections -----------------------------------------------------------------------------
+
+    def elect(self, election: str, topic: str, action: object) -> None:
+        """Ask who shall do ``action``; the worker that is chosen does it."""
+        dispatcher = self._context.dispatcher
+        self._elections.ask(election)
+        dispatcher.send(
+            lambda: WorkerElect(
+                id=election,
+                topic=topic,
+                action=action,
+                **dispatcher.stamp(clock.now()),
+            )
+        )
+
+    def _on_elect(self, event: Seen) -> None:
+        election = event.text("id")
+        if not election:
+            logger.warning("gossip: election of %s has no id", event.hostname)
+            return
+        call = Call(
+            event.clock, f"{event.hostname}.{event.pid}", event.text("topic"), event.raw.get("action")
+        )
+        self._elections.called(election, call)
+        dispatcher = self._context.dispatcher
+        dispatcher.send(lambda: WorkerElectAck(id=election, **dispatcher.stamp(clock.now())))
+
+    def _on_answer(self, event: Seen) -> None:
+        election = event.text("id")
+        leader = self._elections.answered(election, event.hostname, alive=len(self.names()) + 1)
+        if leader is None:
+            return
+        if leader.who != f"{self._context.node_name}.{os.getpid()}":
+            logger.info("gossip: %s was elected for %s", leader.who, election)
+            return
+        logger.info("gossip: this worker was elected for %s", election)
+        if leader.topic == "task":
+            self._send_task(leader.action)
+        else:
+            logger.error('gossip: election topic "%s" is unknown; expected task', leader.topic)
+
+    def _send_task(self, action: object) -> None:
+        try:
+            (signature,) = read_signatures([action], "election")
+            message = message_of(signature)
+        except (ProtocolError, msgspec.ValidationError, *UNSENDABLE) as error:
+            logger.error("gossip: the elected task cannot be sent: %s", error)
+            return
+        try:
+            self._context.publisher.publish([message])
+        except (BrokerError, StorageError) as error:
+            logger.error("gossip: the elected task was not sent: %s", error)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._context.loop.remove_reader(self._receiver.fileno())
+        self._receiver.close()
+
+
+class Gossip(Step[None]):
+    """Takes part with brokers that workers of several hosts share."""
+
+    name = "Gossip"
+    requires = (Mingle, Events)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def included(self) -> bool:
+        """Whether there can be neighbours, and they shall be listened to."""
+        return self._context.broker.spans_hosts and self._context.worker.gossip
+
+    def start(self, given: Given) -> None:
+        """Begin to listen.  Raises: ``BrokerError`` or ``StorageError``."""
+        neighbours = Neighbours(self._context)
+        neighbours.start()
+        self._context.neighbours = neighbours
+
+    def stop(self, deadline: Deadline) -> None:
+        """Listen no more."""
+        if self._context.neighbours is not None:
+            self._context.neighbours.stop()
+            self._context.neighbours = None
+
+    def info(self) -> dict[str, object]:
+        """Return who is there."""
+        neighbours = self._context.neighbours
+        return {} if neighbours is None else {"neighbours": neighbours.names()}

@@ -1,0 +1,122 @@
+"""Mingle: at start, learn from the neighbours what is revoked and how late it is.
+
+The question is broadcast and the answers are taken as they come.  Nothing waits for them but the
+first claim, and that not longer than the pool needs to start anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+from uuid import uuid4
+
+from taskd import clock
+from taskd.blueprint import Given, Step
+from taskd.brokers.base import Mailbox
+from taskd.brokers.intake import Outgoing
+from taskd.consumer.context import Context
+from taskd.consumer.events import Events
+from taskd.consumer.revoking import Revoking
+from taskd.errors import BrokerError, ProtocolError, StorageError
+from taskd.lifecycle import Deadline
+from taskd.loop import Timer
+from taskd.protocol import pidbox
+
+logger = logging.getLogger(__name__)
+
+#: Nothing is claimed for so long, to hear first what must not run.
+HOLD_S = 0.2
+#: Answers are taken for so long.
+LISTEN_S = 3.0
+
+
+class Mingle(Step[None]):
+    """Takes part with brokers that workers of several hosts share; elsewhere ``statedb`` knows it all."""
+
+    name = "Mingle"
+    requires = (Events,)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._mailbox: Mailbox | None = None
+        self._timers: list[Timer] = []
+
+    def included(self) -> bool:
+        """Whether there can be neighbours, and they shall be asked."""
+        return self._context.broker.spans_hosts and self._context.worker.mingle
+
+    def start(self, given: Given) -> None:
+        """Ask.  Raises: ``BrokerError`` or ``StorageError``."""
+        context = self._context
+        own = str(uuid4())
+        queue = f"{own}.{pidbox.REPLY_EXCHANGE}"
+        self._mailbox = context.broker.mailbox(queue, pidbox.REPLY_EXCHANGE, "direct", own)
+        ticket, now = str(uuid4()), clock.monotonic()
+        revoking = Revoking(context)
+        headers, body = pidbox.encode_request(
+            "hello",
+            {"from_node": context.node_name, **revoking.known()},
+            ticket=ticket,
+            reply_to=own,
+            clock=context.logical.forward(),
+            expires_at=clock.now() + LISTEN_S,
+        )
+        logger.info("mingle: asking the neighbours")
+        try:
+            context.publisher.publish(
+                [Outgoing(exchange=pidbox.EXCHANGE, routing_key="", headers=headers, body=body)]
+            )
+        except BaseException:
+            self.stop(Deadline.after(0.0))
+            raise
+        context.loop.add_reader(self._mailbox.fileno(), lambda: self._hear(ticket, revoking))
+        context.claims_held = True
+        self._timers = [
+            context.loop.call_at(now + HOLD_S, self._let_go),
+            context.loop.call_at(now + LISTEN_S, self._end),
+        ]
+
+    def _let_go(self) -> None:
+        self._context.claims_held = False
+
+    def _hear(self, ticket: str, revoking: Revoking) -> None:
+        assert self._mailbox is not None
+        try:
+            deliveries = self._mailbox.receive()
+        except (BrokerError, StorageError) as error:
+            logger.warning("mingle: answers cannot be read: %s", error)
+            self._end()
+            return
+        for delivery in deliveries:
+            try:
+                answers, answered, logical = pidbox.decode_reply(
+                    delivery.body, delivery.headers, delivery.content_type
+                )
+            except ProtocolError as error:
+                logger.warning("mingle: %s", error)
+                continue
+            if answered == ticket:
+                self._context.logical.adjust(logical)
+                for node, answer in answers.items():
+                    self._sync(node, answer, revoking)
+
+    def _sync(self, node: str, answer: object, revoking: Revoking) -> None:
+        if not isinstance(answer, dict) or node == self._context.node_name:
+            return
+        logical = answer.get("clock")
+        if isinstance(logical, int):
+            self._context.logical.adjust(logical)
+        known = revoking.learn(answer)
+        logger.info("mingle: in step with %s revoked=%d", node, known)
+
+    def _end(self) -> None:
+        self._let_go()
+        for timer in self._timers:
+            timer.cancel()
+        if self._mailbox is not None:
+            self._context.loop.remove_reader(self._mailbox.fileno())
+            self._mailbox.close()
+            self._mailbox = None
+
+    def stop(self, deadline: Deadline) -> None:
+        """Listen no more."""
+        self._end()

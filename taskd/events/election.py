@@ -1,0 +1,66 @@
+"""Who of several workers does something that shall be done once: Celery's gossip election.  Pure.
+
+Whoever holds the election sends ``worker-elect``; every worker that hears it sends ``worker-elect-ack``
+and remembers the call.  When whoever asked has an answer of every live worker, the call with the
+smallest logical time names the leader, by host name where times are equal.  As in Celery only whoever
+asked counts the answers, and asks all workers by a broadcast: so each of them asks, counts, and comes
+to the same leader.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Elections that never end, because a worker died in between, are forgotten beyond this.
+MAX_OPEN = 1000
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Call:
+    """A worker that could lead; ordered by who does."""
+
+    clock: int
+    #: ``<node name>.<pid>``
+    who: str
+    topic: str = field(compare=False)
+    action: object = field(compare=False)
+
+
+@dataclass(slots=True)
+class _Open:
+    calls: list[Call] = field(default_factory=list)
+    #: Who has answered us; None while we have not asked.
+    answers: set[str] | None = None
+
+
+class Elections:
+    """The elections that one worker takes part in."""
+
+    def __init__(self, max_open: int = MAX_OPEN) -> None:
+        self._max_open = max_open
+        self._open: dict[str, _Open] = {}
+
+    def _of(self, election: str) -> _Open:
+        found = self._open.setdefault(election, _Open())
+        while len(self._open) > self._max_open:
+            del self._open[next(iter(self._open))]
+        return found
+
+    def ask(self, election: str) -> None:
+        """Note that this worker asks: from now on its answers count."""
+        self._of(election).answers = set()
+
+    def called(self, election: str, call: Call) -> None:
+        """Note that a worker, this one too, has asked."""
+        self._of(election).calls.append(call)
+
+    def answered(self, election: str, hostname: str, alive: int) -> Call | None:
+        """Note an answer; return who leads when that was the last of ``alive`` workers."""
+        found = self._open.get(election)
+        if found is None or found.answers is None:
+            return None  # not for us
+        found.answers.add(hostname)
+        if len(found.answers) < alive or not found.calls:
+            return None
+        del self._open[election]
+        return min(found.calls)

@@ -1,0 +1,147 @@
+"""Workers of one cluster in one process: each a consumer with its loop in a thread, over a shared broker."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TypeVar
+from uuid import uuid4
+
+from taskd import clock
+from taskd.brokers.memory.broker import MemoryBroker
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
+from taskd.consumer.consumer import Consumer
+from taskd.consumer.context import Context, Shutdown
+from taskd.lifecycle import Deadline
+from taskd.loop import Loop
+from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
+from taskd.protocol.execution import TaskOptions
+from taskd.results.null import NullResults
+
+T = TypeVar("T")
+
+
+class SharedBroker(MemoryBroker):
+    """A broker that workers of several hosts could share."""
+
+    spans_hosts = True
+
+
+class HoldingPool:
+    """Begins every job and ends none; the tests look at what was submitted."""
+
+    capacity = 4
+    ready = True
+    stopped = False
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def start(self, loop: Loop, on_outcomes: OnOutcomes) -> None:
+        """Nothing to start."""
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self.jobs += jobs
+
+    @property
+    def held(self) -> int:
+        return len(self.jobs)
+
+    def running(self) -> Sequence[Running]:
+        return [Running(job.tag, os.getpid(), clock.monotonic()) for job in self.jobs]
+
+    def cancel(self, tag: int, signum: int) -> bool:
+        return False
+
+    def soften(self, tag: int) -> bool:
+        return False
+
+    def recall(self) -> Sequence[int]:
+        return ()
+
+    def resize(self, capacity: int) -> None:
+        """Nothing to resize."""
+
+    def info(self) -> PoolInfo:
+        return PoolInfo("holding", 4)
+
+    def stop(self, deadline: Deadline) -> None:
+        """Nothing to stop."""
+
+    def kill(self) -> None:
+        self.jobs.clear()
+
+
+class Node:
+    """One worker; ``with Node(...)`` runs it until the end of the block, and it says goodbye."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        broker: type[MemoryBroker] = SharedBroker,
+        queue: str = "default",
+        **worker: object,
+    ) -> None:
+        self.loop = Loop()
+        self.broker = broker(url)
+        self.pool = HoldingPool()
+        self.context = Context(
+            name,
+            Config(),
+            WorkerConfig(name="main", **worker),  # type: ignore[arg-type]
+            self.loop,
+            self.pool,
+            self.broker,
+            self.broker.publisher(),
+            NullResults(),
+            lambda line: None,
+            0.0,
+            queues=(queue,),
+        )
+        self.context.tasks["note"] = TaskOptions(name="note")
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def _run(self) -> None:
+        consumer = Consumer(self.context)
+        consumer.run()
+        self.pool.kill()
+        consumer.finish(())
+        self.broker.close()
+        self.loop.close()
+
+    def do(self, what: Callable[[], T]) -> T:
+        """Do something in the worker's thread and return what came of it."""
+        done, result = threading.Event(), []
+
+        def call() -> None:
+            result.append(what())
+            done.set()
+
+        self.loop.call_from_thread(call)
+        assert done.wait(10)
+        return result[0]
+
+    def neighbours(self) -> Sequence[str]:
+        """The other workers that this one sees alive."""
+        seen = self.context.neighbours
+        return [] if seen is None else self.do(seen.names)
+
+    def __enter__(self) -> Node:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.loop.call_from_thread(lambda: self.context.request_shutdown(Shutdown.COLD))
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+def new_url() -> str:
+    """Return the URL of a broker that nobody else has."""
+    return f"memory://{uuid4()}"
