@@ -22,16 +22,16 @@ class ControlConfig:
         Kind.TEXT_LIST,
         'who may look: users ("alice", "1000") and groups ("@ops")',
         factory=tuple,
-        applies=Applies.RESTART,
+        applies=Applies.LIVE,
     )
     operators: tuple[str, ...] = option(
         Kind.TEXT_LIST,
         "who may also start, stop, restart, scale, signal and reload",
         factory=tuple,
-        applies=Applies.RESTART,
+        applies=Applies.LIVE,
     )
     admins: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "who may also shut the daemon down", factory=tuple, applies=Applies.RESTART
+        Kind.TEXT_LIST, "who may also shut the daemon down", factory=tuple, applies=Applies.LIVE
     )
     socket_mode: str = option(
         Kind.TEXT,

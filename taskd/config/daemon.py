@@ -83,6 +83,21 @@ class SupervisorConfig:
         applies=Applies.LIVE,
     )
 
+    canary_time: float = option(
+        Kind.DURATION,
+        "how long the first of the new programs must have done its work before the others are replaced",
+        default=1.0,
+        minimum=0.0,
+        applies=Applies.LIVE,
+    )
+    roll_attempts: int = option(
+        Kind.INTEGER,
+        "deaths of new programs after which the former configuration is put back",
+        default=3,
+        minimum=1,
+        applies=Applies.LIVE,
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:

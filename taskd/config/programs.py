@@ -97,6 +97,22 @@ class WorkerConfig:
         minimum=0.01,
         applies=Applies.LIVE,
     )
+    max_surge: int = option(
+        Kind.INTEGER,
+        "how many more than processes may exist while they are replaced one after the other; not for solo",
+        default=1,
+        minimum=0,
+        maximum=1000,
+        applies=Applies.LIVE,
+    )
+    max_unavailable: int = option(
+        Kind.INTEGER,
+        "how many of processes may be missing while they are replaced",
+        default=0,
+        minimum=0,
+        maximum=1000,
+        applies=Applies.LIVE,
+    )
     prefetch: int | str = option(
         Kind.PREFETCH, '"auto" claims about 100 ms of work ahead; a number claims that many', default="auto"
     )

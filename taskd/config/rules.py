@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from taskd.config.control import SOCKET_MODE, WHO, WHO_FORM, ControlConfig
@@ -121,24 +121,18 @@ def _check_control(control: ControlConfig, report: Report) -> None:
 
 
 def _check_names(config: Config, report: Report) -> None:
-    """Refuse names under which taskctl could mean two things."""
+    """Refuse names under which taskctl, or the broker, could mean two things."""
     for name in config.workers:
-        other = next((each for each in _programs(config, but=name) if each[0] == name), None)
-        if other is not None:
+        other, dash, slot = name.rpartition("-")
+        # Slots beyond processes are used too, while programs are replaced or scaled.
+        if dash and slot.isdigit() and other in config.workers:
             report.error(
                 ("worker", name),
-                f'the name "{name}" is also the program name of a process of worker "{other[1]}"',
+                f'the name "{name}" is also the program name of a process of worker "{other}"',
                 "another name",
             )
         if name == "beat":
             report.error(("worker", name), 'the name "beat" is taken by the scheduler', "another name")
-
-
-def _programs(config: Config, *, but: str) -> Iterator[tuple[str, str]]:
-    for name, worker in config.workers.items():
-        if name != but:
-            for number in range(1, worker.processes + 1):
-                yield f"{name}-{number}", name
 
 
 def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: Report) -> None:
@@ -156,6 +150,9 @@ def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: R
     _check_bounds(worker, path, report)
     _check_processes(worker, path, report)
     _check_stop(worker, path, config, report)
+    if not worker.max_surge and not worker.max_unavailable and report.is_sound((*path, "max_unavailable")):
+        wrong = "with neither max_surge nor max_unavailable no program could ever be replaced"
+        report.error((*path, "max_unavailable"), wrong, "1 or more in one of them")
     if 0 < worker.time_limit <= worker.soft_time_limit:
         report.error(
             (*path, "soft_time_limit"),

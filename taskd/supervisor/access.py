@@ -31,6 +31,8 @@ METHOD_ROLES: Mapping[str, Role] = {
     "stop": Role.OPERATOR,
     "restart": Role.OPERATOR,
     "signal": Role.OPERATOR,
+    "reload": Role.OPERATOR,
+    "plan": Role.VIEWER,
     "shutdown": Role.ADMIN,
 }
 

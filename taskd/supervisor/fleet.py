@@ -1,45 +1,90 @@
-"""The programs that the supervisor has, by name: found, counted, added and removed."""
+"""All programs of the daemon, in their groups: found, counted, and brought to what is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from taskd.errors import ControlError
+from taskd.supervisor.generation import Generation
+from taskd.supervisor.group import Group, Make, Member
 from taskd.supervisor.machine import ALIVE, State
+from taskd.supervisor.plan import Running
 from taskd.supervisor.program import Program
+from taskd.supervisor.roster import groups
 
 
 class Fleet:
-    """All programs, in the order in which they were added.  For the loop's thread."""
+    """All programs, by group in the order of the file, by slot within a group.  For the loop's thread."""
 
-    def __init__(self) -> None:
-        self._programs: dict[str, Program] = {}
+    def __init__(
+        self, make: Make, wake_at: Callable[[float], None], is_spare: Callable[[Program], bool]
+    ) -> None:
+        """``wake_at`` has ``converge`` called again at a monotonic time; for the rest see ``Group``."""
+        self._make = make
+        self._wake_at = wake_at
+        self._is_spare = is_spare
+        self._groups: dict[str, Group] = {}
 
     def __iter__(self) -> Iterator[Program]:
-        return iter(list(self._programs.values()))
+        return iter([member.program for group in self.groups() for member in _by_slot(group)])
 
     def __len__(self) -> int:
-        return len(self._programs)
+        return sum(len(group.members) for group in self.groups())
 
-    def add(self, program: Program) -> None:
-        """Take in a program; its name must not be taken."""
-        assert program.spec.name not in self._programs, f"two programs named {program.spec.name}"
-        self._programs[program.spec.name] = program
+    def groups(self) -> Sequence[Group]:
+        """Return the groups, those included that are about to vanish."""
+        return list(self._groups.values())
 
-    def remove(self, program: Program) -> None:
-        """Forget a program, which must not have a process any more."""
-        assert program.state not in ALIVE, f"{program.spec.name} still has a process"
-        del self._programs[program.spec.name]
+    def group(self, name: str) -> Group | None:
+        """Return a group, if there is one of this name."""
+        return self._groups.get(name)
+
+    # -- what is wanted ----------------------------------------------------------------------
+
+    def aim(self, generation: Generation, *, reason: str) -> None:
+        """Want what this generation says from now on; ``converge`` brings it about."""
+        wanted = groups(generation.config)
+        for name, bounds in wanted.items():
+            group = self._groups.setdefault(name, Group(name, self._make, self._wake_at, self._is_spare))
+            group.aim(generation, bounds, reason=reason)
+        for name, group in self._groups.items():
+            if name not in wanted:
+                group.dissolve(reason)
+        self._groups = {name: self._groups[name] for name in [*wanted, *(set(self._groups) - set(wanted))]}
+
+    def converge(self) -> None:
+        """Do all that can be done now to bring what is nearer to what is wanted."""
+        for group in self.groups():
+            group.converge()
+            if not group.members and not group.bounds.count:
+                del self._groups[group.name]
+
+    def generations(self) -> set[Generation]:
+        """Return the generations that are still needed."""
+        return {generation for group in self.groups() for generation in group.generations()}
+
+    # -- looking -----------------------------------------------------------------------------
 
     def named(self, name: object) -> Sequence[Program]:
         """Return what ``name`` means: a program (``mail-1``), or a group (``mail``: all of its programs).
 
         Raises: ``ControlError`` when it means none; the message lists what there is.
         """
-        chosen = [program for program in self if name in {program.spec.name, program.spec.group}]
+        staying = [each for group in self.groups() for each in _by_slot(group) if not each.is_retired]
+        specs = [each.program.spec for each in staying]
+        chosen = [
+            each.program for each in staying if name in {each.program.spec.name, each.program.spec.group}
+        ]
         if not chosen:
-            raise ControlError(f"no program {name!r}; there are: {', '.join(self._programs) or 'none'}")
+            known = ", ".join(spec.name for spec in specs) or "none"
+            leaving = any(program.spec.name == name for program in self)
+            why = f"{name} is leaving" if leaving else f"no program {name!r}"
+            raise ControlError(f"{why}; there are: {known}")
         return chosen
+
+    def running(self) -> Sequence[Running]:
+        """Return the programs that do not leave, the least missed of each group first."""
+        return [running for group in self.groups() for running in group.running()]
 
     def wanted(self) -> Sequence[Program]:
         """Return the programs that are to run."""
@@ -55,4 +100,12 @@ class Fleet:
 
     def rows(self) -> Sequence[Mapping[str, object]]:
         """Return the rows of ``taskctl status``."""
-        return [program.row() for program in self]
+        return [
+            {**member.program.row(), "generation": member.generation.number}
+            for group in self.groups()
+            for member in _by_slot(group)
+        ]
+
+
+def _by_slot(group: Group) -> list[Member]:
+    return sorted(group.members, key=lambda member: member.slot)

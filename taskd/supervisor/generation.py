@@ -1,7 +1,8 @@
 """One checked configuration as it is handed to programs, and how a program is made from it.
 
-The daemon starts with one generation; a program keeps the generation that it was made from, so what
-was checked together runs together.
+Each reload makes a new generation.  A program keeps the one that it was made from until it is
+replaced or adopted, so what was checked together runs together, and a program that crashes in the
+middle of a reload starts again with what it had.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ from taskd.supervisor.life import Limits
 from taskd.supervisor.program import Program
 from taskd.supervisor.reaper import Reaper
 from taskd.supervisor.restart import RestartPolicy
-from taskd.supervisor.roster import CommandTable, ProgramSpec, roster
+from taskd.supervisor.roster import CommandTable, ProgramSpec, member
+from taskd.supervisor.settings import Settings
 from taskd.supervisor.spawn import Process, spawn
 from taskd.supervisor.stopping import StopPolicy
 
 
 class Generation:
-    """A configuration, the descriptor from which its programs read it, and the programs it wants."""
+    """A configuration, and the descriptor from which its programs read it.  Numbered from 1."""
 
-    def __init__(self, config: Config, table: CommandTable) -> None:
+    def __init__(self, number: int, config: Config, table: CommandTable) -> None:
+        self.number = number
         self.config = config
-        self.specs = roster(config, table)
+        self._table = table
         self._config_fd = into_descriptor(config)
 
     def program(
         self,
-        spec: ProgramSpec,
+        group: str,
+        slot: int,
         *,
         loop: Loop,
         reaper: Reaper,
@@ -40,11 +44,22 @@ class Generation:
         heard: Callable[[], None],
     ) -> Program:
         """Return a program of this generation; nothing is started yet."""
+        settings = self._settings(group, slot)
+        return Program(settings, loop=loop, reaper=reaper, changed=changed, heard=heard)
+
+    def adopt(self, program: Program, group: str, slot: int) -> None:
+        """Make a program, running or not, one of this generation; its process is not touched."""
+        program.adopt(self._settings(group, slot))
+
+    def close(self) -> None:
+        """Give back the descriptor; no program can be started from this generation any more."""
+        os.close(self._config_fd)
+
+    def _settings(self, group: str, slot: int) -> Settings:
+        spec = member(self.config, group, slot, self._table)
         settings = self.config.supervisor
-        return Program(
+        return Settings(
             spec,
-            loop=loop,
-            reaper=reaper,
             spawn=self._spawn,
             restart=RestartPolicy(
                 intensity=settings.restart_intensity,
@@ -53,13 +68,7 @@ class Generation:
             ),
             stop=StopPolicy(settings.stop_timeout),
             limits=Limits(settings.start_timeout, 0.0 if spec.is_silent else settings.heartbeat_timeout),
-            changed=changed,
-            heard=heard,
         )
-
-    def close(self) -> None:
-        """Give back the descriptor; no program can be started from this generation any more."""
-        os.close(self._config_fd)
 
     def _spawn(self, spec: ProgramSpec) -> Process:
         return spawn(spec, config_path=self.config.path, config_fd=self._config_fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ from taskd.supervisor.machine import Event
 from taskd.supervisor.reaper import Exit
 from taskd.supervisor.spawn import Process
 from taskd.supervisor.status_pipe import StatusPipe
+
+_log = logging.getLogger(__name__)
 
 # Of a long traceback the end is kept: there stands the error.
 _DETAIL_CHARACTERS = 16_000
@@ -53,6 +56,11 @@ class Life:
     quiet: bool = False
     load: Heartbeat = field(default_factory=Heartbeat)
 
+    @property
+    def held(self) -> int:
+        """How many tasks it runs or keeps, by its last heartbeat."""
+        return self.load.busy + self.load.reserved
+
     def hear(self, line: StatusLine, now: float) -> tuple[Event | None, str]:
         """Note a status line; return the event that it is, if it is one, and the reason in words."""
         self.heard = now
@@ -88,6 +96,18 @@ class Life:
             return str(ended)
         return f"{self.words.reason}\n{self.words.detail}".strip()[-_DETAIL_CHARACTERS:]
 
-    def traceback(self) -> str:
-        """Return the detail of the last words as further lines of a log message."""
-        return f"\n{self.words.detail}" if self.words and self.words.detail else ""
+    def log_end(self, name: str, ended: Exit, *, asked: bool) -> str:
+        """Log how the process ended; return the cause in one line."""
+        cause = self.cause(ended)
+        level = logging.INFO if asked and ended.code == 0 else logging.WARNING if asked else logging.ERROR
+        _log.log(
+            level,
+            "program=%s pid=%s ended: %s cpu_s=%.2f max_rss_bytes=%s%s",
+            name,
+            self.process.pid,
+            cause,
+            ended.cpu_s,
+            ended.max_rss_bytes,
+            f"\n{self.words.detail}" if self.words and self.words.detail else "",
+        )
+        return cause

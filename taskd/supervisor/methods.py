@@ -29,6 +29,7 @@ class Facts:
     config_path: str
     control_socket: str
     haste: Haste | None
+    reload: Mapping[str, object]
 
 
 class Shutdown(Protocol):
@@ -52,12 +53,17 @@ class Methods:
         facts: Callable[[], Facts],
         changed: Callable[[], None],
         shutdown: Shutdown,
+        *,
+        reload: Callable[[str], Mapping[str, object]],
+        plan: Callable[[], Mapping[str, object]],
     ) -> None:
         self._fleet = fleet
         self._scaler = scaler
         self._facts = facts
         self._changed = changed
         self._request_shutdown = shutdown
+        self._reload = reload
+        self._plan = plan
         self._started_at = clock.now()
 
     def table(self) -> Mapping[str, Method]:
@@ -70,6 +76,8 @@ class Methods:
             "signal": self._signal,
             "shutdown": self._shutdown,
             "autoscale": self._autoscale,
+            "reload": lambda _params: self._reload("an operator asked"),
+            "plan": lambda _params: self._plan(),
         }
 
     def state(self) -> Mapping[str, object]:
@@ -89,6 +97,7 @@ class Methods:
             "since": self._started_at,
             "programs_ready": ready,
             "programs_wanted": wanted,
+            "reload": facts.reload,
             "rss_bytes": resident_bytes([os.getpid()]),
         }
 

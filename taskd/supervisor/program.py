@@ -18,14 +18,11 @@ from taskd.exhaustive import assert_never
 from taskd.loop import Loop, Timer
 from taskd.protocol.status import StatusLine
 from taskd.supervisor import reaper
-from taskd.supervisor.life import NO_LOAD, Life, Limits
+from taskd.supervisor.life import NO_LOAD, Life
 from taskd.supervisor.machine import MOVES, Effect, Event, State, due, step
 from taskd.supervisor.reaper import Exit, Reaper
-from taskd.supervisor.restart import RestartPolicy
-from taskd.supervisor.roster import ProgramSpec
-from taskd.supervisor.spawn import Process
+from taskd.supervisor.settings import Settings
 from taskd.supervisor.status_pipe import StatusPipe
-from taskd.supervisor.stopping import StopPolicy
 
 _log = logging.getLogger(__name__)
 
@@ -38,31 +35,27 @@ class Program:
 
     def __init__(
         self,
-        spec: ProgramSpec,
+        settings: Settings,
         *,
         loop: Loop,
         reaper: Reaper,
-        spawn: Callable[[ProgramSpec], Process],
-        restart: RestartPolicy,
-        stop: StopPolicy,
-        limits: Limits,
         changed: Callable[[], None],
         heard: Callable[[], None],
     ) -> None:
-        self.spec = spec
+        self.spec = settings.spec
         self.state = State.DOWN
         self.wanted = False
         self.spare = False
         self.reason = "not started yet"
         self.detail = ""
         self.restarts = 0
+        #: Ends that nobody asked for; whoever counts them sets it back.
+        self.failures = 0
         self._since_at = clock.now()
         self._loop = loop
         self._reaper = reaper
-        self._spawn = spawn
-        self._restart = restart
-        self._stop = stop
-        self._limits = limits
+        self._settings = settings
+        self._restart = settings.restart
         self._changed = changed
         self._heard = heard
         self.life: Life | None = None
@@ -102,6 +95,14 @@ class Program:
             self.reason = reason
             self._send(signal.SIGTSTP if quiet else signal.SIGCONT)
             self._changed()
+
+    def adopt(self, settings: Settings) -> None:
+        """Take new settings over; those of the process itself are in force when it starts again."""
+        self.spec = settings.spec
+        self._settings = settings
+        self._restart.adopt(settings.restart)
+        if self.state is State.READY:
+            self._await_heartbeat()
 
     def reconcile(self) -> None:
         """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
@@ -169,14 +170,15 @@ class Program:
                 self._send(signal.SIGKILL)
             case Effect.COUNT:
                 self._counted = True
+                self.failures += 1
                 since = self.life.ready_since if self.life else None
                 self._restart.count(now, ready_s=None if since is None else now - since)
             case Effect.AWAIT_READY:
-                self._await(now + self._limits.start_timeout_s, self._on_start_timeout)
+                self._await(now + self._settings.limits.start_timeout_s, self._on_start_timeout)
             case Effect.AWAIT_HEARTBEAT:
                 self._await_heartbeat()
             case Effect.AWAIT_EXIT:
-                self._await(self._stop.until(self.state, now), lambda: self.feed(Event.OVERDUE))
+                self._await(self._settings.stop.until(self.state, now), lambda: self.feed(Event.OVERDUE))
             case Effect.AWAIT_START:
                 self._log_delay(now)
                 # The timer only wakes the loop: reconcile sees that the time has come.
@@ -204,7 +206,7 @@ class Program:
 
     def _start_process(self, now: float) -> None:
         try:
-            process = self._spawn(self.spec)
+            process = self._settings.spawn(self.spec)
         except OSError as error:
             self.detail = f"no process could be made: {error}"
             _log.error("program=%s %s", self.spec.name, self.detail)
@@ -223,20 +225,9 @@ class Program:
         assert life is not None, "only a process that was started can end"
         life.pipe.close()  # delivers the last words first
         asked = self.state in {State.DRAINING, State.STOPPING}
-        cause = life.cause(ended)
         if life.words is not None or not asked:
             self.detail = life.detail(ended)
-        level = logging.INFO if asked and ended.code == 0 else logging.WARNING if asked else logging.ERROR
-        _log.log(
-            level,
-            "program=%s pid=%s ended: %s cpu_s=%.2f max_rss_bytes=%s%s",
-            self.spec.name,
-            life.process.pid,
-            cause,
-            ended.cpu_s,
-            ended.max_rss_bytes,
-            life.traceback(),
-        )
+        cause = life.log_end(self.spec.name, ended, asked=asked)
         # The life is still needed by COUNT, which is an effect of this event.
         self.feed(Event.EXITED, "" if asked else f"ended with {cause}")
         self.life = None
@@ -269,14 +260,14 @@ class Program:
     # -- silence -----------------------------------------------------------------------------
 
     def _on_start_timeout(self) -> None:
-        self._end_hung(f"not ready within {self._limits.start_timeout_s:g} s")
+        self._end_hung(f"not ready within {self._settings.limits.start_timeout_s:g} s")
 
     def _await_heartbeat(self) -> None:
         """Arm the watch at the last sign of life; it looks again when it fires, so that a heartbeat
         costs no timer."""
         if self.life is None:
             return
-        silence_s = self._limits.heartbeat_timeout_s or math.inf
+        silence_s = self._settings.limits.heartbeat_timeout_s or math.inf
         if clock.monotonic() - self.life.heard >= silence_s:
             self._end_hung(f"silent for {silence_s:g} s")
         else:

@@ -63,6 +63,14 @@ class RestartPolicy:
         self.tripped = self.tripped or len(kind.ends) > self.intensity
         self.not_before = now + self._delay_s(kind.streak, was_ready=ready_s is not None)
 
+    def adopt(self, other: RestartPolicy) -> None:
+        """Go on by the settings of another policy; what was counted stays counted."""
+        self.intensity = other.intensity
+        self.period_s = other.period_s
+        self.backoff = other.backoff
+        self.stable_s = other.stable_s
+        self.probe_s = other.probe_s
+
     def outlook(self, now: float) -> Outlook:
         """Return whether the program may start now."""
         if now >= self.not_before:

@@ -1,8 +1,9 @@
-"""What the signals of the supervisor mean."""
+"""What the signals of the supervisor mean: one table, from which docs/signals.md is written."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol
 
@@ -27,9 +28,34 @@ class Daemon(Protocol):
     def on_reload_signal(self) -> None:
         """SIGHUP came."""
 
+    def on_reopen_signal(self) -> None:
+        """SIGUSR1 came: the files that logs are written to were renamed."""
 
-#: All that is caught.  SIGCHLD is only a hint to look for dead orphans; programs have pidfds.
-WATCHED = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD}
+    def scale_all(self, by: int) -> None:
+        """Have so many more, or fewer, programs of each worker; at least one stays."""
+
+
+_STOP = "warm stop: running tasks finish within `stop_timeout`; once more: cold, and then SIGKILL"
+
+#: What each signal does, during the start, a reload and a drain alike.
+MEANINGS: Mapping[signal.Signals, str] = {
+    signal.SIGTERM: _STOP,
+    signal.SIGINT: "as SIGTERM",
+    signal.SIGQUIT: "cold stop: running tasks go back to the broker; once more: SIGKILL",
+    signal.SIGHUP: "reload the configuration, as `taskctl reload`; while taskd stops, nothing",
+    signal.SIGUSR1: "reopen the files that output is written to, after they were renamed",
+    signal.SIGUSR2: "write the stack of the supervisor to standard error, even when it hangs",
+    signal.SIGTTIN: "one program more of each worker, until the next reload says otherwise",
+    signal.SIGTTOU: "one program less of each worker, an idle one first; one always stays",
+    signal.SIGCHLD: "look for orphans that have ended; the programs themselves are watched by pidfds",
+    signal.SIGABRT: "write the stack to standard error and abort; systemd's watchdog sends it",
+}
+
+#: Those that the C library's side of Python obeys without the loop, so that a hung loop obeys too.
+AT_ONCE = frozenset({signal.SIGUSR2, signal.SIGABRT})
+
+#: All that the loop takes.
+WATCHED = set(MEANINGS) - AT_ONCE
 
 
 def dispatch(number: int, daemon: Daemon) -> None:
@@ -41,6 +67,12 @@ def dispatch(number: int, daemon: Daemon) -> None:
             daemon.request_stop(cold=True)
         case signal.SIGHUP:
             daemon.on_reload_signal()
+        case signal.SIGUSR1:
+            daemon.on_reopen_signal()
+        case signal.SIGTTIN:
+            daemon.scale_all(1)
+        case signal.SIGTTOU:
+            daemon.scale_all(-1)
         case signal.SIGCHLD:
             daemon.on_child_ended()
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Mapping
 
 from taskd import clock, exit_codes, prctl
 from taskd.config.schema import Config
+from taskd.errors import ControlError
 from taskd.loop import Loop
 from taskd.supervisor.control import ControlServer
 from taskd.supervisor.fleet import Fleet
@@ -18,7 +20,9 @@ from taskd.supervisor.generation import Generation
 from taskd.supervisor.machine import Event
 from taskd.supervisor.methods import Facts, Methods
 from taskd.supervisor.peers import access
+from taskd.supervisor.program import Program
 from taskd.supervisor.reaper import Reaper
+from taskd.supervisor.reload import Outcome, Reloader
 from taskd.supervisor.roster import CommandTable, commands
 from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.signals import WATCHED, Haste, dispatch, hastier
@@ -40,6 +44,8 @@ class Supervisor:
     def __init__(self, config: Config, *, table: CommandTable = commands) -> None:
         """Take the control socket.  Raises: ``ControlError`` when another daemon holds it."""
         self._started_at = clock.now()
+        #: Called at SIGUSR1.
+        self.reopeners: list[Callable[[], None]] = []
         self._haste: Haste | None = None
         mode = int(config.control.socket_mode, 8)
         self._socket = ControlSocket(
@@ -49,21 +55,21 @@ class Supervisor:
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
         self._dirty = True
-        self._generation = Generation(config, table)
-        self._fleet = Fleet()
+        self._fleet = Fleet(self._make, self._wake_at, self._is_spare)
         self._scaler = Scaler(self._loop, self._fleet, self._on_change)
         self._scaler.apply(config)
-        for spec in self._generation.specs:
-            self._fleet.add(
-                self._generation.program(
-                    spec,
-                    loop=self._loop,
-                    reaper=self._reaper,
-                    changed=self._on_change,
-                    heard=self._scaler.hear,
-                )
-            )
-        methods = Methods(self._fleet, self._scaler, self._facts, self._on_change, self.request_shutdown)
+        self._reloader = Reloader(
+            config, table, self._fleet, begun=self._notifier.reloading, apply_live=self._apply_live
+        )
+        methods = Methods(
+            self._fleet,
+            self._scaler,
+            self._facts,
+            self._on_change,
+            self.request_shutdown,
+            reload=self._reload,
+            plan=self._reloader.plan,
+        )
         self._server = ControlServer(
             self._loop, self._socket.socket, methods.table(), access=access(config.control)
         )
@@ -75,17 +81,16 @@ class Supervisor:
         """Run until stopped by a signal; return the exit status.  No process is left afterwards."""
         prctl.become_subreaper()
         self._loop.watch_signals(WATCHED, lambda number: dispatch(number, self))
+        self._fleet.aim(self._reloader.current, reason="taskd started")
+        self._fleet.converge()
         _log.info(
             "taskd %s pid=%s config=%s programs=%s control_socket=%s",
             __version__,
             os.getpid(),
-            self._generation.config.path or "-",
+            self._config.path or "-",
             len(self._fleet),
             self._socket.path,
         )
-        for program in self._fleet:
-            if self._scaler.wants(program):
-                program.want(wanted=True, reason="taskd started")
         try:
             while not self._finished():
                 self._turn()
@@ -100,8 +105,13 @@ class Supervisor:
     def _turn(self) -> None:
         for program in self._fleet:
             program.reconcile()
-        if self._dirty:
+        # A change may be the cause of the next: a program that is gone makes room for another.
+        while self._dirty:
             self._dirty = False
+            if self._haste is None:
+                self._fleet.converge()
+                if self._reloader.turn():
+                    self._notifier.reloaded()
             self._tell()
             self._state_file.changed()
 
@@ -112,9 +122,13 @@ class Supervisor:
             self._notifier.status(f"stopping: {left} of {len(self._fleet)} programs are left")
             return
         wanted, ready = self._fleet.wanted(), self._fleet.ready()
+        refused = self._reloader.outcome is Outcome.FAILED
         missing = "; ".join(f"{p.spec.name} {p.state.value}: {p.reason}" for p in wanted if p not in ready)
         self._notifier.status(
-            f"{len(ready)} of {len(wanted)} programs ready" + (f"; {missing}" if missing else "")
+            f"{len(ready)} of {len(wanted)} programs ready"
+            + (f"; {missing}" if missing else "")
+            + (f"; reload failed: {'; '.join(self._reloader.troubles)}" if refused else "")
+            + ("; reload under way" if self._reloader.under_way else "")
         )
         if len(ready) == len(wanted):
             self._notifier.ready()
@@ -130,7 +144,7 @@ class Supervisor:
             self._loop.run_once(_SWEEP_EVERY_S)
         self._state_file.close()
         self._socket.close()
-        self._generation.close()
+        self._reloader.close()
         self._loop.close()
         _log.info("taskd ended uptime_s=%.0f", clock.now() - self._started_at)
 
@@ -142,7 +156,7 @@ class Supervisor:
     def request_stop(self, *, cold: bool) -> None:
         """Stop everything; a repeated request is more hasty than the one before."""
         self._haste = hastier(self._haste, cold=cold)
-        stop_timeout_s = self._generation.config.supervisor.stop_timeout
+        stop_timeout_s = self._config.supervisor.stop_timeout
         _log.info("stopping how=%s stop_timeout_s=%g", self._haste.value, stop_timeout_s)
         self._notifier.stopping()
         self._dirty = True
@@ -166,8 +180,27 @@ class Supervisor:
         self._reaper.reap_orphans()
 
     def on_reload_signal(self) -> None:
-        """SIGHUP came."""
-        _log.warning("SIGHUP: reloading is not supported yet; restart taskd to apply a changed configuration")
+        """Reload, unless everything stops anyhow."""
+        if self._haste is None:
+            self._reload("SIGHUP")
+
+    def on_reopen_signal(self) -> None:
+        """Files that output is written to were renamed."""
+        for reopen in self.reopeners:
+            reopen()
+
+    def scale_all(self, by: int) -> None:
+        """Have so many more, or fewer, programs of each worker; at least one stays."""
+        if self._haste is not None:
+            return
+        for group in self._fleet.groups():
+            count = max(1, group.bounds.count + by)
+            worker = self._config.workers.get(group.name)
+            follows_load = worker is None or worker.min_processes > 0
+            if not follows_load and count != group.bounds.count:
+                _log.info("group=%s processes=%s by signal", group.name, count)
+                group.resize(count, reason=f"scaled to {count} by signal")
+        self._dirty = True
 
     # -- what others need --------------------------------------------------------------------
 
@@ -175,4 +208,40 @@ class Supervisor:
         self._dirty = True
 
     def _facts(self) -> Facts:
-        return Facts(self._generation.config.path, self._socket.path, self._haste)
+        return Facts(self._config.path, self._socket.path, self._haste, self._reloader.row())
+
+    @property
+    def _config(self) -> Config:
+        return self._reloader.current.config
+
+    def _wake_at(self, when: float) -> None:
+        self._loop.call_at(when, self._on_change)
+
+    def _make(self, generation: Generation, group: str, slot: int) -> Program:
+        return generation.program(
+            group,
+            slot,
+            loop=self._loop,
+            reaper=self._reaper,
+            changed=self._on_change,
+            heard=self._scaler.hear,
+        )
+
+    def _is_spare(self, program: Program) -> bool:
+        return not self._scaler.wants(program)
+
+    # -- reload ------------------------------------------------------------------------------
+
+    def _reload(self, why: str) -> Mapping[str, object]:
+        if self._haste is not None:
+            raise ControlError("taskd is stopping; nothing is reloaded any more")
+        answer = self._reloader.reload(why)
+        if not self._reloader.under_way:
+            self._notifier.reloaded()  # refused: systemd waits for the end of every reload
+        self._dirty = True
+        return answer
+
+    def _apply_live(self, config: Config) -> None:
+        logging.getLogger().setLevel(config.log.level.upper())
+        self._scaler.apply(config)
+        self._server.give(access(config.control))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import sdnotify
 
+from taskd import clock
 from taskd.loop import Loop
 
 # While a stop takes its time: each message must come before the extension of the last one is over.
@@ -48,6 +49,17 @@ class Notifier:
         """Say, once, that every wanted program does its work."""
         if not self._ready and not self._stopping:
             self._ready = True
+            self._send("READY=1")
+
+    def reloading(self) -> None:
+        """Say that a reload begins; ``reloaded`` must follow, also when nothing was changed."""
+        if self._ready and not self._stopping:
+            # Both in one datagram: Type=notify-reload compares the time with that of its own request.
+            self._send(f"RELOADING=1\nMONOTONIC_USEC={int(clock.monotonic() * 1e6)}")
+
+    def reloaded(self) -> None:
+        """Say that a reload is over."""
+        if self._ready and not self._stopping:
             self._send("READY=1")
 
     def stopping(self) -> None:

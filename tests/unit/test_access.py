@@ -8,6 +8,7 @@ from taskd.loop import Loop
 from taskd.supervisor.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.methods import Facts, Methods
+from taskd.supervisor.program import Program
 from taskd.supervisor.scaling.scaler import Scaler
 
 OWN = 990
@@ -69,8 +70,19 @@ def test_every_method_stands_in_the_table_of_roles() -> None:
     def facts() -> Facts:
         raise AssertionError("not called")
 
-    loop, fleet = Loop(), Fleet()
-    methods = Methods(fleet, Scaler(loop, fleet, lambda: None), facts, lambda: None, lambda *, cold: None)
+    def make(*_: object) -> Program:
+        raise AssertionError("not called")
+
+    loop, fleet = Loop(), Fleet(make, lambda _: None, lambda _: False)
+    methods = Methods(
+        fleet,
+        Scaler(loop, fleet, lambda: None),
+        facts,
+        lambda: None,
+        lambda *, cold: None,
+        reload=lambda _: {},
+        plan=dict,
+    )
     loop.close()
 
     assert set(methods.table()) == set(METHOD_ROLES)

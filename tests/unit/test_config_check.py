@@ -388,7 +388,8 @@ def test_a_worker_whose_name_is_a_program_of_another_is_refused() -> None:
 
     assert len(problems) == 1
     assert '4: worker.a-1: the name "a-1" is also the program name of a process of worker "a"' in problems[0]
-    assert problems_of("app='a:b'\n[worker.a]\nprocesses=2\n[worker.a-3]\n") == []
+    assert problems_of("app='a:b'\n[worker.a]\nprocesses=2\n[worker.a-3]\n") != []
+    assert problems_of("app='a:b'\n[worker.a]\nprocesses=2\n[worker.a-b]\n[worker.b-1]\n") == []
 
 
 def test_the_file_is_found_by_option_then_variable_then_default() -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
 from taskd.config.programs import POOLS, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.supervisor.roster import ProgramSpec, roster
+from taskd.supervisor.roster import ProgramSpec, groups, member, share_of
 from taskd.supervisor.spawn import program_environment
 
 
 def test_a_worker_with_two_processes_becomes_two_numbered_programs() -> None:
     config = Config(workers={"mail": WorkerConfig(name="mail", processes=2, directory="/srv")})
 
-    programs = roster(config)
+    programs = [
+        member(config, group, slot)
+        for group, bounds in groups(config).items()
+        for slot in range(1, bounds.count + 1)
+    ]
 
     assert [(program.name, program.group, program.directory) for program in programs] == [
         ("mail-1", "mail", "/srv"),
@@ -29,11 +34,12 @@ def test_a_worker_with_two_processes_becomes_two_numbered_programs() -> None:
 def test_beat_runs_only_when_its_schedule_has_entries() -> None:
     entry = BeatEntryConfig(name="nightly", task="report", every=1.0)
 
-    with_entries = roster(Config(beat=BeatConfig(schedule={"nightly": entry})))
+    config = Config(beat=BeatConfig(schedule={"nightly": entry}))
 
-    assert [program.name for program in with_entries] == ["beat"]
-    assert with_entries[0].command == (sys.executable, "-m", "taskd.beat")
-    assert roster(Config()) == ()
+    assert list(groups(config)) == ["beat"]
+    assert member(config, "beat", 1).name == "beat"
+    assert member(config, "beat", 1).command == (sys.executable, "-m", "taskd.beat")
+    assert not groups(Config())
 
 
 def test_a_program_does_not_inherit_what_systemd_told_the_supervisor() -> None:
@@ -60,7 +66,7 @@ def test_a_program_does_not_inherit_what_systemd_told_the_supervisor() -> None:
 def test_only_a_solo_worker_may_fall_silent_while_it_works() -> None:
     workers = {pool: WorkerConfig(name=pool, app="shop.tasks", pool=pool) for pool in POOLS}
 
-    specs = roster(Config(workers=workers))
+    specs = [member(Config(workers=workers), pool, 1) for pool in POOLS]
 
     assert [spec.group for spec in specs if spec.is_silent] == ["solo"]
 
@@ -69,4 +75,26 @@ def test_only_a_solo_worker_may_fall_silent_while_it_works() -> None:
 def test_a_worker_that_must_be_patched_first_is_a_program_of_its_own(pool: str) -> None:
     config = Config(workers={"io": WorkerConfig(name="io", pool=pool)})
 
-    assert roster(config)[0].command == (sys.executable, "-m", f"taskd.worker.{pool}_entry", "io-1")
+    assert member(config, "io", 1).command == (sys.executable, "-m", f"taskd.worker.{pool}_entry", "io-1")
+
+
+def test_beat_and_solo_workers_are_replaced_in_their_place_others_beside_themselves() -> None:
+    entry = BeatEntryConfig(name="nightly", task="report", every=1.0)
+    workers = {pool: WorkerConfig(name=pool, pool=pool) for pool in ("solo", "prefork")}
+
+    bounds = groups(Config(workers=workers, beat=BeatConfig(schedule={"nightly": entry})))
+
+    assert {name: (each.max_surge, each.max_unavailable) for name, each in bounds.items()} == {
+        "solo": (0, 1),
+        "prefork": (1, 0),
+        "beat": (0, 1),
+    }
+
+
+def test_a_group_depends_on_its_own_table_and_on_what_all_have_in_common() -> None:
+    workers = {"a": WorkerConfig(name="a", app="own:app"), "b": WorkerConfig(name="b")}
+    config = Config(app="shop:app", workers=workers)
+
+    assert share_of(config, "a") == share_of(replace(config, app="other:app"), "a")
+    assert share_of(config, "b") != share_of(replace(config, app="other:app"), "b")
+    assert share_of(config, "a") != share_of(replace(config, broker="sqlite:///x"), "a")

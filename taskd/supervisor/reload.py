@@ -1,0 +1,170 @@
+"""Reloading: read and check the file, plan, aim the fleet at it, and say how it went.
+
+A file that is not sound changes nothing.  A reload that comes while another is under way takes over at
+once: the fleet is aimed anew and goes on from where it stands, so neither waits and neither is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from taskd.config.load import check
+from taskd.config.problems import Severity
+from taskd.config.schema import Config
+from taskd.supervisor.fleet import Fleet
+from taskd.supervisor.generation import Generation
+from taskd.supervisor.half_written import is_being_written
+from taskd.supervisor.plan import Action, Plan, plan
+from taskd.supervisor.roster import CommandTable
+
+_log = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """How the latest reload fares."""
+
+    UNDER_WAY = "under way"
+    DONE = "done"
+    FAILED = "failed"  # the file was refused, or a group went back to what it had
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the file says now: a configuration, unless its problems forbid it."""
+
+    config: Config | None
+    problems: tuple[str, ...]
+    errors: tuple[str, ...]
+
+
+class Reloader:
+    """Holds the generations.  For the loop's thread; nothing here blocks but the reading of the file."""
+
+    def __init__(
+        self,
+        config: Config,
+        table: CommandTable,
+        fleet: Fleet,
+        *,
+        begun: Callable[[], None],
+        apply_live: Callable[[Config], None],
+    ) -> None:
+        """``begun`` is called when a reload begins, ``apply_live`` with what the daemon itself obeys."""
+        self.current = Generation(1, config, table)
+        self.outcome = Outcome.DONE
+        self.troubles: tuple[str, ...] = ()
+        self._number = 1
+        self._table = table
+        self._fleet = fleet
+        self._begun = begun
+        self._apply_live = apply_live
+        self._generations = {self.current}
+        self._concerned: frozenset[str] = frozenset()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether programs are still being added, replaced or removed."""
+        return self.outcome is Outcome.UNDER_WAY
+
+    def plan(self) -> Mapping[str, object]:
+        """Return what a reload would do now, and do nothing."""
+        read = self._read()
+        return self._answer(read, None if read.config is None else self._planned(read.config))
+
+    def reload(self, why: str) -> Mapping[str, object]:
+        """Take the file over, if it is sound; return the plan that is carried out, or every problem."""
+        self._begun()
+        read = self._read()
+        for problem in read.problems:
+            (_log.error if problem in read.errors else _log.warning)("reload: %s", problem)
+        if read.config is None:
+            _log.error("reload (%s) refused, nothing was changed: correct the file and reload again", why)
+            if not self.under_way:
+                self.outcome = Outcome.FAILED
+            self.troubles = read.errors
+            return self._answer(read, None)
+        decided = self._planned(read.config)
+        self._number += 1
+        self.current = Generation(self._number, read.config, self._table)
+        self._generations.add(self.current)
+        unfinished = self._concerned if self.under_way else frozenset()
+        self._concerned = decided.concerned() | unfinished
+        self.outcome, self.troubles = Outcome.UNDER_WAY, ()
+        _log.info("reload (%s) generation=%s: %s", why, self._number, _summary(decided))
+        self._apply_live(read.config)
+        self._fleet.aim(self.current, reason=f"reload, generation {self._number}")
+        return self._answer(read, decided)
+
+    def turn(self) -> bool:
+        """Look whether the reload is over; return whether it has ended just now."""
+        if not self.under_way:
+            return False
+        self._drop_unneeded()
+        groups = [group for group in self._fleet.groups() if group.name in self._concerned]
+        troubled = tuple(f"{group.name}: {group.trouble}" for group in groups if group.trouble)
+        if any(not group.settled and not group.trouble for group in groups):
+            return False
+        self.outcome = Outcome.FAILED if troubled else Outcome.DONE
+        self.troubles = troubled
+        level = logging.ERROR if troubled else logging.INFO
+        suffix = f": {'; '.join(troubled)}" if troubled else ""
+        _log.log(level, "reload generation=%s %s%s", self.current.number, self.outcome.value, suffix)
+        return True
+
+    def row(self) -> Mapping[str, object]:
+        """Return how the latest reload fares, for ``taskctl status``."""
+        return {
+            "generation": self.current.number,
+            "outcome": self.outcome.value,
+            "troubles": self.troubles,
+        }
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for generation in self._generations:
+            generation.close()
+
+    def _drop_unneeded(self) -> None:
+        needed = self._fleet.generations() | {self.current}
+        for generation in self._generations - needed:
+            generation.close()
+        self._generations &= needed
+
+    def _planned(self, config: Config) -> Plan:
+        return plan(self._fleet.running(), self.current.config, config)
+
+    def _read(self) -> Read:
+        path = self.current.config.path
+        if is_being_written(path):
+            text = f"{path}: somebody is writing this file; reload when it is written"
+            return Read(None, (text,), (text,))
+        config, problems = check(path)
+        texts = tuple(str(problem) for problem in problems)
+        errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
+        return Read(config, texts, errors)
+
+    def _answer(self, read: Read, decided: Plan | None) -> Mapping[str, object]:
+        return {
+            "file": self.current.config.path,
+            "generation": self.current.number,
+            "ok": decided is not None,
+            "problems": read.problems,
+            "programs": [
+                {"name": each.program, "group": each.group, "action": each.action.value, "why": each.why}
+                for each in (decided.decisions if decided else ())
+            ],
+            "changes": [str(change) for change in (decided.changes if decided else ())],
+            "needs_restart": [str(change) for change in (decided.needs_restart if decided else ())],
+        }
+
+
+def _summary(decided: Plan) -> str:
+    counts = [
+        f"{action.value}={number}"
+        for action in Action
+        if (number := sum(each.action is action for each in decided.decisions))
+    ]
+    return " ".join(counts) or "no programs"
