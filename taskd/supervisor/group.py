@@ -168,10 +168,13 @@ class Group:
     def _begin(self) -> None:
         self.trouble = ""
         self._has_gone_back = False
-        self._proven = not any(not self._is_new(member) for member in self._staying())
-        for member in self._staying():
+        staying = self._staying()
+        for member in staying:
             member.is_on_trial = member.program.state is not State.READY
             member.program.failures = 0
+        # No canary where nothing is replaced, or where such programs work already.
+        works = any(self._is_new(member) and not member.is_on_trial for member in staying)
+        self._proven = works or all(self._is_new(member) for member in staying)
         self._drop_held(len(self._staying()) - self.bounds.count)
 
     def _drop_held(self, surplus: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from taskd import exit_codes, log
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import SupervisorConfig
+from taskd.config.load import load
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.errors import ControlError
@@ -28,6 +29,8 @@ def fake_command(kind: str, name: str, pool: str) -> Sequence[str]:
 
 
 def main(directory: str, settings: dict[str, object]) -> int:
+    if settings.pop("file", False):
+        return run(load(f"{directory}/taskd.toml"))
     modes = settings.pop("modes")
     assert isinstance(modes, dict)
     workplace = str(settings.pop("workplace", ""))
@@ -42,6 +45,10 @@ def main(directory: str, settings: dict[str, object]) -> int:
             for name, mode in modes.items()
         },
     )
+    return run(config)
+
+
+def run(config: Config) -> int:
     log.setup("debug", "plain", program="taskd")
     try:
         return Supervisor(config, table=fake_command).run()

@@ -80,6 +80,10 @@ def behave() -> None:  # noqa: PLR0912 - one case for each mode
         case "dies":
             say(b'{"type":"last_words","reason":"no module named shop","detail":"Traceback: ImportError"}\n')
             sys.exit(77)
+        case "good-then-dies":
+            say(READY)
+            signal.sigtimedwait({signal.SIGUSR1}, 0.3)
+            sys.exit(1)
         case "ignores-term":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             say(READY)

@@ -1,0 +1,334 @@
+"""Reload with real processes that do fake work: what is kept, added, drained, rolled, and given back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskd import procinfo
+from tests.component.supervised import Daemon, NotifySocket, daemon
+from tests.waiting import wait_until
+
+_HEAD = 'app = "a:b"\n[supervisor]\ncontrol_socket = "s"\ncanary_time = 0\nrestart_delay = 0.01\n'
+
+
+def worker(name: str, mode: str = "good", **keys: object) -> str:
+    lines = [f"[worker.{name}]", f'environment = {{ FAKE_MODE = "{mode}" }}']
+    return "\n".join([*lines, *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), ""])
+
+
+def write(directory: Path, *tables: str, head: str = _HEAD) -> None:
+    """Replace the file as an editor does."""
+    (directory / "new").write_text(head + "".join(tables))
+    os.replace(directory / "new", directory / "taskd.toml")
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon with two programs of worker ``a`` and one of ``b``, all ready."""
+    write(tmp_path, worker("a", processes=2), worker("b"))
+    with daemon(tmp_path, file=True) as made:
+        for name in ("a-1", "a-2", "b-1"):
+            made.wait_for(name, "READY")
+        yield made
+
+
+def pids(running: Daemon) -> dict[str, int]:
+    running.remember()
+    rows = running.call("status")["programs"]
+    return {row["name"]: row["pid"] for row in rows if row["state"] == "READY"}
+
+
+def actions(answer: dict[str, Any]) -> dict[str, str]:
+    return {row["name"]: row["action"] for row in answer["programs"]}
+
+
+def wait_done(running: Daemon, outcome: str = "done", generation: int = 2) -> dict[str, Any]:
+    def over() -> dict[str, Any] | None:
+        reload = running.call("status")["taskd"]["reload"]
+        finished = reload["outcome"] != "under way" and reload["generation"] >= generation
+        return reload if finished else None
+
+    try:
+        ended = wait_until(over, 15.0, "the end of the reload")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{running.log}") from None
+    assert ended is not None
+    assert ended["outcome"] == outcome, f"{ended}\n{running.log}"
+    return ended
+
+
+def test_a_file_that_says_the_same_keeps_every_pid(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+    write(tmp_path, "# a comment\n", worker("a", processes=2), worker("b"))
+
+    answer = running.call("reload")
+
+    assert set(actions(answer).values()) == {"keep"}
+    wait_done(running)
+    assert pids(running) == before
+
+
+def test_each_program_gets_what_the_plan_said(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+    write(tmp_path, worker("a", processes=2, concurrency=7), worker("c"))
+
+    planned = running.call("plan")
+    assert pids(running) == before, "a plan changes nothing"
+    answer = running.call("reload")
+
+    assert actions(planned) == actions(answer) == {"a-1": "roll", "a-2": "roll", "c-1": "add", "b-1": "drain"}
+    assert answer["programs"][0]["why"] == ["worker.a.concurrency: 0 -> 7"]
+    assert answer["programs"][-1]["why"] == ["[worker.b] is gone from the file"]
+    wait_done(running)
+    wait_until(lambda: len(pids(running)) == 3 and len(running.call("status")["programs"]) == 3)
+    after = pids(running)
+    assert not set(after.values()) & set(before.values())
+    assert "b-1" not in after
+
+
+def test_more_and_fewer_processes_do_not_touch_the_others(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+
+    write(tmp_path, worker("a", processes=3), worker("b"))
+    assert actions(running.call("reload"))["a-3"] == "add"
+    wait_done(running)
+    assert {name: pids(running)[name] for name in before} == before
+
+    write(tmp_path, worker("a", processes=1), worker("b"))
+    drained = {name for name, action in actions(running.call("reload")).items() if action == "drain"}
+    wait_done(running, generation=3)
+    wait_until(lambda: len(running.call("status")["programs"]) == 2)
+    assert len(drained) == 2
+    assert pids(running).items() <= before.items()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("app = [", "not TOML"),
+        ('app = "a:b"\n[supervisor]\nstop_timeot = 3\n', "stop_timeout"),
+        ('[worker.a]\nqueues = []\npool = "procces"\n', "prefork"),
+    ],
+)
+def test_a_bad_file_changes_nothing_and_says_every_problem(
+    running: Daemon, tmp_path: Path, text: str, problem: str
+) -> None:
+    before = pids(running)
+    (tmp_path / "taskd.toml").write_text(text)
+
+    answer = running.call("reload")
+
+    assert not answer["ok"]
+    assert problem in "\n".join(answer["problems"])
+    assert answer["programs"] == []
+    assert running.call("status")["taskd"]["reload"]["outcome"] == "failed"
+    assert pids(running) == before
+    assert "refused, nothing was changed" in running.log
+
+
+def test_a_file_that_is_gone_changes_nothing(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+    (tmp_path / "taskd.toml").unlink()
+
+    assert "cannot be read" in running.call("reload")["problems"][0]
+    assert pids(running) == before
+
+
+def test_a_file_that_is_half_written_is_refused_although_its_half_is_sound(
+    running: Daemon, tmp_path: Path
+) -> None:
+    before = pids(running)
+    with (tmp_path / "taskd.toml").open("w") as file:
+        file.write(_HEAD + worker("a", processes=2))
+        file.flush()
+
+        answer = running.call("reload")
+
+        assert not answer["ok"]
+        assert "somebody is writing this file" in answer["problems"][0]
+        assert pids(running) == before
+        file.write(worker("b"))
+    assert running.call("reload")["ok"]
+    wait_done(running)
+    assert pids(running) == before
+
+
+def test_settings_of_the_supervisor_reach_programs_that_run(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+    write(tmp_path, worker("a", processes=2), worker("b", "ignores-term"))
+    running.call("reload")
+    wait_done(running)
+    write(tmp_path, worker("a", processes=2), worker("b", "ignores-term"), head=_HEAD + "stop_timeout = 0\n")
+
+    assert set(actions(running.call("reload")).values()) == {"live"}
+
+    wait_done(running, generation=3)
+    assert pids(running).items() >= {name: before[name] for name in ("a-1", "a-2")}.items()
+    (row,) = running.call("stop", name="b")["programs"]
+    running.wait_for(row["name"], "DOWN")  # by SIGQUIT at once, not after the five minutes of before
+
+
+def test_a_new_configuration_whose_programs_die_is_given_back(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+    write(tmp_path, worker("a", "dies", processes=2), worker("b"))
+
+    running.call("reload")
+    ended = wait_done(running, "failed")
+
+    assert "no module named shop" in ended["troubles"][0]
+    wait_until(lambda: len(running.call("status")["programs"]) == 3)
+    assert pids(running) == before, "the old programs never stopped"
+    assert "goes back to generation 1" in running.log
+
+    write(tmp_path, worker("a", "good", processes=2, concurrency=3), worker("b"))
+    running.call("reload")
+    wait_done(running, generation=3)
+
+
+def test_a_canary_that_becomes_ready_and_then_dies_is_no_success(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+    head = _HEAD.replace("canary_time = 0", "canary_time = 30")
+    write(tmp_path, worker("a", "good-then-dies", processes=2), worker("b"), head=head)
+
+    running.call("reload")
+    wait_done(running, "failed")
+
+    wait_until(lambda: len(running.call("status")["programs"]) == 3)
+    assert pids(running) == before
+
+
+def test_a_second_reload_takes_over_from_one_that_hangs(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+    write(tmp_path, worker("a", "never-ready", processes=2), worker("b"))
+    running.call("reload")
+    wait_until(lambda: running.call("status")["taskd"]["reload"]["outcome"] == "under way")
+
+    write(tmp_path, worker("a", processes=2), worker("b"))
+    for _ in range(3):
+        running.signal(signal.SIGHUP)
+    assert running.call("reload")["ok"]
+
+    wait_done(running, generation=3)
+    wait_until(lambda: len(running.call("status")["programs"]) == 3)
+    assert pids(running) == before
+
+
+def test_what_the_operator_stopped_stays_stopped_over_a_reload(running: Daemon, tmp_path: Path) -> None:
+    running.call("stop", name="a-1")
+    running.wait_for("a-1", "DOWN")
+    write(tmp_path, worker("a", processes=2, concurrency=5), worker("b"))
+
+    running.call("reload")
+    wait_done(running)
+
+    assert running.row("a-1")["wanted"] is False
+    assert running.row("a-1")["state"] == "DOWN"
+    running.call("start", name="a-1")
+    assert running.wait_for("a-1", "READY")["generation"] == 2
+
+
+def test_a_program_that_crashes_during_a_reload_starts_with_what_it_had(
+    running: Daemon, tmp_path: Path
+) -> None:
+    write(tmp_path, worker("a", "never-ready", processes=2), worker("b"))
+    running.call("reload")
+
+    os.kill(running.row("a-1")["pid"], signal.SIGKILL)
+
+    assert wait_until(lambda: (row := running.row("a-1"))["restarts"] and row["state"] == "READY" and row)
+    assert running.row("a-1")["generation"] == 1
+
+
+def test_a_stop_in_the_middle_of_a_reload_is_obeyed(running: Daemon, tmp_path: Path) -> None:
+    write(tmp_path, worker("a", "never-ready", processes=2), worker("c", "never-ready"))
+    running.call("reload")
+
+    assert running.stop() == 0
+    assert not running.left_behind()
+
+
+def test_a_hup_while_taskd_stops_starts_nothing(tmp_path: Path) -> None:
+    write(tmp_path, worker("a", "ignores-term"), head=_HEAD + 'stop_timeout = "1s"\n')
+    with daemon(tmp_path, file=True) as running:
+        running.wait_for("a-1", "READY")
+        running.signal(signal.SIGTERM)
+        running.wait_for("a-1", "DRAINING")
+        write(tmp_path, worker("a"), worker("b"))
+
+        running.signal(signal.SIGHUP)
+
+        assert running.wait() == 0
+        assert "generation=2" not in running.log
+
+
+def test_a_hup_during_the_start_is_obeyed(tmp_path: Path) -> None:
+    write(tmp_path, worker("a", "never-ready"))
+    with daemon(tmp_path, file=True) as running:
+        running.wait_for("a-1", "STARTING")
+        write(tmp_path, worker("a"))
+
+        running.signal(signal.SIGHUP)
+
+        wait_done(running)
+        assert len(pids(running)) == 1
+
+
+def test_systemd_hears_of_the_begin_and_the_end_of_each_reload(tmp_path: Path) -> None:
+    notify = NotifySocket(tmp_path)
+    write(tmp_path, worker("a"))
+    with daemon(tmp_path, {"NOTIFY_SOCKET": notify.path}, file=True) as running:
+        notify.receive_until("READY=1")
+        write(tmp_path, worker("a", concurrency=2))
+
+        running.signal(signal.SIGHUP)
+
+        begin = [text for text, _ in notify.receive_until("RELOADING=1")][-1]
+        assert int(begin.partition("MONOTONIC_USEC=")[2]) > 0
+        notify.receive_until("READY=1")
+        assert running.call("status")["taskd"]["reload"]["outcome"] == "done"
+
+        (tmp_path / "taskd.toml").write_text("app = [")
+        running.signal(signal.SIGHUP)
+        notify.receive_until("RELOADING=1")
+        notify.receive_until("READY=1")
+        status = [text for text, _ in notify.receive_until("STATUS=")][-1]
+        assert "reload failed" in status
+    notify.close()
+
+
+def test_the_scale_signals_change_every_worker_by_one_and_leave_one(running: Daemon) -> None:
+    before = pids(running)
+
+    running.signal(signal.SIGTTIN)
+    wait_until(lambda: set(pids(running)) == {"a-1", "a-2", "a-3", "b-1", "b-2"})
+    for number in range(3):
+        running.signal(signal.SIGTTOU)
+        wait_until(lambda number=number: len(pids(running)) == max(2, 3 - number))  # type: ignore[misc]
+
+    wait_until(lambda: len(running.call("status")["programs"]) == 2)
+    assert pids(running).items() <= before.items()
+
+
+def test_no_descriptor_is_left_by_many_reloads(running: Daemon, tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(os.listdir(f"/proc/{running.pid}/fd"))
+
+    write(tmp_path, worker("a", processes=2), worker("b"))
+    running.call("reload")
+    wait_done(running)
+    before = descriptors()
+
+    for number in range(3, 8):
+        write(tmp_path, worker("a", processes=2), worker("b", concurrency=number))
+        running.call("reload")
+        wait_done(running, generation=number)
+
+    wait_until(lambda: descriptors() <= before + 1, what="no descriptor more")
+    assert procinfo.is_alive(running.pid)
