@@ -7,11 +7,17 @@ import click
 from taskd import exit_codes
 from taskd.cli.check import check
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
+from taskd.cli.reload import ask
 from taskd.cli.session import Session, pass_session
+from taskd.cli.status import socket_option
+from taskd.config.diff import diff
 from taskd.config.leaves import Leaf, walk
+from taskd.config.load import load
 from taskd.config.problems import nearest
 from taskd.config.provenance import KeyPath, Provenance, scan
 from taskd.config.reference import declared, default_text, key_patterns, value_text
+from taskd.errors import ConfigError
+from taskd.supervisor.control_client import ControlClient
 
 _APPLIES = {
     "live": "a reload, at once",
@@ -95,6 +101,33 @@ def explain(session: Session, *, key: str, as_json: bool) -> int:
         origin = f"{session.config_path}, {_origin(path, provenance)}"
         click.echo(printable(f"value       {leaves[path].shown} ({origin})"))
     click.echo(f"changed by  {facts['changed_by']}")
+    return exit_codes.OK
+
+
+@config.command("diff")
+@click.argument("other", required=False, metavar="[FILE]")
+@socket_option
+@json_option
+@pass_session
+def compare(session: Session, *, other: str | None, socket_path: str | None, as_json: bool) -> int:
+    """Show what differs between what taskd runs with and the file; passwords are masked.
+
+    With FILE: between the configuration and that file, and taskd is not asked.
+
+    Example: taskctl config diff ./taskd.toml.new
+    """
+    if other is None:
+        with ControlClient(socket_path or session.config.supervisor.control_socket) as client:
+            answer = ask(client, "plan")
+        if not answer.ok:
+            raise ConfigError("\n".join(answer.problems))
+        changes = answer.changes
+    else:
+        changes = [str(change) for change in diff(session.config, load(other))]
+    if as_json:
+        echo_json({"changes": changes})
+    for change in () if as_json else changes:
+        click.echo(printable(change))
     return exit_codes.OK
 
 

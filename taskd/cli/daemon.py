@@ -33,6 +33,14 @@ class ProgramRow(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int = 0
     oldest_s: float = 0.0
     detail: str = ""
+    generation: int = 0
+
+
+class GroupRow(msgspec.Struct, frozen=True):
+    """How far the programs of one table are on the way to what is wanted."""
+
+    settled: bool
+    trouble: str = ""
 
 
 class _Programs(msgspec.Struct, frozen=True):
@@ -44,6 +52,7 @@ class Status(msgspec.Struct, frozen=True):
 
     taskd: dict[str, object]
     programs: list[ProgramRow]
+    groups: dict[str, GroupRow] = {}
 
 
 def fetch_status(client: ControlClient, timeout_s: float = CALL_TIMEOUT_S) -> Status:

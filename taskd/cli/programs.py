@@ -102,15 +102,23 @@ def stop(session: Session, *, name: str, timeout_s: float, socket_path: str | No
 @timeout_option
 @socket_option
 @json_option
+@click.option(
+    "--rolling", is_flag=True, help="One after the other, the new one ready before the old one leaves."
+)
 @pass_session
-def restart(session: Session, *, name: str, timeout_s: float, socket_path: str | None, as_json: bool) -> int:
+def restart(
+    session: Session, *, name: str, rolling: bool, timeout_s: float, socket_path: str | None, as_json: bool
+) -> int:
     """Stop a program and start it again.
 
     Running tasks finish first.  NAME is a program such as mail-1, or a worker such as mail for all of its
-    programs.
+    programs.  With --rolling new code is taken into use without a gap, and not at all when the new
+    programs keep dying; a program that replaces another has a number of its own, mail-2 after mail-1.
 
-    Example: taskctl restart mail
+    Example: taskctl restart mail --rolling
     """
+    if rolling:
+        return _roll(session, name, timeout_s=timeout_s, socket_path=socket_path, as_json=as_json)
     return _run(session, "restart", name, timeout_s=timeout_s, socket_path=socket_path, as_json=as_json)
 
 
@@ -124,9 +132,34 @@ def _run(
         if timeout_s:
             change = _Change(verb, frozenset(pid for pid in ending if pid is not None))
             rows = change.wait(client, rows, deadline)
+    _show(rows, as_json=as_json)
+    return exit_codes.OK
+
+
+def _roll(session: Session, name: str, *, timeout_s: float, socket_path: str | None, as_json: bool) -> int:
+    deadline = Deadline.after(timeout_s)
+    with ControlClient(socket_path or session.config.supervisor.control_socket) as client:
+        names = {daemon.group_of(row) for row in daemon.command(client, "roll", name)}
+        pause = Event()
+        while True:
+            status = daemon.fetch_status(client)
+            groups = [status.groups[each] for each in names if each in status.groups]
+            troubles = [group.trouble for group in groups if group.trouble]
+            if troubles:
+                raise Failure("the rolling restart was given up:\n" + "\n".join(troubles))
+            if all(group.settled for group in groups) or not timeout_s:
+                break
+            if deadline.passed:
+                raise Failure("the rolling restart is under way but not done in time", exit_codes.TEMPFAIL)
+            pause.wait(min(_POLL_S, deadline.remaining_s()))
+    rows = [row for row in status.programs if daemon.group_of(row) in names]
+    _show(rows, as_json=as_json)
+    return exit_codes.OK
+
+
+def _show(rows: Rows, *, as_json: bool) -> None:
     if as_json:
         echo_json({"programs": msgspec.to_builtins(rows)})
     else:
         for row in rows:
             click.echo(printable(f"{row.name}: {row.state}"))
-    return exit_codes.OK

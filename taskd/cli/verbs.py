@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 #: In the order of the help.
-DAEMON = ("status", "start", "stop", "restart", "signal", "autoscale", "shutdown")
+DAEMON = ("status", "start", "stop", "restart", "plan", "reload", "signal", "autoscale", "shutdown")
 BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
 LOCAL = ("check", "config", "doctor", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
@@ -23,7 +23,7 @@ def find(name: str) -> click.Command | None:
     return _local(name)
 
 
-def _of_the_daemon(name: str) -> click.Command | None:
+def _of_the_daemon(name: str) -> click.Command | None:  # noqa: PLR0911 - one return for each verb
     """Return a verb that speaks to the daemon over its control socket."""
     match name:
         case "status":
@@ -34,6 +34,10 @@ def _of_the_daemon(name: str) -> click.Command | None:
             from taskd.cli import programs
 
             return {"start": programs.start, "stop": programs.stop, "restart": programs.restart}[name]
+        case "plan" | "reload":
+            from taskd.cli import reload
+
+            return {"plan": reload.plan, "reload": reload.reload}[name]
         case "signal":
             from taskd.cli import signals
 

@@ -5,9 +5,11 @@ thread: it forks, and it must be the last process to fail.
 
 Pure deciders, which take the time as an argument and touch nothing: ``machine`` (states and what
 follows from events), ``restart`` (when a program may start again), ``stopping`` (how long each step of
-a stop lasts), ``roster`` (which programs a configuration wants).  The thin shell around them:
+a stop lasts), ``roster`` (which programs a configuration wants), ``plan`` (what a reload does to each
+program), ``rolling`` (the next step of a group towards what is wanted).  The thin shell around them:
 ``program`` (one supervised process), ``status_pipe``, ``spawn``, ``reaper``, ``generation`` (one checked
-configuration and the making of programs from it), ``fleet`` (all programs by name), ``control`` (the socket
+configuration and the making of programs from it), ``group`` (the programs of one table), ``fleet`` (all
+groups), ``reload``, ``control`` (the socket
 of taskctl; ``control_client`` is its other end, ``methods`` what it answers), ``systemd``, and
 ``supervisor``, the reconcile loop.
 

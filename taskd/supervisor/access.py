@@ -30,6 +30,7 @@ METHOD_ROLES: Mapping[str, Role] = {
     "start": Role.OPERATOR,
     "stop": Role.OPERATOR,
     "restart": Role.OPERATOR,
+    "roll": Role.OPERATOR,
     "signal": Role.OPERATOR,
     "reload": Role.OPERATOR,
     "plan": Role.VIEWER,

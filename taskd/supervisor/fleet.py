@@ -52,6 +52,13 @@ class Fleet:
                 group.dissolve(reason)
         self._groups = {name: self._groups[name] for name in [*wanted, *(set(self._groups) - set(wanted))]}
 
+    def renew(self, programs: Sequence[Program], *, reason: str) -> None:
+        """Replace these programs, one after the other in each group, by ones like them."""
+        for group in self.groups():
+            chosen = [program for program in programs if program.spec.group == group.name]
+            if chosen:
+                group.renew(chosen, reason=reason)
+
     def converge(self) -> None:
         """Do all that can be done now to bring what is nearer to what is wanted."""
         for group in self.groups():

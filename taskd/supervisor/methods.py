@@ -73,6 +73,7 @@ class Methods:
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
+            "roll": self._roll,
             "signal": self._signal,
             "shutdown": self._shutdown,
             "autoscale": self._autoscale,
@@ -82,7 +83,10 @@ class Methods:
 
     def state(self) -> Mapping[str, object]:
         """Return everything that ``taskctl status`` shows."""
-        return {"taskd": self._own_row(), "programs": self._fleet.rows()}
+        groups = {
+            group.name: {"settled": group.settled, "trouble": group.trouble} for group in self._fleet.groups()
+        }
+        return {"taskd": self._own_row(), "programs": self._fleet.rows(), "groups": groups}
 
     def _own_row(self) -> Mapping[str, object]:
         facts = self._facts()
@@ -126,6 +130,16 @@ class Methods:
             else:
                 program.want(wanted=verb == "start", reason=reason)
             program.reconcile()
+        self._changed()
+        return {"programs": [program.row() for program in chosen]}
+
+    def _roll(self, params: Params) -> object:
+        """Replace the programs that ``name`` means one after the other; return their rows as they are now."""
+        if self._facts().haste is not None:
+            raise ControlError("taskd is stopping; nothing is replaced any more")
+        chosen = self._fleet.named(params.get("name"))
+        _log.info("rolling restart of %s", ", ".join(program.spec.name for program in chosen))
+        self._fleet.renew(chosen, reason="an operator asked: rolling restart")
         self._changed()
         return {"programs": [program.row() for program in chosen]}
 

@@ -1,7 +1,7 @@
-"""The page ``docs/process-states.md``, written from the state table itself.
+"""The pages ``docs/process-states.md`` and ``docs/signals.md``, written from the tables themselves.
 
-``python -m taskd.supervisor.reference > docs/process-states.md``; a test keeps the page up to date.
-Nothing of the daemon imports this module.
+``python -m taskd.supervisor.reference > docs/process-states.md``, and with the word ``signals`` behind it
+``> docs/signals.md``; tests keep the pages up to date.  Nothing of the daemon imports this module.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from taskd.supervisor.machine import ALIVE, MOVES, Event, State
+from taskd.supervisor.signals import MEANINGS
 
 _HEAD = """# The states of a program
 
@@ -56,5 +57,31 @@ def render() -> str:
     return "".join(lines)
 
 
+_SIGNALS_HEAD = """# The signals of the daemon
+
+<!-- Written by `python -m taskd.supervisor.reference signals`; do not edit. -->
+
+What each signal to the process `taskd: supervisor` does. It is obeyed at any time: during the start, a
+reload, a roll or a drain. None is lost, but several of a kind that come at once may count as one. Everything here
+can be asked for by `taskctl` too, which answers.
+
+| signal | what it does |
+|---|---|
+"""
+
+_SIGNALS_TAIL = """
+USR2 and ABRT are obeyed even when the daemon hangs; all others by its loop.
+
+Workers know TERM and INT (warm), QUIT (cold), TSTP (rest) and CONT (go on); leave them to the daemon, and use
+`taskctl stop`, `restart` and `signal`.
+"""
+
+
+def render_signals() -> str:
+    """Return the page of the signals."""
+    rows = [f"| {number.name.removeprefix('SIG')} | {does} |\n" for number, does in MEANINGS.items()]
+    return "".join([_SIGNALS_HEAD, *rows, _SIGNALS_TAIL])
+
+
 if __name__ == "__main__":
-    sys.stdout.write(render())
+    sys.stdout.write(render_signals() if sys.argv[1:] == ["signals"] else render())

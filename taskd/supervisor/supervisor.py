@@ -6,8 +6,10 @@ Nothing here blocks; when nothing happens, the loop sleeps until the next timer,
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
+import signal
 from collections.abc import Callable, Mapping
 
 from taskd import clock, exit_codes, prctl
@@ -80,6 +82,7 @@ class Supervisor:
     def run(self) -> int:
         """Run until stopped by a signal; return the exit status.  No process is left afterwards."""
         prctl.become_subreaper()
+        faulthandler.register(signal.SIGUSR2, all_threads=True)
         self._loop.watch_signals(WATCHED, lambda number: dispatch(number, self))
         self._fleet.aim(self._reloader.current, reason="taskd started")
         self._fleet.converge()

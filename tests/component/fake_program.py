@@ -65,7 +65,11 @@ def idle() -> None:
 
 
 def behave() -> None:  # noqa: PLR0912 - one case for each mode
-    match MODE:
+    match MODE.split()[0]:
+        case "needs-file":
+            if not os.path.exists(MODE.split()[1]):
+                sys.exit(77)
+            say(READY)
         case "good":
             say(READY + b'{"type":"heartbeat","busy":2,"reserved":3,"done":7,"rss_bytes":1000}\n')
         case "after-the-gate":

@@ -120,17 +120,6 @@ def test_an_escaped_descendant_is_ended_by_a_stop(tmp_path: Path) -> None:
         assert_nothing_is_left(running)
 
 
-def test_hangup_is_refused_in_the_log_and_changes_nothing(tmp_path: Path) -> None:
-    with daemon(tmp_path, modes={"a": "good"}) as running:
-        pid = running.wait_for("a-1", "READY")["pid"]
-
-        running.signal(signal.SIGHUP)
-
-        wait_until(lambda: "reloading is not supported yet" in running.log)
-        assert running.row("a-1")["pid"] == pid
-        assert running.process.poll() is None
-
-
 def test_a_second_daemon_on_the_same_socket_is_refused_and_the_first_runs_on(tmp_path: Path) -> None:
     with daemon(tmp_path, modes={"a": "good"}) as first:
         first.wait_for("a-1", "READY")

@@ -1,0 +1,138 @@
+"""``taskctl plan`` and ``taskctl reload``: what a changed configuration means, and putting it in force."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import click
+import msgspec
+
+from taskd import exit_codes
+from taskd.cli import daemon
+from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
+from taskd.cli.programs import timeout_option
+from taskd.cli.session import Session, pass_session
+from taskd.cli.status import socket_option
+from taskd.lifecycle import Deadline
+from taskd.supervisor.control_client import ControlClient
+
+_POLL_S = 0.05
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What becomes of one program."""
+
+    name: str
+    group: str
+    action: str
+    why: list[str]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The answer of ``plan`` and ``reload``."""
+
+    file: str
+    generation: int
+    ok: bool
+    problems: list[str]
+    programs: list[Decided]
+    changes: list[str]
+    needs_restart: list[str]
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How the latest reload fares."""
+
+    generation: int
+    outcome: str
+    troubles: list[str]
+
+
+@click.command()
+@socket_option
+@json_option
+@pass_session
+def plan(session: Session, *, socket_path: str | None, as_json: bool) -> int:
+    """Show what a reload would do to each program, and why; nothing is changed.
+
+    keep: left alone.  live: new settings without a restart.  add, drain: one more, one less.  roll:
+    replaced, the new one ready before the old one leaves where the worker may surge.
+
+    Example: taskctl plan
+    """
+    with ControlClient(_socket(session, socket_path)) as client:
+        answer = ask(client, "plan")
+    return _show(answer, as_json=as_json)
+
+
+@click.command()
+@click.option("--wait", is_flag=True, help="Wait until every program is as it should be.")
+@timeout_option
+@socket_option
+@json_option
+@pass_session
+def reload(session: Session, *, wait: bool, timeout_s: float, socket_path: str | None, as_json: bool) -> int:
+    """Put the changed configuration in force, as SIGHUP does.
+
+    A file with an error changes nothing.  New programs that die are taken back, and the former ones
+    stay; then --wait exits with status 1.  A reload that comes during another takes over from it.
+
+    Example: taskctl reload --wait
+    """
+    deadline = Deadline.after(timeout_s)
+    with ControlClient(_socket(session, socket_path)) as client:
+        answer = ask(client, "reload")
+        if not (as_json and wait and answer.ok):
+            status = _show(answer, as_json=as_json)
+            if not answer.ok or not wait:
+                return status
+        progress = _wait(client, answer.generation, deadline)
+    if as_json:
+        echo_json({**msgspec.to_builtins(answer), "outcome": progress.outcome, "troubles": progress.troubles})
+    if progress.troubles:
+        raise Failure(
+            "the new configuration was not put in force everywhere:\n" + "\n".join(progress.troubles)
+        )
+    return exit_codes.OK
+
+
+def ask(client: ControlClient, method: str) -> Answer:
+    """Call ``plan`` or ``reload``.  Raises: ``ControlError``."""
+    return daemon.typed(client.call(method), Answer)
+
+
+def _socket(session: Session, socket_path: str | None) -> str:
+    return socket_path or session.config.supervisor.control_socket
+
+
+def _show(answer: Answer, *, as_json: bool) -> int:
+    if as_json:
+        echo_json(msgspec.to_builtins(answer))
+    else:
+        for problem in answer.problems:
+            click.echo(printable(problem), err=True)
+        if not answer.ok:
+            click.echo("taskctl: the file was refused, nothing is changed", err=True)
+        elif answer.programs:
+            rows = [(each.name, each.action, "; ".join(each.why)) for each in answer.programs]
+            echo_table(("PROGRAM", "ACTION", "WHY"), rows)
+        for change in answer.needs_restart:
+            click.echo(printable(f"only a restart of taskd changes {change}"), err=True)
+    return exit_codes.OK if answer.ok else exit_codes.CONFIG
+
+
+def _wait(client: ControlClient, generation: int, deadline: Deadline) -> Progress:
+    pause = Event()
+    while True:
+        status = daemon.fetch_status(client)
+        progress = daemon.typed(status.taskd.get("reload"), Progress)
+        if progress.outcome != "under way" and progress.generation >= generation:
+            return progress
+        if deadline.passed:
+            late = [
+                f"{row.name} is {row.state}: {row.reason}" for row in status.programs if row.state != "READY"
+            ]
+            raise Failure(
+                "the reload is under way but not done in time\n" + "\n".join(late), exit_codes.TEMPFAIL
+            )
+        pause.wait(min(_POLL_S, deadline.remaining_s()))

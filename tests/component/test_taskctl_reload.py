@@ -1,0 +1,162 @@
+"""taskctl plan, reload, restart --rolling and config diff with a daemon that really reloads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskd import exit_codes
+from taskd.cli.taskctl import main
+from tests.component.supervised import Daemon, daemon
+from tests.component.test_supervisor_reload import pids, wait_done, worker, write
+from tests.waiting import wait_until
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Daemon]:
+    write(tmp_path, worker("a", processes=2), worker("b"))
+    with daemon(tmp_path, file=True) as made:
+        for name in ("a-1", "a-2", "b-1"):
+            made.wait_for(name, "READY")
+        yield made
+
+
+def ctl(running: Daemon, *words: str) -> int:
+    return main(["--config", str(running.directory / "taskd.toml"), *words])
+
+
+def test_plan_shows_each_program_with_the_reason(running: Daemon, tmp_path: Path, capsys: Output) -> None:
+    write(tmp_path, worker("a", processes=2, concurrency=3), worker("b"))
+
+    assert ctl(running, "plan") == exit_codes.OK
+
+    lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    assert ["a-1", "roll", "worker.a.concurrency: 0 -> 3"] in lines
+    assert ["b-1", "keep"] in lines
+    assert ctl(running, "plan", "--json") == exit_codes.OK
+    assert json.loads(capsys.readouterr().out)["programs"][0]["action"] == "roll"
+    assert running.call("status")["taskd"]["reload"]["generation"] == 1
+
+
+def test_reload_waits_until_the_new_programs_work(running: Daemon, tmp_path: Path, capsys: Output) -> None:
+    before = pids(running)
+    write(tmp_path, worker("a", processes=2, concurrency=3), worker("b"), worker("c"))
+
+    assert ctl(running, "reload", "--wait", "--json") == exit_codes.OK
+
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["outcome"], answer["generation"]) == ("done", 2)
+    after = pids(running)
+    assert after["b-1"] == before["b-1"]
+    assert "c-1" in after
+    assert not {before["a-1"], before["a-2"]} & set(after.values())
+
+
+def test_a_reload_that_is_taken_back_fails_with_the_reason(
+    running: Daemon, tmp_path: Path, capsys: Output
+) -> None:
+    write(tmp_path, worker("a", "dies", processes=2), worker("b"))
+
+    assert ctl(running, "reload", "--wait") == exit_codes.FAILURE
+
+    assert "no module named shop" in capsys.readouterr().err
+
+
+def test_a_reload_that_takes_too_long_goes_on_without_the_caller(
+    running: Daemon, tmp_path: Path, capsys: Output
+) -> None:
+    write(tmp_path, worker("a", "never-ready", processes=2), worker("b"))
+
+    assert ctl(running, "reload", "--wait", "--timeout", "100ms") == exit_codes.TEMPFAIL
+
+    assert "a-3 is STARTING" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["plan", "reload"])
+def test_a_bad_file_is_refused_with_every_problem(
+    running: Daemon, tmp_path: Path, verb: str, capsys: Output
+) -> None:
+    before = pids(running)
+    (tmp_path / "taskd.toml").write_text("[worker.a]\npool = 3\nqueues = 4\n")
+
+    assert main([verb, "--socket", running.socket_path]) == exit_codes.CONFIG
+
+    errors = capsys.readouterr().err
+    assert "worker.a.pool" in errors
+    assert "worker.a.queues" in errors
+    assert "nothing is changed" in errors
+    assert pids(running) == before
+
+
+def test_what_only_a_restart_changes_is_said(running: Daemon, tmp_path: Path, capsys: Output) -> None:
+    write(tmp_path, worker("a", processes=2), worker("b"), "[control]\nsocket_mode = '0660'\n")
+
+    assert main(["plan", "--socket", running.socket_path]) == exit_codes.OK
+
+    assert 'only a restart of taskd changes control.socket_mode: "0600" -> "0660"' in capsys.readouterr().err
+
+
+def test_a_rolling_restart_replaces_every_program_and_leaves_other_workers_alone(
+    running: Daemon, capsys: Output
+) -> None:
+    before = pids(running)
+
+    assert ctl(running, "restart", "a", "--rolling", "--json") == exit_codes.OK
+
+    assert len(json.loads(capsys.readouterr().out)["programs"]) >= 2
+    after = pids(running)
+    assert after["b-1"] == before["b-1"]
+    assert not {before["a-1"], before["a-2"]} & set(after.values())
+    assert len(after) == 3
+
+
+def test_a_rolling_restart_of_one_program_leaves_its_neighbours_alone(running: Daemon) -> None:
+    before = pids(running)
+
+    assert ctl(running, "restart", "a-1", "--rolling") == exit_codes.OK
+
+    assert set(pids(running).values()) & set(before.values()) == {before["a-2"], before["b-1"]}
+
+
+def test_a_rolling_restart_of_broken_code_leaves_the_old_programs(tmp_path: Path, capsys: Output) -> None:
+    code = tmp_path / "code"
+    code.touch()
+    write(tmp_path, worker("a", f"needs-file {code}", processes=2))
+    with daemon(tmp_path, file=True) as running:
+        running.wait_for("a-1", "READY")
+        running.wait_for("a-2", "READY")
+        before = pids(running)
+        code.unlink()
+
+        assert ctl(running, "restart", "a", "--rolling") == exit_codes.FAILURE
+
+        assert "the rolling restart was given up" in capsys.readouterr().err
+        wait_until(lambda: len(running.call("status")["programs"]) == 2)
+        assert pids(running) == before
+
+        code.touch()
+        assert ctl(running, "restart", "a", "--rolling") == exit_codes.OK
+        assert not set(pids(running).values()) & set(before.values())
+
+
+def test_config_diff_compares_the_file_with_what_runs_and_with_another_file(
+    running: Daemon, tmp_path: Path, capsys: Output
+) -> None:
+    write(tmp_path, worker("a", processes=2, concurrency=3), worker("b"))
+
+    assert ctl(running, "config", "diff") == exit_codes.OK
+    assert capsys.readouterr().out == "worker.a.concurrency: 0 -> 3\n"
+    other = tmp_path / "other.toml"
+    other.write_text((tmp_path / "taskd.toml").read_text().replace("concurrency = 3", "concurrency = 4"))
+    assert ctl(running, "config", "diff", str(other), "--json") == exit_codes.OK
+    assert json.loads(capsys.readouterr().out) == {"changes": ["worker.a.concurrency: 3 -> 4"]}
+
+    running.call("reload")
+    wait_done(running)
+    ctl(running, "config", "diff")
+    assert capsys.readouterr().out == ""
