@@ -62,8 +62,8 @@ _SIGNALS_HEAD = """# The signals of the daemon
 <!-- Written by `python -m taskd.supervisor.reference signals`; do not edit. -->
 
 What each signal to the process `taskd: supervisor` does. It is obeyed at any time: during the start, a
-reload, a roll or a drain. None is lost, but several of a kind that come at once may count as one. Everything here
-can be asked for by `taskctl` too, which answers.
+reload, a roll or a drain. None is lost, but several of a kind that come at once may count as one. `taskctl`
+can ask for the same, and gets an answer.
 
 | signal | what it does |
 |---|---|
