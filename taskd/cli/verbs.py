@@ -10,7 +10,7 @@ import click
 #: In the order of the help.
 DAEMON = ("status", "start", "stop", "restart", "plan", "reload", "signal", "autoscale", "shutdown")
 BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
-LOCAL = ("check", "config", "doctor", "completion")
+LOCAL = ("beat", "check", "config", "doctor", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
 
 
@@ -88,6 +88,10 @@ def _of_the_broker(name: str) -> click.Command | None:  # noqa: PLR0911 - one re
 def _local(name: str) -> click.Command | None:
     """Return a verb that works on this machine alone."""
     match name:
+        case "beat":
+            from taskd.cli.beat import group
+
+            return group.beat
         case "check":
             from taskd.cli import check
 

@@ -168,3 +168,35 @@ def test_the_zone_of_an_entry_counts() -> None:
     found = schedule_of(entry).next_after(datetime(2026, 7, 1, tzinfo=timezone.utc).timestamp())
 
     assert found == datetime(2026, 7, 1, 1, tzinfo=timezone.utc).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("keys", "spring", "autumn"),
+    [
+        ({"cron": "30 2 * * *"}, "03:00", "02:30+0200"),
+        ({"cron": "30 2 * * *", "dst_gap": "skip", "dst_overlap": "both"}, "", "02:30+0200 02:30+0100"),
+        ({"cron": "0 1-4 * * *"}, "01:00 03:00 04:00", "01:00+0200 02:00+0200 03:00+0100 04:00+0100"),
+        (
+            {"cron": "0 1-4 * * *", "dst_overlap": "both"},
+            "01:00 03:00 04:00",
+            "01:00+0200 02:00+0200 02:00+0100 03:00+0100 04:00+0100",
+        ),
+        (
+            {"cron": "0 * * * *", "end": "2027-10-31T03:00:00"},
+            "00:00 01:00 03:00 04:00 05:00",
+            "00:00+0200 01:00+0200 02:00+0200 02:00+0100 03:00+0100",
+        ),
+    ],
+)
+def test_the_table_of_the_documentation_holds(keys: dict[str, str], spring: str, autumn: str) -> None:
+    entry = BeatEntryConfig(name="x", task="t", timezone="Europe/Berlin", **keys)
+
+    def runs(day: str, form: str) -> str:
+        start, end = at(f"{day}T00:00") - 1, at(f"{day}T05:30")
+        found, schedule = [], schedule_of(entry)
+        while (start := schedule.next_after(start)) < end:
+            found.append(f"{datetime.fromtimestamp(start, BERLIN):{form}}")
+        return " ".join(found)
+
+    assert runs("2027-03-28", "%H:%M") == spring
+    assert runs("2027-10-31", "%H:%M%z") == autumn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import tzinfo
 
-from taskd.beat.schedules.crontab import cron
+from taskd.beat.schedules.crontab import Cron, cron
 from taskd.beat.schedules.interval import Interval
 from taskd.beat.schedules.limits import Bounded, Jittered, last_of
 from taskd.beat.schedules.once import Once
@@ -39,6 +39,12 @@ def schedule_of(when: WhenConfig, name: str = "") -> Schedule:
     return Jittered(schedule, when.jitter, name) if when.jitter else schedule
 
 
+def cron_of(when: WhenConfig) -> Cron:
+    """Return the cron schedule of a description that has one, without its limits."""
+    gap, overlap = _GAPS[when.dst_gap], _OVERLAPS[when.dst_overlap]
+    return cron(when.cron, when.timezone, days=when.cron_days, gap=gap, overlap=overlap)
+
+
 def moment_at(text: str, zone: tzinfo, gap: Gap = Gap.NEXT) -> float:
     """Return the instant that a moment of the configuration means; a local one is read in ``zone``.
 
@@ -55,13 +61,7 @@ def _plain(when: WhenConfig, zone: tzinfo) -> Schedule:
     if when.every is not None:
         return Interval(when.every, moment_at(when.align, zone) if when.align else 0.0)
     if when.cron:
-        return cron(
-            when.cron,
-            when.timezone,
-            days=when.cron_days,
-            gap=_GAPS[when.dst_gap],
-            overlap=_OVERLAPS[when.dst_overlap],
-        )
+        return cron_of(when)
     if when.at:
         return Once(moment_at(when.at, zone, _GAPS[when.dst_gap] or Gap.NEXT))
     assert when.latitude is not None
