@@ -6,6 +6,7 @@ test machine may need.  Writes go to the box alone.  Not a test module: ``test_u
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -24,6 +25,7 @@ CONFIG = Path("/etc/taskd.toml")
 GATE = SHOP / "gate"
 
 SHOP_CODE = f"""
+import socket
 import time
 from pathlib import Path
 from taskd import App
@@ -38,6 +40,13 @@ if Path("{GATE}").exists():
 @app.task(name="shop.add")
 def add(a: int, b: int) -> int:
     return a + b
+
+
+@app.task(name="shop.lie")
+def lie(state: str) -> str:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.sendto(state.encode(), "/run/systemd/notify")
+    return "told"
 
 
 @app.task(name="shop.doze")
@@ -94,11 +103,13 @@ def install(config: str = CONFIG_TEXT) -> None:
     units = Path("/etc/systemd/system")
     shutil.copy(REPOSITORY / "systemd/taskd.service", units)
     run("systemd-sysusers", str(REPOSITORY / "systemd/sysusers.d/taskd.conf"))
-    Path("/usr/bin/taskd").unlink(missing_ok=True)
-    Path("/usr/bin/taskd").symlink_to(Path(sys.executable).with_name("taskd"))
+    for name in ("taskd", "taskctl"):
+        Path("/usr/bin", name).unlink(missing_ok=True)
+        Path("/usr/bin", name).symlink_to(Path(sys.executable).with_name(name))
     SHOP.mkdir(parents=True)
     (SHOP / "shop.py").write_text(SHOP_CODE)
     CONFIG.write_text(config)
+    assert run("systemd-tmpfiles", "--create", str(REPOSITORY / "systemd/tmpfiles.d/taskd.conf")) == ""
     reveal_python(units / "taskd.service.d")
     run("systemctl", "daemon-reload")
 
@@ -285,10 +296,181 @@ def the_journal_gets_priorities() -> None:
     assert "taskd: program=" in run("journalctl", "--no-pager", "-u", "taskd", "-p", "info")
 
 
+def a_hung_main_process_leaves_its_traceback() -> None:
+    install()
+    add_drop_in("watchdog", f"WatchdogSec=2s\nTimeoutAbortSec=5s\nEnvironment=PYTHONPATH={SHOP}/hang")
+    (SHOP / "hang").mkdir()
+    # A program that was asked to hang does so in a loop of Python: still alive, and doing nothing.
+    (SHOP / "hang" / "sitecustomize.py").write_text(
+        "import signal\n\ndef hang_for_ever(number, frame):\n    while True:\n        pass\n\n"
+        "signal.signal(signal.SIGRTMIN, hang_for_ever)\n"
+    )
+    run("systemctl", "start", "taskd")
+
+    os.kill(main_pid(), signal.SIGRTMIN)
+
+    wait_until(lambda: shown("NRestarts") == "1" and shown("ActiveState") == "active", timeout_s=30)
+    written = journal()
+    assert "Fatal Python error: Aborted" in written, written
+    assert "in hang_for_ever" in written, written
+    assert "in run_once" in written, written
+    assert send_a_task() == "42"
+
+
+def what_a_worker_tells_systemd_is_ignored() -> None:
+    install()
+    run("systemctl", "start", "taskd")
+    before = main_pid()
+
+    for state in ("STATUS=lies", "STOPPING=1", f"MAINPID={os.getpid()}", "WATCHDOG=trigger", "RELOADING=1"):
+        answer = as_taskd(_APP + f"print(app.send_task('shop.lie', args=({state!r},)).get(timeout=20))")
+        assert answer == "told"
+
+    assert shown("ActiveState") == "active"
+    assert shown("SubState") == "running", shown("SubState")
+    assert shown("StatusText") == "2 of 2 programs ready"
+    assert main_pid() == before
+    assert "lies" not in shown("StatusText")
+
+
+def a_shutdown_by_taskctl_is_final() -> None:
+    install()
+    run("systemctl", "start", "taskd")
+
+    assert run("taskctl", "shutdown") == "taskd has ended"
+
+    wait_until(lambda: shown("ActiveState") == "inactive", timeout_s=10)
+    assert shown("NRestarts") == "0"
+    assert shown("Result") == "success"
+
+
+def the_last_state_outlives_a_stop() -> None:
+    install()
+    run("systemctl", "start", "taskd")
+    run("systemctl", "stop", "taskd")
+
+    done = subprocess.run(["taskctl", "status"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 69, done
+    assert "taskd ended" in done.stdout, done
+    assert "mail-1" in done.stdout
+
+
+def members_of_the_group_may_do_what_their_role_allows() -> None:
+    install(CONFIG_TEXT + '[control]\nsocket_mode = "0660"\nviewers = ["@taskd"]\noperators = ["alice"]\n')
+    for user, more in (("alice", ["-G", "taskd"]), ("bob", ["-G", "taskd"]), ("eve", [])):
+        run("useradd", "--system", *more, user)
+    run("systemctl", "start", "taskd")
+
+    def taskctl(user: str, *words: str) -> tuple[int, str]:
+        # The configuration is not for everybody to read; the socket is named instead.
+        command = ["runuser", "-u", user, "--", "taskctl", *words, "--socket", "/run/taskd/taskd.sock"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    assert taskctl("alice", "restart", "io") == (0, "")
+    assert taskctl("bob", "status") == (0, "")
+    assert "restart needs the role operator" in taskctl("bob", "restart", "io")[1]
+    assert "no permission for the control socket" in taskctl("eve", "status")[1]
+    assert "verb=restart" in journal()
+    assert "user=alice" in journal()
+
+
+def the_socket_can_belong_to_another_group() -> None:
+    install(CONFIG_TEXT + '[control]\nsocket_mode = "0660"\nsocket_group = "operators"\n')
+    run("groupadd", "--system", "operators")
+    run("systemctl", "start", "taskd", check=False)
+    assert "cannot be given to the group 'operators'" in journal(), journal()
+    run("systemctl", "reset-failed", "taskd", check=False)
+    run("systemctl", "stop", "taskd")
+    use_drop_in("socket-group")
+
+    run("systemctl", "start", "taskd")
+
+    assert Path("/run/taskd/taskd.sock").group() == "operators"
+    assert send_a_task() == "42"
+
+
+def the_doctor_finds_nothing_wrong_with_what_is_shipped() -> None:
+    install()
+    run("systemctl", "enable", "--now", "taskd")
+
+    found = json.loads(run("taskctl", "doctor", "--json", check=False))["findings"]
+
+    # What the test machine itself may lack.
+    faults = [each for each in found if each["severity"] in {"warning", "error"} and each["check"] != "clock"]
+    assert faults == [], faults
+    assert any(each["check"] == "unit" and "exposure" in each["what"] for each in found), found
+
+    CONFIG.chmod(0o666)
+    add_drop_in("worse", "Type=simple\nKillMode=process")
+    done = subprocess.run(["taskctl", "doctor"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    for text in (f"everybody may write {CONFIG}", "Type=simple", "KillMode=process"):
+        assert text in done.stdout, done.stdout
+
+
+def start_and_stop_a_hundred_times_leave_nothing() -> None:
+    install('app = "shop:app"\n[worker.io]\npool = "solo"\n' + f'directory = "{SHOP}"\n')
+    run("systemctl", "start", "taskd")
+    run("systemctl", "stop", "taskd")
+    before = leftovers()
+
+    for _ in range(int(os.environ.get("TASKD_CYCLES", "100"))):
+        run("systemctl", "start", "taskd")
+        run("systemctl", "stop", "taskd")
+
+    assert shown("Result") == "success"
+    assert processes() == []
+    assert leftovers() == before
+
+
+def leftovers() -> dict[str, object]:
+    """Return what a service could leave behind, once it has been started and stopped."""
+    pid_1 = Path("/proc/1/fd")
+    return {
+        "run": sorted(each.name for each in Path("/run/taskd").iterdir()),
+        "state": sorted(each.name for each in Path("/var/lib/taskd").iterdir()),
+        "tmp": sorted(each.name for each in Path("/tmp").glob("systemd-private-*-taskd*")),
+        "cgroup": Path("/sys/fs/cgroup/system.slice/taskd.service").exists(),
+        "descriptors of systemd": sum(1 for _ in pid_1.iterdir()) // 10,  # journal streams come and go
+        "sockets": run("ss", "-xlH", check=False).count("taskd"),
+        "shared memory": sorted(each.name for each in Path("/dev/shm").iterdir()),
+    }
+
+
 def the_unit_is_sound_and_hardened() -> None:
     install()
     assert run("systemd-analyze", "verify", "--man=no", "/etc/systemd/system/taskd.service") == ""
     run("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", "taskd.service")
+
+
+def every_drop_in_is_sound_and_costs_little_protection() -> None:
+    """Each one for itself; the numbers are ten times those of ``systemd-analyze security``."""
+    install()
+    directory = Path("/etc/systemd/system/taskd.service.d")
+    most = {"jit": 20, "local-network": 20, "socket-group": 20, "multi-user": 25, "notify-reload": 20}
+    shipped = {path.stem for path in (REPOSITORY / "systemd/drop-ins").iterdir()}
+    assert shipped == set(most), shipped
+    knows_notify_reload = int(run("systemctl", "--version").split()[1]) >= 253
+    for name, threshold in most.items():
+        if name == "notify-reload" and not knows_notify_reload:
+            continue
+        use_drop_in(name)
+        assert run("systemd-analyze", "verify", "--man=no", "taskd.service") == "", name
+        exposure = run(
+            "systemd-analyze", "security", "--no-pager", f"--threshold={threshold}", "taskd.service"
+        )
+        print(name, exposure.splitlines()[-1])
+        (directory / f"{name}.conf").unlink()
+
+
+def use_drop_in(name: str) -> None:
+    """Install a drop-in of the repository as an operator would."""
+    directory = Path("/etc/systemd/system/taskd.service.d")
+    directory.mkdir(exist_ok=True)
+    shutil.copy(REPOSITORY / f"systemd/drop-ins/{name}.conf", directory)
+    run("systemctl", "daemon-reload")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,17 @@ def box() -> None:
         pytest.skip(f"no systemd can be booted here: {tried.stderr.strip()[-300:]}")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("box")
+def test_start_and_stop_a_hundred_times_leave_nothing() -> None:
+    scenario = "start_and_stop_a_hundred_times_leave_nothing"
+
+    done = in_box(sys.executable, str(HERE / "inside.py"), scenario, timeout_s=500)
+
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
+
+
 @pytest.mark.usefixtures("box")
 @pytest.mark.parametrize(
     "scenario",
@@ -49,6 +60,14 @@ def box() -> None:
         "a_killed_main_process_is_recovered",
         "a_hung_main_process_is_replaced_by_the_watchdog",
         "a_wrong_configuration_is_not_tried_again",
+        "a_hung_main_process_leaves_its_traceback",
+        "what_a_worker_tells_systemd_is_ignored",
+        "a_shutdown_by_taskctl_is_final",
+        "the_last_state_outlives_a_stop",
+        "members_of_the_group_may_do_what_their_role_allows",
+        "the_socket_can_belong_to_another_group",
+        "the_doctor_finds_nothing_wrong_with_what_is_shipped",
+        "every_drop_in_is_sound_and_costs_little_protection",
         "the_journal_gets_priorities",
         "the_unit_is_sound_and_hardened",
     ],
