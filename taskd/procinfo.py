@@ -41,3 +41,12 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # type: ignore[no-any-return]
     except psutil.Error:
         return False
+
+
+def tree_cpu_s(pid: int) -> float | None:
+    """Return the processor time of a process with its descendants, ended ones too; None when it is gone."""
+    try:
+        times = [psutil.Process(each).cpu_times() for each in (pid, *descendants(pid))]
+    except psutil.Error:
+        return None
+    return float(sum(each.user + each.system + each.children_user + each.children_system for each in times))

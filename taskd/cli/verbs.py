@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 #: In the order of the help.
-DAEMON = ("status", "start", "stop", "restart", "plan", "reload", "signal", "autoscale", "shutdown")
+DAEMON = ("status", "start", "stop", "restart", "plan", "reload", "signal", "autoscale", "top", "shutdown")
 BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
 LOCAL = ("beat", "check", "config", "doctor", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
@@ -46,6 +46,10 @@ def _of_the_daemon(name: str) -> click.Command | None:  # noqa: PLR0911 - one re
             from taskd.cli import autoscale
 
             return autoscale.autoscale
+        case "top":
+            from taskd.cli import top
+
+            return top.top
         case "shutdown":
             from taskd.cli import shutdown
 
