@@ -69,9 +69,8 @@ def test_days_that_must_agree_are_told_as_a_condition() -> None:
             "at civil dusk at 33.9° south, 151.2° east, on days that have it",
         ),
         (
-            WhenConfig(cron="@daily", start="2026-01-01T00:00:00", max_runs=3, jitter=90.0),
-            "at 00:00 every day, UTC time, from 2026-01-01 00:00:00 on, at most 3 times, "
-            "each later by up to 90 seconds",
+            WhenConfig(cron="* * * * *", start="2026-01-01T03:00:00", max_runs=3, jitter=60.0),
+            "every minute, UTC time, at most 3 times, from 2026-01-01 03:00:00 on, later by up to 1 minute",
         ),
     ],
 )

@@ -30,14 +30,14 @@ _FEW = 6
 def in_words(when: WhenConfig) -> str:
     """Return one sentence without a full stop; the description is sound (``config.when``)."""
     parts = [_kind(when)]
+    if when.max_runs:
+        parts.append(f"at most {when.max_runs} times")
     if when.start:
         parts.append(f"from {_moment(when.start)} on")
     if when.end:
         parts.append(f"until {_moment(when.end)}")
-    if when.max_runs:
-        parts.append(f"at most {when.max_runs} times")
     if when.jitter:
-        parts.append(f"each later by up to {_span(when.jitter)}")
+        parts.append(f"later by up to {_length(when.jitter)}")
     return ", ".join(parts)
 
 
@@ -53,7 +53,7 @@ def cron_in_words(fields: CronFields) -> str:
 def _kind(when: WhenConfig) -> str:
     zone = f", {when.timezone} time"
     if when.every is not None:
-        return f"every {_span(when.every)}, counted from " + (
+        return f"every {_length(when.every).removeprefix('1 ')}, counted from " + (
             _moment(when.align) + zone if when.align else "midnight UTC of 1970-01-01"
         )
     if when.cron:
@@ -148,9 +148,8 @@ def _moment(text: str) -> str:
     return text.replace("T", " ")
 
 
-def _span(seconds: float) -> str:
+def _length(seconds: float) -> str:
     for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= size and seconds % size == 0:
-            count = int(seconds // size)
-            return f"{count} {unit}s" if count > 1 else unit
-    return f"{seconds:g} seconds" if seconds != 1 else "second"
+            return f"{seconds / size:g} {unit}{'s' if seconds > size else ''}"
+    return f"{seconds:g} second{'s' if seconds != 1 else ''}"
