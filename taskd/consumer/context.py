@@ -53,6 +53,13 @@ class Fatal:
     detail: str = ""
 
 
+class Autoscaling(Protocol):
+    """What the Autoscaler offers while it takes part."""
+
+    def update(self, most: int | None, least: int | None) -> tuple[int, int]:
+        """Change the bounds, None for as before; return both.  Raises ``ValueError`` for senseless ones."""
+
+
 class Electing(Protocol):
     """What Gossip offers while it runs."""
 
@@ -102,6 +109,8 @@ class Context:
     on_shutdown: Callable[[Shutdown], None] = _nothing
     #: Set for a moment at start, while neighbours are asked what must not run.
     claims_held: bool = False
+    #: None while the pool's size is fixed.
+    autoscaler: Autoscaling | None = None
     #: None while Gossip takes no part.
     neighbours: Electing | None = None
     logical: LamportClock = field(default_factory=LamportClock)

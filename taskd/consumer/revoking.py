@@ -57,7 +57,7 @@ class Revoking:
         """Keep every task of these names from running, also those that are sent later."""
         names = id_list(task_name)
         ended = self._revoke(By.NAME, names, self._plan(signal, soft, term) if terminate else ())
-        return _revoked_all("names", names, ended, terminate=terminate)
+        return _revoked_all("names", sorted(names), ended, terminate=terminate)
 
     def revoke_by_stamped_headers(
         self,
@@ -70,7 +70,8 @@ class Revoking:
         """Keep every task with one of these stamps from running, also those that are sent later."""
         stamps = stamp_list(headers)
         ended = self._revoke(By.STAMP, stamps, self._plan(signal, soft, term) if terminate else ())
-        return _revoked_all("headers", stamps, ended, terminate=terminate)
+        shown = headers if isinstance(headers, Mapping) else dict(stamp.split("=", 1) for stamp in stamps)
+        return _revoked_all("headers", shown, ended, terminate=terminate)
 
     def unrevoke(self, task_id: object = (), task_name: object = (), headers: object = ()) -> object:
         """Forget that ids, names or stamps were revoked.  What was dropped meanwhile does not come back."""
@@ -148,12 +149,12 @@ def _picks(kind: By, what: frozenset[str]) -> Callable[[Request], bool]:
             return lambda request: not what.isdisjoint(stamps_of(request.headers))
 
 
-def _revoked_all(kind: str, what: list[str], ended: list[str], *, terminate: bool) -> object:
+def _revoked_all(kind: str, what: object, ended: list[str], *, terminate: bool) -> object:
     if not terminate:
-        return {"ok": f"{kind} {sorted(what)!r} flagged as revoked, but not terminated"}
+        return {"ok": f"{kind} {what!r} flagged as revoked, but not terminated"}
     if not ended:
-        return {"ok": f"{kind} {sorted(what)!r} were not terminated"}
-    return {"ok": f"{kind} {sorted(what)!r} revoked, terminated: {', '.join(ended)}"}
+        return {"ok": f"{kind} {what!r} were not terminated"}
+    return {"ok": f"{kind} {what!r} revoked, terminated: {', '.join(ended)}"}
 
 
 def id_list(ids: object) -> list[str]:

@@ -6,6 +6,7 @@ configuration file is what it starts from again.
 
 from __future__ import annotations
 
+from taskd.brokers import topology
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.tasks import TasksGiven
 from taskd.protocol.rates import parse_rate
@@ -52,8 +53,9 @@ class Steering:
 
     def _resize(self, verb: str, change: int) -> object:
         pool, worker = self._context.pool, self._context.worker
-        if worker.min_concurrency:
-            return {"error": f"pool_{verb} is not supported with autoscale: min_concurrency is set"}
+        if self._context.autoscaler is not None:
+            refusal = f"pool_{verb} is not supported with autoscale. Adjust autoscale range instead."
+            return {"error": refusal}
         wanted = pool.capacity + change
         if wanted < 1:
             return {"error": f"pool_{verb}: {pool.capacity} slots; at least one must stay"}
@@ -63,21 +65,35 @@ class Steering:
         self._tasks.intaking.look()
         return {"ok": f"pool will {verb}"}
 
+    def autoscale(self, max: int | None = None, min: int | None = None) -> object:  # noqa: A002 - Celery's
+        """Change the bounds between which the pool follows its load; None leaves one as it is."""
+        autoscaler = self._context.autoscaler
+        if autoscaler is None:
+            return {"error": "ValueError('Autoscale not enabled'): set min_concurrency below concurrency"}
+        try:
+            most, least = autoscaler.update(max, min)
+        except ValueError as error:
+            return {"error": repr(error)}
+        return {"ok": f"autoscale now max={most} min={least}"}
+
+    def pool_restart(self, modules: object = None, reload: bool = False, reloader: object = None) -> object:
+        """Refuse, as Celery does by default: the supervisor replaces whole workers, without a gap."""
+        return {"error": "ValueError('Pool restarts not enabled'): use taskctl restart or taskctl reload"}
+
     def add_consumer(
         self,
         queue: str,
         exchange: str | None = None,
-        exchange_type: str | None = "direct",
+        exchange_type: str | None = None,
         routing_key: str | None = None,
         **options: object,
     ) -> object:
-        """Consume from ``queue`` too; it is made if missing.
-
-        Its exchange is the default one: bindings are made by those who publish through others.
-        """
-        elsewhere = (exchange not in (None, "", queue)) or exchange_type not in (None, "direct")
-        if elsewhere or routing_key not in (None, "", queue) or options:
-            return {"error": f"add_consumer: queue {queue} cannot be bound here; give its name alone"}
+        """Consume from ``queue`` too; it is made if missing, and bound if more than its name is given."""
+        if options:
+            return {"error": f"add_consumer: {', '.join(sorted(options))} cannot be declared by a worker"}
+        if exchange or routing_key or exchange_type not in (None, "", "direct"):
+            kind = topology.exchange_type(exchange_type or "direct")
+            self._context.broker.bind(queue, exchange or queue, kind, routing_key or queue)
         self._tasks.intake.add_queue(queue)
         self._keep_queues()
         return {"ok": f"add consumer {queue}"}

@@ -48,6 +48,7 @@ def worker_of(config: Config, program: str, table: str) -> WorkerConfig:
 def run(program: Program, reporter: Reporter) -> int:
     """Run one worker to its end; return its exit status, having told the supervisor why if not 0."""
     consumer = ConsumerStep(program)
+    autoscaler = Autoscaler(program)
     blueprint = Blueprint(
         "Worker",
         [
@@ -55,13 +56,14 @@ def run(program: Program, reporter: Reporter) -> int:
             Hub(),
             PoolStep(program),
             Queues(program),
-            Autoscaler(program),
+            autoscaler,
             StateDB(program),
             Report(reporter),
             consumer,
         ],
     )
     consumer.worker_info = blueprint.info
+    consumer.autoscaler = autoscaler if autoscaler.included() else None
     fatal: Fatal | None = None
     try:
         blueprint.start()

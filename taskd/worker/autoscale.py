@@ -81,6 +81,17 @@ class Autoscaler(Step[None]):
         self._pool.resize(self._former)
         self._former, self._stay_until = 0, now + STAY_S
 
+    def update(self, most: int | None, least: int | None) -> tuple[int, int]:
+        """Change the bounds, None for as before; return both.  Raises: ``ValueError`` for senseless ones."""
+        new_most = self._bounds.most if most is None else int(most)
+        new_least = min(self._bounds.least, new_most) if least is None else int(least)
+        if not 1 <= new_least <= new_most:
+            raise ValueError(f"expected 1 <= min <= max, not min={new_least} max={new_most}")
+        self._bounds = replace(self._bounds, most=new_most, least=new_least)
+        if not new_least <= self._pool.capacity <= new_most:
+            self._pool.resize(min(max(self._pool.capacity, new_least), new_most))
+        return new_most, new_least
+
     def stop(self, deadline: Deadline) -> None:
         """Leave the pool as it is."""
         if self._timer is not None:

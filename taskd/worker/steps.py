@@ -18,7 +18,7 @@ from taskd.brokers.base import Broker, Publisher
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
-from taskd.consumer.context import Context, Fatal, Shutdown
+from taskd.consumer.context import Autoscaling, Context, Fatal, Shutdown
 from taskd.consumer.heart import BUSY_INTERVAL_S
 from taskd.consumer.statedb import StateFile, state_file
 from taskd.errors import StorageError
@@ -215,6 +215,8 @@ class ConsumerStep(Step[Context]):
         self.fatal: Fatal | None = None
         #: What the other steps of the outer blueprint add to ``inspect stats``.
         self.worker_info: Callable[[], Mapping[str, object]] = dict
+        #: None for a pool of fixed size.
+        self.autoscaler: Autoscaling | None = None
 
     def start(self, given: Given) -> Context:
         """Consume, then end the pool and settle the rest."""
@@ -251,6 +253,7 @@ class ConsumerStep(Step[Context]):
             started_at=clock.monotonic(),
             queues=stores.queues,
             worker_info=self.worker_info,
+            autoscaler=self.autoscaler,
             state=given[StateDB],
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
+from tests.system.shared_brokers import BROKERS, HEAD
 
 
 @pytest.fixture
@@ -32,3 +33,17 @@ def daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
     made = make_daemon()
     made.start()
     return made
+
+
+@pytest.fixture(params=BROKERS)
+def daemon_over(
+    request: pytest.FixtureRequest, make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> Callable[[str], Daemon]:
+    """Start a daemon with these tables, over each of the brokers in turn."""
+
+    def start(tables: str = ONE_PREFORK_WORKER) -> Daemon:
+        made = make_daemon(tables, head=HEAD.format(url=BROKERS[request.param](tmp_path)))
+        made.start()
+        return made
+
+    return start

@@ -18,10 +18,8 @@ WITH_EVENTS = ONE_PREFORK_WORKER + "events = true\n"
 
 
 @pytest.fixture
-def daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
-    made = make_daemon(WITH_EVENTS)
-    made.start()
-    return made
+def daemon(daemon_over: Callable[[str], Daemon]) -> Daemon:
+    return daemon_over(WITH_EVENTS)
 
 
 def test_a_task_is_told_from_its_receipt_to_its_success(daemon: Daemon) -> None:
@@ -96,9 +94,8 @@ def test_a_terminated_task_is_told_with_its_signal(daemon: Daemon, tmp_path: Pat
     assert (event["terminated"], event["signum"]) == (True, signal.SIGTERM)
 
 
-def test_task_events_are_off_until_a_monitor_enables_them(make_daemon: Callable[..., Daemon]) -> None:
-    daemon = make_daemon()
-    daemon.start()
+def test_task_events_are_off_until_a_monitor_enables_them(daemon_over: Callable[[str], Daemon]) -> None:
+    daemon = daemon_over(ONE_PREFORK_WORKER)
     control = celery_app(daemon).control
     with listening(daemon) as heard:
         heard.wait("worker-heartbeat")

@@ -59,7 +59,7 @@ def test_registered_and_stats_tell_what_the_worker_is(daemon: Daemon) -> None:
 
 
 def test_a_revoked_task_that_waits_does_not_run(daemon: Daemon, tmp_path: Path) -> None:
-    result = daemon.app.send_task("shop.note", (str(tmp_path / "notes"), "ran"), countdown=0.5)
+    result = daemon.app.send_task("shop.note", (str(tmp_path / "notes"), "ran"), countdown=4)
 
     daemon.ctl("revoke", result.id)
 
@@ -148,9 +148,9 @@ def test_a_queue_can_be_added_and_cancelled_while_the_worker_runs(daemon: Daemon
     assert not waiting.ready()
 
 
-def test_a_binding_that_the_worker_cannot_make_is_refused(daemon: Daemon) -> None:
-    assert "extra" in call(daemon, "add_consumer", queue="extra", exchange="others")["error"]
-    assert "extra" in call(daemon, "add_consumer", queue="extra", exchange_type="topic")["error"]
+def test_a_queue_with_options_that_the_worker_cannot_declare_is_refused(daemon: Daemon) -> None:
+    assert "max_length" in call(daemon, "add_consumer", queue="extra", max_length=7)["error"]
+    assert "headers" in call(daemon, "add_consumer", queue="extra", exchange_type="headers")["error"]
     assert [queue["name"] for queue in call(daemon, "active_queues")] == ["default"]
 
 
@@ -203,9 +203,9 @@ def test_revocations_have_celerys_replies(daemon: Daemon) -> None:
     assert call(daemon, "revoke", task_id="id-1") == {"ok": "tasks {'id-1'} flagged as revoked"}
     assert call(daemon, "revoke", task_id="id-2", terminate=True) == {"ok": "terminate: tasks unknown"}
     said = call(daemon, "revoke_by_stamped_headers", headers={"tenant": ["a", "b"]})
-    assert said == {"ok": "headers ['tenant=a', 'tenant=b'] flagged as revoked, but not terminated"}
+    assert said == {"ok": "headers {'tenant': ['a', 'b']} flagged as revoked, but not terminated"}
     said = call(daemon, "revoke_by_stamped_headers", headers=["tenant=a"], terminate=True)
-    assert said == {"ok": "headers ['tenant=a'] were not terminated"}
+    assert said == {"ok": "headers {'tenant': 'a'} were not terminated"}
     assert "ValueError" in call(daemon, "revoke_by_stamped_headers", headers=["tenant"])["error"]
 
     hello = call(daemon, "hello", from_node="other@host", revoked=["id-3"])

@@ -1,0 +1,147 @@
+"""The remote-control commands that tell of tasks: which run, wait, are to come, and are revoked.
+
+Names, arguments and shapes of the replies are Celery's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from taskd import clock
+from taskd.brokers.intake import Delivery
+from taskd.consumer.context import Context
+from taskd.consumer.request import Request
+from taskd.consumer.revoked import By
+from taskd.consumer.revoking import id_list
+from taskd.consumer.tasks import TasksGiven
+from taskd.errors import ProtocolError
+from taskd.protocol.execution import TaskOptions
+from taskd.protocol.message import decode_body, decode_headers
+from taskd.protocol.rates import format_rate
+
+#: At most this many delayed messages are looked at.
+_MAX_SCHEDULED = 1000
+#: What is no task of the app's, as ``celery.`` is at Celery's.
+_BUILTIN = "taskd."
+
+
+class TaskQueries:
+    """These commands, bound to one worker's parts."""
+
+    def __init__(self, context: Context, tasks: TasksGiven) -> None:
+        self._context = context
+        self._tasks = tasks
+
+    def active(self, safe: bool = False) -> object:
+        """Return the tasks that have begun."""
+        now_at, now = clock.now(), clock.monotonic()
+        found = []
+        for running in self._context.pool.running():
+            request = self._context.requests.get(running.tag)
+            if request is not None:
+                time_start = now_at - (now - running.since)
+                found.append(self._describe(request, pid=running.pid, time_start=time_start, safe=safe))
+        return found
+
+    def reserved(self) -> object:
+        """Return the tasks that are claimed and have not begun."""
+        begun = {running.tag for running in self._context.pool.running()}
+        return [
+            self._describe(request) for tag, request in self._context.requests.items() if tag not in begun
+        ]
+
+    def scheduled(self) -> object:
+        """Return the delayed messages of this worker's queues, soonest first; the broker holds them."""
+        return [
+            {"eta": clock.iso(due_at), "priority": 6, "request": self._describe(request)}
+            for due_at, request in self._delayed()
+        ]
+
+    def _delayed(self) -> Iterator[tuple[float, Request]]:
+        for due_at, delivery in self._tasks.intake.scheduled(_MAX_SCHEDULED):
+            request = self._request(delivery)
+            if request is not None:
+                yield due_at, request
+
+    def _request(self, delivery: Delivery) -> Request | None:
+        try:
+            headers = decode_headers(delivery.headers)
+        except ProtocolError:
+            return None  # it will be dead-lettered when it is due
+        options = self._context.tasks.get(headers.task)
+        return None if options is None else Request(delivery, headers, options, generation=0)
+
+    def query_task(self, ids: object) -> object:
+        """Return ``{id: [state, info]}`` for the given ids that this worker holds or will claim."""
+        wanted = set(id_list(ids))
+        begun = {running.tag for running in self._context.pool.running()}
+        found: dict[str, object] = {
+            request.headers.id: ["scheduled", self._describe(request)]
+            for _, request in self._delayed()
+            if request.headers.id in wanted
+        }
+        for tag, request in self._context.requests.items():
+            if request.headers.id in wanted:
+                state = "active" if tag in begun else "reserved"
+                found[request.headers.id] = [state, self._describe(request)]
+        return found
+
+    def registered(self, taskinfoitems: object = None, builtins: bool = False) -> object:
+        """Return the names of the tasks that this worker can run, with options that are set.
+
+        ``taskinfoitems``: names of options; by default the rate limit, the one of Celery's that exists here.
+        """
+        items = id_list(taskinfoitems) if taskinfoitems else ["rate_limit"]
+        return [
+            self._entry(options, items)
+            for name, options in sorted(self._context.tasks.items())
+            if builtins or not name.startswith(_BUILTIN)
+        ]
+
+    def _entry(self, options: TaskOptions, items: list[str]) -> str:
+        shown = []
+        for item in items:
+            value: object = getattr(options, item, None) if item in TaskOptions.__struct_fields__ else None
+            if item == "rate_limit":
+                value = format_rate(rate) if (rate := self._context.rates.rate_of(options)) else None
+            if value is not None:
+                shown.append(f"{item}={value}")
+        return f"{options.name} [{' '.join(shown)}]" if shown else options.name
+
+    def revoked(self) -> list[str]:
+        """Return the ids that will not run here."""
+        return list(self._context.revoked[By.ID].ids(clock.monotonic()))
+
+    def revoked_names(self) -> list[str]:
+        """Return the task names and, as ``header=value``, the stamps whose tasks will not run here."""
+        now, revoked = clock.monotonic(), self._context.revoked
+        return [*revoked[By.NAME].ids(now), *revoked[By.STAMP].ids(now)]
+
+    def _describe(
+        self, request: Request, *, pid: int | None = None, time_start: float | None = None, safe: bool = False
+    ) -> dict[str, object]:
+        delivery, headers = request.delivery, request.headers
+        args: object = headers.argsrepr
+        kwargs: object = headers.kwargsrepr
+        if not safe:
+            try:
+                args, kwargs, _ = decode_body(delivery.body, delivery.content_type, delivery.content_encoding)
+            except ProtocolError:
+                pass  # the reprs of the headers must do; the executor will reject the body
+        return {
+            "id": headers.id,
+            "name": headers.shadow or headers.task,
+            "args": args,
+            "kwargs": kwargs,
+            "type": headers.task,
+            "hostname": self._context.node_name,
+            "time_start": time_start,
+            "acknowledged": request.acks_early,
+            "delivery_info": {
+                "exchange": delivery.exchange,
+                "routing_key": delivery.routing_key,
+                "priority": delivery.priority,
+                "redelivered": delivery.deliveries > 1,
+            },
+            "worker_pid": pid,
+        }

@@ -1,0 +1,18 @@
+"""The brokers over which the tests with Celery's own clients run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+#: Makes the URL of a broker for one daemon in a directory.  One line for each broker that joins.
+BROKERS: Mapping[str, Callable[[Path], str]] = {"sqlite": lambda directory: "sqlite://broker.db"}
+
+HEAD = """
+app = "tests.system.shop:app"
+broker = "{url}"
+results = "sqlite://results.db"
+[supervisor]
+control_socket = "taskd.sock"
+stop_timeout = "20s"
+"""
