@@ -34,7 +34,7 @@ def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the
     goes to journald); ``program`` stands in every record, such as ``mail-1``.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(format, program))
+    handler.setFormatter(_formatter(format, program, to_journal=is_journal(2)))
     root = logging.getLogger()
     for former in root.handlers[:]:
         root.removeHandler(former)
@@ -59,10 +59,20 @@ def is_journal(fd: int, environ: Mapping[str, str] = os.environ) -> bool:
     return named == f"{status.st_dev}:{status.st_ino}"
 
 
-def _formatter(chosen: str, program: str) -> logging.Formatter:
+def formatter(chosen: str, program: str, *, to_journal: bool) -> logging.Formatter:
+    """Return the formatter of the supervisor's own records, which go to a sink and not to a stream.
+
+    What goes to the journal itself (``to_journal``) has its priority in a field.
+    """
+    if to_journal and chosen in {"auto", "journal"}:
+        return logging.Formatter(program.replace("%", "%%") + ": %(message)s")
+    return _formatter(chosen, program, to_journal=False)
+
+
+def _formatter(chosen: str, program: str, *, to_journal: bool) -> logging.Formatter:
     if chosen == "json":
         return JsonFormatter(program)
-    if chosen == "journal" or (chosen == "auto" and is_journal(2)):
+    if chosen == "journal" or (chosen == "auto" and to_journal):
         return JournalFormatter(program)
     return PlainFormatter(program)
 
@@ -121,12 +131,13 @@ class JournalFormatter(_NamingFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's lines, each with its priority."""
-        prefix = f"<{_priority(record.levelno)}>"
+        prefix = f"<{priority(record.levelno)}>"
         return "\n".join(prefix + line for line in super().format(record).split("\n"))
 
 
-def _priority(level: int) -> int:
-    for least, priority in _PRIORITIES:
+def priority(level: int) -> int:
+    """Return the priority of syslog(3) of a level of logging."""
+    for least, number in _PRIORITIES:
         if level >= least:
-            return priority
+            return number
     return _DEBUG_PRIORITY

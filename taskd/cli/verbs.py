@@ -8,7 +8,10 @@ from __future__ import annotations
 import click
 
 #: In the order of the help.
-DAEMON = ("status", "start", "stop", "restart", "plan", "reload", "signal", "autoscale", "top", "shutdown")
+DAEMON = (
+    *("status", "start", "stop", "restart", "plan", "reload", "signal"),
+    *("logs", "autoscale", "top", "shutdown"),
+)
 BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
 LOCAL = ("beat", "check", "config", "doctor", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
@@ -50,6 +53,10 @@ def _of_the_daemon(name: str) -> click.Command | None:  # noqa: PLR0911 - one re
             from taskd.cli import top
 
             return top.top
+        case "logs":
+            from taskd.cli import logs
+
+            return logs.logs
         case "shutdown":
             from taskd.cli import shutdown
 

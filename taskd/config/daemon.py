@@ -101,7 +101,7 @@ class SupervisorConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """[log]: what is written to standard error."""
+    """[log]: what the daemon and its programs write, and where to."""
 
     level: str = option(
         Kind.CHOICE, "least severe level written", default="info", choices=LOG_LEVELS, applies=Applies.LIVE
@@ -111,4 +111,36 @@ class LogConfig:
         "auto is journal under systemd and plain elsewhere",
         default="auto",
         choices=LOG_FORMATS,
+    )
+    directory: str = option(
+        Kind.TEXT,
+        "log files NAME.log, one for each program; empty writes to the journal, or to standard error",
+        default="",
+        applies=Applies.RESTART,
+    )
+    max_bytes: int = option(
+        Kind.SIZE,
+        "a log file that would grow beyond it is rotated; 0 never",
+        default=10 * 2**20,
+        applies=Applies.RESTART,
+    )
+    backups: int = option(
+        Kind.INTEGER,
+        "how many rotated files are kept of each",
+        default=5,
+        minimum=0,
+        maximum=1000,
+        applies=Applies.RESTART,
+    )
+    rate: int = option(
+        Kind.SIZE,
+        "what a program may write in a second, ten times as much in a burst; more is dropped; 0 no limit",
+        default=2**20,
+        applies=Applies.RESTART,
+    )
+    tail: int = option(
+        Kind.SIZE,
+        "memory for the last lines of each program, for taskctl logs",
+        default=64 * 2**10,
+        applies=Applies.RESTART,
     )

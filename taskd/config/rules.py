@@ -42,6 +42,9 @@ def with_absolute_paths(config: Config, directory: str) -> Config:
         results=_absolute_url(config.results, directory),
         beat=replace(config.beat, store=_absolute_url(config.beat.store, directory)),
         supervisor=replace(config.supervisor, control_socket=socket),
+        log=replace(
+            config.log, directory=config.log.directory and _absolute(config.log.directory, directory)
+        ),
         workers=workers,
     )
 

@@ -27,6 +27,7 @@ class Role(IntEnum):
 METHOD_ROLES: Mapping[str, Role] = {
     "status": Role.VIEWER,
     "autoscale": Role.VIEWER,
+    "logs": Role.VIEWER,
     "start": Role.OPERATOR,
     "stop": Role.OPERATOR,
     "restart": Role.OPERATOR,

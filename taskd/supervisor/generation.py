@@ -15,6 +15,8 @@ from taskd.config.schema import Config
 from taskd.config.transfer import into_descriptor
 from taskd.loop import Loop
 from taskd.supervisor.life import Limits
+from taskd.supervisor.output.output import Output
+from taskd.supervisor.output.streams import Streams
 from taskd.supervisor.program import Program
 from taskd.supervisor.reaper import Reaper
 from taskd.supervisor.restart import RestartPolicy
@@ -40,12 +42,13 @@ class Generation:
         *,
         loop: Loop,
         reaper: Reaper,
+        output: Output,
         changed: Callable[[], None],
         heard: Callable[[], None],
     ) -> Program:
         """Return a program of this generation; nothing is started yet."""
         settings = self._settings(group, slot)
-        return Program(settings, loop=loop, reaper=reaper, changed=changed, heard=heard)
+        return Program(settings, loop=loop, reaper=reaper, output=output, changed=changed, heard=heard)
 
     def adopt(self, program: Program, group: str, slot: int) -> None:
         """Make a program, running or not, one of this generation; its process is not touched."""
@@ -70,5 +73,9 @@ class Generation:
             limits=Limits(settings.start_timeout, 0.0 if spec.is_silent else settings.heartbeat_timeout),
         )
 
-    def _spawn(self, spec: ProgramSpec) -> Process:
-        return spawn(spec, config_path=self.config.path, config_fd=self._config_fd)
+    def spawn_writer(self, spec: ProgramSpec, input_fd: int) -> Process:
+        """Start the writer of log files, which reads ``input_fd``."""
+        return self._spawn(spec, Streams(input_fd=input_fd))
+
+    def _spawn(self, spec: ProgramSpec, streams: Streams) -> Process:
+        return spawn(spec, config_path=self.config.path, config_fd=self._config_fd, streams=streams)

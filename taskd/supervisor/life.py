@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from taskd.protocol.status import Draining, Heartbeat, LastWords, Ready, StatusLine, Waiting
 from taskd.supervisor.machine import Event
+from taskd.supervisor.output.capture import Capture
 from taskd.supervisor.reaper import Exit
 from taskd.supervisor.spawn import Process
 from taskd.supervisor.status_pipe import StatusPipe
@@ -48,6 +49,7 @@ class Life:
 
     process: Process
     pipe: StatusPipe
+    capture: Capture
     heard: float
     ready_since: float | None = None
     waiting: str = ""

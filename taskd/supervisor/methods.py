@@ -30,6 +30,9 @@ class Facts:
     control_socket: str
     haste: Haste | None
     reload: Mapping[str, object]
+    #: What is wrong with log files, and how many lines of output were dropped.
+    log_trouble: str = ""
+    lines_dropped: int = 0
 
 
 class Shutdown(Protocol):
@@ -100,6 +103,8 @@ class Methods:
             "state": "STOPPING" if facts.haste else "READY" if ready == wanted else "STARTING",
             "since": self._started_at,
             "programs_ready": ready,
+            "log_trouble": facts.log_trouble,
+            "lines_dropped": facts.lines_dropped,
             "programs_wanted": wanted,
             "reload": facts.reload,
             "rss_bytes": resident_bytes([os.getpid()]),

@@ -20,6 +20,7 @@ from taskd.protocol.status import StatusLine
 from taskd.supervisor import reaper
 from taskd.supervisor.life import NO_LOAD, Life
 from taskd.supervisor.machine import MOVES, Effect, Event, State, due, step
+from taskd.supervisor.output.output import Output
 from taskd.supervisor.reaper import Exit, Reaper
 from taskd.supervisor.settings import Settings
 from taskd.supervisor.status_pipe import StatusPipe
@@ -39,6 +40,7 @@ class Program:
         *,
         loop: Loop,
         reaper: Reaper,
+        output: Output,
         changed: Callable[[], None],
         heard: Callable[[], None],
     ) -> None:
@@ -56,6 +58,7 @@ class Program:
         self._reaper = reaper
         self._settings = settings
         self._restart = settings.restart
+        self._output = output
         self._changed = changed
         self._heard = heard
         self.life: Life | None = None
@@ -206,7 +209,9 @@ class Program:
 
     def _start_process(self, now: float) -> None:
         try:
-            process = self._settings.spawn(self.spec)
+            process, capture = self._output.start(
+                self.spec.name, lambda streams: self._settings.spawn(self.spec, streams)
+            )
         except OSError as error:
             self.detail = f"no process could be made: {error}"
             _log.error("program=%s %s", self.spec.name, self.detail)
@@ -216,14 +221,15 @@ class Program:
             self._counted = False
             self.restarts += 1
         pipe = StatusPipe(self._loop, process.status_fd, self._on_line, self._on_broken)
-        self.life = Life(process, pipe, heard=now)
+        self.life = Life(process, pipe, capture, heard=now)
         self._reaper.watch(process, self._on_exit)
         _log.info("program=%s pid=%s started restarts=%s", self.spec.name, process.pid, self.restarts)
 
     def _on_exit(self, ended: Exit) -> None:
         life = self.life
         assert life is not None, "only a process that was started can end"
-        life.pipe.close()  # delivers the last words first
+        life.capture.close()  # takes the last lines first,
+        life.pipe.close()  # and this the last words
         asked = self.state in {State.DRAINING, State.STOPPING}
         if life.words is not None or not asked:
             self.detail = life.detail(ended)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskd.supervisor.life import Limits
+from taskd.supervisor.output.streams import Streams
 from taskd.supervisor.restart import RestartPolicy
 from taskd.supervisor.roster import ProgramSpec
 from taskd.supervisor.spawn import Process
@@ -17,7 +18,7 @@ class Settings:
     """``spec`` and ``spawn`` are for its next start, the others are in force at once."""
 
     spec: ProgramSpec
-    spawn: Callable[[ProgramSpec], Process]
+    spawn: Callable[[ProgramSpec, Streams], Process]
     restart: RestartPolicy
     stop: StopPolicy
     limits: Limits

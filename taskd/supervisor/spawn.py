@@ -1,7 +1,7 @@
 """Start a program: fork, set up, exec.  The only caller of fork in this room.
 
-What a program may rely on: its own session, standard input empty, standard output and error shared
-with the supervisor, no other descriptor than those named, every signal at its default and none
+What a program may rely on: its own session, the standard streams that it was given (``output.streams``), no
+other descriptor than those named, every signal at its default and none
 blocked, and death by SIGKILL when the supervisor dies.
 
 Why not subprocess or posix_spawn: neither can set the death signal between fork and exec, and without
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from taskd import prctl
 from taskd.config.transfer import CONFIG_FD_VARIABLE
 from taskd.protocol.status import STATUS_FD_VARIABLE, SUPERVISOR_PID_VARIABLE, LastWords, encode_line
+from taskd.supervisor.output.streams import INHERITED, Streams
 from taskd.supervisor.roster import ProgramSpec
 
 #: Where a program and the user's code in it find the configuration file.
@@ -53,7 +54,7 @@ def program_environment(
     return environment
 
 
-def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int) -> Process:
+def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int, streams: Streams = INHERITED) -> Process:
     """Start the program and return at once; the result is not waited for.
 
     A directory that does not exist or a command that cannot be executed is reported by the new
@@ -65,13 +66,14 @@ def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int) -> Process:
     environment = program_environment(
         spec, os.environ, config_path=config_path, config_fd=config_fd, status_fd=writing
     )
+    environment.update(streams.environment())
     # A signal between fork and exec would run the supervisor's handler in the child and be lost.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     parent = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
-            _become(spec, environment, parent=parent, keep=(config_fd, writing), mask=mask)
+            _become(spec, environment, streams, parent=parent, keep=(config_fd, writing), mask=mask)
     except OSError:
         os.close(reading)
         raise
@@ -91,6 +93,7 @@ def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int) -> Process:
 def _become(
     spec: ProgramSpec,
     environment: Mapping[str, str],
+    streams: Streams,
     *,
     parent: int,
     keep: Sequence[int],
@@ -103,7 +106,7 @@ def _become(
         _reset_dispositions()
         os.setsid()  # a terminal's Ctrl-C is for the supervisor, which stops its programs in order
         prctl.die_with_parent(parent, signal.SIGKILL)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        streams.install()
         _close_on_exec_except(keep)
         if spec.directory:
             os.chdir(spec.directory)

@@ -10,7 +10,7 @@ import faulthandler
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from taskd import clock, exit_codes, prctl
 from taskd.config.schema import Config
@@ -21,14 +21,17 @@ from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.generation import Generation
 from taskd.supervisor.machine import Event
 from taskd.supervisor.methods import Facts, Methods
+from taskd.supervisor.output.output import Output
 from taskd.supervisor.peers import access
 from taskd.supervisor.program import Program
 from taskd.supervisor.reaper import Reaper
+from taskd.supervisor.records import Records
 from taskd.supervisor.reload import Outcome, Reloader
-from taskd.supervisor.roster import CommandTable, commands
+from taskd.supervisor.roster import CommandTable, ProgramSpec, commands
 from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.signals import WATCHED, Haste, dispatch, hastier
 from taskd.supervisor.socket_lock import ControlSocket
+from taskd.supervisor.spawn import Process
 from taskd.supervisor.state_file import StateFile, state_path
 from taskd.supervisor.systemd import Notifier
 from taskd.version import __version__
@@ -46,8 +49,6 @@ class Supervisor:
     def __init__(self, config: Config, *, table: CommandTable = commands) -> None:
         """Take the control socket.  Raises: ``ControlError`` when another daemon holds it."""
         self._started_at = clock.now()
-        #: Called at SIGUSR1.
-        self.reopeners: list[Callable[[], None]] = []
         self._haste: Haste | None = None
         mode = int(config.control.socket_mode, 8)
         self._socket = ControlSocket(
@@ -57,6 +58,7 @@ class Supervisor:
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
         self._dirty = True
+        self._output = Output(self._loop, config.log, self._reaper, self._spawn_writer)
         self._fleet = Fleet(self._make, self._wake_at, self._is_spare)
         self._scaler = Scaler(self._loop, self._fleet, self._on_change)
         self._scaler.apply(config)
@@ -72,8 +74,12 @@ class Supervisor:
             reload=self._reload,
             plan=self._reloader.plan,
         )
+        records = Records(self._fleet, self._output)
         self._server = ControlServer(
-            self._loop, self._socket.socket, methods.table(), access=access(config.control)
+            self._loop,
+            self._socket.socket,
+            {**methods.table(), **records.table()},
+            access=access(config.control),
         )
         self._state_file = StateFile(self._loop, state_path(self._socket.path), methods.state, mode=mode)
 
@@ -83,6 +89,7 @@ class Supervisor:
         """Run until stopped by a signal; return the exit status.  No process is left afterwards."""
         prctl.become_subreaper()
         faulthandler.register(signal.SIGUSR2, all_threads=True)
+        self._output.take_over()
         self._loop.watch_signals(WATCHED, lambda number: dispatch(number, self))
         self._fleet.aim(self._reloader.current, reason="taskd started")
         self._fleet.converge()
@@ -147,9 +154,10 @@ class Supervisor:
             self._loop.run_once(_SWEEP_EVERY_S)
         self._state_file.close()
         self._socket.close()
+        _log.info("taskd ended uptime_s=%.0f", clock.now() - self._started_at)
+        self._output.close()
         self._reloader.close()
         self._loop.close()
-        _log.info("taskd ended uptime_s=%.0f", clock.now() - self._started_at)
 
     def _left_behind(self) -> bool:
         return self._reaper.end_orphans() > 0 or bool(self._fleet.alive())
@@ -182,15 +190,15 @@ class Supervisor:
         """Some child, perhaps an orphan, has ended."""
         self._reaper.reap_orphans()
 
+    def on_reopen_signal(self) -> None:
+        """SIGUSR1 came: somebody has moved the log files."""
+        self._output.reopen()
+        _log.info("log files are opened anew")
+
     def on_reload_signal(self) -> None:
         """Reload, unless everything stops anyhow."""
         if self._haste is None:
             self._reload("SIGHUP")
-
-    def on_reopen_signal(self) -> None:
-        """Files that output is written to were renamed."""
-        for reopen in self.reopeners:
-            reopen()
 
     def scale_all(self, by: int) -> None:
         """Have so many more, or fewer, programs of each worker; at least one stays."""
@@ -211,7 +219,14 @@ class Supervisor:
         self._dirty = True
 
     def _facts(self) -> Facts:
-        return Facts(self._config.path, self._socket.path, self._haste, self._reloader.row())
+        return Facts(
+            self._config.path,
+            self._socket.path,
+            self._haste,
+            self._reloader.row(),
+            log_trouble=self._output.trouble,
+            lines_dropped=self._output.dropped,
+        )
 
     @property
     def _config(self) -> Config:
@@ -226,9 +241,13 @@ class Supervisor:
             slot,
             loop=self._loop,
             reaper=self._reaper,
+            output=self._output,
             changed=self._on_change,
             heard=self._scaler.hear,
         )
+
+    def _spawn_writer(self, spec: ProgramSpec, input_fd: int) -> Process:
+        return self._reloader.current.spawn_writer(spec, input_fd)
 
     def _is_spare(self, program: Program) -> bool:
         return not self._scaler.wants(program)

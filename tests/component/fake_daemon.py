@@ -1,20 +1,21 @@
 """A real supervisor over fake programs: ``fake_daemon.py DIRECTORY SETTINGS_JSON``.
 
 ``SETTINGS_JSON`` is an object: ``modes`` maps a worker's name to the mode of ``fake_program.py``,
-``workplace`` is the workers' directory, ``control`` has keys of [control], the other keys are those of
-[supervisor].  Not a test module.
+``workplace`` is the workers' directory, ``control`` has keys of [control] and ``log`` of [log], the other
+keys are those of [supervisor].  Not a test module.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from taskd import exit_codes, log
 from taskd.config.control import ControlConfig
-from taskd.config.daemon import SupervisorConfig
+from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.load import load
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
@@ -29,17 +30,21 @@ def fake_command(kind: str, name: str, pool: str) -> Sequence[str]:
 
 
 def main(directory: str, settings: dict[str, object]) -> int:
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # the fake programs are modules of the tests
     if settings.pop("file", False):
         return run(load(f"{directory}/taskd.toml"))
     modes = settings.pop("modes")
     assert isinstance(modes, dict)
     workplace = str(settings.pop("workplace", ""))
+    output = settings.pop("log", {})
+    assert isinstance(output, dict)
     control = settings.pop("control", {})
     assert isinstance(control, dict)
     config = Config(
         path=f"{directory}/taskd.toml",
         supervisor=SupervisorConfig(control_socket=f"{directory}/s", **settings),  # type: ignore[arg-type]
         control=ControlConfig(**control),
+        log=LogConfig(level="debug", **output),
         workers={
             name: WorkerConfig(name=name, directory=workplace, environment={"FAKE_MODE": mode})
             for name, mode in modes.items()

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from taskd import prctl
+from tests.component import fake_output
 
 STATUS_FD = int(os.environ["TASKD_STATUS_FD"])
 MODE = os.environ.get("FAKE_MODE", "good")
@@ -124,6 +125,8 @@ def behave() -> None:  # noqa: PLR0912 - one case for each mode
                     idle()
                 os._exit(0)
             os.wait()
+        case _:
+            fake_output.behave(MODE, say)
     idle()
 
 

@@ -89,15 +89,20 @@ class Daemon:
 
 @contextlib.contextmanager
 def daemon(
-    directory: Path, environ: dict[str, str] | None = None, pass_fds: Sequence[int] = (), **settings: object
+    directory: Path,
+    environ: dict[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    *,
+    stderr: int | None = None,
+    **settings: object,
 ) -> Iterator[Daemon]:
-    """Run a daemon; whatever is left of it at the end is killed."""
+    """Run a daemon; whatever is left of it at the end is killed.  ``stderr`` is the file ``log`` if None."""
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, _DAEMON, str(directory), json.dumps(settings)],
             stdin=subprocess.DEVNULL,
             stdout=log,
-            stderr=log,
+            stderr=log if stderr is None else stderr,
             env={**os.environ, **(environ or {})},
             pass_fds=pass_fds,
         )

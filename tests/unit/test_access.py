@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskd.loop import Loop
+from taskd.supervisor import records
 from taskd.supervisor.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.methods import Facts, Methods
@@ -85,4 +86,4 @@ def test_every_method_stands_in_the_table_of_roles() -> None:
     )
     loop.close()
 
-    assert set(methods.table()) == set(METHOD_ROLES)
+    assert {*methods.table(), *records.METHODS} == set(METHOD_ROLES)

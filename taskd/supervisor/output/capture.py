@@ -1,0 +1,103 @@
+"""Reads what one process writes, for as long as the process lives.
+
+A program may flood, write a line without end, garbage, or nothing; close its streams, or leave them
+to a descendant.  None of these may fill the supervisor's memory, take its time from other programs,
+or keep it from noticing the program's end.
+"""
+
+from __future__ import annotations
+
+import os
+
+from taskd import clock
+from taskd.loop import Loop, Timer
+from taskd.supervisor.output.channel import Channel
+from taskd.supervisor.output.lines import Splitter
+
+# What is read in one turn of the loop: what a pipe holds.
+_READ_BYTES = 1 << 16
+# While output is dropped, what is read in one go, and how long the loop then looks elsewhere in
+# proportion to the time that this took: a flood so costs at most a fifth of the loop.
+_DROP_READS = 64
+_REST_FACTOR = 4.0
+_LEAST_REST_S = 0.002
+# When the pipe is empty there is less hurry.
+_QUIET_REST_S = 0.02
+# At the end of a process its pipe is read until it is empty, unless a descendant goes on writing.
+_LAST_READS = 4
+
+
+class Capture:
+    """Reads ``fd``, the reading end of a non-blocking pipe, which it owns, into a channel."""
+
+    def __init__(self, loop: Loop, fd: int, channel: Channel, pid: int) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._channel = channel
+        self._pid = pid
+        self._splitter = Splitter()
+        self._resting: Timer | None = None
+        self._closed = False
+        loop.add_reader(fd, self._on_readable)
+
+    def close(self) -> None:
+        """Take what is left in the pipe, the last line without a newline too, and close.
+
+        A descendant that still has the pipe gets EPIPE from here on.  A second call does nothing.
+        """
+        for _ in range(_LAST_READS):
+            if self._closed or not self._read():
+                break
+        self._close()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._resting is not None:
+            self._resting.cancel()
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
+        self._channel.end(self._splitter.rest(), self._pid)
+
+    def _on_readable(self) -> None:
+        self._read()
+        if self._channel.is_dropping and not self._closed:
+            self._loop.remove_reader(self._fd)
+            self._resting = self._loop.call_later(_LEAST_REST_S, self._drop)
+
+    def _drop(self) -> None:
+        began = clock.monotonic()
+        rest_s = _LEAST_REST_S
+        for _ in range(_DROP_READS):
+            if self._closed:
+                return
+            if not self._read():
+                rest_s = _QUIET_REST_S
+                break
+        if self._closed:
+            return
+        if self._channel.recovers(self._pid):
+            self._resting = None
+            self._loop.add_reader(self._fd, self._on_readable)
+        else:
+            rest_s = max(rest_s, (clock.monotonic() - began) * _REST_FACTOR)
+            self._resting = self._loop.call_later(rest_s, self._drop)
+
+    def _read(self) -> bool:
+        """Read once; return whether there may be more."""
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._close()
+            return False
+        if self._channel.admits(data):
+            self._channel.write(self._splitter.feed(data), self._pid)
+        else:
+            self._splitter.skip()
+            last_line = data.rfind(b"\n")
+            if last_line >= 0:  # what follows the newline begins a line that may still be kept
+                self._splitter.feed(data[last_line:])
+        return True

@@ -1,0 +1,47 @@
+"""What the supervisor itself logs, on the same way as the output of its programs.
+
+Its handlers never block either: standard error may be a pipe that nobody reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from taskd import clock, log
+from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.ring import Ring
+from taskd.supervisor.output.sink import Sink
+
+#: The name of the supervisor's own output among those of its programs.
+NAME = "taskd"
+
+
+class OwnHandler(logging.Handler):
+    """Passes the supervisor's records to a sink, each record as one entry, and keeps the last ones.
+
+    A record may carry ``extra={"fields": {...}}``: further fields for the journal.
+    """
+
+    def __init__(self, sink: Sink, formatter: logging.Formatter | None, *, tail_bytes: int) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self.ring = Ring(tail_bytes)
+        self._sink = sink
+        self._number = 0
+        self._pid = os.getpid()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format and pass on."""
+        self._number += 1
+        line = Line(
+            program=NAME,
+            pid=self._pid,
+            number=self._number,
+            at=clock.now(),
+            text=self.format(record).encode("utf-8", "surrogateescape"),
+            priority=log.priority(record.levelno),
+            fields=getattr(record, "fields", {}),
+        )
+        self.ring.add(line)
+        self._sink.write(line)

@@ -1,0 +1,132 @@
+"""The daemon's own standard error as a sink: a terminal, a pipe, a file.
+
+The descriptor is shared with whoever started the daemon, so it must not be made non-blocking: a shell's
+terminal would become so too.  A pipe or a terminal is opened anew through /proc instead, which gives a
+description of our own; where that is not possible, nothing is written without asking poll first.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+from collections.abc import Callable
+
+from taskd import clock
+from taskd.loop import Loop
+from taskd.supervisor.output.backlog import Backlog
+from taskd.supervisor.output.lines import Line
+
+_AGAIN_S = 0.1
+# A pipe that poll calls writable takes so much without blocking (pipe(7)).
+_POLLED_BYTES = select.PIPE_BUF
+
+
+class PassThroughSink:
+    """Writes each line as it came."""
+
+    def __init__(self, loop: Loop, fd: int) -> None:
+        self._loop = loop
+        self._backlog = Backlog()
+        #: What is left of a message that was written in part.
+        self._partial = b""
+        self._waiting = False
+        self._own_fd, self._write_some = _writer(fd)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped."""
+        return self._backlog.dropped_total
+
+    def write(self, line: Line) -> None:
+        """Write the line, or keep it."""
+        message = line.text + b"\n"
+        if not self._waiting and self._take(message):
+            return
+        if self._waiting:
+            self._backlog.add(message)
+        else:
+            self._await()
+
+    def reopen(self) -> None:
+        """Do nothing: who started the daemon has opened it."""
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits if the other side is ready within ``timeout_s``, and close."""
+        if self._waiting:
+            deadline = clock.monotonic() + timeout_s
+            while not self._flush() and _writable(self._own_fd, deadline - clock.monotonic()):
+                pass
+        self._waiting = False
+        os.close(self._own_fd)
+
+    def _await(self) -> None:
+        """Try again soon: a file or a null device cannot be waited for."""
+        self._waiting = True
+        self._loop.call_later(_AGAIN_S, self._retry)
+
+    def _retry(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            if not self._flush():
+                self._await()
+
+    def _flush(self) -> bool:
+        if self._partial:
+            partial, self._partial = self._partial, b""
+            if not self._take(partial):
+                return False
+        while len(self._backlog):
+            message = self._backlog.first
+            self._backlog.sent()
+            if not self._take(message):
+                return False
+        if dropped := self._backlog.take_dropped():
+            return self._take(
+                f"taskd: {dropped} lines were dropped: they could not be written in time\n".encode()
+            )
+        return True
+
+    def _take(self, message: bytes) -> bool:
+        """Write the message; keep what is left in ``_partial`` and return False when not all was taken."""
+        try:
+            while message:
+                message = message[self._write_some(message) :]
+        except BlockingIOError:
+            self._partial = message
+            return False
+        except OSError:
+            self._backlog.lose()  # a full disk, or the reader has gone: nothing can be said either
+        return True
+
+
+def _writer(fd: int) -> tuple[int, Callable[[bytes], int]]:
+    """Return a descriptor of our own, and what writes to it or raises ``BlockingIOError``."""
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISSOCK(mode):
+        own = os.dup(fd)
+        connection = socket.socket(fileno=os.dup(fd))
+        return own, lambda data: connection.send(data, socket.MSG_DONTWAIT)
+    if stat.S_ISREG(mode):
+        own = os.dup(fd)
+        return own, lambda data: os.write(own, data)
+    try:
+        own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        own = os.dup(fd)  # another user's terminal, or a FIFO without a reader
+        return own, lambda data: _write_polled(own, data)
+    return own, lambda data: os.write(own, data)
+
+
+def _write_polled(fd: int, data: bytes) -> int:
+    if not _writable(fd, 0.0):
+        raise BlockingIOError
+    return os.write(fd, data[:_POLLED_BYTES])
+
+
+def _writable(fd: int, timeout_s: float) -> bool:
+    """Wait until the descriptor can be written to; False when the time is over."""
+    poll = select.poll()  # not select: this process may have more than 1024 descriptors
+    poll.register(fd, select.POLLOUT)
+    return timeout_s >= 0 and bool(poll.poll(timeout_s * 1000))

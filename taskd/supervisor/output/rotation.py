@@ -1,0 +1,54 @@
+"""One log file that is rotated by size: ``mail-1.log``, before it ``mail-1.log.1``, ``.2`` and so on."""
+
+from __future__ import annotations
+
+import os
+
+_MODE = 0o640
+
+
+class RotatedFile:
+    """Appends; blocks as long as the disk does.  Every method may raise ``OSError``.
+
+    ``max_bytes`` 0 never rotates; with ``backups`` 0 a full file is begun anew.
+    """
+
+    def __init__(self, path: str, *, max_bytes: int, backups: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._fd = -1
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Append whole lines, rotating first when they would make the file too large."""
+        if self._fd < 0:
+            self._open()
+        if self._max_bytes and self._size and self._size + len(data) > self._max_bytes:
+            self._rotate()
+        view = memoryview(data)
+        while view:
+            count = os.write(self._fd, view)
+            self._size += count
+            view = view[count:]
+
+    def close(self) -> None:
+        """Close the file; the next write opens it by its name."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        self._size = os.fstat(self._fd).st_size
+
+    def _rotate(self) -> None:
+        self.close()
+        if not self._backups:
+            os.unlink(self._path)
+        for number in range(self._backups, 0, -1):
+            older = f"{self._path}.{number}"
+            newer = f"{self._path}.{number - 1}" if number > 1 else self._path
+            if os.path.exists(newer):
+                os.replace(newer, older)
+        self._open()

@@ -1,0 +1,111 @@
+"""``python -m taskd.supervisor.output.writer DIRECTORY MAX_BYTES BACKUPS``: writes the log files.
+
+A process of its own, so that a disk that is slow, stuck or full is its trouble alone: the supervisor
+hands it frames over a pipe (standard input) that never blocks on its side.  It tells the supervisor
+over the status descriptor when it cannot write, and when it can again.  It ends at the end of its
+input, having written everything, so also when the supervisor was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from taskd import prctl
+from taskd.proctitle import set_title
+from taskd.protocol.status import STATUS_FD_VARIABLE, Ready, StatusLine, Waiting, encode_line
+from taskd.supervisor.output.frames import Decoder, Kind
+from taskd.supervisor.output.rotation import RotatedFile
+
+_READ_BYTES = 1 << 18
+_DIRECTORY_MODE = 0o750
+#: What is left of the time when the supervisor is dead.
+_LAST_LINES_S = 2
+
+
+class Writer:
+    """The files of one directory."""
+
+    def __init__(
+        self, directory: str, max_bytes: int, backups: int, report: Callable[[StatusLine], None]
+    ) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._report = report
+        self._files: dict[str, RotatedFile] = {}
+        self._lost: dict[str, int] = {}
+        self._trouble = ""
+
+    def take(self, kind: Kind, name: str, data: bytes) -> None:
+        """Carry out one frame.  What cannot be written is counted and said in its file later."""
+        match kind:
+            case Kind.REOPEN:
+                self._reopen()
+            case Kind.WRITE:
+                self._write(name, data)
+
+    def _write(self, name: str, data: bytes) -> None:
+        file = self._files.get(name)
+        if file is None:
+            path = os.path.join(self._directory, f"{name.replace('/', '_')}.log")
+            file = self._files[name] = RotatedFile(path, max_bytes=self._max_bytes, backups=self._backups)
+        lost = self._lost.get(name, 0)
+        if lost:
+            notice = f"taskd: {lost} lines were lost here: {self._trouble or 'the disk'}\n"
+            data = notice.encode() + data
+        try:
+            os.makedirs(self._directory, _DIRECTORY_MODE, exist_ok=True)
+            file.write(data)
+        except OSError as error:
+            file.close()
+            self._lost[name] = lost + 1
+            self._say(f"log files in {self._directory} cannot be written: {error.strerror or error}")
+        else:
+            self._lost.pop(name, None)
+            if not self._lost:
+                self._say("")
+
+    def _reopen(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._report(Waiting(trouble) if trouble else Ready())
+
+
+def main() -> None:
+    """Write until the supervisor closes its end."""
+    # The supervisor's death must not take the last lines along; it only limits the time for them.
+    signal.signal(signal.SIGUSR2, _hurry)
+    prctl.die_with_parent(os.getppid(), signal.SIGUSR2)
+    # systemd may send them to every process of the unit; the writer ends when the others have ended.
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(ignored, signal.SIG_IGN)
+    set_title("logger")
+    directory, max_bytes, backups = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    status_fd = int(os.environ[STATUS_FD_VARIABLE])
+
+    def report(line: StatusLine) -> None:
+        os.write(status_fd, encode_line(line))
+
+    writer = Writer(directory, max_bytes, backups, report)
+    decoder = Decoder()
+    while data := os.read(0, _READ_BYTES):
+        for kind, name, payload in decoder.feed(data):
+            writer.take(kind, name, payload)
+
+
+def _hurry(_number: int, _frame: FrameType | None) -> None:
+    """End soon by SIGALRM, even inside a system call that waits for the disk."""
+    signal.alarm(_LAST_LINES_S)
+
+
+if __name__ == "__main__":
+    main()

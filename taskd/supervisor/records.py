@@ -1,0 +1,41 @@
+"""The methods of the control socket that show what was recorded: output of programs, and deaths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from taskd.errors import ControlError
+from taskd.supervisor.control import Method, Params
+from taskd.supervisor.fleet import Fleet
+from taskd.supervisor.output.output import Output
+from taskd.supervisor.output.own import NAME
+from taskd.supervisor.output.reading import LogReading
+
+#: The names of the methods.
+METHODS = ("logs",)
+
+
+class Records:
+    """Answers at once; reads no disk."""
+
+    def __init__(self, fleet: Fleet, output: Output) -> None:
+        self._fleet = fleet
+        self._output = output
+        self._reading = LogReading(output)
+
+    def table(self) -> Mapping[str, Method]:
+        """Return the methods by their names on the wire."""
+        return dict(zip(METHODS, (self._logs,), strict=True))
+
+    def _logs(self, params: Params) -> object:
+        return self._reading.logs(self._with_output(params.get("name")), params)
+
+    def _with_output(self, name: object) -> Sequence[str]:
+        """Return the programs that a name means: of the fleet, or formerly, or the daemon itself."""
+        if name == NAME or name in self._output.names:
+            return [str(name)]
+        names = [program.spec.name for program in self._fleet.named(name)]
+        heard = [each for each in names if each in self._output.names]
+        if not heard:
+            raise ControlError(f"nothing was started of {name!r} yet, so there is no output")
+        return heard

@@ -1,0 +1,69 @@
+"""taskctl logs against a running daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskd import exit_codes
+from taskd.cli.taskctl import main
+from tests.component.supervised import Daemon, daemon
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Daemon]:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with daemon(tmp_path, {"FAKE_GATE": str(gate)}, modes={"a": "prints", "b": "on-demand"}) as running:
+        running.wait_for("a-1", "READY")
+        running.wait_for("b-1", "READY")
+        wait_until(lambda: len(running.call("logs", name="a-1")["lines"]) == 7)
+        yield running
+
+
+def test_the_last_lines_are_shown(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "a-1", "-n", "3", "--socket", running.socket_path]) == exit_codes.OK
+
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:2] == ["line 5", "\\xff\\x00 garbage"]
+    assert shown[2].endswith(" a warning")  # which came without a time of its own
+
+
+def test_json_tells_all_of_each_line(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "a", "-n", "1", "--json", "--socket", running.socket_path]) == exit_codes.OK
+
+    (line,) = json.loads(capsys.readouterr().out)["lines"]
+    assert (line["program"], line["number"], line["priority"], line["text"]) == ("a-1", 7, 4, "a warning")
+
+
+def test_an_unknown_program_is_an_error_with_the_known_ones(
+    running: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["logs", "nail", "--socket", running.socket_path]) == exit_codes.FAILURE
+
+    assert "a-1, b-1" in capsys.readouterr().err
+
+
+def test_followed_lines_are_shown_as_they_come(running: Daemon) -> None:
+    code = "import sys; from taskd.cli.taskctl import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "logs", "b-1", "-f", "--json", "--socket", running.socket_path]
+    with (running.directory / "gate").open("w") as orders:
+        orders.write("before\n")
+        orders.flush()
+        wait_until(lambda: running.call("logs", name="b-1")["lines"])
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as follower:
+            assert follower.stdout is not None
+            assert json.loads(follower.stdout.readline())["text"] == "before"
+
+            orders.write("during\n")
+            orders.flush()
+
+            assert json.loads(follower.stdout.readline())["text"] == "during"
+            follower.kill()
