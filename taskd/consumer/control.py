@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 
 from taskd.blueprint import Given, Step
@@ -11,10 +10,7 @@ from taskd.consumer.commands import Commands
 from taskd.consumer.context import Context
 from taskd.consumer.tasks import Tasks
 from taskd.control.node import ControlNode
-from taskd.errors import BrokerError, StorageError
 from taskd.lifecycle import Deadline
-
-logger = logging.getLogger(__name__)
 
 EXCHANGE = "celery.pidbox"
 
@@ -33,7 +29,9 @@ class Control(Step[None]):
     def start(self, given: Given) -> None:
         """Bind this node's mailbox and watch it."""
         node_name = self._context.node_name
-        mailbox = self._context.broker.mailbox(f"{node_name}.{EXCHANGE}", EXCHANGE, "fanout")
+        mailbox = self._mailbox = self._context.broker.mailbox(
+            f"{node_name}.{EXCHANGE}", EXCHANGE, "fanout"
+        )
         commands = Commands(self._context, given[Tasks], self._info)
         node = ControlNode(
             mailbox, self._context.publisher, node_name, commands.table(), self._context.logical
@@ -43,15 +41,14 @@ class Control(Step[None]):
             self._context.state.load(self._context.revoked)
 
         def process() -> None:
-            try:
-                node.process()
-            except (BrokerError, StorageError) as error:
-                # A reply that cannot be sent is nobody's loss but the asker's, who has a time limit.
-                logger.error("remote control request failed: %s", error)
+            node.process()
 
         self._context.loop.add_reader(mailbox.fileno(), process)
-        self._mailbox = mailbox
-        process()
+        try:
+            process()
+        except BaseException:
+            self.stop(Deadline.after(0.0))
+            raise
 
     def stop(self, deadline: Deadline) -> None:
         """Remove the mailbox."""

@@ -46,11 +46,7 @@ class Heart(Step[None]):
             self._renewal = loop.call_later(intake.lease_s / 3, renew)
             intake.renew()
 
-        self._renewal = loop.call_later(intake.lease_s / 3, renew)
-        self._last_beat_at = 0.0
-
         def tick() -> None:
-            self._beat = loop.call_later(BUSY_INTERVAL_S, tick)
             now = clock.monotonic()
             seen = (self._context.done, self._context.quiet)
             busy = self._context.pool.held > 0 or seen != self._last_seen
@@ -58,16 +54,20 @@ class Heart(Step[None]):
                 self._last_beat_at = now
                 self._last_seen = seen
                 self._context.report(heartbeat(self._context, intake.depth()))
+            self._beat = loop.call_later(BUSY_INTERVAL_S, tick)
 
-        tick()
         announcer = Announcer(self._context)
 
         def pulse() -> None:
             self._pulse = loop.call_later(FREQ_S, pulse)
             announcer.heartbeat()
 
-        self._pulse = loop.call_later(FREQ_S, pulse)
+        self._last_beat_at = 0.0
+        # What may fail comes first: a timer that is left behind would act for a blueprint that is down.
+        tick()
         announcer.online()
+        self._renewal = loop.call_later(intake.lease_s / 3, renew)
+        self._pulse = loop.call_later(FREQ_S, pulse)
 
     def stop(self, deadline: Deadline) -> None:
         """Fall silent."""

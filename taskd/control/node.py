@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from taskd.brokers.base import Mailbox, Publisher
 from taskd.brokers.intake import Delivery, Outgoing
-from taskd.errors import ProtocolError
+from taskd.errors import BrokerError, ProtocolError, StorageError
 from taskd.protocol import pidbox
 from taskd.protocol.lamport import LamportClock
 
@@ -43,12 +43,16 @@ class ControlNode:
         """Answer everything that has arrived and return how many messages that was.
 
         A message that is no request is logged and dropped; a command that fails answers with its
-        error.  Raises: ``BrokerError`` or ``StorageError`` when the broker cannot be used now.
+        error; answers that cannot be sent are logged: they are nobody's loss but the asker's, who has a
+        time limit.  Raises: ``BrokerError`` or ``StorageError`` when nothing can be received now.
         """
         deliveries = self._mailbox.receive()
         replies = [reply for delivery in deliveries if (reply := self._answer(delivery)) is not None]
         if replies:
-            self._publisher.publish(replies)
+            try:
+                self._publisher.publish(replies)
+            except (BrokerError, StorageError) as error:
+                logger.error("remote control answers=%d not sent: %s", len(replies), error)
         return len(deliveries)
 
     def _answer(self, delivery: Delivery) -> Outgoing | None:
