@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from taskd.brokers.intake import Delivery, Requeue, Settlement
+from taskd.brokers.intake import Ack, Dead, Delivery, Replace, Requeue, Settlement
 from taskd.errors import BrokerError, StorageError
 
-#: What cannot fail: descriptors, and what a broken connection answers as well.
-_LOCAL = {"fileno", "clear_wakeups", "lease_s", "queues", "close", "url", "closed"}
+#: What cannot fail: descriptors, what a broken connection answers as well, and what opens nothing yet.
+_LOCAL = {"fileno", "clear_wakeups", "lease_s", "queues", "close", "url", "closed", "event_sender"}
 
 
 class Fault(Enum):
@@ -26,7 +26,7 @@ class Faults:
     def __init__(self, plan: Mapping[int, Fault]) -> None:
         self._plan = plan
         self.calls: list[str] = []
-        #: Tags whose acknowledgement was carried out and not refused.
+        #: Tags of messages that were done with, as often as that was carried out and not refused.
         self.acknowledged: list[int] = []
 
     def wrap(self, part: object) -> Any:
@@ -50,7 +50,10 @@ class Faults:
         return answer
 
     def _note(self, outcomes: Sequence[Settlement], refused: Sequence[int]) -> None:
-        self.acknowledged += [each.tag for each in outcomes if each.tag not in refused]
+        done = (Ack, Replace, Dead)
+        self.acknowledged += [
+            each.tag for each in outcomes if isinstance(each, done) and each.tag not in refused
+        ]
 
 
 def _give_back(claim: Callable[..., Any], deliveries: Sequence[Delivery]) -> None:

@@ -80,7 +80,8 @@ class Worker:
         self.results = MemoryResults(f"memory://{uuid4()}")
         self.context = Context(
             "main-1@here", Config(), WorkerConfig(name="main", lease=0.06), self.loop, self.pool, faulty,
-            self.faults.wrap(self.broker.publisher()), self.faults.wrap(self.results), lambda line: None, 0.0, queues=("default",),
+            self.faults.wrap(self.broker.publisher()), self.faults.wrap(self.results), lambda line: None, 0.0,
+            queues=("default",),
         )  # fmt: skip
         self.context.tasks = {
             "note": TaskOptions(name="note"),
@@ -130,7 +131,6 @@ class Worker:
         assert all(b'"SUCCESS"' in record for record in self.results.get(self.sent).values())
         assert list(self.broker.desk().dead_letters()) == []
         twice = {tag: count for tag, count in Counter(self.faults.acknowledged).items() if count > 1}
-        # A message that went back may be settled again; none of these does.
         assert not twice, f"settled twice: {twice}\n{calls}"
 
     def close(self) -> None:
