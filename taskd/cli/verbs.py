@@ -9,7 +9,7 @@ import click
 
 #: In the order of the help.
 DAEMON = (
-    *("status", "start", "stop", "restart", "plan", "reload", "signal"),
+    *("status", "start", "stop", "restart", "scale", "plan", "reload", "signal"),
     *("logs", "autoscale", "top", "shutdown"),
 )
 BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
@@ -37,6 +37,10 @@ def _of_the_daemon(name: str) -> click.Command | None:  # noqa: PLR0911 - one re
             from taskd.cli import programs
 
             return {"start": programs.start, "stop": programs.stop, "restart": programs.restart}[name]
+        case "scale":
+            from taskd.cli import scale
+
+            return scale.scale
         case "plan" | "reload":
             from taskd.cli import reload
 

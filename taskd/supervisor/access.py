@@ -32,6 +32,7 @@ METHOD_ROLES: Mapping[str, Role] = {
     "stop": Role.OPERATOR,
     "restart": Role.OPERATOR,
     "roll": Role.OPERATOR,
+    "scale": Role.OPERATOR,
     "signal": Role.OPERATOR,
     "reload": Role.OPERATOR,
     "plan": Role.VIEWER,

@@ -104,7 +104,7 @@ class ControlServer:
             return
         if len(self._clients) >= self._max_clients:
             _log.warning("control: refused a client: %s are connected already", len(self._clients))
-            connection.close()
+            _turn_away(connection, f"{self._max_clients} clients are connected already; try again later")
             return
         connection.setblocking(False)
         try:
@@ -159,6 +159,17 @@ class ControlServer:
             return _error(_REFUSED, "internal error; the log of taskd has the traceback")
         self._audit.done(peer, name, params)
         return {"result": result}
+
+
+def _turn_away(connection: socket.socket, why: str) -> None:
+    """Close a connection that was just made, with an answer to whatever it is going to ask."""
+    answer = msgspec.json.encode({"jsonrpc": "2.0", "id": None, **_error(_REFUSED, why)}) + b"\n"
+    connection.setblocking(False)
+    try:
+        connection.send(answer)  # fits into the empty buffer of a new connection
+    except OSError:
+        pass
+    connection.close()
 
 
 def _error(code: int, message: str) -> dict[str, object]:

@@ -15,11 +15,15 @@ from taskd.errors import ControlError
 from taskd.resident import resident_bytes
 from taskd.supervisor.control import Method, Params
 from taskd.supervisor.fleet import Fleet
+from taskd.supervisor.roster import BEAT
 from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.signals import Haste
 from taskd.version import __version__
 
 _log = logging.getLogger(__name__)
+
+# As many as ``processes`` of the configuration allows.
+_MOST_PROCESSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Methods:
             "stop": self._stop,
             "restart": self._restart,
             "roll": self._roll,
+            "scale": self._scale,
             "signal": self._signal,
             "shutdown": self._shutdown,
             "autoscale": self._autoscale,
@@ -147,6 +152,29 @@ class Methods:
         self._fleet.renew(chosen, reason="an operator asked: rolling restart")
         self._changed()
         return {"programs": [program.row() for program in chosen]}
+
+    def _scale(self, params: Params) -> object:
+        """Have so many programs of a worker until a reload says otherwise; the same again changes nothing."""
+        if self._facts().haste is not None:
+            raise ControlError("taskd is stopping; nothing is scaled any more")
+        name, count = params.get("name"), params.get("processes")
+        group = self._fleet.group(name) if isinstance(name, str) else None
+        if group is None:
+            known = ", ".join(each.name for each in self._fleet.groups()) or "none"
+            raise ControlError(f"no worker {name!r} (a single program cannot be scaled); there are: {known}")
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _MOST_PROCESSES:
+            raise ControlError(f"processes is {count!r}; expected 1 to {_MOST_PROCESSES} (0: taskctl stop)")
+        if self._scaler.follows_load(group.name):
+            raise ControlError(
+                f"{group.name} follows its load: change min_processes and processes in the file, and reload"
+            )
+        if group.name == BEAT:
+            raise ControlError("beat is one process: two would only wait for each other")
+        if count != group.bounds.count:
+            _log.info("group=%s processes=%s, before %s", group.name, count, group.bounds.count)
+            group.resize(count, reason=f"an operator asked: scale to {count}")
+            self._changed()
+        return {"group": group.name, "processes": count}
 
     def _signal(self, params: Params) -> object:
         """Send a signal to the main process of each program that ``name`` means."""

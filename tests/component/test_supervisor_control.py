@@ -163,7 +163,12 @@ def test_more_clients_than_allowed_are_turned_away(running: Daemon) -> None:
     clients = [connect(running) for _ in range(MAX_CLIENTS)]
     try:
         with connect(running) as one_more:
+            error = answer(one_more)["error"]
+            assert isinstance(error, dict)
+            assert "32 clients are connected already" in error["message"]
             assert one_more.recv(1) == b""
+        with pytest.raises(ControlError, match="32 clients are connected already"):
+            running.call("status")
     finally:
         for client in clients:
             client.close()

@@ -296,6 +296,48 @@ def the_journal_gets_priorities() -> None:
     assert "taskd: program=" in run("journalctl", "--no-pager", "-u", "taskd", "-p", "info")
 
 
+def reload_returns_when_it_is_done_and_keeps_what_did_not_change() -> None:
+    install()
+    run("systemctl", "start", "taskd")
+    main, before = main_pid(), pids_of_programs()
+
+    CONFIG.write_text(CONFIG_TEXT.replace('queues = ["io"]', 'queues = ["io", "slow"]\nprocesses = 2'))
+    run("systemctl", "reload", "taskd")
+
+    after = pids_of_programs()
+    assert shown("StatusText") == "3 of 3 programs ready", shown("StatusText")
+    assert main_pid() == main
+    assert after["mail-1"] == before["mail-1"], "a program that did not change was restarted"
+    assert before["io-1"] not in after.values(), "a program that changed was kept"
+    assert shown("ActiveState") == "active"
+    assert send_a_task() == "42"
+
+
+def a_reload_of_a_wrong_file_fails_and_changes_nothing() -> None:
+    install()
+    run("systemctl", "start", "taskd")
+    before = pids_of_programs()
+
+    CONFIG.write_text(CONFIG_TEXT.replace("concurrency", "concurency"))
+    failed = subprocess.run(["systemctl", "reload", "taskd"], capture_output=True, text=True, check=False)
+
+    assert failed.returncode != 0
+    assert shown("ActiveState") == "active"
+    assert pids_of_programs() == before
+    assert "worker.mail.concurency" in journal()
+    assert send_a_task_with(CONFIG_TEXT) == "42"
+
+
+def send_a_task_with(config: str) -> str:
+    CONFIG.write_text(config)
+    return send_a_task()
+
+
+def pids_of_programs() -> dict[str, int]:
+    rows = json.loads(run("taskctl", "status", "--json", "--socket", "/run/taskd/taskd.sock"))["programs"]
+    return {row["name"]: row["pid"] for row in rows if row["state"] == "READY"}
+
+
 def a_hung_main_process_leaves_its_traceback() -> None:
     install()
     add_drop_in("watchdog", f"WatchdogSec=2s\nTimeoutAbortSec=5s\nEnvironment=PYTHONPATH={SHOP}/hang")

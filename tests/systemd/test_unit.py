@@ -60,6 +60,8 @@ def test_start_and_stop_a_hundred_times_leave_nothing() -> None:
         "a_killed_main_process_is_recovered",
         "a_hung_main_process_is_replaced_by_the_watchdog",
         "a_wrong_configuration_is_not_tried_again",
+        "reload_returns_when_it_is_done_and_keeps_what_did_not_change",
+        "a_reload_of_a_wrong_file_fails_and_changes_nothing",
         "a_hung_main_process_leaves_its_traceback",
         "what_a_worker_tells_systemd_is_ignored",
         "a_shutdown_by_taskctl_is_final",

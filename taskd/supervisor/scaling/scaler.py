@@ -82,6 +82,10 @@ class Scaler:
         program.want(wanted=False, reason=_UNNEEDED, spare=True)
         return False
 
+    def follows_load(self, name: str) -> bool:
+        """Answer whether the number of a group's programs is decided here."""
+        return name in self._groups
+
     def hear(self) -> None:
         """Note that some program has said something: decide soon."""
         if self._groups and self._timer is None:
