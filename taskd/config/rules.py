@@ -1,4 +1,4 @@
-"""What takes more than one key to judge, and paths made absolute.  Touches no file."""
+"""What takes more than one key to judge, and paths made absolute.  Reads no file, but asks for extras."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 
 from taskd.config.control import SOCKET_MODE, WHO, WHO_FORM, ControlConfig
 from taskd.config.daemon import SupervisorConfig
@@ -217,3 +218,6 @@ def _check_entry(entry: BeatEntryConfig, path: KeyPath, report: Report) -> None:
         return  # the rules between the keys rest on sound ones
     for problem in problems_of(entry):
         report.error((*path, problem.key) if problem.key else path, problem.wrong, problem.expected)
+    if entry.solar and find_spec("astral") is None:
+        wrong = "sun times need the package astral, which is not installed"
+        report.error((*path, "solar"), wrong, "the extra solar: pip install 'taskd[solar]'")

@@ -79,6 +79,7 @@ class WhenConfig:
         "each run is later by up to this much, the same on every host",
         default=0.0,
         minimum=0.0,
+        maximum=86_400,
     )
 
 

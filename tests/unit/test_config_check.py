@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Mapping
 
@@ -402,3 +403,14 @@ def test_a_problem_is_one_line_even_with_line_breaks_in_a_key() -> None:
     problem = Problem(Severity.ERROR, "f.toml", 3, "a\nb", "unknown\x1b[31m key", "nothing", "x")
 
     assert str(problem) == 'f.toml:3: a\\nb: unknown\\x1b[31m key; expected nothing; did you mean "x"?'
+
+
+def test_a_solar_entry_without_the_extra_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "astral", None)
+    text = "[beat.schedule.x]\ntask='t'\nsolar='sunset'\nlatitude=52.5\nlongitude=13.4"
+
+    config, problems = check_bytes(text.encode(), "t.toml", {})
+
+    assert config is None
+    assert "t.toml:3: beat.schedule.x.solar: sun times need the package astral" in str(problems[0])
+    assert "pip install 'taskd[solar]'" in str(problems[0])

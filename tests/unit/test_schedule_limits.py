@@ -119,6 +119,12 @@ def test_max_runs_of_an_entry_with_fewer_occurrences_ends_nothing_early() -> Non
     assert len(runs(schedule_of(when), 0.0)) == 2
 
 
+def test_max_runs_of_a_single_moment_that_is_over_is_no_endless_search() -> None:
+    assert (
+        last_of(schedule_of(WhenConfig(at="2020-01-01T00:00:00")), at("2026-01-01T00:00"), 10_000) == math.inf
+    )
+
+
 @given(name=st.text(max_size=10), jitter_s=st.floats(0.001, 5000.0), moment=moments)
 def test_jitter_delays_each_occurrence_by_less_than_its_bound_and_forgets_none(
     name: str, jitter_s: float, moment: float

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from cronsim import CronSim
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from taskd.beat.schedules.crontab import Cron, cron
@@ -93,6 +93,19 @@ def test_a_schedule_fires_as_the_wall_clock_of_every_minute_says(data: st.DataOb
     judge(
         name, span, expression, lambda at: at.minute in minutes and at.hour in hours, gap=gap, overlap=overlap
     )
+
+
+@given(data=st.data(), name=st.sampled_from(sorted(available_timezones())), year=st.integers(1980, 2035))
+@settings(max_examples=60, deadline=None)
+def test_the_changes_of_any_zone_agree_with_every_minute(data: st.DataObject, name: str, year: int) -> None:
+    start = datetime(year, 1, 1, tzinfo=timezone.utc).timestamp()
+    found = changes_between(start, start + 400 * 86_400, ZoneInfo(name))
+    assume(found)
+    change = int(data.draw(st.sampled_from(found)).change_at) // 3600 * 3600
+    expression, wanted = data.draw(st.sampled_from(SAMPLES))
+    gap, overlap = data.draw(st.sampled_from(RULES))
+
+    judge(name, change, expression, wanted, gap=gap, overlap=overlap)
 
 
 @lru_cache(maxsize=16)

@@ -62,5 +62,7 @@ def last_of(schedule: Schedule, start_at: float, runs: int) -> float:
     if isinstance(schedule, Interval):
         return schedule.next_after(found + (runs - 1.5) * schedule.every_s) if runs > 1 else found
     for _ in range(runs - 1):
+        if found == math.inf:
+            break
         found = schedule.next_after(found)
     return found

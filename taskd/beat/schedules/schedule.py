@@ -11,5 +11,5 @@ class Schedule(Protocol):
     def next_after(self, at: float) -> float:
         """Return the first occurrence strictly later than ``at``; ``inf`` when there is none.
 
-        Both are wall-clock epoch seconds.
+        Both are wall-clock epoch seconds; ``at`` is finite.
         """

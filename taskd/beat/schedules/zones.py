@@ -6,7 +6,7 @@ becomes of them is the entry's choice (``Gap``, ``Overlap``).
 
 Changes are found by looking at the offset on both sides and bisecting between; ``zoneinfo`` does not
 tell them.  Two changes of one zone within ``REACH_S`` of each other would not be told apart; none of the
-zones has had such since 1970 (docs/decisions, and the slow tests, which compare with every minute).
+zones of tzdata has had such since 1970 (docs/decisions/0007-own-cron-arithmetic.md).
 """
 
 from __future__ import annotations
