@@ -49,6 +49,11 @@ def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the
     logging.raiseExceptions = False
 
 
+def set_level(level: str) -> None:
+    """Have the least severe level that is written be another from now on."""
+    logging.getLogger().setLevel(level.upper())
+
+
 def is_journal(fd: int, environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether the descriptor is the stream to journald that systemd named (systemd.exec(5))."""
     named = environ.get("JOURNAL_STREAM", "")

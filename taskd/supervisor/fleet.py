@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from taskd.errors import ControlError
 from taskd.supervisor.generation import Generation
-from taskd.supervisor.group import Group, Make, Member
+from taskd.supervisor.group import Group, Make
 from taskd.supervisor.machine import ALIVE, State
+from taskd.supervisor.member import Member
 from taskd.supervisor.plan import Running
 from taskd.supervisor.program import Program
 from taskd.supervisor.roster import groups

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from taskd.backoff import Backoff
 from taskd.config.schema import Config
-from taskd.config.transfer import into_descriptor
+from taskd.config.transfer import append, into_descriptor
 from taskd.loop import Loop
 from taskd.supervisor.life import Limits
 from taskd.supervisor.output.output import Output
@@ -53,6 +53,10 @@ class Generation:
     def adopt(self, program: Program, group: str, slot: int) -> None:
         """Make a program, running or not, one of this generation; its process is not touched."""
         program.adopt(self._settings(group, slot))
+
+    def add(self, config: Config) -> None:
+        """Hand a later configuration to the processes of this generation that are told to look."""
+        append(self._config_fd, config)
 
     def close(self) -> None:
         """Give back the descriptor; no program can be started from this generation any more."""

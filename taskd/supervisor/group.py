@@ -13,12 +13,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from taskd import clock
 from taskd.supervisor.generation import Generation
 from taskd.supervisor.machine import ALIVE, State
-from taskd.supervisor.plan import Running, roll_changes
+from taskd.supervisor.member import Member
+from taskd.supervisor.plan import Running, live_changes, roll_changes
 from taskd.supervisor.program import Program
 from taskd.supervisor.rolling import Berth, Bounds, Standing, Step, is_settled, next_step
 
@@ -26,39 +26,6 @@ _log = logging.getLogger(__name__)
 
 #: Makes the program in a slot of a group from a generation; it is not started yet.
 Make = Callable[[Generation, str, int], Program]
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """One program of the group."""
-
-    program: Program
-    slot: int
-    generation: Generation
-    #: To be replaced although its generation is the wanted one.
-    is_stale: bool = False
-    #: It leaves for good and is forgotten when its process is gone.
-    is_retired: bool = False
-    #: It has yet to show that it works: its deaths count against the roll.
-    is_on_trial: bool = True
-
-    @property
-    def load(self) -> int:
-        """How many tasks it holds, by its last heartbeat."""
-        life = self.program.life
-        return life.held if life else 0
-
-    @property
-    def standing(self) -> Standing:
-        """How it stands, for ``rolling``."""
-        state = self.program.state
-        if self.is_retired:
-            return Standing.LEAVING
-        if not self.program.wanted:
-            return Standing.HELD
-        if state is State.READY:
-            return Standing.READY
-        return Standing.STARTING if state in ALIVE else Standing.ABSENT
 
 
 class Group:
@@ -104,8 +71,8 @@ class Group:
         self.target, self.bounds, self._reason = generation, bounds, reason
         for member in self._staying():
             if not self._differs(member.generation, generation):
-                generation.adopt(member.program, self.name, member.slot)
-                member.generation = generation
+                live = live_changes(member.generation.config, generation.config, self.name)
+                member.adopt(generation, self.name, tell=bool(live))
         self._growth = max(0, bounds.count - len(self._staying()))
         self._begin()
 
@@ -143,7 +110,7 @@ class Group:
 
     def generations(self) -> set[Generation]:
         """Return the generations that are still needed here."""
-        needed = {member.generation for member in self.members}
+        needed = {each for member in self.members for each in member.generations()}
         return needed | {each for each in (self.target, self._good) if each is not None}
 
     # -- on the way --------------------------------------------------------------------------
@@ -158,6 +125,8 @@ class Group:
                 self._retire(next(each for each in self._staying() if each.program.spec.name == name))
             for _ in range(step.start):
                 self._start()
+        for member in self.members:
+            member.pass_on()
         if self.settled:
             self._settle()
 
@@ -217,8 +186,8 @@ class Group:
         for member in self.members:
             held = member.standing is Standing.HELD and member.program.state not in ALIVE
             if held and not self._is_new(member) and self.target is not None:
-                self.target.adopt(member.program, self.name, member.slot)
-                member.generation, member.is_stale = self.target, False
+                member.adopt(self.target, self.name, tell=False)
+                member.is_stale = False
 
     # -- trial -------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ configuration, the new one ready before the old one leaves where the group may s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from taskd.config.diff import Change, diff
@@ -94,6 +94,12 @@ def roll_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
     return tuple(each for each in _share_changes(old, new, group) if each.applies is Applies.ROLL)
 
 
+def live_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
+    """Return the changes that a process of a worker takes over while it goes on."""
+    changes = _share_changes(old, new, group) if group in new.workers else ()
+    return tuple(each for each in changes if each.applies is Applies.LIVE)
+
+
 def _in_group(group: str, members: Sequence[Running], count: int, new: Config) -> list[Decision]:
     surplus = {each.name for each in members[: max(0, len(members) - count)]}
     number = f"{len(members)} -> {count} processes"
@@ -120,7 +126,17 @@ def _judge(member: Running, new: Config) -> Decision:
 
 
 def _share_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
-    return diff(share_of(old, group), share_of(new, group))
+    changes = diff(share_of(old, group), share_of(new, group))
+    return tuple(replace(each, applies=_applies(each, new, group)) for each in changes)
+
+
+def _applies(change: Change, new: Config, group: str) -> Applies:
+    """Return what a change takes in this group, which may be more than its key says."""
+    worker = new.workers.get(group)
+    # Forked children keep the level of the template that they came from, and beat does not listen.
+    if change.key == "log.level" and (worker is None or worker.pool == "prefork"):
+        return Applies.ROLL
+    return change.applies
 
 
 def _table(config: Config, group: str) -> str:

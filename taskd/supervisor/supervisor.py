@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Mapping
 
-from taskd import clock, exit_codes, prctl
+from taskd import clock, exit_codes, log, prctl
 from taskd.config.schema import Config
 from taskd.errors import ControlError
 from taskd.loop import Loop
@@ -264,6 +264,6 @@ class Supervisor:
         return answer
 
     def _apply_live(self, config: Config) -> None:
-        logging.getLogger().setLevel(config.log.level.upper())
+        log.set_level(config.log.level)
         self._scaler.apply(config)
         self._server.give(access(config.control))

@@ -96,7 +96,8 @@ def main() -> None:
     name = sys.argv[1]
     die_with_supervisor()
     try:
-        config = transfer.from_environment()
+        inherited = transfer.Inherited()
+        config = inherited.config
         table = os.environ.pop("TASKD_WORKER", name.rpartition("-")[0] or name)
         worker = worker_of(config, name, table)
     except ConfigError as error:
@@ -104,7 +105,7 @@ def main() -> None:
         sys.exit(exit_codes.CONFIG)
     log.setup(config.log.level, config.log.format, program=node_name(name))
     set_title(f"worker {node_name(name)} [{worker.pool} {worker.concurrency or 'auto'}]")
-    status = run(Program(name, config, worker), Reporter())
+    status = run(Program(name, config, worker, inherited.latest), Reporter())
     ignore_from_now_on()  # the interpreter's last steps take its handlers away: the status must stay
     sys.exit(status)
 

@@ -5,7 +5,7 @@ TERM, INT    warm: take nothing new, finish, settle, exit 0; a second one: cold
 QUIT         cold: end what runs, put it back in its queue, exit
 TSTP         quiet: take nothing new, give back what has not begun, go on with what runs
 CONT         take tasks again after TSTP
-HUP          ignored: the supervisor reloads
+HUP          take over the settings that the supervisor has changed, if there are any
 ===========  ==========================================================
 """
 
@@ -50,6 +50,8 @@ class SignalWatch:
     def __init__(self, loop: Loop) -> None:
         self.requested = Shutdown.NONE
         self._quiet = False
+        #: Called at HUP.
+        self.on_reread: Callable[[], None] = _not_yet
         self._on_change: Callable[[Shutdown], None] = _nothing
         self._on_quiet: Callable[[bool], None] = _nothing
         loop.watch_signals(_WATCHED, self._on_signal)
@@ -75,10 +77,17 @@ class SignalWatch:
             logger.info("signal=%s quiet=%s", signal.Signals(number).name, self._quiet)
             self._on_quiet(self._quiet)
             return
+        if number == signal.SIGHUP:
+            self.on_reread()
+            return
         self.requested = next_shutdown(self.requested, number)
         if self.requested is not Shutdown.NONE:
             logger.info("signal=%s shutdown=%s", signal.Signals(number).name, self.requested.name.lower())
             self._on_change(self.requested)
+
+
+def _not_yet() -> None:
+    """There is nothing to take over before it consumes."""
 
 
 def _nothing(_: object) -> None:

@@ -30,6 +30,7 @@ from taskd.results import factory as results
 from taskd.results.base import ResultStore
 from taskd.supervised import Reporter
 from taskd.worker.pools import PoolEvents, make_pool
+from taskd.worker.rereading import reread
 from taskd.worker.signals import SignalWatch
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Program:
     name: str
     config: Config
     worker: WorkerConfig
+    #: Returns the configuration with the changes that came since; None where nobody sends any.
+    latest: Callable[[], Config] | None = None
 
 
 class Timer(Step[Loop]):
@@ -224,6 +227,8 @@ class ConsumerStep(Step[Context]):
         consumer = Consumer(context)
         _, events = given[PoolStep]
         events.attach(context, consumer.outcomes.take)
+        if latest := self._program.latest:
+            given[Hub].on_reread = lambda: reread(context, latest)
         given[Hub].tell(context.request_shutdown, context.set_quiet)
         try:
             consumer.run()

@@ -146,6 +146,42 @@ def test_systemd_style_hup_keeps_what_did_not_change(make_daemon: Callable[..., 
     assert before["main-1"] not in after.values()
 
 
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_changed_log_level_reaches_workers_and_their_tasks(
+    make_daemon: Callable[..., Daemon], pool: str
+) -> None:
+    """Live where the pool lives in the worker; prefork children have it from a template, so they roll."""
+    daemon = make_daemon(worker(pool), head=_SWIFT)
+    daemon.start()
+    before = ready(daemon)
+    rewrite(daemon, worker(pool) + '[log]\nlevel = "debug"\n')
+
+    daemon.ctl("reload", "--wait")
+    daemon.app.send_task("shop.add", (2, 3)).get(timeout=10)
+
+    assert (set(ready(daemon).values()) == set(before.values())) is (pool == "threads")
+    wait_until(lambda: "DEBUG   main-" in daemon.log.read_text(), 10, "a line of the worker at the new level")
+
+
+def test_a_shorter_stop_timeout_reaches_a_worker_that_goes_on(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(worker("threads"), head=_SWIFT)
+    daemon.start()
+    before = ready(daemon)
+    rewrite(daemon, worker("threads"), head=_SWIFT.replace('stop_timeout = "20s"', 'stop_timeout = "1s"'))
+    daemon.ctl("reload", "--wait")
+    assert ready(daemon) == before
+    wait_until(lambda: "changed settings taken over" in daemon.log.read_text(), 10)
+    runs = tmp_path / "runs"
+    daemon.app.send_task("shop.hold", (str(runs), str(tmp_path / "gate")))
+    wait_until(runs.exists, 10)
+
+    daemon.ctl("stop", "main", "--timeout", "15s")
+
+    assert daemon.row("main-1")["state"] == "DOWN", "it gave the task back after a second, not after twenty"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_fifty_rolling_restarts_under_constant_load_lose_no_task(
