@@ -127,7 +127,11 @@ def _judge(member: Running, new: Config) -> Decision:
 
 def _share_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
     changes = diff(share_of(old, group), share_of(new, group))
-    return tuple(replace(each, applies=_applies(each, new, group)) for each in changes)
+    return tuple(
+        replace(each, applies=_applies(each, new, group))
+        for each in changes
+        if each.path != ("worker", group, "processes")  # concerns who comes and goes, not who stays
+    )
 
 
 def _applies(change: Change, new: Config, group: str) -> Applies:

@@ -1,7 +1,7 @@
 """A supervised program that does what ``FAKE_MODE`` says; run by the component tests of the supervisor.
 
-It keeps the rules that real programs keep (it dies with its parent, SIGTERM is warm, SIGQUIT cold),
-except for the one rule that its mode breaks.  Not a test module.
+It keeps the rules that real programs keep (it dies with its parent, SIGTERM is warm, SIGQUIT cold, SIGHUP
+no end), except for the one rule that its mode breaks.  Not a test module.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ def behave() -> None:  # noqa: PLR0912 - one case for each mode
 
 if __name__ == "__main__":
     FACTS = facts()  # before anything is changed
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # settings that changed: a fake has none
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGQUIT, leave)
     prctl.die_with_parent(int(os.environ["TASKD_SUPERVISOR_PID"]))
