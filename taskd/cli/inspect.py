@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import click
 
 from taskd import clock, exit_codes
-from taskd.cli.output import age, echo_json, echo_table, json_option, size
-from taskd.cli.remote import ask, destination_option, timeout_option
-from taskd.cli.session import Session, pass_session
+from taskd.cli.commanding import command_of, one_cell
+from taskd.cli.output import age, echo_json, echo_table, printable, size
+from taskd.cli.remote import ask
+from taskd.cli.session import Session
+from taskd.control.table import COMMANDS, CommandSpec, Kind
 
 Row = tuple[object, ...]
 #: Makes table rows of one node's answer.
@@ -92,45 +94,46 @@ def _call(task: Mapping[str, object]) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _answer_rows(node: str, answer: object) -> Iterator[Row]:
+    if isinstance(answer, dict) and "ok" not in answer:
+        yield from ((node, key, one_cell(value)) for key, value in answer.items())
+    elif isinstance(answer, list):
+        yield from ((node, "", one_cell(each)) for each in answer)
+    else:
+        yield node, "", one_cell(answer)
+
+
 _TASKS = ("NODE", "TASK", "ID", "RUNNING", "PID", "CALL")
-#: Every question: its columns, its rows, and one line of help.
-_QUESTIONS: Mapping[str, tuple[Sequence[str], Rows, str]] = {
-    "ping": (("NODE", "ANSWER"), _ping_rows, "See which workers answer."),
-    "active": (_TASKS, _task_rows, "List the tasks that run now."),
-    "reserved": (_TASKS, _task_rows, "List the tasks that workers hold and have not begun."),
-    "scheduled": (
-        ("NODE", "TASK", "ID", "NOT BEFORE", "CALL"),
-        _scheduled_rows,
-        "List the tasks that are to run later.",
-    ),
-    "registered": (("NODE", "TASK"), _name_rows, "List the tasks that workers can run."),
-    "revoked": (("NODE", "ID"), _name_rows, "List the ids of revoked tasks."),
-    "revoked_names": (
-        ("NODE", "NAME OR HEADER"),
-        _name_rows,
-        "List the task names and stamped headers whose tasks do not run.",
-    ),
-    "report": (("NODE", "WHAT IT IS"), _report_rows, "Show what a report of a fault should begin with."),
+#: The columns and rows of those answers that are more than names and values.
+_TABLES: Mapping[str, tuple[Sequence[str], Rows]] = {
+    "ping": (("NODE", "ANSWER"), _ping_rows),
+    "active": (_TASKS, _task_rows),
+    "reserved": (_TASKS, _task_rows),
+    "scheduled": (("NODE", "TASK", "ID", "NOT BEFORE", "CALL"), _scheduled_rows),
+    "registered": (("NODE", "TASK"), _name_rows),
+    "revoked": (("NODE", "ID"), _name_rows),
+    "revoked_names": (("NODE", "NAME OR HEADER"), _name_rows),
+    "report": (("NODE", "WHAT IT IS"), _report_rows),
     "stats": (
         ("NODE", "PID", "UP", "POOL", "CONCURRENCY", "PREFETCH", "DONE", "PEAK MEMORY"),
         _stats_rows,
-        "Show each worker's pool, load and memory.",
     ),
 }
+_PLAIN: tuple[Sequence[str], Rows] = (("NODE", "NAME", "VALUE"), _answer_rows)
 
 
-def _add(method: str) -> None:
-    columns, rows, about = _QUESTIONS[method]
+def _add(spec: CommandSpec) -> None:
+    columns, rows = _TABLES.get(spec.name, _PLAIN)
 
-    word = method.replace("_", "-")
-
-    @inspect.command(word, help=f"{about}\n\nExample: taskctl inspect {word}")
-    @timeout_option
-    @destination_option
-    @json_option
-    @pass_session
-    def question(session: Session, *, timeout_s: float, destination: tuple[str, ...], as_json: bool) -> int:
-        answers = ask(session.config, method, {}, destination=destination, timeout_s=timeout_s)
+    def question(
+        session: Session,
+        arguments: Mapping[str, object],
+        *,
+        timeout_s: float,
+        destination: tuple[str, ...],
+        as_json: bool,
+    ) -> int:
+        answers = ask(session.config, spec.name, arguments, destination=destination, timeout_s=timeout_s)
         errors = {node: error for node, answer in answers.items() if (error := _error_of(answer)) is not None}
         if as_json:
             echo_json(answers)
@@ -138,13 +141,16 @@ def _add(method: str) -> None:
             good = [(node, answer) for node, answer in answers.items() if node not in errors]
             echo_table(columns, [row for node, answer in good for row in rows(node, answer)])
             for node, error in errors.items():
-                click.echo(f"taskctl: {node} refused: {error}", err=True)
+                click.echo(printable(f"taskctl: {node} refused: {error}"), err=True)
         return exit_codes.FAILURE if errors else exit_codes.OK
+
+    inspect.add_command(command_of(spec, question))
 
 
 def _error_of(answer: object) -> object | None:
     return answer.get(_ERROR) if isinstance(answer, dict) else None
 
 
-for _method in _QUESTIONS:
-    _add(_method)
+for _spec in COMMANDS:
+    if _spec.kind is Kind.INSPECT and not _spec.hidden:
+        _add(_spec)

@@ -75,9 +75,14 @@ def tell(
             echo_json(answers)
             continue
         for node, answer in answers.items():
-            text = next(iter(answer.values()), "") if isinstance(answer, dict) else answer
-            click.echo(printable(f"{node}: {text}"))
+            click.echo(printable(f"{node}: {_said(answer)}"))
     return exit_codes.FAILURE if failed else exit_codes.OK
+
+
+def _said(answer: object) -> object:
+    if isinstance(answer, dict) and len(answer) == 1:
+        (answer,) = answer.values()
+    return "done" if answer is None else answer
 
 
 def _workers_of_this_host(config: Config) -> int | None:

@@ -12,7 +12,7 @@ DAEMON = (
     *("status", "start", "stop", "restart", "scale", "plan", "reload", "signal"),
     *("logs", "autoscale", "top", "shutdown"),
 )
-BROKER = ("inspect", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
+BROKER = ("inspect", "control", "events", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
 LOCAL = ("beat", "check", "config", "doctor", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
 
@@ -76,6 +76,14 @@ def _of_the_broker(name: str) -> click.Command | None:  # noqa: PLR0911 - one re
             from taskd.cli import inspect
 
             return inspect.inspect
+        case "control":
+            from taskd.cli import control
+
+            return control.control
+        case "events":
+            from taskd.cli import events
+
+            return events.events
         case "revoke":
             from taskd.cli import revoke
 

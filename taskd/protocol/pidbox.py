@@ -68,8 +68,8 @@ class _RequestBody(msgspec.Struct, frozen=True):
 
     method: str
     arguments: Mapping[str, object]
-    ticket: str
-    reply_to: ReplyTo
+    ticket: str | None
+    reply_to: ReplyTo | None
     destination: Sequence[str] | None = None
     pattern: str | None = None
     matcher: str | None = None
@@ -130,11 +130,23 @@ def encode_reply_headers(ticket: str | None, clock: int) -> bytes:
 
 
 def encode_request(
-    method: str, arguments: Mapping[str, object], *, ticket: str, reply_to: str, clock: int, expires_at: float
+    method: str,
+    arguments: Mapping[str, object],
+    *,
+    clock: int,
+    ticket: str | None = None,
+    reply_to: str = "",
+    expires_at: float = 0.0,
 ) -> tuple[bytes, bytes]:
-    """Return headers and body of a request to every node; ``reply_to`` is the key of the asker's queue."""
-    body = _RequestBody(method, arguments, ticket, ReplyTo(REPLY_EXCHANGE, reply_to))
-    return _encoder.encode(_RequestHeaders(clock, expires_at)), _encoder.encode(body)
+    """Return headers and body of a request to every node.
+
+    ``reply_to``: the key of the asker's queue; empty when no answer is wanted.
+    """
+    address = ReplyTo(REPLY_EXCHANGE, reply_to) if reply_to else None
+    return (
+        _encoder.encode(_RequestHeaders(clock, expires_at)),
+        _encoder.encode(_RequestBody(method, arguments, ticket, address)),
+    )
 
 
 def decode_reply(
