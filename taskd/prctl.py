@@ -1,4 +1,4 @@
-"""Linux prctl(2) calls that the standard library lacks: dying with the parent, and subreaping.
+"""Linux prctl(2) calls that the standard library lacks: dying with the parent, subreaping, no new privileges.
 
 Facts that callers rely on: the death signal is tied to the *thread* that forked, is cleared by
 setuid/setgid and kept over exec; so set it last, then compare ``getppid`` with the parent that
@@ -13,6 +13,7 @@ import signal
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,3 +37,8 @@ def die_with_parent(expected_parent: int, signum: signal.Signals = signal.SIGKIL
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process, so that it can end and reap them."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def no_new_privileges() -> None:
+    """Make set-uid bits and file capabilities void for this process and all it executes, for ever."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)

@@ -18,7 +18,7 @@ def check(session: Session, as_json: bool) -> int:
 
     Example: taskctl --config ./taskd.toml check
     """
-    config, problems = check_file(session.config_path)
+    config, problems = check_file(session.config_path, machine=True)
     if as_json:
         echo_json(
             {

@@ -70,7 +70,7 @@ def _checked(path: str) -> Config | None:
     """Print every problem of the file; return the configuration unless one of them is an error."""
     from taskd.config.load import check
 
-    config, problems = check(path)
+    config, problems = check(path, machine=True)
     for problem in problems:
         print(problem, file=sys.stderr)
     return config

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping
 
+from taskd.config.machine import check_machine
 from taskd.config.problems import Problem, Severity
 from taskd.config.report import Report
 from taskd.config.rules import check_rules, with_absolute_paths
@@ -47,18 +48,23 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Config:
     return config
 
 
-def check(path: str, environ: Mapping[str, str] = os.environ) -> tuple[Config | None, list[Problem]]:
-    """Return the configuration, None if it has errors, and every problem: errors by line, then warnings."""
+def check(
+    path: str, environ: Mapping[str, str] = os.environ, *, machine: bool = False
+) -> tuple[Config | None, list[Problem]]:
+    """Return the configuration, None if it has errors, and every problem: errors by line, then warnings.
+
+    ``machine``: also whether this machine has the users, commands and files that it names.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
         return None, [_unreadable(path, error)]
-    return check_bytes(data, path, environ)
+    return check_bytes(data, path, environ, machine=machine)
 
 
 def check_bytes(
-    data: bytes, path: str, environ: Mapping[str, str] = os.environ
+    data: bytes, path: str, environ: Mapping[str, str] = os.environ, *, machine: bool = False
 ) -> tuple[Config | None, list[Problem]]:
     """Do as ``check`` with the contents of the file at ``path``, which is not opened."""
     try:
@@ -73,16 +79,18 @@ def check_bytes(
         return None, [_malformed(path, text, str(error))]
     except RecursionError:
         return None, [_malformed(path, text, "values are nested too deeply (at line 1, column 1)")]
-    return _check_document(document, path, text, environ)
+    return _check_document(document, path, text, environ, machine=machine)
 
 
 def _check_document(
-    document: Table, path: str, text: str, environ: Mapping[str, str]
+    document: Table, path: str, text: str, environ: Mapping[str, str], *, machine: bool
 ) -> tuple[Config | None, list[Problem]]:
     report = Report(path, text, environ)
     absolute = os.path.abspath(path)
     config = with_absolute_paths(read_document(document, absolute, report), os.path.dirname(absolute))
     check_rules(config, report)
+    if machine and not report.failed:
+        check_machine(config, report)
     return None if report.failed else config, report.in_order()
 
 

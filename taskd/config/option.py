@@ -34,6 +34,9 @@ class Kind(Enum):
     MOMENT = "moment"  # TOML date-time or text -> text of ISO 8601
     ZONE = "zone"  # IANA time zone
     URL = "url"  # ``choices`` are the schemes
+    OCTAL = "octal mode"  # "027" -> int
+    LIMITS = "table of limits"  # -> {name: (soft, hard)}, -1 for none
+    CPUS = "list of processors"  # [0, 1] or "0-3,6" -> (0, 1, 2, 3, 6)
 
 
 class Applies(Enum):

@@ -1,12 +1,12 @@
-"""The tables of what the daemon starts: [worker.NAME]."""
+"""The tables of what the daemon starts: [worker.NAME] and [program.NAME]."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskd.config.option import Applies, Kind, option
+from taskd.config.process import ProcessConfig
 
 DEFAULT_QUEUE = "default"
 POOLS = ("prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
@@ -15,10 +15,12 @@ RESIZABLE_POOLS = ("prefork", "threads")
 # A waiting task costs next to nothing there.
 _COOPERATIVE_POOLS = ("asyncio", "gevent", "eventlet")
 MEMORY_MEASURES = ("rss", "pss")
+READINESS = ("started", "reported")
+STOP_SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL")
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerConfig:
+class WorkerConfig(ProcessConfig):
     """[worker.NAME]: one worker program, or several alike."""
 
     name: str
@@ -158,9 +160,47 @@ class WorkerConfig:
         "follow the workers of other hosts by their heartbeats; never with a broker of one host",
         default=True,
     )
-    directory: str = option(Kind.TEXT, "working directory; empty keeps the daemon's", default="")
-    environment: Mapping[str, str] = option(
-        Kind.TEXT_MAP, "variables added to the program's environment", factory=dict
+    interpreter: str = option(
+        Kind.TEXT,
+        "Python that runs it, of another virtualenv that has taskd too; empty takes the daemon's",
+        default="",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramConfig(ProcessConfig):
+    """[program.NAME]: any other command that is kept running, such as Flower or an exporter."""
+
+    name: str
+    command: tuple[str, ...] = option(
+        Kind.TEXT_LIST, "what is run, without a shell; the first is a path or is found on PATH"
+    )
+    ready: str = option(
+        Kind.CHOICE,
+        "started: ready when it has run for ready_after; reported: when it has written a status line",
+        default="started",
+        choices=READINESS,
+        applies=Applies.LIVE,
+    )
+    ready_after: float = option(
+        Kind.DURATION,
+        "see ready; who dies earlier has failed to start",
+        default=1.0,
+        minimum=0.0,
+        applies=Applies.LIVE,
+    )
+    processes: int = option(
+        Kind.INTEGER, "how many of this kind", default=1, minimum=1, maximum=1000, applies=Applies.LIVE
+    )
+    stop_signal: str = option(
+        Kind.CHOICE,
+        "signal of a warm stop; the next step is SIGKILL",
+        default="TERM",
+        choices=STOP_SIGNALS,
+        applies=Applies.LIVE,
+    )
+    stop_timeout: float | None = option(
+        Kind.DURATION, "how long a warm stop waits", default=10.0, minimum=0.0, applies=Applies.LIVE
     )
 
 

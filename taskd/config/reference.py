@@ -13,7 +13,8 @@ from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import Option
 from taskd.config.option import Kind
-from taskd.config.programs import WorkerConfig
+from taskd.config.process import ProcessConfig
+from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
@@ -37,9 +38,10 @@ example.
 - **Variables**: `${NAME}` in a text is replaced by the environment variable, so that passwords need not
   stand in the file; one that is not defined is an error. `$${` is a plain `${`. The `args` and `kwargs` of
   beat entries are sent as they stand.
-- **Paths** that are relative (`control_socket`, `directory`, and `sqlite://file.db` with two slashes) start
-  at the directory of the file. `sqlite:///var/lib/taskd/broker.db` with three slashes is absolute.
-- **Names** of workers and beat entries consist of letters, digits, `-` and `_`. Worker `mail` with
+- **Paths** that are relative (`control_socket`, `directory`, `env_file`, `interpreter`, a command with a
+  slash, and `sqlite://file.db` with two slashes) start at the directory of the
+  file. `sqlite:///var/lib/taskd/broker.db` with three slashes is absolute.
+- **Names** of workers, programs and beat entries consist of letters, digits, `-` and `_`. Worker `mail` with
   `processes = 2` runs the programs `mail-1` and `mail-2`.
 """
 
@@ -49,7 +51,9 @@ _TABLES: tuple[tuple[str, type], ...] = (
     ("`[control]`", ControlConfig),
     ("`[log]`", LogConfig),
     ("`[sqlite]`", SqliteConfig),
+    ("Every process", ProcessConfig),
     ("`[worker.NAME]`", WorkerConfig),
+    ("`[program.NAME]`", ProgramConfig),
     ("`[beat]`", BeatConfig),
     ("`[beat.schedule.NAME]`", BeatEntryConfig),
 )
@@ -77,13 +81,17 @@ def key_patterns() -> list[str]:
     return [
         ("" if table_class is Config else title.strip("`[]") + ".") + key
         for title, table_class in _TABLES
+        if table_class is not ProcessConfig  # its keys stand in the tables that have them
         for key in options(table_class)
     ]
 
 
 def _table(title: str, table_class: type) -> str:
+    # What every process may have stands once, in a table of its own.
+    is_process = issubclass(table_class, ProcessConfig) and table_class is not ProcessConfig
+    elsewhere = set(ProcessConfig.__annotations__) - set(table_class.__annotations__) if is_process else ()
     about = (table_class.__doc__ or "").partition(": ")[2].strip()
-    rows = [_row(name, option, field) for name, (option, field) in options(table_class).items()]
+    rows = [_row(name, *each) for name, each in options(table_class).items() if name not in elsewhere]
     head = ["| key | value | default | meaning |", "|---|---|---|---|"]
     return "\n".join(
         [f"## {title}", "", *([about[0].upper() + about[1:], ""] if about else []), *head, *rows, ""]

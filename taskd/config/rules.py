@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 
 from taskd.config.control import SOCKET_MODE, WHO, WHO_FORM, ControlConfig
 from taskd.config.daemon import SupervisorConfig
+from taskd.config.process_rules import BEAT, check_processes, with_absolute_process_paths
 from taskd.config.programs import RESIZABLE_POOLS, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
@@ -30,23 +30,22 @@ _SMALLEST_CHILD_BYTES = 2**20
 
 def with_absolute_paths(config: Config, directory: str) -> Config:
     """Return the configuration with relative paths taken from the directory of its file."""
-    workers: Mapping[str, WorkerConfig] = {
-        name: replace(worker, directory=_absolute(worker.directory, directory))
-        if worker.directory
-        else worker
-        for name, worker in config.workers.items()
-    }
     socket = config.supervisor.control_socket and _absolute(config.supervisor.control_socket, directory)
     return replace(
         config,
         broker=_absolute_url(config.broker, directory),
         results=_absolute_url(config.results, directory),
-        beat=replace(config.beat, store=_absolute_url(config.beat.store, directory)),
         supervisor=replace(config.supervisor, control_socket=socket),
         log=replace(
             config.log, directory=config.log.directory and _absolute(config.log.directory, directory)
         ),
-        workers=workers,
+        workers={name: with_absolute_process_paths(each, directory) for name, each in config.workers.items()},
+        programs={
+            name: with_absolute_process_paths(each, directory) for name, each in config.programs.items()
+        },
+        beat=with_absolute_process_paths(
+            replace(config.beat, store=_absolute_url(config.beat.store, directory)), directory
+        ),
     )
 
 
@@ -63,6 +62,7 @@ def check_rules(config: Config, report: Report) -> None:
     _check_budget(config, report)
     for name, entry in config.beat.schedule.items():
         _check_entry(entry, ("beat", "schedule", name), report)
+    check_processes(config, report)
     if not config.workers and report.is_sound(("worker",)):
         report.warning((), "there are no workers, so no task will run here", "a table [worker.NAME]")
 
@@ -126,17 +126,22 @@ def _check_control(control: ControlConfig, report: Report) -> None:
 
 def _check_names(config: Config, report: Report) -> None:
     """Refuse names under which taskctl, or the broker, could mean two things."""
-    for name in config.workers:
+    kinds = {**dict.fromkeys(config.workers, "worker"), **dict.fromkeys(config.programs, "program")}
+    paths = [("worker", name) for name in config.workers] + [("program", name) for name in config.programs]
+    for path in paths:
+        kind, name = path
         other, dash, slot = name.rpartition("-")
         # Slots beyond processes are used too, while programs are replaced or scaled.
-        if dash and slot.isdigit() and other in config.workers:
+        if dash and slot.isdigit() and other in kinds:
             report.error(
-                ("worker", name),
-                f'the name "{name}" is also the program name of a process of worker "{other}"',
+                path,
+                f'the name "{name}" is also the program name of a process of {kinds[other]} "{other}"',
                 "another name",
             )
-        if name == "beat":
-            report.error(("worker", name), 'the name "beat" is taken by the scheduler', "another name")
+        if name == BEAT:
+            report.error(path, 'the name "beat" is taken by the scheduler', "another name")
+        if kind == "program" and name in config.workers:
+            report.error(path, f'the name "{name}" is taken by a worker', "another name")
 
 
 def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: Report) -> None:

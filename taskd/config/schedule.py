@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskd.config.option import Kind, option
+from taskd.config.process import ProcessConfig
 from taskd.config.programs import DEFAULT_QUEUE
 from taskd.config.stores import BEAT_STORE_SCHEMES
 
@@ -117,7 +118,7 @@ class BeatEntryConfig(WhenConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class BeatConfig:
+class BeatConfig(ProcessConfig):
     """[beat]: the embedded scheduler."""
 
     run: str = option(
@@ -137,3 +138,13 @@ class BeatConfig:
         Kind.INTEGER, "past decisions that are kept of each entry", default=50, minimum=1, maximum=10_000
     )
     schedule: Mapping[str, BeatEntryConfig] = field(default_factory=dict)
+    interpreter: str = option(
+        Kind.TEXT,
+        "Python that runs it, of another virtualenv that has taskd too; empty takes the daemon's",
+        default="",
+    )
+
+    @property
+    def runs(self) -> bool:
+        """Whether beat runs on this host."""
+        return self.run == "always" or (self.run == "auto" and bool(self.schedule))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.option import Kind, option
-from taskd.config.programs import WorkerConfig
+from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.stores import BROKER_SCHEMES, RESULT_SCHEMES, SqliteConfig
 
@@ -45,4 +45,5 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
     workers: Mapping[str, WorkerConfig] = field(default_factory=dict)
+    programs: Mapping[str, ProgramConfig] = field(default_factory=dict)
     beat: BeatConfig = field(default_factory=BeatConfig)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import BAD, Option, show
-from taskd.config.programs import WorkerConfig
+from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
@@ -18,7 +18,7 @@ from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
 from taskd.config.values import convert
 
-T = TypeVar("T", WorkerConfig, BeatEntryConfig)
+T = TypeVar("T", WorkerConfig, ProgramConfig, BeatEntryConfig)
 Table = Mapping[str, object]
 
 #: Of workers and of entries.
@@ -46,7 +46,7 @@ def read_document(document: Table, path: str, report: Report) -> Config:
     A key that is wrong has its default in the result, so that ``rules`` can judge the rest; whoever
     wants to use the result asks ``report.failed`` first.
     """
-    nested = (*SINGLE_TABLES, "worker", "beat")
+    nested = (*SINGLE_TABLES, "worker", "program", "beat")
     own = {key: value for key, value in document.items() if key not in nested}
     top = _options_of(Config, own, (), report, also_known=nested)
     singles = {
@@ -54,13 +54,14 @@ def read_document(document: Table, path: str, report: Report) -> Config:
         for key, table_class in SINGLE_TABLES.items()
     }
     workers = _named(WorkerConfig, _sub_table(document, "worker", (), report), ("worker",), report)
+    programs = _named(ProgramConfig, _sub_table(document, "program", (), report), ("program",), report)
     beat = _sub_table(document, "beat", (), report)
     own = {key: value for key, value in beat.items() if key != "schedule"}
     of_beat = _options_of(BeatConfig, own, ("beat",), report, also_known=("schedule",))
     entries = _sub_table(beat, "schedule", ("beat",), report)
     schedule = _named(BeatEntryConfig, entries, ("beat", "schedule"), report)
-    nested_tables = {"workers": workers, "beat": BeatConfig(**of_beat, schedule=schedule)}
-    return Config(**{**top, **singles, **nested_tables, "path": path})
+    named = {"workers": workers, "programs": programs, "beat": BeatConfig(**of_beat, schedule=schedule)}
+    return Config(**{**top, **singles, **named, "path": path})
 
 
 def _named(table_class: type[T], table: Table, path: KeyPath, report: Report) -> dict[str, T]:

@@ -9,6 +9,8 @@ from taskd.config.option import Kind
 
 def written(value: object, kind: Kind) -> str:
     """Return the TOML text of a value of this kind."""
+    if kind is Kind.OCTAL and isinstance(value, int):
+        value = f"{value:03o}"
     match value:
         case bool():
             return str(value).lower()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from taskd import clock
 from taskd.errors import ControlError
 from taskd.supervisor.generation import Generation
 from taskd.supervisor.group import Group, Make
@@ -12,6 +14,7 @@ from taskd.supervisor.member import Member
 from taskd.supervisor.plan import Running
 from taskd.supervisor.program import Program
 from taskd.supervisor.roster import groups
+from taskd.supervisor.waiting import Standing, needed, waits_for
 
 
 class Fleet:
@@ -93,6 +96,27 @@ class Fleet:
     def running(self) -> Sequence[Running]:
         """Return the programs that do not leave, the least missed of each group first."""
         return [running for group in self.groups() for running in group.running()]
+
+    def standings(self) -> Sequence[Standing]:
+        """Return how each program stands to those that wait for it."""
+        return [program.standing() for program in self]
+
+    def blocker(self, program: Program) -> str:
+        """Return in words for which others a program waits before it starts; empty for none."""
+        return waits_for(program.spec.process, self._standings_in, clock.monotonic())
+
+    def _standings_in(self, name: str) -> Sequence[Standing]:
+        group = self._groups.get(name)
+        if group is None:
+            return []
+        staying = [each.program.standing() for each in _by_slot(group) if not each.is_retired]
+        if len(staying) < group.bounds.count:  # at the start a group later in the file is still empty
+            staying.append(Standing(name, State.DOWN, wanted=True, give_up_at=math.inf))
+        return staying
+
+    def needed(self) -> frozenset[str]:
+        """Return the groups that are stopped later, because living programs were started after them."""
+        return needed(program.spec.process for program in self.alive())
 
     def wanted(self) -> Sequence[Program]:
         """Return the programs that are to run."""

@@ -8,22 +8,15 @@ middle of a reload starts again with what it had.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
-from taskd.backoff import Backoff
 from taskd.config.schema import Config
 from taskd.config.transfer import append, into_descriptor
-from taskd.loop import Loop
-from taskd.supervisor.life import Limits
-from taskd.supervisor.output.output import Output
 from taskd.supervisor.output.streams import Streams
 from taskd.supervisor.program import Program
-from taskd.supervisor.reaper import Reaper
-from taskd.supervisor.restart import RestartPolicy
 from taskd.supervisor.roster import CommandTable, ProgramSpec, member
-from taskd.supervisor.settings import Settings
+from taskd.supervisor.settings import Settings, settings
 from taskd.supervisor.spawn import Process, spawn
-from taskd.supervisor.stopping import StopPolicy
+from taskd.supervisor.surroundings import Surroundings
 
 
 class Generation:
@@ -35,20 +28,9 @@ class Generation:
         self._table = table
         self._config_fd = into_descriptor(config)
 
-    def program(
-        self,
-        group: str,
-        slot: int,
-        *,
-        loop: Loop,
-        reaper: Reaper,
-        output: Output,
-        changed: Callable[[], None],
-        heard: Callable[[], None],
-    ) -> Program:
+    def program(self, group: str, slot: int, around: Surroundings) -> Program:
         """Return a program of this generation; nothing is started yet."""
-        settings = self._settings(group, slot)
-        return Program(settings, loop=loop, reaper=reaper, output=output, changed=changed, heard=heard)
+        return Program(self._settings(group, slot), around)
 
     def adopt(self, program: Program, group: str, slot: int) -> None:
         """Make a program, running or not, one of this generation; its process is not touched."""
@@ -64,18 +46,7 @@ class Generation:
 
     def _settings(self, group: str, slot: int) -> Settings:
         spec = member(self.config, group, slot, self._table)
-        settings = self.config.supervisor
-        return Settings(
-            spec,
-            spawn=self._spawn,
-            restart=RestartPolicy(
-                intensity=settings.restart_intensity,
-                period_s=settings.restart_period,
-                backoff=Backoff(settings.restart_delay, settings.restart_delay_max),
-            ),
-            stop=StopPolicy(settings.stop_timeout),
-            limits=Limits(settings.start_timeout, 0.0 if spec.is_silent else settings.heartbeat_timeout),
-        )
+        return settings(spec, self.config.supervisor, self._spawn)
 
     def spawn_writer(self, spec: ProgramSpec, input_fd: int) -> Process:
         """Start the writer of log files, which reads ``input_fd``."""

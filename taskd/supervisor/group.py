@@ -166,10 +166,13 @@ class Group:
         slot = next(number for number in range(1, len(taken) + 2) if number not in taken)
         program = self._make(self.target, self.name, slot)
         self.members.append(Member(program, slot, self.target))
-        may_be_spare, self._growth = self._growth > 0, max(0, self._growth - 1)
-        if may_be_spare and self._is_spare(program):
+        grows, self._growth = self._growth > 0, max(0, self._growth - 1)
+        if grows and self._is_spare(program):
             return
-        program.want(wanted=True, reason=self._reason)
+        if grows:
+            program.begin(self._reason)
+        else:
+            program.want(wanted=True, reason=self._reason)
         program.reconcile()
 
     def _retire(self, member: Member) -> None:

@@ -17,6 +17,10 @@ _log = logging.getLogger(__name__)
 
 # Of a long traceback the end is kept: there stands the error.
 _DETAIL_CHARACTERS = 16_000
+_FORKED_AWAY = (
+    "it left {} process(es) behind, which were killed: a command must stay in the foreground"
+    " (look for an option such as --foreground or --nodaemon)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Life:
     pipe: StatusPipe
     capture: Capture
     heard: float
+    #: Whether it is a program of taskd.
+    is_own: bool = True
     ready_since: float | None = None
     waiting: str = ""
     words: LastWords | None = None
@@ -90,12 +96,16 @@ class Life:
 
     def cause(self, ended: Exit) -> str:
         """Return in one line why the process ended."""
-        return f"{self.words.reason} ({ended})" if self.words else str(ended)
+        if self.words is not None:
+            return f"{self.words.reason} ({ended})"
+        if ended.left_behind and ended.code == 0 and not self.is_own:
+            return f"{ended}; {_FORKED_AWAY.format(ended.left_behind)}"
+        return str(ended)
 
     def detail(self, ended: Exit) -> str:
         """Return all that is known of the end, a traceback included, for ``taskctl status``."""
         if self.words is None:
-            return str(ended)
+            return self.cause(ended)
         return f"{self.words.reason}\n{self.words.detail}".strip()[-_DETAIL_CHARACTERS:]
 
     def log_end(self, name: str, ended: Exit, *, asked: bool) -> str:

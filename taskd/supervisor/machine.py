@@ -69,11 +69,13 @@ class Effect(Enum):
 
 
 class Outlook(Enum):
-    """What the restart policy says about a start now."""
+    """What the restart policy says about a start now, and what the program's dependencies say."""
 
     NOW = "now"
     LATER = "later"
     TRIPPED = "tripped"
+    BLOCKED = "blocked"  # it waits for another program
+    NEVER = "never"  # it has ended, and its restart key says that this was it
 
 
 Move = tuple[State, tuple[Effect, ...]]
@@ -149,6 +151,10 @@ def step(state: State, event: Event) -> Move:
     return MOVES[state].get(event, (state, ()))
 
 
+# BLOCKED and NEVER need no state of their own: what they wait for comes from outside.
+_WAITS = {Outlook.LATER: Event.HOLD, Outlook.TRIPPED: Event.TRIP}
+
+
 def due(state: State, *, wanted: bool, outlook: Outlook) -> Event | None:
     """Return the event that brings the state nearer to what is wanted; None when there is none now."""
     if not wanted:
@@ -157,6 +163,4 @@ def due(state: State, *, wanted: bool, outlook: Outlook) -> Event | None:
         return None
     if outlook is Outlook.NOW:
         return Event.START
-    if state is not State.DOWN:
-        return None
-    return Event.TRIP if outlook is Outlook.TRIPPED else Event.HOLD
+    return _WAITS.get(outlook) if state is State.DOWN else None

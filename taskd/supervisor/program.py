@@ -8,42 +8,31 @@ the state waits for, what the program last said about itself, and the reason of 
 from __future__ import annotations
 
 import logging
-import math
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping
 
 from taskd import clock
 from taskd.exhaustive import assert_never
-from taskd.loop import Loop, Timer
-from taskd.protocol.status import StatusLine
+from taskd.protocol.status import Ready, StatusLine
 from taskd.supervisor import reaper
+from taskd.supervisor.hooks import Announcer
 from taskd.supervisor.life import NO_LOAD, Life
-from taskd.supervisor.machine import MOVES, Effect, Event, State, due, step
-from taskd.supervisor.output.output import Output
-from taskd.supervisor.reaper import Exit, Reaper
+from taskd.supervisor.machine import ALIVE, MOVES, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.patience import Patience
+from taskd.supervisor.reaper import Exit
 from taskd.supervisor.settings import Settings
 from taskd.supervisor.status_pipe import StatusPipe
+from taskd.supervisor.surroundings import Surroundings
+from taskd.supervisor.waiting import Standing
 
 _log = logging.getLogger(__name__)
 
 
 class Program:
-    """Keeps one program running while it is wanted.
+    """Keeps one program running while it is wanted."""
 
-    ``changed`` is called after each change of state, ``heard`` after each line of the program.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        loop: Loop,
-        reaper: Reaper,
-        output: Output,
-        changed: Callable[[], None],
-        heard: Callable[[], None],
-    ) -> None:
+    def __init__(self, settings: Settings, around: Surroundings) -> None:
         self.spec = settings.spec
         self.state = State.DOWN
         self.wanted = False
@@ -54,15 +43,21 @@ class Program:
         #: Ends that nobody asked for; whoever counts them sets it back.
         self.failures = 0
         self._since_at = clock.now()
-        self._loop = loop
-        self._reaper = reaper
+        self._around = around
         self._settings = settings
         self._restart = settings.restart
-        self._output = output
-        self._changed = changed
-        self._heard = heard
+        self._patience = Patience(
+            around.loop,
+            settings.limits,
+            self.spec.ready_after_s,
+            self._end_hung,
+            lambda: self._on_line(Ready()),
+        )
+        self._announcer = Announcer(self.spec, around.announce)
+        #: Says in words for which other program this one waits before it starts.
+        self.gate: Callable[[], str] = str
+        self._wanted_since = clock.monotonic()
         self.life: Life | None = None
-        self._timer: Timer | None = None
         self._counted = False
         self._events: deque[tuple[Event, str]] = deque()
         self._stepping = False
@@ -75,8 +70,22 @@ class Program:
         if wanted:
             self._restart.forgive()
             self.detail = ""
+        if wanted and not self.wanted:
+            self._wanted_since = clock.monotonic()
         self.wanted = wanted
         self.reason = reason
+
+    def begin(self, reason: str) -> None:
+        """Want the program as its configuration does: up, unless it says ``autostart = false``."""
+        if self.spec.process.autostart:
+            self.want(wanted=True, reason=reason)
+        else:
+            self.reason = "autostart = false: waits for taskctl start"
+
+    def standing(self) -> Standing:
+        """Return what decides whether others wait for this program."""
+        give_up_at, past = self._wanted_since + self._settings.limits.start_timeout_s, self._restart
+        return Standing(self.spec.name, self.state, self.wanted, give_up_at, past.is_done, past.is_over)
 
     def restart(self, reason: str) -> None:
         """End the present process warmly and start another one without delay."""
@@ -97,20 +106,35 @@ class Program:
             self.life.quiet = quiet
             self.reason = reason
             self._send(signal.SIGTSTP if quiet else signal.SIGCONT)
-            self._changed()
+            self._around.changed()
 
     def adopt(self, settings: Settings) -> None:
         """Take new settings over; those of the process itself are in force when it starts again."""
         self.spec = settings.spec
         self._settings = settings
         self._restart.adopt(settings.restart)
-        if self.state is State.READY:
-            self._await_heartbeat()
+        self._announcer.spec = self.spec
+        self._patience.limits, self._patience.ready_after_s = settings.limits, self.spec.ready_after_s
+        if self.state is State.READY and (life := self.life) is not None:
+            self._patience.for_sign_of_life(lambda: life.heard)
 
     def reconcile(self) -> None:
         """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
-        while event := due(self.state, wanted=self.wanted, outlook=self._restart.outlook(clock.monotonic())):
+        while event := due(self.state, wanted=self.wanted, outlook=self._outlook()):
             self.feed(event, "" if event is Event.STOP else _REASONS.get(event, ""))
+
+    def _outlook(self) -> Outlook:
+        outlook = self._restart.outlook(clock.monotonic())
+        if outlook is not Outlook.NOW or not self.wanted or self.state in ALIVE:
+            return outlook
+        reason = self.gate()
+        if not reason:
+            return outlook
+        if reason != self.reason:
+            self.reason = reason
+            self._log(logging.INFO, "%s", reason)
+            self._around.changed()
+        return Outlook.BLOCKED
 
     def feed(self, event: Event, reason: str = "") -> None:
         """Let an event act; an empty reason keeps the present one."""
@@ -151,14 +175,11 @@ class Program:
             self._carry_out(effect)
         if self.state is not former:
             self._since_at = clock.now()
-            _log.debug(
-                "program=%s from=%s to=%s reason=%r",
-                self.spec.name,
-                former.value,
-                self.state.value,
-                self.reason,
+            self._log(logging.DEBUG, "from=%s to=%s reason=%r", former.value, self.state.value, self.reason)
+            self._announcer.moved(
+                former, self.state, reason=self.reason, restarts=self.restarts, asked=not self._counted
             )
-            self._changed()
+            self._around.changed()
 
     def _carry_out(self, effect: Effect) -> None:
         now = clock.monotonic()
@@ -166,9 +187,9 @@ class Program:
             case Effect.SPAWN:
                 self._start_process(now)
             case Effect.TERM:
-                self._send(signal.SIGTERM)
+                self._send(self._settings.stop.warm_signal)
             case Effect.QUIT:
-                self._send(signal.SIGQUIT)
+                self._send(self._settings.stop.cold_signal)
             case Effect.KILL:
                 self._send(signal.SIGKILL)
             case Effect.COUNT:
@@ -177,53 +198,48 @@ class Program:
                 since = self.life.ready_since if self.life else None
                 self._restart.count(now, ready_s=None if since is None else now - since)
             case Effect.AWAIT_READY:
-                self._await(now + self._settings.limits.start_timeout_s, self._on_start_timeout)
+                self._patience.for_start(now)
             case Effect.AWAIT_HEARTBEAT:
-                self._await_heartbeat()
+                if (life := self.life) is not None:
+                    self._patience.for_sign_of_life(lambda: life.heard)
             case Effect.AWAIT_EXIT:
-                self._await(self._settings.stop.until(self.state, now), lambda: self.feed(Event.OVERDUE))
+                until = self._settings.stop.until(self.state, now)
+                self._patience.until(until, lambda: self.feed(Event.OVERDUE))
             case Effect.AWAIT_START:
                 self._log_delay(now)
                 # The timer only wakes the loop: reconcile sees that the time has come.
-                self._await(self._restart.not_before, lambda: None)
+                self._patience.until(self._restart.not_before, lambda: None)
             case Effect.REST:
-                self._await(math.inf, None)
+                self._patience.rest()
             case _:
                 assert_never(effect)
-
-    def _await(self, until: float, callback: Callable[[], None] | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        timed = callback is not None and until < math.inf
-        self._timer = self._loop.call_at(until, callback) if timed and callback else None
 
     def _send(self, signum: signal.Signals) -> None:
         if self.life is None:
             return
         level = logging.WARNING if signum is signal.SIGKILL else logging.INFO
-        name, pid = self.spec.name, self.life.process.pid
-        _log.log(level, "program=%s pid=%s sending %s: %s", name, pid, signum.name, self.reason)
+        self._log(level, "sending %s: %s", signum.name, self.reason)
         reaper.send(self.life.process, signum)
 
     # -- the process -------------------------------------------------------------------------
 
     def _start_process(self, now: float) -> None:
         try:
-            process, capture = self._output.start(
+            process, capture = self._around.output.start(
                 self.spec.name, lambda streams: self._settings.spawn(self.spec, streams)
             )
         except OSError as error:
             self.detail = f"no process could be made: {error}"
-            _log.error("program=%s %s", self.spec.name, self.detail)
+            self._log(logging.ERROR, "%s", self.detail)
             self.feed(Event.SPAWN_FAILED, self.detail)
             return
         if self._counted:
             self._counted = False
             self.restarts += 1
-        pipe = StatusPipe(self._loop, process.status_fd, self._on_line, self._on_broken)
-        self.life = Life(process, pipe, capture, heard=now)
-        self._reaper.watch(process, self._on_exit)
-        _log.info("program=%s pid=%s started restarts=%s", self.spec.name, process.pid, self.restarts)
+        pipe = StatusPipe(self._around.loop, process.status_fd, self._on_line, self._on_broken)
+        self.life = Life(process, pipe, capture, heard=now, is_own=self.spec.is_own)
+        self._around.reaper.watch(process, self._on_exit)
+        self._log(logging.INFO, "started restarts=%s", self.restarts)
 
     def _on_exit(self, ended: Exit) -> None:
         life = self.life
@@ -237,7 +253,11 @@ class Program:
         # The life is still needed by COUNT, which is an effect of this event.
         self.feed(Event.EXITED, "" if asked else f"ended with {cause}")
         self.life = None
-        self._changed()
+        if self._counted:
+            self._restart.ended(code=ended.code)
+        if self._restart.is_over and self.wanted:
+            self.reason = f"ended with {cause}; restart = {self.spec.process.restart}: not started again"
+        self._around.changed()
 
     # -- what the program says ---------------------------------------------------------------
 
@@ -245,39 +265,17 @@ class Program:
         if self.life is None:
             return
         event, reason = self.life.hear(line, clock.monotonic())
-        self._heard()
+        self._around.heard()
         if event is None or event not in MOVES[self.state]:
             return  # a load, or news that change nothing
         if reason != self.reason:
-            _log.log(
-                logging.WARNING if event is Event.WAITING else logging.INFO,
-                "program=%s pid=%s %s",
-                self.spec.name,
-                self.life.process.pid,
-                reason,
-            )
+            self._log(logging.WARNING if event is Event.WAITING else logging.INFO, "%s", reason)
         self.feed(event, reason)
 
     def _on_broken(self, text: str, fatal: bool) -> None:
-        _log.warning("program=%s broke the status protocol: %s", self.spec.name, text)
+        self._log(logging.WARNING, "broke the status protocol: %s", text)
         if fatal:
             self._end_hung(text)
-
-    # -- silence -----------------------------------------------------------------------------
-
-    def _on_start_timeout(self) -> None:
-        self._end_hung(f"not ready within {self._settings.limits.start_timeout_s:g} s")
-
-    def _await_heartbeat(self) -> None:
-        """Arm the watch at the last sign of life; it looks again when it fires, so that a heartbeat
-        costs no timer."""
-        if self.life is None:
-            return
-        silence_s = self._settings.limits.heartbeat_timeout_s or math.inf
-        if clock.monotonic() - self.life.heard >= silence_s:
-            self._end_hung(f"silent for {silence_s:g} s")
-        else:
-            self._await(self.life.heard + silence_s, self._await_heartbeat)
 
     def _end_hung(self, text: str) -> None:
         self.detail = text
@@ -286,9 +284,13 @@ class Program:
     def _log_delay(self, now: float) -> None:
         delay_s = self._restart.not_before - now
         if self._restart.tripped:
-            _log.error("program=%s died too often: next attempt in %.0f s", self.spec.name, delay_s)
+            self._log(logging.ERROR, "died too often: next attempt in %.0f s", delay_s)
         else:
-            _log.info("program=%s next start in %.2f s", self.spec.name, delay_s)
+            self._log(logging.INFO, "next start in %.2f s", delay_s)
+
+    def _log(self, level: int, text: str, *values: object) -> None:
+        pid = f" pid={self.life.process.pid}" if self.life else ""
+        _log.log(level, f"program=%s%s {text}", self.spec.name, pid, *values)
 
 
 _REASONS = {

@@ -7,23 +7,31 @@ child, so that a reused pid is never hit.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskd.loop import Loop
+from taskd.supervisor.belonging import Belonging
 from taskd.supervisor.spawn import Process
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended, and what it used.  Either ``code`` or ``signum`` is set."""
+    """How a process ended, and what it used.  Either ``code`` or ``signum`` is set.
+
+    ``left_behind``: how many of its descendants had outlived it, and were killed.
+    """
 
     code: int | None
     signum: int | None
     cpu_s: float
     max_rss_bytes: int
+    left_behind: int = 0
 
     def __str__(self) -> str:
         if self.signum is None:
@@ -40,13 +48,15 @@ class Reaper:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._known: set[int] = set()
+        self._belonging = Belonging()
 
     def watch(self, process: Process, ended: Callable[[Exit], None]) -> None:
-        """Call ``ended`` once, when the process has ended and is reaped, and end its orphans.
+        """Call ``ended`` once, when the process has ended and is reaped and what it left behind is killed.
 
         Closes the pidfd then.
         """
         self._known.add(process.pid)
+        self._belonging.begins(process.mark, process.pid)
 
         def reap() -> None:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -55,6 +65,9 @@ class Reaper:
             self._loop.remove_reader(process.pidfd)
             os.close(process.pidfd)
             self._known.discard(pid)
+            # What it leaves behind has nobody who waits for it, and its tasks will run again.
+            self._belonging.ends(process.mark)
+            left_behind = self._end_left_behind()
             signalled = os.WIFSIGNALED(status)
             ended(
                 Exit(
@@ -62,27 +75,31 @@ class Reaper:
                     signum=os.WTERMSIG(status) if signalled else None,
                     cpu_s=usage.ru_utime + usage.ru_stime,
                     max_rss_bytes=usage.ru_maxrss * 1024,
+                    left_behind=left_behind,
                 )
             )
-            # What it leaves behind has nobody who waits for it, and its tasks will run again.
-            self.end_orphans()
 
         self._loop.add_reader(process.pidfd, reap)
 
     def reap_orphans(self) -> None:
-        """Reap the dead among the processes that lost their parent below us."""
-        for pid in self._orphans():
-            _reap(pid)
+        """Reap the dead among the processes that lost their parent below us.
+
+        One that dies may leave children in turn: those of programs that have ended are killed.  What
+        a living program detached is left alone until the daemon ends.
+        """
+        reaped = [pid for pid in self._orphans() if _reap(pid)]
+        if reaped:
+            self._end_left_behind()
+
+    def _end_left_behind(self) -> int:
+        """Kill the orphans of programs that have ended; return how many were alive."""
+        return sum(
+            _kill(pid) for pid in self._orphans() if not _reap(pid) and self._belonging.is_left_behind(pid)
+        )
 
     def end_orphans(self) -> int:
         """Send SIGKILL to every process that lost its parent below us, and return how many are left."""
-        left = 0
-        for pid in self._orphans():
-            if _reap(pid):
-                continue
-            os.kill(pid, signal.SIGKILL)  # an unreaped child: the pid cannot belong to another
-            left += 0 if _reap(pid) else 1
-        return left
+        return sum(_kill(pid) for pid in self._orphans() if not _reap(pid))
 
     def _orphans(self) -> list[int]:
         return [pid for pid in _children() if pid not in self._known]
@@ -94,6 +111,16 @@ def send(process: Process, signum: signal.Signals) -> None:
         signal.pidfd_send_signal(process.pidfd, signum)
     except ProcessLookupError:
         pass
+    except PermissionError:
+        _log.error(
+            "pid=%s belongs to another user and %s is refused: taskd needs CAP_KILL", process.pid, signum.name
+        )
+
+
+def _kill(pid: int) -> int:
+    """Kill an unreaped child, whose pid cannot belong to another; return 1 if it was alive."""
+    os.kill(pid, signal.SIGKILL)
+    return 1
 
 
 def _reap(pid: int) -> bool:

@@ -141,7 +141,7 @@ class Reloader:
         if is_being_written(path):
             text = f"{path}: somebody is writing this file; reload when it is written"
             return Read(None, (text,), (text,))
-        config, problems = check(path)
+        config, problems = check(path, machine=True)
         texts = tuple(str(problem) for problem in problems)
         errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
         return Read(config, texts, errors)

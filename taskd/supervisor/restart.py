@@ -9,6 +9,9 @@ life is long enough, instead of staying dead for ever.
 Lives that never became ready (a module that does not import, a wrong setting) are counted apart from
 lives that worked, so that a bad deployment does not use up the budget for rare crashes, nor the
 other way round.
+
+Whether a program is started again at all is its key ``restart``: always, on-failure (unless it ended
+with status 0), or never.
 """
 
 from __future__ import annotations
@@ -41,9 +44,15 @@ class RestartPolicy:
     intensity: int
     period_s: float
     backoff: Backoff
+    #: One of ``taskd.config.process.RESTARTS``.
+    when: str = "always"
     stable_s: float = STABLE_S
     probe_s: float = PROBE_S
     tripped: bool = False
+    #: It has ended, and is not started again but by an operator.
+    is_over: bool = False
+    #: It has ended with status 0 that way.
+    is_done: bool = False
     #: The earliest time of the next start.
     not_before: float = -math.inf
     _boots: _Count = field(default_factory=_Count)
@@ -55,6 +64,7 @@ class RestartPolicy:
             self.tripped = False
             self._boots.streak = 0
             self._crashes.streak = 0
+        self.is_over = self.when == "never"
         kind = self._boots if ready_s is None else self._crashes
         kind.ends.append(now)
         while kind.ends[0] <= now - self.period_s:
@@ -68,18 +78,27 @@ class RestartPolicy:
         self.intensity = other.intensity
         self.period_s = other.period_s
         self.backoff = other.backoff
+        self.when = other.when
         self.stable_s = other.stable_s
         self.probe_s = other.probe_s
 
+    def ended(self, *, code: int | None) -> None:
+        """Note the exit status of the life that was counted last; None for an end by a signal."""
+        clean = code == 0
+        self.is_over = self.when == "never" or (self.when == "on-failure" and clean)
+        self.is_done = self.is_over and clean
+
     def outlook(self, now: float) -> Outlook:
         """Return whether the program may start now."""
+        if self.is_over:
+            return Outlook.NEVER
         if now >= self.not_before:
             return Outlook.NOW
         return Outlook.TRIPPED if self.tripped else Outlook.LATER
 
     def forgive(self) -> None:
         """Forget everything: an operator asked for a start."""
-        self.tripped = False
+        self.tripped = self.is_over = self.is_done = False
         self.not_before = -math.inf
         self._boots = _Count()
         self._crashes = _Count()

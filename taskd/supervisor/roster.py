@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from taskd.config.control import ControlConfig
-from taskd.config.programs import WorkerConfig
+from taskd.config.process import ProcessConfig
+from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
 from taskd.supervisor.rolling import Bounds
 
 WORKER = "worker"
 BEAT = "beat"
+PROGRAM = "program"
 
 #: Answers with the command of a program of this kind and name; the pool is empty for beat.
 CommandTable = Callable[[str, str, str], Sequence[str]]
@@ -29,17 +31,31 @@ _IN_PLACE = frozenset({"solo"})
 class ProgramSpec:
     """One program to keep running.
 
-    ``group`` is what the configuration calls it: ``mail`` for ``mail-1`` and ``mail-2``.
+    ``group`` is what the configuration calls it: ``mail`` for ``mail-1`` and ``mail-2``; ``process`` is its
+    table.
     """
 
     name: str
     kind: str
     group: str
     command: tuple[str, ...]
-    directory: str = ""
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    #: What the table has, and what taskd adds.
     environment: Mapping[str, str] = field(default_factory=dict)
     #: It cannot send heartbeats while it works, so its silence means nothing.
     is_silent: bool = False
+    #: It counts as ready when it has run so long; None: when it says so on its status descriptor.
+    ready_after_s: float | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a program of taskd, which gets the configuration and knows SIGQUIT as cold."""
+        return self.kind != PROGRAM
+
+    @property
+    def reports(self) -> bool:
+        """Whether it is given a status descriptor."""
+        return self.ready_after_s is None
 
 
 def commands(kind: str, name: str, pool: str) -> Sequence[str]:
@@ -50,11 +66,18 @@ def commands(kind: str, name: str, pool: str) -> Sequence[str]:
 
 
 def groups(config: Config) -> Mapping[str, Bounds]:
-    """Return the groups of programs, in the order of the file, beat last, and how many of each."""
-    found = {worker.name: _worker_bounds(worker) for worker in config.workers.values()}
-    if config.beat.run == "always" or (config.beat.run == "auto" and config.beat.schedule):
-        found[BEAT] = Bounds(count=1, max_surge=0, max_unavailable=1)  # there is one beat, never two
-    return found
+    """Return the groups of programs and how many of each, by their ``order``.
+
+    Equal ones as in the file: workers, other programs, beat last.
+    """
+    found = {worker.name: (worker.order, _worker_bounds(worker)) for worker in config.workers.values()}
+    for program in config.programs.values():
+        # In its own slot, never beside itself: two exporters cannot share one port.
+        found[program.name] = (program.order, Bounds(program.processes, 0, 1))
+    if config.beat.runs:
+        found[BEAT] = (config.beat.order, Bounds(count=1, max_surge=0, max_unavailable=1))  # never two
+    in_order = sorted(found.items(), key=lambda item: item[1][0])
+    return {name: bounds for name, (_, bounds) in in_order}
 
 
 def _worker_bounds(worker: WorkerConfig) -> Bounds:
@@ -72,23 +95,56 @@ def member(config: Config, group: str, slot: int, table: CommandTable = commands
     """Return how the program in one slot of a group is started."""
     name = program_name(group, slot)
     if group == BEAT:
-        return ProgramSpec(name=BEAT, kind=BEAT, group=BEAT, command=tuple(table(BEAT, BEAT, "")))
-    worker = config.workers[group]
+        return _beat(config.beat, table)
+    if group in config.programs:
+        return _program(config.programs[group], name)
+    return _worker(config.workers[group], name, table)
+
+
+def _worker(worker: WorkerConfig, name: str, table: CommandTable) -> ProgramSpec:
     return ProgramSpec(
         name=name,
         kind=WORKER,
-        group=group,
-        command=tuple(table(WORKER, name, worker.pool)),
-        directory=worker.directory,
+        group=worker.name,
+        command=_interpreted(worker.interpreter, table(WORKER, name, worker.pool)),
+        process=worker,
         environment={**worker.environment, "TASKD_WORKER": worker.name},
         is_silent=worker.pool == "solo",  # runs its tasks in the loop that would send them
     )
 
 
+def _program(program: ProgramConfig, name: str) -> ProgramSpec:
+    return ProgramSpec(
+        name=name,
+        kind=PROGRAM,
+        group=program.name,
+        command=program.command,
+        process=program,
+        environment=program.environment,
+        is_silent=True,
+        ready_after_s=program.ready_after if program.ready == "started" else None,
+    )
+
+
+def _beat(beat: BeatConfig, table: CommandTable) -> ProgramSpec:
+    command = _interpreted(beat.interpreter, table(BEAT, BEAT, ""))
+    return ProgramSpec(
+        name=BEAT, kind=BEAT, group=BEAT, command=command, process=beat, environment=beat.environment
+    )
+
+
+def _interpreted(interpreter: str, command: Sequence[str]) -> tuple[str, ...]:
+    return (interpreter or command[0], *command[1:])
+
+
 def share_of(config: Config, group: str) -> Config:
     """Return the part of a configuration that the programs of one group depend on."""
+    if group in config.programs:
+        return Config(programs={group: config.programs[group]})
     worker = config.workers.get(group)
     if worker is None:
-        return replace(config, workers={}, control=ControlConfig())
+        return replace(config, workers={}, programs={}, control=ControlConfig())
     own = replace(worker, app=worker.app or config.app)
-    return replace(config, app="", workers={group: own}, beat=BeatConfig(), control=ControlConfig())
+    return replace(
+        config, app="", workers={group: own}, programs={}, beat=BeatConfig(), control=ControlConfig()
+    )

@@ -1,8 +1,8 @@
 """Start a program: fork, set up, exec.  The only caller of fork in this room.
 
 What a program may rely on: its own session, the standard streams that it was given (``output.streams``), no
-other descriptor than those named, every signal at its default and none
-blocked, and death by SIGKILL when the supervisor dies.
+other descriptor than those named, every signal at its default and none blocked, death by SIGKILL when
+the supervisor dies, and what its table says (``becoming``).
 
 Why not subprocess or posix_spawn: neither can set the death signal between fork and exec, and without
 it a program that is killed before its first line, or a supervisor that is, leaves an orphan.
@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from taskd import prctl
 from taskd.config.transfer import CONFIG_FD_VARIABLE
 from taskd.protocol.status import STATUS_FD_VARIABLE, SUPERVISOR_PID_VARIABLE, LastWords, encode_line
+from taskd.supervisor.becoming import Becoming, StepError, execute
+from taskd.supervisor.belonging import MARK_VARIABLE, new_mark
 from taskd.supervisor.output.streams import INHERITED, Streams
 from taskd.supervisor.roster import ProgramSpec
 
@@ -33,55 +35,75 @@ _PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LIS
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A started process; both descriptors are close-on-exec and belong to the caller."""
+    """A started process; both descriptors are close-on-exec and belong to the caller.
+
+    ``mark`` is what all its descendants have in their environment; see ``belonging``.
+    """
 
     pid: int
     pidfd: int
     status_fd: int
+    mark: str
 
 
 def program_environment(
-    spec: ProgramSpec, base: Mapping[str, str], *, config_path: str, config_fd: int, status_fd: int
+    spec: ProgramSpec,
+    base: Mapping[str, str],
+    *,
+    config_path: str,
+    config_fd: int,
+    status_fd: int,
+    mark: str = "",
+    parent: int = 0,
 ) -> dict[str, str]:
-    """Return the environment of a program: ``base`` without systemd's addresses, then the additions."""
+    """Return the environment of a program: ``base`` without systemd's addresses, then the additions.
+
+    Only taskd's own programs are given the configuration, which holds passwords.
+    """
     environment = {key: value for key, value in base.items() if key not in _PRIVATE}
     if config_path:
         environment[CONFIG_VARIABLE] = config_path
     environment.update(spec.environment)
-    environment[CONFIG_FD_VARIABLE] = str(config_fd)
-    environment[STATUS_FD_VARIABLE] = str(status_fd)
-    environment[SUPERVISOR_PID_VARIABLE] = str(os.getpid())
+    environment[MARK_VARIABLE] = mark
+    if spec.is_own:
+        environment[CONFIG_FD_VARIABLE] = str(config_fd)
+        environment[SUPERVISOR_PID_VARIABLE] = str(parent)
+    if spec.reports:
+        environment[STATUS_FD_VARIABLE] = str(status_fd)
     return environment
 
 
 def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int, streams: Streams = INHERITED) -> Process:
     """Start the program and return at once; the result is not waited for.
 
-    A directory that does not exist or a command that cannot be executed is reported by the new
-    process, as last words on its status descriptor.  Raises: ``OSError`` when no process could be
+    A user or directory that does not exist, or a command that cannot be executed, is reported by the
+    new process, as last words on its status descriptor.  Raises: ``OSError`` when no process could be
     made (too many processes, no memory, no descriptors).
     """
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    environment = program_environment(
-        spec, os.environ, config_path=config_path, config_fd=config_fd, status_fd=writing
-    )
-    environment.update(streams.environment())
-    # A signal between fork and exec would run the supervisor's handler in the child and be lost.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mark = new_mark()
     parent = os.getpid()
     try:
-        pid = os.fork()
-        if pid == 0:
-            _become(spec, environment, streams, parent=parent, keep=(config_fd, writing), mask=mask)
+        pid = _fork(
+            streams,
+            lambda: _become(
+                spec,
+                streams.environment(),
+                parent=parent,
+                status_fd=writing,
+                config_path=config_path,
+                config_fd=config_fd,
+                mark=mark,
+            ),
+        )
     except OSError:
         os.close(reading)
         raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writing)
     try:
-        return Process(pid=pid, pidfd=os.pidfd_open(pid), status_fd=reading)
+        return Process(pid=pid, pidfd=os.pidfd_open(pid), status_fd=reading, mark=mark)
     except OSError:
         # Out of descriptors: a process that cannot be watched must not run.  It is a child that
         # nobody knows, so the reaper finds it among the orphans.
@@ -90,33 +112,65 @@ def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int, streams: Strea
         raise
 
 
+def spawn_command(spec: ProgramSpec) -> Process:
+    """Start something that is not a program of taskd and gets no configuration.  As ``spawn``."""
+    return spawn(spec, config_path="", config_fd=-1)
+
+
+def _fork(streams: Streams, become: Callable[[], None]) -> int:
+    """Fork a child that does ``become``, with all signals blocked, and never returns from it."""
+    # A signal between fork and exec would run the supervisor's handler in the child and be lost.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                _reset_dispositions()
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                streams.install()
+                become()
+            finally:
+                os._exit(EXEC_FAILED)  # nothing may get back into the supervisor's code
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _become(
     spec: ProgramSpec,
-    environment: Mapping[str, str],
-    streams: Streams,
+    further: Mapping[str, str],
     *,
     parent: int,
-    keep: Sequence[int],
-    mask: set[signal.Signals | int],
+    status_fd: int,
+    config_path: str,
+    config_fd: int,
+    mark: str,
 ) -> None:
-    """Turn the forked child into the program; never returns."""
-    status_fd = keep[1]
+    """Turn the forked child into the program, or say on the status descriptor why it cannot be."""
+    inherited = [*((config_fd,) if spec.is_own else ()), *((status_fd,) if spec.reports else ())]
     try:
-        signal.set_wakeup_fd(-1)
-        _reset_dispositions()
-        os.setsid()  # a terminal's Ctrl-C is for the supervisor, which stops its programs in order
-        prctl.die_with_parent(parent, signal.SIGKILL)
-        streams.install()
-        _close_on_exec_except(keep)
-        if spec.directory:
-            os.chdir(spec.directory)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.execve(spec.command[0], list(spec.command), dict(environment))  # noqa: S606 - without a shell on purpose
-    except BaseException as error:  # noqa: BLE001 - nothing may get back into the supervisor's code
-        words = LastWords(reason=f"{spec.name} could not be started: {error}")
-        os.write(status_fd, encode_line(words))
-    finally:
-        os._exit(EXEC_FAILED)
+        child = Becoming(spec.process, parent=parent)
+        _close_on_exec_except(inherited)
+        child.prepare()
+        environment = program_environment(
+            spec,
+            {**os.environ, **child.variables},
+            config_path=config_path,
+            config_fd=config_fd,
+            status_fd=status_fd,
+            mark=mark,
+            parent=parent,
+        )
+        execute(spec.command, {**environment, **further})
+    except StepError as error:
+        _say(status_fd, LastWords(f"{spec.name} could not be started: {error}"))
+    except BaseException:  # noqa: BLE001 - nothing may get back into the supervisor's code
+        _say(status_fd, LastWords(f"{spec.name} could not be started", traceback.format_exc()))
+
+
+def _say(status_fd: int, words: LastWords) -> None:
+    os.write(status_fd, encode_line(words))
 
 
 def _reset_dispositions() -> None:

@@ -1,10 +1,13 @@
-"""How long each step of a stop lasts: warm (SIGTERM), then cold (SIGQUIT), then SIGKILL.
+"""How each step of a stop is said and how long it lasts: warm, then cold, then SIGKILL.
 
+The programs of taskd know SIGTERM as warm and SIGQUIT as cold.  To another command the warm step is its
+``stop_signal``; it knows no cold one, so the step after it is SIGKILL.
 A pure decider.  The steps themselves are rows of ``machine.py``; here stand only their times.
 """
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 from taskd.supervisor.machine import State
@@ -19,6 +22,8 @@ class StopPolicy:
 
     warm_s: float
     cold_s: float = COLD_S
+    warm_signal: signal.Signals = signal.SIGTERM
+    cold_signal: signal.Signals = signal.SIGQUIT
 
     def until(self, state: State, now: float) -> float:
         """Return the monotonic time at which the step that ``state`` stands for is overdue."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from collections.abc import Mapping
 from taskd import clock, exit_codes, log, prctl
 from taskd.config.schema import Config
 from taskd.errors import ControlError
-from taskd.loop import Loop
+from taskd.loop import Loop, Timer
 from taskd.supervisor.control import ControlServer
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.generation import Generation
+from taskd.supervisor.hooks import Hooks
 from taskd.supervisor.machine import Event
 from taskd.supervisor.methods import Facts, Methods
 from taskd.supervisor.output.output import Output
@@ -31,9 +33,11 @@ from taskd.supervisor.roster import CommandTable, ProgramSpec, commands
 from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.signals import WATCHED, Haste, dispatch, hastier
 from taskd.supervisor.socket_lock import ControlSocket
-from taskd.supervisor.spawn import Process
+from taskd.supervisor.spawn import Process, spawn_command
 from taskd.supervisor.state_file import StateFile, state_path
+from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.systemd import Notifier
+from taskd.supervisor.waiting import is_up, next_look
 from taskd.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -57,11 +61,21 @@ class Supervisor:
         self._loop = Loop()
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
+        self._hooks = Hooks(self._loop, self._reaper, spawn_command)
+        self._second_look: Timer | None = None
         self._dirty = True
         self._output = Output(self._loop, config.log, self._reaper, self._spawn_writer)
         self._fleet = Fleet(self._make, self._wake_at, self._is_spare)
         self._scaler = Scaler(self._loop, self._fleet, self._on_change)
         self._scaler.apply(config)
+        self._around = Surroundings(
+            self._loop,
+            self._reaper,
+            self._output,
+            self._on_change,
+            self._scaler.hear,
+            self._hooks.announce,
+        )
         self._reloader = Reloader(
             config, table, self._fleet, begun=self._notifier.reloading, apply_live=self._apply_live
         )
@@ -110,11 +124,16 @@ class Supervisor:
             self._end()
 
     def _finished(self) -> bool:
-        return self._haste is not None and not self._fleet.alive()
+        if self._haste is None or self._fleet.alive():
+            return False
+        return self._haste is not Haste.WARM or self._hooks.idle
 
     def _turn(self) -> None:
+        # At the end the order of the start is reversed: first those that need others.
+        later = self._fleet.needed() if self._haste is Haste.WARM else ()
         for program in self._fleet:
-            program.reconcile()
+            if program.spec.group not in later:
+                program.reconcile()
         # A change may be the cause of the next: a program that is gone makes room for another.
         while self._dirty:
             self._dirty = False
@@ -140,12 +159,24 @@ class Supervisor:
             + (f"; reload failed: {'; '.join(self._reloader.troubles)}" if refused else "")
             + ("; reload under way" if self._reloader.under_way else "")
         )
-        if len(ready) == len(wanted):
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        """Say that the daemon is up, or look again when a program's start has taken too long."""
+        now = clock.monotonic()
+        standings = self._fleet.standings()
+        if is_up(standings, now):
             self._notifier.ready()
+        if self._second_look is not None:
+            self._second_look.cancel()
+        # What waits for others by ``after`` looks again then, too.
+        again = next_look(standings, now)
+        self._second_look = self._loop.call_at(again, self._on_change) if again < math.inf else None
 
     def _end(self) -> None:
         """Leave nothing behind, whatever happened before."""
         self._server.close()
+        self._hooks.close()
         for program in self._fleet:
             program.feed(Event.COLD)
             program.feed(Event.OVERDUE, "taskd ends")
@@ -236,15 +267,9 @@ class Supervisor:
         self._loop.call_at(when, self._on_change)
 
     def _make(self, generation: Generation, group: str, slot: int) -> Program:
-        return generation.program(
-            group,
-            slot,
-            loop=self._loop,
-            reaper=self._reaper,
-            output=self._output,
-            changed=self._on_change,
-            heard=self._scaler.hear,
-        )
+        program = generation.program(group, slot, self._around)
+        program.gate = lambda: self._fleet.blocker(program)
+        return program
 
     def _spawn_writer(self, spec: ProgramSpec, input_fd: int) -> Process:
         return self._reloader.current.spawn_writer(spec, input_fd)

@@ -1,8 +1,8 @@
 """A real supervisor over fake programs: ``fake_daemon.py DIRECTORY SETTINGS_JSON``.
 
 ``SETTINGS_JSON`` is an object: ``modes`` maps a worker's name to the mode of ``fake_program.py``,
-``workplace`` is the workers' directory, ``control`` has keys of [control] and ``log`` of [log], the other
-keys are those of [supervisor].  Not a test module.
+``workplace`` is the workers' directory, ``control`` has keys of [control] and ``log`` of [log], ``toml`` is a
+text with further tables, the other keys are those of [supervisor].  Not a test module.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from taskd import exit_codes, log
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
-from taskd.config.load import load
+from taskd.config.load import check_bytes, load
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.errors import ControlError
@@ -33,14 +34,17 @@ def main(directory: str, settings: dict[str, object]) -> int:
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # the fake programs are modules of the tests
     if settings.pop("file", False):
         return run(load(f"{directory}/taskd.toml"))
-    modes = settings.pop("modes")
+    modes = settings.pop("modes", {})
     assert isinstance(modes, dict)
     workplace = str(settings.pop("workplace", ""))
     output = settings.pop("log", {})
     assert isinstance(output, dict)
     control = settings.pop("control", {})
     assert isinstance(control, dict)
-    config = Config(
+    further, problems = check_bytes(str(settings.pop("toml", "")).encode(), f"{directory}/taskd.toml")
+    assert further is not None, problems
+    config = replace(
+        further,
         path=f"{directory}/taskd.toml",
         supervisor=SupervisorConfig(control_socket=f"{directory}/s", **settings),  # type: ignore[arg-type]
         control=ControlConfig(**control),
@@ -48,7 +52,8 @@ def main(directory: str, settings: dict[str, object]) -> int:
         workers={
             name: WorkerConfig(name=name, directory=workplace, environment={"FAKE_MODE": mode})
             for name, mode in modes.items()
-        },
+        }
+        | dict(further.workers),
     )
     return run(config)
 

@@ -116,6 +116,12 @@ def behave() -> None:  # noqa: PLR0912 - one case for each mode
             say(READY)
             say(b'{"type":"draining","left":1}\n')
             sys.exit(0)
+        case "detacher":
+            if os.fork() == 0:
+                os.setsid()
+                shell = "echo $$ > $0.part; mv $0.part $0; exec sleep 600"
+                os.execv("/bin/sh", ["/bin/sh", "-c", shell, os.environ["FAKE_PIDS"]])
+            say(READY)
         case "orphan-maker":
             if os.fork() == 0:
                 os.setsid()

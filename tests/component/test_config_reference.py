@@ -7,15 +7,24 @@ from pathlib import Path
 
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.load import check_bytes
-from taskd.config.programs import WorkerConfig
+from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.reference import render
-from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
 
 ROOT = Path(__file__).parents[2]
-TABLES = (Config, SupervisorConfig, LogConfig, SqliteConfig, WorkerConfig, BeatEntryConfig)
+TABLES = (
+    Config,
+    SupervisorConfig,
+    LogConfig,
+    SqliteConfig,
+    WorkerConfig,
+    ProgramConfig,
+    BeatConfig,
+    BeatEntryConfig,
+)
 EXAMPLE = (ROOT / "etc" / "taskd.toml").read_text(encoding="utf-8")
 
 

@@ -117,6 +117,30 @@ def test_what_a_dead_program_leaves_behind_is_ended(tmp_path: Path) -> None:
         wait_until(lambda: not procinfo.is_alive(orphan), what="the end of the orphan")
 
 
+def test_what_another_program_detached_lives_on_until_its_own_program_or_the_daemon_ends(
+    tmp_path: Path,
+) -> None:
+    with daemon(
+        tmp_path, {"FAKE_PIDS": str(tmp_path / "pid")}, modes={"a": "detacher", "b": "good"}
+    ) as running:
+        maker = running.wait_for("a-1", "READY")["pid"]
+        wait_until((tmp_path / "pid").exists)
+        first = int((tmp_path / "pid").read_text())
+        neighbour = running.wait_for("b-1", "READY")["pid"]
+
+        os.kill(neighbour, signal.SIGKILL)
+        wait_until(lambda: running.row("b-1")["restarts"] == 1)
+        assert procinfo.is_alive(first), "it belongs to a-1, which lives"
+
+        os.kill(maker, signal.SIGKILL)
+        wait_until(lambda: not procinfo.is_alive(first), what="the end of what a-1 detached")
+
+        wait_until(lambda: int((tmp_path / "pid").read_text()) != first)
+        second = int((tmp_path / "pid").read_text())
+        assert running.stop() == 0
+        assert not procinfo.is_alive(second)
+
+
 def test_a_program_gets_nothing_but_what_was_promised(tmp_path: Path) -> None:
     leak = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(leak, True)

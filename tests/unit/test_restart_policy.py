@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from taskd.backoff import Backoff
 from taskd.supervisor.machine import Outlook
 from taskd.supervisor.restart import PROBE_S, RestartPolicy
 
 
-def policy(*, intensity: int = 10, jitter: bool = False) -> RestartPolicy:
-    return RestartPolicy(intensity=intensity, period_s=60.0, backoff=Backoff(0.1, 60.0, jitter=jitter))
+def policy(*, intensity: int = 10, jitter: bool = False, when: str = "always") -> RestartPolicy:
+    backoff = Backoff(0.1, 60.0, jitter=jitter)
+    return RestartPolicy(intensity=intensity, period_s=60.0, backoff=backoff, when=when)
 
 
 def test_a_fresh_program_starts_at_once() -> None:
@@ -101,6 +104,42 @@ def test_a_probe_that_lives_long_enough_ends_the_trip() -> None:
     budget.count(400.0, ready_s=200.0)
 
     assert not budget.tripped
+
+
+@pytest.mark.parametrize(
+    ("when", "code", "over", "done"),
+    [
+        ("always", 0, False, False),
+        ("always", None, False, False),
+        ("on-failure", 0, True, True),
+        ("on-failure", 1, False, False),
+        ("on-failure", None, False, False),
+        ("never", 0, True, True),
+        ("never", 1, True, False),
+        ("never", None, True, False),
+    ],
+)
+def test_the_restart_key_decides_after_which_ends_there_is_another_life(
+    when: str, code: int | None, over: bool, done: bool
+) -> None:
+    budget = policy(when=when)
+    budget.count(100.0, ready_s=50.0)
+    budget.ended(code=code)
+
+    assert (budget.is_over, budget.is_done) == (over, done)
+    assert (budget.outlook(200.0) is Outlook.NEVER) == over
+
+    budget.forgive()
+    assert budget.outlook(200.0) is Outlook.NOW
+
+
+def test_a_process_that_could_not_be_made_is_the_end_for_one_that_is_never_restarted() -> None:
+    budget = policy(when="never")
+
+    budget.count(100.0, ready_s=None)
+
+    assert budget.outlook(1000.0) is Outlook.NEVER
+    assert not budget.is_done
 
 
 def test_an_operator_is_obeyed_at_once() -> None:

@@ -23,7 +23,7 @@ def test_a_worker_with_two_processes_becomes_two_numbered_programs() -> None:
         for slot in range(1, bounds.count + 1)
     ]
 
-    assert [(program.name, program.group, program.directory) for program in programs] == [
+    assert [(program.name, program.group, program.process.directory) for program in programs] == [
         ("mail-1", "mail", "/srv"),
         ("mail-2", "mail", "/srv"),
     ]

@@ -1,0 +1,164 @@
+"""Whether this machine has what the tables of processes name: users, commands, directories, processors.
+
+Apart from ``rules``, because the file is also read where nothing of it is run: by ``App()`` in a
+producer, on another machine.  ``taskd --check``, ``taskctl check`` and a starting daemon ask here.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+
+from taskd.config.env_file import read_env_file
+from taskd.config.process import HOOKS, ProcessConfig
+from taskd.config.process_forms import UNLIMITED
+from taskd.config.process_rules import process_tables
+from taskd.config.programs import ProgramConfig, WorkerConfig
+from taskd.config.provenance import KeyPath
+from taskd.config.report import Report
+from taskd.config.schedule import BeatConfig
+from taskd.config.schema import Config
+from taskd.errors import ConfigError
+
+
+def check_machine(config: Config, report: Report) -> None:
+    """Note what the tables of processes name and this machine does not have."""
+    for _, path, table in process_tables(config):
+        _check_identity(table, path, report)
+        _check_files(table, path, report)
+        _check_limits(table, path, report)
+        _check_processors(table, path, report)
+        _check_commands(table, path, report)
+
+
+def user_of(name: str) -> pwd.struct_passwd:
+    """Return the entry of a user that is given by name or number.
+
+    Raises: ``KeyError`` when there is none.
+    """
+    return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+
+
+def group_of(name: str) -> int:
+    """Return the number of a group that is given by name or number.
+
+    Raises: ``KeyError`` when there is no such name; a number needs no entry.
+    """
+    return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+
+
+def find_command(name: str, search: str) -> str:
+    """Return the path of a command on a search path, empty when it is not there.
+
+    As shutil.which, whose import costs a supervisor 3 ms and the modules of five compressions.
+    """
+    paths = (os.path.join(directory, name) for directory in search.split(os.pathsep) if directory)
+    return next((path for path in paths if _is_executable(path)), "")
+
+
+def _is_executable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+def _check_identity(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+    if table.user:
+        try:
+            user = user_of(table.user)
+        except (KeyError, OverflowError):
+            remedy = f"a user of this machine (useradd --system {table.user}, or sysusers.d)"
+            report.error((*path, "user"), f'there is no user "{table.user}"', remedy)
+        else:
+            if os.geteuid() not in {0, user.pw_uid}:
+                report.warning(
+                    (*path, "user"),
+                    f'only root can start programs as "{table.user}", and this is user {os.geteuid()}',
+                    "taskd as root with CAP_SETUID and CAP_SETGID, or no user",
+                )
+    for key, names in (("group", [table.group] if table.group else []), ("groups", table.groups or ())):
+        for name in names:
+            try:
+                group_of(name)
+            except KeyError:
+                remedy = f"a group of this machine (groupadd --system {name}, or sysusers.d)"
+                report.error((*path, key), f'there is no group "{name}"', remedy)
+
+
+def _check_files(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+    if table.directory and not os.path.isdir(table.directory):
+        # It may come with a mount or be made by another program, so that the file may be right.
+        report.warning(
+            (*path, "directory"),
+            f"the directory {table.directory} does not exist",
+            "a directory that is there when the program starts",
+        )
+    if table.env_file:
+        try:
+            read_env_file(table.env_file)
+        except PermissionError:
+            pass  # the daemon may be allowed to read what the one who checks is not
+        except OSError as error:
+            report.error(
+                (*path, "env_file"),
+                f"{table.env_file} cannot be read ({error.strerror})",
+                "a file of NAME=value lines",
+            )
+        except ConfigError as error:
+            report.error((*path, "env_file"), str(error), "lines of the form NAME=value")
+
+
+def _check_limits(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+    for name, (_, hard) in table.limits.items():
+        allowed = resource.getrlimit(_limit_number(name))[1]
+        if allowed == UNLIMITED or UNLIMITED != hard <= allowed or os.geteuid() == 0:
+            continue
+        report.warning(
+            (*path, "limits", name),
+            f"only root may raise the hard limit, which is {allowed} here",
+            f"at most {allowed}, or Limit{name.upper()}= in the unit of taskd",
+        )
+
+
+def set_limit(name: str, pair: tuple[int, int]) -> None:
+    """Apply an entry of ``limits`` to this process.  Raises: ``OSError``, ``ValueError``."""
+    resource.setrlimit(_limit_number(name), pair)
+
+
+def _limit_number(name: str) -> int:
+    number: int = getattr(resource, f"RLIMIT_{name.upper()}")
+    return number
+
+
+def _check_processors(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+    there = set(range(os.cpu_count() or 1))
+    missing = sorted(set(table.cpu_affinity) - there)
+    if missing:
+        report.error(
+            (*path, "cpu_affinity"),
+            f"this machine has no processor {', '.join(map(str, missing))}",
+            f"numbers from 0 to {max(there)}",
+        )
+
+
+def _check_commands(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+    search = table.environment.get("PATH", os.environ.get("PATH", os.defpath))
+    if isinstance(table, ProgramConfig):
+        _check_command(table.command[0], (*path, "command"), search, report)
+    elif isinstance(table, (WorkerConfig, BeatConfig)) and table.interpreter:
+        expected = "the python of a virtualenv in which taskd is installed, such as /srv/shop/venv/bin/python"
+        _check_command(table.interpreter, (*path, "interpreter"), search, report, expected)
+    for hook in HOOKS:
+        command: tuple[str, ...] = getattr(table, hook)
+        if command:
+            _check_command(command[0], (*path, hook), os.environ.get("PATH", os.defpath), report)
+
+
+def _check_command(
+    command: str, path: KeyPath, search: str, report: Report, expected: str = "the path of a command"
+) -> None:
+    if "/" in command:
+        if not _is_executable(command):
+            report.error(path, f"{command} is no executable file", expected)
+    elif not find_command(command, search):
+        report.error(path, f'the command "{command}" is not found on PATH', "an absolute path")

@@ -1,0 +1,26 @@
+"""What all programs of a daemon share: the loop they live in, who reaps them, and whom they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from taskd.loop import Loop
+from taskd.supervisor.hooks import Occurrence
+from taskd.supervisor.output.output import Output
+from taskd.supervisor.reaper import Reaper
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """``changed`` is called after each change of state, ``heard`` after each status line.
+
+    ``announce`` gets what an operator may have a hook for.  None of them blocks or raises.
+    """
+
+    loop: Loop
+    reaper: Reaper
+    output: Output
+    changed: Callable[[], None]
+    heard: Callable[[], None]
+    announce: Callable[[Occurrence], None]
