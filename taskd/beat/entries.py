@@ -7,7 +7,7 @@ that the app's code declares.  Pausing goes by the name, whatever the source.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from operator import attrgetter
 
@@ -87,6 +87,17 @@ class Listing:
 def schedule_text(entry: BeatEntryConfig) -> str:
     """Return what says when the entry fires; another text means that its past occurrences mean nothing."""
     return repr(_when(entry))
+
+
+def keys_of(entry: BeatEntryConfig) -> dict[str, object]:
+    """Return the keys of an entry that are not at their default, as they may be given anew."""
+    found: dict[str, object] = {}
+    for each in fields(entry):
+        value = getattr(entry, each.name)
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        if value != default:
+            found[each.name] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def encode_entry(entry: BeatEntryConfig) -> bytes:

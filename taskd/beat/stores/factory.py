@@ -9,6 +9,7 @@ from taskd.beat.stores.base import Store
 from taskd.brokers.timing import Timing
 from taskd.config.schema import Config
 from taskd.errors import StorageError
+from taskd.storage.sqlite import path_of
 
 _BESIDE_THE_BROKER = "beat.db"
 _ELSEWHERE = "sqlite:///var/lib/taskd/beat.db"
@@ -32,6 +33,12 @@ def store_url(config: Config) -> str:
         directory = os.path.dirname(config.broker[len(_SQLITE) :])
         return f"{_SQLITE}{os.path.join(directory, _BESIDE_THE_BROKER)}"
     return _ELSEWHERE
+
+
+def has_store(config: Config) -> bool:
+    """Whether there may be something in the store; asking makes no file."""
+    url = store_url(config)
+    return not url.startswith(_SQLITE) or os.path.exists(path_of(url))
 
 
 def open_store(config: Config, timing: Timing | None = None, *, listens: bool) -> Store:

@@ -36,11 +36,12 @@ def when_options(command: Callable[P, R]) -> Callable[..., R]:
     wrapped: Callable[..., R] = run
     for key, (option, _field) in reversed(options(WhenConfig).items()):
         if key != "cron":
-            wrapped = _click_option(key, option)(wrapped)
+            wrapped = key_option(key, option)(wrapped)
     return click.argument("cron", metavar="[EXPRESSION]", required=False)(wrapped)
 
 
-def _click_option(key: str, option: Option) -> Callable[[Callable[..., R]], Callable[..., R]]:
+def key_option(key: str, option: Option) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Return the decorator that adds the option of one key; it is None when not given."""
     kinds: Mapping[Kind, type] = {Kind.INTEGER: int, Kind.NUMBER: float}
     return click.option(
         f"--{_SHORTER.get(key, key).replace('_', '-')}",

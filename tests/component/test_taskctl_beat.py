@@ -1,0 +1,217 @@
+"""taskctl beat: entries at run time, with and without a beat that runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from taskd import exit_codes
+from taskd.beat.stores.base import Declared
+from taskd.beat.stores.factory import open_store
+from taskd.brokers.factory import connect
+from taskd.cli.taskctl import main
+from taskd.config.load import load
+from taskd.config.schedule import BeatEntryConfig
+from taskd.config.stores import SqliteConfig
+from tests.component.test_beat_process import Program
+from tests.waiting import wait_until
+
+Run = Callable[..., str]
+
+_FILE = """
+broker = "sqlite://broker.db"
+[beat]
+run = "always"
+[beat.schedule.nightly]
+task = "shop.report"
+cron = "0 3 * * *"
+args = [1]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "taskd.toml"
+    path.write_text(_FILE)
+    return path
+
+
+@pytest.fixture
+def run(file: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run taskctl beat, check its exit status, and return what it printed to stdout and stderr."""
+
+    def call(*words: str, status: int = exit_codes.OK) -> str:
+        found = main(["--config", str(file), "beat", *words])
+        out, err = capsys.readouterr()
+        assert found == status, f"{words} exited {found}: {out}{err}"
+        return out + err
+
+    return call
+
+
+def listed(run: Run) -> dict[str, dict[str, object]]:
+    return {each["name"]: each for each in json.loads(run("list", "--json"))}
+
+
+def test_looking_makes_no_store(run: Run, tmp_path: Path) -> None:
+    assert "nightly" in run("list")
+    assert run("history", "--json").strip() == "[]"
+    run("next")
+
+    assert not (tmp_path / "beat.db").exists()
+
+
+def test_an_entry_is_added_changed_and_removed(run: Run) -> None:
+    words = ("--task", "shop.clean", "--args", "[1, 2]", "--queue", "slow", "--overlap", "skip")
+    run("add", "clean", "0 4 * * sun", "--zone", "Europe/Berlin", *words)
+    run("set", "clean", "--every", "5m", "--priority", "3")
+
+    found = listed(run)["clean"]
+    assert found["source"] == "run-time"
+    assert found["entry"] == {
+        "every": 300.0,
+        "timezone": "Europe/Berlin",
+        "name": "clean",
+        "task": "shop.clean",
+        "args": [1, 2],
+        "queue": "slow",
+        "priority": 3,
+        "overlap": "skip",
+    }
+
+    run("remove", "clean")
+    assert "clean" not in listed(run)
+
+
+def test_an_entry_of_the_file_is_hidden_by_a_change_and_comes_back(run: Run) -> None:
+    assert "hides the one of the file" in run("set", "nightly", "--queue", "slow")
+    changed = listed(run)["nightly"]
+    assert (changed["source"], changed["hides"]) == ("run-time", ["file"])
+    assert changed["entry"]["args"] == [1]  # type: ignore[index]
+
+    assert "counts again" in run("remove", "nightly")
+
+    assert listed(run)["nightly"]["source"] == "file"
+    assert "remove it there" in run("remove", "nightly", status=exit_codes.FAILURE)
+
+
+def test_a_paused_entry_has_no_next_run(run: Run) -> None:
+    run("pause", "nightly")
+    assert "paused by" in run("list")
+    assert run("next", "--json").strip() == "[]"
+
+    assert "resumed" in run("resume", "nightly")
+    assert "was not paused" in run("resume", "nightly")
+
+    assert len(json.loads(run("next", "--for", "48h", "--json"))) == 2
+
+
+def test_the_coming_day_is_in_the_order_of_time_and_bounded(run: Run) -> None:
+    run("add", "hourly", "@hourly", "--task", "shop.tick")
+
+    coming = json.loads(run("next", "--for", "24h", "--json"))
+
+    assert [each["at"] for each in coming] == sorted(each["at"] for each in coming)
+    names = [each["name"] for each in coming]
+    assert (names.count("hourly"), names.count("nightly")) == (24, 1)
+    assert {each["name"] for each in json.loads(run("next", "nightly", "--json"))} == {"nightly"}
+    assert "more than 3" in run("next", "--limit", "3")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("add", "x", "--every", "1m"), exit_codes.USAGE, "--task is missing"),
+        (("add", "x", "--task", "t"), exit_codes.CONFIG, "neither every nor cron"),
+        (("add", "x", "61 * * * *", "--task", "t"), exit_codes.CONFIG, "minute"),
+        (("add", "x y", "--every", "1m", "--task", "t"), exit_codes.CONFIG, "not accepted"),
+        (("add", "x", "--every", "1m", "--task", "t", "--args", "{"), exit_codes.USAGE, "JSON"),
+        (("set", "nightly"), exit_codes.USAGE, "nothing to change"),
+        (("set", "nightli", "--queue", "x"), exit_codes.FAILURE, 'did you mean "nightly"?'),
+        (("pause", "nightli"), exit_codes.FAILURE, 'did you mean "nightly"?'),
+        (("history", "nightli"), exit_codes.FAILURE, 'did you mean "nightly"?'),
+    ],
+)
+def test_what_is_wrong_is_named(words: tuple[str, ...], status: int, said: str, run: Run) -> None:
+    assert said in run(*words, status=status)
+
+
+def test_an_entry_is_not_added_twice(run: Run) -> None:
+    run("add", "x", "--every", "1m", "--task", "t")
+
+    assert "beat set x" in run("add", "x", "--every", "1m", "--task", "t", status=exit_codes.FAILURE)
+
+
+def test_a_task_that_the_app_does_not_have_is_doubted(run: Run, file: Path) -> None:
+    app_entry = BeatEntryConfig(name="declared", task="shop.clean", every=60.0)
+    with closing(open_store(load(str(file)), listens=False)) as store:
+        store.declare(Declared({"declared": app_entry}, frozenset({"shop.clean", "shop.report"})))
+
+    assert 'did you mean "shop.clean"?' in run("add", "x", "--every", "1m", "--task", "shop.cleam")
+
+    assert listed(run)["declared"]["source"] == "app"
+    assert listed(run)["declared"]["warning"] == ""
+    assert 'no task "shop.cleam"' in str(listed(run)["x"]["warning"])
+
+
+def test_a_store_that_cannot_be_read_hides_nothing_of_the_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "beat.db").write_bytes(b"no database " * 1000)
+
+    said = run("list")
+
+    assert "nightly" in said
+    assert "not a sound SQLite database" in said
+    run("pause", "nightly", status=exit_codes.UNAVAILABLE)
+
+
+# -- with a beat that runs ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beat(file: Path) -> Iterator[Program]:
+    program = Program(load(str(file)))
+    yield program
+    program.end()
+
+
+def waiting(file: Path) -> int:
+    with closing(connect(f"sqlite://{file.parent}/broker.db", SqliteConfig())) as broker:
+        return sum(queue.ready for queue in broker.desk().queues())
+
+
+def test_a_running_beat_takes_every_change_at_once(run: Run, file: Path, beat: Program) -> None:
+    wait_until((file.parent / "beat.db.wake").exists)
+    run("add", "often", "--every", "50ms", "--task", "shop.tick")
+    # Without a wake-up beat would look after ten seconds.
+    wait_until(lambda: waiting(file) >= 2, timeout_s=2.0)
+
+    run("pause", "often")
+    task_id = run("run-now", "nightly").strip()
+    wait_until(lambda: run("history", "nightly", "--json").count(task_id) == 1, timeout_s=2.0)
+    (decision,) = json.loads(run("history", "nightly", "--json"))
+    assert decision["outcome"] == "sent"
+    assert "on request of" in decision["reason"]
+
+    fired = listed(run)["often"]["fired"]
+    run("run-now", "nightly")
+    wait_until(lambda: listed(run)["nightly"]["fired"] == 2, timeout_s=2.0)
+    assert listed(run)["often"]["fired"] == fired
+
+    run("resume", "often")
+    wait_until(lambda: listed(run)["often"]["fired"] != fired, timeout_s=2.0)
+    # What came due in between is told, not run.
+    wait_until(lambda: "paused" in run("history", "often", "--limit", "1000"), timeout_s=2.0)
+
+
+def test_what_was_asked_while_no_beat_ran_is_sent_when_one_starts(run: Run, file: Path) -> None:
+    run("run-now", "nightly")
+
+    program = Program(load(str(file)))
+    try:
+        wait_until(lambda: waiting(file) == 1)
+    finally:
+        program.end()
