@@ -6,13 +6,15 @@ it at once: what it sends is sent whole or not at all, and there is nothing to d
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import traceback
 
 from taskd import exit_codes, ids, log, proctitle
-from taskd.beat.service import Beat, Surroundings
+from taskd.beat.service import Beat
 from taskd.beat.stores.factory import open_store
+from taskd.beat.surroundings import Surroundings
 from taskd.brokers import factory
 from taskd.config import transfer
 from taskd.config.schema import Config
@@ -52,6 +54,7 @@ def _run(config: Config, reporter: Reporter) -> None:
     )
     beat = Beat(loop, config.beat.schedule, surroundings)
     beat.start()
+    gc.freeze()  # the entries stay: later collections need not look at them
     while not stopping:
         loop.run_once()
     reporter.report(Draining(left=0))

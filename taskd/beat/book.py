@@ -26,6 +26,10 @@ from taskd.errors import ConfigError
 #: Seconds.  Less than the shortest cron period, so that a small step back cannot repeat a cron run.
 STEP_BACK_S = 60.0
 
+# Looked up in a dictionary: calling an enum is slow where there are many entries.
+_MISSED = {each.value: each for each in Missed}
+_OVERLAP = {each.value: each for each in Overlap}
+
 
 @dataclass(slots=True)
 class Row:
@@ -86,27 +90,35 @@ class Book:
         self.revision = 0
         return names
 
+    def load(self, marks: Iterable[Mark], now: float) -> None:
+        """Plan everything that is listed, at the start; ``marks`` are what the store knows."""
+        for name in self.listing.names():
+            self._make_row(name, None, now)
+        self._take_marks(marks, now)
+        self._plan_all()
+
     def refresh(self, names: Iterable[str], now: float) -> None:
         """Plan these names anew, as they are listed now."""
         for name in names:
-            self._refresh(name, now)
+            self.agenda.drop(name)
+            row = self._make_row(name, self.rows.pop(name, None), now)
+            if row is not None and not row.listed.is_paused:
+                self.agenda.put(name, row.first_at)
 
-    def _refresh(self, name: str, now: float) -> None:
-        former = self.rows.pop(name, None)
-        self.agenda.drop(name)
+    def _make_row(self, name: str, former: Row | None, now: float) -> Row | None:
         self.unusable.pop(name, None)
         listed = self.listing.listed(name)
         if listed is None:
-            self.dirty.discard(name)
-            return
+            return None
         entry = listed.entry
         try:
-            schedule = schedule_of(entry, name)
-            rule = Rule(Missed(entry.missed), entry.max_missed, entry.missed_after)
-            overlap = Overlap(entry.overlap)
-        except (ConfigError, ValueError) as error:
+            # The file was checked when it was read; what is in a store may come from another version.
+            schedule = schedule_of(entry, name, is_checked=listed.source is Source.FILE)
+            rule = Rule(_MISSED[entry.missed], entry.max_missed, entry.missed_after)
+            overlap = _OVERLAP[entry.overlap]
+        except (ConfigError, KeyError) as error:
             self.unusable[name] = str(error)
-            return
+            return None
         text = schedule_text(entry)
         if former is None:
             mark, is_guess = Mark(name, text, now), True
@@ -117,8 +129,7 @@ class Book:
             mark, is_guess = replace(former.mark, schedule=text, decided_at=now), False
             self.dirty.add(name)
         row = self.rows[name] = Row(listed, schedule, rule, overlap, mark, is_guess)
-        if not listed.is_paused:
-            self.agenda.put(name, row.first_at)
+        return row
 
     def adopt_all(self, marks: Iterable[Mark], now: float) -> None:
         """Take over how far the beats were that led before this one; what the store lacks is dirty."""
@@ -127,23 +138,35 @@ class Book:
 
     def adopt(self, marks: Iterable[Mark], now: float) -> None:
         """Take over how far another beat is with some entries."""
+        for name in self._take_marks(marks, now):
+            row = self.rows[name]
+            if not row.listed.is_paused:
+                self.agenda.put(name, row.first_at)
+
+    def _take_marks(self, marks: Iterable[Mark], now: float) -> list[str]:
+        """Take over marks where they count; return the names whose next occurrence may be another one."""
+        moved = []
         for mark in marks:
-            row = self.rows.get(mark.name)
+            name = mark.name
+            row = self.rows.get(name)
             if row is None:
                 continue
             if mark.schedule != row.mark.schedule:
                 if row.is_guess:  # its schedule was changed while no beat ran: it counts from now
                     row.mark = replace(mark, schedule=row.mark.schedule, decided_at=row.mark.decided_at)
-                continue
-            if row.is_guess or mark.decided_at >= row.mark.decided_at:
-                self.dirty.discard(mark.name)
+            elif row.is_guess or mark.decided_at >= row.mark.decided_at:
+                self.dirty.discard(name)
                 row.is_guess = False
+                if mark.decided_at != row.mark.decided_at:
+                    moved.append(name)
                 row.mark = mark
                 if mark.decided_at > now + STEP_BACK_S:
                     row.mark = replace(mark, decided_at=now)
-                    self.dirty.add(mark.name)
-                if not row.listed.is_paused:
-                    self.agenda.put(mark.name, row.first_at)
+                    self.dirty.add(name)
+        return moved
+
+    def _plan_all(self) -> None:
+        self.agenda.plan((name, row.first_at) for name, row in self.rows.items() if not row.listed.is_paused)
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -156,9 +179,7 @@ class Book:
                 if row.mark.decided_at > now:
                     row.mark = replace(row.mark, decided_at=now)
                     self.dirty.add(name)
-            self.agenda.plan(
-                (name, row.first_at) for name, row in self.rows.items() if not row.listed.is_paused
-            )
+            self._plan_all()
         return stepped
 
     def next_at(self) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
+from hashlib import blake2b
 from operator import attrgetter
 
 import msgspec
@@ -63,7 +64,12 @@ class Listing:
     by_source: dict[Source, dict[str, BeatEntryConfig]] = field(
         default_factory=lambda: {source: {} for source in Source}
     )
+    #: The same dictionaries in order: hashing a member of an enum is slow where there are many entries.
+    _ordered: tuple[tuple[Source, dict[str, BeatEntryConfig]], ...] = ()
     pauses: dict[str, Pause] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._ordered = tuple(self.by_source.items())
 
     def names(self) -> Iterable[str]:
         """Return every name once, in order."""
@@ -71,22 +77,25 @@ class Listing:
 
     def listed(self, name: str) -> Listed | None:
         """Return what counts under a name, None when there is no such entry."""
-        having = [source for source, entries in self.by_source.items() if name in entries]
+        having = [(source, entries) for source, entries in self._ordered if name in entries]
         if not having:
             return None
-        strongest, *others = having
-        return Listed(self.by_source[strongest][name], strongest, tuple(others), self.pauses.get(name))
+        source, entries = having[0]
+        shadows = tuple(other for other, _ in having[1:])
+        return Listed(entries[name], source, shadows, self.pauses.get(name))
 
     def replace(self, source: Source, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
         """Set all entries of a source; return the names that are touched."""
-        former = self.by_source[source]
-        self.by_source[source] = dict(entries)
+        current = self.by_source[source]
+        former = dict(current)
+        current.clear()
+        current.update(entries)
         return {name for name in (*former, *entries) if former.get(name) != entries.get(name)}
 
 
 def schedule_text(entry: BeatEntryConfig) -> str:
-    """Return what says when the entry fires; another text means that its past occurrences mean nothing."""
-    return repr(_when(entry))
+    """Return a digest of what says when the entry fires; with another one its past means nothing."""
+    return blake2b(repr(_when(entry)).encode(), digest_size=9).hexdigest()
 
 
 def keys_of(entry: BeatEntryConfig) -> dict[str, object]:

@@ -261,4 +261,4 @@ def _last_before(row: Row, due: _Due, waiting_at: float) -> float:
 
 def marks_of(book: Book) -> list[Mark]:
     """Return the marks that the store does not have yet."""
-    return [book.rows[name].mark for name in book.dirty if name in book.rows]
+    return [book.rows[name].mark for name in sorted(book.dirty) if name in book.rows]

@@ -14,26 +14,25 @@ wake-up from its store was lost.
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from taskd import clock
-from taskd.backoff import Backoff
 from taskd.beat.book import Book
 from taskd.beat.entries import Source
 from taskd.beat.firing import Firing, marks_of
-from taskd.beat.keeper import LEASE_S, Alone, Follower, Keeper, Leader
-from taskd.beat.stores.base import Store
+from taskd.beat.keeper import Alone, Follower, Keeper, Leader
+from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker
 from taskd.brokers.once import OncePublisher, once_publisher
 from taskd.config.schedule import BeatEntryConfig
 from taskd.errors import BrokerError, StorageError, TooLateError
 from taskd.exhaustive import assert_never
 from taskd.loop import Loop, Timer
-from taskd.protocol.status import Heartbeat, Ready, StatusLine, Waiting
+from taskd.protocol.status import Heartbeat, Ready, Waiting
 from taskd.resident import resident_bytes
 
 MAX_WAIT_S = 10.0
@@ -42,22 +41,8 @@ HEARTBEAT_S = 1.0
 #: How long the broker remembers the ids of runs that are over and recorded.
 REMEMBER_S = 3600.0
 _FORGET_EVERY_S = 60.0
-RECONNECT = Backoff(base_s=0.2, max_s=15.0, floor_s=0.05)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a beat is connected to, and its clocks and patience, so that tests can set them."""
-
-    #: Opens the broker anew at each attempt.
-    connect: Callable[[], Broker]
-    open_store: Callable[[], Store]
-    report: Callable[[StatusLine], None]
-    now: Callable[[], float] = clock.now
-    backoff: Backoff = RECONNECT
-    lease_s: float = LEASE_S
 
 
 class Beat:
@@ -95,9 +80,12 @@ class Beat:
         """Open the store, connect, and tick from now on.  Does not fail for anything that is away."""
         now = self._now()
         self._keeper.open()
-        self._take_changes()
-        self._book.refresh(self._book.listing.names(), now)
-        self._book.adopt(self._keeper.marks(), now)
+        gc.disable()  # what is made here stays: looking for garbage in it is half of the time
+        try:
+            self._take_changes()
+            self._book.load(self._keeper.marks(), now)
+        finally:
+            gc.enable()
         for name, problem in self._book.unusable.items():
             logger.error("entry cannot be used entry=%s: %s", name, problem)
         self._connect()

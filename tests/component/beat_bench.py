@@ -8,9 +8,10 @@ from pathlib import Path
 
 from taskd import clock
 from taskd.backoff import Backoff
-from taskd.beat.service import Beat, Surroundings
+from taskd.beat.service import Beat
 from taskd.beat.stores.base import Decision, Store
 from taskd.beat.stores.sqlite import SqliteStore
+from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker, QueueInfo
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.timing import Timing

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from taskd import clock
 from taskd.backoff import Backoff
-from taskd.beat.service import Beat, Surroundings
+from taskd.beat.service import Beat
 from taskd.beat.stores.base import Decision, Mark
 from taskd.beat.stores.sqlite import SqliteStore
+from taskd.beat.surroundings import Surroundings
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.once import SqliteOnce

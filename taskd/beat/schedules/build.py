@@ -20,14 +20,15 @@ _GAPS = {"auto": None, "next": Gap.NEXT, "skip": Gap.SKIP}
 _OVERLAPS = {"auto": None, "first": Overlap.FIRST, "both": Overlap.BOTH}
 
 
-def schedule_of(when: WhenConfig, name: str = "") -> Schedule:
+def schedule_of(when: WhenConfig, name: str = "", *, is_checked: bool = False) -> Schedule:
     """Return the schedule; ``name`` is the entry's, which its jitter follows from.
+
+    ``is_checked``: it was judged when it was read, and is not judged again.
 
     Raises: ``ConfigError`` for what ``taskd --check`` would refuse, an unknown zone, or a missing extra.
     """
-    place = f"beat.schedule.{name}" if name else "the schedule"
-    for problem in problems_of(when):
-        raise ConfigError(f"{place}: {problem.wrong}; expected {problem.expected}")
+    if not is_checked:
+        _refuse_problems(when, name)
     zone = zone_named(when.timezone)
     schedule = _plain(when, zone)
     start_at = moment_at(when.start, zone) if when.start else None
@@ -43,6 +44,12 @@ def cron_of(when: WhenConfig) -> Cron:
     """Return the cron schedule of a description that has one, without its limits."""
     gap, overlap = _GAPS[when.dst_gap], _OVERLAPS[when.dst_overlap]
     return cron(when.cron, when.timezone, days=when.cron_days, gap=gap, overlap=overlap)
+
+
+def _refuse_problems(when: WhenConfig, name: str) -> None:
+    place = f"beat.schedule.{name}" if name else "the schedule"
+    for problem in problems_of(when):
+        raise ConfigError(f"{place}: {problem.wrong}; expected {problem.expected}")
 
 
 def moment_at(text: str, zone: tzinfo, gap: Gap = Gap.NEXT) -> float:

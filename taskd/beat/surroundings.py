@@ -1,0 +1,28 @@
+"""What a beat is connected to: its broker, its store, its supervisor and its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from taskd import clock
+from taskd.backoff import Backoff
+from taskd.beat.keeper import LEASE_S
+from taskd.beat.stores.base import Store
+from taskd.brokers.base import Broker
+from taskd.protocol.status import StatusLine
+
+RECONNECT = Backoff(base_s=0.2, max_s=15.0, floor_s=0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a beat is connected to, and its clocks and patience, so that tests can set them."""
+
+    #: Opens the broker anew at each attempt.
+    connect: Callable[[], Broker]
+    open_store: Callable[[], Store]
+    report: Callable[[StatusLine], None]
+    now: Callable[[], float] = clock.now
+    backoff: Backoff = RECONNECT
+    lease_s: float = LEASE_S
