@@ -79,5 +79,5 @@ def decode_line(data: bytes) -> StatusLine:
     """
     try:
         return _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(f"status line {data[:200]!r} is not one: {error}") from error

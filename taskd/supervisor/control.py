@@ -30,6 +30,7 @@ IDLE_S = 60.0
 # Answers that wait for a client that does not read them.
 _MAX_UNSENT_BYTES = 4 * 1024 * 1024
 _ACCEPT_AGAIN_S = 1.0
+_REQUESTS_A_TURN = 8
 
 # The error codes of JSON-RPC 2.0.
 _PARSE_ERROR = -32700
@@ -115,7 +116,11 @@ class ControlServer:
             return
 
         def answer(frame: bytes) -> bytes | None:
-            return self._answer(frame, peer)
+            try:
+                return self._answer(frame, peer)
+            except Exception:  # noqa: BLE001 - a barrier: no client may end the daemon
+                _log.exception("control: a request could not be answered request=%r", frame[:200])
+                return _INTERNAL
 
         self._clients.add(_Client(self._loop, connection, answer, self._clients.discard, self._idle_s))
 
@@ -135,6 +140,10 @@ class ControlServer:
             answer = _error(_INVALID_REQUEST, f"not a JSON-RPC 2.0 request: {error}")
         except msgspec.DecodeError as error:
             answer = _error(_PARSE_ERROR, f"not JSON: {error}")
+        except UnicodeDecodeError as error:
+            answer = _error(_PARSE_ERROR, f"not UTF-8: {error.reason}")
+        except RecursionError:
+            answer = _error(_PARSE_ERROR, "not JSON that is meant for anybody: nested too deeply")
         if not wants_answer:
             return None
         return msgspec.json.encode({"jsonrpc": "2.0", "id": identifier, **answer}) + b"\n"
@@ -153,12 +162,19 @@ class ControlServer:
         except ControlError as error:
             self._audit.failed(peer, name, params, str(error))
             return _error(_REFUSED, str(error))
-        except Exception:  # noqa: BLE001 - a barrier: a fault in a command must not stop the daemon
+        except Exception:  # noqa: BLE001 - a barrier: the caller gets an answer with its id
             _log.exception("control: a command failed method=%s params=%r", name, params)
             self._audit.failed(peer, name, params, "internal error")
             return _error(_REFUSED, "internal error; the log of taskd has the traceback")
         self._audit.done(peer, name, params)
         return {"result": result}
+
+
+def _error(code: int, message: str) -> dict[str, object]:
+    return {"error": {"code": code, "message": message}}
+
+
+_INTERNAL = msgspec.json.encode({"jsonrpc": "2.0", "id": None, **_error(_REFUSED, "internal error")}) + b"\n"
 
 
 def _turn_away(connection: socket.socket, why: str) -> None:
@@ -170,10 +186,6 @@ def _turn_away(connection: socket.socket, why: str) -> None:
     except OSError:
         pass
     connection.close()
-
-
-def _error(code: int, message: str) -> dict[str, object]:
-    return {"error": {"code": code, "message": message}}
 
 
 class _Client:
@@ -220,17 +232,28 @@ class _Client:
             self.close()
             return
         self._received += data
-        *frames, rest = self._received.split(b"\n")
-        self._received = rest
-        for frame in frames:
+        self._work()
+
+    def _work(self) -> None:
+        """Answer a few requests; when more are there, the others' turn comes first."""
+        for _ in range(_REQUESTS_A_TURN):
+            frame, newline, rest = self._received.partition(b"\n")
             if len(frame) > MAX_FRAME_BYTES:
                 self._refuse_size()
                 return
+            if not newline or self._connection.fileno() < 0:
+                break
+            self._received = rest
             if frame.strip():
                 self._last_frame = clock.monotonic()
                 self._write(self._answer(bytes(frame)) or b"")
-        if len(rest) > MAX_FRAME_BYTES:
-            self._refuse_size()
+        if self._connection.fileno() < 0:
+            return
+        if b"\n" in self._received:
+            self._loop.remove_reader(self._connection.fileno())
+            self._loop.call_soon(self._work)
+        else:
+            self._loop.add_reader(self._connection.fileno(), self._read)
 
     def _refuse_size(self) -> None:
         error = _error(_INVALID_REQUEST, f"a request may have {MAX_FRAME_BYTES} bytes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import struct
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -14,6 +15,7 @@ from taskd import clock
 from taskd.errors import ControlError, DaemonDownError, RefusedError
 
 _RECEIVE_BYTES = 1 << 16
+_TIMEVAL = struct.Struct("ll")
 #: How long a call waits unless it is told otherwise.
 CALL_TIMEOUT_S = 5.0
 
@@ -55,7 +57,10 @@ class ControlClient:
         request = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": dict(params or {})}
         try:
             connection = self._connected(timeout_s)
-            connection.sendall(msgspec.json.encode(request) + b"\n")
+            try:
+                connection.sendall(msgspec.json.encode(request) + b"\n")
+            except BrokenPipeError:
+                pass  # turned away: the reason is there to be read
             response = self._receive(connection, deadline)
         except TimeoutError:
             self._close()
@@ -91,15 +96,19 @@ class ControlClient:
     def _connected(self, timeout_s: float) -> socket.socket:
         if self._socket is None:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(timeout_s)
+            # Not settimeout: connect would then not wait for its turn when many come at once.
+            whole, part = divmod(max(timeout_s, 0.001), 1.0)
+            limit = _TIMEVAL.pack(int(whole), int(part * 1e6))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             try:
                 connection.connect(self._path)
-            except TimeoutError:
+            except BlockingIOError:
                 connection.close()
-                raise
+                raise TimeoutError from None
             except OSError as error:
                 connection.close()
                 raise _explain(self._path, error) from error
+            connection.settimeout(timeout_s)
             self._socket = connection
         return self._socket
 
@@ -114,7 +123,7 @@ class ControlClient:
         self._received = rest
         try:
             return msgspec.json.decode(line, type=_Response)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._close()
             raise ControlError(f"the answer on {self._path} is not JSON-RPC: {error}") from error
 

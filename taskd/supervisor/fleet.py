@@ -84,7 +84,7 @@ class Fleet:
         staying = [each for group in self.groups() for each in _by_slot(group) if not each.is_retired]
         specs = [each.program.spec for each in staying]
         chosen = [
-            each.program for each in staying if name in {each.program.spec.name, each.program.spec.group}
+            each.program for each in staying if name in (each.program.spec.name, each.program.spec.group)
         ]
         if not chosen:
             known = ", ".join(spec.name for spec in specs) or "none"

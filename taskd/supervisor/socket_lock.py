@@ -16,7 +16,7 @@ from taskd.errors import ControlError
 
 # sockaddr_un(7): 108 bytes with the terminating zero.
 _LONGEST_PATH_BYTES = 107
-_BACKLOG = 32
+_BACKLOG = 128
 
 
 class ControlSocket:

@@ -102,6 +102,7 @@ def behave() -> None:  # noqa: PLR0912 - one case for each mode
                 say(b'{"type":"heartbeat","busy":1}\n' * 100)
         case "garbage":
             say(b"\xff\x00 not a status line\n{}\n[1]\n" + READY)
+            say(b'{"type":"waiting","reason":"\xff"}\n')
         case "half-lines":
             for byte in READY:
                 say(bytes([byte]))

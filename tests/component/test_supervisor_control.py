@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,8 +29,8 @@ def running(tmp_path: Path) -> Iterator[Daemon]:
 
 def connect(running: Daemon) -> socket.socket:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.connect(running.socket_path)  # waits for its turn; with a time limit it would not
     client.settimeout(10.0)
-    client.connect(running.socket_path)
     return client
 
 
@@ -109,6 +111,18 @@ def test_one_connection_serves_many_calls(running: Daemon) -> None:
         (b'{"jsonrpc":"1.0","id":1,"method":"status"}\n', -32600),
         (b'{"jsonrpc":"2.0","id":1,"method":7}\n', -32600),
         (b'{"jsonrpc":"2.0","id":1,"method":"nothing"}\n', -32601),
+        (b'{"jsonrpc":"2.0","id":1,"method":"status","params":{"a":' + b"[" * 60_000 + b"\n", -32700),
+        (
+            b'{"jsonrpc":"2.0","id":1,"method":"stop","params":{"name":' + b"[" * 90 + b"]" * 90 + b"}}\n",
+            -32000,
+        ),
+        (b'{"jsonrpc":"2.0","id":1,"method":"stop","params":{"name":{}}}\n', -32000),
+        (
+            b'{"jsonrpc":"2.0","id":1,"method":"scale","params":{"name":"mail","processes":"\xe2\x88\x9e"}}\n',
+            -32000,
+        ),
+        (b'{"jsonrpc":"2.0","id":1,"method":"signal","params":{"name":"mail","signal":9999}}\n', -32000),
+        (b'{"jsonrpc":"2.0","id":1,"method":"shutdown","params":{"cold":"yes"}}\n', -32000),
     ],
 )
 def test_a_wrong_request_gets_the_error_of_json_rpc_and_the_connection_lives_on(
@@ -122,6 +136,40 @@ def test_a_wrong_request_gets_the_error_of_json_rpc_and_the_connection_lives_on(
 
         client.sendall(b'{"jsonrpc":"2.0","id":5,"method":"status"}\n')
         assert answer(client)["id"] == 5
+
+
+def test_garbage_of_every_kind_is_answered_or_cut_off_and_others_never_notice(running: Daemon) -> None:
+    pid = running.row("mail-1")["pid"]
+    chance = random.Random(7)
+    whole = b'{"jsonrpc":"2.0","id":1,"method":"status","params":{}}\n'
+    for _ in range(300):
+        broken = bytearray(whole * chance.randint(1, 3))
+        for _ in range(chance.randint(1, 8)):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        with connect(running) as client:
+            client.sendall(bytes(broken[: chance.randint(1, len(broken))]))  # and often only half of it
+
+    row = running.row("mail-1")
+    assert (row["state"], row["pid"]) == ("READY", pid)
+    assert "Traceback" not in running.log
+
+
+def test_callers_that_come_all_at_once_wait_for_their_turn(running: Daemon) -> None:
+    with ThreadPoolExecutor(24) as callers:
+        answers = list(callers.map(lambda _: running.row("mail-1")["state"], range(400)))
+
+    assert set(answers) == {"READY"}
+
+
+def test_a_client_that_floods_leaves_the_others_their_turn(running: Daemon) -> None:
+    status = b'{"jsonrpc":"2.0","id":1,"method":"status"}\n'
+    with connect(running) as flood:
+        flood.sendall(status * 3000)  # all at once, read by nobody for now
+
+        assert running.row("mail-1")["state"] == "READY"
+
+        with flood.makefile("rb") as lines:
+            assert sum(1 for _ in zip(range(3000), lines, strict=False)) == 3000
 
 
 def test_half_a_request_is_completed_later(running: Daemon) -> None:

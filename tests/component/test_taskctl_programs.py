@@ -138,7 +138,7 @@ def test_a_daemon_that_is_down_shows_what_it_left(tmp_path: Path, capsys: pytest
     assert answer["last"]["programs"][0]["name"] == "mail-1"
 
 
-@pytest.mark.parametrize("left", [None, b"", b"{", b"[]", b'{"written": "x"}'])
+@pytest.mark.parametrize("left", [None, b"", b"{", b"[]", b'{"written": "x"}', b'{"taskd": {"\xff": 1}}'])
 def test_a_state_file_that_cannot_be_read_is_none(
     left: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
