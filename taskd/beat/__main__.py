@@ -12,6 +12,7 @@ import sys
 import traceback
 
 from taskd import exit_codes, ids, log, proctitle
+from taskd.beat.app_source import AppSource, places_of
 from taskd.beat.service import Beat
 from taskd.beat.stores.factory import open_store
 from taskd.beat.surroundings import Surroundings
@@ -53,11 +54,14 @@ def _run(config: Config, reporter: Reporter) -> None:
         report=reporter.report,
     )
     beat = Beat(loop, config.beat.schedule, surroundings)
+    apps = AppSource(loop, places_of(config) if config.beat.read_app else [], beat.learn)
     beat.start()
     gc.freeze()  # the entries stay: later collections need not look at them
+    apps.start()
     while not stopping:
         loop.run_once()
     reporter.report(Draining(left=0))
+    apps.stop()
     beat.stop()
     reporter.close()
     loop.close()

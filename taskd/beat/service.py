@@ -25,6 +25,7 @@ from taskd.beat.book import Book
 from taskd.beat.entries import Source
 from taskd.beat.firing import Firing, marks_of
 from taskd.beat.keeper import Alone, Follower, Keeper, Leader
+from taskd.beat.stores.base import Declared
 from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker
 from taskd.brokers.once import OncePublisher, once_publisher
@@ -103,8 +104,6 @@ class Beat:
             )
         self._keeper.close()
         self._disconnect()
-
-    # -- ticking -----------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Fire what is due and set the timer of the next tick.  For the loop; an early call does no harm."""
@@ -192,8 +191,6 @@ class Beat:
         rss_bytes = resident_bytes([os.getpid()])
         self._around.report(Heartbeat(reserved=int(is_due), done=self._sent, rss_bytes=rss_bytes))
 
-    # -- the store ---------------------------------------------------------------------------------
-
     def _on_change(self) -> None:
         store = self._keeper.store
         if store is not None:
@@ -242,11 +239,19 @@ class Beat:
         if self._book.requests:
             self._take_changes()
 
+    def learn(self, declared: Declared) -> None:
+        """Take over what the apps' code declares.  For the loop."""
+        names = self._book.listing.replace(Source.APP, declared.entries)
+        self._book.refresh(names, self._now())
+        self._book.adopt(self._keeper.marks(names), self._now())
+        for name in names & self._book.unusable.keys():
+            logger.error("entry cannot be used entry=%s: %s", name, self._book.unusable[name])
+        self._keeper.declare(declared)
+        self.tick()
+
     def _stop_listening(self) -> None:
         if self._keeper.store is not None:
             self._loop.remove_reader(self._keeper.store.fileno())
-
-    # -- the broker --------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         """Connect, and come back later when that fails."""
@@ -280,9 +285,7 @@ class Beat:
 
     def _disconnect(self) -> None:
         self._up = False
-        if self._publisher is not None:
-            self._publisher.close()
-            self._publisher = None
-        if self._broker is not None:
-            self._broker.close()
-            self._broker = None
+        for each in (self._publisher, self._broker):
+            if each is not None:
+                each.close()
+        self._publisher = self._broker = None

@@ -137,6 +137,11 @@ class BeatConfig(ProcessConfig):
     history: int = option(
         Kind.INTEGER, "past decisions that are kept of each entry", default=50, minimum=1, maximum=10_000
     )
+    read_app: bool = option(
+        Kind.BOOLEAN,
+        "import the workers' apps at the start, in processes of their own, for the entries that they declare",
+        default=True,
+    )
     schedule: Mapping[str, BeatEntryConfig] = field(default_factory=dict)
     interpreter: str = option(
         Kind.TEXT,

@@ -89,9 +89,9 @@ CALLS: Mapping[str, Sequence[str]] = {
     "datetime.utcnow": (),
     "datetime.today": (),
     "os.fork": (r"supervisor\.spawn", r"pools\.prefork\..+"),
-    "os.kill": (r"supervisor\..+", r"pools\.prefork\..+"),
+    "os.kill": (r"supervisor\..+", r"pools\.prefork\..+", r"beat\.app_source"),
     "os.killpg": (r"supervisor\..+", r"pools\.prefork\..+"),
-    "os.waitpid": (r"supervisor\.reaper", r"pools\.prefork\..+"),
+    "os.waitpid": (r"supervisor\.reaper", r"pools\.prefork\..+", r"beat\.app_source"),
     "os.waitid": (r"supervisor\.reaper", r"pools\.prefork\..+"),
     "signal.pidfd_send_signal": (r"supervisor\..+", r"pools\.prefork\..+"),
     # The last is the alarm of ``taskctl --timeout``, the one way to end a system call that waits.

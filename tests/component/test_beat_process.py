@@ -14,6 +14,7 @@ import pytest
 
 from taskd import exit_codes
 from taskd.brokers.factory import connect
+from taskd.config.programs import WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
@@ -147,3 +148,26 @@ def test_it_ends_when_the_supervisor_has_gone_away(tmp_path: Path, started: list
     program.status_fd = os.open(os.devnull, os.O_RDONLY)
 
     assert program.process.wait(5.0) == exit_codes.OK
+
+
+def test_it_sends_what_the_code_of_a_workers_app_declares(tmp_path: Path, started: list[Program]) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from taskd import App, every\n"
+        "app = App(broker='memory://')\n"
+        "app.add_periodic('pulse', 'shop.pulse', every(0.05), 'from code')\n"
+    )
+    config = Config(
+        broker=f"sqlite://{tmp_path}/broker.db",
+        app="shop:app",
+        workers={"w": WorkerConfig(name="w", directory=str(tmp_path))},
+        beat=BeatConfig(run="always"),
+    )
+    started.append(Program(config))
+    broker = connect(config.broker, SqliteConfig())
+    try:
+        intake = broker.intake("test@host", ["default"])
+        claimed = wait_until(lambda: intake.claim(1))
+        assert b'"task":"shop.pulse"' in claimed[0].headers
+        assert claimed[0].body.startswith(b'[["from code"],{},')
+    finally:
+        broker.close()

@@ -1,0 +1,34 @@
+"""``python -m taskd.app.declarations APP``: tells beat what the code of an app declares.
+
+A process of its own: beat never imports what users wrote, and forgets none of it.  One JSON document
+goes to the standard output as it was at the start; what the user's modules print goes to the log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from taskd.app.app import App
+from taskd.errors import ResolveError
+from taskd.resolve import resolve
+from taskd.supervised import die_with_supervisor
+
+
+def main() -> None:
+    """Print the entries and the names of the tasks; leave without waiting for threads of the user's."""
+    die_with_supervisor()
+    answer_fd = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    app = resolve(sys.argv[1])
+    if not isinstance(app, App):
+        raise ResolveError(f'app "{sys.argv[1]}" is a {type(app).__qualname__}; expected a taskd.App')
+    with os.fdopen(answer_fd, "wb") as answer:
+        answer.write(msgspec.json.encode({"entries": dict(app.entries), "tasks": sorted(app.tasks)}))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

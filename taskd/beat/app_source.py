@@ -1,0 +1,142 @@
+"""Learn what the apps' code declares: each app is imported once, in a process of its own, while beat works.
+
+An app that cannot be imported is an error in the log, and is tried again every ``AGAIN_S``: what the others
+declare, and the other sources, are not held up by it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from taskd.beat.stores.base import Declared
+from taskd.config.schema import Config
+from taskd.loop import Loop, Timer
+from taskd.protocol.status import SUPERVISOR_PID_VARIABLE
+
+AGAIN_S = 60.0
+#: An import that takes longer hangs.
+LONGEST_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an app is imported, as its workers import it."""
+
+    app: str
+    directory: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def places_of(config: Config) -> list[Place]:
+    """Return the apps of all workers, each once."""
+    found: list[Place] = []
+    for worker in config.workers.values():
+        place = Place(worker.app or config.app, worker.directory, worker.environment)
+        if place not in found:
+            found.append(place)
+    return found
+
+
+@dataclass(slots=True)
+class _Reading:
+    pid: int
+    fd: int
+    too_late: Timer
+    data: bytearray = field(default_factory=bytearray)
+
+
+class AppSource:
+    """Reads the apps at some places and tells of all that it knows whenever that has changed."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        places: Sequence[Place],
+        learned: Callable[[Declared], None],
+        *,
+        again_s: float = AGAIN_S,
+        longest_s: float = LONGEST_S,
+    ) -> None:
+        self._loop = loop
+        self._places = places
+        self._learned = learned
+        self._again_s = again_s
+        self._longest_s = longest_s
+        self._readings: dict[int, _Reading] = {}
+        self._timers: dict[int, Timer] = {}
+        self._known: dict[int, Declared] = {}
+
+    def start(self) -> None:
+        """Begin to read every app; returns at once."""
+        for number in range(len(self._places)):
+            self._read(number)
+
+    def stop(self) -> None:
+        """End what still reads.  May be called twice."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for number, reading in list(self._readings.items()):
+            os.kill(reading.pid, signal.SIGKILL)
+            self._end(number)
+
+    def _read(self, number: int) -> None:
+        place = self._places[number]
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(write_fd, True)
+        command = [sys.executable, "-m", "taskd.app.declarations", place.app]
+        if place.directory:  # posix_spawn cannot change it
+            command = ["/usr/bin/env", "-C", place.directory, *command]
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            {**os.environ, **place.environment, SUPERVISOR_PID_VARIABLE: str(os.getpid())},
+            file_actions=[(os.POSIX_SPAWN_DUP2, write_fd, 1)],
+        )
+        os.close(write_fd)
+        too_late = self._loop.call_later(self._longest_s, lambda: os.kill(pid, signal.SIGKILL))
+        self._readings[number] = _Reading(pid, read_fd, too_late)
+        self._loop.add_reader(read_fd, lambda: self._take(number))
+
+    def _take(self, number: int) -> None:
+        reading = self._readings[number]
+        if chunk := os.read(reading.fd, 1 << 16):
+            reading.data += chunk
+            return
+        status = self._end(number)
+        try:
+            if status != 0:
+                raise ValueError(f"its process ended with status {status}; the log above says why")
+            self._known[number] = msgspec.json.decode(reading.data, type=Declared)
+        except ValueError as error:
+            logger.error(
+                "what app %s declares is not known, again in %g s: %s",
+                self._places[number].app,
+                self._again_s,
+                error,
+            )
+            self._timers[number] = self._loop.call_later(self._again_s, lambda: self._read(number))
+            return
+        self._learned(self._all())
+
+    def _all(self) -> Declared:
+        entries = {name: entry for known in self._known.values() for name, entry in known.entries.items()}
+        return Declared(entries, frozenset().union(*(known.tasks for known in self._known.values())))
+
+    def _end(self, number: int) -> int:
+        """Forget a reading that has closed its end, or was killed, and return its exit status."""
+        reading = self._readings.pop(number)
+        reading.too_late.cancel()
+        self._loop.remove_reader(reading.fd)
+        os.close(reading.fd)
+        # Its end of the pipe is closed by its exit, so this waits for no more than that.
+        _pid, status = os.waitpid(reading.pid, 0)
+        return os.waitstatus_to_exitcode(status)
