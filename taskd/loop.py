@@ -24,6 +24,10 @@ from taskd.wakeup import Wakeup
 Callback = Callable[[], None]
 
 
+def _nothing(number: int) -> None:
+    """There is nothing to be done at once."""
+
+
 class Timer:
     """A call that is due at a monotonic time; ``cancel`` may be called at any time."""
 
@@ -115,19 +119,32 @@ class Loop:
 
     # -- signals ---------------------------------------------------------------------------
 
-    def watch_signals(self, numbers: set[signal.Signals], callback: Callable[[int], None]) -> None:
+    def watch_signals(
+        self,
+        numbers: set[signal.Signals],
+        callback: Callable[[int], None],
+        at_once: Callable[[int], None] = _nothing,
+    ) -> None:
         """Call ``callback(number)`` in the loop, not in a handler, for each signal that arrives.
 
-        Bursts of one signal may be seen once (signals coalesce): treat a call as a hint.  For the
-        main thread only.  See signal.set_wakeup_fd.
+        ``at_once`` is called in the handler: it may store a mark and nothing else, for it interrupts
+        anything.  It comes also while code that the loop has called keeps it from turning.
+
+        Bursts of one signal may be seen once (signals coalesce): treat a call as a hint.  For the main
+        thread only.  See signal.set_wakeup_fd.
         """
         here, there = socket.socketpair()
         here.setblocking(False)
         there.setblocking(False)
         self._signal_sockets = (here, there)
         self._former_wakeup_fd = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+
+        def handle(number: int, _frame: object) -> None:
+            # The C handler has written the number to the wake-up descriptor already.
+            at_once(number)
+
         for number in numbers:
-            signal.signal(number, _record_only)
+            signal.signal(number, handle)
             signal.siginterrupt(number, False)
 
         def deliver() -> None:
@@ -185,7 +202,3 @@ class Loop:
             self._signal_sockets = None
         self._selector.close()
         self._wakeup.close()
-
-
-def _record_only(number: int, frame: object) -> None:
-    """Do nothing: the C handler has written the number to the wake-up descriptor already."""

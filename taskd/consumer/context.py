@@ -20,6 +20,7 @@ from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request
 from taskd.consumer.revoked import Revocations
 from taskd.consumer.statedb import StateFile
+from taskd.consumer.suspects import Suspects
 from taskd.consumer.task_events import TaskEvents
 from taskd.events.dispatcher import Dispatcher
 from taskd.loop import Loop
@@ -95,6 +96,8 @@ class Context:
     revoked: Revocations = field(default_factory=Revocations)
     #: Where revocations outlive the worker; None for a broker without a file.
     state: StateFile | None = None
+    #: Tasks that the former process of this worker may have died of.
+    suspects: Suspects = field(default_factory=Suspects)
     rates: RateLimits = field(default_factory=RateLimits)
     #: Soft and hard limits in seconds that an operator put in the place of a task's own.
     time_limits: dict[str, tuple[float, float]] = field(default_factory=dict)

@@ -11,7 +11,14 @@ from taskd.pools.base import ChildLost
 
 def cause(lost: ChildLost) -> str:
     """Return in words how the child ended, as Celery's WorkerLostError does."""
+    if _whole_worker(lost):
+        return "the death of the whole worker"
     return describe_signal(lost.signal) if lost.signal else f"exit code {lost.exit_code}"
+
+
+def _whole_worker(lost: ChildLost) -> bool:
+    """Whether the task ran in the worker itself, whose successor does not know how it died."""
+    return not lost.signal and lost.exit_code < 0
 
 
 def after_child_lost(tag: int, deaths: int, max_deaths: int, lost: ChildLost) -> Requeue | Dead:
@@ -28,5 +35,7 @@ def after_child_lost(tag: int, deaths: int, max_deaths: int, lost: ChildLost) ->
         "max_rss_bytes": lost.max_rss_bytes,
         "last_words": lost.last_words,
     }
-    reason = f"its pool child died {deaths + 1} times, last by {cause(lost)}"
+    what = "worker" if _whole_worker(lost) else "pool child"
+    times = f"its {what} died {deaths + 1} times"
+    reason = times if _whole_worker(lost) else f"{times}, last by {cause(lost)}"
     return Dead(tag, reason, msgspec.json.encode(evidence))

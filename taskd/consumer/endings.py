@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from taskd import clock
+from taskd.app.callbacks import errbacks_of_message
+from taskd.brokers.intake import Delivery, Outgoing
 from taskd.protocol.exceptions import NotRegistered, TimeLimitExceeded, WorkerLostError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, failure_record, revoked_record
@@ -21,6 +23,11 @@ class Ending:
     task_id: str
     state: str
     record: bytes
+
+
+def errbacks(headers: TaskHeaders, delivery: Delivery) -> list[Outgoing]:
+    """Return the messages of the task's errbacks, for an end that is not its success."""
+    return errbacks_of_message(headers, delivery.body, delivery.content_type, delivery.content_encoding)
 
 
 def unknown(headers: TaskHeaders) -> Ending:

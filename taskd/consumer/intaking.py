@@ -12,8 +12,9 @@ from itertools import count
 
 from taskd import clock
 from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Intake, Requeue
-from taskd.consumer import endings, strategy
+from taskd.consumer import endings, strategy, suspects
 from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.deaths import after_child_lost, cause
 from taskd.consumer.outcomes import again
 from taskd.consumer.prefetch import claim_size, target_held
 from taskd.consumer.request import Request
@@ -127,6 +128,8 @@ class Intaking:
         for delivery in deliveries:
             verdict = strategy.decide(delivery, context.tasks, context.revoked, now)
             if type(verdict) is strategy.Run:  # the common case first
+                if (delivery.deaths or context.suspects) and self._suspected(delivery, verdict, accepted):
+                    continue
                 wait_s = context.rates.wait_s(verdict.options, delivery.tag, monotonic)
                 if wait_s:
                     self._put_back(delivery, verdict.headers, now + wait_s)
@@ -142,6 +145,28 @@ class Intaking:
                 context.task_events.received(accepted.values())
             context.pool.submit([self._job(tag, request) for tag, request in accepted.items()])
             self._stall.look()
+
+    def _suspected(self, delivery: Delivery, verdict: strategy.Run, accepted: Mapping[int, Request]) -> bool:
+        """Settle a message during whose last run a whole worker died, or that waits for such a one."""
+        context, headers = self._context, verdict.headers
+        if context.worker.pool == "prefork":
+            return False  # its pool counts the deaths of children
+        lost = context.suspects.take(delivery, headers.id)
+        if lost is None:
+            if suspects.must_wait(delivery, [*context.requests.values(), *accepted.values()]):
+                self._settling.settle(Delay(delivery.tag, clock.now() + suspects.WAIT_S))
+                return True
+            return False
+        settlement = after_child_lost(delivery.tag, delivery.deaths, context.worker.max_deaths, lost)
+        self._settling.settle(settlement)
+        if isinstance(settlement, Dead):
+            logger.error("task=%s id=%s dead-lettered: %s", headers.task, headers.id, settlement.reason)
+            self._answer(delivery, headers, endings.child_lost(headers, cause(lost)))
+        else:
+            logger.warning(
+                "task=%s id=%s was running when this worker died; requeued", headers.task, headers.id
+            )
+        return True
 
     def _acknowledge_early(self, accepted: Mapping[int, Request]) -> None:
         """Acknowledge what is to be acknowledged before it runs; this cannot wait for the next flush."""
@@ -213,15 +238,15 @@ class Intaking:
                 reason = f'task "{headers.task}" is not registered in app "{self._app_name}"'
                 logger.error("task=%s id=%s is not registered; dead-lettered", headers.task, headers.id)
                 settling.settle(Dead(tag, reason))
-                self._answer(endings.unknown(headers))
+                self._answer(delivery, headers, endings.unknown(headers))
             case strategy.Expired(headers):
                 logger.info("task=%s id=%s expired before it ran", headers.task, headers.id)
                 settling.settle(Ack(tag))
-                self._answer(endings.revoked(headers, "expired"), expired=True)
+                self._answer(delivery, headers, endings.revoked(headers, "expired"), expired=True)
             case strategy.Revoked(headers):
                 logger.info("task=%s id=%s is revoked and will not run", headers.task, headers.id)
                 settling.settle(Ack(tag))
-                self._answer(endings.revoked(headers, "revoked"))
+                self._answer(delivery, headers, endings.revoked(headers, "revoked"))
             case strategy.NotDue(due_at):
                 settling.settle(Delay(tag, due_at))
             case strategy.Run():
@@ -233,10 +258,14 @@ class Intaking:
     def _app_name(self) -> str:
         return self._context.worker.app or self._context.config.app
 
-    def _answer(self, ending: endings.Ending, *, expired: bool = False) -> None:
+    def _answer(
+        self, delivery: Delivery, headers: TaskHeaders, ending: endings.Ending, *, expired: bool = False
+    ) -> None:
         if self._context.dispatcher.on:
             self._context.task_events.ended(ending, expired=expired)
         self._settling.keep_result(ending.task_id, ending.state, ending.record)
+        for message in endings.errbacks(headers, delivery):
+            self._settling.publish(message)
 
     # -- what may bring something to claim -----------------------------------------------------
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from taskd.app.callbacks import errbacks_of_message
 from taskd.brokers.intake import Ack, Dead, Outgoing, Replace, Requeue, Settlement
 from taskd.consumer import endings
 from taskd.consumer.context import Context
@@ -22,7 +21,6 @@ from taskd.exhaustive import assert_never
 from taskd.exit_codes import describe_signal
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.execution import End, NextMessage, Reply, decode_reply
-from taskd.protocol.results import State
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +132,7 @@ class Outcomes:
         if not request.acks_early:
             evidence = msgspec.json.encode({"traceback": reply.traceback})
             self._settle(request, Dead(request.delivery.tag, reply.text, evidence))
+        self._call_errbacks(request)
 
     def _child_lost(self, request: Request, lost: ChildLost) -> None:
         delivery, headers = request.delivery, request.headers
@@ -193,11 +192,11 @@ class Outcomes:
             self._context.task_events.ended(ending, terminated=bool(signum) or softly, signum=signum)
         if request.keeps_result:
             self._settling.keep_result(ending.task_id, ending.state, ending.record)
-        if ending.state == State.FAILURE and self._is_last_word(request):
-            delivery = request.delivery
-            for message in errbacks_of_message(
-                request.headers, delivery.body, delivery.content_type, delivery.content_encoding
-            ):
+        self._call_errbacks(request)
+
+    def _call_errbacks(self, request: Request) -> None:
+        if self._is_last_word(request):
+            for message in endings.errbacks(request.headers, request.delivery):
                 self._settling.publish(message)
 
 

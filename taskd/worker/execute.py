@@ -43,6 +43,7 @@ from taskd.resolve import resolve
 from taskd.worker import replies
 from taskd.worker.coroutines import meant_by, run_coroutine
 from taskd.worker.in_thread import run_in_thread
+from taskd.worker.ledger import Ledger
 from taskd.worker.linked import Linked, with_linked
 
 logger = logging.getLogger(__name__)
@@ -65,14 +66,17 @@ class Executor:
     """Runs the tasks of one app.  Safe to call from several threads at once.
 
     ``wait`` is how ``__call__`` runs the coroutine of an ``async def`` task to its end; a pool whose
-    threads are not the system's, such as greenlets, passes its own.
+    threads are not the system's, such as greenlets, passes its own.  ``ledger`` is told what runs.
     """
 
-    def __init__(self, app: App, node_name: str, wait: Wait = run_coroutine) -> None:
+    def __init__(
+        self, app: App, node_name: str, wait: Wait = run_coroutine, ledger: Ledger | None = None
+    ) -> None:
         self._tasks = app.tasks
         self._hooks = app.hooks
         self._node_name = node_name
         self._wait = wait
+        self._ledger = ledger
 
     def __call__(self, payload: bytes) -> bytes:
         """Run the task in the payload and return the encoded ``Reply``."""
@@ -96,6 +100,7 @@ class Executor:
         if isinstance(run, Reply):
             return run
         token = requests.current.set(run.request)
+        slot = self._ledger.begin(run.request.id) if self._ledger is not None else 0
         try:
             try:
                 if run.task.settings.track_started:
@@ -110,10 +115,13 @@ class Executor:
             return self._returned(run, value)
         finally:
             requests.current.reset(token)
+            if slot:
+                self._ledger.end(slot)  # type: ignore[union-attr]
 
     async def _run_natively(self, run: Run) -> Reply:
         task, request = run.task, run.request
         token = requests.current.set(request)
+        slot = self._ledger.begin(request.id) if self._ledger is not None else 0
         try:
             try:
                 if task.settings.track_started:
@@ -136,6 +144,8 @@ class Executor:
             return self._returned(run, value)
         finally:
             requests.current.reset(token)
+            if slot:
+                self._ledger.end(slot)  # type: ignore[union-attr]
 
     def _prepare(self, payload: Payload) -> Run | Reply:
         """Return the task with its request, or the answer to a message that cannot be run."""

@@ -20,6 +20,7 @@ from taskd.errors import ConfigError, StartError
 from taskd.exit_codes import APP_BROKEN
 from taskd.pools.base import Outcome, Pool
 from taskd.protocol.execution import TaskOptions
+from taskd.worker.ledger import Ledger, open_ledger
 
 if TYPE_CHECKING:
     from taskd.worker.execute import Executor
@@ -44,12 +45,16 @@ class PoolEvents:
         self._context: Context | None = None
         self._take: Callable[[Sequence[Outcome]], None] | None = None
         self._fatal: Fatal | None = None
+        #: Of the pools that run tasks in the worker itself.
+        self.ledger: Ledger | None = None
 
     def attach(self, context: Context, take: Callable[[Sequence[Outcome]], None]) -> None:
         """From now on tell the consumer; what was reported before reaches it at once."""
         self._context = context
         self._take = take
         context.tasks = self.tasks
+        if self.ledger is not None:
+            context.suspects = self.ledger.suspects
         if self._fatal is not None:
             context.end_by(self._fatal)
 
@@ -129,7 +134,10 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
         ) from error
     app.bind_config(config)
     events.on_hello(msgspec.json.encode(task_table(app)))
-    return _in_process(worker.pool, capacity, partial(Executor, app, node_name), events.on_ready)
+    # Twice as many slots as tasks at once: those that were given up keep theirs.
+    events.ledger = open_ledger(config.supervisor.control_socket, node_name.partition("@")[0], 2 * capacity)
+    executor = partial(Executor, app, node_name, ledger=events.ledger)
+    return _in_process(worker.pool, capacity, executor, events.on_ready)
 
 
 def _in_process(

@@ -54,7 +54,9 @@ class SignalWatch:
         self.on_reread: Callable[[], None] = _not_yet
         self._on_change: Callable[[Shutdown], None] = _nothing
         self._on_quiet: Callable[[bool], None] = _nothing
-        loop.watch_signals(_WATCHED, self._on_signal)
+        #: Called in the handler of a signal that asks the worker to end: it may store a mark.
+        self.at_once: Callable[[], None] = _nothing_at_once
+        loop.watch_signals(_WATCHED, self._on_signal, self._at_once)
 
     def tell(self, on_change: Callable[[Shutdown], None], on_quiet: Callable[[bool], None]) -> None:
         """Call ``on_change(shutdown)`` now if something was requested, and on each later request.
@@ -70,6 +72,10 @@ class SignalWatch:
     def end_cold(self) -> None:
         """Request what QUIT requests."""
         self._on_signal(signal.SIGQUIT)
+
+    def _at_once(self, number: int) -> None:
+        if next_shutdown(Shutdown.NONE, number) is not Shutdown.NONE:
+            self.at_once()
 
     def _on_signal(self, number: int) -> None:
         if number in (signal.SIGTSTP, signal.SIGCONT):
@@ -92,3 +98,7 @@ def _not_yet() -> None:
 
 def _nothing(_: object) -> None:
     """Nobody listens yet."""
+
+
+def _nothing_at_once() -> None:
+    """There is nothing to mark."""

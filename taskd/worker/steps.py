@@ -29,6 +29,7 @@ from taskd.pools.base import Pool
 from taskd.results import factory as results
 from taskd.results.base import ResultStore
 from taskd.supervised import Reporter
+from taskd.worker.ledger import Ledger
 from taskd.worker.pools import PoolEvents, make_pool
 from taskd.worker.rereading import reread
 from taskd.worker.signals import SignalWatch
@@ -94,6 +95,7 @@ class PoolStep(Step[tuple[Pool, PoolEvents]]):
     def __init__(self, program: Program) -> None:
         self._program = program
         self._pool: Pool | None = None
+        self._ledger: Ledger | None = None
 
     def start(self, given: Given) -> tuple[Pool, PoolEvents]:
         """Start it.
@@ -103,6 +105,9 @@ class PoolStep(Step[tuple[Pool, PoolEvents]]):
         events = PoolEvents()
         program = self._program
         self._pool = make_pool(program.worker, program.config, node_name(program.name), events)
+        self._ledger = events.ledger
+        if self._ledger is not None:
+            given[Hub].at_once = self._ledger.stopping
         self._pool.start(given[Timer], events.on_outcomes)
         return self._pool, events
 
@@ -110,6 +115,8 @@ class PoolStep(Step[tuple[Pool, PoolEvents]]):
         """Leave no slot behind."""
         if self._pool is not None and not self._pool.stopped:
             self._pool.kill()
+        if self._ledger is not None:
+            self._ledger.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,70 @@
+"""Tasks that kill the whole worker, on the pools that run them in its own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.system.daemon import Daemon
+from tests.waiting import wait_until
+
+HEAD = """
+app = "tests.system.shop:app"
+broker = "sqlite://broker.db"
+results = "sqlite://results.db"
+[supervisor]
+control_socket = "taskd.sock"
+restart_delay_max = "100ms"
+restart_intensity = 100
+"""
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo", "asyncio", "gevent"])
+def test_a_task_that_kills_its_worker_is_parked_with_the_evidence_and_the_others_run(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, pool: str
+) -> None:
+    daemon = make_daemon(f'[worker.main]\npool = "{pool}"\nconcurrency = 4\n', head=HEAD)
+    daemon.start()
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
+    beside = (
+        daemon.app.send_task("shop.hold", (str(tmp_path / "held"), str(gate))) if pool != "solo" else None
+    )
+    if beside is not None:
+        wait_until((tmp_path / "held").exists, 10)
+    killer = daemon.app.send_task("shop.segfault", (str(runs),))
+    others = [daemon.app.send_task("shop.add", (1, number)) for number in range(5)]
+
+    if beside is not None:
+        # Both are suspects now, and one suspect runs at a time.
+        wait_until(lambda: len((tmp_path / "held").read_text().split()) == 2, 20)
+        gate.touch()
+    with pytest.raises(Exception, match="Worker exited prematurely"):
+        killer.get(timeout=30)
+
+    assert len(runs.read_text().split()) == 3
+    (dead,) = daemon.dead_letters()
+    assert dead["task_id"] == killer.id
+    assert dead["reason"] == "its worker died 3 times"
+    assert [other.get(timeout=20) for other in others] == [1, 2, 3, 4, 5]
+    if beside is not None:
+        assert beside.get(timeout=20) == "held"
+
+
+def test_a_task_whose_worker_is_killed_because_it_does_not_stop_is_not_blamed(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    head = HEAD.replace("restart_intensity", 'stop_timeout = "100ms"\nrestart_intensity')
+    daemon = make_daemon('[worker.main]\npool = "solo"\nmax_deaths = 1\n', head=head)
+    daemon.start()
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
+    result = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
+    wait_until(runs.exists, 10)
+
+    daemon.ctl("restart", "main-1", "--timeout", "30s")
+    wait_until(lambda: len(runs.read_text().split()) == 2, 20)
+    gate.touch()
+
+    assert result.get(timeout=10) == "held"
+    assert daemon.dead_letters() == []
