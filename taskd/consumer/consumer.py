@@ -23,6 +23,7 @@ from taskd.consumer.heart import Heart
 from taskd.consumer.mingle import Mingle
 from taskd.consumer.outcomes import Outcomes
 from taskd.consumer.request import Request
+from taskd.consumer.selfcheck import NotConsumingError
 from taskd.consumer.settling import Settling
 from taskd.consumer.tasks import Connection, Tasks
 from taskd.errors import BrokerError, LeaseLostError, StorageError
@@ -74,6 +75,9 @@ class Consumer:
                 self._blueprint.start()
             except LeaseLostError as error:
                 logger.error("%s; claiming anew", error)
+            except NotConsumingError as error:
+                self._connection.distrust()
+                self._wait(RECONNECT.delay_s(1), error)
             except (BrokerError, StorageError) as error:
                 failures = 1 if clock.monotonic() - started_at >= _STABLE_S else failures + 1
                 self._wait(RECONNECT.delay_s(failures), error)
@@ -88,7 +92,7 @@ class Consumer:
 
     def _wait(self, delay_s: float, error: Exception) -> None:
         """Turn the loop without a broker: outcomes are collected, heartbeats of the pool's life go on."""
-        logger.error("broker unavailable, next try in %.1f s: %s", delay_s, error)
+        logger.error("not consuming, next try in %.1f s: %s", delay_s, error)
         self._context.report(Waiting(str(error)))
         until = clock.monotonic() + delay_s
         shutdown_before = self._context.shutdown

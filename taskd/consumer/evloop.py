@@ -39,6 +39,7 @@ class Evloop(Step[None]):
         ``LeaseLostError`` after a takeover; the consumer decides what follows.
         """
         tasks = given[Tasks]
+        self._announced = False  # a start that ended by an error is not stopped
         while self._context.shutdown is Shutdown.NONE:
             self._turn(tasks)
         if self._context.shutdown is Shutdown.WARM:
@@ -80,5 +81,4 @@ class Evloop(Step[None]):
             self._context.loop.run_once()
 
     def stop(self, deadline: Deadline) -> None:
-        """Forget the pending wake-up; a new start announces readiness anew."""
-        self._announced = False
+        """Do nothing: a start that returns has ended everything."""

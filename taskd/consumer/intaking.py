@@ -47,6 +47,8 @@ class Intaking:
         self._may_have_more = True
         self._quiet = False
         self._rests = False
+        #: How many messages were claimed.
+        self.claimed = 0
         self._due_timer: Timer | None = None
         self._look_timer: Timer | None = None
         self._stall = StallWatch(context, self._give_back_waiting)
@@ -90,6 +92,11 @@ class Intaking:
             if timer is not None:
                 timer.cancel()
 
+    @property
+    def claims(self) -> bool:
+        """Whether it means to claim when there is something and room for it."""
+        return not (self._quiet or self._rests or self._context.quiet or self._context.claims_held)
+
     def look(self) -> None:
         """Claim in the next turn if there is room: something may have arrived."""
         self._may_have_more = True
@@ -115,6 +122,7 @@ class Intaking:
             return
         deliveries = self._intake.claim(size)
         if deliveries:
+            self.claimed += len(deliveries)
             self._take(deliveries)
         if len(deliveries) < size:
             self._may_have_more = False

@@ -10,6 +10,7 @@ from taskd.brokers.intake import Intake
 from taskd.consumer.context import Context
 from taskd.consumer.intaking import Intaking
 from taskd.consumer.outcomes import Outcomes
+from taskd.consumer.selfcheck import SelfCheck
 from taskd.consumer.settling import Settling
 from taskd.errors import BrokerError, LeaseLostError, StorageError, StorageReplacedError
 from taskd.lifecycle import Deadline
@@ -75,6 +76,11 @@ class Connection(Step[Connected]):
         """The present claims, if any."""
         return self._connected.intake if self._connected else None
 
+    def distrust(self) -> None:
+        """Open the claims anew at the next start, if that costs nothing: what is held stays claimed."""
+        if not self._context.requests and not self._settling:
+            self.close()
+
     def close(self) -> None:
         """Give all claims back to the broker: the end of the worker, not of a connection."""
         if self._connected is None:
@@ -122,6 +128,8 @@ class Tasks(Step[TasksGiven]):
         self._outcomes.generation = connected.generation
         intaking = Intaking(self._context, connected.intake, self._settling, connected.generation)
         intaking.start()
+        self._check = SelfCheck(self._context, intaking, connected.intake.depth)
+        self._check.start()
         self._running = TasksGiven(intaking, connected.intake, self._settling)
         return self._running
 
@@ -134,6 +142,7 @@ class Tasks(Step[TasksGiven]):
         """Watch the queues no more."""
         if self._running is not None:
             self._running.intaking.stop()
+            self._check.stop()
             self._running = None
 
     def info(self) -> dict[str, object]:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -22,11 +23,13 @@ from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer import consumer as consumers
+from taskd.consumer import selfcheck
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
 from taskd.loop import Loop
 from taskd.pools.threads import ThreadsPool
 from taskd.protocol.execution import Acks, TaskOptions
+from taskd.protocol.status import Ready, Waiting
 from taskd.results.memory import MemoryResults
 from taskd.worker.execute import Executor
 from tests.component.faulty_broker import Fault, Faults
@@ -187,3 +190,40 @@ def test_what_is_acknowledged_early_runs_once(plan: dict[int, Fault]) -> None:
 
     worker.check()
     assert runs == Counter(worker.sent)
+
+
+class Deaf:
+    """A broker whose first intakes never hand out anything; they count messages all the same."""
+
+    def __init__(self, broker: MemoryBroker, deaf: int) -> None:
+        self._broker = broker
+        self._deaf = deaf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    def intake(self, *args: Any, **words: Any) -> Any:
+        intake = self._broker.intake(*args, **words)
+        self._deaf -= 1
+        if self._deaf >= 0:
+            intake.claim = lambda limit: ()  # type: ignore[method-assign]
+        return intake
+
+
+def test_a_worker_that_is_connected_and_does_not_consume_starts_its_inner_blueprint_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(selfcheck, "LOOK_EVERY_S", 0.01)
+    worker = Worker({})
+    said: list[object] = []
+    worker.context.broker = Deaf(worker.broker, deaf=2)  # type: ignore[assignment]
+    worker.context.report = said.append
+
+    worker.run(("note",))
+
+    worker.check()
+    assert runs == Counter(worker.sent)
+    assert caplog.text.count("connected but not consuming") == 2
+    assert sum(isinstance(line, Waiting) for line in said) == 2
+    assert isinstance([line for line in said if isinstance(line, (Ready, Waiting))][-1], Ready)
+    worker.close()

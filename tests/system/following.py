@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 
-from taskd import App, BoundTask
+from taskd import App, BoundTask, Reject
 from tests.system.shop import append
 
 app = App()
@@ -70,3 +71,16 @@ def sell(count: int) -> None:
 @app.task(name="following.sell_later")
 async def sell_later(count: int) -> None:
     logger.info("sold %d", count)
+
+
+@app.task(name="following.wait")
+def wait(path: str) -> None:
+    """Say that it runs, then do so until it is ended."""
+    append(path, "begun")
+    while True:
+        time.sleep(0.01)
+
+
+@app.task(name="following.reject")
+def reject() -> None:
+    raise Reject("not this one")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from taskd.errors import TaskdError
 from tests.system import following
 from tests.system.daemon import Daemon
 from tests.waiting import wait_until
@@ -70,6 +71,30 @@ def test_an_errback_runs_when_the_process_of_the_task_has_died(daemon: Daemon, t
 
     wait_until(lambda: len(lines(path)) == 1, 10, "the errback")
     assert "WorkerLostError" in lines(path)[0]
+
+
+@pytest.mark.parametrize("end", ["unknown", "expired", "revoked", "terminated", "rejected"])
+def test_an_errback_runs_whoever_ended_the_task(daemon: Daemon, tmp_path: Path, end: str) -> None:
+    path, app = tmp_path / "notes", daemon.app
+    link_error = following.note.s(str(path))
+    match end:
+        case "unknown":
+            result = app.send_task("following.nobody_knows", link_error=link_error)
+        case "expired":
+            result = app.send_task("following.add", (1, 2), link_error=link_error, countdown=0.3, expires=0.1)
+        case "revoked":
+            result = app.send_task("following.add", (1, 2), link_error=link_error, countdown=2)
+            daemon.ctl("revoke", result.id)
+        case "terminated":
+            result = app.send_task("following.wait", (str(tmp_path / "begun"),), link_error=link_error)
+            wait_until((tmp_path / "begun").exists, 10)
+            daemon.ctl("revoke", result.id, "--terminate")
+        case _:
+            result = app.send_task("following.reject", link_error=link_error)
+
+    wait_until(lambda: lines(path) == [result.id], 15, "the errback")
+    with pytest.raises(TaskdError):
+        result.get(timeout=5)
 
 
 def test_a_callback_of_a_task_that_was_acknowledged_early_runs(daemon: Daemon, tmp_path: Path) -> None:
