@@ -79,8 +79,10 @@ def test_the_apps_of_several_workers_are_learned_together(tmp_path: Path, reader
     reader.start(*(Place("shop", str(tmp_path / name)) for name in ("one", "two")))
     reader.run_until(lambda: len(reader.learned) == 2)
 
-    assert set(reader.learned[-1].entries) == {"shop-one", "shop-two"}
-    assert reader.learned[-1].tasks == {"shop.one", "shop.two"}
+    assert len(reader.learned[0].entries) == 1
+    assert reader.learned[0].tasks == frozenset()  # not known before all apps are
+    assert set(reader.learned[1].entries) == {"shop-one", "shop-two"}
+    assert reader.learned[1].tasks == {"shop.one", "shop.two"}
 
 
 def test_an_app_that_cannot_be_imported_is_said_and_tried_again(
