@@ -24,12 +24,14 @@ from taskd.app.settings import DeclareOptions, SendOptions, TaskSettings, settin
 from taskd.app.task import BoundTask, Call, CoroutineTask, Task
 from taskd.config.schema import Config
 from taskd.errors import TaskdError
+from taskd.protocol.commands import BY_NAME, Kind, task_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T", bound=BoundTask)
 
 #: Messages in one trip of a bulk send.
@@ -134,6 +136,36 @@ class App:
         """Have beat send a task, also one that this app knows by name only.  Raises: ``ConfigError``."""
         known = self._tasks.get(task) if isinstance(task, str) else task
         self.entries.add(entry, known or str(task), schedule, args, options)
+
+    def control_command(self, name: str = "", *, timeout: float = 5.0) -> Callable[[F], F]:
+        """Make a remote-control command of a function: ``@app.control_command()``.
+
+        ``taskctl control call NAME`` calls it, or Celery's ``app.control.broadcast``; it runs on a slot of
+        each worker's pool.  What it returns, any JSON value, is the reply; an exception becomes
+        ``{"error": ...}``.  ``name``: the function's, unless given.  ``timeout``: seconds until it is ended.
+        Raises: ``ValueError`` for a name that is taken.
+        """
+        return self._command(Kind.CONTROL, name, timeout)
+
+    def inspect_command(self, name: str = "", *, timeout: float = 5.0) -> Callable[[F], F]:
+        """Do as ``control_command``, for one that only looks."""
+        return self._command(Kind.INSPECT, name, timeout)
+
+    def _command(self, kind: Kind, name: str, timeout: float) -> Callable[[F], F]:
+        if callable(name):
+            raise TypeError(f"write @app.{kind.value}_command() with parentheses")
+
+        def register(function: F) -> F:
+            word = name or getattr(function, "__name__", "")
+            if not word.isidentifier() or word in BY_NAME:
+                raise ValueError(f'{kind.value}_command "{word}": the name is taken or none; expected a word')
+            if not 0 < timeout < float("inf"):
+                what = f"timeout is {timeout}; expected seconds above 0"
+                raise ValueError(f'{kind.value}_command "{word}": {what}')
+            self.task(name=task_of(kind, word), time_limit=timeout, max_retries=0)(function)
+            return function
+
+        return register
 
     def send_task(
         self,

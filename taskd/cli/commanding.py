@@ -10,7 +10,7 @@ import click
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, timeout_option
 from taskd.cli.session import Session, pass_session
-from taskd.control.table import Argument, CommandSpec, Value
+from taskd.protocol.commands import Argument, CommandSpec, Value
 
 #: What a command does: session, arguments of the request, and the options that all have.
 Ask = Callable[..., int]

@@ -10,7 +10,7 @@ from taskd.cli.commanding import Json, command_of
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, tell, timeout_option
 from taskd.cli.session import Session, pass_session
-from taskd.control.table import COMMANDS, CommandSpec, Kind
+from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
 
 
 @click.group()

@@ -11,7 +11,7 @@ from taskd.cli.commanding import command_of, one_cell
 from taskd.cli.output import age, echo_json, echo_table, printable, size
 from taskd.cli.remote import ask
 from taskd.cli.session import Session
-from taskd.control.table import COMMANDS, CommandSpec, Kind
+from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
 
 Row = tuple[object, ...]
 #: Makes table rows of one node's answer.

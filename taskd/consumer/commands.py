@@ -1,4 +1,4 @@
-"""Bind the remote-control commands of ``taskd.control.table`` to one worker.
+"""Bind the remote-control commands of ``taskd.protocol.commands`` to one worker.
 
 They stand by subject in ``task_queries``, ``self_report``, ``revoking``, ``steering`` and ``watching``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from taskd.consumer.app_commands import app_commands
 from taskd.consumer.context import Context
 from taskd.consumer.revoking import Revoking
 from taskd.consumer.self_report import SelfReport
@@ -14,7 +15,7 @@ from taskd.consumer.steering import Steering
 from taskd.consumer.task_queries import TaskQueries
 from taskd.consumer.tasks import TasksGiven
 from taskd.consumer.watching import Watching
-from taskd.control.table import COMMANDS
+from taskd.protocol.commands import COMMANDS
 
 Command = Callable[..., object]
 
@@ -48,7 +49,9 @@ class Commands:
 
     def commands(self) -> object:
         """Return every command with one line about it."""
-        return {spec.name: f"{spec.kind.value}: {spec.about}" for spec in COMMANDS if not spec.hidden}
+        listed = {spec.name: f"{spec.kind.value}: {spec.about}" for spec in COMMANDS if not spec.hidden}
+        apps = app_commands(self._context.tasks)
+        return {**listed, **{name: f"{kind.value}: of the app" for name, kind in apps.items()}}
 
     def table(self) -> Mapping[str, Command]:
         """Return every command by its names on the wire, Celery's older ones included."""

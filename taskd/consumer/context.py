@@ -24,7 +24,7 @@ from taskd.consumer.suspects import Suspects
 from taskd.consumer.task_events import TaskEvents
 from taskd.events.dispatcher import Dispatcher
 from taskd.loop import Loop
-from taskd.pools.base import Pool
+from taskd.pools.base import Outcome, Pool
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.lamport import LamportClock
 from taskd.protocol.status import StatusLine
@@ -112,6 +112,8 @@ class Context:
     on_shutdown: Callable[[Shutdown], None] = _nothing
     #: Set for a moment at start, while neighbours are asked what must not run.
     claims_held: bool = False
+    #: Commands of the app that run in the pool, by tag; called with their outcomes.
+    calls: dict[int, Callable[[Outcome], None]] = field(default_factory=dict)
     #: None while the pool's size is fixed.
     autoscaler: Autoscaling | None = None
     #: None while Gossip takes no part.

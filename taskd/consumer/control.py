@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from taskd.blueprint import Given, Step
 from taskd.brokers.base import Mailbox
+from taskd.consumer.app_commands import AllCommands
 from taskd.consumer.commands import Commands
 from taskd.consumer.context import Context
 from taskd.consumer.tasks import Tasks
@@ -32,7 +33,11 @@ class Control(Step[None]):
         mailbox = self._mailbox = self._context.broker.mailbox(f"{node_name}.{EXCHANGE}", EXCHANGE, "fanout")
         commands = Commands(self._context, given[Tasks], self._info)
         node = ControlNode(
-            mailbox, self._context.publisher, node_name, commands.table(), self._context.logical
+            mailbox,
+            self._context.publisher,
+            node_name,
+            AllCommands(self._context, commands.table()),
+            self._context.logical,
         )
         # What was revoked while this worker could not hear it; from here on the mailbox hears it.
         if self._context.state is not None:

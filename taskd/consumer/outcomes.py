@@ -39,7 +39,10 @@ class Outcomes:
         for outcome in outcomes:
             request = requests.pop(outcome.tag, None)
             if request is None:
-                continue  # given back already, while the pool was ending it
+                # A command of the app; or given back already, while the pool was ending it.
+                if (call := self._context.calls.pop(outcome.tag, None)) is not None:
+                    call(outcome)
+                continue
             match outcome:
                 case Done():
                     self._done(request, outcome)

@@ -22,6 +22,13 @@ logger = logging.getLogger(__name__)
 Command = Callable[..., object]
 
 
+class Later:
+    """What a command returns whose answer comes later: ``begin`` is called with the function to answer by."""
+
+    def __init__(self, begin: Callable[[Callable[[object], None]], None]) -> None:
+        self.begin = begin
+
+
 class ControlNode:
     """Answers the requests that reach one node.  For the loop's thread; never waits for a message."""
 
@@ -65,7 +72,23 @@ class ControlNode:
         self._logical.adjust(request.clock)
         if not concerned:
             return None
-        body = self._encode(request, self._run(request))
+        answer = self._run(request)
+        if isinstance(answer, Later):
+            answer.begin(lambda value: self._answer_later(request, value))
+            return None
+        return self._reply(request, answer)
+
+    def _answer_later(self, request: pidbox.Request, answer: object) -> None:
+        reply = self._reply(request, answer)
+        if reply is None:
+            return
+        try:
+            self._publisher.publish([reply])
+        except (BrokerError, StorageError) as error:
+            logger.error("remote control answer not sent method=%s: %s", request.method, error)
+
+    def _reply(self, request: pidbox.Request, answer: object) -> Outgoing | None:
+        body = self._encode(request, answer)
         if request.reply_to is None:
             return None
         return Outgoing(

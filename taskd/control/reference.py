@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from taskd.control.table import COMMANDS, CommandSpec, Kind
+from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
 
 
 def table(kind: Kind) -> str:

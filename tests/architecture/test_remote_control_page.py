@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taskd.control.reference import table
-from taskd.control.table import Kind
+from taskd.protocol.commands import Kind
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "remote-control.md"
 

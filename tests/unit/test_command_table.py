@@ -9,7 +9,7 @@ import pytest
 from celery.worker.control import Panel  # type: ignore[import-untyped]
 
 from taskd.consumer.commands import Commands
-from taskd.control.table import BY_NAME, COMMANDS, CommandSpec, Kind
+from taskd.protocol.commands import BY_NAME, COMMANDS, CommandSpec, Kind
 
 #: Celery's arguments that its own command-line and API do not send.
 _HANDLED = {"state", "kwargs", "_", "options"}

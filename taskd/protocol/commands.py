@@ -214,3 +214,8 @@ COMMANDS: Sequence[CommandSpec] = (
 )
 
 BY_NAME: Mapping[str, CommandSpec] = {name: spec for spec in COMMANDS for name in (spec.name, *spec.aliases)}
+
+
+def task_of(kind: Kind, command: str) -> str:
+    """Return under which name of a task a command of the app is registered."""
+    return f"taskd.{kind.value}.{command}"
