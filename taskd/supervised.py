@@ -5,7 +5,9 @@ What worker and beat share.  The lines themselves are ``taskd.protocol.status``.
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 from collections.abc import Callable
 
 from taskd import prctl
@@ -28,6 +30,16 @@ def die_with_supervisor() -> None:
     supervisor = os.environ.pop(SUPERVISOR_PID_VARIABLE, "")
     if supervisor.isdigit():
         prctl.die_with_parent(int(supervisor))
+
+
+def show_stacks() -> None:
+    """Have faulthandler write the stacks to standard error, at a crash and at SIGUSR2.
+
+    The supervisor asks for them before it kills a program that hangs.  Call it first: it works then
+    even while the import of the task code hangs, or C code holds the interpreter's lock.
+    """
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR2, all_threads=True)
 
 
 class Reporter:

@@ -22,7 +22,7 @@ from taskd.config.schema import Config
 from taskd.errors import ConfigError
 from taskd.loop import Loop
 from taskd.protocol.status import Draining
-from taskd.supervised import Reporter, die_with_supervisor
+from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
@@ -30,6 +30,7 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 def main() -> int:
     """Run beat until a signal; return the exit status, having told the supervisor why if not 0."""
     die_with_supervisor()
+    show_stacks()
     reporter = Reporter()
     try:
         config = transfer.from_environment()

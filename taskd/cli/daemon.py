@@ -33,6 +33,8 @@ class ProgramRow(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int = 0
     oldest_s: float = 0.0
     detail: str = ""
+    #: It hangs and is not killed any more.
+    alarm: str = ""
     generation: int = 0
 
 

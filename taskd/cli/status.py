@@ -84,6 +84,8 @@ def _echo_last(control_socket: str, error: DaemonDownError, *, as_json: bool) ->
 def _echo_programs(rows: Sequence[daemon.ProgramRow], *, now: float) -> None:
     echo_table(_COLUMNS, [_row(row, now) for row in rows], right=_NUMBERS)
     for row in rows:
+        if row.alarm:
+            click.echo(f"\n{row.name}: ALARM: {printable(row.alarm)}")
         if row.detail:
             click.echo(f"\n{row.name}: {printable(row.detail.rstrip())}")
         elif row.reason and row.state != "READY":

@@ -10,7 +10,7 @@ import click
 #: In the order of the help.
 DAEMON = (
     *("status", "start", "stop", "restart", "scale", "plan", "reload", "signal"),
-    *("logs", "autoscale", "top", "shutdown"),
+    *("logs", "deaths", "autoscale", "top", "shutdown"),
 )
 BROKER = ("inspect", "control", "events", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
 LOCAL = ("beat", "check", "config", "doctor", "completion")
@@ -57,6 +57,10 @@ def _of_the_daemon(name: str) -> click.Command | None:  # noqa: PLR0911 - one re
             from taskd.cli import top
 
             return top.top
+        case "deaths":
+            from taskd.cli import deaths
+
+            return deaths.deaths
         case "logs":
             from taskd.cli import logs
 

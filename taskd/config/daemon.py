@@ -41,6 +41,30 @@ class SupervisorConfig:
         minimum=0.0,
         applies=Applies.LIVE,
     )
+    spiral_kills: int = option(
+        Kind.INTEGER,
+        "kills of a hanging program within spiral_period that finished no task; then it is left alone; 0 any",
+        default=5,
+        minimum=0,
+        applies=Applies.LIVE,
+    )
+    spiral_period: float = option(
+        Kind.DURATION, "the window of spiral_kills", default=600.0, minimum=1.0, applies=Applies.LIVE
+    )
+    state_directory: str = option(
+        Kind.TEXT,
+        "where the register of deaths is kept",
+        default="/var/lib/taskd",
+        applies=Applies.RESTART,
+    )
+    deaths_kept: int = option(
+        Kind.INTEGER,
+        "how many deaths the register keeps",
+        default=200,
+        minimum=1,
+        maximum=10_000,
+        applies=Applies.RESTART,
+    )
     restart_delay: float = option(
         Kind.DURATION,
         "first delay before a crashed program is started again",

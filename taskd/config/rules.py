@@ -35,7 +35,11 @@ def with_absolute_paths(config: Config, directory: str) -> Config:
         config,
         broker=_absolute_url(config.broker, directory),
         results=_absolute_url(config.results, directory),
-        supervisor=replace(config.supervisor, control_socket=socket),
+        supervisor=replace(
+            config.supervisor,
+            control_socket=socket,
+            state_directory=_absolute(config.supervisor.state_directory, directory),
+        ),
         log=replace(
             config.log, directory=config.log.directory and _absolute(config.log.directory, directory)
         ),

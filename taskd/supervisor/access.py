@@ -28,6 +28,7 @@ METHOD_ROLES: Mapping[str, Role] = {
     "status": Role.VIEWER,
     "autoscale": Role.VIEWER,
     "logs": Role.VIEWER,
+    "deaths": Role.VIEWER,
     "start": Role.OPERATOR,
     "stop": Role.OPERATOR,
     "restart": Role.OPERATOR,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from taskd import clock
 from taskd.protocol.status import Draining, Heartbeat, LastWords, Ready, StatusLine, Waiting
+from taskd.supervisor.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
 from taskd.supervisor.machine import Event
 from taskd.supervisor.output.capture import Capture
+from taskd.supervisor.output.ring import Ring
 from taskd.supervisor.reaper import Exit
+from taskd.supervisor.roster import ProgramSpec
 from taskd.supervisor.spawn import Process
 from taskd.supervisor.status_pipe import StatusPipe
-
-_log = logging.getLogger(__name__)
 
 # Of a long traceback the end is kept: there stands the error.
 _DETAIL_CHARACTERS = 16_000
@@ -29,6 +30,9 @@ class Limits:
 
     start_timeout_s: float
     heartbeat_timeout_s: float
+    #: After so many kills within the period that finished no task no more follow; 0: kills go on.
+    spiral_kills: int = 0
+    spiral_period_s: float = 600.0
 
 
 def _load_row(load: Heartbeat) -> Mapping[str, object]:
@@ -47,6 +51,16 @@ def _load_row(load: Heartbeat) -> Mapping[str, object]:
 NO_LOAD = _load_row(Heartbeat())
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the supervisor knew of a program when its process ended; ``reason`` is that of its state."""
+
+    state: str
+    reason: str
+    asked: bool
+    restarts: int
+
+
 @dataclass(slots=True)
 class Life:
     """One process; ``heard`` and ``ready_since`` are monotonic seconds."""
@@ -60,6 +74,10 @@ class Life:
     ready_since: float | None = None
     waiting: str = ""
     words: LastWords | None = None
+    started_at: float = field(default_factory=clock.now)
+    #: Why it counts as hung, and the number of the last line of output before it was asked for its stacks.
+    hang: str = ""
+    stack_from: int = 0
     #: It was told to take nothing new for now.
     quiet: bool = False
     load: Heartbeat = field(default_factory=Heartbeat)
@@ -94,32 +112,58 @@ class Life:
         """Return the columns of ``taskctl status`` that come from heartbeats."""
         return _load_row(self.load)
 
-    def cause(self, ended: Exit) -> str:
-        """Return in one line why the process ended."""
-        if self.words is not None:
-            return f"{self.words.reason} ({ended})"
-        if ended.left_behind and ended.code == 0 and not self.is_own:
-            return f"{ended}; {_FORKED_AWAY.format(ended.left_behind)}"
-        return str(ended)
-
     def detail(self, ended: Exit) -> str:
         """Return all that is known of the end, a traceback included, for ``taskctl status``."""
         if self.words is None:
-            return self.cause(ended)
+            return self.hang or self._cause(ended)
         return f"{self.words.reason}\n{self.words.detail}".strip()[-_DETAIL_CHARACTERS:]
 
-    def log_end(self, name: str, ended: Exit, *, asked: bool) -> str:
-        """Log how the process ended; return the cause in one line."""
-        cause = self.cause(ended)
-        level = logging.INFO if asked and ended.code == 0 else logging.WARNING if asked else logging.ERROR
-        _log.log(
-            level,
-            "program=%s pid=%s ended: %s cpu_s=%.2f max_rss_bytes=%s%s",
-            name,
-            self.process.pid,
-            cause,
-            ended.cpu_s,
-            ended.max_rss_bytes,
-            f"\n{self.words.detail}" if self.words and self.words.detail else "",
+    def certify(self, spec: ProgramSpec, ended: Exit, told: Told, output: Ring) -> Certificate:
+        """Log how the process ended, and return the certificate of it; a decision is not in it yet."""
+        now = clock.monotonic()
+        cause = self._cause(ended)
+        stack = b"\n".join(line.text for line in output.after(self.stack_from)) if self.hang else b""
+        certificate = Certificate(
+            program=spec.name,
+            group=spec.group,
+            kind=spec.kind,
+            pid=self.process.pid,
+            at=clock.now(),
+            started_at=self.started_at,
+            lived_s=max(0.0, clock.now() - self.started_at),
+            ready_s=None if self.ready_since is None else now - self.ready_since,
+            state=told.state,
+            asked=told.asked and not self.hang,
+            reason=told.reason,
+            cause=cause,
+            exit_code=ended.code,
+            signal=ended.signum,
+            core_dumped=ended.core_dumped,
+            out_of_memory=ended.out_of_memory,
+            cpu_s=ended.cpu_s,
+            max_rss_bytes=ended.max_rss_bytes,
+            busy=self.load.busy,
+            reserved=self.load.reserved,
+            depth=self.load.depth,
+            done=self.load.done,
+            oldest_s=self.load.oldest_s,
+            heard_s=now - self.heard,
+            waiting=self.waiting,
+            hang=self.hang,
+            stack=clipped(stack.decode("utf-8", "backslashreplace")),
+            words=clipped(self.words.reason) if self.words else "",
+            traceback=clipped(self.words.detail) if self.words else "",
+            output=output_of([line.text for line in output.tail(OUTPUT_LINES)]),
+            restarts=told.restarts,
         )
-        return cause
+        log_death(certificate)
+        return certificate
+
+    def _cause(self, ended: Exit) -> str:
+        """Return in one line why the process ended."""
+        text = str(ended)
+        if self.hang:
+            text = f"{self.hang}, killed ({text})"
+        elif ended.left_behind and ended.code == 0 and not self.is_own:
+            text = f"{text}; {_FORKED_AWAY.format(ended.left_behind)}"
+        return f"{self.words.reason} ({text})" if self.words else text

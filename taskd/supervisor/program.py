@@ -16,8 +16,9 @@ from taskd import clock
 from taskd.exhaustive import assert_never
 from taskd.protocol.status import Ready, StatusLine
 from taskd.supervisor import reaper
+from taskd.supervisor.hang import HangWatch
 from taskd.supervisor.hooks import Announcer
-from taskd.supervisor.life import NO_LOAD, Life
+from taskd.supervisor.life import NO_LOAD, Life, Told
 from taskd.supervisor.machine import ALIVE, MOVES, Effect, Event, Outlook, State, due, step
 from taskd.supervisor.patience import Patience
 from taskd.supervisor.reaper import Exit
@@ -50,9 +51,10 @@ class Program:
             around.loop,
             settings.limits,
             self.spec.ready_after_s,
-            self._end_hung,
+            lambda text: self.watch.end(text),  # noqa: PLW0108 - it is made below
             lambda: self._on_line(Ready()),
         )
+        self.watch = HangWatch(self, self._patience, around.changed)
         self._announcer = Announcer(self.spec, around.announce)
         #: Says in words for which other program this one waits before it starts.
         self.gate: Callable[[], str] = str
@@ -69,6 +71,7 @@ class Program:
         self.spare = spare
         if wanted:
             self._restart.forgive()
+            self.watch.forgive()
             self.detail = ""
         if wanted and not self.wanted:
             self._wanted_since = clock.monotonic()
@@ -89,9 +92,7 @@ class Program:
 
     def restart(self, reason: str) -> None:
         """End the present process warmly and start another one without delay."""
-        self._restart.forgive()
-        self.wanted = True
-        self.detail = ""
+        self.want(wanted=True, reason=self.reason, spare=self.spare)
         self.feed(Event.STOP, reason)
 
     def poke(self, signum: signal.Signals) -> bool:
@@ -161,6 +162,7 @@ class Program:
             "pid": life.process.pid if life else None,
             "restarts": self.restarts,
             **(life.load_row() if life else NO_LOAD),
+            "alarm": self.watch.alarm,
             "detail": (life.waiting if life else "") or self.detail,
         }
 
@@ -206,7 +208,8 @@ class Program:
                 until = self._settings.stop.until(self.state, now)
                 self._patience.until(until, lambda: self.feed(Event.OVERDUE))
             case Effect.AWAIT_START:
-                self._log_delay(now)
+                level = logging.ERROR if self._restart.tripped else logging.INFO
+                self._log(level, "%s", self._restart.in_words(now))
                 # The timer only wakes the loop: reconcile sees that the time has come.
                 self._patience.until(self._restart.not_before, lambda: None)
             case Effect.REST:
@@ -247,16 +250,21 @@ class Program:
         life.capture.close()  # takes the last lines first,
         life.pipe.close()  # and this the last words
         asked = self.state in {State.DRAINING, State.STOPPING}
-        if life.words is not None or not asked:
+        if life.words is not None or life.hang or not asked:
             self.detail = life.detail(ended)
-        cause = life.log_end(self.spec.name, ended, asked=asked)
+        told = Told(self.state.value, self.reason, asked, self.restarts)
+        death = life.certify(self.spec, ended, told, self._around.output.ring(self.spec.name))
         # The life is still needed by COUNT, which is an effect of this event.
-        self.feed(Event.EXITED, "" if asked else f"ended with {cause}")
+        self.feed(Event.EXITED, "" if asked else f"ended with {death.cause}")
         self.life = None
         if self._counted:
             self._restart.ended(code=ended.code)
         if self._restart.is_over and self.wanted:
-            self.reason = f"ended with {cause}; restart = {self.spec.process.restart}: not started again"
+            self.reason = (
+                f"ended with {death.cause}; restart = {self.spec.process.restart}: not started again"
+            )
+        then = self._restart.in_words(clock.monotonic()) if self.wanted else "stays down"
+        self._around.deaths.add(death, decision=then)
         self._around.changed()
 
     # -- what the program says ---------------------------------------------------------------
@@ -265,6 +273,7 @@ class Program:
         if self.life is None:
             return
         event, reason = self.life.hear(line, clock.monotonic())
+        self.watch.heard(self.life.load.done)
         self._around.heard()
         if event is None or event not in MOVES[self.state]:
             return  # a load, or news that change nothing
@@ -274,19 +283,9 @@ class Program:
 
     def _on_broken(self, text: str, fatal: bool) -> None:
         self._log(logging.WARNING, "broke the status protocol: %s", text)
-        if fatal:
-            self._end_hung(text)
-
-    def _end_hung(self, text: str) -> None:
-        self.detail = text
-        self.feed(Event.HUNG, text)
-
-    def _log_delay(self, now: float) -> None:
-        delay_s = self._restart.not_before - now
-        if self._restart.tripped:
-            self._log(logging.ERROR, "died too often: next attempt in %.0f s", delay_s)
-        else:
-            self._log(logging.INFO, "next start in %.2f s", delay_s)
+        if fatal and self.life is not None:
+            self.life.hang = self.detail = text
+            self.feed(Event.HUNG, text)
 
     def _log(self, level: int, text: str, *values: object) -> None:
         pid = f" pid={self.life.process.pid}" if self.life else ""

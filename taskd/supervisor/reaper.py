@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from taskd.loop import Loop
 from taskd.supervisor.belonging import Belonging
+from taskd.supervisor.memory_kills import MemoryKills
 from taskd.supervisor.spawn import Process
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ class Exit:
     cpu_s: float
     max_rss_bytes: int
     left_behind: int = 0
+    core_dumped: bool = False
+    #: The kernel has killed a process of this daemon's cgroup for lack of memory meanwhile.
+    out_of_memory: bool = False
 
     def __str__(self) -> str:
         if self.signum is None:
@@ -49,6 +53,7 @@ class Reaper:
         self._loop = loop
         self._known: set[int] = set()
         self._belonging = Belonging()
+        self._memory = MemoryKills()
 
     def watch(self, process: Process, ended: Callable[[Exit], None]) -> None:
         """Call ``ended`` once, when the process has ended and is reaped and what it left behind is killed.
@@ -76,6 +81,8 @@ class Reaper:
                     cpu_s=usage.ru_utime + usage.ru_stime,
                     max_rss_bytes=usage.ru_maxrss * 1024,
                     left_behind=left_behind,
+                    core_dumped=signalled and os.WCOREDUMP(status),
+                    out_of_memory=signalled and self._memory.has_killed(),
                 )
             )
 

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from taskd.errors import ControlError
 from taskd.supervisor.control import Method, Params
+from taskd.supervisor.deaths import Deaths
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.output.own import NAME
 from taskd.supervisor.output.reading import LogReading
 
+DEFAULT_DEATHS = 20
 #: The names of the methods.
-METHODS = ("logs",)
+METHODS = ("logs", "deaths")
 
 
 class Records:
     """Answers at once; reads no disk."""
 
-    def __init__(self, fleet: Fleet, output: Output) -> None:
+    def __init__(self, fleet: Fleet, output: Output, deaths: Deaths) -> None:
         self._fleet = fleet
         self._output = output
+        self._deaths = deaths
         self._reading = LogReading(output)
 
     def table(self) -> Mapping[str, Method]:
         """Return the methods by their names on the wire."""
-        return dict(zip(METHODS, (self._logs,), strict=True))
+        return dict(zip(METHODS, (self._logs, self._on_deaths), strict=True))
 
     def _logs(self, params: Params) -> object:
         return self._reading.logs(self._with_output(params.get("name")), params)
+
+    def _on_deaths(self, params: Params) -> object:
+        name, count = params.get("name"), params.get("count", DEFAULT_DEATHS)
+        if not isinstance(count, int) or count < 0:
+            raise ControlError(f"deaths: count is {count!r}; expected a number from 0")
+        if name is None or name in self._deaths.programs:
+            names = None if name is None else [str(name)]
+        else:
+            names = [program.spec.name for program in self._fleet.named(name)]
+        return {"deaths": msgspec.to_builtins(self._deaths.last(names, count))}
 
     def _with_output(self, name: object) -> Sequence[str]:
         """Return the programs that a name means: of the fleet, or formerly, or the daemon itself."""

@@ -96,6 +96,14 @@ class RestartPolicy:
             return Outlook.NOW
         return Outlook.TRIPPED if self.tripped else Outlook.LATER
 
+    def in_words(self, now: float) -> str:
+        """Return what follows from an end that nobody asked for."""
+        if self.is_over:
+            return "not started again"
+        delay_s = self.not_before - now
+        when = f"started again in {delay_s:.2f} s" if delay_s > 0 else "started again at once"
+        return f"died too often: {when}" if self.tripped else when
+
     def forgive(self) -> None:
         """Forget everything: an operator asked for a start."""
         self.tripped = self.is_over = self.is_done = False

@@ -60,7 +60,12 @@ def _stop(spec: ProgramSpec, common: SupervisorConfig) -> StopPolicy:
 
 def _limits(spec: ProgramSpec, common: SupervisorConfig) -> Limits:
     silence_s = 0.0 if spec.is_silent else common.heartbeat_timeout
-    return Limits(_first(spec.process.start_timeout, common.start_timeout), silence_s)
+    return Limits(
+        _first(spec.process.start_timeout, common.start_timeout),
+        silence_s,
+        spiral_kills=common.spiral_kills,
+        spiral_period_s=common.spiral_period,
+    )
 
 
 def _first(own: T | None, common: T) -> T:

@@ -18,6 +18,7 @@ from taskd.config.schema import Config
 from taskd.errors import ControlError
 from taskd.loop import Loop, Timer
 from taskd.supervisor.control import ControlServer
+from taskd.supervisor.deaths import Deaths
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.generation import Generation
 from taskd.supervisor.hooks import Hooks
@@ -64,6 +65,7 @@ class Supervisor:
         self._hooks = Hooks(self._loop, self._reaper, spawn_command)
         self._second_look: Timer | None = None
         self._dirty = True
+        self._deaths = Deaths(self._loop, config.supervisor)
         self._output = Output(self._loop, config.log, self._reaper, self._spawn_writer)
         self._fleet = Fleet(self._make, self._wake_at, self._is_spare)
         self._scaler = Scaler(self._loop, self._fleet, self._on_change)
@@ -72,6 +74,7 @@ class Supervisor:
             self._loop,
             self._reaper,
             self._output,
+            self._deaths,
             self._on_change,
             self._scaler.hear,
             self._hooks.announce,
@@ -88,7 +91,7 @@ class Supervisor:
             reload=self._reload,
             plan=self._reloader.plan,
         )
-        records = Records(self._fleet, self._output)
+        records = Records(self._fleet, self._output, self._deaths)
         self._server = ControlServer(
             self._loop,
             self._socket.socket,
@@ -153,8 +156,10 @@ class Supervisor:
         wanted, ready = self._fleet.wanted(), self._fleet.ready()
         refused = self._reloader.outcome is Outcome.FAILED
         missing = "; ".join(f"{p.spec.name} {p.state.value}: {p.reason}" for p in wanted if p not in ready)
+        alarms = "".join(f"; ALARM {p.spec.name} {p.watch.alarm}" for p in wanted if p.watch.alarm)
         self._notifier.status(
             f"{len(ready)} of {len(wanted)} programs ready"
+            + alarms
             + (f"; {missing}" if missing else "")
             + (f"; reload failed: {'; '.join(self._reloader.troubles)}" if refused else "")
             + ("; reload under way" if self._reloader.under_way else "")
@@ -186,6 +191,7 @@ class Supervisor:
         self._state_file.close()
         self._socket.close()
         _log.info("taskd ended uptime_s=%.0f", clock.now() - self._started_at)
+        self._deaths.close()
         self._output.close()
         self._reloader.close()
         self._loop.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskd.loop import Loop
+from taskd.supervisor.deaths import Deaths
 from taskd.supervisor.hooks import Occurrence
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.reaper import Reaper
@@ -21,6 +22,7 @@ class Surroundings:
     loop: Loop
     reaper: Reaper
     output: Output
+    deaths: Deaths
     changed: Callable[[], None]
     heard: Callable[[], None]
     announce: Callable[[Occurrence], None]

@@ -17,7 +17,7 @@ from taskd.errors import ConfigError, TaskdError
 from taskd.ids import node_name
 from taskd.lifecycle import Deadline
 from taskd.proctitle import set_title
-from taskd.supervised import Reporter, die_with_supervisor
+from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 from taskd.worker.autoscale import Autoscaler
 from taskd.worker.pools import AppImportError
 from taskd.worker.signals import ignore_from_now_on
@@ -95,6 +95,7 @@ def main() -> None:
     """Run the worker that the command line and the inherited configuration name."""
     name = sys.argv[1]
     die_with_supervisor()
+    show_stacks()
     try:
         inherited = transfer.Inherited()
         config = inherited.config

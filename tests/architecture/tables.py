@@ -65,6 +65,7 @@ GATES: Mapping[str, Sequence[str]] = {
     "signal": (
         r"loop",
         r"prctl",
+        r"supervised",  # the signal at which a program shows its stacks
         r"exit_codes",
         r"supervisor\..+",
         r"worker\..+",

@@ -35,6 +35,7 @@ def main(directory: str, settings: dict[str, object]) -> int:
     if settings.pop("file", False):
         return run(load(f"{directory}/taskd.toml"))
     modes = settings.pop("modes", {})
+    settings.setdefault("state_directory", directory)
     assert isinstance(modes, dict)
     workplace = str(settings.pop("workplace", ""))
     output = settings.pop("log", {})

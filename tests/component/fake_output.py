@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from taskd.supervised import show_stacks
 
 READY = b'{"type":"ready"}\n'
 FLOOD_BYTES = 64 << 20
@@ -15,6 +18,11 @@ _BLOCK = b"a line of a flood, number unknown, and of no interest to anybody\n" *
 def write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
+
+
+def stuck_for_ever() -> None:
+    while True:
+        signal.pause()
 
 
 def behave(mode: str, say: Callable[[bytes], None]) -> None:  # noqa: PLR0912 - one case for each mode
@@ -56,5 +64,17 @@ def behave(mode: str, say: Callable[[bytes], None]) -> None:  # noqa: PLR0912 - 
             with Path(os.environ["FAKE_GATE"]).open("rb") as orders:  # a FIFO: the test writes into it
                 while line := orders.readline():
                     write_all(1, line)
+        case "crashes":
+            os.write(2, b"about to crash\n")
+            say(READY + b'{"type":"heartbeat","busy":1,"done":4,"oldest_s":2.5}\n')
+            say(b'{"type":"last_words","reason":"out of luck","detail":"Traceback: Luck"}\n')
+            sys.exit(9)
+        case "hangs":
+            show_stacks()
+            say(READY)
+            stuck_for_ever()
+        case "wakes-up":
+            signal.signal(signal.SIGUSR2, lambda number, frame: say(b'{"type":"heartbeat","done":1}\n'))
+            say(READY)
         case _:
             raise AssertionError(f"no mode {mode!r}")

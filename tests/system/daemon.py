@@ -23,6 +23,7 @@ broker = "sqlite://broker.db"
 results = "sqlite://results.db"
 [supervisor]
 control_socket = "taskd.sock"
+state_directory = "."
 stop_timeout = "20s"
 """
 

@@ -14,5 +14,6 @@ broker = "{url}"
 results = "sqlite://results.db"
 [supervisor]
 control_socket = "taskd.sock"
+state_directory = "."
 stop_timeout = "20s"
 """

@@ -33,6 +33,7 @@ broker = "sqlite://broker.db"
 results = "sqlite://results.db"
 [supervisor]
 control_socket = "taskd.sock"
+state_directory = "."
 """
 
 

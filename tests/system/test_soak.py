@@ -44,6 +44,7 @@ results = "sqlite://results.db"
 level = "error"
 [supervisor]
 control_socket = "taskd.sock"
+state_directory = "."
 stop_timeout = "20s"
 restart_intensity = 100000
 restart_delay_max = "200ms"

@@ -40,6 +40,11 @@ class Capture:
         self._closed = False
         loop.add_reader(fd, self._on_readable)
 
+    @property
+    def last_number(self) -> int:
+        """The number of the program's last line so far."""
+        return self._channel.ring.last_number
+
     def close(self) -> None:
         """Take what is left in the pipe, the last line without a newline too, and close.
 

@@ -1,0 +1,119 @@
+"""``taskctl deaths``: how programs ended, from the running daemon or from what it left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from taskd import clock, exit_codes
+from taskd.cli import daemon
+from taskd.cli.names import complete_programs
+from taskd.cli.output import Failure, age, echo_json, echo_table, json_option, local_time, printable, size
+from taskd.cli.session import Session, pass_session
+from taskd.cli.status import socket_option
+from taskd.errors import ControlError
+from taskd.supervisor import deaths as register
+from taskd.supervisor.certificate import Certificate
+from taskd.supervisor.control_client import ControlClient
+
+_COLUMNS = ("WHEN", "PROGRAM", "PID", "LIVED", "STATE", "CAUSE", "MEMORY", "THEN")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The answer of ``deaths``, oldest first."""
+
+    deaths: list[Certificate]
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_programs)
+@click.option(
+    "-n", "--count", type=click.IntRange(1), default=20, show_default=True, help="The last so many."
+)
+@socket_option
+@json_option
+@pass_session
+def deaths(session: Session, *, name: str | None, count: int, socket_path: str | None, as_json: bool) -> int:
+    """Show how programs ended: the table, and below it all that is known of the last one.
+
+    NAME is a program such as mail-1, or a worker such as mail for all of its programs.  When the daemon is
+    down, the register in supervisor.state_directory is read instead.
+
+    Example: taskctl deaths mail-1 -n 5
+    """
+    try:
+        with ControlClient(socket_path or session.config.supervisor.control_socket) as client:
+            params: dict[str, object] = {"count": count, **({"name": name} if name else {})}
+            found: Sequence[Certificate] = daemon.typed(client.call("deaths", params), Answer).deaths
+    except ControlError as error:
+        if "no program" in str(error):
+            raise Failure(str(error)) from None
+        if "not running" not in str(error) or socket_path is not None:
+            raise
+        found = _left_behind(session, name, count)
+        click.echo("taskd is not running; from its register:", err=True)
+    if as_json:
+        echo_json({"deaths": msgspec.to_builtins(found)})
+        return exit_codes.OK
+    if not found:
+        click.echo("no deaths")
+        return exit_codes.OK
+    echo_table(_COLUMNS, [_row(each) for each in found], right=("PID", "LIVED", "MEMORY"))
+    _echo_whole(found[-1])
+    return exit_codes.OK
+
+
+def _left_behind(session: Session, name: str | None, count: int) -> Sequence[Certificate]:
+    path = register.path_in(session.config.supervisor.state_directory)
+    try:
+        found = register.read(path)
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise Failure(f"taskd is not running, and its register cannot be read: {error}") from error
+    except register.Unreadable as error:
+        raise Failure(f"taskd is not running, and {error}") from error
+    chosen = [each for each in found if name is None or name in {each.program, each.group}]
+    return chosen[-count:]
+
+
+def _row(each: Certificate) -> tuple[object, ...]:
+    return (
+        local_time(each.at),
+        each.program,
+        each.pid,
+        age(each.lived_s),
+        each.state,
+        each.cause,
+        size(each.max_rss_bytes),
+        each.decision,
+    )
+
+
+def _echo_whole(last: Certificate) -> None:
+    click.echo(f"\n{last.program} (pid {last.pid}), {age(clock.now() - last.at)} ago:")
+    ready = "never was ready" if last.ready_s is None else f"did its work for {age(last.ready_s)}"
+    asked = "was asked to end" if last.asked else "was not asked to end"
+    facts = [f"{ready}, {asked}; {last.reason}", f"used {last.cpu_s:.2f} s of CPU"]
+    if last.busy or last.done:
+        facts.append(
+            f"had finished {last.done} tasks and ran {last.busy}, the oldest since {age(last.oldest_s)}, "
+            f"{age(last.heard_s)} before its end"
+        )
+    if last.out_of_memory:
+        facts.append("the kernel killed a process of this daemon for lack of memory at that time")
+    if last.waiting:
+        facts.append(f"waited: {last.waiting}")
+    for fact in facts:
+        click.echo(f"  {printable(fact)}")
+    parts = {
+        "last words": f"{last.words}\n{last.traceback}".strip(),
+        "stacks when it hung": last.stack,
+        "last output": "\n".join(last.output),
+    }
+    for title, text in parts.items():
+        if text:
+            indented = "\n".join(f"    {line}" for line in printable(text).splitlines())
+            click.echo(f"  {title}:\n{indented}")
