@@ -22,7 +22,7 @@ stays so, one that crashed is DOWN for a moment.
 """
 
 _MEANING = {
-    State.DOWN: "no process, nothing under way",
+    State.DOWN: "no process: stopped, over (see `restart`), or waiting for another program",
     State.STARTING: "runs, but does not do its work: just started, or waits for the broker",
     State.READY: "does its work: a worker consumes, beat ticks",
     State.DRAINING: "takes nothing new and finishes what it has, at most `stop_timeout`",
@@ -37,6 +37,9 @@ operator, a signal or the end of the daemon; *ready*, *waiting* and *draining* f
 lines; *hung* from a program that is not ready within `start_timeout` or silent for `heartbeat_timeout`;
 *overdue* when a step of a stop took too long; *exited* and *spawn failed* from the kernel. What a state does
 not list changes nothing there.
+
+A `[program.NAME]` gets its `stop_signal` where the table says SIGTERM, and SIGKILL where it says SIGQUIT. With
+`ready = "started"` it is *ready* when it has run for `ready_after`.
 """
 
 
