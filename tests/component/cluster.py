@@ -10,6 +10,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from taskd import clock
+from taskd.brokers.base import Broker
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
@@ -82,7 +83,7 @@ class Node:
         self,
         url: str,
         name: str,
-        broker: type[MemoryBroker] = SharedBroker,
+        broker: Callable[[str], Broker] = SharedBroker,
         queue: str = "default",
         **worker: object,
     ) -> None:
