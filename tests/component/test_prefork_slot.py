@@ -74,6 +74,20 @@ def test_unsent_reports_are_found_in_the_memory_and_not_counted_twice(ends: Ends
     assert ends.pool_end.receive() == ([done(2)], [])
 
 
+def test_a_child_in_a_long_job_is_overheard_only_when_what_it_sent_was_read(ends: Ends) -> None:
+    ends.send(3)
+    ends.begin(1)
+    ends.writer.append(done(0))
+    ends.writer.flush()
+    ends.begin(2)
+    ends.writer.append(done(1))
+    ends.begin(3)
+
+    assert ends.pool_end.overhear() is None, "the report of the first job is still on its way"
+    assert ends.pool_end.receive() == ([done(0)], [])
+    assert ends.pool_end.overhear() == ([done(1)], [])
+
+
 def test_a_report_that_does_not_fit_goes_straight_through_the_socket(ends: Ends) -> None:
     ends.send(3)
     huge = done(1, size=3 * AREA_BYTES)

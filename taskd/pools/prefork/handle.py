@@ -129,8 +129,23 @@ class Child:
             self._settle(*slots.read_reports(frame), outcomes, returned)
         return outcomes, returned
 
+    def overhear(self) -> tuple[list[Outcome], list[Job]] | None:
+        """Return what a child inside a long job has finished and not sent yet.
+
+        None when there is nothing certain to say: what it sent before has not been read yet, or it went
+        on while its memory was read, as one does that the machine had only put aside.
+        """
+        begun = self.slot.words[slots.BEGUN]
+        base, reports = self.slot.unsent()
+        if base > self.finished or self.slot.words[slots.BEGUN] != begun:
+            return None
+        outcomes: list[Outcome] = []
+        returned: list[Job] = []
+        self._settle(base, reports, outcomes, returned)
+        return outcomes, returned
+
     def rescue(self) -> tuple[list[Outcome], list[Job]]:
-        """Return what the child has finished and not sent yet; it is dead or inside a job."""
+        """Return what a dead child has finished and not sent; everything that it sent has been read."""
         outcomes: list[Outcome] = []
         returned: list[Job] = []
         self._settle(*self.slot.unsent(), outcomes, returned)

@@ -71,9 +71,10 @@ class Watch:
             running = child.running()
             if child.holding or running is None or now - running.since < STUCK_S:
                 continue
-            outcomes, returned = child.rescue()
-            self.hold(child)
-            self._on_reports(child, outcomes, returned)
+            overheard = child.overhear()
+            if overheard is not None:
+                self.hold(child)
+                self._on_reports(child, *overheard)
         if again and self._stuck is None:
             self._stuck = self._loop.call_later(STUCK_S, self._look_for_stuck)
 
