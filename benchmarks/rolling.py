@@ -23,6 +23,7 @@ from benchmarks.harness import ROOT, Daemon, daemon, percentile, report, wait_fo
 from taskd.supervisor.control_client import ControlClient
 
 ROLLS = int(os.environ.get("BENCH_ROLLS", "50"))
+ROUNDS = 10
 RATE = float(os.environ.get("BENCH_RATE", "100"))
 _IMPORT = [sys.executable, "-c", "import taskd.worker.steps, benchmarks.tasks"]
 
@@ -60,27 +61,31 @@ def delays_while(taskd: Daemon, act: Callable[[], None]) -> list[float]:
 
 
 def roll(taskd: Daemon) -> None:
-    """Replace the workers ``ROLLS`` times, one roll after the other."""
+    """Replace the workers ``ROLLS / ROUNDS`` times, one roll after the other."""
     client = ControlClient(str(taskd.directory / "taskd.sock"))
-    for _ in range(ROLLS):
+    for _ in range(ROLLS // ROUNDS):
         client.call("roll", {"name": "bench"})
         wait_for(lambda: client.call("status")["groups"]["bench"]["settled"], pause_s=0.02)  # type: ignore[index, call-overload]
 
 
 def import_alone() -> None:
-    """Start as many interpreters that import the same, two after one another as worker and template do."""
-    for _ in range(ROLLS):
+    """Start as many interpreters that import the same, one after the other as worker and template are."""
+    for _ in range(ROLLS // ROUNDS):
         subprocess.run(_IMPORT, cwd=ROOT, check=True)
         subprocess.run(_IMPORT, cwd=ROOT, check=True)
         time.sleep(1.0)  # the canary's time
 
 
 def main() -> None:
-    """Print the percentiles of the three."""
+    """Print the percentiles of the three, taken in turns because the machine's own noise changes."""
+    usual: list[float] = []
+    rolling: list[float] = []
+    imports: list[float] = []
     with daemon(concurrency=2) as taskd:
-        usual = delays_while(taskd, lambda: time.sleep(20))
-        rolling = delays_while(taskd, lambda: roll(taskd))
-        imports = delays_while(taskd, import_alone)
+        for _ in range(ROUNDS):
+            usual += delays_while(taskd, lambda: time.sleep(8))
+            rolling += delays_while(taskd, lambda: roll(taskd))
+            imports += delays_while(taskd, import_alone)
     for name, delays in (
         ("undisturbed", usual),
         (f"{ROLLS} rolling restarts", rolling),

@@ -5,7 +5,7 @@ number; it may change at any moment, and the group then goes on from where it st
 
 A program that joins takes the lowest free slot, and with it a name: a successor that starts while the
 one before it drains needs a name of its own, because the broker takes the claims of a name away from
-whoever had it before.  See docs/decisions.
+whoever had it before.  See docs/decisions/0011.
 """
 
 from __future__ import annotations
@@ -119,6 +119,8 @@ class Group:
         """Do all that can be done now."""
         self._forget_the_gone()
         self._replace_the_held()
+        held = sum(member.standing is Standing.HELD for member in self.members)
+        self._drop_held(held - self.bounds.count)
         self._judge_trial()
         while step := self._next():
             for name in step.retire:

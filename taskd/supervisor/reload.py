@@ -7,6 +7,7 @@ once: the fleet is aimed anew and goes on from where it stands, so neither waits
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -138,9 +139,8 @@ class Reloader:
 
     def _read(self) -> Read:
         path = self.current.config.path
-        if is_being_written(path):
-            text = f"{path}: somebody is writing this file; reload when it is written"
-            return Read(None, (text,), (text,))
+        if refusal := _refusal(path):
+            return Read(None, (refusal,), (refusal,))
         config, problems = check(path, machine=True)
         texts = tuple(str(problem) for problem in problems)
         errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
@@ -168,3 +168,13 @@ def _summary(decided: Plan) -> str:
         if (number := sum(each.action is action for each in decided.decisions))
     ]
     return " ".join(counts) or "no programs"
+
+
+def _refusal(path: str) -> str:
+    """Return why the file is not even read; an empty text when it is."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        # The start may have read it from a pipe; to open that again could wait for ever.
+        return f"{path}: not a regular file, so it cannot be read again; start taskd with one to reload it"
+    if is_being_written(path):
+        return f"{path}: somebody is writing this file; reload when it is written"
+    return ""

@@ -141,6 +141,15 @@ def test_a_file_that_is_gone_changes_nothing(running: Daemon, tmp_path: Path) ->
     assert pids(running) == before
 
 
+def test_a_pipe_in_the_place_of_the_file_does_not_stop_the_daemon(running: Daemon, tmp_path: Path) -> None:
+    before = pids(running)
+    (tmp_path / "taskd.toml").unlink()
+    os.mkfifo(tmp_path / "taskd.toml")
+
+    assert "not a regular file" in running.call("reload")["problems"][0]
+    assert pids(running) == before
+
+
 def test_a_file_that_is_half_written_is_refused_although_its_half_is_sound(
     running: Daemon, tmp_path: Path
 ) -> None:
