@@ -262,3 +262,13 @@ def test_commands_are_refused_while_the_daemon_stops(tmp_path: Path) -> None:
         with pytest.raises(ControlError, match="taskd is stopping"):
             running.call("start", name="a-1")
         assert running.call("status")["taskd"]["state"] == "STOPPING"
+
+
+def test_commands_that_cross_each_other_are_all_obeyed_and_the_last_one_holds(running: Daemon) -> None:
+    for verb in ("stop", "start", "restart", "stop", "stop", "restart", "start", "start"):
+        running.call(verb, name="mail-1")  # none waits for the one before, and none is refused
+
+    assert running.wait_for("mail-1", "READY")["wanted"] is True
+    running.call("restart", name="mail-1")
+    running.call("stop", name="mail-1")
+    assert running.wait_for("mail-1", "DOWN")["wanted"] is False

@@ -49,6 +49,12 @@ def lie(state: str) -> str:
     return "told"
 
 
+@app.task(name="shop.whoami")
+def whoami() -> str:
+    import getpass
+    return getpass.getuser()
+
+
 @app.task(name="shop.doze")
 def doze(seconds: float) -> str:
     time.sleep(seconds)
@@ -431,6 +437,28 @@ def the_socket_can_belong_to_another_group() -> None:
 
     assert Path("/run/taskd/taskd.sock").group() == "operators"
     assert send_a_task() == "42"
+
+
+def programs_may_have_users_of_their_own() -> None:
+    """The drop-in for many users, on the embedded broker that they share."""
+    with_users = CONFIG_TEXT.replace(
+        "[worker.mail]", '[worker.mail]\nuser = "mailer"\ngroups = ["taskd"]'
+    ).replace("[worker.io]", '[worker.io]\nuser = "taskd"')
+    install(with_users)
+    run("useradd", "--system", "mailer")
+    use_drop_in("multi-user")
+
+    run("systemctl", "start", "taskd")
+
+    ask = _APP + "print(app.send_task('shop.whoami', queue={queue!r}).get(timeout=20))"
+    assert as_taskd(ask.format(queue="default")) == "mailer"
+    assert as_taskd(ask.format(queue="io")) == "taskd"
+    below = procinfo.descendants(main_pid())
+    assert owner(Path(f"/proc/{main_pid()}")) == 0
+    assert 0 not in {owner(Path(f"/proc/{pid}")) for pid in below}, "a program runs as root"
+    run("systemctl", "stop", "taskd")
+    assert shown("Result") == "success", journal()
+    assert not [pid for pid in below if procinfo.is_alive(pid)]
 
 
 def the_doctor_finds_nothing_wrong_with_what_is_shipped() -> None:

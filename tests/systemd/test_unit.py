@@ -68,6 +68,7 @@ def test_start_and_stop_a_hundred_times_leave_nothing() -> None:
         "the_last_state_outlives_a_stop",
         "members_of_the_group_may_do_what_their_role_allows",
         "the_socket_can_belong_to_another_group",
+        "programs_may_have_users_of_their_own",
         "the_doctor_finds_nothing_wrong_with_what_is_shipped",
         "every_drop_in_is_sound_and_costs_little_protection",
         "the_journal_gets_priorities",
