@@ -52,8 +52,8 @@ class Member:
         state = self.program.state
         if self.is_retired:
             return Standing.LEAVING
-        if not self.program.wanted:
-            return Standing.HELD
+        if not self.program.wanted or self.program.standing().is_over:
+            return Standing.HELD  # a job that is over is down on purpose, too
         if state is State.READY:
             return Standing.READY
         return Standing.STARTING if state in ALIVE else Standing.ABSENT

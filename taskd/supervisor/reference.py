@@ -38,8 +38,8 @@ lines; *hung* from a program that is not ready within `start_timeout` or silent 
 *overdue* when a step of a stop took too long; *exited* and *spawn failed* from the kernel. What a state does
 not list changes nothing there.
 
-A `[program.NAME]` gets its `stop_signal` where the table says SIGTERM, and SIGKILL where it says SIGQUIT. With
-`ready = "started"` it is *ready* when it has run for `ready_after`.
+A `[program.NAME]` gets its `stop_signal` where the table says SIGTERM, and SIGKILL where it says SIGQUIT.
+With `ready = "started"` it is *ready* when it has run for `ready_after`.
 """
 
 
