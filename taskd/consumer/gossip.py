@@ -45,6 +45,7 @@ class Neighbours:
 
     def _look(self) -> None:
         self._timer = self._context.loop.call_later(_LOOK_EVERY_S, self._look)
+        self._hear()  # a wake-up may have been lost, and nobody is to be called dead for that
         for worker in self._state.forget_lost(clock.monotonic()):
             logger.info("gossip: missed the heartbeat of %s", worker.hostname)
 

@@ -146,6 +146,7 @@ def test_a_celery_worker_that_starts_is_answered(app: Any, url: str) -> None:
 def test_celerys_gossip_and_ours_see_each_other(app: Any, url: str) -> None:
     with celerys_gossip(app, "celery@b") as gossip, Node(url, "ours@a", broker=SharedSqlite) as ours:
         wait_until(lambda: "ours@a" in {worker.hostname for worker in list(gossip.state.alive_workers())}, 10)
+        wait_until(lambda: ours.context.neighbours is not None, 10)  # it listens now
         gossip.dispatcher.send("worker-heartbeat", freq=2.0)
         wait_until(lambda: list(ours.neighbours()) == ["celery@b"], 10)
 
