@@ -83,7 +83,7 @@ def main() -> None:
     imports: list[float] = []
     with daemon(concurrency=2) as taskd:
         for _ in range(ROUNDS):
-            usual += delays_while(taskd, lambda: time.sleep(8))
+            usual += delays_while(taskd, lambda: time.sleep(5))
             rolling += delays_while(taskd, lambda: roll(taskd))
             imports += delays_while(taskd, import_alone)
     for name, delays in (

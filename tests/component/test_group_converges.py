@@ -56,6 +56,9 @@ class DiceProgram:
     def want(self, *, wanted: bool, reason: str) -> None:
         self.wanted, self.reason = wanted, reason
 
+    def begin(self, reason: str) -> None:
+        self.want(wanted=True, reason=reason)
+
     def reconcile(self) -> None:
         if self.wanted and self.state not in ALIVE:
             DiceProgram.pids += 1

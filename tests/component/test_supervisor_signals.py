@@ -90,7 +90,7 @@ def test_a_stop_in_the_middle_of_a_roll_ends_old_and_new(tmp_path: Path, number:
         assert not running.left_behind()
 
 
-def test_usr2_writes_the_stack_even_of_a_daemon_that_hangs(tmp_path: Path) -> None:
+def test_usr2_writes_the_stack_of_the_daemon_and_changes_nothing(tmp_path: Path) -> None:
     write(tmp_path, worker("a"))
     with daemon(tmp_path, file=True) as running:
         running.wait_for("a-1", "READY")
