@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from taskd.app.life_hooks import LifeHooks
 from taskd.app.request import Request
 from taskd.errors import SoftTimeLimitExceeded
 
@@ -39,13 +40,14 @@ Before = TypeVar("Before", bound=Callable[[Request], None])
 After = TypeVar("After", bound=Callable[[Request, Ended], None])
 
 
-class Hooks:
+class Hooks(LifeHooks):
     """The hooks of one App.  Register them when the module is imported: ``@app.hooks.before_task``.
 
     Plain functions; in an asyncio worker they run in its loop, so they must not block there.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._before: list[Callable[[Request], None]] = []
         self._after: list[Callable[[Request, Ended], None]] = []
         self._failure: list[Callable[[Request, Ended], None]] = []

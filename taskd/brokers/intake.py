@@ -13,7 +13,7 @@ Promises of every implementation (tests/contract/test_broker_contract.py):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -107,6 +107,17 @@ class Replace(msgspec.Struct, frozen=True, gc=False):
 
 
 Settlement = Ack | Requeue | Delay | Dead | Replace
+
+
+@runtime_checkable
+class Advancing(Protocol):
+    """An intake that can let delayed messages come sooner.  Not every broker can."""
+
+    def advance(self, entries: Sequence[tuple[float, Delivery]], due_at: float) -> None:
+        """Let messages become due at ``due_at`` (wall clock); entries as ``Intake.scheduled`` returned them.
+
+        One that is not there any more is passed over.  Raises: ``StorageError`` or ``BrokerError``.
+        """
 
 
 class Intake(Protocol):

@@ -6,10 +6,17 @@ configuration file is what it starts from again.
 
 from __future__ import annotations
 
+from taskd import clock
 from taskd.brokers import topology
+from taskd.brokers.intake import Advancing
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.tasks import TasksGiven
+from taskd.errors import ProtocolError
+from taskd.protocol.message import decode_headers
 from taskd.protocol.rates import parse_rate
+
+#: A change of a rate limit brings back at most so many messages; the later ones keep their time.
+_BROUGHT_BACK = 10_000
 
 
 class Steering:
@@ -22,7 +29,8 @@ class Steering:
     def rate_limit(self, task_name: str, rate_limit: str | float | None = None) -> object:
         """Let at most so many tasks of this name begin, such as "10/m"; 0 lifts the limit.
 
-        Messages that were put back already come at the time that they were given.
+        Messages that were put back for the former limit come back at once, to be decided anew; on a broker
+        that cannot do that they come at the time that they were given.
         """
         try:
             rate = parse_rate(rate_limit)
@@ -31,7 +39,25 @@ class Steering:
         if task_name not in self._context.tasks:
             return {"error": "unknown task"}
         self._context.rates.set(task_name, rate)
+        self._bring_back(task_name)
         return {"ok": "new rate limit set successfully" if rate else "rate limit disabled successfully"}
+
+    def _bring_back(self, task_name: str) -> None:
+        intake = self._tasks.intake
+        if not isinstance(intake, Advancing):
+            return
+        now = clock.now()
+        waiting = []
+        for entry in intake.scheduled(_BROUGHT_BACK):
+            try:
+                headers = decode_headers(entry[1].headers)
+            except ProtocolError:
+                continue
+            # What its sender wants later stays where it is.
+            if headers.task == task_name and (headers.eta_at is None or headers.eta_at <= now):
+                waiting.append(entry)
+        if waiting:
+            intake.advance(waiting, now)
 
     def time_limit(self, task_name: str, hard: float | None = None, soft: float | None = None) -> object:
         """Put limits in seconds in the place of the task's own, for runs that begin from now on."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from taskd.app.life_hooks import Place, Stage
 from taskd.config import transfer
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
@@ -45,8 +46,9 @@ class PoolEvents:
         self._context: Context | None = None
         self._take: Callable[[Sequence[Outcome]], None] | None = None
         self._fatal: Fatal | None = None
-        #: Of the pools that run tasks in the worker itself.
+        #: Of the pools that run tasks in the worker itself: what runs, and the hooks of the user.
         self.ledger: Ledger | None = None
+        self.run_stage: Callable[[Stage], None] = _no_hooks
 
     def attach(self, context: Context, take: Callable[[Sequence[Outcome]], None]) -> None:
         """From now on tell the consumer; what was reported before reaches it at once."""
@@ -78,6 +80,10 @@ class PoolEvents:
         """Pass outcomes on."""
         if self._take is not None:
             self._take(outcomes)
+
+
+def _no_hooks(stage: Stage) -> None:
+    """The worker's own process holds no user code."""
 
 
 def app_path(worker: WorkerConfig, config: Config) -> str:
@@ -134,6 +140,8 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
         ) from error
     app.bind_config(config)
     events.on_hello(msgspec.json.encode(task_table(app)))
+    events.run_stage = partial(app.hooks.run_stage, place=Place(node_name, os.getpid()))
+    events.run_stage(Stage.PROCESS_INIT)
     # Twice as many slots as tasks at once: those that were given up keep theirs.
     events.ledger = open_ledger(config.supervisor.control_socket, node_name.partition("@")[0], 2 * capacity)
     executor = partial(Executor, app, node_name, ledger=events.ledger)

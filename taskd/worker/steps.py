@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from taskd import clock
 from taskd import loop as loops
+from taskd.app.life_hooks import Stage
 from taskd.blueprint import Given, Step
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
@@ -30,6 +31,7 @@ from taskd.results import factory as results
 from taskd.results.base import ResultStore
 from taskd.supervised import Reporter
 from taskd.worker.ledger import Ledger
+from taskd.worker.life import Life
 from taskd.worker.pools import PoolEvents, make_pool
 from taskd.worker.rereading import reread
 from taskd.worker.signals import SignalWatch
@@ -105,7 +107,7 @@ class PoolStep(Step[tuple[Pool, PoolEvents]]):
         events = PoolEvents()
         program = self._program
         self._pool = make_pool(program.worker, program.config, node_name(program.name), events)
-        self._ledger = events.ledger
+        self._ledger, self._run_stage = events.ledger, events.run_stage
         if self._ledger is not None:
             given[Hub].at_once = self._ledger.stopping
         self._pool.start(given[Timer], events.on_outcomes)
@@ -117,6 +119,7 @@ class PoolStep(Step[tuple[Pool, PoolEvents]]):
             self._pool.kill()
         if self._ledger is not None:
             self._ledger.close()
+        self._run_stage(Stage.PROCESS_SHUTDOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +237,19 @@ class ConsumerStep(Step[Context]):
         consumer = Consumer(context)
         _, events = given[PoolStep]
         events.attach(context, consumer.outcomes.take)
+        life = Life(context.report, events.run_stage)
+        context.report = life.report
         if latest := self._program.latest:
             given[Hub].on_reread = lambda: reread(context, latest)
         given[Hub].tell(context.request_shutdown, context.set_quiet)
         try:
             consumer.run()
         finally:
+            life.stopping()
             running = context.pool.running()
             self._end_pool(context)
             consumer.finish(running)
+            life.stopped()
             self.fatal = context.fatal
         return context
 

@@ -6,11 +6,15 @@ and starts no thread; the forking itself is ``taskd.pools.prefork.template``.
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import partial
 
 import msgspec
 
 from taskd import log
+from taskd.app.app import App
+from taskd.app.life_hooks import Place, Stage
 from taskd.config import transfer
 from taskd.pools.base import Target
 from taskd.pools.prefork.template import inherited_control, serve
@@ -24,12 +28,18 @@ def main() -> None:
     config = transfer.from_environment()
     log.setup(config.log.level, config.log.format, program=node_name)
 
+    apps: list[App] = []
+
     def load() -> tuple[Target, bytes]:
         app = load_app(path)
         app.bind_config(config)
+        apps.append(app)
         return Executor(app, node_name), msgspec.json.encode(task_table(app))
 
-    serve(control, load)
+    def run_stage(stage: Stage) -> None:
+        apps[0].hooks.run_stage(stage, Place(node_name, os.getpid()))
+
+    serve(control, load, partial(run_stage, Stage.PROCESS_INIT), partial(run_stage, Stage.PROCESS_SHUTDOWN))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from taskd.brokers.base import Broker, DeadFilter
-from taskd.brokers.intake import Ack, Dead, Delay, Outgoing, Replace, Requeue
+from taskd.brokers.intake import Ack, Advancing, Dead, Delay, Outgoing, Replace, Requeue
 from taskd.errors import BrokerError, LeaseLostError
 from tests.contract.brokers import OPENERS, Clock, bodies, is_readable, message
 
@@ -338,6 +338,23 @@ def test_delayed_messages_are_listed_soonest_first_and_stay_unclaimed(broker: Br
     ]
     assert intake.depth() == 0
     assert len(intake.scheduled(100)) == 4
+
+
+def test_delayed_messages_can_be_made_to_come_sooner(broker: Broker, clock: Clock) -> None:
+    send(broker, *[message(str(s), due_at=clock.now_at + s) for s in (5, 15, 30)])
+    intake = broker.intake("w", ["mail"])
+    if not isinstance(intake, Advancing):
+        pytest.skip("this broker cannot")
+    first, second, third = intake.scheduled(3)
+    intake.clear_wakeups()
+
+    intake.advance([third, first, third], clock.now_at)
+
+    assert is_readable(intake)
+    assert bodies(intake.claim(10)) == ["5", "30"]
+    assert intake.scheduled(3) == [second]
+    intake.advance([first], clock.now_at)  # it is claimed, and not there any more
+    assert list(intake.claim(10)) == []
 
 
 def test_a_delay_puts_a_claim_off(broker: Broker, clock: Clock) -> None:

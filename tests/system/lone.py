@@ -7,10 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from taskd import App
 from taskd.brokers.base import Broker, QueueInfo
@@ -31,10 +33,16 @@ stop_timeout = "{stop_timeout}"
 busy_timeout = "500ms"
 [worker.main]
 pool = "{pool}"
-concurrency = 2
+concurrency = {concurrency}
 {keys}
 """
 _ENTRIES = {"gevent": "taskd.worker.gevent_entry", "eventlet": "taskd.worker.eventlet_entry"}
+
+
+def _drain(pipe: IO[bytes]) -> None:
+    with pipe:
+        while pipe.read(1 << 20):
+            pass
 
 
 class LoneWorker:
@@ -48,18 +56,23 @@ class LoneWorker:
         keys: str = "",
         app: str = "tests.system.shop:app",
         stop_timeout: str = "20s",
+        concurrency: int = 2,
     ) -> None:
         self.directory = directory
         self.store = directory / "broker"
         self.store.mkdir()
         file = directory / "taskd.toml"
-        file.write_text(_FILE.format(pool=pool, keys=keys, app=app, stop_timeout=stop_timeout))
+        words = {"pool": pool, "keys": keys, "app": app, "stop_timeout": stop_timeout}
+        file.write_text(_FILE.format(concurrency=concurrency, **words))
         self.log = directory / "worker.log"
         self.app = App(config=str(file))
         self._config = load(str(file))
         self._module = _ENTRIES.get(pool, "taskd.worker")
         self._status = b""
         self._status_fd = -1
+        self.pool = pool
+        #: Standard output goes into a pipe that is read and forgotten, instead of the log.
+        self.drained = False
         self.process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:
@@ -74,12 +87,14 @@ class LoneWorker:
                 [sys.executable, "-m", self._module, "main-1"],
                 cwd=ROOT,
                 env=environment,
-                stdout=log,
+                stdout=subprocess.PIPE if self.drained else log,
                 stderr=log,
                 pass_fds=(config_fd, writing),
             )
         os.close(config_fd)
         os.close(writing)
+        if self.process.stdout is not None:
+            threading.Thread(target=_drain, args=(self.process.stdout,), daemon=True).start()
 
     def said(self) -> list[StatusLine]:
         """Every line on the status descriptor so far."""

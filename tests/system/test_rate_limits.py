@@ -44,6 +44,24 @@ def test_limited_tasks_wait_in_the_broker_and_others_pass_them(
     assert inspect(daemon, "active") == []
 
 
+def test_a_limit_that_is_lifted_brings_back_what_waits_for_it(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
+    daemon.start()
+    daemon.ctl("rate-limit", "shop.note", "1/h")
+    for number in range(20):
+        daemon.app.send_task("shop.note", (str(notes), str(number)))
+    daemon.app.send_task("shop.note", (str(notes), "later"), countdown=60)
+    wait_until(lambda: len(inspect(daemon, "scheduled")) == 20, 10)
+
+    daemon.ctl("rate-limit", "shop.note", "0")
+
+    wait_until(lambda: len(lines(notes)) == 20, 10)
+    assert "later" not in lines(notes)
+    assert len(inspect(daemon, "scheduled")) == 1
+
+
 def test_limited_tasks_run_in_order_at_their_rate(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
     daemon.start()

@@ -113,6 +113,17 @@ class MemoryIntake:
         entries.sort(key=lambda entry: entry[:2])
         return [(due_at, started(delivery)) for due_at, _, delivery in entries[:limit]]
 
+    def advance(self, entries: Sequence[tuple[float, Delivery]], due_at: float) -> None:
+        """Let delayed messages become due at ``due_at``."""
+        with self._hub.lock:
+            for former, delivery in entries:
+                queue = self._hub.queue(delivery.queue)
+                kept = [entry for entry in queue.delayed if entry[:2] == (former, delivery.tag)]
+                for entry in kept:
+                    queue.delayed.remove(entry)
+                    queue.put_delayed(due_at, entry[2])
+                self._hub.wake(delivery.queue)
+
     def depth(self) -> int:
         """Return how many messages could be claimed now."""
         now = self._timing.now()

@@ -127,6 +127,17 @@ class SqliteIntake:
             rows = connection.execute(self._sql.scheduled, (limit,)).fetchall()
         return list(zip((row[0] for row in rows), deliveries([row[1:] for row in rows]), strict=True))
 
+    def advance(self, entries: Sequence[tuple[float, Delivery]], due_at: float) -> None:
+        """Let delayed messages become due at ``due_at``."""
+        keys = [
+            (due_at, self._queues[each.queue], former, each.tag)
+            for former, each in entries
+            if each.queue in self._queues
+        ]
+        with self._store.database.write() as connection:
+            connection.executemany("UPDATE delayed SET due_at=? WHERE queue=? AND due_at=? AND id=?", keys)
+        self._store.wake({key[1] for key in keys})
+
     def depth(self) -> int:
         """Return how many messages could be claimed now."""
         with self._store.database.read() as connection:

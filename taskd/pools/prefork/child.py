@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -25,13 +26,29 @@ from taskd.pools.prefork.wire import FrameReader, Report, Skipped, decode_jobs
 _FLUSH_EVERY_S = 0.001
 
 
-def run_child(target: Target, sock: socket.socket, slot_fd: int) -> NoReturn:
-    """Run jobs until the pool closes its end, then leave the process.  Never returns."""
+def nothing() -> None:
+    """Do nothing at the beginning or the end of a child."""
+
+
+def run_child(
+    target: Target,
+    sock: socket.socket,
+    slot_fd: int,
+    begin: Callable[[], None] = nothing,
+    end: Callable[[], None] = nothing,
+) -> NoReturn:
+    """Run jobs until the pool closes its end, then leave the process.  Never returns.
+
+    ``begin`` is called before the first job, ``end`` after the last when the child ends in order; neither
+    may raise.
+    """
     status = exit_codes.FAILURE
     try:
+        begin()
         # The descriptor stays open for faulthandler, which writes from a signal handler.
         faulthandler.enable(slot_fd, all_threads=True)
         _Child(target, sock, Slot(slot_fd)).serve()
+        end()
         status = exit_codes.OK
     except ConnectionError:
         status = exit_codes.OK  # the worker has gone while its reports were being sent

@@ -23,7 +23,7 @@ from taskd.errors import PoolError
 from taskd.loop import Loop
 from taskd.pools.base import Target
 from taskd.pools.prefork import wire
-from taskd.pools.prefork.child import leave, run_child
+from taskd.pools.prefork.child import leave, nothing, run_child
 
 #: Returns the target and a blob that the pool hands to ``on_hello``.
 Load = Callable[[], tuple[Target, bytes]]
@@ -47,8 +47,16 @@ def inherited_control() -> socket.socket:
     return control
 
 
-def serve(control: socket.socket, load: Load) -> NoReturn:
-    """Load the target, report, and fork children on request until the pool goes away."""
+def serve(
+    control: socket.socket,
+    load: Load,
+    begin: Callable[[], None] = nothing,
+    end: Callable[[], None] = nothing,
+) -> NoReturn:
+    """Load the target, report, and fork children on request until the pool goes away.
+
+    ``begin`` and ``end`` are called in each child, see ``run_child``.
+    """
     title = os.environ.pop(wire.TITLE_VARIABLE, "")
     proctitle.set_title(f"template {title}".rstrip())
     gc.disable()  # collections during the import would only move garbage into the frozen heap
@@ -61,7 +69,7 @@ def serve(control: socket.socket, load: Load) -> NoReturn:
     gc.collect()
     gc.freeze()
     _send_blob(control, wire.Loaded(), hello)
-    _Template(control, target, title).run()
+    _Template(control, target, title, begin, end).run()
 
 
 def _one_line(error: BaseException) -> str:
@@ -109,7 +117,15 @@ def _refusal(culprits: Iterable[str]) -> str:
 
 
 class _Template:
-    def __init__(self, control: socket.socket, target: Target, title: str) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        target: Target,
+        title: str,
+        begin: Callable[[], None],
+        end: Callable[[], None],
+    ) -> None:
+        self._begin, self._end = begin, end
         self._control = control
         self._target = target
         self._title = title
@@ -171,7 +187,7 @@ class _Template:
         except BaseException:  # noqa: BLE001 - the frames above belong to the template
             traceback.print_exc()
             leave(exit_codes.FAILURE)
-        run_child(self._target, data, slot_fd)
+        run_child(self._target, data, slot_fd, self._begin, self._end)
 
     def _reap(self, number: int, pid: int) -> None:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)

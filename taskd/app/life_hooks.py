@@ -1,0 +1,94 @@
+"""Functions of the user that are called in the life of a worker and of the processes that run its tasks.
+
+========================  ==========================================================  =====================
+hook                      called                                                      in
+========================  ==========================================================  =====================
+``process_init(at)``      before the first task of a process, in order                child, or the worker
+``worker_ready(at)``      once, when the worker consumes, in order                    the worker
+``worker_stopping(at)``   when it takes nothing new any more, in the reverse order    the worker
+``worker_stopped(at)``    when its last task has ended, in the reverse order          the worker
+``process_shutdown(at)``  when the process ends in order, in the reverse order        child, or the worker
+========================  ==========================================================  =====================
+
+On prefork the worker's own process holds no user code, so the ``worker_`` hooks are not called there; the
+others are called in each child.  The other pools run tasks in the worker, which calls all of them, in its
+main thread: a hook that takes long keeps it from its work.
+
+A hook that raises is logged and harms nothing, neither the worker nor the other hooks.  A process that is
+killed calls none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+
+
+class Stage(Enum):
+    """A moment in the life of a worker or of one of its processes."""
+
+    PROCESS_INIT = "process_init"
+    WORKER_READY = "worker_ready"
+    WORKER_STOPPING = "worker_stopping"
+    WORKER_STOPPED = "worker_stopped"
+    PROCESS_SHUTDOWN = "process_shutdown"
+
+
+_LAST_FIRST = {Stage.WORKER_STOPPING, Stage.WORKER_STOPPED, Stage.PROCESS_SHUTDOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a hook is called: the node, such as ``mail-1@host``, and the process."""
+
+    node_name: str
+    pid: int
+
+
+LifeHook = TypeVar("LifeHook", bound=Callable[[Place], None])
+
+
+class LifeHooks:
+    """These hooks of one App.  Register them when the module is imported."""
+
+    def __init__(self) -> None:
+        self._stages: dict[Stage, list[Callable[[Place], None]]] = {stage: [] for stage in Stage}
+
+    def process_init(self, hook: LifeHook) -> LifeHook:
+        """Call ``hook(place)`` in each process that runs tasks, before its first one."""
+        return self._add(Stage.PROCESS_INIT, hook)
+
+    def worker_ready(self, hook: LifeHook) -> LifeHook:
+        """Call ``hook(place)`` once the worker consumes.  Not on prefork."""
+        return self._add(Stage.WORKER_READY, hook)
+
+    def worker_stopping(self, hook: LifeHook) -> LifeHook:
+        """Call ``hook(place)`` when the worker begins to drain, or ends cold.  Not on prefork."""
+        return self._add(Stage.WORKER_STOPPING, hook)
+
+    def worker_stopped(self, hook: LifeHook) -> LifeHook:
+        """Call ``hook(place)`` when nothing runs any more and everything is settled.  Not on prefork."""
+        return self._add(Stage.WORKER_STOPPED, hook)
+
+    def process_shutdown(self, hook: LifeHook) -> LifeHook:
+        """Call ``hook(place)`` in each process that ran tasks, when it ends in order."""
+        return self._add(Stage.PROCESS_SHUTDOWN, hook)
+
+    def _add(self, stage: Stage, hook: LifeHook) -> LifeHook:
+        hooks = self._stages[stage]
+        hooks.insert(0 if stage in _LAST_FIRST else len(hooks), hook)
+        return hook
+
+    def run_stage(self, stage: Stage, place: Place) -> None:
+        """Call the hooks of a stage.  For the worker; raises nothing."""
+        for hook in self._stages[stage]:
+            try:
+                hook(place)
+            except BaseException:
+                name = getattr(hook, "__qualname__", type(hook).__qualname__)
+                logger.exception("%s hook %s failed; the worker goes on", stage.value, name)

@@ -1,0 +1,36 @@
+"""The stages of a worker's life, as its reports tell them, and the user's hooks that are called at each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from taskd.app.life_hooks import Stage
+from taskd.protocol.status import Draining, Ready, StatusLine
+
+
+class Life:
+    """Calls the user's hooks as the worker reports how it is; each stage once, in order."""
+
+    def __init__(self, report: Callable[[StatusLine], None], run_stage: Callable[[Stage], None]) -> None:
+        self._report = report
+        self._run_stage = run_stage
+        self._was_ready = self._stops = False
+
+    def report(self, line: StatusLine) -> None:
+        """Report, then call the hooks of what was reported."""
+        self._report(line)
+        if isinstance(line, Ready) and not self._was_ready:
+            self._was_ready = True
+            self._run_stage(Stage.WORKER_READY)
+        elif isinstance(line, Draining):
+            self.stopping()
+
+    def stopping(self) -> None:
+        """The worker takes nothing new any more."""
+        if not self._stops:
+            self._stops = True
+            self._run_stage(Stage.WORKER_STOPPING)
+
+    def stopped(self) -> None:
+        """Nothing runs any more."""
+        self._run_stage(Stage.WORKER_STOPPED)

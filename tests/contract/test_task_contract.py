@@ -1,0 +1,102 @@
+"""What a task may do to itself on any pool: whoever waits is answered, and the next task runs."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from taskd.app.result import AsyncResult
+from taskd.protocol.status import Ready
+from tests.system.lone import LoneWorker
+from tests.waiting import wait_until
+
+POOLS = ["prefork", "threads", "asyncio", "gevent", "eventlet", "solo"]
+
+
+@pytest.fixture(scope="module", params=POOLS)
+def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneWorker]:
+    """One worker for each pool, which all tests share: none may spoil it for the next."""
+    pool = request.param
+    if pool in ("gevent", "eventlet") and find_spec(pool) is None:
+        pytest.skip(f"{pool} is not installed")
+    made = LoneWorker(tmp_path_factory.mktemp(pool), pool=pool, app="tests.system.contract_app:app")
+    made.drained = True
+    made.spawn()
+    made.until_said(Ready)
+    yield made
+    made.end()
+
+
+def send(worker: LoneWorker, task: str, *args: object) -> AsyncResult[object]:
+    return worker.app.send_task(f"contract.{task}", args)
+
+
+def assert_works(worker: LoneWorker) -> None:
+    assert send(worker, "add", 2, 3).get(timeout=20) == 5
+
+
+@pytest.mark.parametrize("kind", ["locked", "mute", "stuck", "exit", "interrupt"])
+def test_an_exception_that_cannot_be_told_is_a_failure_all_the_same(worker: LoneWorker, kind: str) -> None:
+    result = send(worker, "fail", kind)
+    wait_until(lambda: result.state == "FAILURE", 20)
+    assert isinstance(result.info, Exception)
+
+    assert_works(worker)
+
+
+def test_a_value_that_cannot_be_told_is_a_failure(worker: LoneWorker) -> None:
+    with pytest.raises(Exception, match="cannot be stored"):
+        send(worker, "unserializable").get(timeout=20)
+
+    assert_works(worker)
+
+
+def test_a_huge_value_arrives(worker: LoneWorker) -> None:
+    assert len(str(send(worker, "huge", 20_000_000).get(timeout=40))) == 20_000_000
+    assert_works(worker)
+
+
+def test_much_that_is_printed_passes(worker: LoneWorker) -> None:
+    assert send(worker, "print", 200).get(timeout=60) == 200 << 20
+    assert_works(worker)
+
+
+def test_a_task_that_forks_and_comes_back_twice_is_answered_once(worker: LoneWorker) -> None:
+    assert send(worker, "fork").get(timeout=20) != 0
+    assert_works(worker)
+    wait_until(lambda: (queue := worker.queue()) and not (queue.ready or queue.claimed), 10)
+
+
+def test_a_coroutine_runs(worker: LoneWorker) -> None:
+    assert send(worker, "add_async", 2, 3).get(timeout=20) == 5
+
+
+def test_a_task_that_waits_in_a_system_call_keeps_no_other_from_running(worker: LoneWorker) -> None:
+    if worker.pool == "solo":
+        pytest.skip("one task at a time is what it is for")
+    path = worker.directory / "s"
+    reading = send(worker, "read", str(path))
+    wait_until(path.exists, 20)
+
+    assert_works(worker)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"word")
+    assert reading.get(timeout=20) == "word"
+
+
+def test_a_task_that_exits_ends_its_child_or_its_worker_and_runs_again(
+    worker: LoneWorker, tmp_path: Path
+) -> None:
+    result = send(worker, "os_exit", str(tmp_path / "mark"))
+    if worker.pool != "prefork":
+        assert worker.wait_exit(20) == 3
+        worker.spawn()
+        worker.until_said(Ready)
+
+    assert result.get(timeout=20) == 1
+    assert_works(worker)
