@@ -13,6 +13,7 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import ChannelError, OperationalError
 from kombu.pidbox import Mailbox
 
+from taskd import clock
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Ack, Delivery, Outgoing, Requeue
 from taskd.brokers.kombu_connection import kombu_connection
@@ -20,6 +21,7 @@ from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.transport import SqliteTransport
 from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError, StorageError
+from taskd.protocol.message import decode_headers
 from tests.contract.brokers import bodies, is_readable, message
 
 HEADERS = {"lang": "py", "task": "shop.add", "id": "id-1", "retries": 0, "eta": None, "argsrepr": "(2, 3)"}
@@ -221,6 +223,31 @@ def test_queues_are_declared_counted_purged_and_deleted(connection: Connection, 
     with pytest.raises(ChannelError, match="NOT_FOUND"):
         queue.queue_declare(passive=True)
     assert list(broker.desk().queues()) == []
+
+
+@pytest.mark.parametrize(("own", "lives_s"), [(None, 60.0), (30.0, 30.0), (90.0, 60.0)])
+def test_the_expiration_of_a_task_is_that_of_the_message_if_that_is_earlier(
+    connection: Connection, broker: SqliteBroker, own: float | None, lives_s: float
+) -> None:
+    expires = None if own is None else clock.iso(clock.now() + own)
+    began = clock.now()
+    producer = Producer(connection)
+    headers = {**HEADERS, "expires": expires}
+    producer.publish(BODY, routing_key="mail", headers=headers, expiration=60.0, declare=[Queue("mail")])
+
+    (delivery,) = broker.intake("w", ["mail"]).claim(1)
+
+    expires_at = decode_headers(delivery.headers).expires_at
+    assert expires_at is not None
+    assert began + lives_s - 1 < expires_at < clock.now() + lives_s + 1
+
+
+def test_a_time_to_live_that_cannot_be_kept_is_refused(connection: Connection) -> None:
+    channel = connection.channel()
+    with pytest.raises(ChannelError, match="x-message-ttl"):
+        Queue("short", message_ttl=5.0, channel=channel).declare()
+    # Remote control of Celery gives its reply queues one, and they go away by themselves.
+    Queue("reply", message_ttl=5.0, expires=5.0, durable=False, auto_delete=True, channel=channel).declare()
 
 
 def test_an_unbound_queue_gets_nothing_more(connection: Connection) -> None:

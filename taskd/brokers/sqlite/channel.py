@@ -21,6 +21,7 @@ from kombu.utils.json import dumps
 
 from taskd.brokers.intake import Ack, Dead, Delivery, Outgoing, Requeue
 from taskd.brokers.sqlite import queues
+from taskd.brokers.sqlite.expiry import check_queue, with_expiration
 from taskd.brokers.sqlite.link import Link
 from taskd.brokers.sqlite.mailbox import EXPIRES_S
 from taskd.brokers.topology import exchange_type
@@ -109,7 +110,9 @@ class Channel(virtual.Channel):
         if expires_ms or (not durable and (exclusive or auto_delete)):
             expires_s = expires_ms / 1000 if expires_ms else EXPIRES_S
             self.link.declare_expiring(queue, expires_s, auto_delete=exclusive or auto_delete)
-        elif not self._has_queue(queue):
+            return
+        check_queue(queue, arguments)
+        if not self._has_queue(queue):
             self.link.write(lambda connection: queues.ensure_queue(connection, queue))
 
     def _has_queue(self, queue: str, **kwargs: Any) -> bool:
@@ -181,7 +184,7 @@ class Channel(virtual.Channel):
         """Write one message; on return it is as durable as configured."""
         properties = message["properties"]
         rest = {key: value for key, value in properties.items() if key not in _OWN_PROPERTIES}
-        headers = message["headers"]
+        headers = with_expiration(message["headers"], properties.get("expiration"))
         body = message["body"]
         outgoing = Outgoing(
             routing_key=routing_key,
