@@ -43,7 +43,10 @@ def _make_directory(path: str) -> None:
     except FileExistsError:
         return
     # Whoever may write the database may wake and be woken: rw becomes rwx.
-    os.chmod(directory, mode | (mode & 0o444) >> 2)
+    wanted = mode | (mode & 0o444) >> 2
+    # Not when it is right already: chmod would clear a set-group-ID bit that was inherited.
+    if stat.S_IMODE(os.stat(directory).st_mode) & 0o777 != wanted:
+        os.chmod(directory, wanted)
 
 
 class _Listed(NamedTuple):

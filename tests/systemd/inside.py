@@ -453,6 +453,8 @@ def programs_may_have_users_of_their_own() -> None:
     ask = _APP + "print(app.send_task('shop.whoami', queue={queue!r}).get(timeout=20))"
     assert as_taskd(ask.format(queue="default")) == "mailer"
     assert as_taskd(ask.format(queue="io")) == "taskd"
+    shared = {path.group() for path in Path("/var/lib/taskd").rglob("*")}
+    assert shared == {"taskd"}, "programs cannot wake each other, or write what the others made"
     below = procinfo.descendants(main_pid())
     assert owner(Path(f"/proc/{main_pid()}")) == 0
     assert 0 not in {owner(Path(f"/proc/{pid}")) for pid in below}, "a program runs as root"
