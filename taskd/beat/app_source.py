@@ -10,12 +10,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from taskd.beat.stores.base import Declared
+from taskd.config.problems import nearest
+from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.loop import Loop, Timer
 from taskd.protocol.status import SUPERVISOR_PID_VARIABLE
@@ -142,3 +144,12 @@ class AppSource:
         # Its end of the pipe is closed by its exit, so this waits for no more than that.
         _pid, status = os.waitpid(reading.pid, 0)
         return os.waitstatus_to_exitcode(status)
+
+
+def warn_of_unknown_tasks(entries: Iterable[BeatEntryConfig], tasks: Collection[str]) -> None:
+    """Log the entries whose task no app has, with the nearest name; no names at all mean not known."""
+    for entry in entries if tasks else ():
+        if entry.task not in tasks:
+            hint = nearest(entry.task, tasks)
+            suffix = f'; did you mean "{hint}"?' if hint else ""
+            logger.warning('no app has the task entry=%s task="%s"%s', entry.name, entry.task, suffix)

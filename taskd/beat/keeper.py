@@ -65,7 +65,7 @@ class Keeper:
         lease_s: float = LEASE_S,
         monotonic: Callable[[], float] = clock.monotonic,
         opened: Callable[[Store], None],
-        closed: Callable[[], None],
+        closed: Callable[[Store], None],
     ) -> None:
         """``opened`` and ``closed`` are told when wake-ups can be listened to, and no more."""
         self._open_store = open_store
@@ -116,7 +116,7 @@ class Keeper:
         self._leader = None
         self._term = 0
         if self.store is not None:
-            self._closed()
+            self._closed(self.store)
             self.store.close()
             self.store = None
         self._failures += 1
@@ -188,6 +188,16 @@ class Keeper:
         self._owed.clear()
         return True
 
+    def declared(self) -> Declared:
+        """Return what was learned from the apps' code when it was last read."""
+        if self.store is None:
+            return Declared()
+        try:
+            return self.store.declared()
+        except StorageError as error:
+            self._lose(error)
+            return Declared()
+
     def declare(self, declared: Declared) -> None:
         """Keep what was learned from the app for operators to see."""
         if self.store is None:
@@ -201,7 +211,7 @@ class Keeper:
         """Give up the lease, so that another beat goes on at once, and release the store."""
         if self.store is None:
             return
-        self._closed()
+        self._closed(self.store)
         try:
             self.store.resign()
         except StorageError as error:

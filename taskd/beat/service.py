@@ -21,6 +21,7 @@ import os
 from collections.abc import Mapping
 
 from taskd import clock
+from taskd.beat.app_source import warn_of_unknown_tasks
 from taskd.beat.book import Book
 from taskd.beat.entries import Source
 from taskd.beat.firing import Firing, marks_of
@@ -62,7 +63,7 @@ class Beat:
             surroundings.open_store,
             lease_s=surroundings.lease_s,
             opened=lambda store: loop.add_reader(store.fileno(), self._on_change),
-            closed=self._stop_listening,
+            closed=lambda store: loop.remove_reader(store.fileno()),
         )
         self._broker: Broker | None = None
         self._publisher: OncePublisher | None = None
@@ -83,6 +84,7 @@ class Beat:
         self._keeper.open()
         gc.disable()  # what is made here stays: looking for garbage in it is half of the time
         try:
+            self._book.listing.replace(Source.APP, self._keeper.declared().entries)
             self._take_changes()
             self._book.load(self._keeper.marks(), now)
         finally:
@@ -240,18 +242,21 @@ class Beat:
             self._take_changes()
 
     def learn(self, declared: Declared) -> None:
-        """Take over what the apps' code declares.  For the loop."""
+        """Take over what the apps' code declares, and warn of tasks that none has.  For the loop.
+
+        Without names of tasks some app is not read yet; what it declared when it last was goes on.
+        """
+        if not declared.tasks:
+            known = self._book.listing.by_source[Source.APP]
+            declared = Declared({**known, **declared.entries})
         names = self._book.listing.replace(Source.APP, declared.entries)
         self._book.refresh(names, self._now())
         self._book.adopt(self._keeper.marks(names), self._now())
         for name in names & self._book.unusable.keys():
             logger.error("entry cannot be used entry=%s: %s", name, self._book.unusable[name])
+        warn_of_unknown_tasks((row.listed.entry for row in self._book.rows.values()), declared.tasks)
         self._keeper.declare(declared)
         self.tick()
-
-    def _stop_listening(self) -> None:
-        if self._keeper.store is not None:
-            self._loop.remove_reader(self._keeper.store.fileno())
 
     def _connect(self) -> None:
         """Connect, and come back later when that fails."""
