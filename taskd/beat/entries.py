@@ -77,12 +77,18 @@ class Listing:
 
     def listed(self, name: str) -> Listed | None:
         """Return what counts under a name, None when there is no such entry."""
-        having = [(source, entries) for source, entries in self._ordered if name in entries]
-        if not having:
+        strongest: Source | None = None
+        entry: BeatEntryConfig | None = None
+        shadows: tuple[Source, ...] = ()
+        for source, entries in self._ordered:  # a loop: this runs for each of many entries at the start
+            if name in entries:
+                if strongest is None:
+                    strongest, entry = source, entries[name]
+                else:
+                    shadows = (*shadows, source)
+        if strongest is None or entry is None:
             return None
-        source, entries = having[0]
-        shadows = tuple(other for other, _ in having[1:])
-        return Listed(entries[name], source, shadows, self.pauses.get(name))
+        return Listed(entry, strongest, shadows, self.pauses.get(name))
 
     def replace(self, source: Source, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
         """Set all entries of a source; return the names that are touched."""

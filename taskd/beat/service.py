@@ -80,19 +80,21 @@ class Beat:
 
     def start(self) -> None:
         """Open the store, connect, and tick from now on.  Does not fail for anything that is away."""
-        now = self._now()
-        self._keeper.open()
         gc.disable()  # what is made here stays: looking for garbage in it is half of the time
         try:
-            self._book.listing.replace(Source.APP, self._keeper.declared().entries)
-            self._take_changes()
-            self._book.load(self._keeper.marks(), now)
+            self._load()
+            self._connect()
+            self.tick()
         finally:
             gc.enable()
+
+    def _load(self) -> None:
+        self._keeper.open()
+        self._book.listing.replace(Source.APP, self._keeper.declared().entries)
+        self._take_changes()
+        self._book.load(self._keeper.marks(), self._now())
         for name, problem in self._book.unusable.items():
             logger.error("entry cannot be used entry=%s: %s", name, problem)
-        self._connect()
-        self.tick()
 
     def stop(self) -> None:
         """Stop ticking, give up the lease and close everything.  May be called twice."""
