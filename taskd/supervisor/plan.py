@@ -144,4 +144,6 @@ def _applies(change: Change, new: Config, group: str) -> Applies:
 
 
 def _table(config: Config, group: str) -> str:
-    return f"[worker.{group}]" if group in config.workers else f"[{group}]"
+    if group in config.workers:
+        return f"[worker.{group}]"
+    return f"[program.{group}]" if group in config.programs else f"[{group}]"

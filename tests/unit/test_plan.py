@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from taskd.config.daemon import LogConfig, SupervisorConfig
-from taskd.config.programs import WorkerConfig
+from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.supervisor.plan import Action, Plan, Running, plan
@@ -83,6 +83,17 @@ def test_a_worker_that_is_new_or_gone_is_added_or_drained_with_the_reason() -> N
     ]
     assert why(made, "web-1") == ("[worker.web] is new",)
     assert why(made, "mail-1") == ("[worker.mail] is gone from the file",)
+
+
+def test_another_command_that_changes_is_replaced_and_its_table_is_named() -> None:
+    def commanded(*command: str) -> Config:
+        programs = {"exporter": ProgramConfig(name="exporter", command=command)}
+        return Config(app="shop:app", programs=programs)
+
+    made = plan([], Config(app="shop:app"), commanded("/bin/a"))
+
+    assert why(made, "exporter-1") == ("[program.exporter] is new",)
+    assert decided(commanded("/bin/a"), commanded("/bin/b")) == {"exporter-1": Action.ROLL}
 
 
 def test_what_the_supervisor_alone_does_is_applied_live() -> None:
