@@ -109,6 +109,9 @@ def _echo_whole(last: Certificate) -> None:
     for fact in facts:
         click.echo(f"  {printable(fact)}")
     parts = {
+        "tasks that ran": "\n".join(
+            f"{task.name} {task.id} for {age(task.age_s)} in pid {task.pid}" for task in last.running
+        ),
         "last words": f"{last.words}\n{last.traceback}".strip(),
         "stacks when it hung": last.stack,
         "last output": "\n".join(last.output),

@@ -6,6 +6,8 @@ To the supervisor by lines on the status descriptor, to monitors and neighbours 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from heapq import nsmallest
 
 from taskd import clock
 from taskd.blueprint import Given, Step
@@ -14,7 +16,8 @@ from taskd.consumer.events import FREQ_S, Announcer, Events
 from taskd.consumer.tasks import Connection
 from taskd.lifecycle import Deadline
 from taskd.loop import Timer
-from taskd.protocol.status import Heartbeat
+from taskd.pools.base import Running
+from taskd.protocol.status import MAX_RUNNING, Heartbeat, RunningTask
 from taskd.resident import resident_bytes
 
 #: While tasks run the supervisor hears from us this often,
@@ -86,12 +89,24 @@ def heartbeat(context: Context, depth: int) -> Heartbeat:
         reserved=max(0, context.pool.held - len(running)),
         depth=depth,
         done=context.done,
+        running=running_tasks(context, running, now),
         oldest_s=max((now - each.since for each in running), default=0.0),
         mean_s=context.run_times.mean_s,
         quiet=context.quiet,
         rss_bytes=resident_bytes(pids),
         pids=pids,
     )
+
+
+def running_tasks(context: Context, running: Sequence[Running], now: float) -> Sequence[RunningTask]:
+    """Return the longest-running tasks, oldest first."""
+    rows = []
+    for job in nsmallest(MAX_RUNNING, running, key=lambda job: job.since):
+        request = context.requests.get(job.tag)
+        if request is not None:
+            headers = request.headers
+            rows.append(RunningTask(headers.id, headers.task, job.pid, now - job.since))
+    return rows
 
 
 def own_pids(context: Context) -> list[int]:

@@ -19,6 +19,9 @@ SUPERVISOR_PID_VARIABLE = "TASKD_SUPERVISOR_PID"
 #: A program that writes a longer line is broken; the supervisor ends it.
 MAX_LINE_BYTES = 1 << 20
 
+#: Tasks that a heartbeat tells of; ``busy`` counts them all.
+MAX_RUNNING = 20
+
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The program does its work: a worker consumes, beat ticks.  May be sent again after Waiting."""
@@ -28,6 +31,15 @@ class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
     """Alive, but not doing its work; ``reason`` says what it waits for (the broker, for example)."""
 
     reason: str
+
+
+class RunningTask(msgspec.Struct, frozen=True):
+    """One task that runs: ``pid`` is that of the pool child that runs it, or of the program itself."""
+
+    id: str
+    name: str
+    pid: int
+    age_s: float
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
@@ -46,6 +58,8 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
     quiet: bool = False
     rss_bytes: int = 0
     pids: Sequence[int] = ()
+    #: The longest-running tasks, oldest first, at most ``MAX_RUNNING``.
+    running: Sequence[RunningTask] = ()
 
 
 class Draining(msgspec.Struct, frozen=True, tag="draining"):

@@ -9,7 +9,8 @@ a stop lasts), ``roster`` (which programs a configuration wants), ``plan`` (what
 program), ``rolling`` (the next step of a group towards what is wanted).  The thin shell around them:
 ``program`` (one supervised process), ``status_pipe``, ``spawn``, ``reaper``, ``generation`` (one checked
 configuration and the making of programs from it), ``group`` (the programs of one table), ``fleet`` (all
-groups), ``reload``, ``control`` (the socket
+groups), ``output`` (what programs write), ``hang`` and ``spiral`` (silence, and when killing stops),
+``certificate`` and ``deaths`` (how processes ended), ``reload``, ``control`` (the socket
 of taskctl; ``control_client`` is its other end, ``methods`` what it answers), ``systemd``, and
 ``supervisor``, the reconcile loop.
 

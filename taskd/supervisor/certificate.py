@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from taskd.protocol.status import RunningTask
+
 _log = logging.getLogger(__name__)
 
 #: Finds every death in the journal: ``journalctl MESSAGE_ID=...`` (systemd.journal-fields(7)).
@@ -51,6 +53,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     done: int = 0
     oldest_s: float = 0.0
     heard_s: float = 0.0
+    #: The longest-running tasks at its last heartbeat; their messages run again elsewhere.
+    running: Sequence[RunningTask] = ()
     waiting: str = ""
     #: Why it counted as hung, and its stacks as faulthandler wrote them then.
     hang: str = ""

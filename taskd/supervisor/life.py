@@ -148,6 +148,7 @@ class Life:
             done=self.load.done,
             oldest_s=self.load.oldest_s,
             heard_s=now - self.heard,
+            running=self.load.running,
             waiting=self.waiting,
             hang=self.hang,
             stack=clipped(stack.decode("utf-8", "backslashreplace")),

@@ -66,7 +66,8 @@ def behave(mode: str, say: Callable[[bytes], None]) -> None:  # noqa: PLR0912 - 
                     write_all(1, line)
         case "crashes":
             os.write(2, b"about to crash\n")
-            say(READY + b'{"type":"heartbeat","busy":1,"done":4,"oldest_s":2.5}\n')
+            running = b'[{"id":"17","name":"shop.add","pid":7,"age_s":2.5}]'
+            say(READY + b'{"type":"heartbeat","busy":1,"done":4,"oldest_s":2.5,"running":%s}\n' % running)
             say(b'{"type":"last_words","reason":"out of luck","detail":"Traceback: Luck"}\n')
             sys.exit(9)
         case "hangs":

@@ -41,6 +41,7 @@ def test_a_crash_is_certified_with_cause_load_words_and_last_lines(tmp_path: Pat
     assert died["traceback"] == "Traceback: Luck"
     assert died["output"] == ["about to crash"]
     assert (died["busy"], died["done"], died["oldest_s"]) == (1, 4, 2.5)
+    assert died["running"] == [{"id": "17", "name": "shop.add", "pid": 7, "age_s": 2.5}]
     assert died["max_rss_bytes"] > 1_000_000
     assert died["decision"] == "started again at once"
     assert 0 <= died["ready_s"] <= died["lived_s"] + 1
@@ -180,6 +181,7 @@ def test_taskctl_shows_deaths_of_a_running_daemon_and_of_one_that_is_down(
     assert "out of luck (exit status 9)" in shown
     assert "about to crash" in shown
     assert "Traceback: Luck" in shown
+    assert "shop.add 17 for 2s in pid 7" in shown
     assert main(["--config", str(config), "deaths", "a-1", "--json"]) == exit_codes.OK
     output = capsys.readouterr()
     assert "taskd is not running" in output.err
