@@ -19,7 +19,7 @@ from collections.abc import Callable
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Ack, Outgoing
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 
 BATCH = 256
 TOTAL = 200 * BATCH
@@ -114,8 +114,8 @@ def latency_us(path: str) -> tuple[float, float]:
     """Return median and 99th percentile of publish → claimed in another process, in microseconds."""
     code = (
         "import select, sys, time; from taskd.brokers.factory import connect\n"
-        "from taskd.brokers.intake import Ack; from taskd.config.stores import SqliteConfig\n"
-        f"intake = connect('sqlite://{path}', SqliteConfig()).intake('w', ['latency'])\n"
+        "from taskd.brokers.intake import Ack; from taskd.config.stores import SqliteConfig, Stores\n"
+        f"intake = connect('sqlite://{path}', Stores()).intake('w', ['latency'])\n"
         "print('ready', flush=True)\n"
         "while True:\n"
         "    select.select([intake], [], [], 1.0); intake.clear_wakeups()\n"
@@ -125,7 +125,7 @@ def latency_us(path: str) -> tuple[float, float]:
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     child.stdout.readline()
-    publisher = connect(f"sqlite://{path}", SqliteConfig()).publisher()
+    publisher = connect(f"sqlite://{path}", Stores()).publisher()
     spans = []
     for _ in range(1000):
         time.sleep(0.002)  # idle between messages: that is what is measured
@@ -161,7 +161,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         best: dict[str, float] = {}
         for turn in range(3):
-            broker = connect(f"sqlite://{directory}/{turn}.db", SqliteConfig())
+            broker = connect(f"sqlite://{directory}/{turn}.db", Stores())
             for name, value in figures(broker).items():
                 best[name] = max(best.get(name, 0.0), value)
             broker.close()

@@ -58,7 +58,7 @@ class Daemon:
     def broker(self) -> Broker:
         """Return the broker, for a look at its queues."""
         config = load(str(self.file))
-        return connect(config.broker, config.sqlite)
+        return connect(config.broker, config.stores)
 
     def start(self) -> None:
         """Start the process; ``wait_ready`` waits."""

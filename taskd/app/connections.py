@@ -70,7 +70,7 @@ class Connections:
         """Return the publisher.  Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``."""
         if self._publisher is None:
             config = self.config
-            broker = self._keep("broker", brokers.connect(config.broker, config.sqlite))
+            broker = self._keep("broker", brokers.connect(config.broker, config.stores))
             self._publisher = self._keep("publisher", broker.publisher())
         return self._publisher
 
@@ -91,7 +91,7 @@ class Connections:
                     'results are switched off (results = "null://"), so nothing can be asked about a task; '
                     "set results in the configuration file or App(results=...)"
                 )
-            self._results = self._keep("results", results.connect(config.results, config.sqlite))
+            self._results = self._keep("results", results.connect(config.results, config.stores))
         return self._results
 
     def _keep(self, name: str, opened: T) -> T:

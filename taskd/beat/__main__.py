@@ -50,7 +50,7 @@ def _run(config: Config, reporter: Reporter) -> None:
     reporter.attach(loop, on_gone=lambda: stopping.append(signal.SIGTERM))
     loop.watch_signals(STOP_SIGNALS, stopping.append)
     surroundings = Surroundings(
-        connect=lambda: factory.connect(config.broker, config.sqlite),
+        connect=lambda: factory.connect(config.broker, config.stores),
         open_store=lambda: open_store(config, listens=True),
         report=reporter.report,
     )

@@ -5,29 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from taskd.brokers.base import Broker
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import REDIS_SCHEMES, Stores
 from taskd.errors import BrokerError
 
 
-def _sqlite(url: str, sqlite: SqliteConfig) -> Broker:
+def _sqlite(url: str, stores: Stores) -> Broker:
     from taskd.brokers.sqlite.broker import SqliteBroker
 
-    return SqliteBroker(url, sqlite)
+    return SqliteBroker(url, stores.sqlite)
 
 
-def _memory(url: str, sqlite: SqliteConfig) -> Broker:  # noqa: ARG001 - the table's signature
+def _memory(url: str, stores: Stores) -> Broker:  # noqa: ARG001 - the table's signature
     from taskd.brokers.memory.broker import MemoryBroker
 
     return MemoryBroker(url)
 
 
-_IMPLEMENTATIONS: Mapping[str, Callable[[str, SqliteConfig], Broker]] = {
+def _redis(url: str, stores: Stores) -> Broker:
+    try:
+        from taskd.brokers.redis.broker import RedisBroker
+    except ModuleNotFoundError as error:
+        wrong = f'{error.name} is not installed, which Redis needs: pip install "taskd[redis]"'
+        raise BrokerError(wrong) from error
+
+    return RedisBroker(url, stores.redis)
+
+
+_IMPLEMENTATIONS: Mapping[str, Callable[[str, Stores], Broker]] = {
     "sqlite": _sqlite,
     "memory": _memory,
+    **dict.fromkeys(REDIS_SCHEMES, _redis),
 }
 
 
-def connect(url: str, sqlite: SqliteConfig) -> Broker:
+def connect(url: str, stores: Stores) -> Broker:
     """Return the broker of a URL; no file is opened or connection made yet.
 
     Raises: ``BrokerError`` for an unknown scheme, ``StorageError`` for a URL that names no file.
@@ -37,4 +48,4 @@ def connect(url: str, sqlite: SqliteConfig) -> Broker:
     if implementation is None:
         supported = ", ".join(f"{name}://" for name in _IMPLEMENTATIONS)
         raise BrokerError(f'no broker speaks "{scheme}://"; supported: {supported}')
-    return implementation(url, sqlite)
+    return implementation(url, stores)

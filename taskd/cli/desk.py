@@ -15,7 +15,7 @@ from taskd.config.schema import Config
 @contextmanager
 def open_desk(config: Config) -> Iterator[Desk]:
     """Open the desk and close the broker afterwards.  Raises: ``BrokerError``, ``StorageError``."""
-    broker = connect(config.broker, config.sqlite)
+    broker = connect(config.broker, config.stores)
     try:
         yield broker.desk()
     finally:

@@ -103,7 +103,7 @@ def _find(config: Config, task_id: str, wait_s: float) -> ResultRecord | None:
     """Return the record as it is when the task has ended or the time is over; None for none."""
     if config.results.startswith("null:"):
         raise Failure('results are switched off in the configuration (results = "null://")')
-    with closing(factory.connect(config.results, config.sqlite)) as store:
+    with closing(factory.connect(config.results, config.stores)) as store:
         found = store.wait([task_id], Deadline.after(wait_s)) if wait_s else {}
         data = found.get(task_id) or store.get([task_id]).get(task_id)
     return None if data is None else decode_record(data)

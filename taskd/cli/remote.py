@@ -46,7 +46,7 @@ def ask(
     """Return the answers by node.  Raises: ``Failure`` when nobody answers."""
     nodes = [node if "@" in node else node_name(node) for node in destination]
     limit = None if nodes else _workers_of_this_host(config)
-    with RemoteControl(config.broker, config.sqlite) as remote:
+    with RemoteControl(config.broker, config.stores) as remote:
         answers = remote.inspect(
             method, arguments, destination=nodes or None, timeout_s=timeout_s, limit=limit
         )

@@ -18,7 +18,7 @@ from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import RedisConfig, SqliteConfig
 from taskd.config.tables import options
 from taskd.config.written import written
 
@@ -51,6 +51,7 @@ _TABLES: tuple[tuple[str, type], ...] = (
     ("`[control]`", ControlConfig),
     ("`[log]`", LogConfig),
     ("`[sqlite]`", SqliteConfig),
+    ("`[redis]`", RedisConfig),
     ("Every process", ProcessConfig),
     ("`[worker.NAME]`", WorkerConfig),
     ("`[program.NAME]`", ProgramConfig),

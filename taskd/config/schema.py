@@ -14,7 +14,7 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.option import Kind, option
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
-from taskd.config.stores import BROKER_SCHEMES, RESULT_SCHEMES, SqliteConfig
+from taskd.config.stores import BROKER_SCHEMES, RESULT_SCHEMES, RedisConfig, SqliteConfig, Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,12 @@ class Config:
     control: ControlConfig = field(default_factory=ControlConfig)
     log: LogConfig = field(default_factory=LogConfig)
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
+    redis: RedisConfig = field(default_factory=RedisConfig)
     workers: Mapping[str, WorkerConfig] = field(default_factory=dict)
     programs: Mapping[str, ProgramConfig] = field(default_factory=dict)
     beat: BeatConfig = field(default_factory=BeatConfig)
+
+    @property
+    def stores(self) -> Stores:
+        """What the factories of brokers and results need beside a URL."""
+        return Stores(self.sqlite, self.redis)

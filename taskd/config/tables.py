@@ -15,7 +15,7 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import RedisConfig, SqliteConfig
 from taskd.config.values import convert
 
 T = TypeVar("T", WorkerConfig, ProgramConfig, BeatEntryConfig)
@@ -30,6 +30,7 @@ SINGLE_TABLES: Mapping[str, type] = {
     "control": ControlConfig,
     "log": LogConfig,
     "sqlite": SqliteConfig,
+    "redis": RedisConfig,
 }
 
 

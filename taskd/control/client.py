@@ -12,7 +12,7 @@ from typing import cast
 from kombu.pidbox import Mailbox
 
 from taskd.brokers.kombu_connection import kombu_connection
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 from taskd.errors import BrokerError
 
 NAMESPACE = "celery"
@@ -24,8 +24,8 @@ Arguments = Mapping[str, object]
 class RemoteControl:
     """Asks the workers that share a broker.  A context manager; ``close`` may be called twice."""
 
-    def __init__(self, broker_url: str, sqlite: SqliteConfig) -> None:
-        self._connection = kombu_connection(broker_url, sqlite)
+    def __init__(self, broker_url: str, stores: Stores) -> None:
+        self._connection = kombu_connection(broker_url, stores)
         self._mailbox = Mailbox(  # type: ignore[no-untyped-call]
             NAMESPACE, type="fanout", connection=self._connection, accept=["json"], serializer="json"
         )

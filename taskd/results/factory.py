@@ -4,37 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import REDIS_SCHEMES, Stores
 from taskd.errors import StorageError
 from taskd.results.base import ResultStore
 
 
-def _sqlite(url: str, sqlite: SqliteConfig) -> ResultStore:
+def _sqlite(url: str, stores: Stores) -> ResultStore:
     from taskd.results.sqlite import SqliteResults
 
-    return SqliteResults(url, sqlite)
+    return SqliteResults(url, stores.sqlite)
 
 
-def _memory(url: str, sqlite: SqliteConfig) -> ResultStore:  # noqa: ARG001 - the table's signature
+def _memory(url: str, stores: Stores) -> ResultStore:  # noqa: ARG001 - the table's signature
     from taskd.results.memory import MemoryResults
 
     return MemoryResults(url)
 
 
-def _null(url: str, sqlite: SqliteConfig) -> ResultStore:  # noqa: ARG001 - the table's signature
+def _redis(url: str, stores: Stores) -> ResultStore:
+    try:
+        from taskd.results.redis import RedisResults
+    except ModuleNotFoundError as error:
+        wrong = f'{error.name} is not installed, which Redis needs: pip install "taskd[redis]"'
+        raise StorageError(wrong) from error
+
+    return RedisResults(url, stores.redis)
+
+
+def _null(url: str, stores: Stores) -> ResultStore:  # noqa: ARG001 - the table's signature
     from taskd.results.null import NullResults
 
     return NullResults()
 
 
-_IMPLEMENTATIONS: Mapping[str, Callable[[str, SqliteConfig], ResultStore]] = {
+_IMPLEMENTATIONS: Mapping[str, Callable[[str, Stores], ResultStore]] = {
     "sqlite": _sqlite,
     "memory": _memory,
     "null": _null,
+    **dict.fromkeys(REDIS_SCHEMES, _redis),
 }
 
 
-def connect(url: str, sqlite: SqliteConfig) -> ResultStore:
+def connect(url: str, stores: Stores) -> ResultStore:
     """Return the result backend of a URL; no file is opened or connection made yet.
 
     Raises: ``StorageError`` for an unknown scheme or a URL that names no file.
@@ -44,4 +55,4 @@ def connect(url: str, sqlite: SqliteConfig) -> ResultStore:
     if implementation is None:
         supported = ", ".join(f"{name}://" for name in _IMPLEMENTATIONS)
         raise StorageError(f'no result backend speaks "{scheme}://"; supported: {supported}')
-    return implementation(url, sqlite)
+    return implementation(url, stores)

@@ -146,11 +146,11 @@ class Queues(Step[Stores]):
     def start(self, given: Given) -> Stores:
         """Provide broker, publisher and result store."""
         config = self._program.config
-        broker = brokers.connect(config.broker, config.sqlite)
+        broker = brokers.connect(config.broker, config.stores)
         stores = Stores(
             broker,
             broker.publisher(),
-            results.connect(config.results, config.sqlite),
+            results.connect(config.results, config.stores),
             self._program.worker.queues,
         )
         loop = given[Timer]

@@ -17,7 +17,7 @@ from taskd.brokers.factory import connect
 from taskd.config.programs import WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor
 from taskd.protocol.status import STATUS_FD_VARIABLE, Ready, StatusLine, Waiting, decode_line
 from tests.waiting import wait_until
@@ -77,7 +77,7 @@ def config_of(directory: Path, **entry: object) -> Config:
 
 
 def waiting_messages(config: Config) -> int:
-    broker = connect(config.broker, SqliteConfig())
+    broker = connect(config.broker, Stores())
     try:
         desk = broker.desk()
         return sum(queue.ready for queue in desk.queues())
@@ -109,7 +109,7 @@ def test_every_stop_signal_stops_it(number: int, tmp_path: Path, started: list[P
 def test_what_it_sends_can_be_claimed_as_a_task(tmp_path: Path, started: list[Program]) -> None:
     config = config_of(tmp_path)
     started.append(Program(config))
-    broker = connect(config.broker, SqliteConfig())
+    broker = connect(config.broker, Stores())
     try:
         intake = broker.intake("test@host", ["default"])
         claimed = wait_until(lambda: intake.claim(1))
@@ -163,7 +163,7 @@ def test_it_sends_what_the_code_of_a_workers_app_declares(tmp_path: Path, starte
         beat=BeatConfig(run="always"),
     )
     started.append(Program(config))
-    broker = connect(config.broker, SqliteConfig())
+    broker = connect(config.broker, Stores())
     try:
         intake = broker.intake("test@host", ["default"])
         claimed = wait_until(lambda: intake.claim(1))

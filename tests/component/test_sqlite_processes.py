@@ -42,7 +42,7 @@ def publish(broker: SqliteBroker, count: int) -> None:
 
 
 CLAIM_AND_HANG = """
-intake = connect_broker(sys.argv[1], SqliteConfig()).intake(sys.argv[2], ["mail"])
+intake = connect_broker(sys.argv[1], Stores()).intake(sys.argv[2], ["mail"])
 say(len(intake.claim(1000)))
 hear()
 """
@@ -51,7 +51,7 @@ hear()
 def test_a_publication_in_another_process_wakes_the_intake(url: str, broker: SqliteBroker) -> None:
     intake = broker.intake("w", ["mail"])
     publish_one = """
-connect_broker(sys.argv[1], SqliteConfig()).publisher().publish(
+connect_broker(sys.argv[1], Stores()).publisher().publish(
     [Outgoing(routing_key="mail", headers=b"{}", body=b"hello")])
 """
     with Script(publish_one, url):
@@ -108,7 +108,7 @@ def test_processes_that_claim_at_the_same_time_never_get_the_same_message(
 ) -> None:
     publish(broker, 3000)
     drain = """
-intake = connect_broker(sys.argv[1], SqliteConfig()).intake(sys.argv[2], ["mail"])
+intake = connect_broker(sys.argv[1], Stores()).intake(sys.argv[2], ["mail"])
 say("ready"); hear()
 while claimed := intake.claim(7):
     assert not intake.settle([Ack(delivery.tag) for delivery in claimed])
@@ -128,7 +128,7 @@ intake.close()
 
 def test_a_producer_killed_at_any_moment_leaves_whole_batches(url: str, broker: SqliteBroker) -> None:
     produce = """
-publisher = connect_broker(sys.argv[1], SqliteConfig()).publisher()
+publisher = connect_broker(sys.argv[1], Stores()).publisher()
 number = 0
 while True:
     publisher.publish([Outgoing(routing_key="mail", headers=b"{}", body=b"%d" % number) for _ in range(10)])
@@ -150,7 +150,7 @@ while True:
 def test_processes_that_open_a_new_file_at_the_same_time_all_succeed(url: str, broker: SqliteBroker) -> None:
     publish_one = """
 say("ready"); hear()
-publisher = connect_broker(sys.argv[1], SqliteConfig()).publisher()
+publisher = connect_broker(sys.argv[1], Stores()).publisher()
 publisher.publish([Outgoing(routing_key="mail", headers=b"{}", body=b"x")])
 say("done")
 """
@@ -216,7 +216,7 @@ def test_a_result_in_another_process_ends_the_wait(tmp_path: Path, monkeypatch: 
     url = f"sqlite://{tmp_path}/results.db"
     results = SqliteResults(url, SqliteConfig())
     store = """
-results = connect_results(sys.argv[1], SqliteConfig())
+results = connect_results(sys.argv[1], Stores())
 say("ready")
 for number in range(3):
     hear()
@@ -235,7 +235,7 @@ def test_the_mailbox_of_a_dead_process_vanishes_and_a_living_one_stays(url: str,
     intake = broker.intake("w", ["mail"])
     living = broker.mailbox("living", "everyone", "fanout")
     make_box = """
-box = connect_broker(sys.argv[1], SqliteConfig()).mailbox("dying", "everyone", "fanout")
+box = connect_broker(sys.argv[1], Stores()).mailbox("dying", "everyone", "fanout")
 say("ready"); hear()
 """
     with Script(make_box, url) as other:
@@ -265,7 +265,7 @@ def _queues(broker: SqliteBroker) -> list[str]:
 def test_acks_of_a_killed_worker_are_not_undone(url: str, broker: SqliteBroker) -> None:
     publish(broker, 10)
     ack_half = """
-intake = connect_broker(sys.argv[1], SqliteConfig()).intake("w", ["mail"])
+intake = connect_broker(sys.argv[1], Stores()).intake("w", ["mail"])
 claimed = intake.claim(10)
 intake.settle([Ack(delivery.tag) for delivery in claimed[:5]])
 say("half"); hear()

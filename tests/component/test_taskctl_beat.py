@@ -16,7 +16,7 @@ from taskd.brokers.factory import connect
 from taskd.cli.taskctl import main
 from taskd.config.load import load
 from taskd.config.schedule import BeatEntryConfig
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 from tests.component.test_beat_process import Program
 from tests.waiting import wait_until
 
@@ -179,7 +179,7 @@ def beat(file: Path) -> Iterator[Program]:
 
 
 def waiting(file: Path) -> int:
-    with closing(connect(f"sqlite://{file.parent}/broker.db", SqliteConfig())) as broker:
+    with closing(connect(f"sqlite://{file.parent}/broker.db", Stores())) as broker:
         return sum(queue.ready for queue in broker.desk().queues())
 
 

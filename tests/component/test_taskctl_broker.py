@@ -17,7 +17,7 @@ from taskd.brokers.intake import Dead, Delivery
 from taskd.cli.output import Failure
 from taskd.cli.pacing import hand_over
 from taskd.cli.taskctl import main
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 from taskd.protocol.results import failure_record, success_record
 from taskd.results import factory as results
 from taskd.results.base import StoredResult
@@ -47,7 +47,7 @@ def run(file: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def broker(file: Path) -> Iterator[Broker]:
-    with closing(connect(f"sqlite://{file.parent}/broker.db", SqliteConfig())) as opened:
+    with closing(connect(f"sqlite://{file.parent}/broker.db", Stores())) as opened:
         yield opened
 
 
@@ -65,7 +65,7 @@ def bury(broker: Broker, reason: str, evidence: bytes = b"{}", queue: str = "def
 
 def store(file: Path, task_id: str, state: str, record: bytes) -> None:
     url = f"sqlite://{file.parent}/results.db"
-    with closing(results.connect(url, SqliteConfig())) as opened:
+    with closing(results.connect(url, Stores())) as opened:
         opened.store([StoredResult(task_id, state, record, None)])
 
 

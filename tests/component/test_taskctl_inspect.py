@@ -14,7 +14,7 @@ import pytest
 from taskd import exit_codes, ids
 from taskd.brokers.factory import connect
 from taskd.cli.taskctl import main
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 from taskd.control.client import RemoteControl
 from taskd.control.node import Command, ControlNode
 from taskd.protocol import pidbox
@@ -59,7 +59,7 @@ COMMANDS: dict[str, Command] = {
 def node(url: str, name: str, commands: dict[str, Command]) -> Iterator[None]:
     """Answer as a worker of this name would, in a thread, until the end of the block."""
     end = Wakeup()
-    with closing(connect(url, SqliteConfig())) as broker, closing(broker.publisher()) as publisher:
+    with closing(connect(url, Stores())) as broker, closing(broker.publisher()) as publisher:
         mailbox = broker.mailbox(f"{name}.{pidbox.EXCHANGE}", pidbox.EXCHANGE, "fanout")
         control = ControlNode(mailbox, publisher, name, commands, LamportClock())
 
@@ -177,7 +177,7 @@ def test_a_rate_limit_is_passed_on(run: Run) -> None:
 
 @pytest.mark.usefixtures("nodes")
 def test_a_limit_ends_the_wait(url: str) -> None:
-    with RemoteControl(url, SqliteConfig()) as remote:
+    with RemoteControl(url, Stores()) as remote:
         assert len(remote.inspect("ping", timeout_s=60, limit=2)) == 2
 
 
@@ -188,7 +188,7 @@ def test_what_is_cast_arrives_without_an_answer(url: str) -> None:
         assert text == "hello"
         arrived.set()
 
-    with node(url, "mail-1@a", {"note": note}), RemoteControl(url, SqliteConfig()) as remote:
+    with node(url, "mail-1@a", {"note": note}), RemoteControl(url, Stores()) as remote:
         remote.cast("note", {"text": "hello"}, destination=["mail-1@a"])
 
         assert arrived.wait(10)

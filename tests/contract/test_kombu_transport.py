@@ -19,7 +19,7 @@ from taskd.brokers.intake import Ack, Delivery, Outgoing, Requeue
 from taskd.brokers.kombu_connection import kombu_connection
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.transport import SqliteTransport
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 from taskd.errors import BrokerError, StorageError
 from taskd.protocol.message import decode_headers
 from tests.contract.brokers import bodies, is_readable, message
@@ -35,7 +35,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def broker(url: str) -> Iterator[SqliteBroker]:
-    opened = connect(url, SqliteConfig())
+    opened = connect(url, Stores())
     assert isinstance(opened, SqliteBroker)
     yield opened
     opened.close()
@@ -43,7 +43,7 @@ def broker(url: str) -> Iterator[SqliteBroker]:
 
 @pytest.fixture
 def connection(url: str) -> Iterator[Connection]:
-    with kombu_connection(url, SqliteConfig()) as opened:
+    with kombu_connection(url, Stores()) as opened:
         yield opened
 
 
@@ -351,7 +351,7 @@ def test_a_kombu_node_answers_a_kombu_client(url: str, connection: Connection) -
     ready = threading.Event()
 
     def serve() -> None:
-        with kombu_connection(url, SqliteConfig()) as own:
+        with kombu_connection(url, Stores()) as own:
             box = Mailbox("celery", type="fanout", connection=own, accept=["json"], serializer="json")
             node = box.Node("node@host", channel=own.channel())
             node.handlers["ping"] = lambda state, **kwargs: {"ok": "pong"}
@@ -382,7 +382,7 @@ def test_the_transport_is_named_in_a_kombu_connection(url: str, broker: SqliteBr
 
 
 def test_an_unusable_file_is_an_error_that_kombu_knows(tmp_path: Path) -> None:
-    with kombu_connection(f"sqlite://{tmp_path}/no/such/directory/b.db", SqliteConfig()) as broken:
+    with kombu_connection(f"sqlite://{tmp_path}/no/such/directory/b.db", Stores()) as broken:
         with pytest.raises(OperationalError, match="does not exist; create it"):
             assert broken.default_channel
         assert StorageError in broken.connection_errors
@@ -390,7 +390,7 @@ def test_an_unusable_file_is_an_error_that_kombu_knows(tmp_path: Path) -> None:
 
 def test_a_broker_of_one_process_has_no_kombu_connection() -> None:
     with pytest.raises(BrokerError, match=r"memory://.*supported: sqlite://"):
-        kombu_connection("memory://", SqliteConfig())
+        kombu_connection("memory://", Stores())
 
 
 def test_a_claim_of_ours_that_kombu_settles_late_is_refused(

@@ -56,7 +56,7 @@ class Daemon:
     def broker(self) -> Broker:
         """The broker, for a look at its queues."""
         config = load(str(self.file))
-        return connect(config.broker, config.sqlite)
+        return connect(config.broker, config.stores)
 
     def spawn(self, *, limits: str = "") -> None:
         """Start the process; ``limits`` are words of a shell that run first, such as ``ulimit -f 10``."""

@@ -141,7 +141,7 @@ class LoneWorker:
 
     def broker(self) -> Broker:
         """The broker, for a look."""
-        return connect(self._config.broker, self._config.sqlite)
+        return connect(self._config.broker, self._config.stores)
 
     @contextmanager
     def broker_locked(self) -> Iterator[None]:

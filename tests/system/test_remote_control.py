@@ -100,7 +100,7 @@ def test_kombus_own_pidbox_client_is_answered(daemon: Daemon) -> None:
     from taskd.config.load import load
 
     config = load(str(daemon.file))
-    with kombu_connection(config.broker, config.sqlite) as connection:
+    with kombu_connection(config.broker, config.stores) as connection:
         mailbox = Mailbox("celery", type="fanout")(connection)
         replies = mailbox.call([NODE], "ping", timeout=5)
 
@@ -115,7 +115,7 @@ def call(daemon: Daemon, method: str, **arguments: object) -> Any:
     from taskd.config.load import load
 
     config = load(str(daemon.file))
-    with kombu_connection(config.broker, config.sqlite) as connection:
+    with kombu_connection(config.broker, config.stores) as connection:
         (reply,) = Mailbox("celery", type="fanout")(connection).call([NODE], method, arguments, timeout=5)
     return reply[NODE]
 

@@ -15,7 +15,7 @@ from taskd.app import request as requests
 from taskd.app.request import Request
 from taskd.brokers import factory
 from taskd.config.schema import Config
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 from taskd.errors import BrokerError, ConfigError, SerializationError
 from taskd.protocol.execution import Payload
 from taskd.protocol.message import TaskHeaders
@@ -35,7 +35,7 @@ class Bench:
         self.add = add
 
     def sent(self, queue="default"):
-        broker = factory.connect(self.url, SqliteConfig())
+        broker = factory.connect(self.url, Stores())
         intake = broker.intake("reader", [queue])
         try:
             return list(intake.claim(10_000))
@@ -110,7 +110,7 @@ def test_a_delayed_message_waits_in_the_broker(bench):
     bench.add.apply_async((1,), countdown=60)
     bench.add.apply_async((2,), eta=datetime.now(timezone.utc) + timedelta(seconds=60))
 
-    broker = factory.connect(bench.url, SqliteConfig())
+    broker = factory.connect(bench.url, Stores())
     intake = broker.intake("reader", ["default"])
     waiting = intake.scheduled(10)
     broker.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskd.brokers import factory as brokers
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import Stores
 from taskd.errors import BrokerError, StorageError
 from taskd.lifecycle import Deadline
 from taskd.results import factory as results
@@ -15,17 +15,17 @@ from taskd.storage.sqlite import path_of
 
 @pytest.mark.parametrize("url", ["sqlite:///var/lib/taskd/b.db", "memory://", "memory://name"])
 def test_a_broker_is_opened_by_its_scheme(url: str) -> None:
-    assert brokers.connect(url, SqliteConfig()).url == url
+    assert brokers.connect(url, Stores()).url == url
 
 
 def test_an_unknown_broker_is_refused_with_what_is_supported() -> None:
-    with pytest.raises(BrokerError, match=r'"redis://"; supported: sqlite://, memory://'):
-        brokers.connect("redis://localhost", SqliteConfig())
+    with pytest.raises(BrokerError, match=r'"http://"; supported: sqlite://, memory://, redis://'):
+        brokers.connect("http://localhost", Stores())
 
 
 def test_an_unknown_result_store_is_refused_with_what_is_supported() -> None:
     with pytest.raises(StorageError, match=r'"rpc://"; supported: sqlite://, memory://, null://'):
-        results.connect("rpc://", SqliteConfig())
+        results.connect("rpc://", Stores())
 
 
 def test_three_slashes_name_an_absolute_path() -> None:
@@ -39,9 +39,9 @@ def test_a_url_without_a_file_is_refused(url: str) -> None:
 
 
 def test_brokers_of_the_same_memory_url_see_one_another() -> None:
-    first, second = (brokers.connect("memory://shared-in-a-test", SqliteConfig()) for _ in range(2))
+    first, second = (brokers.connect("memory://shared-in-a-test", Stores()) for _ in range(2))
     box = first.mailbox("box", "x", "fanout")
-    other = brokers.connect("memory://another-in-a-test", SqliteConfig())
+    other = brokers.connect("memory://another-in-a-test", Stores())
 
     assert second.desk().queues() == first.desk().queues()
     assert other.desk().queues() == []
@@ -49,7 +49,7 @@ def test_brokers_of_the_same_memory_url_see_one_another() -> None:
 
 
 def test_without_results_nothing_is_kept_and_waiting_is_refused() -> None:
-    store = results.connect("null://", SqliteConfig())
+    store = results.connect("null://", Stores())
 
     store.store([StoredResult("a", "SUCCESS", b"{}", None)])
 

@@ -1,0 +1,142 @@
+"""What an operator sees and does on Redis."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
+from taskd.brokers.redis import scripts
+from taskd.brokers.redis.keys import STEPS
+from taskd.brokers.redis.letters import Letter, passes, unfold
+from taskd.brokers.redis.store import Store
+from taskd.storage.redis.link import Argument, Command, Link
+
+#: Letters or claims fetched at a time.
+_BATCH = 500
+
+
+class RedisDesk:
+    """``Desk`` over one connection.  Safe to share between threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._link = Link(store.address)
+        self._lock = threading.Lock()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._link.closed
+
+    def queues(self) -> Sequence[QueueInfo]:
+        """Return all durable queues that taskd knows, by name.
+
+        One that only Celery's clients and workers have used so far is not among them.
+        """
+        keys = self._store.keys
+        due = self._store.due_time() or f"{self._store.now():.6f}"
+        with self._lock:
+            names = sorted(name.decode() for name in self._link.call("SMEMBERS", keys.queues))
+            claimed = self._claimed()
+            dead = Counter(letter.queue for _, letter in self._letters())
+            found = []
+            for name in names:
+                *lengths, late, delayed = self._link.pipeline(
+                    [
+                        *(("LLEN", key) for key in keys.lists((name,))),
+                        ("ZCOUNT", keys.delayed(name), "-inf", due),
+                        ("ZCARD", keys.delayed(name)),
+                    ]
+                )
+                ready = sum(lengths) + late
+                found.append(QueueInfo(name, ready, delayed - late, claimed[name], dead[name]))
+        return found
+
+    def _claimed(self) -> Counter[str]:
+        """Count what all generations hold, by queue."""
+        keys = self._store.keys
+        counts: Counter[str] = Counter()
+        for lease in self._link.call("ZRANGE", keys.leases, 0, -1):
+            claims = keys.claims(lease.partition(b":")[0].decode())
+            for claim in self._link.call("HVALS", claims):
+                counts[keys.place(claim.partition(b"\0")[0].decode())[0]] += 1
+        return counts
+
+    def purge(self, queue: str) -> int:
+        """Delete the ready and delayed messages of a queue; return how many."""
+        keys = self._store.keys
+        gone = [*keys.lists((queue,)), keys.delayed(queue)]
+        with self._lock:
+            counts = [*(("LLEN", key) for key in gone[: len(STEPS)]), ("ZCARD", gone[-1])]
+            replies = self._link.pipeline([("MULTI",), *counts, ("DEL", *gone), ("EXEC",)])
+        return sum(replies[-1][: len(gone)])
+
+    def dead_letters(self, which: DeadFilter = ALL_DEAD, limit: int = 100) -> Sequence[DeadLetter]:
+        """Return up to ``limit`` dead letters, the newest first."""
+        with self._lock:
+            found = self._matching(which, newest_first=True)
+            return [letter.shown(number) for number, letter in islice(found, limit)]
+
+    def dead_letter(self, letter_id: int) -> DeadMessage | None:
+        """Return one dead letter with its evidence and message; None when there is none of this id."""
+        with self._lock:
+            data = self._link.call("HGET", self._store.keys.dead, letter_id)
+        return None if data is None else unfold(data).whole(letter_id)
+
+    def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
+        """Return the ids of dead letters, those that died first at first."""
+        with self._lock:
+            return [number for number, _ in self._matching(which, newest_first=False)]
+
+    def _matching(self, which: DeadFilter, *, newest_first: bool) -> Iterator[tuple[int, Letter]]:
+        ids = None if which.ids is None else set(which.ids)
+        for number, letter in self._letters(newest_first=newest_first):
+            if (ids is None or number in ids) and passes(letter, which):
+                yield number, letter
+
+    def _letters(self, *, newest_first: bool = False) -> Iterator[tuple[int, Letter]]:
+        keys = self._store.keys
+        # Of equal times the set orders by text: 10 before 9.
+        pairs = self._link.call("ZRANGE", keys.dead_by_time, 0, -1, "WITHSCORES")
+        order = sorted((float(at), int(number)) for number, at in zip(pairs[::2], pairs[1::2], strict=True))
+        ids = [number for _, number in (reversed(order) if newest_first else order)]
+        for first in range(0, len(ids), _BATCH):
+            batch = ids[first : first + _BATCH]
+            for number, data in zip(batch, self._link.call("HMGET", keys.dead, *batch), strict=True):
+                if data is not None:
+                    yield number, unfold(data)
+
+    def requeue_dead(self, ids: Sequence[int]) -> int:
+        """Send dead letters to their queues again; return how many."""
+        if not ids:
+            return 0
+        keys = self._store.keys
+        with self._lock:
+            used: list[str] = [keys.dead, keys.dead_by_time]
+            steps: list[Argument] = []
+            for number, data in zip(ids, self._link.call("HMGET", keys.dead, *ids), strict=True):
+                if data is None:
+                    continue
+                letter = unfold(data)
+                key = letter.key.decode()
+                if key not in used[2:]:
+                    used.append(key)
+                steps += (number, 3 + used[2:].index(key), letter.envelope)
+            return int(self._link.run(scripts.REVIVE, used, steps)) if steps else 0
+
+    def purge_dead(self, ids: Sequence[int]) -> int:
+        """Delete these dead letters; return how many there were."""
+        if not ids:
+            return 0
+        keys = self._store.keys
+        with self._lock:
+            gone: list[Command] = [("HDEL", keys.dead, *ids), ("ZREM", keys.dead_by_time, *ids)]
+            return int(self._link.pipeline([("MULTI",), *gone, ("EXEC",)])[-1][0])
+
+    def close(self) -> None:
+        """Release the connection."""
+        with self._lock:
+            self._link.close()

@@ -1,0 +1,175 @@
+"""kombu's JSON envelope of a message on Redis, read and written.
+
+The headers are carried through as they stand.  What kombu has no place for, how often a message was
+delivered and how many workers died of it, stands in ``properties`` under a name of our own, which Celery
+ignores.  Text on a list that is no envelope is still a message: a delivery with empty headers, which the
+worker refuses and buries with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from uuid import uuid4
+
+import msgspec
+
+from taskd.brokers.intake import Delivery, Outgoing
+from taskd.brokers.redis.keys import STEPS
+from taskd.errors import BrokerError
+
+
+class _Properties(msgspec.Struct, omit_defaults=True):
+    correlation_id: str | None = ""
+    reply_to: str | None = ""
+    delivery_mode: int = 0
+    delivery_info: dict[str, object] = {}
+    priority: int | None = None
+    body_encoding: str = ""
+    delivery_tag: str | int | None = ""
+    #: Deliveries that may have run, and deaths, so far.
+    taskd: tuple[int, int] = (0, 0)
+    #: The message's id is remembered, so that it is sent once.
+    taskd_once: bool = False
+
+
+class _Envelope(msgspec.Struct, rename=lambda name: name.replace("_", "-")):
+    body: str | None = ""
+    content_encoding: str | None = "utf-8"
+    content_type: str | None = "application/json"
+    headers: msgspec.Raw = msgspec.Raw(b"{}")
+    properties: _Properties = msgspec.field(default_factory=_Properties)
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """An envelope that was read: the delivery, and what is needed to put it back."""
+
+    delivery: Delivery
+    key: bytes
+    raw: bytes
+    once: bool
+
+
+_decoder = msgspec.json.Decoder(_Envelope)
+_encode = msgspec.json.Encoder().encode
+
+
+def seal(message: Outgoing, queue: str, *, once: bool = False) -> bytes:
+    """Return the envelope of a message.  Raises: ``BrokerError`` for headers that JSON cannot carry."""
+    return _encode(
+        {
+            "body": b64encode(message.body).decode(),
+            "content-encoding": message.content_encoding,
+            "content-type": message.content_type,
+            "headers": _headers(message.headers),
+            "properties": {
+                "correlation_id": message.correlation_id or message.task_id,
+                "reply_to": message.reply_to,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": message.exchange, "routing_key": message.routing_key or queue},
+                "priority": max(0, min(9, message.priority)),
+                "body_encoding": "base64",
+                "delivery_tag": uuid4().hex,
+                **({"taskd_once": True} if once else {}),
+            },
+        }
+    )
+
+
+def _headers(headers: bytes) -> msgspec.Raw:
+    try:
+        msgspec.json.decode(headers, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as refused:
+        # What Python's json reads and writes beyond JSON, such as NaN, must pass: kombu lets it.
+        try:
+            is_object = isinstance(json.loads(headers), dict)
+        except (ValueError, RecursionError):
+            is_object = False
+        if not is_object:
+            raise BrokerError(
+                f"headers that are no JSON object cannot be sent over Redis: {refused}"
+            ) from refused
+    return msgspec.Raw(headers)
+
+
+def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
+    """Return what lay on a list.  Whatever it is, it becomes a delivery."""
+    try:
+        envelope = _decoder.decode(raw)
+        body = _body(envelope)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        envelope, body = _leniently(raw)
+    properties = envelope.properties
+    info = properties.delivery_info
+    deliveries, deaths = properties.taskd
+    priority = properties.priority if isinstance(properties.priority, int) else STEPS[step]
+    headers = bytes(envelope.headers)
+    return Opened(
+        Delivery(
+            tag,
+            queue,
+            _task_id(headers) or properties.correlation_id or "",
+            headers,
+            body,
+            envelope.content_type or "",
+            envelope.content_encoding or "",
+            priority,
+            deliveries + 1,
+            deaths,
+            properties.reply_to or "",
+            properties.correlation_id or "",
+            str(info.get("exchange") or ""),
+            str(info.get("routing_key") or queue),
+        ),
+        key,
+        raw,
+        properties.taskd_once,
+    )
+
+
+def returned(opened: Opened, *, deliveries: int, deaths: int) -> bytes:
+    """Return the envelope to put back, with new counts; all else stays as it was."""
+    if (deliveries, deaths) == (opened.delivery.deliveries - 1, opened.delivery.deaths):
+        return opened.raw
+    try:
+        fields = json.loads(opened.raw)
+        fields["properties"] = {**fields.get("properties", {}), "taskd": (deliveries, deaths)}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return opened.raw  # no envelope: it has no place for counts, and does not run
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+class _Identified(msgspec.Struct, gc=False):
+    id: str = ""
+
+
+_id_decoder = msgspec.json.Decoder(_Identified)
+
+
+def _task_id(headers: bytes) -> str:
+    try:
+        return _id_decoder.decode(headers).id
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+
+
+def _body(envelope: _Envelope) -> bytes:
+    body = envelope.body or ""
+    if envelope.properties.body_encoding == "base64":
+        return b64decode(body)
+    return body.encode("utf-8", "surrogatepass")
+
+
+def _leniently(raw: bytes) -> tuple[_Envelope, bytes]:
+    """Read what msgspec refuses, such as NaN in a header, or a field of a strange type."""
+    garbage = _Envelope(headers=msgspec.Raw(b""))
+    garbage.content_type, garbage.content_encoding = "application/octet-stream", "binary"
+    try:
+        fields = json.loads(raw)
+        headers = json.dumps(fields.pop("headers", None) or {}).encode()
+        envelope = msgspec.convert(fields, _Envelope, strict=False)
+        body = _body(envelope)
+    except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
+        return garbage, raw
+    envelope.headers = msgspec.Raw(headers)
+    return envelope, body

@@ -1,0 +1,72 @@
+"""Publishing to Redis: one trip a call, all messages or none."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+
+from taskd.brokers.intake import Outgoing
+from taskd.brokers.redis.posting import Exchanges, grouped, place
+from taskd.brokers.redis.store import Store
+from taskd.errors import StorageError
+from taskd.storage.redis.link import Command, Link, Reply
+
+
+class RedisPublisher:
+    """``Publisher`` over one connection, which is opened at the first message.
+
+    Threads take turns.  A forked child opens a connection of its own.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.closed = False
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._link = Link(self._store.address)
+        self._exchanges = Exchanges(self._store, self._link)
+        self._known: set[str] = set()
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Push all messages in one transaction."""
+        if self.closed:
+            raise StorageError("this publisher is closed; ask the broker for a new one")
+        if self._pid != os.getpid():
+            self._start()
+        with self._lock:
+            self._publish(messages)
+
+    def _publish(self, messages: Sequence[Outgoing]) -> None:
+        commands: list[Command] = []
+        new: set[str] = set()
+        for message in messages:
+            if message.exchange:
+                commands += self._exchanges.commands(message)
+            else:
+                commands.append(place(self._store, message, message.routing_key))
+                if message.routing_key not in self._known:
+                    new.add(message.routing_key)
+        commands = grouped(commands)
+        if new:
+            commands.append(("SADD", self._store.keys.queues, *sorted(new)))
+        if commands:
+            send(self._link, commands)
+        self._known |= new
+
+    def close(self) -> None:
+        """Release the connection."""
+        self.closed = True
+        if self._pid == os.getpid():
+            with self._lock:
+                self._link.close()
+
+
+def send(link: Link, commands: Sequence[Command]) -> list[Reply]:
+    """Send commands that belong together: several as one transaction.  Return their replies."""
+    if len(commands) == 1:
+        return link.pipeline(commands)
+    return link.pipeline([("MULTI",), *commands, ("EXEC",)])[-1]  # type: ignore[no-any-return]

@@ -1,0 +1,239 @@
+"""The Lua that moves messages between keys.  Redis runs a script as one step: nothing comes between.
+
+Every script states its keys.  Times are the server's, so that workers with wrong clocks agree, unless a test
+gives one.  A worker is known by its name and its generation; a script that finds another generation under
+the name changes nothing and says so.
+"""
+
+from __future__ import annotations
+
+from taskd.storage.redis.link import Script
+
+#: Members promoted or items moved at a time, so that no script holds the server for long.
+MOST_AT_ONCE = 500
+
+_NOW = """
+local function seconds(given)
+  if given ~= '' then return tonumber(given) end
+  local t = redis.call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+local function text(number) return string.format('%.6f', number) end
+"""
+
+#: Begin a generation: answers with its number and that of the former one, or an empty text.
+OPEN = Script(
+    _NOW
+    + """
+-- KEYS: owners, leases, sequence.  ARGV: name, lease in seconds, the present time or ''.
+local former = redis.call('HGET', KEYS[1], ARGV[1])
+local generation = redis.call('INCR', KEYS[3])
+redis.call('HSET', KEYS[1], ARGV[1], generation)
+redis.call('ZADD', KEYS[2], text(seconds(ARGV[3]) + tonumber(ARGV[2])), generation .. ':' .. ARGV[1])
+return {tostring(generation), former or ''}
+"""
+)
+
+#: Prolong a lease: 1, or 0 when the generation has ended.
+RENEW = Script(
+    _NOW
+    + """
+-- KEYS: owners, leases.  ARGV: name, generation, lease in seconds, the present time or ''.
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('ZADD', KEYS[2], text(seconds(ARGV[4]) + tonumber(ARGV[3])), ARGV[2] .. ':' .. ARGV[1])
+return 1
+"""
+)
+
+#: Claim up to a number of messages.  Answers with ``false`` for a generation that has ended, else with a
+#: lease (generation:name) that has run out or '', when the next delayed message is due or '', the tag of the
+#: first message, and then for each list that gave some: its position among the lists, and its messages.
+CLAIM = Script(
+    _NOW
+    + f"""
+-- KEYS: owners, leases, claims, sequence, delayed of each queue, lists by step and queue.
+-- ARGV: name, generation, limit, number of queues, time for leases or '', time for what is due or ''.
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return false end
+local left, queues = tonumber(ARGV[3]), tonumber(ARGV[4])
+local own = ARGV[2] .. ':' .. ARGV[1]
+local expired = ''
+local ended = '(' .. text(seconds(ARGV[5]))
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ended, 'LIMIT', 0, 2)) do
+  if lease ~= own then expired = lease end
+end
+local due = text(seconds(ARGV[6]))
+for queue = 1, queues do
+  local members = redis.call('ZRANGEBYSCORE', KEYS[4 + queue], '-inf', due, 'LIMIT', 0, {MOST_AT_ONCE})
+  for _, member in ipairs(members) do
+    -- A stamp of 24 characters, the step, the envelope.
+    local step = tonumber(string.sub(member, 25, 25))
+    redis.call('LPUSH', KEYS[4 + queues + step * queues + queue], string.sub(member, 26))
+    redis.call('ZREM', KEYS[4 + queue], member)
+  end
+end
+local answer, count, fields = {{expired, '', 0}}, 0, {{}}
+for position = 1, #KEYS - 4 - queues do
+  if left <= 0 then break end
+  local key = KEYS[4 + queues + position]
+  local found = redis.call('LRANGE', key, -left, -1)
+  if #found > 0 then
+    redis.call('LTRIM', key, 0, -#found - 1)
+    left = left - #found
+    count = count + #found
+    answer[#answer + 1] = position
+    answer[#answer + 1] = found
+  end
+end
+if count > 0 then
+  local tag = redis.call('INCRBY', KEYS[4], count) - count
+  answer[3] = tag + 1
+  for place = 4, #answer, 2 do
+    local key, found = KEYS[4 + queues + answer[place]], answer[place + 1]
+    for item = #found, 1, -1 do
+      tag = tag + 1
+      fields[#fields + 1] = tag
+      fields[#fields + 1] = key .. '\\0' .. found[item]
+      if #fields == 1000 then
+        redis.call('HSET', KEYS[3], unpack(fields))
+        fields = {{}}
+      end
+    end
+  end
+  if #fields > 0 then redis.call('HSET', KEYS[3], unpack(fields)) end
+end
+if left > 0 then
+  for queue = 1, queues do
+    local at = redis.call('ZRANGE', KEYS[4 + queue], 0, 0, 'WITHSCORES')[2]
+    if at and (answer[2] == '' or tonumber(at) < tonumber(answer[2])) then answer[2] = at end
+  end
+end
+return answer
+"""
+)
+
+#: Settle claims: 1, or 0 for a generation that has ended.  What follows a tag is done if the tag is still
+#: claimed, so that a call that is made again after a lost answer does nothing twice.
+SETTLE = Script(
+    """
+-- KEYS: owners, claims, then those that the steps name.
+-- ARGV: name, generation, number of tags to delete, the tags, then steps:
+--   tag, 'RPUSH' | 'LPUSH', position of a key, envelope
+--   tag, 'ZADD', position of a key, score, member
+--   tag, 'DEAD', position of the letters' key, score, letter   (the key after it is their order by time)
+--   tag, 'OVER', position of a set, id: take the id out of the set; the tag has a step of its own
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+local plain = tonumber(ARGV[3])
+for first = 4, 3 + plain, 1000 do
+  redis.call('HDEL', KEYS[2], unpack(ARGV, first, math.min(first + 999, 3 + plain)))
+end
+local at = 4 + plain
+while at <= #ARGV do
+  local tag, verb, key = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local own = false
+  if verb == 'OVER' then
+    redis.call('SREM', KEYS[key], ARGV[at + 3])
+  else
+    own = redis.call('HDEL', KEYS[2], tag) == 1
+  end
+  if verb == 'RPUSH' or verb == 'LPUSH' or verb == 'OVER' then
+    if own then redis.call(verb, KEYS[key], ARGV[at + 3]) end
+    at = at + 4
+  else
+    if own and verb == 'ZADD' then redis.call('ZADD', KEYS[key], ARGV[at + 3], ARGV[at + 4]) end
+    if own and verb == 'DEAD' then
+      redis.call('HSET', KEYS[key], tag, ARGV[at + 4])
+      redis.call('ZADD', KEYS[key + 1], ARGV[at + 3], tag)
+    end
+    at = at + 5
+  end
+end
+return 1
+"""
+)
+
+#: Take over the claims of a generation that has ended, or whose lease has run out: they become the caller's.
+#: Answers with tags and claims in turn, with nothing when there is nothing to take, and with ``false`` for a
+#: caller that has ended itself.
+ADOPT = Script(
+    _NOW
+    + """
+-- KEYS: owners, leases, claims of the other, claims of the caller.
+-- ARGV: name, generation, the other's lease (generation:name), the present time or '',
+--   1 to take a lease that still runs.
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return false end
+local ends = redis.call('ZSCORE', KEYS[2], ARGV[3])
+if ARGV[5] ~= '1' and (not ends or tonumber(ends) >= seconds(ARGV[4])) then return {} end
+redis.call('ZREM', KEYS[2], ARGV[3])
+local generation, name = string.match(ARGV[3], '^(%d+):(.*)$')
+if redis.call('HGET', KEYS[1], name) == generation then redis.call('HDEL', KEYS[1], name) end
+local claims = redis.call('HGETALL', KEYS[3])
+for first = 1, #claims, 1000 do
+  redis.call('HSET', KEYS[4], unpack(claims, first, math.min(first + 999, #claims)))
+end
+redis.call('DEL', KEYS[3])
+return claims
+"""
+)
+
+#: End a generation that holds nothing any more.
+CLOSE = Script(
+    """
+-- KEYS: owners, leases, claims.  ARGV: name, generation.
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[2] .. ':' .. ARGV[1])
+redis.call('DEL', KEYS[3])
+return 1
+"""
+)
+
+#: Send dead letters again: answers with how many were there.
+REVIVE = Script(
+    """
+-- KEYS: dead letters, their order by time, then the lists that the steps name.
+-- ARGV: id, position of a list, envelope, in turn.
+local count = 0
+for at = 1, #ARGV, 3 do
+  if redis.call('HDEL', KEYS[1], ARGV[at]) == 1 then
+    redis.call('ZREM', KEYS[2], ARGV[at])
+    redis.call('LPUSH', KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2])
+    count = count + 1
+  end
+end
+return count
+"""
+)
+
+#: Send messages whose ids are new.  Answers with the ids that were refused, ``false`` when it is too late.
+ONCE = Script(
+    _NOW
+    + """
+-- KEYS: ids, those that are not over, then the lists that the steps name.
+-- ARGV: latest time, the present time or '', then id, position of a list, envelope, in turn.
+local now = seconds(ARGV[2])
+if now >= tonumber(ARGV[1]) then return false end
+local refused = {}
+for at = 3, #ARGV, 3 do
+  if redis.call('ZADD', KEYS[1], 'NX', text(now), ARGV[at]) == 1 then
+    redis.call('SADD', KEYS[2], ARGV[at])
+    redis.call('LPUSH', KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2])
+  else
+    refused[#refused + 1] = ARGV[at]
+  end
+end
+return refused
+"""
+)
+
+#: Forget ids that were sent long ago and are over: answers with how many were looked at.
+FORGET = Script(
+    f"""
+-- KEYS: ids, those that are not over.  ARGV: the latest time, how many to pass over.
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', ARGV[2], {MOST_AT_ONCE})
+local kept = 0
+for _, id in ipairs(old) do
+  if redis.call('SISMEMBER', KEYS[2], id) == 1 then kept = kept + 1 else redis.call('ZREM', KEYS[1], id) end
+end
+return {{#old, kept}}
+"""
+)

@@ -1,0 +1,69 @@
+"""The words of the script that settles: what is to be done with each claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
+from taskd.brokers.redis.envelope import Opened, returned
+from taskd.brokers.redis.letters import bury
+from taskd.brokers.redis.posting import place
+from taskd.brokers.redis.store import Store, delayed_member
+from taskd.exhaustive import assert_never
+from taskd.storage.redis.link import Argument
+
+
+class Plan:
+    """One call of ``scripts.SETTLE`` in the making: its ``keys``, and its arguments."""
+
+    def __init__(self, store: Store, generation: str) -> None:
+        self._store = store
+        self._generation = generation
+        self.keys = [store.keys.owners, store.keys.claims(generation)]
+        self._plain: list[int] = []
+        self._steps: list[Argument] = []
+        self._positions: dict[str, int] = {}
+
+    def arguments(self, name: str) -> Iterable[Argument]:
+        """Return the arguments of the script for the generation of this worker."""
+        return (name, self._generation, len(self._plain), *self._plain, *self._steps)
+
+    def add(self, outcome: Settlement, opened: Opened) -> None:
+        """Plan what an outcome does with its claim."""
+        delivery, store, tag = opened.delivery, self._store, outcome.tag
+        match outcome:
+            case Ack() if opened.once:
+                self._over(tag, opened)
+                self._plain.append(tag)
+            case Ack():
+                self._plain.append(tag)
+            case Requeue(started=started, died=died):
+                deliveries = delivery.deliveries - (not started)
+                raw = returned(opened, deliveries=deliveries, deaths=delivery.deaths + died)
+                self._steps += (tag, "RPUSH", self._position(opened.key.decode()), raw)
+            case Delay(due_at=due_at, started=started):
+                raw = returned(opened, deliveries=delivery.deliveries - (not started), deaths=delivery.deaths)
+                member = delayed_member(store.now(), store.keys.place(opened.key.decode())[1], raw)
+                key = store.keys.delayed(delivery.queue)
+                self._steps += (tag, "ZADD", self._position(key), f"{due_at:.6f}", member)
+            case Dead(reason=reason, evidence=evidence):
+                position = self._position(store.keys.dead, store.keys.dead_by_time)
+                if opened.once:
+                    self._over(tag, opened)
+                letter = bury(opened, reason, evidence, store.now())
+                self._steps += (tag, "DEAD", position, f"{store.now():.6f}", letter)
+            case Replace(message=message):
+                verb, key_, *rest = place(store, message, message.routing_key, once=opened.once)
+                self._steps += (tag, verb, self._position(str(key_)), *rest)
+            case _:
+                assert_never(outcome)
+
+    def _over(self, tag: int, opened: Opened) -> None:
+        self._steps += (tag, "OVER", self._position(self._store.keys.active), opened.delivery.task_id)
+
+    def _position(self, *keys: str) -> int:
+        """Return the position of a key among ``keys``, with those that belong after it."""
+        if keys[0] not in self._positions:
+            self._positions[keys[0]] = len(self.keys) + 1
+            self.keys += keys
+        return self._positions[keys[0]]

@@ -1,0 +1,45 @@
+"""What every part of the Redis broker is given: the address, the keys and the clocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+
+from taskd import clock
+from taskd.brokers.redis.keys import Keys
+from taskd.brokers.timing import Timing
+from taskd.storage.redis.address import Address
+
+_stamped = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One database as one configuration sees it.
+
+    ``timing`` is None but in tests: the server's clock decides for all workers, of all hosts.
+    """
+
+    address: Address
+    keys: Keys
+    timing: Timing | None = None
+
+    def lease_time(self) -> str:
+        """Return the time by which leases are judged, as the scripts take it."""
+        return "" if self.timing is None else f"{self.timing.monotonic():.6f}"
+
+    def due_time(self) -> str:
+        """Return the time by which delays are judged, as the scripts take it."""
+        return "" if self.timing is None else f"{self.timing.now():.6f}"
+
+    def now(self) -> float:
+        """Return the wall clock of this host."""
+        return clock.now() if self.timing is None else self.timing.now()
+
+
+def delayed_member(now: float, step: int, envelope: bytes) -> bytes:
+    """Return the member of a delayed set: 24 digits of order, one of the step, the envelope.
+
+    Members of equal score are handed out in the order of these digits: in the order of this call.
+    """
+    return f"{int(now * 1000):014d}{next(_stamped) % 10**10:010d}{step}".encode() + envelope

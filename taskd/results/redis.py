@@ -1,0 +1,151 @@
+"""Results on Redis, in the keys, records and channels of Celery's Redis backend.
+
+``celery-task-meta-ID`` holds the record and is the name of the channel on which it is published, so Celery's
+clients read what our workers write, and ours what a Celery worker wrote.  Redis itself drops what expires.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from taskd import clock
+from taskd.config.stores import RedisConfig
+from taskd.errors import StorageError
+from taskd.lifecycle import Deadline
+from taskd.protocol.results import FINAL_STATES
+from taskd.results.base import StoredResult
+from taskd.storage.redis.address import address_of
+from taskd.storage.redis.link import Argument, Link, Script
+from taskd.storage.redis.subscription import Subscription
+
+_KEY = "celery-task-meta-"
+#: Records in one script, so that none holds the server for long.
+_AT_ONCE = 500
+#: How often a waiter looks by itself: a message on a channel is lost when nobody hears it.
+_LOOK_S = 1.0
+
+_STORE = Script(
+    """
+-- KEYS: one for each record.  ARGV: for each, 1 if it is a success, milliseconds to live or 0, the record.
+-- A stored success stays, as in Celery.
+for at, key in ipairs(KEYS) do
+  local success, life, record = ARGV[at * 3 - 2], tonumber(ARGV[at * 3 - 1]), ARGV[at * 3]
+  local stored = success == '1' or not string.find(redis.call('GET', key) or '', '"status": ?"SUCCESS"')
+  if stored then
+    if life > 0 then redis.call('SET', key, record, 'PX', life) else redis.call('SET', key, record) end
+    redis.call('PUBLISH', key, record)
+  end
+end
+return 1
+"""
+)
+
+
+class _Record(msgspec.Struct):
+    status: str = ""
+
+
+_decoder = msgspec.json.Decoder(_Record)
+
+
+class RedisResults:
+    """``ResultStore`` over one connection for all threads, and one for each wait; a fork opens its own."""
+
+    def __init__(self, url: str, config: RedisConfig) -> None:
+        """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
+        self._address = address_of(url, timeout_s=config.timeout, master=config.master)
+        self._prefix = config.key_prefix
+        self._closed = False
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._link = Link(self._address)
+
+    def _lock_here(self) -> threading.Lock:
+        if self._pid != os.getpid():
+            self._start()  # the lock and the connection belong to the parent
+        if self._closed:
+            raise StorageError("this result store is closed")
+        return self._lock
+
+    def _key(self, task_id: str) -> str:
+        return f"{self._prefix}{_KEY}{task_id}"
+
+    def store(self, results: Sequence[StoredResult]) -> None:
+        """Write all records in one trip, and tell those who wait for them."""
+        if not results:
+            return
+        now = clock.now()
+        commands = []
+        for first in range(0, len(results), _AT_ONCE):
+            batch = results[first : first + _AT_ONCE]
+            arguments: list[Argument] = []
+            for result in batch:
+                life_s = None if result.expires_at is None else max(0.001, result.expires_at - now)
+                life_ms = 0 if life_s is None else int(life_s * 1000)
+                arguments += (int(result.state == "SUCCESS"), life_ms, result.record)
+            commands.append(_STORE.call([self._key(result.task_id) for result in batch], arguments))
+        with self._lock_here():
+            self._link.pipeline(commands, (_STORE,))
+
+    def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the records that exist, by task id."""
+        if not task_ids:
+            return {}
+        with self._lock_here():
+            replies = self._link.call("MGET", *map(self._key, task_ids))
+        found = zip(task_ids, replies, strict=True)
+        return {task_id: record for task_id, record in found if record is not None}
+
+    def _final(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        return {task_id: record for task_id, record in self.get(task_ids).items() if _is_final(record)}
+
+    def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
+        """Block until at least one of the tasks is in a final state; return all final ones."""
+        final = self._final(task_ids)
+        if final or not task_ids or deadline.passed:
+            return final
+        listening = Subscription(self._address, channels=[self._key(task_id) for task_id in task_ids])
+        try:
+            # poll and not select: descriptors above 1023 are common in clients.
+            poller = select.poll()
+            poller.register(listening.fileno(), select.POLLIN)
+            while True:
+                final = self._final(task_ids)
+                if final or deadline.passed:
+                    return final
+                poller.poll(min(deadline.remaining_s(), _LOOK_S) * 1000)
+                listening.receive()
+        finally:
+            listening.close()
+
+    def forget(self, task_ids: Sequence[str]) -> None:
+        """Delete records; unknown ids are no error."""
+        if task_ids:
+            with self._lock_here():
+                self._link.call("DEL", *map(self._key, task_ids))
+
+    def expire(self, now: float) -> int:
+        """Do nothing: Redis drops records by itself."""
+        return 0
+
+    def close(self) -> None:
+        """Release the connection.  May be called twice."""
+        self._closed = True
+        if self._pid == os.getpid():
+            with self._lock:
+                self._link.close()
+
+
+def _is_final(record: bytes) -> bool:
+    try:
+        return _decoder.decode(record).status in FINAL_STATES
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False  # another program's key of this name

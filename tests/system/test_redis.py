@@ -1,0 +1,100 @@
+"""The daemon on Redis: tasks from our clients and from Celery's, results both ways, and crashes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from tests.services import RedisServer
+from tests.system.daemon import Daemon
+from tests.waiting import wait_until
+
+WORKERS = """
+[worker.main]
+queues = ["default", "celery"]
+pool = "prefork"
+concurrency = 2
+lease = "3s"
+"""
+
+
+def head(url: str) -> str:
+    return f"""
+app = "tests.system.shop:app"
+broker = "{url}"
+results = "{url}"
+[supervisor]
+control_socket = "taskd.sock"
+stop_timeout = "20s"
+"""
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    started = RedisServer()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def daemon(make_daemon: Callable[..., Daemon], server: RedisServer) -> Daemon:
+    daemon = make_daemon(WORKERS, head=head(server.url))
+    daemon.start()
+    return daemon
+
+
+@pytest.fixture
+def celery(server: RedisServer) -> Iterator[Celery]:
+    client = Celery("client", broker=server.url, backend=server.url)
+    yield client
+    client.close()
+
+
+def test_a_task_of_our_client_runs_and_answers(daemon: Daemon) -> None:
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_a_task_of_celerys_client_runs_and_answers(daemon: Daemon, celery: Celery) -> None:
+    assert celery.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert celery.send_task("shop.add", (2, 3), countdown=0.3).get(timeout=10) == 5
+
+
+def test_celery_inspects_our_worker(daemon: Daemon, celery: Celery) -> None:
+    (answer,) = celery.control.ping(timeout=3)
+    assert list(answer.values()) == [{"ok": "pong"}]
+    (registered,) = celery.control.inspect(timeout=3).registered().values()
+    assert "shop.add" in registered
+
+
+def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_path: Path) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(4)]
+    wait_until(lambda: len(lines(runs)) == 2, 10)
+
+    os.kill(int(lines(runs)[0]), signal.SIGKILL)
+    wait_until(lambda: len(lines(runs)) == 3, 10)
+    os.kill(daemon.pid_of("main-1"), signal.SIGKILL)
+    wait_until(lambda: len(lines(runs)) == 5, 20)
+    gate.touch()
+
+    assert [each.get(timeout=20) for each in held] == ["held"] * 4
+
+
+def test_a_server_that_restarts_empty_is_used_again(daemon: Daemon, server: RedisServer) -> None:
+    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=10) == 2
+
+    server.kill()
+    wait_until(lambda: daemon.row("main-1")["state"] == "STARTING", 20)
+    server.start()
+
+    wait_until(lambda: daemon.row("main-1")["state"] == "READY", 30)
+    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4

@@ -1,0 +1,60 @@
+"""Where a Redis URL leads."""
+
+from __future__ import annotations
+
+import pytest
+from redis.connection import SSLConnection, UnixDomainSocketConnection
+
+from taskd.errors import StorageError
+from taskd.storage.redis.address import Address, address_of
+
+
+def read(url: str, master: str = "") -> Address:
+    return address_of(url, timeout_s=5.0, master=master)
+
+
+def test_host_port_database_and_user_are_read() -> None:
+    address = read("redis://me:s%23cret@example.org:6380/3")
+
+    assert (address.options["host"], address.options["port"], address.database) == ("example.org", 6380, 3)
+    assert (address.options["username"], address.options["password"]) == ("me", "s#cret")
+
+
+def test_a_password_is_never_shown() -> None:
+    assert "secret" not in repr(read("redis://me:secret@example.org/0"))
+
+
+def test_tls_and_sockets_have_connections_of_their_own() -> None:
+    assert read("rediss://example.org/0?ssl_ca_certs=/ca.pem").kind is SSLConnection
+    socket = read("redis+socket:///run/redis.sock?virtual_host=2")
+    assert (socket.kind, socket.options["path"], socket.database) == (
+        UnixDomainSocketConnection,
+        "/run/redis.sock",
+        2,
+    )
+    assert read("unix:///run/redis.sock?db=2").options["path"] == "/run/redis.sock"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sentinel://:pw@one:26379,two:26380/4",
+        "sentinel://:pw@one:26379;sentinel://two:26380/4",
+        "sentinel://:pw@one;sentinel://two:26380/4",
+    ],
+)
+def test_sentinels_are_listed_in_both_forms(url: str) -> None:
+    address = read(url, master="mymaster")
+
+    assert address.sentinels == (("one", 26379), ("two", 26380))
+    assert (address.master, address.database, address.options["password"]) == ("mymaster", 4, "pw")
+
+
+def test_sentinels_without_a_master_are_refused_with_the_remedy() -> None:
+    with pytest.raises(StorageError, match=r"set \[redis\] master"):
+        read("sentinel://one:26379/0")
+
+
+def test_another_scheme_is_refused() -> None:
+    with pytest.raises(StorageError, match="is not a Redis URL"):
+        read("http://example.org")
