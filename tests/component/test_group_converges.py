@@ -20,6 +20,7 @@ from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.program import Program
 from taskd.supervisor.roster import groups, program_name
 from taskd.supervisor.settings import Settings
+from taskd.supervisor.waiting import Standing
 
 
 @dataclass
@@ -58,6 +59,9 @@ class DiceProgram:
 
     def begin(self, reason: str) -> None:
         self.want(wanted=True, reason=reason)
+
+    def standing(self) -> Standing:
+        return Standing(self.spec.name, self.state, self.wanted, 0.0, is_done=False, is_over=False)
 
     def reconcile(self) -> None:
         if self.wanted and self.state not in ALIVE:
