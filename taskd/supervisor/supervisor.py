@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from taskd import clock, exit_codes, log, prctl
 from taskd.config.schema import Config
 from taskd.errors import ControlError
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop
 from taskd.supervisor.control import ControlServer
 from taskd.supervisor.deaths import Deaths
+from taskd.supervisor.ending import Ending
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.generation import Generation
 from taskd.supervisor.hooks import Hooks
@@ -62,8 +63,9 @@ class Supervisor:
         self._loop = Loop()
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
+        self._ending = Ending()
         self._hooks = Hooks(self._loop, self._reaper, spawn_command)
-        self._second_look: Timer | None = None
+        self._looks_at = math.inf
         self._dirty = True
         self._deaths = Deaths(self._loop, config.supervisor)
         self._output = Output(self._loop, config.log, self._reaper, self._spawn_writer)
@@ -127,9 +129,8 @@ class Supervisor:
             self._end()
 
     def _finished(self) -> bool:
-        if self._haste is None or self._fleet.alive():
-            return False
-        return self._haste is not Haste.WARM or self._hooks.idle
+        alive, idle, now = self._fleet.alive(), self._hooks.idle, clock.monotonic()
+        return self._ending.is_over(self._haste, alive, hooks_idle=idle, now=now)
 
     def _turn(self) -> None:
         # At the end the order of the start is reversed: first those that need others.
@@ -172,11 +173,10 @@ class Supervisor:
         standings = self._fleet.standings()
         if is_up(standings, now):
             self._notifier.ready()
-        if self._second_look is not None:
-            self._second_look.cancel()
-        # What waits for others by ``after`` looks again then, too.
         again = next_look(standings, now)
-        self._second_look = self._loop.call_at(again, self._on_change) if again < math.inf else None
+        if again not in {self._looks_at, math.inf}:
+            self._wake_at(again)  # what waits for others by ``after`` looks again then, too
+        self._looks_at = again
 
     def _end(self) -> None:
         """Leave nothing behind, whatever happened before."""

@@ -1,0 +1,55 @@
+"""When the daemon may end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from taskd.supervisor.ending import VANISH_S, Ending
+from taskd.supervisor.machine import State
+from taskd.supervisor.roster import ProgramSpec
+from taskd.supervisor.signals import Haste
+
+
+@dataclass
+class Left:
+    state: State
+    spec: ProgramSpec = field(
+        default_factory=lambda: ProgramSpec(name="a-1", kind="worker", group="a", command=("x",))
+    )
+
+
+def is_over(
+    ending: Ending, *alive: Left, now: float, haste: Haste | None = Haste.WARM, idle: bool = True
+) -> bool:
+    return ending.is_over(haste, alive, hooks_idle=idle, now=now)
+
+
+def test_without_a_stop_there_is_no_end() -> None:
+    assert not is_over(Ending(), now=0.0, haste=None)
+
+
+def test_only_a_warm_end_waits_for_hooks() -> None:
+    assert is_over(Ending(), now=0.0)
+    assert not is_over(Ending(), now=0.0, idle=False)
+    assert is_over(Ending(), now=0.0, idle=False, haste=Haste.COLD)
+
+
+def test_a_process_that_survives_sigkill_does_not_keep_the_daemon_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ending = Ending()
+
+    assert not is_over(ending, Left(State.STOPPING), now=100.0)
+    assert not is_over(ending, Left(State.STOPPING), now=101.9 + VANISH_S)
+    assert is_over(ending, Left(State.STOPPING), now=102.0 + VANISH_S)
+    assert "a-1" in caplog.text
+
+
+def test_one_that_still_drains_has_its_time() -> None:
+    ending = Ending()
+    is_over(ending, Left(State.STOPPING), now=0.0)
+
+    assert not is_over(ending, Left(State.STOPPING), Left(State.DRAINING), now=1000.0)
+    assert not is_over(ending, Left(State.STOPPING), now=1001.0)
