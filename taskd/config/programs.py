@@ -116,7 +116,10 @@ class WorkerConfig(ProcessConfig):
         applies=Applies.LIVE,
     )
     prefetch: int | str = option(
-        Kind.PREFETCH, '"auto" claims about 100 ms of work ahead; a number claims that many', default="auto"
+        Kind.PREFETCH,
+        '"auto" claims about 100 ms of work ahead and gives back what then waits behind long tasks; '
+        "a number claims that many and keeps them",
+        default="auto",
     )
     lease: float = option(
         Kind.DURATION, "how long claims stay with a silent worker", default=10.0, minimum=1.0

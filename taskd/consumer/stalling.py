@@ -2,7 +2,7 @@
 
 A claim ahead is a guess by the mean run time.  When every slot then gets a long task, the guess was
 wrong: messages wait here that another worker could run.  Nothing finishing for several mean run times
-is how the mistake shows.
+is how the mistake shows.  A number as ``prefetch`` is no guess but an order, and is kept.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class StallWatch:
 
     def look(self) -> None:
         """Begin to watch if jobs wait in the pool; call it after each submit."""
+        if isinstance(self._context.worker.prefetch, int):
+            return
         if self._timer is None and self._context.pool.held > self._context.pool.capacity:
             done = self._context.done
             wait_s = stall_after_s(self._context.run_times.mean_s)

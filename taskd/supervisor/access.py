@@ -49,6 +49,7 @@ class Peer:
 
     pid: int
     uid: int
+    gid: int
     #: Its group and its supplementary ones.
     gids: frozenset[int]
 

@@ -31,7 +31,7 @@ def peer_of(connection: socket.socket) -> Peer:
     except OSError:
         groups = b""
     supplementary = struct.unpack(f"{len(groups) // _GID_BYTES}I", groups)
-    return Peer(pid=pid, uid=uid, gids=frozenset({gid, *supplementary}))
+    return Peer(pid=pid, uid=uid, gid=gid, gids=frozenset({gid, *supplementary}))
 
 
 def access(config: ControlConfig) -> Access:

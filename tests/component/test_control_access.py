@@ -84,15 +84,19 @@ def test_who_changed_what_stands_in_the_log(running: Daemon) -> None:
     call(running, VIEWER, "stop", '{"name": "mail-1"}')
     call(running, OPERATOR, "stop", '{"name": "nobody"}')
 
-    lines = [line for line in running.log.splitlines() if "verb=stop" in line]
+    def noted() -> list[str]:
+        return [line for line in running.log.splitlines() if "verb=stop" in line]
+
+    wait_until(lambda: len(noted()) == 3)  # the answer may overtake the line
+    lines = noted()
     fields = [re.sub(r"pid=\d+", "pid=N", line.partition("audit ")[2]) for line in lines]
     stop_mail = 'verb=stop params={"name":"mail-1"}'
     stop_nobody = 'verb=stop params={"name":"nobody"}'
     unknown = "failed: no program 'nobody'; there are: mail-1"
     assert fields == [
-        f"user=? uid={OPERATOR} pid=N {stop_mail} outcome='ok'",
-        f"user=? uid={VIEWER} pid=N {stop_mail} outcome='refused: no permission'",
-        f"user=? uid={OPERATOR} pid=N {stop_nobody} outcome={unknown!r}",
+        f"user=? uid={OPERATOR} gid={OPERATOR} pid=N {stop_mail} outcome='ok'",
+        f"user=? uid={VIEWER} gid={VIEWER} pid=N {stop_mail} outcome='refused: no permission'",
+        f"user=? uid={OPERATOR} gid={OPERATOR} pid=N {stop_nobody} outcome={unknown!r}",
     ]
     assert "INFO" in lines[0]
     assert "WARNING" in lines[1]

@@ -20,7 +20,7 @@ def access(**lists: Members) -> Access:
 
 
 def peer(uid: int = 1000, *gids: int) -> Peer:
-    return Peer(pid=1, uid=uid, gids=frozenset(gids or {uid}))
+    return Peer(pid=1, uid=uid, gid=uid, gids=frozenset(gids or {uid}))
 
 
 @pytest.mark.parametrize("uid", [0, OWN])
