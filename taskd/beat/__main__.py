@@ -1,12 +1,14 @@
 """``python -m taskd.beat``: the beat program, as the supervisor starts it.
 
 Takes its configuration and its status descriptor from the environment.  TERM, INT and QUIT all stop
-it at once: what it sends is sent whole or not at all, and there is nothing to drain.
+it at once: what it sends is sent whole or not at all, and there is nothing to drain.  HUP says that
+the configuration has changed in what a beat takes over while it goes on: its entries and the log level.
 """
 
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import sys
 import traceback
@@ -24,6 +26,8 @@ from taskd.loop import Loop
 from taskd.protocol.status import Draining
 from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 
+logger = logging.getLogger(__name__)
+
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
 
@@ -33,10 +37,11 @@ def main() -> int:
     show_stacks()
     reporter = Reporter()
     try:
-        config = transfer.from_environment()
+        inherited = transfer.Inherited()
+        config = inherited.config
         log.setup(config.log.level, config.log.format, program="beat")
         proctitle.set_title(ids.node_name("beat"))
-        _run(config, reporter)
+        _run(inherited, reporter)
     except Exception as error:  # noqa: BLE001 - the barrier of this program: its last words are wanted
         sys.stderr.write(traceback.format_exc())
         reporter.last_words(f"{type(error).__name__}: {error}", traceback.format_exc())
@@ -44,11 +49,20 @@ def main() -> int:
     return exit_codes.OK
 
 
-def _run(config: Config, reporter: Reporter) -> None:
+def _run(inherited: transfer.Inherited, reporter: Reporter) -> None:
+    config = inherited.config
     loop = Loop()
     stopping: list[int] = []
     reporter.attach(loop, on_gone=lambda: stopping.append(signal.SIGTERM))
-    loop.watch_signals(STOP_SIGNALS, stopping.append)
+
+    def on_signal(number: int) -> None:
+        if number != signal.SIGHUP:
+            stopping.append(number)
+        elif changed := _latest(inherited):
+            log.set_level(changed.log.level)
+            beat.reread(changed.beat.schedule)
+
+    loop.watch_signals(STOP_SIGNALS | {signal.SIGHUP}, on_signal)
     surroundings = Surroundings(
         connect=lambda: factory.connect(config.broker, config.stores),
         open_store=lambda: open_store(config, listens=True),
@@ -66,6 +80,15 @@ def _run(config: Config, reporter: Reporter) -> None:
     beat.stop()
     reporter.close()
     loop.close()
+
+
+def _latest(inherited: transfer.Inherited) -> Config | None:
+    """Return the configuration as a reload has changed it; None after logging that it cannot be read."""
+    try:
+        return inherited.latest()
+    except ConfigError as error:
+        logger.error("changed settings were not taken over: %s", error)
+        return None
 
 
 if __name__ == "__main__":

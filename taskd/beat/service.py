@@ -21,11 +21,11 @@ import os
 from collections.abc import Mapping
 
 from taskd import clock
-from taskd.beat.app_source import warn_of_unknown_tasks
 from taskd.beat.book import Book
 from taskd.beat.entries import Source
 from taskd.beat.firing import Firing, marks_of
 from taskd.beat.keeper import Alone, Follower, Keeper, Leader
+from taskd.beat.sources import Sources
 from taskd.beat.stores.base import Declared
 from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker
@@ -65,6 +65,7 @@ class Beat:
             opened=lambda store: loop.add_reader(store.fileno(), self._on_change),
             closed=lambda store: loop.remove_reader(store.fileno()),
         )
+        self._sources = Sources(self._book, self._keeper, self._now)
         self._broker: Broker | None = None
         self._publisher: OncePublisher | None = None
         self._up = False
@@ -244,20 +245,14 @@ class Beat:
             self._take_changes()
 
     def learn(self, declared: Declared) -> None:
-        """Take over what the apps' code declares, and warn of tasks that none has.  For the loop.
+        """Take over what the apps' code declares, as ``Sources`` says.  For the loop."""
+        self._sources.take_declared(declared)
+        self.tick()
 
-        Without names of tasks some app is not read yet; what it declared when it last was goes on.
-        """
-        if not declared.tasks:
-            known = self._book.listing.by_source[Source.APP]
-            declared = Declared({**known, **declared.entries})
-        names = self._book.listing.replace(Source.APP, declared.entries)
-        self._book.refresh(names, self._now())
-        self._book.adopt(self._keeper.marks(names), self._now())
-        for name in names & self._book.unusable.keys():
-            logger.error("entry cannot be used entry=%s: %s", name, self._book.unusable[name])
-        warn_of_unknown_tasks((row.listed.entry for row in self._book.rows.values()), declared.tasks)
-        self._keeper.declare(declared)
+    def reread(self, entries: Mapping[str, BeatEntryConfig]) -> None:
+        """Take over the entries of a changed file while this beat goes on.  For the loop."""
+        changed = self._sources.take_file(entries)
+        logger.info("changed settings taken over, changed entries=%d", changed)
         self.tick()
 
     def _connect(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event
 
 import click
@@ -13,6 +15,7 @@ from taskd.cli.output import Failure, echo_json, echo_table, json_option, printa
 from taskd.cli.programs import timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
+from taskd.errors import DaemonDownError
 from taskd.lifecycle import Deadline
 from taskd.supervisor.control_client import ControlClient
 
@@ -60,7 +63,7 @@ def plan(session: Session, *, socket_path: str | None, as_json: bool) -> int:
 
     Example: taskctl plan
     """
-    with ControlClient(_socket(session, socket_path)) as client:
+    with _reaching(session, socket_path) as client:
         answer = ask(client, "plan")
     return _show(answer, as_json=as_json)
 
@@ -80,7 +83,7 @@ def reload(session: Session, *, wait: bool, timeout_s: float, socket_path: str |
     Example: taskctl reload --wait
     """
     deadline = Deadline.after(timeout_s)
-    with ControlClient(_socket(session, socket_path)) as client:
+    with _reaching(session, socket_path) as client:
         answer = ask(client, "reload")
         if not (as_json and wait and answer.ok):
             status = _show(answer, as_json=as_json)
@@ -101,8 +104,18 @@ def ask(client: ControlClient, method: str) -> Answer:
     return daemon.typed(client.call(method), Answer)
 
 
-def _socket(session: Session, socket_path: str | None) -> str:
-    return socket_path or session.config.supervisor.control_socket
+@contextmanager
+def _reaching(session: Session, socket_path: str | None) -> Iterator[ControlClient]:
+    """Connect to the daemon, also when the file is wrong: then it is for the daemon to refuse it.
+
+    Raises: ``ConfigError`` when the file is wrong and the daemon is not there.
+    """
+    path, wrong = session.daemon_socket(socket_path)
+    try:
+        with ControlClient(path) as client:
+            yield client
+    except DaemonDownError as error:
+        raise wrong or error from None
 
 
 def _show(answer: Answer, *, as_json: bool) -> int:

@@ -7,9 +7,10 @@ from functools import cached_property
 
 import click
 
-from taskd.config.load import find, load
+from taskd.config.load import control_socket_in, find, load
 from taskd.config.schema import Config
 from taskd.config.units import UnitError, parse_duration
+from taskd.errors import ConfigError
 
 
 class Session:
@@ -27,6 +28,21 @@ class Session:
     def config(self) -> Config:
         """The checked configuration.  Raises: ``ConfigError``."""
         return load(self.config_path)
+
+    def daemon_socket(self, given: str | None) -> tuple[str, ConfigError | None]:
+        """Return the control socket, and the error if the file is wrong, which the daemon need not know yet.
+
+        Raises: ``ConfigError`` when the wrong file does not even name a socket.
+        """
+        if given is not None:
+            return given, None
+        try:
+            return self.config.supervisor.control_socket, None
+        except ConfigError as error:
+            named = control_socket_in(self.config_path)
+            if named is None:
+                raise
+            return named, error
 
 
 _LIST_FORM = "a JSON list such as '[1, \"a\"]'"

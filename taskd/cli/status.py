@@ -54,11 +54,13 @@ def status(session: Session, *, timeout_s: float, socket_path: str | None, as_js
 
     Example: taskctl status --json
     """
-    path = socket_path or session.config.supervisor.control_socket
+    path, wrong = session.daemon_socket(socket_path)
     try:
         with ControlClient(path) as client:
             answer = daemon.fetch_status(client, timeout_s)
     except DaemonDownError as error:
+        if wrong is not None:
+            raise wrong from None
         return _echo_last(path, error, as_json=as_json)
     if as_json:
         echo_json({"running": True, **msgspec.to_builtins(answer)})
@@ -99,6 +101,11 @@ def _echo_daemon(answer: daemon.Status) -> None:
     who = f"taskd {facts.get('version', '')} on {facts.get('host', '')}, pid {facts.get('pid')}{running}"
     ready = f"{facts.get('programs_ready')} of {facts.get('programs_wanted')} programs ready"
     click.echo(f"{who}: {facts.get('state')}, {ready}\n")
+    match facts.get("reload"):
+        case {"outcome": "failed", "troubles": list(troubles)} if troubles:
+            click.echo(
+                "\n".join(["the last reload failed:", *(printable(str(each)) for each in troubles), ""])
+            )
 
 
 def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:

@@ -76,4 +76,6 @@ def _shown(side: Leaf | NamedTable | None) -> str:
 
 
 def _applies(side: Leaf | NamedTable | None) -> Applies:
-    return side.option.applies if isinstance(side, Leaf) else Applies.ROLL
+    if side is None:
+        return Applies.ROLL
+    return side.option.applies if isinstance(side, Leaf) else side.applies

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 
 from taskd.config.given import Option
-from taskd.config.option import Kind
+from taskd.config.option import Applies, Kind
 from taskd.config.provenance import KeyPath
 from taskd.config.written import written
 
 #: Where the schema has many of what the file has one table each.
 _TABLE_NAMES = {"workers": "worker", "programs": "program"}
+#: Beat takes its entries over while it goes on.
+_OF_TABLES = {"schedule": Applies.LIVE}
 MASK = "***"
 
 
@@ -32,7 +34,9 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class NamedTable:
-    """A table whose name the user chose."""
+    """A table whose name the user chose; ``applies``: what it takes until one more or less is in force."""
+
+    applies: Applies
 
 
 def walk(table: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Leaf | NamedTable]]:
@@ -47,7 +51,7 @@ def walk(table: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Leaf | Na
             yield from walk(value, here)
         elif isinstance(value, Mapping):
             for name, inner in value.items():
-                yield (*here, name), NamedTable()
+                yield (*here, name), NamedTable(_OF_TABLES.get(field.name, Applies.ROLL))
                 yield from walk(inner, (*here, name))
 
 

@@ -11,6 +11,8 @@ import re
 import sys
 from collections.abc import Mapping
 
+from taskd.config.daemon import SupervisorConfig
+from taskd.config.given import substitute
 from taskd.config.machine import check_machine
 from taskd.config.problems import Problem, Severity
 from taskd.config.report import Report
@@ -27,6 +29,7 @@ else:
 DEFAULT_PATH = "/etc/taskd.toml"
 PATH_VARIABLE = "TASKD_CONFIG"
 
+_CONTROL_SOCKET = re.compile(r"""^[ \t]*control_socket[ \t]*=[ \t]*(?:"([^"\n]+)"|'([^'\n]+)')""", re.M)
 # tomllib ends its messages with the place.
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -46,6 +49,23 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Config:
         errors = [str(problem) for problem in problems if problem.severity is Severity.ERROR]
         raise ConfigError("\n".join(errors))
     return config
+
+
+def control_socket_in(path: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the control socket that a file names, whatever else may be wrong in it; None if it names none.
+
+    For whoever has to reach the daemon that was started from an earlier state of the file.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    found = _CONTROL_SOCKET.search(text)  # the only table with a key of that name is [supervisor]
+    named = SupervisorConfig().control_socket
+    if found is not None:
+        named = substitute(found[1] or found[2], (), Report(path, text, environ)) or ""
+    return os.path.join(os.path.dirname(os.path.abspath(path)), named) if named else None
 
 
 def check(

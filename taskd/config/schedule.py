@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from taskd.config.option import Kind, option
+from taskd.config.option import Applies, Kind, option
 from taskd.config.process import ProcessConfig
 from taskd.config.programs import DEFAULT_QUEUE
 from taskd.config.stores import BEAT_STORE_SCHEMES
@@ -24,6 +25,10 @@ SOLAR_EVENTS = (
 )
 
 
+#: A key that a running beat takes over.
+_live = partial(option, applies=Applies.LIVE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhenConfig:
     """When a periodic task fires: the keys of an entry that make its schedule.
@@ -32,50 +37,50 @@ class WhenConfig:
     None mean that the key is not given; ``config.when`` has the rules between the keys.
     """
 
-    every: float | None = option(
+    every: float | None = _live(
         Kind.DURATION, "interval; give one of every, cron, at and solar", default=None, minimum=0.01
     )
-    cron: str = option(Kind.CRON, "five cron fields, or @daily and its like", default="")
-    cron_days: str = option(
+    cron: str = _live(Kind.CRON, "five cron fields, or @daily and its like", default="")
+    cron_days: str = _live(
         Kind.CHOICE,
         "whether day and weekday of cron must both match, or either; auto: both if one begins with a star",
         default="auto",
         choices=("auto", "either", "both"),
     )
-    at: str = option(Kind.MOMENT, "the one moment to run at", default="")
-    solar: str = option(
+    at: str = _live(Kind.MOMENT, "the one moment to run at", default="")
+    solar: str = _live(
         Kind.CHOICE, "event of the sun at latitude and longitude", default="", choices=SOLAR_EVENTS
     )
-    latitude: float | None = option(
+    latitude: float | None = _live(
         Kind.NUMBER, "degrees north, for solar", default=None, minimum=-90, maximum=90
     )
-    longitude: float | None = option(
+    longitude: float | None = _live(
         Kind.NUMBER, "degrees east, for solar", default=None, minimum=-180, maximum=180
     )
-    timezone: str = option(Kind.ZONE, "zone in which cron and moments are read", default="UTC")
-    dst_gap: str = option(
+    timezone: str = _live(Kind.ZONE, "zone in which cron and moments are read", default="UTC")
+    dst_gap: str = _live(
         Kind.CHOICE,
         "local time that the clock leaves out: run at the next instant, or not; auto is cron's rule",
         default="auto",
         choices=("auto", "next", "skip"),
     )
-    dst_overlap: str = option(
+    dst_overlap: str = _live(
         Kind.CHOICE,
         "local time that the clock shows twice: run the first time, or both; auto is cron's rule",
         default="auto",
         choices=("auto", "first", "both"),
     )
-    align: str = option(Kind.MOMENT, "a moment at which every fires, and from which it counts", default="")
-    start: str = option(Kind.MOMENT, "no run before this moment", default="")
-    end: str = option(Kind.MOMENT, "no run after this moment", default="")
-    max_runs: int = option(
+    align: str = _live(Kind.MOMENT, "a moment at which every fires, and from which it counts", default="")
+    start: str = _live(Kind.MOMENT, "no run before this moment", default="")
+    end: str = _live(Kind.MOMENT, "no run after this moment", default="")
+    max_runs: int = _live(
         Kind.INTEGER,
         "the occurrence of this number, counted from start, is the last; 0 no limit",
         default=0,
         minimum=0,
         maximum=10_000,
     )
-    jitter: float = option(
+    jitter: float = _live(
         Kind.DURATION,
         "each run is later by up to this much, the same on every host",
         default=0.0,
@@ -89,27 +94,27 @@ class BeatEntryConfig(WhenConfig):
     """[beat.schedule.NAME]: a task that is sent periodically."""
 
     name: str
-    task: str = option(Kind.TEXT, "name of the task to send")
-    args: tuple[Any, ...] = option(Kind.ANY_LIST, "positional arguments", factory=tuple)
-    kwargs: Mapping[str, Any] = option(Kind.ANY_MAP, "keyword arguments", factory=dict)
-    queue: str = option(Kind.TEXT, "queue to send to", default=DEFAULT_QUEUE)
-    priority: int = option(Kind.INTEGER, "0 to 9, 9 is served first", default=0, minimum=0, maximum=9)
-    expires: float = option(
+    task: str = _live(Kind.TEXT, "name of the task to send")
+    args: tuple[Any, ...] = _live(Kind.ANY_LIST, "positional arguments", factory=tuple)
+    kwargs: Mapping[str, Any] = _live(Kind.ANY_MAP, "keyword arguments", factory=dict)
+    queue: str = _live(Kind.TEXT, "queue to send to", default=DEFAULT_QUEUE)
+    priority: int = _live(Kind.INTEGER, "0 to 9, 9 is served first", default=0, minimum=0, maximum=9)
+    expires: float = _live(
         Kind.DURATION, "a run that waited longer is dropped; 0 never", default=0.0, minimum=0.0
     )
-    missed: str = option(
+    missed: str = _live(
         Kind.CHOICE,
         "runs that came due while nothing could be sent: none of them, the last one, or all",
         default="last",
         choices=("skip", "last", "all"),
     )
-    max_missed: int = option(
+    max_missed: int = _live(
         Kind.INTEGER, "at most so many of all, the latest", default=100, minimum=1, maximum=10_000
     )
-    missed_after: float = option(
+    missed_after: float = _live(
         Kind.DURATION, "with skip, a run that is later than this is not sent", default=30.0, minimum=0.1
     )
-    overlap: str = option(
+    overlap: str = _live(
         Kind.CHOICE,
         "a run that comes due while the former one waits or runs: not sent, sent after it, or sent",
         default="allow",
@@ -126,6 +131,7 @@ class BeatConfig(ProcessConfig):
         "whether it runs on this host; auto: when the file has entries",
         default="auto",
         choices=("auto", "always", "never"),
+        applies=Applies.LIVE,  # it decides whether there is a beat, not how one works
     )
     store: str = option(
         Kind.URL,

@@ -63,14 +63,19 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     traceback: str = ""
     output: Sequence[str] = ()
     restarts: int = 0
+    #: It is not started again when it has ended with status 0.
+    is_job: bool = False
     #: What the supervisor did about it.
     decision: str = ""
 
 
 def log_death(certificate: Certificate) -> None:
     """Write the line of a death, with its facts as fields of the journal."""
-    wanted = certificate.asked and certificate.exit_code == 0
-    level = logging.INFO if wanted else logging.WARNING if certificate.asked else logging.ERROR
+    clean = certificate.exit_code == 0
+    if clean and (certificate.asked or certificate.is_job):
+        level = logging.INFO
+    else:
+        level = logging.WARNING if clean or certificate.asked else logging.ERROR
     fields = {
         "MESSAGE_ID": MESSAGE_ID,
         "TASKD_DIED": certificate.program,

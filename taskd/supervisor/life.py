@@ -156,6 +156,7 @@ class Life:
             traceback=clipped(self.words.detail) if self.words else "",
             output=output_of([line.text for line in output.tail(OUTPUT_LINES)]),
             restarts=told.restarts,
+            is_job=not spec.is_own and spec.process.restart != "always",
         )
         log_death(certificate)
         return certificate

@@ -8,7 +8,7 @@ configuration, the new one ready before the old one leaves where the group may s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from taskd.config.diff import Change, diff
@@ -95,8 +95,8 @@ def roll_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
 
 
 def live_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
-    """Return the changes that a process of a worker takes over while it goes on."""
-    changes = _share_changes(old, new, group) if group in new.workers else ()
+    """Return the changes that a process of a worker, or beat, takes over while it goes on."""
+    changes = () if group in new.programs else _share_changes(old, new, group)
     return tuple(each for each in changes if each.applies is Applies.LIVE)
 
 
@@ -127,20 +127,8 @@ def _judge(member: Running, new: Config) -> Decision:
 
 def _share_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
     changes = diff(share_of(old, group), share_of(new, group))
-    return tuple(
-        replace(each, applies=_applies(each, new, group))
-        for each in changes
-        if each.path != ("worker", group, "processes")  # concerns who comes and goes, not who stays
-    )
-
-
-def _applies(change: Change, new: Config, group: str) -> Applies:
-    """Return what a change takes in this group, which may be more than its key says."""
-    worker = new.workers.get(group)
-    # Forked children keep the level of the template that they came from, and beat does not listen.
-    if change.key == "log.level" and (worker is None or worker.pool == "prefork"):
-        return Applies.ROLL
-    return change.applies
+    # How many there are concerns who comes and goes, not who stays.
+    return tuple(each for each in changes if each.path != ("worker", group, "processes"))
 
 
 def _table(config: Config, group: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from taskd import log, log_level
 from taskd.app.life_hooks import Place, Stage
 from taskd.config import transfer
 from taskd.config.programs import WorkerConfig, slots
@@ -49,6 +50,8 @@ class PoolEvents:
         #: Of the pools that run tasks in the worker itself: what runs, and the hooks of the user.
         self.ledger: Ledger | None = None
         self.run_stage: Callable[[Stage], None] = _no_hooks
+        #: Changes the log level wherever tasks run.
+        self.set_log_level: Callable[[str], None] = log.set_level
 
     def attach(self, context: Context, take: Callable[[Sequence[Outcome]], None]) -> None:
         """From now on tell the consumer; what was reported before reaches it at once."""
@@ -113,15 +116,21 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
 
         # Kept open for the life of the pool: a template that dies is replaced by one that reads it anew.
         config_fd = transfer.into_descriptor(config)
+        level_fd, level = log_level.create()
+        events.set_log_level = level.set
         return PreforkPool(
             capacity,
             [sys.executable, "-m", "taskd.worker.template", node_name, path],
-            environment={**os.environ, transfer.CONFIG_FD_VARIABLE: str(config_fd)},
+            environment={
+                **os.environ,
+                transfer.CONFIG_FD_VARIABLE: str(config_fd),
+                log_level.LEVEL_FD_VARIABLE: str(level_fd),
+            },
             on_ready=events.on_ready,
             on_hello=events.on_hello,
             on_failed=events.on_failed,
             title=node_name,
-            pass_fds=(config_fd,),
+            pass_fds=(config_fd, level_fd),
             limits=ChildLimits(
                 max_tasks=worker.max_tasks_per_child,
                 max_bytes=worker.max_memory_per_child,

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from taskd import log
 from taskd.config.schema import Config
 from taskd.consumer.context import Context
 from taskd.errors import ConfigError
@@ -19,7 +18,7 @@ from taskd.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 
-def reread(context: Context, latest: Callable[[], Config]) -> None:
+def reread(context: Context, latest: Callable[[], Config], set_log_level: Callable[[str], None]) -> None:
     """Exchange the configuration for the latest; one that cannot be read is logged and changes nothing."""
     try:
         config = latest()
@@ -29,7 +28,7 @@ def reread(context: Context, latest: Callable[[], Config]) -> None:
     worker = config.workers.get(context.worker.name)
     if worker is None:
         return  # it is about to be told to leave
-    log.set_level(config.log.level)
+    set_log_level(config.log.level)
     context.config = config
     context.worker = replace(worker, lease=context.worker.lease)  # which may be longer than the file's
     logger.info("changed settings taken over")

@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from taskd import log
+from taskd import log, log_level
 from taskd.app.app import App
 from taskd.app.life_hooks import Place, Stage
 from taskd.config import transfer
@@ -28,13 +28,21 @@ def main() -> None:
     config = transfer.from_environment()
     log.setup(config.log.level, config.log.format, program=node_name)
 
+    level = log_level.inherited()
+
     apps: list[App] = []
 
     def load() -> tuple[Target, bytes]:
         app = load_app(path)
         app.bind_config(config)
         apps.append(app)
-        return Executor(app, node_name), msgspec.json.encode(task_table(app))
+        executor = Executor(app, node_name)
+
+        def execute(payload: bytes) -> bytes:
+            level.follow()
+            return executor(payload)
+
+        return execute, msgspec.json.encode(task_table(app))
 
     def run_stage(stage: Stage) -> None:
         apps[0].hooks.run_stage(stage, Place(node_name, os.getpid()))

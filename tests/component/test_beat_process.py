@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from taskd import exit_codes
 from taskd.brokers.factory import connect
+from taskd.config.daemon import LogConfig
 from taskd.config.programs import WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import Stores
-from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor
+from taskd.config.transfer import CONFIG_FD_VARIABLE, append, into_descriptor
 from taskd.protocol.status import STATUS_FD_VARIABLE, Ready, StatusLine, Waiting, decode_line
 from tests.waiting import wait_until
 
@@ -29,7 +31,7 @@ class Program:
     def __init__(self, config: Config) -> None:
         self.status_fd, writing = os.pipe()
         os.set_blocking(self.status_fd, False)
-        config_fd = into_descriptor(config)
+        self.config_fd = config_fd = into_descriptor(config)
         environment: Mapping[str, str] = {
             **os.environ,
             CONFIG_FD_VARIABLE: str(config_fd),
@@ -42,10 +44,18 @@ class Program:
             env=environment,
             stderr=subprocess.PIPE,
         )
-        os.close(config_fd)
+        assert self.process.stderr is not None
+        os.set_blocking(self.process.stderr.fileno(), False)
+        self._log = b""
         os.close(writing)
         self._rest = b""
         self.lines: list[StatusLine] = []
+
+    def logged(self, text: str, times: int = 1) -> bool:
+        """Whether its log has a text so many times by now."""
+        assert self.process.stderr is not None
+        self._log += self.process.stderr.read() or b""
+        return self._log.count(text.encode()) >= times
 
     def has_line(self, kind: type[StatusLine]) -> bool:
         """Whether a line of the kind has arrived; waits a little for more."""
@@ -60,6 +70,12 @@ class Program:
             self.process.kill()
         self.process.communicate()
         os.close(self.status_fd)
+        os.close(self.config_fd)
+
+    def tell(self, config: Config) -> None:
+        """Hand a changed configuration over, as the supervisor does at a reload."""
+        append(self.config_fd, config)
+        self.process.send_signal(signal.SIGHUP)
 
 
 @pytest.fixture
@@ -104,6 +120,41 @@ def test_every_stop_signal_stops_it(number: int, tmp_path: Path, started: list[P
     program.process.send_signal(number)
 
     assert program.process.wait(5.0) == exit_codes.OK
+
+
+def test_changed_entries_are_taken_over_while_it_runs(tmp_path: Path, started: list[Program]) -> None:
+    config = config_of(tmp_path, every=3600.0)
+    started.append(program := Program(config))
+    wait_until(lambda: program.has_line(Ready))
+
+    program.tell(config_of(tmp_path))
+
+    wait_until(lambda: waiting_messages(config) >= 3)
+    assert program.process.poll() is None
+
+    program.tell(replace(config, beat=replace(config.beat, schedule={}), log=LogConfig(level="debug")))
+    number = waiting_messages(config)  # at most those that are sent before it looks
+    assert program.process.stderr is not None
+    wait_until(lambda: program.logged("changed entries=1", times=2))
+    settled = waiting_messages(config)
+    assert settled >= number
+    assert not program.has_line(Waiting)
+    assert waiting_messages(config) == settled, "what is gone from the file fires no more"
+
+
+def test_a_changed_configuration_that_cannot_be_read_changes_nothing(
+    tmp_path: Path, started: list[Program]
+) -> None:
+    config = config_of(tmp_path)
+    started.append(program := Program(config))
+    wait_until(lambda: program.has_line(Ready))
+
+    os.pwrite(program.config_fd, b"garbage\n", os.fstat(program.config_fd).st_size)
+    program.process.send_signal(signal.SIGHUP)
+
+    wait_until(lambda: program.logged("changed settings were not taken over"))
+    number = waiting_messages(config)
+    wait_until(lambda: waiting_messages(config) > number)
 
 
 def test_what_it_sends_can_be_claimed_as_a_task(tmp_path: Path, started: list[Program]) -> None:

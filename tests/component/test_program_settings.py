@@ -310,6 +310,10 @@ def test_a_command_that_is_over_stays_down_until_an_operator_starts_it(
         assert row["wanted"] is True
         assert row["reason"] == f"ended with exit status {code}; restart = {restart}: not started again"
         assert (tmp_path / "runs").read_text() == "\n"
+        ended = next(
+            line for line in running.log.splitlines() if "program=x-1" in line and " ended: " in line
+        )
+        assert ("INFO" if code == 0 else "ERROR") in ended
 
         running.call("start", name="x")
 

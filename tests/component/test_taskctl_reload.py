@@ -93,6 +93,35 @@ def test_a_bad_file_is_refused_with_every_problem(
     assert pids(running) == before
 
 
+@pytest.mark.parametrize("broken", ["[worker.a]\npool = 3\n", "[worker.a\n"], ids=["wrong", "not TOML"])
+def test_the_daemon_is_told_of_a_bad_file_and_says_so_where_operators_look(
+    running: Daemon, tmp_path: Path, broken: str, capsys: Output
+) -> None:
+    before = pids(running)
+    write(tmp_path, broken)
+
+    assert ctl(running, "reload") == exit_codes.CONFIG
+
+    said = capsys.readouterr().err
+    assert "nothing is changed" in said
+    wait_until(lambda: "refused, nothing was changed" in running.log)
+    assert ctl(running, "status") == exit_codes.OK
+    shown = capsys.readouterr().out
+    assert "the last reload failed:" in shown
+    problem = next(line for line in said.splitlines() if "taskd.toml:" in line)
+    assert problem in shown
+    assert problem in running.log
+    assert pids(running) == before
+
+
+def test_a_bad_file_is_reported_where_no_daemon_runs(tmp_path: Path, capsys: Output) -> None:
+    write(tmp_path, "[worker.a]\npool = 3\n")
+
+    assert main(["--config", str(tmp_path / "taskd.toml"), "reload"]) == exit_codes.CONFIG
+
+    assert "worker.a.pool" in capsys.readouterr().err
+
+
 def test_what_only_a_restart_changes_is_said(running: Daemon, tmp_path: Path, capsys: Output) -> None:
     write(tmp_path, worker("a", processes=2), worker("b"), "[control]\nsocket_mode = '0660'\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import time
@@ -39,6 +40,11 @@ def add(a: int, b: int) -> int:
 @app.task(name="shop.pid")
 def pid() -> int:
     return os.getpid()
+
+
+@app.task(name="shop.log_level")
+def log_level() -> str:
+    return logging.getLevelName(logging.getLogger().level)
 
 
 @app.task(name="shop.fail")

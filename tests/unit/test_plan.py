@@ -102,14 +102,11 @@ def test_what_the_supervisor_alone_does_is_applied_live() -> None:
     assert set(decided(config(MAIL, WEB), new).values()) == {Action.LIVE}
 
 
-def test_a_log_level_is_live_in_the_worker_but_forked_children_must_be_replaced() -> None:
-    new = config(MAIL, WEB, log=LogConfig(level="debug"))
+def test_a_log_level_is_live_everywhere() -> None:
+    beat = BeatConfig(run="always")
+    new = config(MAIL, WEB, log=LogConfig(level="debug"), beat=beat)
 
-    assert decided(config(MAIL, WEB), new) == {
-        "mail-1": Action.ROLL,
-        "mail-2": Action.ROLL,
-        "web-1": Action.LIVE,
-    }
+    assert set(decided(config(MAIL, WEB, beat=beat), new).values()) == {Action.LIVE}
 
 
 def test_the_app_of_all_workers_does_not_concern_one_that_has_its_own() -> None:
@@ -122,12 +119,12 @@ def test_the_app_of_all_workers_does_not_concern_one_that_has_its_own() -> None:
     }
 
 
-def test_a_changed_schedule_replaces_beat_alone() -> None:
+def test_a_changed_schedule_is_live_and_concerns_beat_alone() -> None:
     def scheduled(every: float) -> Config:
         entry = BeatEntryConfig(name="nightly", task="report", every=every)
         return config(WEB, beat=BeatConfig(schedule={"nightly": entry}))
 
-    assert decided(scheduled(5.0), scheduled(6.0)) == {"web-1": Action.KEEP, "beat": Action.ROLL}
+    assert decided(scheduled(5.0), scheduled(6.0)) == {"web-1": Action.KEEP, "beat": Action.LIVE}
 
 
 def test_each_program_is_judged_by_the_configuration_that_it_was_made_from() -> None:

@@ -1,0 +1,48 @@
+"""Exchanges all entries of one source at once: those of the file, or those that the apps' code declares."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from taskd.beat.app_source import warn_of_unknown_tasks
+from taskd.beat.book import Book
+from taskd.beat.entries import Source
+from taskd.beat.keeper import Keeper
+from taskd.beat.stores.base import Declared
+from taskd.config.schedule import BeatEntryConfig
+
+logger = logging.getLogger(__name__)
+
+
+class Sources:
+    """The way of entries into a beat that runs.  Whoever calls has it tick afterwards."""
+
+    def __init__(self, book: Book, keeper: Keeper, now: Callable[[], float]) -> None:
+        self._book = book
+        self._keeper = keeper
+        self._now = now
+
+    def take_file(self, entries: Mapping[str, BeatEntryConfig]) -> int:
+        """Take over what a reload found in the file; return how many entries that changed."""
+        return len(self._exchange(Source.FILE, entries))
+
+    def take_declared(self, declared: Declared) -> None:
+        """Take over what the apps' code declares, and warn of tasks that none has.
+
+        Without names of tasks some app is not read yet; what it declared when it last was goes on.
+        """
+        if not declared.tasks:
+            known = self._book.listing.by_source[Source.APP]
+            declared = Declared({**known, **declared.entries})
+        self._exchange(Source.APP, declared.entries)
+        warn_of_unknown_tasks((row.listed.entry for row in self._book.rows.values()), declared.tasks)
+        self._keeper.declare(declared)
+
+    def _exchange(self, source: Source, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
+        names = self._book.listing.replace(source, entries)
+        self._book.refresh(names, self._now())
+        self._book.adopt(self._keeper.marks(names), self._now())
+        for name in names & self._book.unusable.keys():
+            logger.error("entry cannot be used entry=%s: %s", name, self._book.unusable[name])
+        return names
