@@ -41,7 +41,7 @@ class RedisServer:
 
     def __init__(self, *options: str) -> None:
         self._program = program("redis-server")
-        self._directory = Path(tempfile.mkdtemp(prefix="taskd-redis-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="taskd-redis-"))
         self._options = options
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -54,7 +54,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        basics = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._directory))
+        basics = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory))
         quiet = ("--save", "", "--appendonly", "no", "--loglevel", "warning")
         self.process = subprocess.Popen(
             [self._program, *basics, *quiet, *self._options], stdout=subprocess.DEVNULL
@@ -78,7 +78,7 @@ class RedisServer:
     def end(self) -> None:
         """End it, and remove what it wrote."""
         self.kill()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @cache

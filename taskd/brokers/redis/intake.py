@@ -7,18 +7,19 @@ worker that waits needs no blocking pop, which would lose what it had popped whe
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from taskd.brokers.intake import Delivery, Requeue, Settlement
 from taskd.brokers.redis import scripts
+from taskd.brokers.redis.connections import Connections
+from taskd.brokers.redis.delayed import Delayed
 from taskd.brokers.redis.envelope import Opened, read
 from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import Plan
 from taskd.brokers.redis.store import Store
-from taskd.errors import LeaseLostError, StorageError
-from taskd.storage.redis.link import Link, Reply
-from taskd.storage.redis.subscription import Subscription, tracked
+from taskd.errors import LeaseLostError, StorageError, StorageFullError
+from taskd.storage.redis.link import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -34,30 +35,17 @@ class RedisIntake:
         self._held: dict[int, Opened] = {}
         self._lost = False
         self._next_due_at: float | None = None
+        self._last_tag = 0
         self.closed = False
-        self._nudge = store.keys.own("nudge", uuid4().hex)
-        self._link = Link(store.address)
-        self._subscription = Subscription(store.address, channels=(self._nudge,))
+        self._connections = Connections(store.address, store.keys.own("nudge", uuid4().hex))
+        self._link = self._connections.link
+        self._delayed = Delayed(store, self._link)
         try:
-            self._follow()
             self._generation = self._open()
             self.clear_wakeups()
         except BaseException:
-            self._end_connections()
+            self._connections.close()
             raise
-
-    def _follow(self) -> None:
-        """Have the server tell when something changes in the lists; it is not vital."""
-        self._tells_changes = True
-        try:
-            self._subscription.follow(self._link)
-        except StorageError as error:
-            if not self._link.is_connected:
-                raise
-            self._tells_changes = False
-            logger.warning(
-                "messages are looked for once a second only, for the server tells no changes: %s", error
-            )
 
     def _open(self) -> str:
         keys = self._store.keys
@@ -76,7 +64,11 @@ class RedisIntake:
         if queues:
             keys = self._store.keys
             bindings = [("SADD", keys.binding(name), SEPARATOR.join((name, "", name))) for name in queues]
-            self._link.pipeline([("SADD", keys.queues, *queues), *bindings])
+            try:
+                self._link.pipeline([("SADD", keys.queues, *queues), *bindings])
+            except StorageFullError as error:
+                # What makes room is to run what lies there.
+                logger.warning("queues=%s are not listed: %s", ",".join(queues), error)
 
     @property
     def lease_s(self) -> float:
@@ -89,6 +81,7 @@ class RedisIntake:
         """Return up to ``limit`` due messages, claimed."""
         if limit < 1 or not self._queues:
             return ()
+        self._mend()
         keys, store = self._store.keys, self._store
         delayed = [keys.delayed(name) for name in self._queues]
         lists = keys.lists(self._queues)
@@ -119,6 +112,7 @@ class RedisIntake:
                 self._held[tag] = opened
                 claimed.append(opened.delivery)
                 tag += 1
+        self._last_tag = max(self._last_tag, tag - 1)
         return claimed
 
     def _adopt(self, lease: bytes, *, runs: bool) -> bool:
@@ -154,42 +148,58 @@ class RedisIntake:
                 refused.append(outcome.tag)
         if not known:
             return refused
+        self._mend()
+        return refused if self._settle(known) else [outcome.tag for outcome in outcomes]
+
+    def _settle(self, known: Mapping[int, Settlement]) -> bool:
+        """Carry out what concerns claims that are held; False when the lease is lost."""
         plan = Plan(self._store, self._generation)
         # The last of those that return to a list comes to lie outermost and is taken first.
         for tag in sorted(known, reverse=True):
             plan.add(known[tag], self._held[tag])
         if not self._link.run(scripts.SETTLE, plan.keys, plan.arguments(self._name)):
             self._lost = True
-            return [outcome.tag for outcome in outcomes]
+            return False
         for tag in known:
             del self._held[tag]
-        return refused
+        return True
 
     def renew(self) -> None:
         """Extend the lease of all claims; connect anew if a connection was lost."""
+        self._mend()
         keys = self._store.keys
-        if self._subscription.lost or not self._link.is_connected:
-            self._reconnect()
         arguments = (self._name, self._generation, self._lease_s, self._store.lease_time())
         if not self._link.run(scripts.RENEW, (keys.owners, keys.leases), arguments):
             raise self._lease_lost()
 
-    def _reconnect(self) -> None:
-        self._subscription.close()
-        self._subscription = Subscription(self._store.address, channels=(self._nudge,))
-        self._follow()
-        self.clear_wakeups()
-        # A claim whose answer was lost on the way is ours, and nobody knows of it.
-        claims = self._store.keys.claims(self._generation)
-        tags = {int(tag) for tag in self._link.call("HKEYS", claims)} - set(self._held)
-        for tag in tags:
-            self._hold(tag, self._link.call("HGET", claims, tag))
-        self.settle([Requeue(tag, started=False) for tag in tags])
+    def _mend(self) -> None:
+        """Connect anew if a connection was lost: what the server tells us hangs on both."""
+        if not self._connections.whole:
+            self._connections.renew()
+            self._listen()
+            self._recover()
+            self._connections.settled()
+
+    def _recover(self) -> None:
+        """Give back what was claimed by a call whose answer was lost: it is ours, and nobody knows of it."""
+        keys = self._store.keys
+        claims = keys.claims(self._generation)
+        reply = self._link.run(scripts.RECOVER, (claims, keys.sequence), (self._last_tag,))
+        tags = sorted({int(tag) for tag in reply} - set(self._held))
+        for first in range(0, len(tags), scripts.MOST_AT_ONCE):
+            batch = tags[first : first + scripts.MOST_AT_ONCE]
+            found = dict(zip(batch, self._link.call("HMGET", claims, *batch), strict=True))
+            for tag, claim in found.items():
+                if claim is not None:
+                    self._hold(tag, claim)
+            self._settle({tag: Requeue(tag, started=False) for tag in found if tag in self._held})
+            logger.info("claims whose answer was lost returned messages=%d", len(found))
 
     def _hold(self, tag: int, claim: bytes) -> None:
         key, _, raw = claim.partition(b"\0")
         queue, step = self._store.keys.place(key.decode())
         self._held[tag] = read(raw, tag, key, queue, step)
+        self._last_tag = max(self._last_tag, tag)
 
     def _lease_lost(self) -> LeaseLostError:
         self._lost = True
@@ -202,16 +212,17 @@ class RedisIntake:
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there may be something to claim."""
-        return self._subscription.fileno()
+        return self._connections.fileno()
 
     def clear_wakeups(self) -> None:
         """Make ``fileno`` unreadable until something new happens.  Raises: ``StorageError``."""
-        self._subscription.receive()
-        if self._tells_changes and self._queues:
-            keys = self._store.keys
-            self._link.pipeline(
-                tracked([*keys.lists(self._queues), *(keys.delayed(name) for name in self._queues)])
-            )
+        self._mend()
+        self._listen()
+
+    def _listen(self) -> None:
+        keys = self._store.keys
+        delayed = [keys.delayed(name) for name in self._queues]
+        self._connections.listen([*keys.lists(self._queues), *delayed])
 
     def next_due_at(self) -> float | None:
         """Return when the next delayed message becomes due, as the last claim saw it."""
@@ -223,21 +234,20 @@ class RedisIntake:
         """Return up to ``limit`` delayed messages, soonest first."""
         if not self._queues or limit < 1:
             return ()
-        replies = self._link.pipeline(
-            [("ZRANGE", self._store.keys.delayed(name), 0, limit - 1, "WITHSCORES") for name in self._queues]
-        )
-        found: list[tuple[float, Delivery]] = []
-        for queue, reply in zip(self._queues, replies, strict=True):
-            for member, score in zip(reply[::2], reply[1::2], strict=True):
-                step = int(member[24:25])
-                key = self._store.keys.queue(queue, step).encode()
-                found.append((float(score), read(member[25:], 0, key, queue, step).delivery))
-        return sorted(found, key=lambda each: each[0])[:limit]
+        self._mend()
+        return self._delayed.first(self._queues, limit)
+
+    def advance(self, entries: Sequence[tuple[float, Delivery]], due_at: float) -> None:
+        """Let delayed messages, as the last ``scheduled`` returned them, become due at ``due_at``."""
+        self._mend()
+        self._delayed.advance([each for _, each in entries], due_at)
+        self._connections.nudge()
 
     def depth(self) -> int:
         """Return how many messages could be claimed now."""
         if not self._queues:
             return 0
+        self._mend()
         due = self._store.due_time() or f"{self._store.now():.6f}"
         lengths = [("LLEN", key) for key in self._store.keys.lists(self._queues)]
         delayed = [("ZCOUNT", self._store.keys.delayed(name), "-inf", due) for name in self._queues]
@@ -256,7 +266,7 @@ class RedisIntake:
         self._declare((queue,))
         self._queues = (*self._queues, queue)
         # So that somebody looks into it: of what lies there already nobody is told.
-        self._link.call("PUBLISH", self._nudge, "")
+        self._connections.nudge()
 
     def cancel_queue(self, queue: str) -> None:
         """Claim from ``queue`` no more."""
@@ -277,8 +287,4 @@ class RedisIntake:
             # The lease runs out by itself: nothing is lost, it only takes longer.
             logger.warning("claims stay until the lease runs out owner=%s error=%s", self._name, error)
         finally:
-            self._end_connections()
-
-    def _end_connections(self) -> None:
-        self._subscription.close()
-        self._link.close()
+            self._connections.close()

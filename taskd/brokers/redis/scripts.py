@@ -3,6 +3,10 @@
 Every script states its keys.  Times are the server's, so that workers with wrong clocks agree, unless a test
 gives one.  A worker is known by its name and its generation; a script that finds another generation under
 the name changes nothing and says so.
+
+A server that is out of memory refuses a script's first write if that may need memory, and lets all later
+ones pass.  So the first write of each script that workers need is one that only frees: a full server can
+still be emptied by its workers, and their leases hold.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ OPEN = Script(
     _NOW
     + """
 -- KEYS: owners, leases, sequence.  ARGV: name, lease in seconds, the present time or ''.
+redis.call('ZREM', KEYS[2], '')
 local former = redis.call('HGET', KEYS[1], ARGV[1])
 local generation = redis.call('INCR', KEYS[3])
 redis.call('HSET', KEYS[1], ARGV[1], generation)
@@ -40,6 +45,7 @@ RENEW = Script(
     + """
 -- KEYS: owners, leases.  ARGV: name, generation, lease in seconds, the present time or ''.
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('ZREM', KEYS[2], '')
 redis.call('ZADD', KEYS[2], text(seconds(ARGV[4]) + tonumber(ARGV[3])), ARGV[2] .. ':' .. ARGV[1])
 return 1
 """
@@ -67,8 +73,8 @@ for queue = 1, queues do
   for _, member in ipairs(members) do
     -- A stamp of 24 characters, the step, the envelope.
     local step = tonumber(string.sub(member, 25, 25))
-    redis.call('LPUSH', KEYS[4 + queues + step * queues + queue], string.sub(member, 26))
     redis.call('ZREM', KEYS[4 + queue], member)
+    redis.call('LPUSH', KEYS[4 + queues + step * queues + queue], string.sub(member, 26))
   end
 end
 local answer, count, fields = {{expired, '', 0}}, 0, {{}}
@@ -172,6 +178,18 @@ for first = 1, #claims, 1000 do
 end
 redis.call('DEL', KEYS[3])
 return claims
+"""
+)
+
+#: After a connection was lost: answers with the tags that the generation has claimed.
+RECOVER = Script(
+    """
+-- KEYS: claims, sequence.  ARGV: the highest tag that the caller has seen.
+-- A server that has lost its last second gives out no tag twice.
+redis.call('HDEL', KEYS[1], '')
+local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+if last < tonumber(ARGV[1]) then redis.call('SET', KEYS[2], ARGV[1]) end
+return redis.call('HKEYS', KEYS[1])
 """
 )
 

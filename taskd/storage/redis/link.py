@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.connection import Connection
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 from redis.exceptions import RedisError as LibraryError
 
 from taskd.errors import StorageError
@@ -49,6 +49,8 @@ class Link:
         #: Readable when something comes that nobody asked for.
         self._quiet = select.poll()
         self.closed = False
+        #: How many connections were opened so far; what belonged to an earlier one is gone with it.
+        self.opened = 0
 
     def call(self, *command: Argument) -> Reply:
         """Send one command and return its reply.  Raises: ``StorageError``."""
@@ -80,8 +82,12 @@ class Link:
         for position, command in enumerate(commands):
             if isinstance(replies[position], NoScriptError):
                 replies[position] = self._evaluate(command, scripts)
-            if isinstance(replies[position], LibraryError):
-                replies[position] = translate(replies[position], self.address.shown)
+            failure = _failure(replies[position])
+            if failure is not None:
+                replies[position] = translate(failure, self.address.shown)
+            if isinstance(failure, ReadOnlyError):
+                # It was the master once: the next command asks anew who is.
+                self.disconnect()
         return replies
 
     def _evaluate(self, command: Command, scripts: Sequence[Script]) -> Reply:
@@ -113,14 +119,15 @@ class Link:
             self.disconnect()  # nothing was asked, so it can only be the end, from the server's side
         if self._connection is None:
             self._connection = self.address.connect()
+            self.opened += 1
             self._quiet = select.poll()
             self._quiet.register(descriptor(self._connection), select.POLLIN)
         return self._connection
 
     @property
     def is_connected(self) -> bool:
-        """Whether the next command needs no new connection."""
-        return self._connection is not None
+        """Whether there is a connection, as far as is known before a command is sent."""
+        return self._connection is not None and not self._quiet.poll(0)
 
     def disconnect(self) -> None:
         """Close the connection; the next command opens another."""
@@ -137,6 +144,13 @@ class Link:
 def descriptor(connection: Connection) -> int:
     """Return the descriptor of an open connection, for which redis-py has no public name."""
     return int(connection._sock.fileno())  # type: ignore[attr-defined]
+
+
+def _failure(reply: Reply) -> LibraryError | None:
+    """Return what went wrong with a command, or with the first that failed in a transaction."""
+    if type(reply) is list:
+        return next((each for each in reply if isinstance(each, LibraryError)), None)
+    return reply if isinstance(reply, LibraryError) else None
 
 
 def _read(connection: Connection) -> Reply:

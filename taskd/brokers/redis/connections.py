@@ -1,0 +1,99 @@
+"""The two connections of an intake: one commands, the other hears when something changes in the lists.
+
+They belong together: the server tells the second what the first has read.  When one is lost both are made
+anew, under one descriptor that stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections.abc import Sequence
+
+from taskd.errors import StorageError
+from taskd.storage.redis.address import Address
+from taskd.storage.redis.link import Link
+from taskd.storage.redis.subscription import Subscription, tracked
+
+logger = logging.getLogger(__name__)
+
+
+class Connections:
+    """Open from the start.  Raises: ``StorageError`` when the server cannot be used."""
+
+    def __init__(self, address: Address, nudge: str) -> None:
+        """``nudge`` is a channel: who publishes there wakes this worker."""
+        self._address = address
+        self._nudge = nudge
+        self.link = Link(address)
+        self._wakeups = select.epoll()
+        self._subscription: Subscription | None = None
+        self._whole = False
+        self._tells_changes = True
+        self._followed = 0
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+        self._whole = True
+
+    def _connect(self) -> None:
+        self._subscription = Subscription(self._address, channels=(self._nudge,))
+        self._wakeups.register(self._subscription.fileno(), select.EPOLLIN)
+        try:
+            self._subscription.follow(self.link)
+            self._tells_changes = True
+        except StorageError as error:
+            if not self.link.is_connected:
+                raise
+            self._tells_changes = False
+            logger.warning(
+                "messages are looked for once a second only, for the server tells no changes: %s", error
+            )
+        self._followed = self.link.opened
+
+    @property
+    def whole(self) -> bool:
+        """Whether both connections stand, as far as is known before a command is sent."""
+        return (
+            self._whole
+            and self._subscription is not None
+            and not self._subscription.lost
+            and self.link.opened == self._followed
+            and self.link.is_connected
+        )
+
+    def renew(self) -> None:
+        """Make both anew; ``whole`` stays False until ``settled``.  Raises: ``StorageError``."""
+        self._whole = False
+        self.link.disconnect()
+        if self._subscription is not None:
+            self._subscription.close()
+        self._connect()
+
+    def settled(self) -> None:
+        """What hung on the former connections has been seen to."""
+        self._whole = True
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something came, or the second connection is lost."""
+        return self._wakeups.fileno()
+
+    def listen(self, keys: Sequence[str]) -> None:
+        """Take what has come, and be told of the next change of these keys.  Raises: ``StorageError``."""
+        if self._subscription is not None:
+            self._subscription.receive()
+        if self._tells_changes and keys:
+            self.link.pipeline(tracked(keys))
+
+    def nudge(self) -> None:
+        """Make ``fileno`` readable."""
+        self.link.call("PUBLISH", self._nudge, "")
+
+    def close(self) -> None:
+        """Close both for good.  May be called twice."""
+        self._wakeups.close()
+        if self._subscription is not None:
+            self._subscription.close()
+        self.link.close()
