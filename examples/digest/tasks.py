@@ -77,7 +77,7 @@ def crunch(path: str) -> Digest:
 @app.task(name="digest.progress", queue="read", ignore_result=True)
 def progress() -> None:
     """Write how many jobs are left to a file that the driver reads; beat sends this each second."""
-    broker = connect(app.config.broker, app.config.sqlite)
+    broker = connect(app.config.broker, app.config.stores)
     try:
         desk = broker.desk()
         left = {queue.name: queue.ready + queue.delayed + queue.claimed for queue in desk.queues()}

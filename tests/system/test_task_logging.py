@@ -24,6 +24,8 @@ def test_a_line_of_a_task_names_the_task(make_daemon: Callable[..., Daemon], poo
     sold.get(timeout=10)
     later.get(timeout=10)
 
+    # What workers write comes through the supervisor: when it has ended, everything is there.
+    daemon.stop()
     log = daemon.log.read_text()
     assert f": task=following.sell id={sold.id} sold 3\n" in log
     assert f": task=following.sell_later id={later.id} sold 4\n" in log
@@ -36,6 +38,7 @@ def test_in_json_they_are_fields(make_daemon: Callable[..., Daemon]) -> None:
     sold = daemon.app.send_task("following.sell", (3,))
     sold.get(timeout=10)
 
+    daemon.stop()
     entries = [json.loads(line) for line in daemon.log.read_text().splitlines() if line.startswith("{")]
     (entry,) = [entry for entry in entries if entry["message"] == "sold 3"]
     assert (entry["task"], entry["id"]) == ("following.sell", sold.id)
