@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypedDict
 
 from taskd.config.programs import DEFAULT_QUEUE
 from taskd.protocol.execution import Acks
-from taskd.protocol.rates import parse_rate
+from taskd.rates import parse_rate
 
 _NOT_NEGATIVE = (
     "max_retries",

@@ -7,7 +7,7 @@ import click
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, tell, timeout_option
 from taskd.cli.session import Session, pass_session
-from taskd.protocol.rates import parse_rate
+from taskd.rates import parse_rate
 
 
 def _rate(_context: click.Context, _parameter: click.Parameter, value: str) -> str:

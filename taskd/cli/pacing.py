@@ -10,7 +10,7 @@ import click
 
 from taskd import clock
 from taskd.cli.output import Failure
-from taskd.protocol.rates import parse_rate
+from taskd.rates import parse_rate
 
 #: Ids in one transaction when nobody asked for a rate.
 _BATCH = 500

@@ -36,6 +36,7 @@ class Kind(Enum):
     URL = "url"  # ``choices`` are the schemes
     OCTAL = "octal mode"  # "027" -> int
     LIMITS = "table of limits"  # -> {name: (soft, hard)}, -1 for none
+    RATES = "table of rates"  # {"shop.send": "10/m"}
     CPUS = "list of processors"  # [0, 1] or "0-3,6" -> (0, 1, 2, 3, 6)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskd.config.option import Applies, Kind, option
@@ -126,6 +127,12 @@ class WorkerConfig(ProcessConfig):
     )
     max_deaths: int = option(
         Kind.INTEGER, "children a task may kill before it is parked as a dead letter", default=3, minimum=1
+    )
+    rate_limits: Mapping[str, str] = option(
+        Kind.RATES,
+        "how many tasks of a name each process may begin, in the place of the task's own rate_limit",
+        factory=dict,
+        applies=Applies.LIVE,
     )
     soft_time_limit: float = option(
         Kind.DURATION, "default soft limit of a task; 0 none", default=0.0, minimum=0.0

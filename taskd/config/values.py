@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from taskd.config import forms, process_forms
+from taskd.config import forms, process_forms, rate_forms
 from taskd.config.given import BAD, Given, Option, show, substitute
 from taskd.config.option import Kind
 from taskd.config.provenance import KeyPath
@@ -144,6 +144,7 @@ _CONVERTERS: Mapping[Kind, Callable[[Given], object]] = {
     Kind.MOMENT: forms.moment,
     Kind.ZONE: forms.zone,
     Kind.URL: forms.url,
+    Kind.RATES: rate_forms.rates,
     Kind.OCTAL: process_forms.octal,
     Kind.LIMITS: process_forms.limits,
     Kind.CPUS: process_forms.cpus,

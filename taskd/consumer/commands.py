@@ -26,13 +26,16 @@ class Commands:
     def __init__(self, context: Context, tasks: TasksGiven, info: Callable[[], Mapping[str, object]]) -> None:
         self._context = context
         self._revoking = Revoking(context)
+        steering = Steering(context, tasks)
+        #: Brings back what waits for the limit of a task, which has changed.
+        self.bring_back = steering.bring_back
         #: Where each command is looked for, by its name.
         self._parts = (
             self,
             TaskQueries(context, tasks),
             SelfReport(context, tasks, info),
             self._revoking,
-            Steering(context, tasks),
+            steering,
             Watching(context),
         )
 

@@ -45,6 +45,10 @@ def _nothing(how: Shutdown) -> None:
     """Nobody listens yet."""
 
 
+def not_heard(name: str) -> None:
+    """There is no broker to bring anything back from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fatal:
     """Why the worker cannot go on at all, and the exit status that says so."""
@@ -98,7 +102,9 @@ class Context:
     state: StateFile | None = None
     #: Tasks that the former process of this worker may have died of.
     suspects: Suspects = field(default_factory=Suspects)
-    rates: RateLimits = field(default_factory=RateLimits)
+    rates: RateLimits = field(init=False)
+    #: Brings back what waits for the limit of a task, which has changed.
+    on_rate: Callable[[str], None] = not_heard
     #: Soft and hard limits in seconds that an operator put in the place of a task's own.
     time_limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     run_times: RunTimes = field(default_factory=RunTimes)
@@ -123,6 +129,7 @@ class Context:
     task_events: TaskEvents = field(init=False)
 
     def __post_init__(self) -> None:
+        self.rates = RateLimits(self.worker.rate_limits)
         self.dispatcher = Dispatcher(
             self.loop, self.node_name, self.logical, tasks_enabled=self.worker.events
         )

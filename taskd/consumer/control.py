@@ -8,7 +8,7 @@ from taskd.blueprint import Given, Step
 from taskd.brokers.base import Mailbox
 from taskd.consumer.app_commands import AllCommands
 from taskd.consumer.commands import Commands
-from taskd.consumer.context import Context
+from taskd.consumer.context import Context, not_heard
 from taskd.consumer.tasks import Tasks
 from taskd.control.node import ControlNode
 from taskd.lifecycle import Deadline
@@ -46,6 +46,7 @@ class Control(Step[None]):
         def process() -> None:
             node.process()
 
+        self._context.on_rate = commands.bring_back
         self._context.loop.add_reader(mailbox.fileno(), process)
         try:
             process()
@@ -55,6 +56,7 @@ class Control(Step[None]):
 
     def stop(self, deadline: Deadline) -> None:
         """Remove the mailbox."""
+        self._context.on_rate = not_heard
         if self._mailbox is not None:
             self._context.loop.remove_reader(self._mailbox.fileno())
             self._mailbox.close()

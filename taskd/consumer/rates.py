@@ -12,9 +12,11 @@ time, because another worker had put them back or was faster: they are next, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from taskd.protocol.execution import TaskOptions
+from taskd.rates import parse_rate
 
 #: A run that begins this much late, because the loop was busy, does not push back those after it;
 #: so in any window there is at most one run more than the limit says.
@@ -36,9 +38,14 @@ class _Bucket:
 
 
 class RateLimits:
-    """The limits of one worker: those of the tasks' options, or what an operator put in their place."""
+    """The limits of one worker: those of the tasks' options, or what stands in their place.
 
-    def __init__(self) -> None:
+    That is what the configuration says, or what an operator said to this worker; whoever was last.
+    """
+
+    def __init__(self, configured: Mapping[str, str] | None = None) -> None:
+        """``configured`` are rates as people write them, by the names of tasks."""
+        self._configured = _parsed(configured or {})
         self._given: dict[str, float] = {}
         self._buckets: dict[str, _Bucket] = {}
 
@@ -50,9 +57,25 @@ class RateLimits:
         self._given[name] = rate
         self._buckets.pop(name, None)
 
+    def configure(self, configured: Mapping[str, str]) -> Sequence[str]:
+        """Take another configuration over; return the names whose limit it changes.
+
+        For these it counts from now on, whatever ``set`` said before.
+        """
+        former, self._configured = self._configured, _parsed(configured)
+        names = [
+            name for name in {**former, **self._configured} if former.get(name) != self._configured.get(name)
+        ]
+        for name in names:
+            self._given.pop(name, None)
+            self._buckets.pop(name, None)
+        return names
+
     def rate_of(self, options: TaskOptions) -> float:
         """Return the limit in force for a task, in tasks a second; 0 for none."""
-        return self._given.get(options.name, options.rate_limit)
+        name = options.name
+        rate = self._given.get(name, self._configured.get(name))
+        return options.rate_limit if rate is None else rate
 
     def wait_s(self, options: TaskOptions, tag: int, now: float) -> float:
         """Return 0.0 and count a run when the task may begin now, else after how long to try again.
@@ -81,3 +104,7 @@ class RateLimits:
             due = max(bucket.again, bucket.free)
             bucket.again = due + interval_s
         return due - now
+
+
+def _parsed(configured: Mapping[str, str]) -> Mapping[str, float]:
+    return {name: parse_rate(text) for name, text in configured.items()}

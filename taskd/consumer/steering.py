@@ -13,7 +13,7 @@ from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.tasks import TasksGiven
 from taskd.errors import ProtocolError
 from taskd.protocol.message import decode_headers
-from taskd.protocol.rates import parse_rate
+from taskd.rates import parse_rate
 
 #: A change of a rate limit brings back at most so many messages; the later ones keep their time.
 _BROUGHT_BACK = 10_000
@@ -39,10 +39,11 @@ class Steering:
         if task_name not in self._context.tasks:
             return {"error": "unknown task"}
         self._context.rates.set(task_name, rate)
-        self._bring_back(task_name)
+        self.bring_back(task_name)
         return {"ok": "new rate limit set successfully" if rate else "rate limit disabled successfully"}
 
-    def _bring_back(self, task_name: str) -> None:
+    def bring_back(self, task_name: str) -> None:
+        """Bring the messages back that wait for a limit of this task that is no more."""
         intake = self._tasks.intake
         if not isinstance(intake, Advancing):
             return

@@ -17,7 +17,7 @@ from taskd.consumer.tasks import TasksGiven
 from taskd.errors import ProtocolError
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import decode_body, decode_headers
-from taskd.protocol.rates import format_rate
+from taskd.rates import format_rate
 
 #: At most this many delayed messages are looked at.
 _MAX_SCHEDULED = 1000

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import msgspec
 from taskd import log, log_level
 from taskd.app.life_hooks import Place, Stage
 from taskd.config import transfer
+from taskd.config.problems import nearest
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
 from taskd.consumer.context import Context, Fatal
@@ -44,6 +45,8 @@ class PoolEvents:
 
     def __init__(self) -> None:
         self.tasks: dict[str, TaskOptions] = {}
+        #: Names of tasks to which the configuration gives a rate limit.
+        self.limited: Collection[str] = ()
         self._context: Context | None = None
         self._take: Callable[[Sequence[Outcome]], None] | None = None
         self._fatal: Fatal | None = None
@@ -68,6 +71,14 @@ class PoolEvents:
         for options in msgspec.json.decode(blob, type=list[TaskOptions]):
             self.tasks[options.name] = options
         logger.info("tasks=%d registered", len(self.tasks))
+        self.warn_of_unknown(self.limited)
+
+    def warn_of_unknown(self, limited: Iterable[str]) -> None:
+        """Say which of the tasks that the configuration limits are none of this worker."""
+        for name in [name for name in limited if name not in self.tasks]:
+            hint = nearest(name, self.tasks)
+            remedy = f', did you mean "{hint}"?' if hint else ""
+            logger.warning('rate_limits: this worker has no task "%s"%s', name, remedy)
 
     def on_ready(self) -> None:
         """Note it; the event loop looks at ``pool.ready`` each turn and begins to claim."""
@@ -108,6 +119,7 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
 
     Pools that run tasks in this process import the user's code here and raise what it raises.
     """
+    events.limited = tuple(worker.rate_limits)
     capacity, _ = concurrency_bounds(worker)  # with room to grow it begins with the fewest
     path = app_path(worker, config)
     if worker.pool == "prefork":

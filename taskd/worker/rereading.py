@@ -14,11 +14,12 @@ from dataclasses import replace
 from taskd.config.schema import Config
 from taskd.consumer.context import Context
 from taskd.errors import ConfigError
+from taskd.worker.pools import PoolEvents
 
 logger = logging.getLogger(__name__)
 
 
-def reread(context: Context, latest: Callable[[], Config], set_log_level: Callable[[str], None]) -> None:
+def reread(context: Context, events: PoolEvents, latest: Callable[[], Config]) -> None:
     """Exchange the configuration for the latest; one that cannot be read is logged and changes nothing."""
     try:
         config = latest()
@@ -28,7 +29,11 @@ def reread(context: Context, latest: Callable[[], Config], set_log_level: Callab
     worker = config.workers.get(context.worker.name)
     if worker is None:
         return  # it is about to be told to leave
-    set_log_level(config.log.level)
+    events.set_log_level(config.log.level)
     context.config = config
     context.worker = replace(worker, lease=context.worker.lease)  # which may be longer than the file's
+    changed = context.rates.configure(context.worker.rate_limits)
+    events.warn_of_unknown(name for name in changed if name in context.worker.rate_limits)
+    for name in changed:
+        context.on_rate(name)
     logger.info("changed settings taken over")

@@ -240,7 +240,7 @@ class ConsumerStep(Step[Context]):
         life = Life(context.report, events.run_stage)
         context.report = life.report
         if latest := self._program.latest:
-            given[Hub].on_reread = lambda: reread(context, latest, events.set_log_level)
+            given[Hub].on_reread = lambda: reread(context, events, latest)
         given[Hub].tell(context.request_shutdown, context.set_quiet)
         try:
             consumer.run()

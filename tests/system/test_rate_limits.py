@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from taskd import clock
 from taskd.ids import node_name
-from tests.system.daemon import Daemon
+from tests.system.daemon import HEAD, Daemon
 from tests.waiting import wait_until
 
 NODE = node_name("main-1")
@@ -119,3 +121,26 @@ def test_the_tasks_own_option_limits_it(make_daemon: Callable[..., Daemon], tmp_
     wait_until(lambda: len(inspect(daemon, "scheduled")) == 2, 10)
     assert lines(notes) == ["0"]
     assert inspect(daemon, "registered") == ["limited.note [rate_limit=1/h]"]
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_limit_of_the_file_is_changed_while_the_worker_goes_on(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, pool: str
+) -> None:
+    worker = ONE_SLOT.replace("threads", pool)
+    limited = worker + 'rate_limits = { "shop.note" = "1/h", "shop.nota" = "1/h" }\n'
+    daemon, notes = make_daemon(limited), tmp_path / "notes"
+    daemon.start()
+    pid = daemon.pid_of("main-1")
+    for number in range(20):
+        daemon.app.send_task("shop.note", (str(notes), str(number)))
+    wait_until(lambda: len(inspect(daemon, "scheduled")) == 19, 10)
+    assert 'no task "shop.nota", did you mean "shop.note"?' in daemon.log.read_text()
+
+    daemon.file.write_text(HEAD + worker + 'rate_limits.shop.note = "100/s"\n')
+    plan = json.loads(daemon.ctl("plan", "--json").stdout)["programs"]
+    daemon.ctl("reload", "--wait")
+
+    wait_until(lambda: len(lines(notes)) == 20, 10)
+    assert [each["action"] for each in plan] == ["live"]
+    assert daemon.pid_of("main-1") == pid

@@ -132,6 +132,15 @@ MISTAKES = [
     ("[worker.mail]\napp='a:b'\nqueues = []", "queues: a queue name is missing"),
     ("[worker.mail]\napp='a:b'\nqueues = ['']", "queues: a queue name is missing"),
     (
+        "[worker.mail]\napp='a:b'\nrate_limits = { 'shop.send' = '10/min' }",
+        (
+            'rate_limits.shop.send: "10/min" is not a rate; expected tasks per second, minute or hour: '
+            '10/s, 10/m, 10/h, 0 for none; did you mean "10/m"?'
+        ),
+    ),
+    ("[worker.mail]\napp='a:b'\nrate_limits.shop.send = true", "rate_limits.shop.send: true is not a rate"),
+    ("[worker.mail]\napp='a:b'\nrate_limits = '10/m'", "rate_limits: "),
+    (
         "[worker.mail]\napp='a:b'\nprefetch = 'many'",
         'prefetch: "many" is not accepted; expected "auto" or a whole',
     ),

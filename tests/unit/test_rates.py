@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from taskd.consumer.rates import RateLimits
 from taskd.protocol.execution import TaskOptions
-from taskd.protocol.rates import format_rate, parse_rate
+from taskd.rates import format_rate, parse_rate
 
 LIMITED = TaskOptions(name="shop.report", rate_limit=10.0)
 
@@ -177,3 +177,17 @@ def test_workers_that_share_a_queue_lose_little_of_their_rate() -> None:
 
     assert put_back <= 3 * 500
     assert begun[-1][0] - begun[0][0] < 1.2 * 25.0
+
+
+def test_the_configuration_goes_before_the_task_and_whoever_was_last_counts() -> None:
+    limits = RateLimits({"shop.report": "5/s"})
+    assert limits.rate_of(LIMITED) == 5.0
+    limits.set("shop.report", 2.0)
+    assert limits.rate_of(LIMITED) == 2.0
+
+    assert limits.configure({"shop.report": "5/s", "shop.other": "1/h"}) == ["shop.other"]
+    assert limits.rate_of(LIMITED) == 2.0, "a change of another limit leaves what an operator said"
+    assert limits.configure({"shop.report": "0"}) == ["shop.report", "shop.other"]
+    assert limits.wait_s(LIMITED, 1, 1.0) == limits.wait_s(LIMITED, 2, 1.0) == 0.0
+    assert limits.configure({}) == ["shop.report"]
+    assert limits.rate_of(LIMITED) == 10.0

@@ -1,6 +1,6 @@
 """The words in which a rate limit is written: "10/m", "100/h", 5, "0".
 
-One parser for everybody who takes a rate: task options, the table that goes to workers, remote control. Pure.
+One parser for everybody who takes a rate: task options, the configuration, remote control. Pure.
 """
 
 from __future__ import annotations
