@@ -9,6 +9,7 @@ import msgspec
 
 from taskd import clock, exit_codes
 from taskd.cli import daemon
+from taskd.cli.children import in_words
 from taskd.cli.names import complete_programs
 from taskd.cli.output import Failure, age, echo_json, echo_table, json_option, local_time, printable, size
 from taskd.cli.session import Session, pass_session
@@ -82,21 +83,31 @@ def _left_behind(session: Session, name: str | None, count: int) -> Sequence[Cer
 def _row(each: Certificate) -> tuple[object, ...]:
     return (
         local_time(each.at),
-        each.program,
+        f"{each.program} child" if each.kind == "child" else each.program,
         each.pid,
         age(each.lived_s),
         each.state,
-        each.cause,
+        f"{each.cause} ({each.count} times)" if each.count > 1 else each.cause,
         size(each.max_rss_bytes),
         each.decision,
     )
 
 
-def _echo_whole(last: Certificate) -> None:
-    click.echo(f"\n{last.program} (pid {last.pid}), {age(clock.now() - last.at)} ago:")
+def _facts_of_a_program(last: Certificate) -> list[str]:
     ready = "never was ready" if last.ready_s is None else f"did its work for {age(last.ready_s)}"
     asked = "was asked to end" if last.asked else "was not asked to end"
-    facts = [f"{ready}, {asked}; {last.reason}", f"used {last.cpu_s:.2f} s of CPU"]
+    return [f"{ready}, {asked}; {last.reason}", f"used {last.cpu_s:.2f} s of CPU"]
+
+
+def _facts_of_a_child(last: Certificate) -> list[str]:
+    times = f"; {last.count} ended like this, the last one is shown" if last.count > 1 else ""
+    return [f"{last.cause} after {age(last.lived_s)}{times}", last.decision]
+
+
+def _echo_whole(last: Certificate) -> None:
+    who = f"pool child of {last.program}" if last.kind == "child" else last.program
+    click.echo(f"\n{who} (pid {last.pid}), {age(clock.now() - last.at)} ago:")
+    facts = _facts_of_a_child(last) if last.kind == "child" else _facts_of_a_program(last)
     if last.busy or last.done:
         facts.append(
             f"had finished {last.done} tasks and ran {last.busy}, the oldest since {age(last.oldest_s)}, "
@@ -112,6 +123,7 @@ def _echo_whole(last: Certificate) -> None:
         "tasks that ran": "\n".join(
             f"{task.name} {task.id} for {age(task.age_s)} in pid {task.pid}" for task in last.running
         ),
+        "pool children": "\n".join(in_words(child) for child in last.children),
         "last words": f"{last.words}\n{last.traceback}".strip(),
         "stacks when it hung": last.stack,
         "last output": "\n".join(last.output),

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from taskd import clock, exit_codes, procinfo
-from taskd.cli import daemon, last_state
+from taskd.cli import children, daemon, last_state
 from taskd.cli.output import age, echo_json, echo_table, json_option, printable, size
 from taskd.cli.session import Session, duration, pass_session
 from taskd.errors import DaemonDownError
@@ -43,14 +43,20 @@ _NUMBERS = _COLUMNS[2:]
     show_default=True,
     help="How long to wait for the answer.",
 )
+@click.option("--children", "with_children", is_flag=True, help="Show the processes of the pools, too.")
 @socket_option
 @json_option
 @pass_session
-def status(session: Session, *, timeout_s: float, socket_path: str | None, as_json: bool) -> int:
+def status(
+    session: Session, *, timeout_s: float, with_children: bool, socket_path: str | None, as_json: bool
+) -> int:
     """Show the state and load of all programs.
 
-    Below the table stands what is wrong with a program.  When the daemon is down, the exit status is 69 and
-    what it left in its state file is shown.
+    Below the table stands what is wrong with a program.  With --children a second table shows what each
+    process of a pool does, since when, and when it last reported; the supervisor hears that with each
+    heartbeat: once a second while tasks run, else every 15 s.
+
+    When the daemon is down, the exit status is 69 and what it left in its state file is shown.
 
     Example: taskctl status --json
     """
@@ -58,15 +64,20 @@ def status(session: Session, *, timeout_s: float, socket_path: str | None, as_js
     try:
         with ControlClient(path) as client:
             answer = daemon.fetch_status(client, timeout_s)
+            rows = children.fetch(client) if with_children else None
     except DaemonDownError as error:
         if wrong is not None:
             raise wrong from None
         return _echo_last(path, error, as_json=as_json)
     if as_json:
-        echo_json({"running": True, **msgspec.to_builtins(answer)})
+        more = {} if rows is None else {"children": msgspec.to_builtins(rows)}
+        echo_json({"running": True, **msgspec.to_builtins(answer), **more})
         return exit_codes.OK
     _echo_daemon(answer)
     _echo_programs(answer.programs, now=clock.now())
+    if rows is not None:
+        click.echo("")
+        echo_table(children.COLUMNS, [children.cells(row) for row in rows], right=("PID", "FOR", "HEARD"))
     return exit_codes.OK
 
 

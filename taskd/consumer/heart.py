@@ -16,8 +16,8 @@ from taskd.consumer.events import FREQ_S, Announcer, Events
 from taskd.consumer.tasks import Connection
 from taskd.lifecycle import Deadline
 from taskd.loop import Timer
-from taskd.pools.base import Running
-from taskd.protocol.status import MAX_RUNNING, Heartbeat, RunningTask
+from taskd.pools.base import ChildInfo, Running
+from taskd.protocol.status import MAX_CHILDREN, MAX_RUNNING, ChildState, Heartbeat, RunningTask
 from taskd.resident import resident_bytes
 
 #: While tasks run the supervisor hears from us this often,
@@ -36,7 +36,8 @@ class Heart(Step[None]):
         self._context = context
         self._renewal: Timer | None = None
         self._beat: Timer | None = None
-        self._last_seen = (-1, False)
+        #: Tasks done, quiet, pids.
+        self._last_seen: tuple[int, bool, tuple[int, ...]] = (-1, False, ())
         self._pulse: Timer | None = None
         self._last_beat_at = 0.0
 
@@ -51,7 +52,7 @@ class Heart(Step[None]):
 
         def tick() -> None:
             now = clock.monotonic()
-            seen = (self._context.done, self._context.quiet)
+            seen = (self._context.done, self._context.quiet, tuple(self._context.pool.info().processes))
             busy = self._context.pool.held > 0 or seen != self._last_seen
             if busy or now - self._last_beat_at >= IDLE_INTERVAL_S:
                 self._last_beat_at = now
@@ -90,6 +91,7 @@ def heartbeat(context: Context, depth: int) -> Heartbeat:
         depth=depth,
         done=context.done,
         running=running_tasks(context, running, now),
+        children=child_states(context, running, now),
         oldest_s=max((now - each.since for each in running), default=0.0),
         mean_s=context.run_times.mean_s,
         quiet=context.quiet,
@@ -107,6 +109,27 @@ def running_tasks(context: Context, running: Sequence[Running], now: float) -> S
             headers = request.headers
             rows.append(RunningTask(headers.id, headers.task, job.pid, now - job.since))
     return rows
+
+
+def child_states(context: Context, running: Sequence[Running], now: float) -> Sequence[ChildState]:
+    """Return how each process of the pool fares; this process is the only one of a pool without any."""
+    oldest = {job.pid: job for job in sorted(running, key=lambda job: job.since, reverse=True)}
+    info = context.pool.info()
+    children = [ChildInfo(pid, heard=now) for pid in info.processes if pid == os.getpid()] or info.children
+    return [_child_state(context, child, oldest.get(child.pid), now) for child in children[:MAX_CHILDREN]]
+
+
+def _child_state(context: Context, child: ChildInfo, job: Running | None, now: float) -> ChildState:
+    request = None if job is None else context.requests.get(job.tag)
+    state = "heir" if child.heir else "leaving" if child.leaving else "idle" if job is None else "running"
+    return ChildState(
+        pid=child.pid,
+        state=state,
+        id=request.headers.id if request else "",
+        name=request.headers.task if request else "",
+        since_s=max(0.0, now - (job.since if job is not None else child.heard)),
+        heard_s=max(0.0, now - child.heard),
+    )
 
 
 def own_pids(context: Context) -> list[int]:

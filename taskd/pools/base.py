@@ -96,6 +96,36 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """A process of a pool; times are monotonic.  ``leaving``: no new job; ``heir``: waits for a place."""
+
+    pid: int
+    #: When it last reported, or was forked.
+    heard: float
+    leaving: bool = False
+    heir: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnd:
+    """A process of a pool that ended and was not told to end in order.
+
+    ``exit_code`` is -1 for a signal, ``signal`` 0 for an exit.  ``outcome`` is that of the job that it
+    was in, and comes in the usual way, too, but later; None when it was in none.  ``began``: since when it
+    was in that job (monotonic).
+    """
+
+    pid: int
+    exit_code: int
+    signal: int
+    max_rss_bytes: int
+    lived_s: float
+    last_words: str
+    outcome: Outcome | None
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
 class PoolInfo:
     """What ``inspect stats`` and the heartbeat tell about a pool."""
 
@@ -103,6 +133,8 @@ class PoolInfo:
     max_concurrency: int
     processes: Sequence[int] = ()
     details: Mapping[str, object] = field(default_factory=dict)
+    #: The processes again, with how they fare; empty where jobs run in the caller's process.
+    children: Sequence[ChildInfo] = ()
 
 
 class Pool(Protocol):

@@ -21,6 +21,8 @@ MAX_LINE_BYTES = 1 << 20
 
 #: Tasks that a heartbeat tells of; ``busy`` counts them all.
 MAX_RUNNING = 20
+#: Pool children that a heartbeat tells of.
+MAX_CHILDREN = 500
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -42,6 +44,23 @@ class RunningTask(msgspec.Struct, frozen=True):
     age_s: float
 
 
+class ChildState(msgspec.Struct, frozen=True, kw_only=True):
+    """How one process of a pool fares; a pool without processes has one row, that of the program.
+
+    ``state``: ``idle``, ``running``, ``leaving`` (it gets no task any more) or ``heir`` (it waits for the
+    place of one that leaves).  ``since_s``: how long it has been in its task, or without one.  ``heard_s``:
+    how long ago it reported; one in a long task has nothing to report.
+    """
+
+    pid: int
+    state: str = "idle"
+    #: The task that it runs; empty for none.
+    id: str = ""
+    name: str = ""
+    since_s: float = 0.0
+    heard_s: float = 0.0
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
     """Load of a program; sent about once a second while busy and at least every 15 s.
 
@@ -60,6 +79,27 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
     pids: Sequence[int] = ()
     #: The longest-running tasks, oldest first, at most ``MAX_RUNNING``.
     running: Sequence[RunningTask] = ()
+    #: At most ``MAX_CHILDREN``.
+    children: Sequence[ChildState] = ()
+
+
+class ChildDied(msgspec.Struct, frozen=True, tag="child_died", kw_only=True):
+    """A process of the pool ended that was not told to end in order.
+
+    Of ``exit_code`` and ``signal`` one is set.  ``last_words``: what faulthandler wrote.  ``task``: what it
+    ran, and ``fate`` what became of that.  ``asked``: it was ended for a request that named its task.
+    """
+
+    pid: int
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: str = ""
+    asked: bool = False
+    max_rss_bytes: int = 0
+    lived_s: float = 0.0
+    last_words: str = ""
+    task: RunningTask | None = None
+    fate: str = ""
 
 
 class Draining(msgspec.Struct, frozen=True, tag="draining"):
@@ -75,7 +115,7 @@ class LastWords(msgspec.Struct, frozen=True, tag="last_words"):
     detail: str = ""
 
 
-StatusLine = Ready | Waiting | Heartbeat | Draining | LastWords
+StatusLine = Ready | Waiting | Heartbeat | ChildDied | Draining | LastWords
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[StatusLine] = msgspec.json.Decoder(StatusLine)

@@ -29,6 +29,7 @@ METHOD_ROLES: Mapping[str, Role] = {
     "autoscale": Role.VIEWER,
     "logs": Role.VIEWER,
     "deaths": Role.VIEWER,
+    "children": Role.VIEWER,
     "start": Role.OPERATOR,
     "stop": Role.OPERATOR,
     "restart": Role.OPERATOR,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from taskd.protocol.status import RunningTask
+from taskd.protocol.status import ChildState, RunningTask
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     heard_s: float = 0.0
     #: The longest-running tasks at its last heartbeat; their messages run again elsewhere.
     running: Sequence[RunningTask] = ()
+    #: How its pool children were at its last heartbeat, the first of them.
+    children: Sequence[ChildState] = ()
     waiting: str = ""
     #: Why it counted as hung, and its stacks as faulthandler wrote them then.
     hang: str = ""
@@ -67,6 +69,9 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     is_job: bool = False
     #: What the supervisor did about it.
     decision: str = ""
+    #: Of ``kind`` "child", a process of the program's pool: so many deaths like this one within a while.
+    #: The evidence is that of the last.
+    count: int = 1
 
 
 def log_death(certificate: Certificate) -> None:
@@ -80,6 +85,7 @@ def log_death(certificate: Certificate) -> None:
         "MESSAGE_ID": MESSAGE_ID,
         "TASKD_DIED": certificate.program,
         "TASKD_PID": str(certificate.pid),
+        "TASKD_KIND": certificate.kind,
         "TASKD_CAUSE": certificate.cause,
         "TASKD_EXIT_CODE": "" if certificate.exit_code is None else str(certificate.exit_code),
         "TASKD_SIGNAL": "" if certificate.signal is None else str(certificate.signal),
@@ -89,8 +95,9 @@ def log_death(certificate: Certificate) -> None:
     }
     _log.log(
         level,
-        "program=%s pid=%s ended: %s lived_s=%.1f cpu_s=%.2f max_rss_bytes=%s%s%s",
+        "program=%s %spid=%s ended: %s lived_s=%.1f cpu_s=%.2f max_rss_bytes=%s%s%s",
         certificate.program,
+        "child " if certificate.kind == "child" else "",
         certificate.pid,
         certificate.cause,
         certificate.lived_s,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
+import signal
 from collections.abc import Sequence
 
 import msgspec
@@ -18,7 +18,11 @@ import msgspec
 from taskd import clock
 from taskd.config.daemon import SupervisorConfig
 from taskd.loop import Loop, Timer
-from taskd.supervisor.certificate import Certificate
+from taskd.protocol.status import ChildDied
+from taskd.supervisor import child_deaths
+from taskd.supervisor.certificate import Certificate, log_death
+from taskd.supervisor.memory_kills import MemoryKills
+from taskd.supervisor.roster import ProgramSpec
 
 _log = logging.getLogger(__name__)
 
@@ -58,11 +62,31 @@ class Deaths:
         self._timer: Timer | None = None
         self._not_before = 0.0
         self._failed = False
-        self._certificates = deque(self._load(), maxlen=settings.deaths_kept)
+        self._kept = settings.deaths_kept
+        self._memory_kills = MemoryKills()
+        self._certificates = list(self._load())[-self._kept :]
 
     def add(self, certificate: Certificate, *, decision: str) -> None:
         """Register a death and what follows from it; it is written soon."""
-        self._certificates.append(msgspec.structs.replace(certificate, decision=decision))
+        self._memory_kills.has_killed()  # that was this one, not a child later on
+        self._keep(msgspec.structs.replace(certificate, decision=decision))
+
+    def child_died(self, spec: ProgramSpec, line: ChildDied) -> None:
+        """Register the death of a pool child that its program tells of; like ones are counted."""
+        killed = line.signal == signal.SIGKILL and not line.asked and self._memory_kills.has_killed()
+        new = child_deaths.certify(spec.name, spec.group, line, at=clock.now(), out_of_memory=killed)
+        former = child_deaths.like(self._certificates, new)
+        if former is None:
+            log_death(new)
+        else:
+            self._certificates.remove(former)
+            new = child_deaths.counted(former, new)
+        self._keep(new)
+
+    def _keep(self, certificate: Certificate) -> None:
+        self._certificates.append(certificate)
+        if len(self._certificates) > self._kept:
+            self._certificates.remove(child_deaths.to_forget(self._certificates))
         if self._timer is None:
             self._timer = self._loop.call_at(self._not_before, self._write)
 
@@ -106,7 +130,7 @@ class Deaths:
         try:
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
             with open(fd, "wb") as file:
-                file.write(msgspec.json.encode(list(self._certificates)))
+                file.write(msgspec.json.encode(self._certificates))
             os.rename(draft, self._path)
             self._failed = False
         except OSError as error:

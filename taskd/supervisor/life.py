@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from taskd import clock
-from taskd.protocol.status import Draining, Heartbeat, LastWords, Ready, StatusLine, Waiting
+from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Ready, StatusLine, Waiting
 from taskd.supervisor.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
 from taskd.supervisor.machine import Event
 from taskd.supervisor.output.capture import Capture
@@ -18,6 +20,8 @@ from taskd.supervisor.status_pipe import StatusPipe
 
 # Of a long traceback the end is kept: there stands the error.
 _DETAIL_CHARACTERS = 16_000
+#: Pool children in a certificate.
+_CHILDREN_KEPT = 50
 _FORKED_AWAY = (
     "it left {} process(es) behind, which were killed: a command must stay in the foreground"
     " (look for an option such as --foreground or --nodaemon)"
@@ -81,6 +85,10 @@ class Life:
     #: It was told to take nothing new for now.
     quiet: bool = False
     load: Heartbeat = field(default_factory=Heartbeat)
+    #: When that came (monotonic).
+    load_heard: float = 0.0
+    #: Hears of each pool child that died.
+    on_child_died: Callable[[ChildDied], None] = lambda _line: None
 
     @property
     def held(self) -> int:
@@ -92,7 +100,10 @@ class Life:
         self.heard = now
         match line:
             case Heartbeat():
-                self.load = line
+                self.load, self.load_heard = line, now
+                return None, ""
+            case ChildDied():
+                self.on_child_died(line)
                 return None, ""
             case LastWords():
                 self.words = line
@@ -111,6 +122,15 @@ class Life:
     def load_row(self) -> Mapping[str, object]:
         """Return the columns of ``taskctl status`` that come from heartbeats."""
         return _load_row(self.load)
+
+    def child_rows(self) -> Sequence[Mapping[str, object]]:
+        """Return how its pool children are now, by its last heartbeat."""
+        passed = max(0.0, clock.monotonic() - self.load_heard)
+        rows = []
+        for child in self.load.children:
+            row: dict[str, object] = msgspec.to_builtins(child)
+            rows.append({**row, "since_s": child.since_s + passed, "heard_s": child.heard_s + passed})
+        return rows
 
     def detail(self, ended: Exit) -> str:
         """Return all that is known of the end, a traceback included, for ``taskctl status``."""
@@ -149,6 +169,7 @@ class Life:
             oldest_s=self.load.oldest_s,
             heard_s=now - self.heard,
             running=self.load.running,
+            children=self.load.children[:_CHILDREN_KEPT],
             waiting=self.waiting,
             hang=self.hang,
             stack=clipped(stack.decode("utf-8", "backslashreplace")),

@@ -241,6 +241,7 @@ class Program:
             self.restarts += 1
         pipe = StatusPipe(self._around.loop, process.status_fd, self._on_line, self._on_broken)
         self.life = Life(process, pipe, capture, heard=now, is_own=self.spec.is_own)
+        self.life.on_child_died = lambda line: self._around.deaths.child_died(self.spec, line)
         self._around.reaper.watch(process, self._on_exit)
         self._log(logging.INFO, "started restarts=%s", self.restarts)
 

@@ -1,4 +1,4 @@
-"""The methods of the control socket that show what was recorded: output of programs, and deaths."""
+"""The methods of the control socket that show what was recorded: output, deaths, and pool children."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taskd.supervisor.output.reading import LogReading
 
 DEFAULT_DEATHS = 20
 #: The names of the methods.
-METHODS = ("logs", "deaths")
+METHODS = ("logs", "deaths", "children")
 
 
 class Records:
@@ -30,7 +30,7 @@ class Records:
 
     def table(self) -> Mapping[str, Method]:
         """Return the methods by their names on the wire."""
-        return dict(zip(METHODS, (self._logs, self._on_deaths), strict=True))
+        return dict(zip(METHODS, (self._logs, self._on_deaths, self._children), strict=True))
 
     def _logs(self, params: Params) -> object:
         return self._reading.logs(self._with_output(params.get("name")), params)
@@ -44,6 +44,13 @@ class Records:
         else:
             names = [program.spec.name for program in self._fleet.named(name)]
         return {"deaths": msgspec.to_builtins(self._deaths.last(names, count))}
+
+    def _children(self, _params: Params) -> object:
+        rows: list[Mapping[str, object]] = []
+        for program in self._fleet:
+            if program.life is not None:
+                rows += ({"program": program.spec.name, **row} for row in program.life.child_rows())
+        return {"children": rows}
 
     def _with_output(self, name: object) -> Sequence[str]:
         """Return the programs that a name means: of the fleet, or formerly, or the daemon itself."""

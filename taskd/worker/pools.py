@@ -18,10 +18,11 @@ from taskd.config import transfer
 from taskd.config.problems import nearest
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
+from taskd.consumer.child_deaths import report_death
 from taskd.consumer.context import Context, Fatal
 from taskd.errors import ConfigError, StartError
 from taskd.exit_codes import APP_BROKEN
-from taskd.pools.base import Outcome, Pool
+from taskd.pools.base import ChildEnd, Outcome, Pool
 from taskd.protocol.execution import TaskOptions
 from taskd.worker.ledger import Ledger, open_ledger
 
@@ -90,6 +91,11 @@ class PoolEvents:
         if self._context is not None:
             self._context.end_by(self._fatal)
 
+    def on_death(self, end: ChildEnd) -> None:
+        """A process of the pool died: the supervisor keeps the evidence."""
+        if self._context is not None:
+            report_death(self._context, end)
+
     def on_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Pass outcomes on."""
         if self._take is not None:
@@ -141,6 +147,7 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
             on_ready=events.on_ready,
             on_hello=events.on_hello,
             on_failed=events.on_failed,
+            on_death=events.on_death,
             title=node_name,
             pass_fds=(config_fd, level_fd),
             limits=ChildLimits(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from taskd import clock
 from taskd.errors import PoolError
-from taskd.pools.base import ChildLost, Job, Outcome, Running
+from taskd.pools.base import ChildEnd, ChildInfo, ChildLost, Job, Outcome, Running
 from taskd.pools.prefork import slot as slots
 from taskd.pools.prefork import wire
 
@@ -27,7 +27,7 @@ class Child:
         """``most_jobs`` is how many jobs the child may be sent in its life; 0: any number."""
         self.number = number
         self.pid = 0
-        self.born = clock.monotonic()
+        self.born = self.heard = clock.monotonic()
         self.pidfd = -1
         self.sock, self._theirs = socket.socketpair()
         self.sock.setblocking(False)
@@ -123,6 +123,7 @@ class Child:
             return None
         if frames is None:
             return None
+        self.heard = clock.monotonic()
         outcomes: list[Outcome] = []
         returned: list[Job] = []
         for frame in frames:
@@ -218,7 +219,39 @@ class Child:
                 self.in_hand[position] = None
         return taken
 
-    def lost(self, job: Job) -> ChildLost:
+    def remains(self) -> tuple[list[Outcome], list[Job]]:
+        """Return an outcome for what a dead child was in, and the jobs that it had not begun; once."""
+        outcomes: list[Outcome] = []
+        waiting: list[Job] = []
+        begun = self.begun - self.finished
+        for position, job in enumerate(self.in_hand):
+            if job is None:
+                continue
+            if position < begun:
+                outcomes.append(self.verdicts.get(job.tag) or self._lost(job))
+            else:
+                waiting.append(job)
+        self.in_hand.clear()
+        return outcomes, waiting
+
+    def end(self, outcome: Outcome | None) -> ChildEnd | None:
+        """Say how the child ended; None when it left in order."""
+        exited = self.exited
+        if self.retiring and outcome is None and (exited is None or exited.exit_code == 0):
+            return None
+        return ChildEnd(
+            pid=self.pid,
+            # Without the template's word it went with the template.
+            exit_code=exited.exit_code if exited is not None else -1,
+            signal=exited.signal if exited is not None else signal.SIGKILL,
+            max_rss_bytes=exited.max_rss_bytes if exited is not None else 0,
+            lived_s=clock.monotonic() - self.born,
+            last_words=self.slot.last_words(),
+            outcome=outcome,
+            began=self.slot.times[slots.SINCE],
+        )
+
+    def _lost(self, job: Job) -> ChildLost:
         """Say how the child died with ``job``, as far as the template has said.
 
         Without its word the child went with the template.
@@ -233,6 +266,10 @@ class Child:
             max_rss_bytes=exited.max_rss_bytes if exited is not None else 0,
             last_words=self.slot.last_words(),
         )
+
+    def info(self) -> ChildInfo:
+        """Describe it."""
+        return ChildInfo(self.pid, self.heard, leaving=self.retiring, heir=self.heir_of is not None)
 
     # -- the process -----------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from taskd import clock
 from taskd.errors import PoolError
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop
-from taskd.pools.base import Cancelled, Job, OnOutcomes, Outcome, PoolInfo, Running
+from taskd.pools.base import Cancelled, ChildEnd, Job, OnOutcomes, Outcome, PoolInfo, Running
 from taskd.pools.prefork.crew import Crew
 from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
@@ -40,6 +40,7 @@ class PreforkPool:
         on_ready: Callable[[], None],
         on_hello: Callable[[bytes], None],
         on_failed: Callable[[str, str], None],
+        on_death: Callable[[ChildEnd], None] = lambda _end: None,
         title: str = "",
         pass_fds: Sequence[int] = (),
         limits: ChildLimits = ChildLimits(),  # noqa: B008 - frozen
@@ -50,12 +51,13 @@ class PreforkPool:
         ``on_hello`` gets the template's blob, again after a template had to be replaced.
         ``on_failed(reason, detail)``: no template can be had, for example because the task code does
         not load; nothing will run, and the owner should end.  ``on_ready`` is called once.
+        ``on_death``: a child ended that was not told to leave; the outcome of its job follows.
         """
         self.capacity = capacity
         self._program, self._limits = TemplateProgram(template_argv, environment, title, pass_fds), limits
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_hello = on_hello
-        self._on_failed = on_failed
+        self._on_failed, self._on_death = on_failed, on_death
         self._backlog: deque[Job] = deque()
         #: Idle children by number; the last one was busy most recently and is taken first.
         self._idle: dict[int, Child] = {}
@@ -184,19 +186,14 @@ class PreforkPool:
     def _on_gone(self, child: Child) -> None:
         """Find an outcome for every job in the hands of a dead child."""
         self._watch.forget(child)
-        begun = child.begun - child.finished
-        waiting: list[Job] = []
-        for position, job in enumerate(child.in_hand):
-            if job is None:
-                continue
-            if position < begun:
-                self._cancel_later.pop(job.tag, None)
-                self._outcomes.append(child.verdicts.get(job.tag) or child.lost(job))
-            else:
-                waiting.append(job)
-        child.in_hand.clear()
+        outcomes, waiting = child.remains()
+        for outcome in outcomes:
+            self._cancel_later.pop(outcome.tag, None)
+        self._outcomes.extend(outcomes)
         self._put_back(waiting)
         self._recycling.left(child)
+        if end := child.end(outcomes[0] if outcomes else None):
+            self._on_death(end)
         self._dispatch()
         self._deliver()
 
@@ -266,6 +263,7 @@ class PreforkPool:
             max_concurrency=self.capacity,
             processes=[child.pid for child in crew.children.values() if child.pid],
             details={"template": crew.template_pid, "waiting": waiting, "replaced": replaced},
+            children=[child.info() for child in crew.children.values() if child.pid],
         )
 
     # -- the end ---------------------------------------------------------------------------
