@@ -212,6 +212,7 @@ class App:
                 build_message(call.settings, call.args, call.kwargs, **(call.options or {})) for call in trip
             ]
             publisher.publish(messages)
+            requests.note_children(message.task_id for message in messages)
             results += [
                 AsyncResult(message.task_id, connections, ignored=call.ignores_result)
                 for call, message in zip(trip, messages, strict=True)

@@ -1,4 +1,4 @@
-"""``link`` and ``link_error``: from what a sender gives to signatures, and from those to messages.
+"""What follows a task (``link``, ``link_error``, a chain): from what senders give to signatures, to messages.
 
 As in Celery: a callback gets the task's result as its first argument, an errback the task's id; one that
 is immutable gets neither.  Celery calls errbacks of three parameters in the worker's process; here
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 import msgspec
 
-from taskd.app.send import build_message
+from taskd.app.send import Lineage, build_message
 from taskd.app.settings import TaskSettings
 from taskd.brokers.intake import Outgoing
+from taskd.config.programs import DEFAULT_QUEUE
 from taskd.errors import ProtocolError, SerializationError
 from taskd.protocol.message import RESERVED_HEADERS, TaskHeaders, carries_nothing, decode_body
-from taskd.protocol.signature import Signature, read_embed
+from taskd.protocol.signature import Signature, promised_ids, read_signatures
 
 logger = logging.getLogger(__name__)
 
@@ -31,32 +33,55 @@ def messages_of(
     first: object,
     ended: TaskHeaders,
     settings_of: Callable[[str], TaskSettings] = TaskSettings,
+    *,
+    queue: str = DEFAULT_QUEUE,
 ) -> list[Outgoing]:
     """Return the messages of callbacks or errbacks of a task that has ended.
 
     ``first`` is their first argument.  Without ``settings_of`` the sender knows no options of the tasks.
+    ``queue``, from which the ended task came, is for those that neither the signature nor the task sends
+    elsewhere: Celery's signatures name no queue, and what serves the one task serves the other.
 
     Raises: one of ``UNSENDABLE`` when JSON cannot represent ``first``, or for options that cannot be meant.
     """
-    parent = (ended.root_id or ended.id, ended.id)
+    root_id = ended.root_id or ended.id
     return [
         _message(
             signature,
             signature.args if signature.immutable else [first, *signature.args],
-            parent,
-            settings_of(signature.task),
+            _lineage(signature, root_id, ended.id),
+            _in_queue(settings_of(signature.task), queue),
         )
         for signature in signatures
     ]
 
 
+def _in_queue(settings: TaskSettings, queue: str) -> TaskSettings:
+    return replace(settings, queue=queue) if settings.queue == DEFAULT_QUEUE else settings
+
+
 def message_of(signature: Signature) -> Outgoing:
     """Return the message of a signature by itself.  Raises: as ``messages_of``."""
-    return _message(signature, signature.args, None, TaskSettings(signature.task))
+    return _message(signature, signature.args, _lineage(signature), TaskSettings(signature.task))
+
+
+def _lineage(signature: Signature, root_id: str | None = None, parent_id: str | None = None) -> Lineage:
+    options = signature.options
+    return Lineage(
+        root_id,
+        parent_id,
+        group=options.group_id,
+        group_index=options.group_index,
+        chain=options.chain,
+        reply_to=options.reply_to or "",
+        shadow=options.shadow,
+        stamped_headers=options.stamped_headers,
+        stamps=signature.stamps,
+    )
 
 
 def _message(
-    signature: Signature, args: Sequence[object], parent: tuple[str, str] | None, settings: TaskSettings
+    signature: Signature, args: Sequence[object], lineage: Lineage, settings: TaskSettings
 ) -> Outgoing:
     options = signature.options
     own = {name: value for name, value in (options.headers or {}).items() if name not in RESERVED_HEADERS}
@@ -78,7 +103,7 @@ def _message(
         time_limit=options.time_limit,
         link=options.link,
         link_error=options.link_error,
-        parent=parent,
+        lineage=lineage,
     )
     for text in (message.routing_key, message.task_id, options.exchange or ""):
         text.encode()  # a lone surrogate is a ValueError here, not an error of the broker later
@@ -96,18 +121,35 @@ def _aware(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=timezone.utc)
 
 
-def errbacks_of_message(
-    headers: TaskHeaders, body: bytes, content_type: str, content_encoding: str
-) -> list[Outgoing]:
-    """Return the errbacks of a task that the worker, not the task, has made a failure.
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What a failure of a task brings about: messages to send, and ids of tasks that will never run."""
 
-    None for a body that cannot be read: such a message goes to the dead-letter queue whole.
+    errbacks: Sequence[Outgoing] = ()
+    given_up: Sequence[str] = ()
+
+
+def after_failure(
+    headers: TaskHeaders, body: bytes, content_type: str, content_encoding: str, queue: str = DEFAULT_QUEUE
+) -> Aftermath:
+    """Return what follows a task that the worker, not the task, has made a failure.
+
+    Nothing for a body that cannot be read, or not without running code (pickle): such a message goes to
+    the dead-letter queue whole.
     """
     if carries_nothing(body):
-        return []
+        return Aftermath()
     try:
-        embed: Mapping[str, object] = decode_body(body, content_type, content_encoding)[2]
-        return messages_of(read_embed(embed)[1], headers.id, headers)
+        embed: Mapping[str, object] = decode_body(body, content_type, content_encoding, headers.compression)[
+            2
+        ]
+    except ProtocolError as error:
+        logger.error("task=%s id=%s errbacks not sent: %s", headers.task, headers.id, error)
+        return Aftermath()
+    given_up = promised_ids(embed)
+    try:
+        errbacks = read_signatures(embed.get("errbacks"), "errbacks")
+        return Aftermath(messages_of(errbacks, headers.id, headers, queue=queue), given_up)
     except (ProtocolError, *UNSENDABLE) as error:
         logger.error("task=%s id=%s errbacks not sent: %s", headers.task, headers.id, error)
-        return []
+        return Aftermath((), given_up)

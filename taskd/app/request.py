@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
+from itertools import islice
 from typing import cast
 
 from taskd import running
@@ -15,12 +16,18 @@ from taskd.protocol.message import RESERVED_HEADERS, TaskHeaders, headers_as_map
 current = cast("ContextVar[Request | None]", running.current)
 
 
+#: Children that a result names; a task that sends a million would else have a record of megabytes.
+MOST_CHILDREN = 1000
+
+
 class Request:
     """One execution of one task.  Attributes have the names of Celery's ``task.request``."""
 
     __slots__ = (
         "args",
         "called_directly",
+        "children",
+        "embed",
         "hostname",
         "id",
         "keeps_result",
@@ -41,6 +48,7 @@ class Request:
         kwargs: Mapping[str, object],
         hostname: str,
         *,
+        embed: Mapping[str, object] | None = None,
         keeps_result: bool = True,
         called_directly: bool = False,
     ) -> None:
@@ -51,6 +59,10 @@ class Request:
         self.hostname = hostname
         self.message = message
         self.payload = payload
+        #: What the message carries beside the task: callbacks, errbacks, chain.
+        self.embed = embed or {}
+        #: Ids of the tasks that this one has sent, up to ``MOST_CHILDREN``; its result names them.
+        self.children: list[str] = []
         #: Off with ``ignore_result``: then no state is stored either.
         self.keeps_result = keeps_result
         self.called_directly = called_directly
@@ -91,6 +103,102 @@ class Request:
         return self.message.group
 
     @property
+    def group_index(self) -> int | None:
+        """Its place in its group."""
+        return self.message.group_index
+
+    @property
+    def shadow(self) -> str | None:
+        """The name under which the sender wants it shown."""
+        return self.message.shadow
+
+    @property
+    def origin(self) -> str | None:
+        """Who sent it, as ``gen<pid>@<host>``."""
+        return self.message.origin
+
+    @property
+    def timelimit(self) -> tuple[float | None, float | None]:
+        """The limits that the message itself sets: the hard one, then the soft one."""
+        return self.message.timelimit or (None, None)
+
+    @property
+    def time_limit(self) -> float | None:
+        """The hard limit that the message itself sets."""
+        return self.timelimit[0]
+
+    @property
+    def soft_time_limit(self) -> float | None:
+        """The soft limit that the message itself sets."""
+        return self.timelimit[1]
+
+    @property
+    def ignore_result(self) -> bool:
+        """Whether no result is kept."""
+        return not self.keeps_result
+
+    @property
+    def argsrepr(self) -> str | None:
+        """The positional arguments as the sender shows them."""
+        return self.message.argsrepr
+
+    @property
+    def kwargsrepr(self) -> str | None:
+        """The keyword arguments as the sender shows them."""
+        return self.message.kwargsrepr
+
+    @property
+    def stamped_headers(self) -> list[str] | None:
+        """The names of the stamps."""
+        return self.message.stamped_headers
+
+    @property
+    def stamps(self) -> Mapping[str, object]:
+        """The stamps by name."""
+        return self.message.stamps or {}
+
+    @property
+    def replaced_task_nesting(self) -> int:
+        """How often Celery's ``replace`` stands behind it."""
+        return self.message.replaced_task_nesting
+
+    @property
+    def callbacks(self) -> object:
+        """The signatures that follow its success, as the sender wrote them."""
+        return self.embed.get("callbacks")
+
+    @property
+    def errbacks(self) -> object:
+        """The signatures that follow its failure, as the sender wrote them."""
+        return self.embed.get("errbacks")
+
+    @property
+    def chain(self) -> object:
+        """What follows it in a chain, the next step last."""
+        return self.embed.get("chain")
+
+    @property
+    def chord(self) -> object:
+        """Always None: tasks of a chord are refused."""
+        return self.embed.get("chord")
+
+    @property
+    def properties(self) -> dict[str, object]:
+        """The properties of the message that Celery's clients set."""
+        payload = self.payload
+        return {
+            "correlation_id": payload.correlation_id,
+            "reply_to": payload.reply_to,
+            "content_type": payload.content_type,
+            "content_encoding": payload.content_encoding,
+            "priority": payload.priority,
+        }
+
+    def get(self, name: str, default: object = None) -> object:
+        """Return an attribute by name, as Celery's request does."""
+        return getattr(self, name, default)
+
+    @property
     def reply_to(self) -> str:
         """The queue for replies that the sender named."""
         return self.payload.reply_to
@@ -117,6 +225,14 @@ class Request:
         """The sender's own headers.  Decoded at each call."""
         everything = headers_as_mapping(self.payload.headers) if self.payload.headers else {}
         return {name: value for name, value in everything.items() if name not in RESERVED_HEADERS}
+
+
+def note_children(task_ids: Iterable[str]) -> None:
+    """Remember tasks as children of the one that runs in this thread or coroutine, if one does."""
+    running = current.get()
+    if running is not None:
+        room = MOST_CHILDREN - len(running.children)
+        running.children += islice(task_ids, max(0, room))
 
 
 def direct_request(task_name: str) -> Request:

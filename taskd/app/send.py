@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -20,6 +21,27 @@ from taskd.protocol.message import (
 )
 from taskd.protocol.message_repr import bounded_repr
 from taskd.protocol.signature import read_signatures
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a message has from the task before it, and from the signature that it is made of."""
+
+    root_id: str | None = None
+    parent_id: str | None = None
+    group: str | None = None
+    group_index: int | None = None
+    #: The signatures that follow, the next one last.
+    chain: Sequence[Mapping[str, object]] | None = None
+    reply_to: str = ""
+    shadow: str | None = None
+    stamped_headers: list[str] | None = None
+    stamps: Mapping[str, object] = field(default_factory=dict)
+
+    def write_into(self, headers: OutgoingHeaders) -> None:
+        """Set what only a signature says."""
+        headers.shadow, headers.group, headers.group_index = self.shadow, self.group, self.group_index
+        headers.stamped_headers, headers.stamps = self.stamped_headers, self.stamps
 
 
 def build_message(
@@ -41,43 +63,43 @@ def build_message(
     time_limit: float | None = None,
     link: Link | Sequence[Link] | None = None,
     link_error: Link | Sequence[Link] | None = None,
-    parent: tuple[str, str] | None = None,
+    lineage: Lineage | None = None,
 ) -> Outgoing:
     """Return the message of one call.
 
-    ``parent``: root id and id of the task that it belongs to; None: of the task that runs here, if any.
+    ``lineage``: where it belongs; None: below the task that runs here, if one does.
     Raises: ``SerializationError`` for arguments without JSON, ``ValueError`` for senseless options.
     """
-    name = settings.name
-    task_id = task_id or ids.new_task_id()
+    name, task_id = settings.name, task_id or ids.new_task_id()
     priority = settings.priority if priority is None else check_priority(priority, name)
     due_at = None if countdown is None and eta is None else _due_at(name, countdown, eta)
-    root_id, parent_id = parent or _parent() or (task_id, None)
+    lineage = lineage or _lineage_here()
     wire = OutgoingHeaders(
         task=name,
         id=task_id,
         eta=None if due_at is None else clock.iso(due_at),
         timelimit=(time_limit, soft_time_limit),
-        root_id=root_id,
-        parent_id=parent_id,
+        root_id=lineage.root_id or task_id,
+        parent_id=lineage.parent_id,
         argsrepr=bounded_repr(args),
         kwargsrepr=bounded_repr(kwargs),
         origin=ids.origin(),
         # Null leaves it to the worker's task: a sender by name does not know that task's options.
         ignore_result=(settings.ignore_result or None) if ignore_result is None else ignore_result,
     )
+    lineage.write_into(wire)
     if expires is not None or settings.expires:
         wire.expires = _expires(name, settings.expires if expires is None else expires)
     extra = _extra_headers(name, headers, max_retries, retry_delay)
-    embed = _embed(name, link, link_error) if link or link_error else None
     try:
         return Outgoing(
             routing_key=queue or settings.queue,
             headers=encode_headers(wire, extra),
-            body=encode_body(args, kwargs, embed),
+            body=encode_body(args, kwargs, _embed(name, link, link_error, lineage.chain)),
             task_id=task_id,
             priority=priority,
             due_at=due_at,
+            reply_to=lineage.reply_to,
             correlation_id=task_id,
         )
     except SerializationError as error:
@@ -103,15 +125,27 @@ def _extra_headers(
     return extra
 
 
-def _parent() -> tuple[str, str] | None:
+_NO_LINEAGE = Lineage()
+
+
+def _lineage_here() -> Lineage:
     running = request.current.get()
-    return None if running is None else (running.root_id, running.id)
+    return _NO_LINEAGE if running is None else Lineage(running.root_id, running.id)
 
 
 def _embed(
-    name: str, link: Link | Sequence[Link] | None, link_error: Link | Sequence[Link] | None
-) -> dict[str, object]:
-    return {"callbacks": signatures(name, link), "errbacks": signatures(name, link_error)}
+    name: str,
+    link: Link | Sequence[Link] | None,
+    link_error: Link | Sequence[Link] | None,
+    chain: Sequence[Mapping[str, object]] | None,
+) -> dict[str, object] | None:
+    if not (link or link_error or chain):
+        return None
+    return {
+        "callbacks": signatures(name, link),
+        "errbacks": signatures(name, link_error),
+        "chain": list(chain) if chain else None,
+    }
 
 
 def signatures(name: str, links: Link | Sequence[Link] | None) -> list[dict[str, object]] | None:

@@ -177,6 +177,7 @@ class Sendable(BoundTask, Generic[P, R]):
         connections = self.app.connections
         message = build_message(self.settings, args, kwargs, **options)
         connections.publisher().publish((message,))
+        requests.note_children((message.task_id,))
         ignored = options.get("ignore_result") if options else None
         if ignored is None:
             ignored = self.settings.ignore_result

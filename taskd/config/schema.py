@@ -40,6 +40,13 @@ class Config:
     result_expires: float = option(
         Kind.DURATION, "how long results are kept; 0 for ever", default=86400.0, minimum=0.0
     )
+    accept_content: tuple[str, ...] = option(
+        Kind.TEXT_LIST,
+        'how arguments may be written: "json", "msgpack", "yaml" (needs PyYAML), and "pickle", which lets '
+        "everybody who can write to the broker run code in your workers",
+        factory=lambda: ("json", "msgpack", "yaml"),
+        choices=("json", "msgpack", "yaml", "pickle"),
+    )
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     log: LogConfig = field(default_factory=LogConfig)

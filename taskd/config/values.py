@@ -81,6 +81,9 @@ def _choice(given: Given) -> object:
 def _text_list(given: Given) -> object:
     if not isinstance(given.raw, list) or not all(isinstance(item, str) for item in given.raw):
         return given.bad('a list of texts such as ["a", "b"]')
+    choices = given.option.choices
+    if choices and not set(given.raw).issubset(choices):
+        return given.bad(f"a list of words among {', '.join(choices)}")
     items = [substitute(item, given.path, given.report) for item in given.raw]
     return BAD if None in items else tuple(items)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from taskd import clock
-from taskd.app.callbacks import errbacks_of_message
-from taskd.brokers.intake import Delivery, Outgoing
+from taskd.app.callbacks import Aftermath, after_failure
+from taskd.brokers.intake import Delivery
 from taskd.protocol.exceptions import NotRegistered, TimeLimitExceeded, WorkerLostError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, failure_record, revoked_record
@@ -25,9 +25,11 @@ class Ending:
     record: bytes
 
 
-def errbacks(headers: TaskHeaders, delivery: Delivery) -> list[Outgoing]:
-    """Return the messages of the task's errbacks, for an end that is not its success."""
-    return errbacks_of_message(headers, delivery.body, delivery.content_type, delivery.content_encoding)
+def aftermath(headers: TaskHeaders, delivery: Delivery) -> Aftermath:
+    """Return what follows the task's end that is not its success."""
+    return after_failure(
+        headers, delivery.body, delivery.content_type, delivery.content_encoding, delivery.queue
+    )
 
 
 def unknown(headers: TaskHeaders) -> Ending:

@@ -271,8 +271,9 @@ class Intaking:
     ) -> None:
         if self._context.dispatcher.on:
             self._context.task_events.ended(ending, expired=expired)
-        self._settling.keep_result(ending.task_id, ending.state, ending.record)
-        for message in endings.errbacks(headers, delivery):
+        after = endings.aftermath(headers, delivery)
+        self._settling.keep_result(ending.task_id, ending.state, ending.record, after.given_up)
+        for message in after.errbacks:
             self._settling.publish(message)
 
     # -- what may bring something to claim -----------------------------------------------------

@@ -69,7 +69,7 @@ class Outcomes:
         if context.dispatcher.on:
             context.task_events.done(request.headers, reply, done.runtime_s)
         if reply.record:
-            self._settling.keep_result(request.headers.id, reply.state, reply.record)
+            self._settling.keep_result(request.headers.id, reply.state, reply.record, reply.given_up)
         match reply.end:
             case End.SUCCEEDED | End.FAILED | End.IGNORED:
                 self._finished(request, reply.callbacks)
@@ -135,7 +135,9 @@ class Outcomes:
         if not request.acks_early:
             evidence = msgspec.json.encode({"traceback": reply.traceback})
             self._settle(request, Dead(request.delivery.tag, reply.text, evidence))
-        self._call_errbacks(request)
+        if self._is_last_word(request):
+            for message in endings.aftermath(request.headers, request.delivery).errbacks:
+                self._settling.publish(message)
 
     def _child_lost(self, request: Request, lost: ChildLost) -> None:
         delivery, headers = request.delivery, request.headers
@@ -193,13 +195,11 @@ class Outcomes:
         if self._context.dispatcher.on:
             signum, softly = request.terminated_by, request.softened is Softened.REVOKED
             self._context.task_events.ended(ending, terminated=bool(signum) or softly, signum=signum)
+        after = endings.aftermath(request.headers, request.delivery)
         if request.keeps_result:
-            self._settling.keep_result(ending.task_id, ending.state, ending.record)
-        self._call_errbacks(request)
-
-    def _call_errbacks(self, request: Request) -> None:
+            self._settling.keep_result(ending.task_id, ending.state, ending.record, after.given_up)
         if self._is_last_word(request):
-            for message in endings.errbacks(request.headers, request.delivery):
+            for message in after.errbacks:
                 self._settling.publish(message)
 
 

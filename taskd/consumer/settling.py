@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from taskd import clock
 from taskd.brokers.base import Publisher
 from taskd.brokers.intake import Intake, Outgoing, Settlement
+from taskd.protocol.results import record_for
 from taskd.results.base import ResultStore, StoredResult
 
 logger = logging.getLogger(__name__)
@@ -46,10 +47,12 @@ class Settling:
         if not self.first_at:
             self.first_at = clock.monotonic()
 
-    def keep_result(self, task_id: str, state: str, record: bytes) -> None:
-        """Queue a result record."""
+    def keep_result(self, task_id: str, state: str, record: bytes, given_up: Sequence[str] = ()) -> None:
+        """Queue a result record, and the same end for tasks that were to follow."""
         expires_at = clock.now() + self._expires_s if self._expires_s else None
         self._records.append(StoredResult(task_id, state, record, expires_at))
+        for other in given_up:
+            self._records.append(StoredResult(other, state, record_for(record, other), expires_at))
         if not self.first_at:
             self.first_at = clock.monotonic()
 

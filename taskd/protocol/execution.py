@@ -82,8 +82,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``record`` is the result record to store (``taskd.protocol.results``), empty for none;
     ``state`` its state name.  ``text``: repr of the result, or the exception in one line, or the
     reason of a rejection: for logs, events and the dead-letter desk.  ``callbacks`` are sent when the
-    message is acknowledged: callbacks after a success, errbacks after a failure.  ``softly``: it failed
-    by ``SoftTimeLimitExceeded``, whoever had that raised.
+    message is acknowledged: callbacks and the next step of the chain after a success, errbacks after a
+    failure.  ``softly``: it failed by ``SoftTimeLimitExceeded``, whoever had that raised.
     """
 
     end: End
@@ -94,6 +94,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     retry: NextMessage | None = None
     callbacks: Sequence[NextMessage] = ()
     softly: bool = False
+    #: Tasks that were to follow and never will: they end as this one did.
+    given_up: Sequence[str] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()

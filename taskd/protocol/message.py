@@ -16,7 +16,7 @@ from typing import Annotated, cast
 import msgspec
 
 from taskd.errors import ProtocolError, SerializationError
-from taskd.protocol import serializers
+from taskd.protocol import content, serializers
 
 #: An eta from this year on is a lie or a mistake: the message would wait for ever, unseen.
 FAR_FUTURE_YEAR = 2200
@@ -48,6 +48,9 @@ class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ignore_result: bool | None = None
     stamped_headers: list[str] | None = None
     stamps: dict[str, object] | None = None
+    #: How the body is compressed, by kombu's name; None when it is not.
+    compression: str | None = None
+    replaced_task_nesting: int = 0
     #: Ours: retry options of this one message, set by ``apply_async``.
     taskd_max_retries: _Count | None = None
     taskd_retry_delay: _Span | None = None
@@ -99,7 +102,9 @@ class OutgoingHeaders(msgspec.Struct, kw_only=True, gc=False):
 
 
 #: Names that a user's header cannot have.
-RESERVED_HEADERS = frozenset({*OutgoingHeaders.__struct_fields__, "taskd_max_retries", "taskd_retry_delay"})
+RESERVED_HEADERS = frozenset(
+    {*OutgoingHeaders.__struct_fields__, "compression", "taskd_max_retries", "taskd_retry_delay"}
+)
 
 _header_encoder = msgspec.json.Encoder()
 _header_decoder = msgspec.json.Decoder(TaskHeaders)
@@ -189,18 +194,23 @@ def carries_nothing(body: bytes) -> bool:
 
 
 def decode_body(
-    body: bytes, content_type: str, content_encoding: str
+    body: bytes,
+    content_type: str,
+    content_encoding: str,
+    compression: str | None = None,
+    accepted: content.Accepted = content.SAFE,
 ) -> tuple[list[object], dict[str, object], dict[str, object]]:
     """Return the positional arguments, keyword arguments and embedded signatures.
 
-    Raises: ``SerializationError`` for a content type that is not allowed, bytes that are not of it,
+    Raises: ``SerializationError`` for a content type that is not in ``accepted``, bytes that are not of it,
     or a value that is not ``[args, kwargs, embed]``.
     """
-    serializers.check_content_type(content_type, content_encoding)
-    value = serializers.loads(body)
-    if type(value) is not list or len(value) != 3:
+    value = content.read(body, content_type, content_encoding, compression, accepted)
+    if not isinstance(value, (list, tuple)) or len(value) != 3:
         raise SerializationError(f"task body is {_shape(value)}; expected a list [args, kwargs, embed]")
     args, kwargs, embed = value
+    if type(args) is tuple:
+        args = list(args)  # YAML and pickle know tuples
     if type(args) is not list:
         raise SerializationError(f"task body: args is {_shape(args)}; expected a list")
     if type(kwargs) is not dict:

@@ -7,6 +7,7 @@ executor and the others (child lost, time limit, revoked, unknown task) in the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
@@ -93,8 +94,11 @@ def success_record(
     done_at: float,
     group_id: str | None = None,
     parent_id: str | None = None,
+    children: Sequence[str] = (),
 ) -> bytes:
     """Return the record of a task that returned ``value``; ``done_at`` is wall clock.
+
+    ``children``: ids of the tasks that it has sent.
 
     Raises: ``SerializationError`` when JSON cannot represent the value.
     """
@@ -103,7 +107,7 @@ def success_record(
             status="SUCCESS",
             result=_NULL if value is None else msgspec.Raw(serializers.dumps(value)),
             traceback=None,
-            children=[],
+            children=_results_of(children),
             date_done=clock.iso(done_at),
             task_id=task_id,
             group_id=group_id,
@@ -120,6 +124,7 @@ def failure_record(
     traceback: str | None = None,
     group_id: str | None = None,
     parent_id: str | None = None,
+    children: Sequence[str] = (),
 ) -> bytes:
     """Return the record of a task that ended with ``error``.
 
@@ -129,7 +134,13 @@ def failure_record(
     if traceback is None and error.__traceback__ is not None:
         traceback = format_traceback(error)
     return _exception_record(
-        task_id, error, status="FAILURE", traceback=traceback, done_at=done_at, ids=(group_id, parent_id)
+        task_id,
+        error,
+        status="FAILURE",
+        traceback=traceback,
+        done_at=done_at,
+        ids=(group_id, parent_id),
+        children=children,
     )
 
 
@@ -196,6 +207,7 @@ def _exception_record(
     traceback: str | None,
     done_at: float | None,
     ids: tuple[str | None, str | None],
+    children: Sequence[str] = (),
 ) -> bytes:
     if traceback is not None:
         traceback = _encodable(traceback)
@@ -204,13 +216,38 @@ def _exception_record(
             status=status,
             result=msgspec.Raw(serializers.dumps(encode_exception(error))),
             traceback=traceback,
-            children=[],
+            children=_results_of(children),
             date_done=None if done_at is None else clock.iso(done_at),
             task_id=task_id,
             group_id=ids[0],
             parent_id=ids[1],
         )
     )
+
+
+def record_for(record: bytes, task_id: str) -> bytes:
+    """Return the same end as the record of another task: one that follows in a chain and will not run."""
+    other = msgspec.structs.replace(
+        decode_record(record), task_id=task_id, children=[], group_id=None, parent_id=None
+    )
+    return _encoder.encode(other)
+
+
+def _results_of(task_ids: Sequence[str]) -> list[object]:
+    """Return ids as Celery writes results: each with its parent, which it need not know, and its members."""
+    return [[[task_id, None], None] for task_id in task_ids]
+
+
+def child_ids(children: Sequence[object]) -> list[str]:
+    """Return the ids of the tasks in a record's ``children``; the members of a group in the group's place."""
+    ids: list[str] = []
+    for child in children:
+        match child:
+            case [[str(_), *_], [*members]]:
+                ids += child_ids(members)
+            case [[str(task_id), *_], *_] | [str(task_id), *_] | str(task_id):
+                ids.append(task_id)
+    return ids
 
 
 def _encodable(text: str) -> str:

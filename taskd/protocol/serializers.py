@@ -1,11 +1,11 @@
-"""Values to bytes and back, for the content types that taskd allows: today JSON alone.
+"""Values to JSON and back.
 
 The bytes are those of kombu's JSON: what JSON lacks is written as
 ``{"__type__": "datetime", "__value__": ...}``.  msgspec does the common case, the standard library
 the rest: msgspec writes dates in a form of its own and NaN as null, so it gets only values in which
 neither can occur.
 
-Pickle is not here on purpose: reading it runs code that the sender chose.
+What others than JSON have written is read by ``taskd.protocol.content``; taskd itself writes JSON alone.
 """
 
 from __future__ import annotations
@@ -23,32 +23,9 @@ from taskd.errors import SerializationError
 JSON = "application/json"
 UTF_8 = "utf-8"
 
-# kombu registers pickle under the first name; the second is an older alias.
-_PICKLE = frozenset({"application/x-python-serialize", "application/pickle"})
-_UTF_8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
-
 _SCALARS = frozenset({str, int, bool, type(None)})
 _TEXT = frozenset({str})
 _MARK = b'"__type__"'
-
-
-def check_content_type(content_type: str, content_encoding: str) -> None:
-    """Return when ``loads`` may read such a body.
-
-    Raises: ``SerializationError`` naming the type that is refused.
-    """
-    if content_type == JSON and content_encoding == UTF_8:
-        return
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in _PICKLE:
-        raise SerializationError(
-            f'content type "{content_type}" (pickle) is refused: reading it runs code chosen by the sender; '
-            f'have the producer send JSON (in Celery: task_serializer = "json")'
-        )
-    if kind != JSON:
-        raise SerializationError(f'content type "{content_type}" is not allowed; expected {JSON}')
-    if content_encoding.lower() not in _UTF_8_NAMES:
-        raise SerializationError(f'content encoding "{content_encoding}" is not allowed; expected {UTF_8}')
 
 
 def dumps(value: object) -> bytes:

@@ -22,6 +22,7 @@ import msgspec
 
 from taskd.app import request as requests
 from taskd.app.app import App
+from taskd.app.callbacks import UNSENDABLE
 from taskd.app.control_flow import Ignore, Reject, Retry
 from taskd.app.hooks import Ended
 from taskd.app.request import Request
@@ -34,17 +35,18 @@ from taskd.errors import (
     SoftTimeLimitExceeded,
     TaskdError,
 )
+from taskd.protocol.content import SAFE, Accepted
 from taskd.protocol.exceptions import one_line
-from taskd.protocol.execution import End, Payload, Reply, TaskOptions, decode_payload, encode
+from taskd.protocol.execution import End, NextMessage, Payload, Reply, TaskOptions, decode_payload, encode
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.results import State
-from taskd.protocol.signature import read_embed
+from taskd.protocol.signature import promised_ids, read_embed
 from taskd.resolve import resolve
 from taskd.worker import replies
 from taskd.worker.coroutines import meant_by, run_coroutine
 from taskd.worker.in_thread import run_in_thread
 from taskd.worker.ledger import Ledger
-from taskd.worker.linked import Linked, with_linked
+from taskd.worker.linked import Linked, after_success, with_failure
 
 logger = logging.getLogger(__name__)
 
@@ -67,16 +69,23 @@ class Executor:
 
     ``wait`` is how ``__call__`` runs the coroutine of an ``async def`` task to its end; a pool whose
     threads are not the system's, such as greenlets, passes its own.  ``ledger`` is told what runs.
+    ``accepted``: how arguments may be written.
     """
 
     def __init__(
-        self, app: App, node_name: str, wait: Wait = run_coroutine, ledger: Ledger | None = None
+        self,
+        app: App,
+        node_name: str,
+        wait: Wait = run_coroutine,
+        ledger: Ledger | None = None,
+        accepted: Accepted = SAFE,
     ) -> None:
         self._tasks = app.tasks
         self._hooks = app.hooks
         self._node_name = node_name
         self._wait = wait
         self._ledger = ledger
+        self._accepted = accepted
 
     def __call__(self, payload: bytes) -> bytes:
         """Run the task in the payload and return the encoded ``Reply``."""
@@ -159,16 +168,24 @@ class Executor:
         ignored = headers.ignore_result
         keep = not (task.settings.ignore_result if ignored is None else ignored)
         try:
-            args, kwargs, embed = decode_body(payload.body, payload.content_type, payload.content_encoding)
+            args, kwargs, embed = decode_body(
+                payload.body,
+                payload.content_type,
+                payload.content_encoding,
+                headers.compression,
+                self._accepted,
+            )
         except SerializationError as error:
             return replies.rejected(headers, str(error), keep=keep)
         linked = None
         if any(embed.values()):
+            promised = promised_ids(embed)
             try:
-                linked = Linked(*read_embed(embed))
+                linked = Linked(read_embed(embed), promised)
             except ProtocolError as error:
-                return replies.rejected(headers, str(error), keep=keep)
-        request = Request(headers, payload, args, kwargs, self._node_name, keeps_result=keep)
+                reply = replies.rejected(headers, str(error), keep=keep)
+                return msgspec.structs.replace(reply, given_up=promised)
+        request = Request(headers, payload, args, kwargs, self._node_name, embed=embed, keeps_result=keep)
         return Run(task, request, linked)
 
     def _store_started(self, run: Run) -> None:
@@ -202,22 +219,30 @@ class Executor:
         return reply
 
     def _reply_to_value(self, run: Run, value: object) -> Reply:
-        headers = run.request.message
-        reply = replies.succeeded(headers, value, keep=run.request.keeps_result)
+        request, headers = run.request, run.request.message
+        keep, children = request.keeps_result, request.children
+        follows: list[NextMessage] = []
         if run.linked is not None:
-            reply = self._with_linked(run, reply, value)
+            try:
+                follows = after_success(run.linked, value, request, self._tasks)
+            except UNSENDABLE as error:
+                reply = replies.failed(headers, error, keep=keep, children=children)
+                return with_failure(reply, run.linked, request, self._tasks)
+            children = [*children, *(message.task_id for message in follows)]
+        reply = replies.succeeded(headers, value, keep=keep, children=children)
+        if run.linked is not None:
+            if reply.end is not End.SUCCEEDED:
+                return with_failure(reply, run.linked, request, self._tasks)
+            reply = msgspec.structs.replace(reply, callbacks=follows)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("task=%s id=%s %s: %s", headers.task, headers.id, reply.state, reply.text)
         return reply
 
     def _reply_to_error(self, run: Run, error: BaseException) -> Reply:
         reply = self._ended_by(run, error)
-        return reply if run.linked is None else self._with_linked(run, reply)
-
-    def _with_linked(self, run: Run, reply: Reply, value: object = None) -> Reply:
-        request = run.request
-        assert run.linked is not None
-        return with_linked(reply, run.linked, value, request.message, self._tasks, keep=request.keeps_result)
+        if run.linked is None:
+            return reply
+        return with_failure(reply, run.linked, run.request, self._tasks)
 
     def _run_after(self, run: Run, reply: Reply, error: BaseException | None) -> None:
         if isinstance(error, Retry):

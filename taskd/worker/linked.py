@@ -1,4 +1,5 @@
-"""What follows a task: its callbacks after a success, its errbacks after a failure, for the reply.
+"""What follows a task, for the reply: after a success its callbacks and the next step of its chain, after a
+failure its errbacks, and the rest of the chain as given up.
 
 The messages are built where the task ran, because its result is at hand there; the worker's parent
 sends them together with the acknowledgement.
@@ -12,13 +13,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from taskd.app.callbacks import UNSENDABLE, messages_of
+from taskd.app.request import Request
 from taskd.app.settings import TaskSettings
 from taskd.app.task import BoundTask
 from taskd.brokers.intake import Outgoing
 from taskd.protocol.execution import End, NextMessage, Reply
-from taskd.protocol.message import TaskHeaders
-from taskd.protocol.signature import Signature
-from taskd.worker import replies
+from taskd.protocol.signature import Embed, Signature
 
 logger = logging.getLogger(__name__)
 
@@ -26,43 +26,46 @@ logger = logging.getLogger(__name__)
 class Linked(msgspec.Struct, gc=False):
     """What one message carries beside its task."""
 
-    callbacks: Sequence[Signature]
-    errbacks: Sequence[Signature]
+    embed: Embed
+    #: Ids of the tasks that the chain promises.
+    promised: Sequence[str]
 
 
-def with_linked(
-    reply: Reply,
-    linked: Linked,
-    value: object,
-    headers: TaskHeaders,
-    tasks: Mapping[str, BoundTask],
-    *,
-    keep: bool,
-) -> Reply:
-    """Return the reply with the messages that follow it.
+def after_success(
+    linked: Linked, value: object, request: Request, tasks: Mapping[str, BoundTask]
+) -> list[NextMessage]:
+    """Return the messages that follow.
 
-    A callback that cannot be sent makes the task a failure, as in Celery: what was to come of its
+    Raises: one of ``UNSENDABLE``; then the task is a failure, as in Celery: what was to come of its
     success does not.
     """
+    return _messages([*linked.embed.callbacks, *linked.embed.step], value, request, tasks)
 
+
+def with_failure(reply: Reply, linked: Linked, request: Request, tasks: Mapping[str, BoundTask]) -> Reply:
+    """Return the reply with what follows an end that is not a success."""
+    if reply.end not in (End.FAILED, End.REJECTED):
+        return reply
+    reply = msgspec.structs.replace(reply, given_up=linked.promised)
+    if reply.end is End.REJECTED:
+        return reply  # the parent sends the errbacks, together with the dead letter
+    try:
+        messages = _messages(linked.embed.errbacks, request.id, request, tasks)
+    except UNSENDABLE as error:
+        logger.error("task=%s id=%s errbacks not sent: %s", request.task, request.id, error)
+        return reply
+    return msgspec.structs.replace(reply, callbacks=messages)
+
+
+def _messages(
+    signatures: Sequence[Signature], first: object, request: Request, tasks: Mapping[str, BoundTask]
+) -> list[NextMessage]:
     def settings_of(name: str) -> TaskSettings:
         known = tasks.get(name)
         return TaskSettings(name) if known is None else known.settings
 
-    if reply.end is End.SUCCEEDED:
-        try:
-            messages = messages_of(linked.callbacks, value, headers, settings_of)
-        except UNSENDABLE as error:
-            reply = replies.failed(headers, error, keep=keep)
-    if reply.end is End.FAILED:
-        try:
-            messages = messages_of(linked.errbacks, headers.id, headers, settings_of)
-        except UNSENDABLE as error:
-            logger.error("task=%s id=%s errbacks not sent: %s", headers.task, headers.id, error)
-            return reply
-    elif reply.end is not End.SUCCEEDED:
-        return reply
-    return msgspec.structs.replace(reply, callbacks=[_next(message) for message in messages])
+    found = messages_of(signatures, first, request.message, settings_of, queue=request.payload.queue)
+    return [_next(message) for message in found]
 
 
 def _next(message: Outgoing) -> NextMessage:

@@ -23,6 +23,7 @@ from taskd.consumer.context import Context, Fatal
 from taskd.errors import ConfigError, StartError
 from taskd.exit_codes import APP_BROKEN
 from taskd.pools.base import ChildEnd, Outcome, Pool
+from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import TaskOptions
 from taskd.worker.ledger import Ledger, open_ledger
 
@@ -172,7 +173,8 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
     events.run_stage(Stage.PROCESS_INIT)
     # Twice as many slots as tasks at once: those that were given up keep theirs.
     events.ledger = open_ledger(config.supervisor.control_socket, node_name.partition("@")[0], 2 * capacity)
-    executor = partial(Executor, app, node_name, ledger=events.ledger)
+    accepted = accepted_by(config.accept_content)
+    executor = partial(Executor, app, node_name, ledger=events.ledger, accepted=accepted)
     return _in_process(worker.pool, capacity, executor, events.on_ready)
 
 

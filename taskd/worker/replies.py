@@ -24,7 +24,7 @@ from taskd.protocol.exceptions import (
     one_line,
 )
 from taskd.protocol.execution import End, NextMessage, Payload, Reply
-from taskd.protocol.message import TaskHeaders, decode_body, encode_body, headers_as_mapping
+from taskd.protocol.message import TaskHeaders, encode_body, headers_as_mapping
 from taskd.protocol.message_repr import bounded_repr
 from taskd.protocol.results import failure_record, retry_record, success_record
 
@@ -33,17 +33,22 @@ logger = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 365 * 86_400.0
 
 
-def succeeded(headers: TaskHeaders, value: object, *, keep: bool) -> Reply:
+def succeeded(headers: TaskHeaders, value: object, *, keep: bool, children: Sequence[str] = ()) -> Reply:
     """Reply for a task that returned; a value that cannot be stored makes it a failure."""
     if not keep:
         return Reply(End.SUCCEEDED, "SUCCESS", b"", bounded_repr(value))
     try:
         record = success_record(
-            headers.id, value, done_at=clock.now(), group_id=headers.group, parent_id=headers.parent_id
+            headers.id,
+            value,
+            done_at=clock.now(),
+            group_id=headers.group,
+            parent_id=headers.parent_id,
+            children=children,
         )
     except SerializationError as error:
         problem = SerializationError(f"task {headers.task} ran, but its result cannot be stored: {error}")
-        return failed(headers, problem, keep=keep)
+        return failed(headers, problem, keep=keep, children=children)
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:  # noqa: BLE001 - the value is the user's: a __json__ may raise anything
@@ -51,7 +56,7 @@ def succeeded(headers: TaskHeaders, value: object, *, keep: bool) -> Reply:
     return Reply(End.SUCCEEDED, "SUCCESS", record, bounded_repr(value))
 
 
-def failed(headers: TaskHeaders, error: BaseException, *, keep: bool) -> Reply:
+def failed(headers: TaskHeaders, error: BaseException, *, keep: bool, children: Sequence[str] = ()) -> Reply:
     """Reply for a task that raised."""
     if not isinstance(error, Exception):
         error = _for_the_record(error)
@@ -66,6 +71,7 @@ def failed(headers: TaskHeaders, error: BaseException, *, keep: bool) -> Reply:
             traceback=traceback,
             group_id=headers.group,
             parent_id=headers.parent_id,
+            children=children,
         )
     softly = isinstance(error, SoftTimeLimitExceeded)
     return Reply(End.FAILED, "FAILURE", record, text, traceback, softly=softly)
@@ -103,7 +109,7 @@ def on_retry(task: BoundTask, request: Request, retry: Retry, *, keep: bool) -> 
     headers = request.message
     if task.retries_are_used_up(request, retry.max_retries):
         error = retry.cause or MaxRetriesExceededError(f"no retry left after {request.retries}")
-        return failed(headers, error, keep=keep)
+        return failed(headers, error, keep=keep, children=request.children)
     try:
         if retry.eta is not None:
             due_at = moment(retry.eta, f'task "{task.name}": eta of the retry')
@@ -112,7 +118,7 @@ def on_retry(task: BoundTask, request: Request, retry: Retry, *, keep: bool) -> 
             due_at = clock.now() + countdown
         message = _again(request, due_at, retry.task_args, retry.task_kwargs)
     except (ValueError, TypeError, OverflowError, SerializationError) as error:
-        return failed(headers, error, keep=keep)
+        return failed(headers, error, keep=keep, children=request.children)
     return _retried(headers, retry.cause or retry, message, keep=keep)
 
 
@@ -131,7 +137,7 @@ def on_error(task: BoundTask, request: Request, error: BaseException, *, keep: b
         if delay_s is None:
             delay_s = _automatic_delay_s(task, request)
         return _retried(headers, error, _again(request, clock.now() + delay_s), keep=keep)
-    return failed(headers, error, keep=keep)
+    return failed(headers, error, keep=keep, children=request.children)
 
 
 def _retried(headers: TaskHeaders, cause: BaseException, message: NextMessage, *, keep: bool) -> Reply:
@@ -198,19 +204,20 @@ def _again(
     headers["retries"] = request.retries + 1
     headers["eta"] = clock.iso(due_at)
     headers["origin"] = ids.origin()
-    body = payload.body
+    body, content_type, content_encoding = payload.body, payload.content_type, payload.content_encoding
     if args is not None or kwargs is not None:
         args = request.args if args is None else args
         kwargs = request.kwargs if kwargs is None else kwargs
         headers["argsrepr"], headers["kwargsrepr"] = bounded_repr(tuple(args)), bounded_repr(dict(kwargs))
         # What is linked to the task stays with it.
-        embed = decode_body(body, payload.content_type, payload.content_encoding)[2]
-        body = encode_body(args, kwargs, embed)
+        body = encode_body(args, kwargs, request.embed)
+        content_type, content_encoding = serializers.JSON, serializers.UTF_8
+        headers.pop("compression", None)
     return NextMessage(
         headers=serializers.dumps(headers),
         body=body,
-        content_type=payload.content_type,
-        content_encoding=payload.content_encoding,
+        content_type=content_type,
+        content_encoding=content_encoding,
         exchange="",
         routing_key=payload.queue,
         priority=payload.priority,

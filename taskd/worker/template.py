@@ -18,6 +18,7 @@ from taskd.app.life_hooks import Place, Stage
 from taskd.config import transfer
 from taskd.pools.base import Target
 from taskd.pools.prefork.template import inherited_control, serve
+from taskd.protocol.content import accepted_by
 from taskd.worker.execute import Executor, load_app, task_table
 
 
@@ -36,7 +37,7 @@ def main() -> None:
         app = load_app(path)
         app.bind_config(config)
         apps.append(app)
-        executor = Executor(app, node_name)
+        executor = Executor(app, node_name, accepted=accepted_by(config.accept_content))
 
         def execute(payload: bytes) -> bytes:
             level.follow()

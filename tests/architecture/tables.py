@@ -74,7 +74,7 @@ GATES: Mapping[str, Sequence[str]] = {
         r"cli\.time_limit",
         r"consumer\.revoking",  # names of signals for ``revoke --terminate``
     ),
-    "pickle": (),
+    "pickle": (r"protocol\.content",),  # reads it only where the operator allows it by name
     "marshal": (),
     "shelve": (),
     "multiprocessing": (),

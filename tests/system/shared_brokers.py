@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.services import redis_url
+
 #: Makes the URL of a broker for one daemon in a directory.  One line for each broker that joins.
 BROKERS: Mapping[str, Callable[[Path], str]] = {"sqlite": lambda directory: "sqlite://broker.db"}
+
+#: Brokers that Celery's own workers and result backends can share with ours.
+SHARED: Mapping[str, Callable[[], str]] = {"redis": redis_url}
 
 HEAD = """
 app = "tests.system.shop:app"

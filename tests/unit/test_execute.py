@@ -552,17 +552,17 @@ def test_a_body_that_cannot_be_decoded_is_dead_lettered_and_answered(app, change
     assert isinstance(_error(reply), TaskRejected)
 
 
-@pytest.mark.parametrize("name", ["chain", "chord"])
-def test_what_would_be_dropped_silently_is_dead_lettered(app, name):
+def test_a_task_of_a_chord_is_dead_lettered_and_whoever_waits_for_the_chord_is_answered(app):
     @app.task(name="t")
     def task():
         raise AssertionError("it must not run")
 
-    body = json.dumps([[], {}, {name: [{"task": "next"}]}]).encode()
+    body = json.dumps([[], {}, {"chord": {"task": "sum", "options": {"task_id": "sum-1"}}}]).encode()
     reply = _run(app, _payload(task, body=body))
 
     assert reply.end is End.REJECTED
-    assert f"carries a {name}; chains and chords are not supported yet" in reply.text
+    assert "chords are not supported" in reply.text
+    assert reply.given_up == ["sum-1"]
 
 
 def test_an_unknown_task_and_broken_headers_are_dead_lettered(app):

@@ -6,15 +6,17 @@ import asyncio
 import json
 from datetime import datetime, timedelta, timezone
 
+import msgspec
 import pytest
 
 from taskd import App, clock
-from taskd.app.callbacks import errbacks_of_message, messages_of
+from taskd.app.callbacks import Aftermath, after_failure, messages_of
 from taskd.app.control_flow import Ignore, Reject
 from taskd.app.send import build_message
 from taskd.app.task import BoundTask
 from taskd.protocol.execution import End, decode_reply, encode
 from taskd.protocol.message import decode_body, decode_headers, encode_body
+from taskd.protocol.results import child_ids
 from taskd.protocol.signature import read_signatures
 from taskd.worker.execute import Executor
 from tests.unit.test_execute import _payload, _run
@@ -154,18 +156,18 @@ def test_an_errback_that_cannot_be_sent_leaves_the_failure_as_it_is(app, caplog)
     assert "task=fail id=i errbacks not sent" in caplog.text
 
 
-@pytest.mark.parametrize("link", [{"args": []}, {"task": "a", "subtask_type": "chain"}])
+@pytest.mark.parametrize("link", [{"args": []}, {"task": "a", "subtask_type": "chord"}])
 def test_what_no_worker_would_accept_is_not_sent(app, link):
     with pytest.raises(ValueError, match='task "double": link'):
         build_message(app.tasks["double"].settings, (1,), {}, link=link)
 
 
-def test_a_message_with_a_link_to_a_group_is_dead_lettered(app):
-    body = encode_body((4,), {}, {"callbacks": [{"task": "celery.group", "subtask_type": "group"}]})
+def test_a_message_with_a_link_to_a_chord_is_dead_lettered(app):
+    body = encode_body((4,), {}, {"callbacks": [{"task": "celery.chord", "subtask_type": "chord"}]})
     reply = _run(app, _payload(app.tasks["double"], body=body))
 
     assert reply.end is End.REJECTED
-    assert "is or carries a group" in reply.text
+    assert "is a chord" in reply.text
 
 
 def test_asyncio_runs_send_callbacks_too(app):
@@ -181,12 +183,12 @@ def test_the_parent_finds_the_errbacks_of_a_task_whose_process_died(app):
     plain = build_message(app.tasks["double"].settings, (1,), {})
     headers = decode_headers(sent.headers)
 
-    (message,) = errbacks_of_message(headers, sent.body, "application/json", "utf-8")
+    (message,) = after_failure(headers, sent.body, "application/json", "utf-8").errbacks
 
     assert _parts(message)[1] == ["i", "dead"]
     assert (message.routing_key, _parts(message)[0].parent_id) == ("mail", "i")
-    assert errbacks_of_message(headers, plain.body, "application/json", "utf-8") == []
-    assert errbacks_of_message(headers, b"\xff", "application/json", "utf-8") == []
+    assert after_failure(headers, plain.body, "application/json", "utf-8") == Aftermath()
+    assert after_failure(headers, b"\xff", "application/json", "utf-8") == Aftermath()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_nothing_that_a_sender_writes_into_a_signature_ends_the_worker(app, opti
     assert reply.end in (End.FAILED, End.REJECTED)
     assert reply.callbacks == []
     headers = decode_headers(b'{"task": "double", "id": "i"}')
-    assert errbacks_of_message(headers, body, "application/json", "utf-8") == []
+    assert not after_failure(headers, body, "application/json", "utf-8").errbacks
 
 
 def test_a_time_without_zone_is_utc_as_in_celery():
@@ -222,3 +224,79 @@ def test_a_time_without_zone_is_utc_as_in_celery():
     (message,) = messages_of([signature], 1, headers)
 
     assert message.due_at == datetime(2100, 1, 1, tzinfo=timezone.utc).timestamp()
+
+
+def _step(task, task_id, **options):
+    return {"task": task, "args": [], "kwargs": {}, "options": {"task_id": task_id, **options}}
+
+
+def test_the_next_step_of_a_chain_is_sent_with_the_rest_of_it(app):
+    chain = [_step("third", "i3"), _step("second", "i2", reply_to="box", shadow="shown")]
+    body = encode_body((4,), {}, {"chain": chain})
+
+    reply = _run(app, _payload(app.tasks["double"], body=body, task_id="i1", changes={"root_id": "r"}))
+
+    (message,) = reply.callbacks
+    headers, args, _, embed = _parts(message)
+    assert (headers.id, headers.task, headers.parent_id, headers.root_id) == ("i2", "second", "i1", "r")
+    assert (args, embed["chain"]) == ([8], chain[:1])
+    assert (message.reply_to, headers.shadow) == ("box", "shown")
+    assert json.loads(reply.record)["children"] == [[["i2", None], None]]
+
+
+def test_a_step_that_names_no_queue_goes_to_the_one_that_its_predecessor_came_from(app):
+    chain = [_step("note", "i4"), _step("elsewhere", "i3"), _step("double", "i2", queue="slow")]
+    queues = []
+    while chain:
+        payload = _payload(app.tasks["double"], body=encode_body((1,), {}, {"chain": chain}))
+        (message,) = _run(app, msgspec.structs.replace(payload, queue="celery")).callbacks
+        queues.append(message.routing_key)
+        chain.pop()
+
+    assert queues == ["slow", "celery", "mail"]
+
+
+def test_the_members_of_a_group_are_all_sent_as_such(app):
+    members = [_step("a", "i2", group_id="g", group_index=0), _step("b", "i3", group_id="g", group_index=1)]
+    group = {"task": "celery.group", "subtask_type": "group", "kwargs": {"tasks": members}}
+
+    reply = _run(app, _payload(app.tasks["double"], body=encode_body((4,), {}, {"chain": [group]})))
+
+    sent = [_parts(message) for message in reply.callbacks]
+    assert [(headers.id, headers.group, headers.group_index) for headers, *_ in sent] == [
+        ("i2", "g", 0),
+        ("i3", "g", 1),
+    ]
+    assert [args for _, args, *_ in sent] == [[8], [8]]
+
+
+def test_a_failure_ends_the_rest_of_the_chain_too(app):
+    chain = [_step("third", "i3"), _step("second", "i2")]
+
+    reply = _run(app, _payload(app.tasks["fail"], body=encode_body((), {}, {"chain": chain})))
+
+    assert (reply.end, reply.callbacks) == (End.FAILED, [])
+    assert sorted(reply.given_up) == ["i2", "i3"]
+
+
+def test_the_stamps_of_a_signature_go_on(app):
+    signature = _step("note", "i2", stamped_headers=["tenant"], tenant="acme")
+
+    reply = _run(app, _payload(app.tasks["double"], body=encode_body((4,), {}, {"callbacks": [signature]})))
+
+    headers = _parts(reply.callbacks[0])[0]
+    assert (headers.stamped_headers, headers.stamps) == (["tenant"], {"tenant": "acme"})
+
+
+def test_tasks_that_a_task_sends_are_its_children():
+    app = App(broker="memory://children", results="memory://children")
+
+    @app.task(name="family")
+    def family():
+        sent = [app.send_task("a", task_id="i2"), *app.send_many([app.call("b").with_options(task_id="i3")])]
+        return [each.id for each in sent]
+
+    reply = _run(app, _payload(family))
+
+    assert child_ids(json.loads(reply.record)["children"]) == ["i2", "i3"]
+    app.close()

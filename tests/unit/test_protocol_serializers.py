@@ -124,22 +124,3 @@ def test_text_that_looks_like_a_mark_stays_text():
     value = {"__type__": "datetime", "note": '"__type__"'}
 
     assert serializers.loads(serializers.dumps(value)) == value
-
-
-def test_pickle_is_refused_with_the_remedy():
-    with pytest.raises(SerializationError, match=r"pickle.*task_serializer"):
-        serializers.check_content_type("application/x-python-serialize", "binary")
-
-
-@pytest.mark.parametrize(
-    ("content_type", "encoding"),
-    [("application/x-yaml", "utf-8"), ("", "utf-8"), ("application/json", "utf-16")],
-)
-def test_other_content_types_are_refused(content_type, encoding):
-    with pytest.raises(SerializationError, match="not allowed"):
-        serializers.check_content_type(content_type, encoding)
-
-
-def test_json_is_allowed_in_its_usual_spellings():
-    for content_type, encoding in [("application/json", "utf-8"), ("Application/JSON; v=1", "UTF-8")]:
-        serializers.check_content_type(content_type, encoding)

@@ -1,0 +1,203 @@
+"""Read a body by the names on its message: how it is compressed, and by which serializer it was written.
+
+The names are kombu's.  What is read is bounded: a body of a kilobyte must not become gigabytes.  Pickle
+runs code that the sender chose, so it is read only where the configuration allows it by name.
+"""
+
+from __future__ import annotations
+
+import bz2
+import importlib.util
+import lzma
+import pickle
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+
+from taskd.errors import SerializationError
+from taskd.protocol import serializers
+
+
+class Serializer(str, Enum):
+    """How arguments are written, by the names of Celery's ``accept_content``."""
+
+    JSON = "json"
+    MSGPACK = "msgpack"
+    YAML = "yaml"
+    PICKLE = "pickle"
+
+
+Accepted = frozenset[Serializer]
+
+
+def accepted_by(names: Iterable[str]) -> Accepted:
+    """Return what a configuration's ``accept_content`` allows; it is checked already."""
+    return frozenset(map(Serializer, names))
+
+
+#: What can be read without running anything.
+SAFE: Accepted = frozenset({Serializer.JSON, Serializer.MSGPACK, Serializer.YAML})
+#: A body that grows beyond this when it is unpacked is refused.
+MOST_BYTES = 256 * 2**20
+
+# The second name of a kind is an older or an official alias of the first, which is kombu's.
+_KINDS: Mapping[str, Serializer] = {
+    "application/json": Serializer.JSON,
+    "application/x-msgpack": Serializer.MSGPACK,
+    "application/msgpack": Serializer.MSGPACK,
+    "application/x-yaml": Serializer.YAML,
+    "application/yaml": Serializer.YAML,
+    "application/x-python-serialize": Serializer.PICKLE,
+    "application/pickle": Serializer.PICKLE,
+}
+_UTF_8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_NESTED = "it is nested too deeply"
+
+
+class _Unpacker(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+
+def read(
+    body: bytes,
+    content_type: str,
+    content_encoding: str,
+    compression: str | None = None,
+    accepted: Accepted = SAFE,
+) -> object:
+    """Return the value of a body; ``compression`` is the header of that name.
+
+    Raises: ``SerializationError`` naming what is refused, what is not installed, or what is broken.
+    """
+    kind = _kind(content_type, content_encoding)
+    if kind not in accepted:
+        raise SerializationError(_why_not_accepted(content_type, kind))
+    if compression:
+        body = _unpacked(body, compression)
+    return _READERS[kind](body)
+
+
+def _kind(content_type: str, content_encoding: str) -> Serializer:
+    name = content_type.partition(";")[0].strip().lower()
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise SerializationError(
+            f'content type "{content_type}" is not known; expected one of {", ".join(sorted(_KINDS))}'
+        )
+    if kind is Serializer.JSON and content_encoding.lower() not in _UTF_8_NAMES:
+        raise SerializationError(f'content encoding "{content_encoding}" is not allowed; expected utf-8')
+    return kind
+
+
+def _why_not_accepted(content_type: str, kind: Serializer) -> str:
+    if kind is Serializer.PICKLE:
+        return (
+            f'content type "{content_type}" (pickle) is refused: reading it runs code chosen by the sender; '
+            f'have the producer send JSON (in Celery: task_serializer = "json"), or add "pickle" to '
+            f"accept_content if you trust everybody who can write to the broker"
+        )
+    return f'content type "{content_type}" is refused; "{kind.value}" is not in accept_content'
+
+
+def _from_msgpack(body: bytes) -> object:
+    try:
+        return msgspec.msgpack.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        raise SerializationError(f"the body is not msgpack: {error}") from error
+    except RecursionError as error:
+        raise SerializationError(f"the body is not msgpack that can be read: {_NESTED}") from error
+
+
+def _from_yaml(body: bytes) -> object:
+    if importlib.util.find_spec("yaml") is None:
+        raise SerializationError(
+            'the body is YAML, and PyYAML is not installed where the task runs: pip install "taskd[yaml]"'
+        )
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        value: object = yaml.safe_load(body.decode())
+    except (yaml.YAMLError, ValueError) as error:
+        raise SerializationError(f"the body is not YAML: {error}") from error
+    except RecursionError as error:
+        raise SerializationError(f"the body is not YAML that can be read: {_NESTED}") from error
+    return value
+
+
+def _from_pickle(body: bytes) -> object:
+    try:
+        value: object = pickle.loads(body)  # noqa: S301 - the operator has allowed it by name
+    except Exception as error:
+        raise SerializationError(f"the pickle cannot be read: {type(error).__name__}: {error}") from error
+    return value
+
+
+_READERS: Mapping[Serializer, Callable[[bytes], object]] = {
+    Serializer.JSON: serializers.loads,
+    Serializer.MSGPACK: _from_msgpack,
+    Serializer.YAML: _from_yaml,
+    Serializer.PICKLE: _from_pickle,
+}
+
+
+def _unpacked(body: bytes, compression: str) -> bytes:
+    unpack = _UNPACKERS.get(compression.strip().lower())
+    if unpack is None:
+        raise SerializationError(
+            f'compression "{compression}" is not known; expected one of {", ".join(_UNPACKERS)}'
+        )
+    try:
+        data = unpack(body)
+    except SerializationError:
+        raise
+    except Exception as error:
+        raise SerializationError(f"the body is not {compression}: {error}") from error
+    if len(data) > MOST_BYTES:
+        raise SerializationError(
+            f"the body is larger than {MOST_BYTES >> 20} MiB when unpacked ({compression})"
+        )
+    return data
+
+
+def _whole(data: bytes, unpacker: _Unpacker) -> bytes:
+    if not unpacker.eof and len(data) <= MOST_BYTES:
+        raise SerializationError("the compressed body ends too early")
+    return data
+
+
+def _zlib(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+
+
+def _bz2(body: bytes) -> bytes:
+    unpacker = bz2.BZ2Decompressor()
+    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+
+
+def _lzma(body: bytes) -> bytes:
+    unpacker = lzma.LZMADecompressor(memlimit=2 * MOST_BYTES)
+    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+
+
+def _not_read(name: str) -> Callable[[bytes], bytes]:
+    def refuse(body: bytes) -> bytes:  # noqa: ARG001 - the table's signature
+        raise SerializationError(
+            f"compression {name} is not supported; have the producer use gzip, bzip2 or lzma "
+            f'(in Celery: task_compression = "gzip")'
+        )
+
+    return refuse
+
+
+_UNPACKERS: Mapping[str, Callable[[bytes], bytes]] = {
+    "application/x-gzip": _zlib,  # kombu's gzip is zlib's own format
+    "application/x-bz2": _bz2,
+    "application/x-lzma": _lzma,
+    "application/x-brotli": _not_read("brotli"),
+    "application/zstd": _not_read("zstd"),
+}

@@ -1,0 +1,286 @@
+"""Celery's producers and results over our workers: options, serializers, and canvas without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, chain, chord, group  # type: ignore[import-untyped]
+from celery import exceptions as celery_errors
+from celery.exceptions import TaskRevokedError  # type: ignore[import-untyped]
+from celery.result import ResultSet  # type: ignore[import-untyped]
+
+from tests.system.celery_client import close_celery
+from tests.system.daemon import Daemon
+from tests.system.shared_brokers import SHARED
+from tests.waiting import wait_until
+
+HEAD = """
+app = "tests.system.wired_app:app"
+broker = "{url}"
+results = "{results}"
+accept_content = {accept}
+[supervisor]
+control_socket = "taskd.sock"
+state_directory = "."
+stop_timeout = "20s"
+[worker.main]
+queues = ["celery", "other", "default"]
+concurrency = 2
+"""
+# Celery's Redis backend uses what redis-py calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SAFE = '["json", "msgpack", "yaml"]'
+
+
+@pytest.fixture(params=SHARED)
+def url(request: pytest.FixtureRequest) -> str:
+    return SHARED[request.param]()
+
+
+@pytest.fixture
+def start(make_daemon: Callable[..., Daemon], url: str) -> Callable[..., Daemon]:
+    def started(accept: str = SAFE) -> Daemon:
+        made = make_daemon("", head=HEAD.format(url=url, results=url, accept=accept))
+        made.start()
+        return made
+
+    return started
+
+
+@pytest.fixture
+def daemon(start: Callable[..., Daemon]) -> Daemon:
+    return start()
+
+
+@pytest.fixture
+def celery(url: str) -> Iterator[Celery]:
+    client = Celery("client", broker=url, backend=url)
+    yield client
+    client.control.purge()
+    close_celery(client)
+
+
+def sig(celery: Celery, name: str, *args: object, **options: Any) -> Any:
+    return celery.signature(f"wired.{name}", args=args, options=options)
+
+
+def seen(result: Any) -> dict[str, Any]:
+    found = result.get(timeout=20)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_request_has_what_the_producer_said(daemon: Daemon, celery: Celery) -> None:
+    expires = datetime.now(timezone.utc) + timedelta(hours=1)
+    result = celery.send_task(
+        "wired.request", (1, "zwei"), {"key": None}, task_id="id-of-request", countdown=0.2, expires=expires,
+        priority=3, headers={"x-tenant": "acme"}, time_limit=30, soft_time_limit=20, shadow="shown",
+        argsrepr="(secret)", kwargsrepr="{secret}", queue="other", root_id="root", parent_id="father",
+        retry=True, retry_policy={"max_retries": 1}, stamped_headers=["tenant"], tenant="acme",
+    )  # fmt: skip
+
+    request = seen(result)
+
+    assert {name: request[name] for name in ("id", "task", "args", "kwargs", "root_id", "parent_id")} == {
+        "id": "id-of-request", "task": "wired.request", "args": [1, "zwei"], "kwargs": {"key": None},
+        "root_id": "root", "parent_id": "father",
+    }  # fmt: skip
+    assert (request["timelimit"], request["time_limit"], request["soft_time_limit"]) == ([30, 20], 30, 20)
+    assert (request["shadow"], request["argsrepr"], request["kwargsrepr"]) == (
+        "shown",
+        "(secret)",
+        "{secret}",
+    )
+    assert request["headers"] == {"x-tenant": "acme"}
+    assert (request["stamped_headers"], request["stamps"]) == (["tenant"], {"tenant": "acme"})
+    assert datetime.fromisoformat(request["expires"]) == expires
+    assert datetime.fromisoformat(request["eta"]) < datetime.now(timezone.utc)
+    assert request["delivery_info"]["routing_key"] == "other"
+    assert request["correlation_id"] == "id-of-request"
+    assert request["origin"].startswith("gen")
+    assert (request["is_eager"], request["called_directly"], request["children"]) == (False, False, [])
+
+
+def test_a_task_that_has_expired_or_is_revoked_does_not_run(
+    daemon: Daemon, celery: Celery, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "notes")
+    late = celery.send_task("wired.note", (path, "late"), expires=datetime.now(timezone.utc), countdown=0.3)
+    gone = celery.send_task("wired.note", (path, "gone"), countdown=1.0)
+    celery.control.revoke(gone.id, reply=True, timeout=5, limit=1)
+
+    with pytest.raises(TaskRevokedError, match="expired"):
+        late.get(timeout=20)
+    with pytest.raises(TaskRevokedError, match="revoked"):
+        gone.get(timeout=20)
+    assert not Path(path).exists()
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml"])
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "lzma"])
+def test_every_serializer_and_compression_arrives(
+    daemon: Daemon, celery: Celery, serializer: str, compression: str | None
+) -> None:
+    sent = celery.send_task(
+        "wired.echo", (1, "zwei"), {"key": [None, 1.5]}, serializer=serializer, compression=compression
+    )
+
+    assert sent.get(timeout=20) == [[1, "zwei"], {"key": [None, 1.5]}]
+
+
+def test_a_pickle_is_a_dead_letter_and_the_client_is_told(daemon: Daemon, celery: Celery) -> None:
+    sent = celery.send_task("wired.echo", (1,), serializer="pickle")
+
+    with pytest.raises(Exception, match=r"pickle.*accept_content"):
+        sent.get(timeout=20)
+    (reason,) = [letter["reason"] for letter in daemon.dead_letters() if letter["task_id"] == sent.id]
+    assert "accept_content" in str(reason)
+
+
+def test_a_pickle_is_read_where_the_file_allows_it(start: Callable[..., Daemon], celery: Celery) -> None:
+    start(accept='["json", "pickle"]')
+
+    assert celery.send_task("wired.echo", ((1, 2),), serializer="pickle").get(timeout=20) == [[[1, 2]], {}]
+
+
+def test_links_of_celery_are_sent(daemon: Daemon, celery: Celery, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    well = sig(celery, "add", 1, 2).apply_async(link=sig(celery, "note_last", str(path)))
+    badly = sig(celery, "fail").apply_async(link_error=sig(celery, "note_last", str(path)))
+
+    wait_until(lambda: path.exists() and len(path.read_text().split()) == 2, 20)
+
+    assert sorted(path.read_text().split()) == sorted(["3", badly.id])
+    assert [child.get(timeout=20) for child in well.children] == [3]
+
+
+def test_a_chain_runs_step_by_step_and_its_client_sees_each(daemon: Daemon, celery: Celery) -> None:
+    last = chain(sig(celery, "add", 1, 2), sig(celery, "add", 3), sig(celery, "add", 4)).apply_async()
+
+    assert last.get(timeout=20) == 10
+    assert (last.parent.get(timeout=20), last.parent.parent.get(timeout=20)) == (6, 3)
+    assert [child.id for child in last.parent.parent.children] == [last.parent.id]
+
+
+def test_immutable_steps_and_options_within_a_chain_are_kept(daemon: Daemon, celery: Celery) -> None:
+    steps = chain(
+        sig(celery, "add", 1, 2),
+        sig(celery, "add", 5).set(immutable=True, queue="other"),
+        sig(celery, "request").set(headers={"x": "y"}, shadow="shown"),
+    )
+
+    request = seen(steps.apply_async())
+
+    assert request["args"] == [5]
+    assert (request["headers"], request["shadow"]) == ({"x": "y"}, "shown")
+
+
+def test_a_chain_that_breaks_answers_whoever_waits_for_its_end(
+    daemon: Daemon, celery: Celery, tmp_path: Path
+) -> None:
+    path = tmp_path / "notes"
+    steps = chain(sig(celery, "add", 1), sig(celery, "fail"), sig(celery, "note", str(path)))
+
+    last = steps.apply_async(link_error=sig(celery, "note_last", str(path)))
+
+    with pytest.raises(LookupError, match="no such"):
+        last.get(timeout=20, propagate=True)
+    wait_until(path.exists, 20)
+    assert path.read_text().split() == [last.parent.id]
+
+
+def test_a_chain_that_is_revoked_in_the_middle_ends(daemon: Daemon, celery: Celery) -> None:
+    steps = chain(sig(celery, "add", 1), sig(celery, "add", 2).set(countdown=1), sig(celery, "add", 3))
+    last = steps.apply_async()
+    celery.control.revoke(last.parent.id, reply=True, timeout=5, limit=1)
+
+    with pytest.raises(TaskRevokedError):
+        last.get(timeout=20)
+
+
+def test_a_group_is_joined_and_saved(daemon: Daemon, celery: Celery) -> None:
+    result = group(sig(celery, "add", n, n) for n in range(10)).apply_async()
+    result.save()
+
+    assert result.join(timeout=20) == [2 * n for n in range(10)]
+    assert celery.GroupResult.restore(result.id).join_native(timeout=20) == [2 * n for n in range(10)]
+    assert ResultSet(result.results, app=celery).get(timeout=20) == [2 * n for n in range(10)]
+
+
+def test_a_group_at_the_end_of_a_chain_and_a_chain_in_a_group_run(daemon: Daemon, celery: Celery) -> None:
+    wide = chain(sig(celery, "add", 1), group(sig(celery, "add", n) for n in range(3))).apply_async()
+    long = group(chain(sig(celery, "add", n), sig(celery, "add", 1)) for n in range(3)).apply_async()
+
+    assert wide.get(timeout=20) == [1, 2, 3]
+    assert long.get(timeout=20) == [1, 2, 3]
+
+
+def test_a_chord_is_refused_and_its_client_is_told(daemon: Daemon, celery: Celery) -> None:
+    result = chord([sig(celery, "add", 1, 1)] * 2, sig(celery, "add")).apply_async()
+
+    with pytest.raises(Exception, match="chords are not supported"):
+        result.get(timeout=20)
+
+
+def test_states_errors_and_tracebacks_are_celerys(daemon: Daemon, celery: Celery, tmp_path: Path) -> None:
+    failed = celery.send_task("wired.fail")
+    with pytest.raises(LookupError) as caught:
+        failed.get(timeout=20)
+    assert caught.value.args == ("no such", 7)
+    assert failed.get(propagate=False).args == ("no such", 7)
+    assert (failed.state, failed.failed()) == ("FAILURE", True)
+    assert 'raise LookupError("no such", 7)' in failed.traceback
+
+    counting = celery.send_task("wired.progress", (str(tmp_path),))
+    wait_until(lambda: counting.state == "STARTED", 20)
+    assert set(counting.info) == {"pid", "hostname"}
+    for gate in ("first", "second"):
+        (tmp_path / gate).touch()
+        wait_until(lambda gate=gate: counting.info == {"at": gate}, 20)  # type: ignore[misc]
+    assert counting.state == "COUNTING"
+    (tmp_path / "third").touch()
+    assert counting.get(timeout=20) == "counted"
+
+    gate = tmp_path / "gate"
+    retried = celery.send_task("wired.again", (str(gate),))
+    wait_until(lambda: retried.state == "RETRY", 20)
+    assert isinstance(retried.result, LookupError)
+    gate.touch()
+    assert retried.get(timeout=20) >= 1
+
+
+def test_children_forget_and_ignored_results(daemon: Daemon, celery: Celery) -> None:
+    parent = celery.send_task("wired.parent", ("wired.add",), queue="celery")
+    child_id = parent.get(timeout=20)
+    silent = celery.send_task("wired.add", (1,), ignore_result=True)
+    celery.send_task("wired.add", (1,)).get(timeout=20)
+
+    assert [child.id for child in parent.children] == [child_id]
+    parent.forget()
+    assert celery.AsyncResult(parent.id).state == "PENDING"
+    with pytest.raises(celery_errors.TimeoutError):
+        celery.AsyncResult(silent.id).get(timeout=0.3)
+
+
+def test_a_running_task_is_revoked_by_its_result(daemon: Daemon, celery: Celery, tmp_path: Path) -> None:
+    held = celery.send_task("wired.hold", (str(tmp_path / "runs"), str(tmp_path / "gate")))
+    wait_until((tmp_path / "runs").exists, 20)
+
+    held.revoke(terminate=True, signal="KILL")
+
+    with pytest.raises(TaskRevokedError, match="terminated"):
+        held.get(timeout=20)
+    assert held.state == "REVOKED"
+
+
+def test_results_expire_as_the_server_is_told(daemon: Daemon, celery: Celery) -> None:
+    sent = celery.send_task("wired.add", (1,))
+    sent.get(timeout=20)
+
+    if hasattr(celery.backend, "client"):
+        assert 86_000 < celery.backend.client.ttl(f"celery-task-meta-{sent.id}") <= 86_400

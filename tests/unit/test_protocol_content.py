@@ -1,0 +1,126 @@
+"""Bodies as kombu's serializers and compressions write them."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+
+import pytest
+from kombu.compression import compress
+from kombu.serialization import dumps
+
+from taskd.errors import SerializationError
+from taskd.protocol import content
+from taskd.protocol.content import SAFE, Serializer, read
+from taskd.protocol.message import decode_body
+
+BODY = ([1, "zwei", 3.5, None], {"key": [True, {"a": 1}]}, {"callbacks": None})
+
+
+def packed(serializer: str, compression: str | None = None) -> tuple[bytes, str, str, str | None]:
+    content_type, encoding, body = dumps(BODY, serializer=serializer)
+    data, header = body if isinstance(body, bytes) else body.encode(), None
+    if compression:
+        data, header = compress(data, compression)
+    return data, content_type, encoding, header
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml"])
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "lzma"])
+def test_what_kombu_writes_is_read(serializer, compression):
+    args, kwargs, embed = decode_body(*packed(serializer, compression))
+
+    assert (args, kwargs, embed) == BODY
+
+
+def test_pickle_is_read_where_it_is_allowed():
+    assert decode_body(*packed("pickle"), accepted=SAFE | {Serializer.PICKLE}) == BODY
+
+
+def test_pickle_is_refused_with_the_remedy():
+    with pytest.raises(SerializationError, match=r"pickle.*task_serializer.*accept_content"):
+        decode_body(*packed("pickle"))
+
+
+def test_a_refused_pickle_is_not_even_looked_at(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    with pytest.raises(SerializationError):
+        read(pickle.dumps(Evil()), "application/x-python-serialize", "binary")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_accept_content_leaves_out_is_refused():
+    with pytest.raises(SerializationError, match='"yaml" is not in accept_content'):
+        decode_body(*packed("yaml"), accepted=frozenset({Serializer.JSON}))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding", "named"),
+    [
+        ("", "utf-8", "not known"),
+        ("text/plain", "utf-8", "not known"),
+        ("application/json", "utf-16", "utf-16"),
+    ],
+)
+def test_other_content_types_are_refused(content_type, encoding, named):
+    with pytest.raises(SerializationError, match=named):
+        read(b"[]", content_type, encoding)
+
+
+@pytest.mark.parametrize(("content_type", "encoding"), [("Application/JSON; v=1", "UTF-8")])
+def test_json_is_read_in_its_other_spellings(content_type, encoding):
+    assert read(b"[]", content_type, encoding) == []
+
+
+@pytest.mark.parametrize("compression", ["brotli", "zstd"])
+def test_a_compression_that_is_not_supported_is_named_with_the_remedy(compression):
+    kind = {"brotli": "application/x-brotli", "zstd": "application/zstd"}[compression]
+
+    with pytest.raises(SerializationError, match=rf"{compression} is not supported.*gzip"):
+        read(b"x", "application/json", "utf-8", kind)
+
+
+def test_an_unknown_compression_is_named():
+    with pytest.raises(SerializationError, match='"rot13" is not known'):
+        read(b"x", "application/json", "utf-8", "rot13")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "lzma"])
+@pytest.mark.parametrize("harm", [lambda data: data[:-3], lambda data: b"x" + data])
+def test_a_damaged_body_is_refused(compression, harm):
+    data, content_type, encoding, header = packed("json", compression)
+
+    with pytest.raises(SerializationError):
+        read(harm(data), content_type, encoding, header)
+
+
+def test_a_body_that_grows_without_measure_is_refused(monkeypatch):
+    monkeypatch.setattr(content, "MOST_BYTES", 1000)
+
+    with pytest.raises(SerializationError, match="larger than"):
+        read(zlib.compress(b" " * 100_000), "application/json", "utf-8", "application/x-gzip")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-msgpack", b"\xc1"),
+        ("application/x-msgpack", b"\x91" * 100_000),
+        ("application/x-yaml", b"[1, 2"),
+        ("application/x-yaml", b"!!python/object/apply:os.getpid []"),
+        ("application/x-yaml", b"[" * 20_000),
+        ("application/x-yaml", b"\xff"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_bytes_that_are_not_of_their_type_are_refused(content_type, body):
+    with pytest.raises(SerializationError):
+        read(body, content_type, "binary")
+
+
+def test_a_pickle_that_cannot_be_read_is_refused():
+    with pytest.raises(SerializationError, match="cannot be read"):
+        read(b"nonsense", "application/x-python-serialize", "binary", accepted=frozenset(Serializer))
