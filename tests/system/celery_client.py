@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery  # type: ignore[import-untyped]
+from kombu import pools
 
 from tests.system.daemon import Daemon
 from tests.waiting import wait_until
@@ -33,6 +35,8 @@ def close_celery(app: Any) -> None:
         backend.client.close()
         backend.client.connection_pool.disconnect()
     app.close()
+    pools.reset()
+    gc.collect()  # what Celery forgets to close is to be heard of in this test, not in a later one
 
 
 class Listener:

@@ -31,8 +31,11 @@ stop_timeout = "20s"
 queues = ["celery", "other", "default"]
 concurrency = 2
 """
-# Celery's Redis backend uses what redis-py calls deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    # Celery's Redis backend uses what redis-py calls deprecated, and leaves subscriptions open.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 SAFE = '["json", "msgpack", "yaml"]'
 
