@@ -67,7 +67,7 @@ def command(
 ) -> Sequence[ProgramRow]:
     """Have a verb applied and return the rows of the programs that it applies to, as they are then.
 
-    ``name`` is a program, or a worker of the configuration with all its programs.
+    ``name`` is a program, or a table of the configuration with all its programs.
     Raises: ``ControlError``; ``Failure`` for a name that means none, with the nearest one.
     """
     programs = fetch_status(client).programs
@@ -81,7 +81,7 @@ def command(
 
 def group_of(row: ProgramRow) -> str:
     """Return the name of the table that the program comes from: ``mail`` for ``mail-1``."""
-    return row.name.rpartition("-")[0] if row.kind == "worker" else row.name
+    return row.name if row.kind == "beat" else row.name.rpartition("-")[0]
 
 
 def typed(answer: object, kind: type[T]) -> T:

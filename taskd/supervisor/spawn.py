@@ -29,6 +29,10 @@ CONFIG_VARIABLE = "TASKD_CONFIG"
 #: Exit status when exec fails, as in a shell.
 EXEC_FAILED = 127
 
+# Where commands that are not taskd's find their status descriptor: in a redirection sh(1) knows only
+# descriptors of one digit.
+_STATUS_FD = 3
+
 # Addressed to the supervisor alone: a program that inherited them would speak to systemd in its name.
 _PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
@@ -158,10 +162,13 @@ def _become(
             {**os.environ, **child.variables},
             config_path=config_path,
             config_fd=config_fd,
-            status_fd=status_fd,
+            status_fd=status_fd if spec.is_own else _STATUS_FD,
             mark=mark,
             parent=parent,
         )
+        if spec.reports and not spec.is_own:
+            os.dup2(status_fd, _STATUS_FD)
+            os.set_inheritable(status_fd, status_fd == _STATUS_FD)
         execute(spec.command, {**environment, **further})
     except StepError as error:
         _say(status_fd, LastWords(f"{spec.name} could not be started: {error}"))

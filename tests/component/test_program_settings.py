@@ -288,7 +288,7 @@ def test_a_command_is_stopped_by_the_signal_that_it_knows(tmp_path: Path) -> Non
 
 def test_a_command_may_report_that_it_is_ready_and_is_replaced_if_it_never_does(tmp_path: Path) -> None:
     says = 'sleep 0.1; echo \'{"type": "ready"}\' >&$TASKD_STATUS_FD; exec sleep 600'
-    tables = program("good", "/bin/bash", "-c", says, ready="reported") + program(
+    tables = program("good", "/bin/sh", "-c", says, ready="reported") + program(
         "bad", "/bin/sleep", "600", ready="reported", start_timeout=0.3
     )
     with daemon(tmp_path, toml=tables) as running:

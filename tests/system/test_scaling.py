@@ -125,3 +125,52 @@ def test_what_the_operator_stopped_is_not_started_by_the_load(
     gate.touch()
     daemon.signal(signal.SIGTERM)
     assert daemon.wait_exit() == exit_codes.OK
+
+
+def test_bounds_that_a_reload_changes_are_in_force_at_once(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(THREE_THREADS)
+    daemon.spawn()
+    wait_until(lambda: ready(daemon) == ["main-1"], 20)
+    pid = daemon.pid_of("main-1")
+
+    raised = THREE_THREADS.replace("min_processes = 1", "min_processes = 2")
+    actions = set()
+    daemon.file.write_text(HEAD + raised)
+    actions |= {each["action"] for each in json.loads(daemon.ctl("reload", "--json").stdout)["programs"]}
+    wait_until(lambda: ready(daemon) == ["main-1", "main-2"], 10)  # a worker at rest reports every 15 s
+    daemon.file.write_text(HEAD + raised.replace("\nprocesses = 3", "\nprocesses = 4"))
+    actions |= {each["action"] for each in json.loads(daemon.ctl("reload", "--json").stdout)["programs"]}
+
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(4)]
+    wait_until(lambda: len(set(lines(runs))) == 4, 30)
+    gate.touch()
+    assert [each.get(timeout=10) for each in held] == ["held"] * 4
+    assert not actions & {"roll", "drain"}
+    assert daemon.pid_of("main-1") == pid
+
+
+def test_a_worker_is_rolled_while_it_is_scaled_up_and_cuts_no_task_short(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    head = HEAD + 'canary_time = "0s"\n'
+    daemon = make_daemon(THREE_THREADS, head=head)
+    daemon.spawn()
+    wait_until(lambda: ready(daemon) == ["main-1"], 20)
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(3)]
+    wait_until(lambda: len(set(lines(runs))) == 3, 30)
+    before = {daemon.pid_of(name) for name in ready(daemon)}
+
+    daemon.file.write_text(head + THREE_THREADS + 'lease = "11s"\n')
+    daemon.ctl("reload")
+    wait_until(lambda: "main-4" in ready(daemon), 20, "the first new one")
+    gate.touch()
+
+    daemon.ctl("reload", "--wait", "--timeout", "40s")  # the same file: waits for what is under way
+    assert [each.get(timeout=10) for each in held] == ["held"] * 3
+    assert len(lines(runs)) == 3, "each ran once"
+    assert not before & {daemon.pid_of(name) for name in ready(daemon)}
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5

@@ -73,6 +73,7 @@ class Scaler:
                 self._groups[name] = group
         for name in set(former) - set(self._groups):
             self._wake(name, len(self._fleet), "no longer scaled by load")
+        self.hear()  # an idle worker would say something in a quarter of a minute
 
     def wants(self, program: Program) -> bool:
         """Answer whether a new program is wanted from the start: as many of its group as it has at least."""
