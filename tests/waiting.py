@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], timeout_s: float = 5.0, what: str = "the condition") -> T:
+def wait_until(predicate: Callable[[], T], timeout_s: float = 20.0, what: str = "the condition") -> T:
     """Return the first true value of ``predicate``; fail the test when the time is over."""
     deadline = time.monotonic() + timeout_s
     while True:
