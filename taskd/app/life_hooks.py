@@ -1,18 +1,18 @@
 """Functions of the user that are called in the life of a worker and of the processes that run its tasks.
 
-========================  ==========================================================  =====================
-hook                      called                                                      in
-========================  ==========================================================  =====================
-``process_init(at)``      before the first task of a process, in order                child, or the worker
-``worker_ready(at)``      once, when the worker consumes, in order                    the worker
-``worker_stopping(at)``   when it takes nothing new any more, in the reverse order    the worker
-``worker_stopped(at)``    when its last task has ended, in the reverse order          the worker
-``process_shutdown(at)``  when the process ends in order, in the reverse order        child, or the worker
-========================  ==========================================================  =====================
+========================  =============================================  ==============  ================
+hook                      called                                         on prefork in   else in
+========================  =============================================  ==============  ================
+``process_init(at)``      before the first task of a process, in order   each child      the worker
+``worker_ready(at)``      once, when the worker consumes, in order       one child       the worker
+``worker_stopping(at)``   when it takes nothing new any more, reversed   one child       the worker
+``worker_stopped(at)``    when its last task has ended, reversed         one child       the worker
+``process_shutdown(at)``  when the process ends in order, reversed       each child      the worker
+========================  =============================================  ==============  ================
 
-On prefork the worker's own process holds no user code, so the ``worker_`` hooks are not called there; the
-others are called in each child.  The other pools run tasks in the worker, which calls all of them, in its
-main thread: a hook that takes long keeps it from its work.
+On prefork the worker's own process holds no user code, so the ``worker_`` hooks take a slot of the pool for
+a moment, all of one stage at most ten seconds; a cold end calls none of them.  The other pools run tasks in
+the worker, which calls all hooks in its main thread: one that takes long keeps it from its work.
 
 A hook that raises is logged and harms nothing, neither the worker nor the other hooks.  A process that is
 killed calls none.
@@ -64,15 +64,15 @@ class LifeHooks:
         return self._add(Stage.PROCESS_INIT, hook)
 
     def worker_ready(self, hook: LifeHook) -> LifeHook:
-        """Call ``hook(place)`` once the worker consumes.  Not on prefork."""
+        """Call ``hook(place)`` once the worker consumes."""
         return self._add(Stage.WORKER_READY, hook)
 
     def worker_stopping(self, hook: LifeHook) -> LifeHook:
-        """Call ``hook(place)`` when the worker begins to drain, or ends cold.  Not on prefork."""
+        """Call ``hook(place)`` when the worker begins to drain, or ends cold."""
         return self._add(Stage.WORKER_STOPPING, hook)
 
     def worker_stopped(self, hook: LifeHook) -> LifeHook:
-        """Call ``hook(place)`` when nothing runs any more and everything is settled.  Not on prefork."""
+        """Call ``hook(place)`` when nothing runs any more and everything is settled."""
         return self._add(Stage.WORKER_STOPPED, hook)
 
     def process_shutdown(self, hook: LifeHook) -> LifeHook:
@@ -83,6 +83,10 @@ class LifeHooks:
         hooks = self._stages[stage]
         hooks.insert(0 if stage in _LAST_FIRST else len(hooks), hook)
         return hook
+
+    def has(self, stage: Stage) -> bool:
+        """Return whether there is a hook for the stage."""
+        return bool(self._stages[stage])
 
     def run_stage(self, stage: Stage, place: Place) -> None:
         """Call the hooks of a stage.  For the worker; raises nothing."""

@@ -80,12 +80,12 @@ class AllCommands(Mapping[str, Command]):
 
         def ended(outcome: Outcome) -> None:
             timer.cancel()
-            reply(_answer(outcome))
+            reply(answer_of(outcome))
 
         context.calls[tag] = ended
         try:
             context.pool.submit(
-                [Job(tag, _payload(options.name, arguments), hard_limit_s=options.time_limit)]
+                [Job(tag, call_payload(options.name, arguments), hard_limit_s=options.time_limit)]
             )
         except (PoolError, SerializationError) as error:
             timer.cancel()
@@ -104,7 +104,11 @@ def app_commands(tasks: Mapping[str, TaskOptions]) -> dict[str, Kind]:
     }
 
 
-def _payload(task: str, arguments: Mapping[str, object]) -> bytes:
+def call_payload(task: str, arguments: Mapping[str, object]) -> bytes:
+    """Return what the pool needs to run a function of the app that is no message.
+
+    Raises: ``SerializationError``.
+    """
     task_id = ids.new_task_id()
     headers = OutgoingHeaders(
         task=task,
@@ -139,7 +143,8 @@ class _Record(msgspec.Struct, frozen=True):
 _record_decoder = msgspec.json.Decoder(_Record)
 
 
-def _answer(outcome: Outcome) -> object:
+def answer_of(outcome: Outcome) -> object:
+    """Return what the function returned, or ``{"error": ...}``."""
     if not isinstance(outcome, Done):
         return {"error": f"the command did not end by itself: {type(outcome).__name__}"}
     reply = decode_reply(outcome.reply)

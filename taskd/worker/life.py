@@ -6,14 +6,19 @@ from collections.abc import Callable
 
 from taskd.app.life_hooks import Stage
 from taskd.protocol.status import Draining, Ready, StatusLine
+from taskd.worker.stages import PoolStages
 
 
 class Life:
     """Calls the user's hooks as the worker reports how it is; each stage once, in order."""
 
-    def __init__(self, report: Callable[[StatusLine], None], run_stage: Callable[[Stage], None]) -> None:
+    def __init__(
+        self, report: Callable[[StatusLine], None], run_stage: Callable[[Stage], None], in_pool: PoolStages
+    ) -> None:
+        """``run_stage`` calls the hooks here, ``in_pool`` on a slot; one of the two has nothing to call."""
         self._report = report
         self._run_stage = run_stage
+        self._in_pool = in_pool
         self._was_ready = self._stops = False
 
     def report(self, line: StatusLine) -> None:
@@ -22,6 +27,7 @@ class Life:
         if isinstance(line, Ready) and not self._was_ready:
             self._was_ready = True
             self._run_stage(Stage.WORKER_READY)
+            self._in_pool.begin(Stage.WORKER_READY)
         elif isinstance(line, Draining):
             self.stopping()
 
@@ -30,6 +36,11 @@ class Life:
         if not self._stops:
             self._stops = True
             self._run_stage(Stage.WORKER_STOPPING)
+            self._in_pool.begin(Stage.WORKER_STOPPING)
+
+    def before_the_pool_ends(self) -> None:
+        """Nothing is unsettled any more, if the worker ends warmly; may block for some seconds."""
+        self._in_pool.finish(Stage.WORKER_STOPPED)
 
     def stopped(self) -> None:
         """Nothing runs any more."""

@@ -35,6 +35,7 @@ from taskd.worker.life import Life
 from taskd.worker.pools import PoolEvents, make_pool
 from taskd.worker.rereading import reread
 from taskd.worker.signals import SignalWatch
+from taskd.worker.stages import PoolStages
 
 logger = logging.getLogger(__name__)
 
@@ -237,7 +238,7 @@ class ConsumerStep(Step[Context]):
         consumer = Consumer(context)
         _, events = given[PoolStep]
         events.attach(context, consumer.outcomes.take)
-        life = Life(context.report, events.run_stage)
+        life = Life(context.report, events.run_stage, PoolStages(context))
         context.report = life.report
         if latest := self._program.latest:
             given[Hub].on_reread = lambda: reread(context, events, latest)
@@ -246,6 +247,7 @@ class ConsumerStep(Step[Context]):
             consumer.run()
         finally:
             life.stopping()
+            life.before_the_pool_ends()
             running = context.pool.running()
             self._end_pool(context)
             consumer.finish(running)

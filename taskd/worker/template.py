@@ -20,6 +20,7 @@ from taskd.pools.base import Target
 from taskd.pools.prefork.template import inherited_control, serve
 from taskd.protocol.content import accepted_by
 from taskd.worker.execute import Executor, load_app, task_table
+from taskd.worker.stages import register
 
 
 def main() -> None:
@@ -36,6 +37,7 @@ def main() -> None:
     def load() -> tuple[Target, bytes]:
         app = load_app(path)
         app.bind_config(config)
+        register(app, node_name)
         apps.append(app)
         executor = Executor(app, node_name, accepted=accepted_by(config.accept_content))
 

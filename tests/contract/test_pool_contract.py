@@ -322,6 +322,23 @@ def test_recalled_jobs_get_no_outcome(kind: str, start: Start, tmp_path: Path) -
     assert [outcome.tag for outcome in runner.outcomes] == [0]
 
 
+@pytest.mark.skipif("solo" not in KINDS, reason="in a process that is patched for another pool")
+def test_solo_recalls_what_waits_when_asked_from_on_outcomes(start: Start) -> None:
+    runner = start("solo")
+    recalled: list[int] = []
+
+    def recall(outcomes: object) -> None:
+        runner.outcomes.extend(outcomes)  # type: ignore[arg-type]
+        recalled.extend(runner.pool.recall())
+
+    runner.on_outcomes = recall
+    runner.submit(b"noop", b"noop", b"noop")
+
+    runner.until(lambda: runner.pool.held == 0)
+    assert sorted(recalled + [outcome.tag for outcome in runner.outcomes]) == [0, 1, 2]
+    assert recalled
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_stop_finishes_what_is_held_and_takes_nothing_new(kind: str, start: Start) -> None:
     runner = start(kind)

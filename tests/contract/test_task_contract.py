@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from taskd.app.result import AsyncResult
-from taskd.protocol.status import Ready
+from taskd.protocol.status import Heartbeat, Ready
 from tests.system.lone import LoneWorker
 from tests.waiting import wait_until
 
@@ -87,6 +88,29 @@ def test_a_task_that_waits_in_a_system_call_keeps_no_other_from_running(worker: 
         client.connect(str(path))
         client.sendall(b"word")
     assert reading.get(timeout=20) == "word"
+
+
+def test_a_quiet_worker_finishes_what_runs_and_begins_nothing_until_it_may(worker: LoneWorker) -> None:
+    path = worker.directory / "q"
+    reading = send(worker, "read", str(path))
+    wait_until(path.exists, 20)
+
+    worker.signal(signal.SIGTSTP)
+    if worker.pool != "solo":  # which hears nothing while its task runs
+        worker.until_logged("quiet=True")
+    waiting = send(worker, "add", 2, 3)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"word")
+    assert reading.get(timeout=20) == "word"
+    heartbeats = lambda: [line for line in worker.said() if isinstance(line, Heartbeat)]  # noqa: E731
+    wait_until(lambda: [each for each in heartbeats() if each.quiet and not each.busy + each.reserved], 20)
+    assert waiting.state == "PENDING"
+    assert (queue := worker.queue()) is not None
+    assert (queue.ready, queue.claimed) == (1, 0)
+
+    worker.signal(signal.SIGCONT)
+    assert waiting.get(timeout=20) == 5
 
 
 def test_a_task_that_exits_ends_its_child_or_its_worker_and_runs_again(

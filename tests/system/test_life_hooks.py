@@ -21,7 +21,7 @@ def run(tmp_path: Path, pool: str, monkeypatch: pytest.MonkeyPatch, number: sign
     try:
         worker.spawn()
         worker.until_said(Ready)
-        assert worker.app.send_task("life.add", (1, 2)).get(timeout=10) == 3
+        assert worker.app.send_task("life.add", (1, 2)).get(timeout=30) == 3
         worker.signal(number)
         assert worker.wait_exit() == exit_codes.OK
     finally:
@@ -52,9 +52,40 @@ def test_a_cold_stop_calls_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert last == ["worker_stopped1", "process_shutdown2", "process_shutdown1"]
 
 
-def test_a_prefork_child_calls_those_of_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_prefork_those_of_the_worker_take_a_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = ["process_init1", "process_init2", "worker_ready1", "worker_ready2", "task"]
+    ends = ("worker_stopping", "worker_stopped", "process_shutdown")
+    order += [f"{stage}{number}" for stage in ends for number in (2, 1)]
+
     noted = run(tmp_path, "prefork", monkeypatch, signal.SIGTERM)
 
+    assert [line.split()[0] for line in noted] == order
+    assert {line.partition(" ")[2] for line in noted if line != "task"} == {"main-1 True"}
+
+
+def test_on_prefork_a_cold_end_calls_none_of_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = run(tmp_path, "prefork", monkeypatch, signal.SIGQUIT)
+
     assert [line.split()[0] for line in noted] == [
-        "process_init1", "process_init2", "task", "process_shutdown2", "process_shutdown1",
+        "process_init1", "process_init2", "worker_ready1", "worker_ready2", "task",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_on_prefork_a_hook_that_hangs_is_ended_and_the_worker_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFE_HANGS", "worker_ready2")
+
+    noted = run(tmp_path, "prefork", monkeypatch, signal.SIGTERM)
+
+    assert "worker_ready hooks were not all called" in (tmp_path / "worker.log").read_text()
+    ready = [
+        "worker_ready1",
+        "process_init1",
+        "process_init2",
+        "task",
+    ]  # in another child, as the first was ended
+    assert [line.split()[0] for line in noted][2:6] == ready
