@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,20 @@ class RedisServer:
 
 
 @cache
+def _shared_redis() -> RedisServer:
+    server = RedisServer("--databases", "10000")
+    atexit.register(server.end)
+    return server
+
+
 def redis_url() -> str:
     """Return the URL of a server that all tests of this process share; keys need names of their own."""
-    server = RedisServer()
-    atexit.register(server.end)
-    return server.url
+    return _shared_redis().url
+
+
+_databases = count(1)
+
+
+def redis_database() -> str:
+    """Return the URL of an empty database that nobody else is given."""
+    return f"{redis_url().rpartition('/')[0]}/{next(_databases)}"

@@ -9,7 +9,7 @@ from taskd.config.option import Kind, option
 #: The last two as kombu writes them.
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "sentinel")
 BROKER_SCHEMES = ("sqlite", "memory", *REDIS_SCHEMES)
-BEAT_STORE_SCHEMES = ("sqlite",)
+BEAT_STORE_SCHEMES = ("sqlite", *REDIS_SCHEMES)
 RESULT_SCHEMES = ("sqlite", "memory", "null", *REDIS_SCHEMES)
 
 

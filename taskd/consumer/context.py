@@ -19,7 +19,7 @@ from taskd.consumer.prefetch import RunTimes
 from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request
 from taskd.consumer.revoked import Revocations
-from taskd.consumer.statedb import StateFile
+from taskd.consumer.state import State
 from taskd.consumer.suspects import Suspects
 from taskd.consumer.task_events import TaskEvents
 from taskd.events.dispatcher import Dispatcher
@@ -99,7 +99,7 @@ class Context:
     requests: dict[int, Request] = field(default_factory=dict)
     revoked: Revocations = field(default_factory=Revocations)
     #: Where revocations outlive the worker; None for a broker without a file.
-    state: StateFile | None = None
+    state: State | None = None
     #: Tasks that the former process of this worker may have died of.
     suspects: Suspects = field(default_factory=Suspects)
     rates: RateLimits = field(init=False)

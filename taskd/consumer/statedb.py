@@ -17,7 +17,7 @@ from taskd import clock
 from taskd.config.stores import SqliteConfig
 from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
 from taskd.errors import StorageError
-from taskd.storage.sqlite import SCHEME, Connection, Database, Schema, path_of
+from taskd.storage.sqlite import Connection, Database, Schema
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -137,10 +137,3 @@ def _prune(connection: Connection, now_at: float) -> None:
 def _all(database: Database, query: str, *parameters: object) -> list[tuple[str, str, float]]:
     with database.read() as connection:
         return connection.execute(query, parameters).fetchall()
-
-
-def state_file(broker_url: str, sqlite: SqliteConfig) -> StateFile | None:
-    """Return the file that belongs to a broker; None for a broker without a file of its own."""
-    if broker_url.partition("://")[0] != SCHEME:
-        return None
-    return StateFile(path_of(broker_url) + SUFFIX, sqlite)

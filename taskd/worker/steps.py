@@ -21,7 +21,7 @@ from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Autoscaling, Context, Fatal, Shutdown
 from taskd.consumer.heart import BUSY_INTERVAL_S
-from taskd.consumer.statedb import StateFile, state_file
+from taskd.consumer.state import State, state_of
 from taskd.errors import StorageError
 from taskd.ids import node_name
 from taskd.lifecycle import Deadline
@@ -177,19 +177,19 @@ class Queues(Step[Stores]):
             self._stores.broker.close()
 
 
-class StateDB(Step[StateFile | None]):
-    """Provides the file in which revocations outlive the worker; None for a broker without a file."""
+class StateDB(Step[State | None]):
+    """Provides what lets revocations outlive the worker; None where the broker has no place for it."""
 
     name = "StateDB"
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._state: StateFile | None = None
+        self._state: State | None = None
 
-    def start(self, given: Given) -> StateFile | None:
-        """Name the file; the consumer reads it as soon as it can hear what is revoked."""
+    def start(self, given: Given) -> State | None:
+        """Say where it is; the consumer reads it as soon as it can hear what is revoked."""
         config = self._program.config
-        self._state = state_file(config.broker, config.sqlite)
+        self._state = state_of(config.broker, config.stores)
         return self._state
 
     def stop(self, deadline: Deadline) -> None:

@@ -41,6 +41,7 @@ LAZY = (
     r"brokers\.factory",
     r"results\.factory",
     r"beat\.stores\.factory",
+    r"consumer\.state",
     r"worker\.pools",
     r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
     r"cli\.verbs",  # one verb's module: ``taskctl status`` must not pay for kombu

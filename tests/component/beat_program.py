@@ -1,7 +1,8 @@
 """A beat in a process of its own whose wall clock is wrong by so many seconds, for tests of several beats.
 
-``python -m tests.component.beat_program DIRECTORY OFFSET_S LEASE_S ENTRIES EVERY_S DIE_AT`` runs until it is
-killed.  ``DIE_AT`` names a step at which it kills itself, the third time it comes there: ``sending`` (before
+``python -m tests.component.beat_program PLACE OFFSET_S LEASE_S ENTRIES EVERY_S DIE_AT`` runs until it is
+killed.  ``PLACE`` is a directory or a database of Redis.  ``DIE_AT`` names
+a step at which it kills itself, the third time it comes there: ``sending`` (before
 the broker), ``sent`` (after it, before the store) or ``recorded``; anything else is none.
 """
 
@@ -12,20 +13,22 @@ import os
 import signal
 import sys
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from taskd import clock
 from taskd.backoff import Backoff
 from taskd.beat.service import Beat
-from taskd.beat.stores.base import Decision, Mark
+from taskd.beat.stores.base import Decision, Mark, Store
+from taskd.beat.stores.redis import RedisStore
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.beat.surroundings import Surroundings
+from taskd.brokers.base import Broker
 from taskd.brokers.intake import Outgoing
+from taskd.brokers.once import OncePublisher
+from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.sqlite.broker import SqliteBroker
-from taskd.brokers.sqlite.once import SqliteOnce
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import RedisConfig, SqliteConfig
 from taskd.loop import Loop
 
 
@@ -44,39 +47,54 @@ class Death:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-class MortalOnce(SqliteOnce):
-    """A publisher in whose process a death waits."""
+def mortal_broker(broker: SqliteBroker | RedisBroker, death: Death) -> Broker:
+    """Return the broker with a death in its publishers of runs: before or after they send."""
+    make = broker.once
 
-    death = Death("")
+    def once() -> OncePublisher:
+        made = make()
+        publish = made.publish_once
 
-    def publish_once(self, messages: Sequence[Outgoing], *, until: float) -> Collection[str]:
-        """Send, and die before or after it."""
-        self.death.comes("sending")
-        refused = super().publish_once(messages, until=until)
-        self.death.comes("sent")
-        return refused
+        def publish_once(messages: Sequence[Outgoing], *, until: float) -> Collection[str]:
+            death.comes("sending")
+            refused = publish(messages, until=until)
+            death.comes("sent")
+            return refused
+
+        made.publish_once = publish_once  # type: ignore[method-assign]
+        return made
+
+    broker.once = once  # type: ignore[method-assign, assignment]
+    return broker
 
 
-class MortalBroker(SqliteBroker):
-    """A broker with such a publisher."""
-
-    def once(self) -> SqliteOnce:
-        """Return one."""
-        return self._keep(MortalOnce(self._open_store))
-
-
-class MortalStore(SqliteStore):
-    """A store in whose process a death waits."""
-
-    death = Death("")
+def mortal_store(store: SqliteStore | RedisStore, death: Death) -> Store:
+    """Return the store with a death after it has recorded."""
+    write = store.record
 
     def record(
-        self, term: int, marks: Sequence[Mark], decisions: Sequence[Decision], done: Collection[int] = ()
+        term: int, marks: Sequence[Mark], decisions: Sequence[Decision], done: Collection[int] = ()
     ) -> None:
-        """Record, and die after it."""
-        super().record(term, marks, decisions, done)
+        write(term, marks, decisions, done)
         if decisions:
-            self.death.comes("recorded")
+            death.comes("recorded")
+
+    store.record = record  # type: ignore[method-assign]
+    return store
+
+
+def open_broker(place: str, timing: Timing) -> SqliteBroker | RedisBroker:
+    """Return the broker in a directory, or in a database of Redis."""
+    if place.startswith("redis:"):
+        return RedisBroker(place, RedisConfig())  # the server's clock decides
+    return SqliteBroker(f"sqlite://{place}/broker.db", SqliteConfig(), timing)
+
+
+def open_store(place: str, timing: Timing, *, listens: bool = True) -> SqliteStore | RedisStore:
+    """Return beat's store in a directory, or in a database of Redis."""
+    if place.startswith("redis:"):
+        return RedisStore(place, RedisConfig(), 100, listens=listens)
+    return SqliteStore(f"sqlite://{place}/beat.db", SqliteConfig(), 100, timing, listens=listens)
 
 
 def entries_of(count: int, every_s: float) -> dict[str, BeatEntryConfig]:
@@ -90,17 +108,16 @@ def entries_of(count: int, every_s: float) -> dict[str, BeatEntryConfig]:
 
 def main() -> None:
     """Run until killed."""
-    directory, offset_s, lease_s, count, every_s, die_at = sys.argv[1:]
+    place, offset_s, lease_s, count, every_s, die_at = sys.argv[1:]
     logging.basicConfig(level=logging.WARNING)
     offset = float(offset_s)
     now = lambda: clock.now() + offset  # noqa: E731
     timing = Timing(now=now)
-    MortalOnce.death = MortalStore.death = Death(die_at)
-    path = Path(directory)
+    death = Death(die_at)
     loop = Loop()
     around = Surroundings(
-        connect=lambda: MortalBroker(f"sqlite://{path}/broker.db", SqliteConfig(), timing),
-        open_store=lambda: MortalStore(f"sqlite://{path}/beat.db", SqliteConfig(), 100, timing),
+        connect=lambda: mortal_broker(open_broker(place, timing), death),
+        open_store=lambda: mortal_store(open_store(place, timing), death),
         report=lambda line: None,
         now=now,
         backoff=Backoff(base_s=0.02, max_s=0.1, floor_s=0.01),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -13,15 +14,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from taskd.beat.messages import occurrence_id
 from taskd.beat.schedules.interval import Interval
 from taskd.beat.stores.base import Outcome
+from taskd.beat.stores.redis import RedisStore
 from taskd.beat.stores.sqlite import SqliteStore
-from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
+from tests import services
+from tests.component.beat_program import open_broker, open_store
 from tests.waiting import wait_until
 
 OFFSETS_S = (0.0, 0.4, -0.4)
@@ -30,24 +34,23 @@ OFFSETS_S = (0.0, 0.4, -0.4)
 class Beats:
     """Beat processes over one directory."""
 
-    def __init__(self, directory: Path, *, entries: int, every_s: float, lease_s: float = 0.4) -> None:
-        self.directory = directory
+    def __init__(self, place: Path | str, *, entries: int, every_s: float, lease_s: float = 0.4) -> None:
+        self.place = str(place)
         self.entries = entries
         self.every_s = every_s
         self._lease_s = lease_s
         self.running: dict[int, subprocess.Popen[bytes]] = {}
         self.started_at = time.time()
-        with closing(SqliteBroker(f"sqlite://{directory}/broker.db", SqliteConfig())) as broker:
+        with closing(open_broker(self.place, Timing())) as broker:
             broker.once()
         self.store().close()
 
-    def store(self) -> SqliteStore:
-        url = f"sqlite://{self.directory}/beat.db"
-        return SqliteStore(url, SqliteConfig(), 100, Timing(), listens=False)
+    def store(self) -> SqliteStore | RedisStore:
+        return open_store(self.place, Timing(), listens=False)
 
     def start(self, number: int, die_at: str = "") -> subprocess.Popen[bytes]:
         settings = (OFFSETS_S[number], self._lease_s, self.entries, self.every_s, die_at)
-        command = [sys.executable, "-m", "tests.component.beat_program", str(self.directory)]
+        command = [sys.executable, "-m", "tests.component.beat_program", self.place]
         self.running[number] = subprocess.Popen([*command, *map(str, settings)])
         return self.running[number]
 
@@ -59,7 +62,10 @@ class Beats:
 
     def sent(self) -> Counter[str]:
         """Return how often each id stands in the broker; nothing is taken out."""
-        opened = Store(f"{self.directory}/broker.db", SqliteConfig(), Timing())
+        if self.place.startswith("redis:"):
+            with closing(Redis.from_url(self.place)) as client:
+                return Counter(json.loads(raw)["headers"]["id"] for raw in client.lrange("default", 0, -1))
+        opened = Store(f"{self.place}/broker.db", SqliteConfig(), Timing())
         with closing(opened), opened.database.read() as connection:
             return Counter(row[0] for row in connection.execute("SELECT task_id FROM message"))
 
@@ -120,7 +126,7 @@ def storm(beats: Beats, span_s: float, seed: int) -> None:
         beats.running[number].send_signal(signal.SIGCONT)
 
 
-def run_storm(directory: Path, *, entries: int, every_s: float, span_s: float) -> int:
+def run_storm(directory: Path | str, *, entries: int, every_s: float, span_s: float) -> int:
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}")
     beats = Beats(directory, entries=entries, every_s=every_s)
@@ -141,16 +147,21 @@ def test_three_beats_that_are_stopped_and_killed_send_each_run_once(tmp_path: Pa
     assert run_storm(tmp_path, entries=10, every_s=0.1, span_s=4.0) > 100
 
 
+def test_three_beats_over_redis_in_a_storm_send_each_run_once() -> None:
+    assert run_storm(services.redis_database(), entries=5, every_s=0.1, span_s=3.0) > 50
+
+
 @pytest.mark.slow
 def test_ten_thousand_runs_of_three_beats_in_a_storm_are_sent_once_each(tmp_path: Path) -> None:
     assert run_storm(tmp_path, entries=100, every_s=0.2, span_s=30.0) > 10_000
 
 
+@pytest.mark.parametrize("over", ["redis", "sqlite"])
 @pytest.mark.parametrize("step", ["sending", "sent", "recorded"])
 def test_a_beat_that_dies_at_any_step_is_succeeded_without_a_loss_or_a_second_run(
-    step: str, tmp_path: Path
+    step: str, over: str, tmp_path: Path
 ) -> None:
-    beats = Beats(tmp_path, entries=3, every_s=0.1)
+    beats = Beats(services.redis_database() if over == "redis" else tmp_path, entries=3, every_s=0.1)
     try:
         dying = beats.start(0, die_at=step)
         assert dying.wait(20.0) == -signal.SIGKILL

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from taskd import clock
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import SqliteConfig, Stores
 from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
-from taskd.consumer.statedb import SUFFIX, StateFile, state_file
+from taskd.consumer.state import state_of
+from taskd.consumer.statedb import SUFFIX, StateFile
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[StateFile]:
-    made = state_file(f"sqlite://{tmp_path}/broker.db", SqliteConfig())
-    assert made is not None
+    made = state_of(f"sqlite://{tmp_path}/broker.db", Stores())
+    assert isinstance(made, StateFile)
     yield made
     made.close()
 
@@ -36,7 +37,7 @@ def test_without_a_revocation_there_is_no_file(state: StateFile, tmp_path: Path)
 
 
 def test_a_broker_without_a_file_has_no_state() -> None:
-    assert state_file("memory://", SqliteConfig()) is None
+    assert state_of("memory://", Stores()) is None
 
 
 def test_what_one_worker_writes_another_reads(state: StateFile, tmp_path: Path) -> None:

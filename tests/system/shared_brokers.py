@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.services import redis_url
+from tests import services
 
 #: Makes the URL of a broker for one daemon in a directory.  One line for each broker that joins.
-BROKERS: Mapping[str, Callable[[Path], str]] = {"sqlite": lambda directory: "sqlite://broker.db"}
+BROKERS: Mapping[str, Callable[[Path], str]] = {
+    "redis": lambda directory: services.redis_database(),
+    "sqlite": lambda directory: "sqlite://broker.db",
+}
 
 #: Brokers that Celery's own workers and result backends can share with ours.
-SHARED: Mapping[str, Callable[[], str]] = {"redis": redis_url}
+SHARED: Mapping[str, Callable[[], str]] = {"redis": services.redis_url}
 
 HEAD = """
 app = "tests.system.shop:app"

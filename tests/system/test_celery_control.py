@@ -250,7 +250,8 @@ def test_only_the_nodes_that_are_meant_answer(celery: Any) -> None:
     control = celery.control
 
     assert control.ping(destination=["other@host"], timeout=0.3) == []
-    assert control.ping(timeout=0.5) == [{NODE: {"ok": "pong"}}]
+    # Over Redis, kombu's former look for answers may take this one with it, from Celery's worker too.
+    wait_until(lambda: control.ping(timeout=0.5) == [{NODE: {"ok": "pong"}}])
     assert control.inspect(pattern="main-*", matcher="glob", timeout=0.5).ping() == {NODE: {"ok": "pong"}}
     assert control.inspect(pattern="beat-.*", matcher="pcre", timeout=0.3).ping() is None
 

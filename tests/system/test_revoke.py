@@ -12,7 +12,7 @@ import pytest
 from taskd.app.result import AsyncResult
 from taskd.brokers.intake import Outgoing
 from taskd.ids import new_task_id, node_name
-from tests.system.daemon import Daemon
+from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
 from tests.waiting import wait_until
 
 TWO_WORKERS = """
@@ -59,7 +59,10 @@ def assert_revoked(result: AsyncResult[object], how: str = "revoked") -> None:
         result.get(timeout=10)
 
 
-def test_a_restarted_worker_remembers_what_was_revoked(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_restarted_worker_remembers_what_was_revoked(
+    daemon_over: Callable[[str], Daemon], tmp_path: Path
+) -> None:
+    daemon = daemon_over(ONE_PREFORK_WORKER)
     result = daemon.app.send_task("shop.note", (str(tmp_path / "notes"), "ran"), countdown=4)
     daemon.ctl("revoke", result.id)
     daemon.ctl("restart", "main-1")

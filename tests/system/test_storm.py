@@ -13,6 +13,7 @@ import pytest
 
 from taskd import procinfo
 from tests.system.daemon import Daemon
+from tests.system.shared_brokers import BROKERS, HEAD
 
 TASKS = 10_000
 KILL_EVERY_S = 0.15
@@ -20,12 +21,14 @@ KILL_EVERY_S = 0.15
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_random_kills_lose_no_task(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+@pytest.mark.parametrize("over", BROKERS)
+def test_random_kills_lose_no_task(over: str, make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     daemon = make_daemon(
         # The storm is on purpose: no budget may end it, and a task is not to blame for its children.
         'restart_intensity = 100000\nrestart_delay_max = "200ms"\n'
         '[worker.main]\npool = "prefork"\nconcurrency = 2\nprocesses = 2\nmax_deaths = 1000\n'
-        '[log]\nlevel = "warning"\n'
+        '[log]\nlevel = "warning"\n',
+        head=HEAD.format(url=BROKERS[over](tmp_path)),
     )
     daemon.start()
     seed = random.randrange(2**32)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from taskd.beat.stores.base import Store
 from taskd.brokers.timing import Timing
 from taskd.config.schema import Config
+from taskd.config.stores import REDIS_SCHEMES
 from taskd.errors import StorageError
 from taskd.storage.sqlite import path_of
 
@@ -16,13 +17,28 @@ _ELSEWHERE = "sqlite:///var/lib/taskd/beat.db"
 _SQLITE = "sqlite://"
 
 
-def _sqlite(config: Config, timing: Timing, listens: bool) -> Store:
+def _sqlite(config: Config, timing: Timing | None, listens: bool) -> Store:
     from taskd.beat.stores.sqlite import SqliteStore
 
-    return SqliteStore(store_url(config), config.sqlite, config.beat.history, timing, listens=listens)
+    return SqliteStore(
+        store_url(config), config.sqlite, config.beat.history, timing or Timing(), listens=listens
+    )
 
 
-_IMPLEMENTATIONS: Mapping[str, Callable[[Config, Timing, bool], Store]] = {"sqlite": _sqlite}
+def _redis(config: Config, timing: Timing | None, listens: bool) -> Store:
+    try:
+        from taskd.beat.stores.redis import RedisStore
+    except ModuleNotFoundError as error:
+        wrong = f'{error.name} is not installed, which Redis needs: pip install "taskd[redis]"'
+        raise StorageError(wrong) from error
+
+    return RedisStore(store_url(config), config.redis, config.beat.history, timing, listens=listens)
+
+
+_IMPLEMENTATIONS: Mapping[str, Callable[[Config, Timing | None, bool], Store]] = {
+    "sqlite": _sqlite,
+    **dict.fromkeys(REDIS_SCHEMES, _redis),
+}
 
 
 def store_url(config: Config) -> str:
@@ -51,4 +67,4 @@ def open_store(config: Config, timing: Timing | None = None, *, listens: bool) -
     if implementation is None:
         supported = ", ".join(f"{name}://" for name in _IMPLEMENTATIONS)
         raise StorageError(f'no store of beat speaks "{scheme}://"; supported: {supported}')
-    return implementation(config, timing or Timing(), listens)
+    return implementation(config, timing, listens)

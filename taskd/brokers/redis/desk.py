@@ -40,30 +40,24 @@ class RedisDesk:
         due = self._store.due_time() or f"{self._store.now():.6f}"
         with self._lock:
             names = sorted(name.decode() for name in self._link.call("SMEMBERS", keys.queues))
-            claimed = self._claimed()
+            leases = self._link.call("ZRANGE", keys.leases, 0, -1)
+            claims = [keys.claims(lease.partition(b":")[0].decode()) for lease in leases]
+            lists = [key for name in names for key in keys.lists((name,))]
+            delayed = [keys.delayed(name) for name in names]
+            counts = self._link.run(
+                scripts.COUNT, (*claims, *lists, *delayed), (len(claims), len(lists), due)
+            )
             dead = Counter(letter.queue for _, letter in self._letters())
-            found = []
-            for name in names:
-                *lengths, late, delayed = self._link.pipeline(
-                    [
-                        *(("LLEN", key) for key in keys.lists((name,))),
-                        ("ZCOUNT", keys.delayed(name), "-inf", due),
-                        ("ZCARD", keys.delayed(name)),
-                    ]
-                )
-                ready = sum(lengths) + late
-                found.append(QueueInfo(name, ready, delayed - late, claimed[name], dead[name]))
+        lengths, waiting, taken = counts
+        claimed: Counter[str] = Counter()
+        for key, count in zip(taken[::2], taken[1::2], strict=True):
+            claimed[keys.place(key.decode())[0]] += count
+        found = []
+        for at, name in enumerate(names):
+            late, later = waiting[2 * at : 2 * at + 2]
+            ready = sum(lengths[at * len(STEPS) : (at + 1) * len(STEPS)]) + late
+            found.append(QueueInfo(name, ready, later - late, claimed[name], dead[name]))
         return found
-
-    def _claimed(self) -> Counter[str]:
-        """Count what all generations hold, by queue."""
-        keys = self._store.keys
-        counts: Counter[str] = Counter()
-        for lease in self._link.call("ZRANGE", keys.leases, 0, -1):
-            claims = keys.claims(lease.partition(b":")[0].decode())
-            for claim in self._link.call("HVALS", claims):
-                counts[keys.place(claim.partition(b"\0")[0].decode())[0]] += 1
-        return counts
 
     def purge(self, queue: str) -> int:
         """Delete the ready and delayed messages of a queue; return how many."""

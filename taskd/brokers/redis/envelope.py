@@ -50,6 +50,9 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     once: bool
 
 
+#: No honest count is higher.
+_MOST = 1_000_000
+
 _decoder = msgspec.json.Decoder(_Envelope)
 _encode = msgspec.json.Encoder().encode
 
@@ -102,7 +105,9 @@ def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
     properties = envelope.properties
     info = properties.delivery_info
     deliveries, deaths = properties.taskd
-    priority = properties.priority if isinstance(properties.priority, int) else STEPS[step]
+    if not (0 <= deliveries <= _MOST and 0 <= deaths <= _MOST):
+        deliveries, deaths = 0, 0
+    priority = STEPS[step] if properties.priority is None else max(0, min(9, properties.priority))
     headers = bytes(envelope.headers)
     return Opened(
         Delivery(
@@ -167,7 +172,10 @@ def _leniently(raw: bytes) -> tuple[_Envelope, bytes]:
     try:
         fields = json.loads(raw)
         headers = json.dumps(fields.pop("headers", None) or {}).encode()
-        envelope = msgspec.convert(fields, _Envelope, strict=False)
+        text = fields.pop("body", None)
+        # Half a character (a lone surrogate) is nothing that can be passed on in UTF-8.
+        fields = json.loads(json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace"))
+        envelope = msgspec.convert({**fields, "body": text}, _Envelope, strict=False)
         body = _body(envelope)
     except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
         return garbage, raw

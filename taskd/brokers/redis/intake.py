@@ -36,6 +36,7 @@ class RedisIntake:
         self._lost = False
         self._next_due_at: float | None = None
         self._last_tag = 0
+        self._turn = 0
         self.closed = False
         self._connections = Connections(store.address, store.keys.own("nudge", uuid4().hex))
         self._link = self._connections.link
@@ -83,11 +84,12 @@ class RedisIntake:
             return ()
         self._mend()
         keys, store = self._store.keys, self._store
-        delayed = [keys.delayed(name) for name in self._queues]
-        lists = keys.lists(self._queues)
+        first = self._turn % len(self._queues)
+        queues = (*self._queues[first:], *self._queues[:first])
+        delayed, lists = [keys.delayed(name) for name in queues], keys.lists(queues)
         command = scripts.CLAIM.call(
             (keys.owners, keys.leases, keys.claims(self._generation), keys.sequence, *delayed, *lists),
-            (self._name, self._generation, limit, len(self._queues), store.lease_time(), store.due_time()),
+            (self._name, self._generation, limit, len(queues), store.lease_time(), store.due_time()),
         )
         answer = self._link.pipeline((command,), (scripts.CLAIM,))[0]
         if answer is None:
@@ -95,7 +97,7 @@ class RedisIntake:
         (expired, due, tag), found = answer[:3], answer[3:]
         claimed = self._take(tag, found, lists)
         if len(claimed) == limit and len(self._queues) > 1:
-            self._queues = (*self._queues[1:], self._queues[0])  # next time another one comes first
+            self._turn += 1  # next time another one comes first
         if len(claimed) < limit:
             self._next_due_at = float(due) if due else None
         if expired and self._adopt(expired, runs=False) and not claimed:
@@ -257,7 +259,7 @@ class RedisIntake:
 
     def queues(self) -> Sequence[str]:
         """Return the queues that ``claim`` looks at."""
-        return tuple(sorted(self._queues))
+        return self._queues
 
     def add_queue(self, queue: str) -> None:
         """Claim from ``queue`` too."""

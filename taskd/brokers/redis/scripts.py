@@ -205,6 +205,34 @@ return 1
 """
 )
 
+#: Count what waits and what is claimed in one step, so that no message is missed on its way from one to the
+#: other.  Answers with the lengths of the lists, with what is due of each delayed set and its size in turn,
+#: and with each list from which something is claimed and how much in turn.
+COUNT = Script(
+    """
+-- KEYS: claims of each generation, lists, delayed of each queue.
+-- ARGV: number of generations, number of lists, what is due by now.
+local generations, lists = tonumber(ARGV[1]), tonumber(ARGV[2])
+local lengths, delayed, counts, claimed = {}, {}, {}, {}
+for at = 1, generations do
+  for _, claim in ipairs(redis.call('HVALS', KEYS[at])) do
+    local list = string.sub(claim, 1, string.find(claim, '\\0', 1, true) - 1)
+    counts[list] = (counts[list] or 0) + 1
+  end
+end
+for at = generations + 1, generations + lists do lengths[#lengths + 1] = redis.call('LLEN', KEYS[at]) end
+for at = generations + lists + 1, #KEYS do
+  delayed[#delayed + 1] = redis.call('ZCOUNT', KEYS[at], '-inf', ARGV[3])
+  delayed[#delayed + 1] = redis.call('ZCARD', KEYS[at])
+end
+for list, count in pairs(counts) do
+  claimed[#claimed + 1] = list
+  claimed[#claimed + 1] = count
+end
+return {lengths, delayed, claimed}
+"""
+)
+
 #: Send dead letters again: answers with how many were there.
 REVIVE = Script(
     """

@@ -1,0 +1,83 @@
+"""What is revoked, in the broker's Redis, for the workers of all hosts.
+
+``taskd:revoked:KIND`` is a sorted set of ids, names or stamps, scored by when each was revoked.  A worker
+writes what it is told and reads all of it whenever its inner blueprint starts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from taskd import clock
+from taskd.config.stores import RedisConfig
+from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
+from taskd.errors import StorageError
+from taskd.storage.redis.address import address_of
+from taskd.storage.redis.link import Argument, Link
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class StateKeys:
+    """``State`` over one connection, which is opened at first use."""
+
+    def __init__(self, url: str, config: RedisConfig) -> None:
+        """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
+        self._address = address_of(url, timeout_s=config.timeout, master=config.master)
+        self._prefix = config.key_prefix
+        self._link: Link | None = None
+
+    def _key(self, kind: By) -> str:
+        return f"{self._prefix}taskd:revoked:{kind.value}"
+
+    def load(self, into: Revocations) -> None:
+        """Take over everything that is not too old and not known yet."""
+        now, now_at = clock.monotonic(), clock.now()
+        kinds = list(By)
+        commands = [
+            ("ZRANGEBYSCORE", self._key(kind), f"({now_at - KEEP_S:.6f}", "+inf", "WITHSCORES")
+            for kind in kinds
+        ]
+        for kind, row in zip(kinds, self._use(lambda link: link.pipeline(commands)) or (), strict=False):
+            known = into[kind]
+            for what, at in zip(row[::2], row[1::2], strict=True):
+                name = what.decode("utf-8", "surrogatepass")
+                if name not in known:
+                    # Its age counts from when it was revoked, not from this start.
+                    known.add((name,), now - max(0.0, now_at - float(at)))
+
+    def add(self, kind: By, what: Iterable[str]) -> None:
+        """Keep revocations, as many and as long as a worker itself would."""
+        key, now_at = self._key(kind), clock.now()
+        pairs: list[Argument] = []
+        for each in what:
+            pairs += (f"{now_at:.6f}", each.encode("utf-8", "surrogatepass"))
+        if pairs:
+            old = ("ZREMRANGEBYSCORE", key, "-inf", f"{now_at - KEEP_S:.6f}")
+            many = ("ZREMRANGEBYRANK", key, 0, -MAX_IDS - 1)
+            self._use(lambda link: link.pipeline([("ZADD", key, *pairs), old, many]))
+
+    def discard(self, kind: By, what: Iterable[str]) -> None:
+        """Forget revocations, whether they are there or not."""
+        members = [each.encode("utf-8", "surrogatepass") for each in what]
+        if members:
+            self._use(lambda link: link.call("ZREM", self._key(kind), *members))
+
+    def close(self) -> None:
+        """Release the connection.  May be called twice; the next call of another method opens it again."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _use(self, work: Callable[[Link], T]) -> T | None:
+        """Do something with the connection; None when that failed."""
+        if self._link is None:
+            self._link = Link(self._address)
+        try:
+            return work(self._link)
+        except StorageError as error:
+            logger.error("what is revoked cannot be kept over restarts: %s", error)
+            return None
