@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, cast
 from taskd.app.connections import Connections
 from taskd.errors import TaskdError
 from taskd.lifecycle import Deadline
-from taskd.protocol.results import ResultRecord, State, decode_record
+from taskd.protocol.results import ResultRecord, State, child_ids, decode_record
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -87,6 +87,13 @@ class AsyncResult(Generic[R]):
         """The traceback in the worker, as text."""
         record = self._look()
         return None if record is None else record.traceback
+
+    @property
+    def children(self) -> list[AsyncResult[object]]:
+        """The tasks that this one has sent, as far as its record names them; none before it has ended."""
+        record = self._look()
+        found = [] if record is None else child_ids(record.children or ())
+        return [AsyncResult(task_id, self._connections) for task_id in found]
 
     def forget(self) -> None:
         """Delete the stored result."""

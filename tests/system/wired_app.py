@@ -26,6 +26,12 @@ def add(*numbers: int) -> int:
     return sum(numbers)
 
 
+@app.task(name="both.add")
+def both(*numbers: int) -> str:
+    """Say who ran it: a Celery worker has a task of the same name."""
+    return f"taskd {sum(numbers)}"
+
+
 @app.task(name="wired.echo")
 def echo(*args: object, **kwargs: object) -> list[object]:
     return [list(args), kwargs]
