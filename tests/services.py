@@ -8,9 +8,11 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -19,10 +21,16 @@ import pytest
 
 from tests.waiting import wait_until
 
+_numbers = count(1)
+
+
+#: The first holds RabbitMQ's own scripts; those of Debian in /usr/sbin change the user.
+_PATH = "/usr/lib/rabbitmq/bin:" + os.environ.get("PATH", "") + ":/usr/sbin"
+
 
 def program(name: str) -> str:
     """Return the path of a server's program, or skip the test."""
-    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/lib/rabbitmq/bin")
+    found = shutil.which(name, path=_PATH)
     if found:
         return found
     if os.environ.get("CI"):
@@ -100,3 +108,115 @@ _databases = count(1)
 def redis_database() -> str:
     """Return the URL of an empty database that nobody else is given."""
     return f"{redis_url().rpartition('/')[0]}/{next(_databases)}"
+
+
+class RabbitServer:
+    """A private RabbitMQ: its node, its data and its ports are its own.  Starting takes some seconds."""
+
+    def __init__(self) -> None:
+        self._program = program("rabbitmq-server")
+        self._ctl = program("rabbitmqctl")
+        self._directory = Path(tempfile.mkdtemp(prefix="taskd-rabbit-"))
+        self.port = free_port()
+        self._node = f"taskd-{self.port}@localhost"
+        home = self._directory / "home"
+        home.mkdir()
+        self._environment = {
+            **os.environ,
+            "HOME": str(home),
+            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "ERL_EPMD_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(self._directory / "data"),
+            "RABBITMQ_LOG_BASE": str(self._directory / "log"),
+            "RABBITMQ_PID_FILE": str(self._directory / "pid"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._directory / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(self._directory / "rabbitmq"),
+            "RABBITMQ_CTL_ERL_ARGS": "+sbwt none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +S 1:1",
+        }
+        (self._directory / "plugins").write_text("[].")
+        (self._directory / "rabbitmq.conf").write_text("loopback_users = none\n")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """The virtual host ``/`` of this server."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(
+            [self._program],
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_until(self._answers, 60.0, "the private RabbitMQ")
+
+    def _answers(self) -> bool:
+        """Return whether it speaks AMQP: it answers a wrong header with its own."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2.0) as connection:
+                connection.sendall(b"AMQP\x00\x00\x00\x00")
+                return connection.recv(8).startswith(b"AMQP")
+        except OSError:
+            return False
+
+    def control(self, *words: str) -> str:
+        """Run ``rabbitmqctl``."""
+        command = [self._ctl, "--node", self._node, "--quiet", *words]
+        done = subprocess.run(command, env=self._environment, check=True, capture_output=True, timeout=60)
+        return done.stdout.decode()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def end(self) -> None:
+        """End it and its port mapper, and remove what it wrote."""
+        self.kill()
+        subprocess.run(
+            ["epmd", "-port", self._environment["ERL_EPMD_PORT"], "-kill"],
+            env={**self._environment, "ERL_EPMD_RELAXED_COMMAND_CHECK": "1"},
+            check=False,
+            capture_output=True,
+        )
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+@cache
+def rabbit_server() -> RabbitServer:
+    """Return the server that all tests of this process share."""
+    server = RabbitServer()
+    atexit.register(server.end)
+    return server
+
+
+_spare: list[str] = []
+#: Virtual hosts made at a time: rabbitmqctl takes a second to start.
+_AT_ONCE = 25
+_MAKE_HOSTS = """
+lists:foreach(fun(Number) ->
+  Name = list_to_binary("v" ++ integer_to_list(Number)),
+  rabbit_vhost:add(Name, <<"tests">>),
+  rabbit_auth_backend_internal:set_permissions(<<"guest">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
+end, lists:seq({first}, {last})).
+"""
+
+
+def rabbit_url() -> str:
+    """Return the URL of a virtual host of its own, on a server that all tests of this process share."""
+    server = rabbit_server()
+    if not _spare:
+        first = next(_numbers) * _AT_ONCE
+        server.control("eval", _MAKE_HOSTS.format(first=first, last=first + _AT_ONCE - 1))
+        _spare.extend(f"v{number}" for number in range(first, first + _AT_ONCE))
+    return f"{server.url[:-1]}{_spare.pop()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from taskd.brokers.base import Broker
-from taskd.config.stores import REDIS_SCHEMES, Stores
+from taskd.config.stores import AMQP_SCHEMES, KOMBU_SCHEMES, REDIS_SCHEMES, Stores
 from taskd.errors import BrokerError
 
 
@@ -31,10 +31,18 @@ def _redis(url: str, stores: Stores) -> Broker:
     return RedisBroker(url, stores.redis)
 
 
+def _generic(url: str, stores: Stores) -> Broker:
+    from taskd.brokers.generic.address import Address
+    from taskd.brokers.generic.broker import GenericBroker
+
+    return GenericBroker(Address(url, stores.amqp))
+
+
 _IMPLEMENTATIONS: Mapping[str, Callable[[str, Stores], Broker]] = {
     "sqlite": _sqlite,
     "memory": _memory,
     **dict.fromkeys(REDIS_SCHEMES, _redis),
+    **dict.fromkeys((*AMQP_SCHEMES, *KOMBU_SCHEMES), _generic),
 }
 
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from kombu.connection import Connection
 
 from taskd.brokers.sqlite.transport import SqliteTransport
-from taskd.config.stores import REDIS_SCHEMES, RedisConfig, SqliteConfig, Stores
+from taskd.config.stores import AMQP_SCHEMES, REDIS_SCHEMES, RedisConfig, SqliteConfig, Stores
 from taskd.errors import BrokerError
 
 #: Without these kombu tries for ever to reach what is not there.
@@ -30,7 +30,9 @@ def kombu_connection(broker_url: str, stores: Stores) -> Connection:
         return _sqlite(broker_url, stores.sqlite)
     if scheme in REDIS_SCHEMES:
         return _redis(broker_url, stores.redis)
-    supported = ", ".join(f"{name}://" for name in ("sqlite", *REDIS_SCHEMES))
+    if scheme in AMQP_SCHEMES:
+        return Connection(broker_url, connect_timeout=stores.amqp.timeout)  # type: ignore[no-untyped-call]
+    supported = ", ".join(f"{name}://" for name in ("sqlite", *REDIS_SCHEMES, *AMQP_SCHEMES))
     raise BrokerError(f'"{scheme}://" has no kombu transport here; supported: {supported}')
 
 

@@ -18,7 +18,7 @@ from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.config.stores import RedisConfig, SqliteConfig
+from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.config.tables import options
 from taskd.config.written import written
 
@@ -52,6 +52,7 @@ _TABLES: tuple[tuple[str, type], ...] = (
     ("`[log]`", LogConfig),
     ("`[sqlite]`", SqliteConfig),
     ("`[redis]`", RedisConfig),
+    ("`[amqp]`", AmqpConfig),
     ("Every process", ProcessConfig),
     ("`[worker.NAME]`", WorkerConfig),
     ("`[program.NAME]`", ProgramConfig),

@@ -14,7 +14,14 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.option import Kind, option
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
-from taskd.config.stores import BROKER_SCHEMES, RESULT_SCHEMES, RedisConfig, SqliteConfig, Stores
+from taskd.config.stores import (
+    BROKER_SCHEMES,
+    RESULT_SCHEMES,
+    AmqpConfig,
+    RedisConfig,
+    SqliteConfig,
+    Stores,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)
+    amqp: AmqpConfig = field(default_factory=AmqpConfig)
     workers: Mapping[str, WorkerConfig] = field(default_factory=dict)
     programs: Mapping[str, ProgramConfig] = field(default_factory=dict)
     beat: BeatConfig = field(default_factory=BeatConfig)
@@ -59,4 +67,4 @@ class Config:
     @property
     def stores(self) -> Stores:
         """What the factories of brokers and results need beside a URL."""
-        return Stores(self.sqlite, self.redis)
+        return Stores(self.sqlite, self.redis, self.amqp)

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from taskd.config.option import Kind, option
 
 #: The last two as kombu writes them.
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "sentinel")
-BROKER_SCHEMES = ("sqlite", "memory", *REDIS_SCHEMES)
+AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
+#: Transports of kombu that are asked for messages; a URL of theirs with the prefix ``kombu+``.
+KOMBU_SCHEMES = tuple(
+    f"kombu+{name}"
+    for name in (
+        "memory",
+        "filesystem",
+        "sqla",
+        "mongodb",
+        "sqs",
+        "azureservicebus",
+        "azurestoragequeues",
+        "gcpubsub",
+        "etcd",
+        "consul",
+        "zookeeper",
+        "pyro",
+    )
+)
+BROKER_SCHEMES = ("sqlite", "memory", *REDIS_SCHEMES, *AMQP_SCHEMES, *KOMBU_SCHEMES)
 BEAT_STORE_SCHEMES = ("sqlite", *REDIS_SCHEMES)
 RESULT_SCHEMES = ("sqlite", "memory", "null", *REDIS_SCHEMES)
 
@@ -44,8 +65,34 @@ class RedisConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AmqpConfig:
+    """[amqp]: RabbitMQ, and the other transports of kombu."""
+
+    queue_type: str = option(
+        Kind.CHOICE,
+        "the type of queues that taskd makes; default is that of the virtual host",
+        default="default",
+        choices=("default", "classic", "quorum"),
+    )
+    max_priority: int = option(
+        Kind.INTEGER,
+        "the highest priority of queues that taskd makes, as Celery's task_queue_max_priority; 0 for none",
+        default=0,
+        minimum=0,
+        maximum=255,
+    )
+    timeout: float = option(
+        Kind.DURATION, "how long to wait for a connection, and for an answer", default=5.0, minimum=0.1
+    )
+    transport_options: Mapping[str, Any] = option(
+        Kind.ANY_MAP, "kombu's options for the transport of a kombu+ URL", factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Stores:
     """What the factories of brokers and results need beside a URL."""
 
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)
+    amqp: AmqpConfig = field(default_factory=AmqpConfig)

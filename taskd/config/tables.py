@@ -15,7 +15,7 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.config.stores import RedisConfig, SqliteConfig
+from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.config.values import convert
 
 T = TypeVar("T", WorkerConfig, ProgramConfig, BeatEntryConfig)
@@ -31,6 +31,7 @@ SINGLE_TABLES: Mapping[str, type] = {
     "log": LogConfig,
     "sqlite": SqliteConfig,
     "redis": RedisConfig,
+    "amqp": AmqpConfig,
 }
 
 

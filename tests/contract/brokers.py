@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import select
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 
+import pytest
+
 from taskd.brokers.base import Broker, Mailbox
-from taskd.brokers.intake import Intake, Outgoing
+from taskd.brokers.generic.address import Address
+from taskd.brokers.generic.broker import GenericBroker
+from taskd.brokers.generic.intake import GenericIntake
+from taskd.brokers.intake import Delivery, Intake, Outgoing, Requeue
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
-from taskd.config.stores import RedisConfig, SqliteConfig
+from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from tests import services
 
 
@@ -50,8 +58,74 @@ def _redis(directory: Path, timing: Timing) -> Broker:
     return RedisBroker(url, RedisConfig(key_prefix=f"{directory}:"), timing)
 
 
+class Trait(Enum):
+    """A promise that not every broker can keep; ``docs/rabbitmq.md`` tells users."""
+
+    #: Leases that run out by a clock, and fencing of a former generation that is still connected.
+    LEASES = "leases end by the clock"
+    #: Who was not told that a message ran must take it that it may have run.
+    RETURNS = "messages that were returned unstarted count no delivery"
+    #: A message with new counts is a new message.
+    PLACES = "a message that failed keeps its place"
+    #: Order among queues, and between what returned and what was pushed already.
+    ORDER = "order is strict over claims"
+    #: Headers come back byte for byte.
+    HEADERS = "headers are kept as text"
+    #: The desk counts what workers hold.
+    COUNTS = "claimed and delayed messages are counted"
+    #: A message makes a descriptor readable, and nothing else does.
+    WAKES = "wake-ups are exact"
+    #: Priorities.
+    PRIORITIES = "urgent messages come first"
+    #: Exchanges of all types, which are not changed by whoever comes second.
+    EXCHANGES = "exchanges and mailboxes"
+
+
+_AMQP_LACKS = frozenset({Trait.LEASES, Trait.RETURNS, Trait.PLACES, Trait.ORDER, Trait.HEADERS, Trait.COUNTS})
+_KOMBU_LACKS = _AMQP_LACKS | {Trait.WAKES, Trait.PRIORITIES, Trait.EXCHANGES}
+
+
+def needs(broker: Broker, trait: Trait) -> None:
+    """Skip a test of a promise that this broker does not give."""
+    if isinstance(broker, GenericBroker):
+        lacks = _AMQP_LACKS if broker.url.startswith("amqp") else _KOMBU_LACKS
+        if trait in lacks:
+            pytest.skip(f"not promised here: {trait.value}")
+
+
+class _PatientIntake(GenericIntake):
+    """Waits for what a server is about to push, as the loop of a worker does."""
+
+    def claim(self, limit: int) -> Sequence[Delivery]:
+        found = list(super().claim(limit))
+        deadline = time.monotonic() + 0.3
+        while len(found) < limit and time.monotonic() < deadline:
+            if is_readable(self, 0.05):
+                self.clear_wakeups()
+            found += super().claim(limit - len(found))
+        return found
+
+    def scheduled(self, limit: int) -> Sequence[tuple[float, Delivery]]:
+        taken = self.claim(100)  # what is not due is held from then on
+        self.settle([Requeue(delivery.tag, started=False) for delivery in taken])
+        return super().scheduled(limit)
+
+
+class _PatientBroker(GenericBroker):
+    intake_class = _PatientIntake
+
+
+def _rabbit(directory: Path, timing: Timing) -> Broker:
+    return _PatientBroker(Address(services.rabbit_url(), AmqpConfig(max_priority=9), timing))
+
+
 #: One line for each broker that joins.
-OPENERS: Mapping[str, Opener] = {"memory": _memory, "redis": _redis, "sqlite": _sqlite}
+OPENERS: Mapping[str, Opener] = {
+    "memory": _memory,
+    "rabbitmq": _rabbit,
+    "redis": _redis,
+    "sqlite": _sqlite,
+}
 
 
 def message(text: str = "x", queue: str = "mail", **more: object) -> Outgoing:
@@ -62,6 +136,14 @@ def message(text: str = "x", queue: str = "mail", **more: object) -> Outgoing:
 def urgent(broker: Broker) -> tuple[int, int, int]:
     """Return three priorities, the one served first at first: kombu's emulation on Redis begins with 0."""
     return (0, 5, 9) if isinstance(broker, RedisBroker) else (9, 5, 0)
+
+
+def as_object(headers: bytes) -> str:
+    """Return headers in one form, for brokers that keep their meaning and not their bytes."""
+    try:
+        return json.dumps(json.loads(headers))
+    except (ValueError, RecursionError):
+        return repr(headers)
 
 
 def bodies(deliveries: object) -> list[str]:

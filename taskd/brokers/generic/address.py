@@ -1,0 +1,70 @@
+"""Where a broker is and how its queues are made, in one value; and the errors of kombu in our terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from amqp.exceptions import AMQPError
+from kombu.exceptions import KombuError
+from kombu.utils.url import maybe_sanitize_url
+
+from taskd.brokers.timing import Timing
+from taskd.config.stores import AMQP_SCHEMES, AmqpConfig
+from taskd.errors import BrokerError
+
+#: What the transports raise when a server cannot be used.  AttributeError: py-amqp meets its own connection
+#: half closed, as kombu's transport notes.
+BROKER_ERRORS = (OSError, AMQPError, KombuError, AttributeError)
+PREFIX = "kombu+"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One broker as one configuration sees it."""
+
+    url: str
+    config: AmqpConfig
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def pushes(self) -> bool:
+        """Whether the server pushes messages, as only AMQP's do."""
+        return self.url.partition("://")[0] in AMQP_SCHEMES
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return str(maybe_sanitize_url(self.url))
+
+    @property
+    def kombu_url(self) -> str:
+        """The URL as kombu takes it."""
+        return self.url.removeprefix(PREFIX)
+
+    def transport_options(self) -> dict[str, object]:
+        """Return kombu's options of the transport."""
+        options = dict(self.config.transport_options)
+        if self.pushes:
+            options.update(read_timeout=self.config.timeout, write_timeout=self.config.timeout)
+        return options
+
+    def queue_arguments(self) -> dict[str, object]:
+        """Return the arguments with which queues are made that do not exist."""
+        if not self.pushes:
+            return {}
+        arguments: dict[str, object] = {}
+        if self.config.queue_type != "default":
+            arguments["x-queue-type"] = self.config.queue_type
+        if self.config.max_priority:
+            arguments["x-max-priority"] = self.config.max_priority
+        return arguments
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn the errors of kombu and its transports into ``BrokerError``."""
+        try:
+            yield
+        except BROKER_ERRORS as error:
+            raise BrokerError(f"{self.shown}: {error or type(error).__name__}") from error

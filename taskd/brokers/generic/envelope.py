@@ -1,0 +1,162 @@
+"""A message as kombu's transports carry it: a table of headers, properties, and a body.
+
+What AMQP has no place for stands in headers of our own, which are taken off before a worker sees the others:
+when the message is due, how often it was delivered, and how many workers died of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from taskd.brokers.intake import Delivery, Outgoing
+from taskd.errors import BrokerError
+
+DUE_AT = "x-taskd-due-at"
+DELIVERIES = "x-taskd-deliveries"
+DEATHS = "x-taskd-deaths"
+#: Quorum queues count by themselves how often a message came back.
+_RETURNS = "x-delivery-count"
+_OWN = frozenset({DUE_AT, DELIVERIES, DEATHS, _RETURNS})
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Opened(msgspec.Struct, gc=False):
+    """A message that was received: the transport's handle for it, and what a worker gets to see."""
+
+    handle: int | str
+    delivery: Delivery
+    #: Wall clock; 0 when it is due at once.
+    due_at: float = 0.0
+    #: Monotonic time of its arrival.
+    since: float = 0.0
+
+
+class Sealed(msgspec.Struct, frozen=True, gc=False):
+    """A message to send."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    headers: Mapping[str, object]
+    properties: Mapping[str, object]
+
+
+def seal(message: Outgoing, *, deliveries: int = 0, deaths: int = 0, due_at: float | None = None) -> Sealed:
+    """Return a message as the transports take it.
+
+    Raises: ``BrokerError`` for headers that are no JSON object.
+    """
+    headers = headers_of(message.headers)
+    due_at = message.due_at if due_at is None else due_at
+    if due_at is not None:
+        headers[DUE_AT] = due_at
+    if deliveries:
+        headers[DELIVERIES] = deliveries
+    if deaths:
+        headers[DEATHS] = deaths
+    properties: dict[str, object] = {
+        "content_type": message.content_type,
+        "content_encoding": message.content_encoding,
+        "delivery_mode": 2,
+        "priority": max(0, min(9, message.priority)),
+        "correlation_id": message.correlation_id or message.task_id,
+    }
+    if message.reply_to:
+        properties["reply_to"] = message.reply_to
+    if message.task_id:
+        properties["message_id"] = message.task_id
+    return Sealed(message.exchange, message.routing_key, message.body, headers, properties)
+
+
+def headers_of(headers: bytes) -> dict[str, object]:
+    """Return headers as a table.  Raises: ``BrokerError`` for what is no JSON object."""
+    try:
+        # Not msgspec: what Python's json reads beyond JSON, such as NaN, must pass, for kombu lets it.
+        table = json.loads(headers)
+    except (ValueError, RecursionError) as refused:
+        raise BrokerError(f"headers that are no JSON object cannot be sent: {refused}") from refused
+    if not isinstance(table, dict):
+        raise BrokerError(f"headers must be a JSON object, not {type(table).__name__}")
+    return table
+
+
+def text_of(headers: Mapping[str, Any]) -> bytes:
+    """Return a table of headers as JSON text."""
+    try:
+        return _encode(headers)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(headers, default=repr, separators=(",", ":")).encode()
+
+
+def opened(  # noqa: PLR0917 - the parts of a message as the transports have them
+    handle: int | str,
+    tag: int,
+    queue: str,
+    body: bytes | str,
+    properties: Mapping[str, Any],
+    info: Mapping[str, Any],
+    headers: dict[str, Any],
+) -> Opened:
+    """Return what was received.  Whatever it is, it becomes a delivery; ``headers`` are changed."""
+    due_at, deliveries, deaths = 0.0, 0, 0
+    returns = 1 if info.get("redelivered") else 0
+    if not _OWN.isdisjoint(headers):
+        due_at = _number(headers.pop(DUE_AT, 0.0))
+        deliveries = int(_number(headers.pop(DELIVERIES, 0)))
+        deaths = int(_number(headers.pop(DEATHS, 0)))
+        returns = max(returns, int(_number(headers.pop(_RETURNS, 0))))
+    correlation_id = _text(properties.get("correlation_id"))
+    priority = properties.get("priority")
+    return Opened(
+        handle,
+        Delivery(
+            tag,
+            queue,
+            _text(headers.get("id")) or _text(properties.get("message_id")) or correlation_id,
+            text_of(headers),
+            body.encode() if isinstance(body, str) else bytes(body),
+            _text(properties.get("content_type")),
+            _text(properties.get("content_encoding")),
+            priority if isinstance(priority, int) else 0,
+            deliveries + returns + 1,
+            deaths,
+            _text(properties.get("reply_to")),
+            correlation_id,
+            _text(info.get("exchange")),
+            _text(info.get("routing_key")),
+        ),
+        due_at,
+    )
+
+
+def again(opened_: Opened, *, deliveries: int, deaths: int, due_at: float | None = None) -> Sealed:
+    """Return the same message for its queue once more, with new counts."""
+    return seal(outgoing(opened_.delivery), deliveries=deliveries, deaths=deaths, due_at=due_at)
+
+
+def outgoing(delivery: Delivery) -> Outgoing:
+    """Return a received message to be sent to its queue."""
+    return Outgoing(
+        routing_key=delivery.queue,
+        headers=delivery.headers,
+        body=delivery.body,
+        task_id=delivery.task_id,
+        content_type=delivery.content_type,
+        content_encoding=delivery.content_encoding,
+        priority=delivery.priority,
+        reply_to=delivery.reply_to,
+        correlation_id=delivery.correlation_id,
+    )
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,69 @@
+"""Events over kombu: published without waiting for a confirmation, for they may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from amqp import spec
+
+from taskd.brokers.generic import naming, pulled, wire
+from taskd.brokers.generic.address import Address
+from taskd.brokers.generic.envelope import Sealed, seal
+from taskd.brokers.generic.link import Link
+from taskd.brokers.intake import Outgoing
+from taskd.brokers.topology import EVENT_EXCHANGE
+from taskd.errors import BrokerError
+
+
+class GenericEventSender:
+    """``EventSender`` over one connection, opened at first use."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._link: Link | None = None
+        self._channel: Any = None
+        self.closed = False
+
+    def listened(self) -> bool:
+        """Return True: AMQP does not tell who is bound to an exchange."""
+        return True
+
+    def send(self, events: Sequence[Outgoing]) -> None:
+        """Send all events."""
+        try:
+            with self._address.errors():
+                self._send(events)
+        except BrokerError:
+            self._disconnect()
+            raise
+
+    def _send(self, events: Sequence[Outgoing]) -> None:
+        if self._link is None:
+            self._link = Link(self._address)
+            self._channel = self._link.channel()
+            naming.declare_exchange(self._channel, self._address, EVENT_EXCHANGE, "topic")
+        if self._address.pushes:
+            self._link.pump()
+        for event in events:
+            sealed = _transient(seal(event))
+            if not self._address.pushes:
+                pulled.publish(self._channel, sealed)
+                continue
+            arguments = (0, sealed.exchange, sealed.routing_key, False, False)
+            self._channel.send_method(spec.Basic.Publish, "Bssbb", arguments, wire.prepare(sealed))
+
+    def _disconnect(self) -> None:
+        link, self._link, self._channel = self._link, None, None
+        if link is not None:
+            link.close()
+
+    def close(self) -> None:
+        """Release the connection."""
+        self.closed = True
+        self._disconnect()
+
+
+def _transient(message: Sealed) -> Sealed:
+    return msgspec.structs.replace(message, properties={**message.properties, "delivery_mode": 1})

@@ -1,0 +1,52 @@
+"""What a batch of settlements means for a transport: what to send, to delete, to put back and to hold.
+
+What is to be sent is sent before its message is deleted: a crash in between runs a task twice and loses none.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from taskd.brokers.generic.envelope import Opened, Sealed, again, seal
+from taskd.brokers.generic.letters import bury
+from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
+from taskd.exhaustive import assert_never
+
+
+class Plan:
+    """The steps for one batch, to be carried out in the order of the attributes."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self.messages: list[Sealed] = []
+        self.done: list[int | str] = []
+        self.returned: list[int | str] = []
+        self.delayed: list[tuple[float, Opened]] = []
+
+    def add(self, outcome: Settlement, message: Opened) -> None:
+        """Plan one outcome."""
+        delivery = message.delivery
+        match outcome:
+            case Ack():
+                self.done.append(message.handle)
+            case Requeue(started=False, died=False):
+                self.returned.append(message.handle)
+            case Requeue(started=started, died=died):
+                # Only a new message can carry the new counts; so it loses its place.
+                deliveries = delivery.deliveries - (not started)
+                self._send(message, again(message, deliveries=deliveries, deaths=delivery.deaths + died))
+            case Delay(due_at=due_at, started=started):
+                if started:
+                    counted = msgspec.structs.replace(delivery, deliveries=delivery.deliveries + 1)
+                    message = Opened(message.handle, counted, message.due_at, message.since)
+                self.delayed.append((due_at, message))
+            case Dead(reason=reason, evidence=evidence):
+                self._send(message, bury(delivery, reason, evidence, self._now))
+            case Replace(message=replacement):
+                self._send(message, seal(replacement))
+            case _:
+                assert_never(outcome)
+
+    def _send(self, message: Opened, instead: Sealed) -> None:
+        self.messages.append(instead)
+        self.done.append(message.handle)

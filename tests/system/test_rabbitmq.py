@@ -1,0 +1,125 @@
+"""The daemon on RabbitMQ: tasks of our clients and of Celery's, crashes, and connections that are closed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from tests import services
+from tests.services import RabbitServer
+from tests.system.daemon import Daemon
+from tests.waiting import wait_until
+
+WORKERS = """
+[worker.main]
+queues = ["default", "celery"]
+pool = "prefork"
+concurrency = 2
+lease = "3s"
+"""
+
+
+def head(url: str) -> str:
+    return f"""
+app = "tests.system.shop:app"
+broker = "{url}"
+results = "sqlite://results.db"
+[supervisor]
+control_socket = "taskd.sock"
+stop_timeout = "20s"
+"""
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def server() -> RabbitServer:
+    """One for all tests; each has a virtual host of its own."""
+    return services.rabbit_server()
+
+
+@pytest.fixture
+def url(server: RabbitServer) -> str:
+    return services.rabbit_url()
+
+
+@pytest.fixture
+def daemon(make_daemon: Callable[..., Daemon], url: str) -> Daemon:
+    daemon = make_daemon(WORKERS, head=head(url))
+    daemon.start()
+    return daemon
+
+
+@pytest.fixture
+def celery(url: str) -> Iterator[Celery]:
+    client = Celery("client", broker=url, backend="rpc://")
+    yield client
+    client.close()
+
+
+def test_a_task_of_our_client_runs_and_answers(daemon: Daemon) -> None:
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+
+
+def test_a_task_of_celerys_client_runs(daemon: Daemon, celery: Celery) -> None:
+    for options in ({}, {"countdown": 0.3}):
+        sent = celery.send_task("shop.add", (2, 3), **options)
+        assert daemon.app.result(sent.id).get(timeout=10) == 5
+
+
+def test_celery_inspects_our_worker(daemon: Daemon, celery: Celery) -> None:
+    (answer,) = celery.control.ping(timeout=3)
+    assert list(answer.values()) == [{"ok": "pong"}]
+    (registered,) = celery.control.inspect(timeout=3).registered().values()
+    assert "shop.add" in registered
+
+
+def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_path: Path) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(4)]
+    wait_until(lambda: len(lines(runs)) == 2, 10)
+
+    os.kill(int(lines(runs)[0]), signal.SIGKILL)
+    wait_until(lambda: len(lines(runs)) == 3, 10)
+    os.kill(daemon.pid_of("main-1"), signal.SIGKILL)
+    wait_until(lambda: len(lines(runs)) == 5, 20)
+    gate.touch()
+
+    assert [each.get(timeout=20) for each in held] == ["held"] * 4
+
+
+def test_closed_connections_are_opened_again(daemon: Daemon, server: RabbitServer, tmp_path: Path) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    held = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
+    wait_until(lambda: lines(runs), 10)
+
+    server.control("close_all_connections", "for the test")
+    gate.touch()
+
+    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4
+    assert held.get(timeout=20) == "held"
+
+
+def test_a_server_that_is_killed_loses_nothing(daemon: Daemon, server: RabbitServer) -> None:
+    sent = [daemon.app.send_task("shop.add", (number, 1), countdown=2.0) for number in range(20)]
+
+    server.kill()
+    wait_until(lambda: daemon.row("main-1")["state"] != "READY", 20)
+    server.start()
+
+    assert [each.get(timeout=40) for each in sent] == list(range(1, 21))
+
+
+def test_a_deleted_queue_is_made_again(daemon: Daemon, server: RabbitServer, url: str) -> None:
+    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=10) == 2
+
+    server.control("delete_queue", "default", "--vhost", url.rpartition("/")[2])
+
+    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4
