@@ -10,6 +10,7 @@ import msgspec
 from taskd import clock
 from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Ready, StatusLine, Waiting
 from taskd.supervisor.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
+from taskd.supervisor.consuming import Consuming
 from taskd.supervisor.machine import Event
 from taskd.supervisor.output.capture import Capture
 from taskd.supervisor.output.ring import Ring
@@ -87,6 +88,9 @@ class Life:
     load: Heartbeat = field(default_factory=Heartbeat)
     #: When that came (monotonic).
     load_heard: float = 0.0
+    _consuming: Consuming = field(default_factory=Consuming)
+    #: It counts as waiting because it does not consume.
+    _idles: bool = False
     #: Hears of each pool child that died.
     on_child_died: Callable[[ChildDied], None] = lambda _line: None
 
@@ -101,7 +105,7 @@ class Life:
         match line:
             case Heartbeat():
                 self.load, self.load_heard = line, now
-                return None, ""
+                return self._judge(self._consuming.heard(line, now))
             case ChildDied():
                 self.on_child_died(line)
                 return None, ""
@@ -109,7 +113,7 @@ class Life:
                 self.words = line
                 return None, ""
             case Ready():
-                self.waiting = ""
+                self.waiting, self._idles = "", False
                 if self.ready_since is None:
                     self.ready_since = now
                 return Event.READY, "ready"
@@ -118,6 +122,16 @@ class Life:
                 return Event.WAITING, f"waiting: {line.reason}"
             case Draining():
                 return Event.DRAINING, "drains of its own accord"
+
+    def _judge(self, trouble: str) -> tuple[Event | None, str]:
+        """Return the event that a program is which does its work no more, or again."""
+        if trouble and self.ready_since is not None and not self.waiting:
+            self.waiting, self._idles = trouble, True
+            return Event.WAITING, trouble
+        if not trouble and self._idles:
+            self.waiting, self._idles = "", False
+            return Event.READY, "consumes again"
+        return None, ""
 
     def load_row(self) -> Mapping[str, object]:
         """Return the columns of ``taskctl status`` that come from heartbeats."""
