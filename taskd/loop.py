@@ -57,6 +57,7 @@ class Loop:
         self._wakeup = Wakeup()
         self._readers: dict[int, Callback] = {}
         self._writers: dict[int, Callback] = {}
+        self._watched: set[int] = set()
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._former_wakeup_fd = -1
         self._selector.register(self._wakeup.fileno(), selectors.EVENT_READ, None)
@@ -87,14 +88,15 @@ class Loop:
         events = (selectors.EVENT_READ if fd in self._readers else 0) | (
             selectors.EVENT_WRITE if fd in self._writers else 0
         )
-        known = fd in self._selector.get_map()
         if not events:
-            if known:
+            if fd in self._watched:
+                self._watched.remove(fd)
                 self._selector.unregister(fd)
-        elif known:
+        elif fd in self._watched:
             self._selector.modify(fd, events, fd)
         else:
             self._selector.register(fd, events, fd)
+            self._watched.add(fd)
 
     # -- time ------------------------------------------------------------------------------
 

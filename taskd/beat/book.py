@@ -64,6 +64,8 @@ class Book:
         self.unusable: dict[str, str] = {}
         self.revision = 0
         self._seen_at = now
+        #: While everything is loaded: the schedules that were made, because many entries may have one.
+        self._alike: dict[str, Schedule] | None = None
 
     # -- entries ---------------------------------------------------------------------------------
 
@@ -92,10 +94,12 @@ class Book:
 
     def load(self, marks: Iterable[Mark], now: float) -> None:
         """Plan everything that is listed, at the start; ``marks`` are what the store knows."""
+        self._alike = {}
         for name in self.listing.names():
             self._make_row(name, None, now)
         self._take_marks(marks, now)
         self._plan_all()
+        self._alike = None
 
     def refresh(self, names: Iterable[str], now: float) -> None:
         """Plan these names anew, as they are listed now."""
@@ -111,15 +115,14 @@ class Book:
         if listed is None:
             return None
         entry = listed.entry
+        text = schedule_text(entry)
         try:
-            # The file was checked when it was read; what is in a store may come from another version.
-            schedule = schedule_of(entry, name, is_checked=listed.source is Source.FILE)
+            schedule = self._schedule(listed, text)
             rule = Rule(_MISSED[entry.missed], entry.max_missed, entry.missed_after)
             overlap = _OVERLAP[entry.overlap]
         except (ConfigError, KeyError) as error:
             self.unusable[name] = str(error)
             return None
-        text = schedule_text(entry)
         if former is None:
             mark, is_guess = Mark(name, text, now), True
             self.dirty.add(name)
@@ -130,6 +133,16 @@ class Book:
             self.dirty.add(name)
         row = self.rows[name] = Row(listed, schedule, rule, overlap, mark, is_guess)
         return row
+
+    def _schedule(self, listed: Listed, text: str) -> Schedule:
+        found = None if self._alike is None else self._alike.get(text)
+        if found is None:
+            # The file was checked when it was read; what is in a store may come from another version.
+            is_checked = listed.source is Source.FILE
+            found = schedule_of(listed.entry, listed.entry.name, is_checked=is_checked)
+            if self._alike is not None and not listed.entry.jitter:  # which differs from name to name
+                self._alike[text] = found
+        return found
 
     def adopt_all(self, marks: Iterable[Mark], now: float) -> None:
         """Take over how far the beats were that led before this one; what the store lacks is dirty."""
@@ -166,7 +179,16 @@ class Book:
         return moved
 
     def _plan_all(self) -> None:
-        self.agenda.plan((name, row.first_at) for name, row in self.rows.items() if not row.listed.is_paused)
+        known: dict[tuple[int, float], float] = {}
+
+        def first_at(row: Row) -> float:
+            key = (id(row.schedule), row.mark.decided_at)  # the rows keep the schedules alive
+            found = known.get(key)
+            if found is None:
+                found = known[key] = row.first_at
+            return found
+
+        self.agenda.plan((name, first_at(row)) for name, row in self.rows.items() if not row.listed.is_paused)
 
     # -- time ------------------------------------------------------------------------------------
 

@@ -93,6 +93,9 @@ class Listing:
     def replace(self, source: Source, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
         """Set all entries of a source; return the names that are touched."""
         current = self.by_source[source]
+        if not current:  # as at the start, with all of many entries
+            current.update(entries)
+            return set(entries)
         former = dict(current)
         current.clear()
         current.update(entries)

@@ -20,7 +20,7 @@ from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.member import Member
 from taskd.supervisor.plan import Running, live_changes, roll_changes
 from taskd.supervisor.program import Program
-from taskd.supervisor.rolling import Berth, Bounds, Standing, Step, is_settled, next_step
+from taskd.supervisor.rolling import Berth, Bounds, Standing, is_settled, next_step
 
 _log = logging.getLogger(__name__)
 
@@ -118,23 +118,23 @@ class Group:
     def converge(self) -> None:
         """Do all that can be done now."""
         self._forget_the_gone()
-        self._replace_the_held()
-        held = sum(member.standing is Standing.HELD for member in self.members)
-        self._drop_held(held - self.bounds.count)
+        held = [member for member in self.members if member.standing is Standing.HELD]
+        self._replace(held)
+        self._drop_held(len(held) - self.bounds.count)
         self._judge_trial()
-        while step := self._next():
+        while True:
+            berths = self._berths()
+            step = next_step(berths, self.bounds, proven=self._proven)
+            if not (step.start or step.retire):
+                break
             for name in step.retire:
                 self._retire(next(each for each in self._staying() if each.program.spec.name == name))
             for _ in range(step.start):
                 self._start()
         for member in self.members:
             member.pass_on()
-        if self.settled:
+        if is_settled(berths, self.bounds):
             self._settle()
-
-    def _next(self) -> Step | None:
-        step = next_step(self._berths(), self.bounds, proven=self._proven)
-        return step if step.start or step.retire else None
 
     def _begin(self) -> None:
         self.trouble = ""
@@ -150,8 +150,10 @@ class Group:
 
     def _drop_held(self, surplus: int) -> None:
         """Forget as many as are too many of those that are down on purpose."""
+        if surplus <= 0:
+            return
         down = [each for each in self._staying() if each.standing is Standing.HELD]
-        for member in sorted(down, key=lambda each: -each.slot)[: max(0, surplus)]:
+        for member in sorted(down, key=lambda each: -each.slot)[:surplus]:
             self._retire(member)
 
     def _settle(self) -> None:
@@ -186,11 +188,10 @@ class Group:
     def _forget_the_gone(self) -> None:
         self.members = [each for each in self.members if not each.is_retired or each.program.state in ALIVE]
 
-    def _replace_the_held(self) -> None:
+    def _replace(self, held: Iterable[Member]) -> None:
         """What an operator stopped stays stopped, but would start with what is wanted now."""
-        for member in self.members:
-            held = member.standing is Standing.HELD and member.program.state not in ALIVE
-            if held and not self._is_new(member) and self.target is not None:
+        for member in held:
+            if member.program.state not in ALIVE and not self._is_new(member) and self.target is not None:
                 member.adopt(self.target, self.name, tell=False)
                 member.is_stale = False
 
@@ -198,7 +199,7 @@ class Group:
 
     def _judge_trial(self) -> None:
         """Pass the canary when it has worked long enough; go back when the new ones keep dying."""
-        trial = [each for each in self._staying() if self._is_new(each) and each.is_on_trial]
+        trial = [each for each in self._staying() if each.is_on_trial and self._is_new(each)]
         if self.target is None or not trial:
             return
         settings = self.target.config.supervisor

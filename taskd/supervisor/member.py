@@ -52,11 +52,12 @@ class Member:
         state = self.program.state
         if self.is_retired:
             return Standing.LEAVING
-        if not self.program.wanted or self.program.standing().is_over:
-            return Standing.HELD  # a job that is over is down on purpose, too
-        if state is State.READY:
-            return Standing.READY
-        return Standing.STARTING if state in ALIVE else Standing.ABSENT
+        if not self.program.wanted:
+            return Standing.HELD
+        if state in ALIVE:
+            return Standing.READY if state is State.READY else Standing.STARTING
+        # A job that is over is down on purpose, too.
+        return Standing.HELD if self.program.standing().is_over else Standing.ABSENT
 
     def generations(self) -> set[Generation]:
         """Return the generations whose descriptors are still needed for this program."""

@@ -125,10 +125,10 @@ class Program:
             self.feed(event, "" if event is Event.STOP else _REASONS.get(event, ""))
 
     def _outlook(self) -> Outlook:
+        if not self.wanted or self.state in ALIVE:
+            return Outlook.NEVER  # nothing is to be started
         outlook = self._restart.outlook(clock.monotonic())
-        if outlook is not Outlook.NOW or not self.wanted or self.state in ALIVE:
-            return outlook
-        reason = self.gate()
+        reason = self.gate() if outlook is Outlook.NOW else ""
         if not reason:
             return outlook
         if reason != self.reason:
