@@ -54,6 +54,8 @@ class DeclareOptions(TypedDict, total=False):
     expires: float
     #: How many each worker may begin: "10/s", "10/m", "10/h", or a number of tasks a second; 0 any number.
     rate_limit: str | float
+    #: False: monitors hear nothing of this task.
+    send_events: bool
     #: Store the state STARTED, with pid and hostname, when it begins.
     track_started: bool
 
@@ -116,6 +118,7 @@ class TaskSettings:
     expires: float = 0.0
     #: Tasks a second; 0 for no limit.
     rate_limit: float = 0.0
+    send_events: bool = True
     track_started: bool = False
 
     def __post_init__(self) -> None:

@@ -131,7 +131,8 @@ class Consumer:
         dispatcher = context.dispatcher
         if dispatcher.on:
             for request in unfinished:
-                context.task_events.cancelled(request.headers)
+                if request.options.send_events:
+                    context.task_events.cancelled(request.headers)
         dispatcher.connect(context.broker.event_sender())
         Announcer(context).offline()
         dispatcher.disconnect()

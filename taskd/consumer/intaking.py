@@ -269,7 +269,8 @@ class Intaking:
     def _answer(
         self, delivery: Delivery, headers: TaskHeaders, ending: endings.Ending, *, expired: bool = False
     ) -> None:
-        if self._context.dispatcher.on:
+        options = self._context.tasks.get(headers.task)
+        if self._context.dispatcher.on and (options is None or options.send_events):
             self._context.task_events.ended(ending, expired=expired)
         after = endings.aftermath(headers, delivery)
         self._settling.keep_result(ending.task_id, ending.state, ending.record, after.given_up)

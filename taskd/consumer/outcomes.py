@@ -66,7 +66,7 @@ class Outcomes:
         reply = decode_reply(done.reply)
         if request.softened is not Softened.NO and self._ended_on_request(request, reply):
             return
-        if context.dispatcher.on:
+        if context.dispatcher.on and request.options.send_events:
             context.task_events.done(request.headers, reply, done.runtime_s)
         if reply.record:
             self._settling.keep_result(request.headers.id, reply.state, reply.record, reply.given_up)
@@ -93,7 +93,7 @@ class Outcomes:
                 return True
             case Softened.SHUTDOWN if reply.softly and not request.acks_early:
                 logger.warning("task=%s id=%s ended for the shutdown; requeued", headers.task, headers.id)
-                if self._context.dispatcher.on:
+                if self._context.dispatcher.on and request.options.send_events:
                     self._context.task_events.cancelled(headers)
                 self._settle(request, Requeue(request.delivery.tag))
                 return True
@@ -192,7 +192,7 @@ class Outcomes:
             self._settling.settle(settlement)
 
     def _answer(self, request: Request, ending: endings.Ending) -> None:
-        if self._context.dispatcher.on:
+        if self._context.dispatcher.on and request.options.send_events:
             signum, softly = request.terminated_by, request.softened is Softened.REVOKED
             self._context.task_events.ended(ending, terminated=bool(signum) or softly, signum=signum)
         after = endings.aftermath(request.headers, request.delivery)

@@ -55,6 +55,8 @@ class TaskEvents:
         """Tell of tasks that go to the pool now."""
         now = clock.now()
         for request in requests:
+            if not request.options.send_events:
+                continue
             headers = request.headers
             self._add(
                 TaskReceived,

@@ -29,6 +29,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     time_limit: float = 0.0
     #: Tasks a second that one worker may begin; 0 for no limit.
     rate_limit: float = 0.0
+    #: Whether its events are told at all.
+    send_events: bool = True
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):

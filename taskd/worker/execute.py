@@ -274,6 +274,7 @@ def task_table(app: App) -> list[TaskOptions]:
             soft_time_limit=settings.soft_time_limit,
             time_limit=settings.time_limit,
             rate_limit=settings.rate_limit,
+            send_events=settings.send_events,
         )
         for settings in (task.settings for task in app.tasks.values())
     ]

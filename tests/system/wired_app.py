@@ -32,6 +32,11 @@ def both(*numbers: int) -> str:
     return f"taskd {sum(numbers)}"
 
 
+@app.task(name="wired.quiet", send_events=False)
+def quiet(*numbers: int) -> int:
+    return sum(numbers)
+
+
 @app.task(name="wired.echo")
 def echo(*args: object, **kwargs: object) -> list[object]:
     return [list(args), kwargs]
