@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
+from kombu.transport.memory import Channel, Transport
 
 from taskd.brokers.base import Broker, Mailbox
 from taskd.brokers.generic.address import Address
@@ -79,10 +80,12 @@ class Trait(Enum):
     PRIORITIES = "urgent messages come first"
     #: Exchanges of all types, which are not changed by whoever comes second.
     EXCHANGES = "exchanges and mailboxes"
+    #: Messages of one queue come in the order in which they were sent, whoever sent them when.
+    FIFO = "messages come in the order of sending"
 
 
 _AMQP_LACKS = frozenset({Trait.LEASES, Trait.RETURNS, Trait.PLACES, Trait.ORDER, Trait.HEADERS, Trait.COUNTS})
-_KOMBU_LACKS = _AMQP_LACKS | {Trait.WAKES, Trait.PRIORITIES, Trait.EXCHANGES}
+_KOMBU_LACKS = _AMQP_LACKS | {Trait.WAKES, Trait.PRIORITIES, Trait.EXCHANGES, Trait.FIFO}
 
 
 def needs(broker: Broker, trait: Trait) -> None:
@@ -119,8 +122,22 @@ def _rabbit(directory: Path, timing: Timing) -> Broker:
     return _PatientBroker(Address(services.rabbit_url(), AmqpConfig(max_priority=9), timing))
 
 
+def _kombu_memory(directory: Path, timing: Timing) -> Broker:
+    Channel.queues.clear()  # of this process: kombu knows one memory only
+    Transport.global_state.clear()
+    return _PatientBroker(Address("kombu+memory://", AmqpConfig(), timing))
+
+
+def _kombu_filesystem(directory: Path, timing: Timing) -> Broker:
+    folder = str(directory)
+    options = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": f"{folder}/control"}
+    return _PatientBroker(Address("kombu+filesystem://", AmqpConfig(transport_options=options), timing))
+
+
 #: One line for each broker that joins.
 OPENERS: Mapping[str, Opener] = {
+    "kombu-filesystem": _kombu_filesystem,
+    "kombu-memory": _kombu_memory,
     "memory": _memory,
     "rabbitmq": _rabbit,
     "redis": _redis,

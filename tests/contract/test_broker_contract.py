@@ -85,6 +85,7 @@ def test_a_claim_of_zero_takes_nothing(broker: Broker) -> None:
 
 
 def test_messages_come_in_the_order_in_which_they_were_sent(broker: Broker) -> None:
+    needs(broker, Trait.FIFO)
     send(broker, *[message(str(number)) for number in range(20)])
     intake = broker.intake("w", ["mail"])
 
@@ -409,6 +410,7 @@ def test_a_delayed_message_wakes_the_worker_to_set_its_timer(broker: Broker, clo
 
 
 def test_many_messages_due_at_once_all_come(broker: Broker, clock: Clock) -> None:
+    needs(broker, Trait.FIFO)
     send(broker, *[message(str(n), due_at=clock.now_at + 1.0) for n in range(2500)])
     intake = broker.intake("w", ["mail"])
     clock.advance(2.0)
@@ -656,6 +658,7 @@ def test_a_message_for_another_queue_wakes_nobody(broker: Broker) -> None:
 
 
 def test_a_fanout_reaches_every_mailbox(broker: Broker) -> None:
+    needs(broker, Trait.WAKES)
     boxes = [broker.mailbox(f"box{number}", "everyone", "fanout") for number in range(3)]
 
     send(broker, message("hello", "", exchange="everyone"))
@@ -679,6 +682,7 @@ def test_a_direct_exchange_delivers_by_the_exact_key(broker: Broker) -> None:
 
 
 def test_a_topic_exchange_delivers_by_pattern(broker: Broker) -> None:
+    needs(broker, Trait.FIFO)
     workers = broker.mailbox("workers", "events", "topic", "worker.*")
     everything = broker.mailbox("everything", "events", "topic", "#")
 
@@ -710,6 +714,7 @@ def test_a_mailbox_gets_what_is_sent_to_its_queue_directly(broker: Broker) -> No
 
 
 def test_a_closed_mailbox_is_gone(broker: Broker) -> None:
+    needs(broker, Trait.EXCHANGES)
     box = broker.mailbox("box", "everyone", "fanout")
     send(broker, message("unread", "", exchange="everyone"))
 
@@ -764,6 +769,7 @@ def test_a_publication_makes_the_descriptor_readable_until_cleared(broker: Broke
 
 
 def test_threads_that_publish_at_the_same_time_lose_nothing(broker: Broker) -> None:
+    needs(broker, Trait.FIFO)
     publisher = broker.publisher()
 
     def publish(name: str) -> None:

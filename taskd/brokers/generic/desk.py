@@ -28,15 +28,20 @@ class GenericDesk:
         self._address = address
         self._publisher = GenericPublisher(address)
         self._lock = threading.Lock()
+        #: Dead letters that the present call has taken and is to give back.
+        self._taken: set[int | str] = set()
         self.closed = False
 
     def _with_channel(self, work: Callable[[Any], Any]) -> Any:
         with self._lock:
             link = Link(self._address)
+            self._taken.clear()
             try:
                 with self._address.errors():
                     channel = link.channel()
                     done = work(channel)
+                    for handle in self._taken:
+                        channel.basic_reject(handle, requeue=True)
                     channel.close()  # what was only looked at is back when this returns
                     return done
             finally:
@@ -71,6 +76,7 @@ class GenericDesk:
         naming.declare_queue(channel, self._address, naming.DEAD)
         found = []
         while (raw := channel.basic_get(queue=naming.DEAD)) is not None:
+            self._taken.add(raw.delivery_tag)
             try:
                 found.append((unfold(raw.body), raw.delivery_tag))
             except ProtocolError:
@@ -110,6 +116,7 @@ class GenericDesk:
             for letter, handle in wanted:
                 before(letter)
                 channel.basic_ack(handle)
+                self._taken.discard(handle)
             return len(wanted)
 
         return int(self._with_channel(remove)) if ids else 0

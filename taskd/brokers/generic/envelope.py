@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -88,9 +89,12 @@ def headers_of(headers: bytes) -> dict[str, object]:
 def text_of(headers: Mapping[str, Any]) -> bytes:
     """Return a table of headers as JSON text."""
     try:
-        return _encode(headers)
+        # msgspec writes what is no number of JSON's as null.
+        if all(isfinite(value) for value in headers.values() if isinstance(value, float)):
+            return _encode(headers)
     except (TypeError, ValueError, RecursionError):
-        return json.dumps(headers, default=repr, separators=(",", ":")).encode()
+        pass  # a lone surrogate, or a value that only AMQP knows
+    return json.dumps(headers, default=repr, separators=(",", ":")).encode()
 
 
 def opened(  # noqa: PLR0917 - the parts of a message as the transports have them
