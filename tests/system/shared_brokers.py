@@ -9,6 +9,7 @@ from tests import services
 
 #: Makes the URL of a broker for one daemon in a directory.  One line for each broker that joins.
 BROKERS: Mapping[str, Callable[[Path], str]] = {
+    "rabbitmq": lambda directory: services.rabbit_url(),
     "redis": lambda directory: services.redis_database(),
     "sqlite": lambda directory: "sqlite://broker.db",
 }
