@@ -1,4 +1,4 @@
-"""Ten thousand tasks while children and workers are killed at random: every effect is there."""
+"""Thousands of tasks while children and workers are killed at random: every effect is there."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from taskd import procinfo
 from tests.system.daemon import Daemon
 from tests.system.shared_brokers import BROKERS, HEAD
 
-TASKS = 10_000
-KILL_EVERY_S = 0.15
+#: Tasks, and seconds between kills, by broker: over Redis a worker starts more slowly (it greets its
+#: neighbours first), and what is killed before it has claimed tells nothing.
+STORMS = {"sqlite": (10_000, 0.15), "redis": (10_000, 0.5)}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("over", BROKERS)
+@pytest.mark.parametrize("over", STORMS)
 def test_random_kills_lose_no_task(over: str, make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    tasks, kill_every_s = STORMS[over]
     daemon = make_daemon(
         # The storm is on purpose: no budget may end it, and a task is not to blame for its children.
         'restart_intensity = 100000\nrestart_delay_max = "200ms"\n'
@@ -35,7 +37,7 @@ def test_random_kills_lose_no_task(over: str, make_daemon: Callable[..., Daemon]
     dice = random.Random(seed)
     notes = tmp_path / "notes"
     app = daemon.app
-    wanted = {str(number) for number in range(TASKS)}
+    wanted = {str(number) for number in range(tasks)}
     app.send_many([app.call("shop.slow_note", str(notes), number) for number in sorted(wanted)])
 
     kills = 0
@@ -51,9 +53,9 @@ def test_random_kills_lose_no_task(over: str, make_daemon: Callable[..., Daemon]
                 kills += 1
             except ProcessLookupError:
                 pass
-        time.sleep(KILL_EVERY_S)
+        time.sleep(kill_every_s)
         done = set(notes.read_text().split()) if notes.exists() else set()
 
     assert kills >= 10, f"seed={seed}: the storm was over before it began"
     assert daemon.dead_letters() == []
-    print(f"seed={seed} kills={kills} runs={len(notes.read_text().split())} tasks={TASKS}")
+    print(f"seed={seed} kills={kills} runs={len(notes.read_text().split())} tasks={tasks}")
