@@ -371,6 +371,16 @@ def test_delayed_messages_are_listed_soonest_first_and_stay_unclaimed(broker: Br
     assert len(intake.scheduled(100)) == 4
 
 
+def test_a_message_that_comes_after_the_queue_was_emptied_wakes_again(broker: Broker) -> None:
+    intake = broker.intake("w", ["mail"])
+    for text in ("a", "b", "c"):
+        send(broker, message(text))
+        assert is_readable(intake, 2.0)
+        while is_readable(intake, 0.05):
+            intake.clear_wakeups()
+            intake.claim(10)
+
+
 def test_delayed_messages_can_be_made_to_come_sooner(broker: Broker, clock: Clock) -> None:
     send(broker, *[message(str(s), due_at=clock.now_at + s) for s in (5, 15, 30)])
     intake = broker.intake("w", ["mail"])

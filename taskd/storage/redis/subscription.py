@@ -46,12 +46,14 @@ class Subscription:
         return self._connection.read_response()
 
     def follow(self, link: Link) -> None:
-        """Be told here of changes of the keys that ``link`` reads with ``tracked``, but for its own.
+        """Be told here of changes of the keys that ``link`` reads with ``tracked``, its own among them.
 
+        Why not NOLOOP: a change by ``link`` itself would use up the one notice, and nothing would be told of
+        the next change by somebody else.
         It holds for the present connection of ``link``.
         Raises: ``StorageError`` when the server cannot (before Redis 6), or the user may not.
         """
-        link.call("CLIENT", "TRACKING", "ON", "REDIRECT", self._client_id, "OPTIN", "NOLOOP")
+        link.call("CLIENT", "TRACKING", "ON", "REDIRECT", self._client_id, "OPTIN")
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when something came."""
