@@ -18,7 +18,7 @@ from taskd import App, procinfo
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.config.load import load
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.harness import ROOT, Daemon, daemon, percentile, report, wait_for
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 ROLLS = int(os.environ.get("BENCH_ROLLS", "50"))
 ROUNDS = 10

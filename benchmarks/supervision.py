@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.harness import cpu_s, daemon, median, report, wait_for
 from taskd import procinfo
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 MANY = int(os.environ.get("BENCH_PROGRAMS", "200"))
 IDLE_S = float(os.environ.get("BENCH_IDLE_S", "20"))

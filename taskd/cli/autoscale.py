@@ -13,7 +13,7 @@ from taskd import exit_codes
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.scaling.load import Budget
 from taskd.supervisor.scaling.recording import parse
 from taskd.supervisor.scaling.scaler import bounds_of

@@ -9,7 +9,7 @@ import msgspec
 from taskd.cli import daemon
 from taskd.cli.output import age
 from taskd.protocol.status import ChildState
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 COLUMNS = ("PROGRAM", "PID", "STATE", "FOR", "HEARD", "TASK", "ID")
 

@@ -17,7 +17,7 @@ from taskd.config.problems import nearest
 from taskd.config.provenance import KeyPath, Provenance, scan
 from taskd.config.reference import declared, default_text, key_patterns, value_text
 from taskd.errors import ConfigError
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 _APPLIES = {
     "live": "a reload, at once",

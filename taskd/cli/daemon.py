@@ -10,7 +10,7 @@ import msgspec
 from taskd.cli.output import Failure
 from taskd.config.problems import nearest
 from taskd.errors import ControlError
-from taskd.supervisor.control_client import CALL_TIMEOUT_S, ControlClient
+from taskd.supervisor.control.client import CALL_TIMEOUT_S, ControlClient
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from taskd.cli.output import Failure, age, echo_json, echo_table, json_option, l
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.errors import ControlError
-from taskd.supervisor import deaths as register
-from taskd.supervisor.certificate import Certificate
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
+from taskd.supervisor.process import deaths as register
+from taskd.supervisor.process.certificate import Certificate
 
 _COLUMNS = ("WHEN", "PROGRAM", "PID", "LIVED", "STATE", "CAUSE", "MEMORY", "THEN")
 

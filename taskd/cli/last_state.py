@@ -9,7 +9,7 @@ import msgspec
 from taskd import clock
 from taskd.cli.daemon import ProgramRow
 from taskd.cli.output import age, local_time
-from taskd.supervisor.state_file import state_path
+from taskd.supervisor.control.state_file import state_path
 
 
 class LastState(msgspec.Struct, frozen=True, kw_only=True):

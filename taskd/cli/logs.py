@@ -16,7 +16,7 @@ from taskd.cli.output import Failure, echo_json, json_option, local_time, printa
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.errors import ControlError
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 _FOLLOW_EVERY_S = 0.2
 _MAX_LINES = 10_000

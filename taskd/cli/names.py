@@ -8,7 +8,7 @@ import msgspec
 from taskd.cli import daemon
 from taskd.cli.session import Session
 from taskd.errors import TaskdError
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 # Whoever pressed the tabulator key waits.
 _TIMEOUT_S = 1.0

@@ -17,7 +17,7 @@ from taskd.cli.output import Failure, echo_json, json_option, printable
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
 from taskd.lifecycle import Deadline
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 _POLL_S = 0.05
 _BROKEN = ("BACKOFF", "FAILED")

@@ -14,7 +14,7 @@ from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
 from taskd.errors import ControlError
 from taskd.ids import node_name
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 _CONSUMING = ("READY", "DRAINING")
 

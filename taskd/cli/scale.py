@@ -15,7 +15,7 @@ from taskd.cli.programs import timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.lifecycle import Deadline
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 _POLL_S = 0.05
 

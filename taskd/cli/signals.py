@@ -11,7 +11,7 @@ from taskd.cli.names import name_argument
 from taskd.cli.output import echo_json, json_option, printable
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 _USUAL = ("TERM", "QUIT", "INT", "HUP", "USR1", "USR2", "KILL", "STOP", "CONT", "ABRT", "TTIN", "TTOU")
 

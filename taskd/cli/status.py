@@ -12,7 +12,7 @@ from taskd.cli import children, daemon, last_state
 from taskd.cli.output import age, echo_json, echo_table, json_option, printable, size
 from taskd.cli.session import Session, duration, pass_session
 from taskd.errors import DaemonDownError
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 socket_option = click.option(
     "--socket", "socket_path", metavar="PATH", help="The control socket; then no configuration is read."

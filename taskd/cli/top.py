@@ -21,7 +21,7 @@ from taskd.cli.rates import Pace, Sample, pace
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
 from taskd.lifecycle import Deadline
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

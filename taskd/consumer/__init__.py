@@ -3,7 +3,9 @@
 Connection, Events, Heart, Mingle, Gossip, Tasks, Control, Evloop; restarted as a whole when the
 broker is lost, while the pool and what runs in it live on.
 
-May import: ranks 0 to 4.  Start reading at ``blueprint.py`` (the steps), then ``intaking.py``
+May import: ranks 0 to 4.  Start reading at ``consumer.py`` (the steps), then ``intaking.py``
 (claim -> decide -> submit) and ``settling.py`` (outcome -> settlement and result).  ``strategy.py``,
 ``prefetch.py``, ``rates.py``, ``revoked.py`` and ``deaths.py`` decide and touch nothing.
+
+Rooms: ``commands`` (remote control), ``neighbours`` (events, and the workers that share the broker).
 """

@@ -13,14 +13,14 @@ from taskd import clock
 from taskd.backoff import Backoff
 from taskd.blueprint import Blueprint
 from taskd.brokers.intake import Requeue
+from taskd.consumer.commands.control import Control
 from taskd.consumer.context import Context, Shutdown
-from taskd.consumer.control import Control
 from taskd.consumer.ending import Ending
-from taskd.consumer.events import Announcer, Events
 from taskd.consumer.evloop import Evloop
-from taskd.consumer.gossip import Gossip
 from taskd.consumer.heart import Heart
-from taskd.consumer.mingle import Mingle
+from taskd.consumer.neighbours.events import Announcer, Events
+from taskd.consumer.neighbours.gossip import Gossip
+from taskd.consumer.neighbours.mingle import Mingle
 from taskd.consumer.outcomes import Outcomes
 from taskd.consumer.request import Request
 from taskd.consumer.selfcheck import NotConsumingError

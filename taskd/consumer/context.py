@@ -15,13 +15,13 @@ from typing import Protocol
 from taskd.brokers.base import Broker, Publisher
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
+from taskd.consumer.neighbours.task_events import TaskEvents
 from taskd.consumer.prefetch import RunTimes
 from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request
 from taskd.consumer.revoked import Revocations
 from taskd.consumer.state import State
 from taskd.consumer.suspects import Suspects
-from taskd.consumer.task_events import TaskEvents
 from taskd.events.dispatcher import Dispatcher
 from taskd.loop import Loop
 from taskd.pools.base import Outcome, Pool

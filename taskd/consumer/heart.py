@@ -12,7 +12,7 @@ from heapq import nsmallest
 from taskd import clock
 from taskd.blueprint import Given, Step
 from taskd.consumer.context import Context
-from taskd.consumer.events import FREQ_S, Announcer, Events
+from taskd.consumer.neighbours.events import FREQ_S, Announcer, Events
 from taskd.consumer.tasks import Connection
 from taskd.lifecycle import Deadline
 from taskd.loop import Timer

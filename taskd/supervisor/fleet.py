@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from taskd import clock
 from taskd.errors import ControlError
-from taskd.supervisor.generation import Generation
-from taskd.supervisor.group import Group, Make
 from taskd.supervisor.machine import ALIVE, State
-from taskd.supervisor.member import Member
-from taskd.supervisor.plan import Running
 from taskd.supervisor.program import Program
+from taskd.supervisor.reload.generation import Generation
+from taskd.supervisor.reload.group import Group, Make
+from taskd.supervisor.reload.member import Member
+from taskd.supervisor.reload.plan import Running
 from taskd.supervisor.roster import groups
 from taskd.supervisor.waiting import Standing, needed, waits_for
 

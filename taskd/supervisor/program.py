@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping
 from taskd import clock
 from taskd.exhaustive import assert_never
 from taskd.protocol.status import Ready, StatusLine
-from taskd.supervisor import reaper
-from taskd.supervisor.hang import HangWatch
-from taskd.supervisor.hooks import Announcer
-from taskd.supervisor.life import NO_LOAD, Life, Told
 from taskd.supervisor.machine import ALIVE, MOVES, Effect, Event, Outlook, State, due, step
-from taskd.supervisor.patience import Patience
-from taskd.supervisor.reaper import Exit
+from taskd.supervisor.process import reaper
+from taskd.supervisor.process.hang import HangWatch
+from taskd.supervisor.process.hooks import Announcer
+from taskd.supervisor.process.life import NO_LOAD, Life, Told
+from taskd.supervisor.process.patience import Patience
+from taskd.supervisor.process.reaper import Exit
+from taskd.supervisor.process.status_pipe import StatusPipe
 from taskd.supervisor.settings import Settings
-from taskd.supervisor.status_pipe import StatusPipe
 from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.waiting import Standing
 

@@ -11,7 +11,7 @@ from taskd.config.process import ProcessConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
-from taskd.supervisor.rolling import Bounds
+from taskd.supervisor.reload.rolling import Bounds
 
 WORKER = "worker"
 BEAT = "beat"

@@ -10,11 +10,11 @@ from typing import TypeVar
 from taskd.backoff import Backoff
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.programs import ProgramConfig
-from taskd.supervisor.life import Limits
 from taskd.supervisor.output.streams import Streams
+from taskd.supervisor.process.life import Limits
+from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.restart import RestartPolicy
 from taskd.supervisor.roster import ProgramSpec
-from taskd.supervisor.spawn import Process
 from taskd.supervisor.stopping import StopPolicy
 
 T = TypeVar("T", int, float)

@@ -17,26 +17,26 @@ from taskd import clock, exit_codes, log, prctl
 from taskd.config.schema import Config
 from taskd.errors import ControlError
 from taskd.loop import Loop
-from taskd.supervisor.control import ControlServer
-from taskd.supervisor.deaths import Deaths
+from taskd.supervisor.control.methods import Facts, Methods
+from taskd.supervisor.control.peers import access
+from taskd.supervisor.control.records import Records
+from taskd.supervisor.control.server import ControlServer
+from taskd.supervisor.control.socket_lock import ControlSocket
+from taskd.supervisor.control.state_file import StateFile, state_path
 from taskd.supervisor.ending import Ending
 from taskd.supervisor.fleet import Fleet
-from taskd.supervisor.generation import Generation
-from taskd.supervisor.hooks import Hooks
 from taskd.supervisor.machine import Event
-from taskd.supervisor.methods import Facts, Methods
 from taskd.supervisor.output.output import Output
-from taskd.supervisor.peers import access
+from taskd.supervisor.process.deaths import Deaths
+from taskd.supervisor.process.hooks import Hooks
+from taskd.supervisor.process.reaper import Reaper
+from taskd.supervisor.process.spawn import Process, spawn_command
 from taskd.supervisor.program import Program
-from taskd.supervisor.reaper import Reaper
-from taskd.supervisor.records import Records
-from taskd.supervisor.reload import Outcome, Reloader
+from taskd.supervisor.reload.generation import Generation
+from taskd.supervisor.reload.reload import Outcome, Reloader
 from taskd.supervisor.roster import CommandTable, ProgramSpec, commands
 from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.signals import WATCHED, Haste, dispatch, hastier
-from taskd.supervisor.socket_lock import ControlSocket
-from taskd.supervisor.spawn import Process, spawn_command
-from taskd.supervisor.state_file import StateFile, state_path
 from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.systemd import Notifier
 from taskd.supervisor.waiting import is_up, next_look

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskd.loop import Loop
-from taskd.supervisor.deaths import Deaths
-from taskd.supervisor.hooks import Occurrence
 from taskd.supervisor.output.output import Output
-from taskd.supervisor.reaper import Reaper
+from taskd.supervisor.process.deaths import Deaths
+from taskd.supervisor.process.hooks import Occurrence
+from taskd.supervisor.process.reaper import Reaper
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from itertools import count
 from taskd import clock
 from taskd.app.app import App
 from taskd.app.life_hooks import Place, Stage
-from taskd.consumer.app_commands import answer_of, call_payload
+from taskd.consumer.commands.of_the_app import answer_of, call_payload
 from taskd.consumer.context import Context, Shutdown
 from taskd.errors import PoolError
 from taskd.pools.base import Job, Outcome

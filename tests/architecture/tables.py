@@ -73,7 +73,7 @@ GATES: Mapping[str, Sequence[str]] = {
         r"beat\..+",
         r"pools\.prefork\..+",
         r"cli\.time_limit",
-        r"consumer\.revoking",  # names of signals for ``revoke --terminate``
+        r"consumer\.commands\.revoking",  # names of signals for ``revoke --terminate``
     ),
     "pickle": (r"protocol\.content",),  # reads it only where the operator allows it by name
     "marshal": (),
@@ -90,11 +90,11 @@ CALLS: Mapping[str, Sequence[str]] = {
     "datetime.now": (r"clock",),
     "datetime.utcnow": (),
     "datetime.today": (),
-    "os.fork": (r"supervisor\.spawn", r"pools\.prefork\..+"),
+    "os.fork": (r"supervisor\.process\.spawn", r"pools\.prefork\..+"),
     "os.kill": (r"supervisor\..+", r"pools\.prefork\..+", r"beat\.app_source"),
     "os.killpg": (r"supervisor\..+", r"pools\.prefork\..+"),
-    "os.waitpid": (r"supervisor\.reaper", r"pools\.prefork\..+", r"beat\.app_source"),
-    "os.waitid": (r"supervisor\.reaper", r"pools\.prefork\..+"),
+    "os.waitpid": (r"supervisor\.process\.reaper", r"pools\.prefork\..+", r"beat\.app_source"),
+    "os.waitid": (r"supervisor\.process\.reaper", r"pools\.prefork\..+"),
     "signal.pidfd_send_signal": (r"supervisor\..+", r"pools\.prefork\..+"),
     # The last is the alarm of ``taskctl --timeout``, the one way to end a system call that waits.
     "signal.signal": (r"loop", r"supervisor\..+", r"pools\.prefork\..+", r"cli\.time_limit"),

@@ -17,7 +17,7 @@ from typing import Any
 
 from taskd import procinfo
 from taskd.errors import ControlError
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 from tests.waiting import wait_until
 
 _DAEMON = str(Path(__file__).with_name("fake_daemon.py"))

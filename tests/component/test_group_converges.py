@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
-from taskd.supervisor.generation import Generation
-from taskd.supervisor.group import Group
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.program import Program
+from taskd.supervisor.reload.generation import Generation
+from taskd.supervisor.reload.group import Group
 from taskd.supervisor.roster import groups, program_name
 from taskd.supervisor.settings import Settings
 from taskd.supervisor.waiting import Standing

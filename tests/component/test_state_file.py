@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from taskd.loop import Loop
-from taskd.supervisor.state_file import StateFile, state_path
+from taskd.supervisor.control.state_file import StateFile, state_path
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until
 

@@ -14,8 +14,8 @@ import pytest
 
 from taskd.errors import ControlError
 from taskd.loop import Loop
-from taskd.supervisor.control import MAX_CLIENTS, MAX_FRAME_BYTES, ControlServer
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
+from taskd.supervisor.control.server import MAX_CLIENTS, MAX_FRAME_BYTES, ControlServer
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until
 

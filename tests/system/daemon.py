@@ -96,7 +96,7 @@ class Daemon:
     def rows(self) -> list[dict[str, object]]:
         """The programs of ``taskctl status``; empty while the daemon is not up."""
         from taskd.errors import TaskdError
-        from taskd.supervisor.control_client import ControlClient
+        from taskd.supervisor.control.client import ControlClient
 
         try:
             answer = ControlClient(str(self.directory / "taskd.sock")).call("status", {}, timeout_s=5.0)

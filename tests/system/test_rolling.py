@@ -15,7 +15,7 @@ import pytest
 
 from taskd import exit_codes
 from taskd.app.app import App
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 from tests.system.daemon import HEAD, Daemon
 from tests.waiting import wait_until
 

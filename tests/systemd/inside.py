@@ -79,7 +79,7 @@ directory = "{SHOP}"
 _APP = f"from taskd import App; app = App(config='{CONFIG}')\n"
 _SEND = _APP + "print(app.send_task('shop.add', args=(2, 40)).get(timeout=20))"
 _BUSY = """
-from taskd.supervisor.control_client import ControlClient
+from taskd.supervisor.control.client import ControlClient
 rows = ControlClient("/run/taskd/taskd.sock").call("status")["programs"]
 print("busy" if any(row["busy"] for row in rows) else "idle")
 """

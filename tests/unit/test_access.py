@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from taskd.loop import Loop
-from taskd.supervisor import records
-from taskd.supervisor.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
+from taskd.supervisor.control import records
+from taskd.supervisor.control.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
+from taskd.supervisor.control.methods import Facts, Methods
 from taskd.supervisor.fleet import Fleet
-from taskd.supervisor.methods import Facts, Methods
 from taskd.supervisor.program import Program
 from taskd.supervisor.scaling.scaler import Scaler
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery.worker.control import Panel  # type: ignore[import-untyped]
 
-from taskd.consumer.commands import Commands
+from taskd.consumer.commands.table import Commands
 from taskd.protocol.commands import BY_NAME, COMMANDS, CommandSpec, Kind
 
 #: Celery's arguments that its own command-line and API do not send.

@@ -9,7 +9,7 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.supervisor.plan import Action, Plan, Running, plan
+from taskd.supervisor.reload.plan import Action, Plan, Running, plan
 from taskd.supervisor.roster import groups, program_name
 
 

@@ -10,8 +10,8 @@ import pytest
 from taskd.config.programs import POOLS, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
+from taskd.supervisor.process.spawn import program_environment
 from taskd.supervisor.roster import ProgramSpec, groups, member, share_of
-from taskd.supervisor.spawn import program_environment
 
 
 def test_a_worker_with_two_processes_becomes_two_numbered_programs() -> None:

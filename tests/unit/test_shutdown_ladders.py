@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskd.consumer import ending
-from taskd.consumer.escalating import SOFT, Ladder, Step, steps
+from taskd.consumer.commands.escalating import SOFT, Ladder, Step, steps
 
 seconds = st.floats(0.0, 1000.0)
 

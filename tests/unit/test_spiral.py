@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taskd.supervisor.memory_kills import MemoryKills
-from taskd.supervisor.spiral import Spiral
+from taskd.supervisor.process.memory_kills import MemoryKills
+from taskd.supervisor.process.spiral import Spiral
 
 
 def allows(spiral: Spiral, now: float) -> bool:

@@ -28,8 +28,8 @@ from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
 from taskd.errors import ControlError, DaemonDownError
-from taskd.supervisor.control_client import ControlClient
-from taskd.supervisor.peers import unknown_names
+from taskd.supervisor.control.client import ControlClient
+from taskd.supervisor.control.peers import unknown_names
 from taskd.version import __version__
 
 _CONNECT_S = 3.0

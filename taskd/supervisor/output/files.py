@@ -16,10 +16,10 @@ from taskd.protocol.status import StatusLine, Waiting
 from taskd.supervisor.output import frames
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import Line, split_priority
-from taskd.supervisor.reaper import Exit, Reaper, send
+from taskd.supervisor.process.reaper import Exit, Reaper, send
+from taskd.supervisor.process.spawn import Process
+from taskd.supervisor.process.status_pipe import StatusPipe
 from taskd.supervisor.roster import ProgramSpec
-from taskd.supervisor.spawn import Process
-from taskd.supervisor.status_pipe import StatusPipe
 
 _log = logging.getLogger(__name__)
 

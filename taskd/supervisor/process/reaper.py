@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskd.loop import Loop
-from taskd.supervisor.belonging import Belonging
-from taskd.supervisor.memory_kills import MemoryKills
-from taskd.supervisor.spawn import Process
+from taskd.supervisor.process.belonging import Belonging
+from taskd.supervisor.process.memory_kills import MemoryKills
+from taskd.supervisor.process.spawn import Process
 
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from taskd.config.transfer import CONFIG_FD_VARIABLE
 from taskd.protocol.status import STATUS_FD_VARIABLE, SUPERVISOR_PID_VARIABLE, LastWords, encode_line
-from taskd.supervisor.becoming import Becoming, StepError, execute
-from taskd.supervisor.belonging import MARK_VARIABLE, new_mark
 from taskd.supervisor.output.streams import INHERITED, Streams
+from taskd.supervisor.process.becoming import Becoming, StepError, execute
+from taskd.supervisor.process.belonging import MARK_VARIABLE, new_mark
 from taskd.supervisor.roster import ProgramSpec
 
 #: Where a program and the user's code in it find the configuration file.

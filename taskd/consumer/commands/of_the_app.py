@@ -15,7 +15,7 @@ import msgspec
 
 from taskd import ids
 from taskd.consumer.context import Context, Shutdown
-from taskd.consumer.task_events import exception_of
+from taskd.consumer.neighbours.task_events import exception_of
 from taskd.control.node import Command, Later
 from taskd.errors import PoolError, SerializationError
 from taskd.pools.base import Done, Job, Outcome

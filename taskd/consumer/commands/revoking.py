@@ -11,8 +11,8 @@ import signal as signals
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from taskd import clock
+from taskd.consumer.commands.escalating import Escalation, Step, ladder_of, steps
 from taskd.consumer.context import Context
-from taskd.consumer.escalating import Escalation, Step, ladder_of, steps
 from taskd.consumer.request import Request
 from taskd.consumer.revoked import By, stamp_text, stamps_of
 

@@ -19,9 +19,9 @@ from taskd import clock
 from taskd.config.daemon import SupervisorConfig
 from taskd.loop import Loop, Timer
 from taskd.protocol.status import ChildDied
-from taskd.supervisor import child_deaths
-from taskd.supervisor.certificate import Certificate, log_death
-from taskd.supervisor.memory_kills import MemoryKills
+from taskd.supervisor.process import child_deaths
+from taskd.supervisor.process.certificate import Certificate, log_death
+from taskd.supervisor.process.memory_kills import MemoryKills
 from taskd.supervisor.roster import ProgramSpec
 
 _log = logging.getLogger(__name__)

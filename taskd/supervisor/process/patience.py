@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from taskd import clock
 from taskd.loop import Callback, Loop, Timer
-from taskd.supervisor.life import Limits
+from taskd.supervisor.process.life import Limits
 
 
 @dataclass(slots=True)

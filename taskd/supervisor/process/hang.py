@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from taskd import clock
-from taskd.supervisor import reaper
-from taskd.supervisor.life import Life
 from taskd.supervisor.machine import Event, State
-from taskd.supervisor.patience import Patience
+from taskd.supervisor.process import reaper
+from taskd.supervisor.process.life import Life
+from taskd.supervisor.process.patience import Patience
+from taskd.supervisor.process.spiral import Spiral
 from taskd.supervisor.roster import ProgramSpec
-from taskd.supervisor.spiral import Spiral
 
 _log = logging.getLogger(__name__)
 

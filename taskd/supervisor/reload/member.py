@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 
-from taskd.supervisor.generation import Generation
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.program import Program
-from taskd.supervisor.rolling import Standing
+from taskd.supervisor.reload.generation import Generation
+from taskd.supervisor.reload.rolling import Standing
 
 
 @dataclass(slots=True, eq=False)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.protocol.status import ChildDied
-from taskd.supervisor.certificate import Certificate, clipped
+from taskd.supervisor.process.certificate import Certificate, clipped
 
 #: The ``kind`` of these certificates.
 CHILD = "child"

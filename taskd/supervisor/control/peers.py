@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping
 
 from taskd.config.control import ControlConfig
-from taskd.supervisor.access import Access, Members, Peer, Role
+from taskd.supervisor.control.access import Access, Members, Peer, Role
 
 _log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 from taskd import clock
 from taskd.brokers.intake import Delivery
+from taskd.consumer.commands.revoking import id_list
 from taskd.consumer.context import Context
 from taskd.consumer.request import Request
 from taskd.consumer.revoked import By
-from taskd.consumer.revoking import id_list
 from taskd.consumer.tasks import TasksGiven
 from taskd.errors import ProtocolError
 from taskd.protocol.execution import TaskOptions

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taskd.supervisor.access import METHOD_ROLES, Peer, Role
+from taskd.supervisor.control.access import METHOD_ROLES, Peer, Role
 
 _log = logging.getLogger(__name__)
 

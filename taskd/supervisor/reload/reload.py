@@ -16,9 +16,9 @@ from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
 from taskd.supervisor.fleet import Fleet
-from taskd.supervisor.generation import Generation
-from taskd.supervisor.half_written import is_being_written
-from taskd.supervisor.plan import Action, Plan, plan
+from taskd.supervisor.reload.generation import Generation
+from taskd.supervisor.reload.half_written import is_being_written
+from taskd.supervisor.reload.plan import Action, Plan, plan
 from taskd.supervisor.roster import CommandTable
 
 _log = logging.getLogger(__name__)

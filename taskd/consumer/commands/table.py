@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from taskd.consumer.app_commands import app_commands
+from taskd.consumer.commands.of_the_app import app_commands
+from taskd.consumer.commands.revoking import Revoking
+from taskd.consumer.commands.self_report import SelfReport
+from taskd.consumer.commands.steering import Steering
+from taskd.consumer.commands.task_queries import TaskQueries
+from taskd.consumer.commands.watching import Watching
 from taskd.consumer.context import Context
-from taskd.consumer.revoking import Revoking
-from taskd.consumer.self_report import SelfReport
-from taskd.consumer.steering import Steering
-from taskd.consumer.task_queries import TaskQueries
 from taskd.consumer.tasks import TasksGiven
-from taskd.consumer.watching import Watching
 from taskd.protocol.commands import COMMANDS
 
 Command = Callable[..., object]

@@ -12,10 +12,10 @@ import os
 from taskd.config.schema import Config
 from taskd.config.transfer import append, into_descriptor
 from taskd.supervisor.output.streams import Streams
+from taskd.supervisor.process.spawn import Process, spawn
 from taskd.supervisor.program import Program
 from taskd.supervisor.roster import CommandTable, ProgramSpec, member
 from taskd.supervisor.settings import Settings, settings
-from taskd.supervisor.spawn import Process, spawn
 from taskd.supervisor.surroundings import Surroundings
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from taskd.blueprint import Given, Step
 from taskd.brokers.base import Mailbox
-from taskd.consumer.app_commands import AllCommands
-from taskd.consumer.commands import Commands
+from taskd.consumer.commands.of_the_app import AllCommands
+from taskd.consumer.commands.table import Commands
 from taskd.consumer.context import Context, not_heard
 from taskd.consumer.tasks import Tasks
 from taskd.control.node import ControlNode

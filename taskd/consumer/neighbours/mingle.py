@@ -13,9 +13,9 @@ from taskd import clock
 from taskd.blueprint import Given, Step
 from taskd.brokers.base import Mailbox
 from taskd.brokers.intake import Outgoing
+from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.context import Context
-from taskd.consumer.events import Events
-from taskd.consumer.revoking import Revoking
+from taskd.consumer.neighbours.events import Events
 from taskd.errors import BrokerError, ProtocolError, StorageError
 from taskd.lifecycle import Deadline
 from taskd.loop import Timer

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from taskd.errors import ControlError
-from taskd.supervisor.control import Method, Params
-from taskd.supervisor.deaths import Deaths
+from taskd.supervisor.control.server import Method, Params
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.output.own import NAME
 from taskd.supervisor.output.reading import LogReading
+from taskd.supervisor.process.deaths import Deaths
 
 DEFAULT_DEATHS = 20
 #: The names of the methods.

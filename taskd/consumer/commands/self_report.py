@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from taskd import clock
+from taskd.consumer.commands.masked import masked
 from taskd.consumer.context import Context
-from taskd.consumer.masked import masked
 from taskd.consumer.tasks import TasksGiven
 from taskd.resident import resident_bytes
 from taskd.version import __version__

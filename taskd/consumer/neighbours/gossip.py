@@ -11,8 +11,8 @@ from taskd import clock
 from taskd.app.callbacks import UNSENDABLE, message_of
 from taskd.blueprint import Given, Step
 from taskd.consumer.context import Context
-from taskd.consumer.events import Events
-from taskd.consumer.mingle import Mingle
+from taskd.consumer.neighbours.events import Events
+from taskd.consumer.neighbours.mingle import Mingle
 from taskd.errors import BrokerError, ProtocolError, StorageError
 from taskd.events.election import Call, Elections
 from taskd.events.receiver import Receiver

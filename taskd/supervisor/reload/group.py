@@ -15,12 +15,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from taskd import clock
-from taskd.supervisor.generation import Generation
 from taskd.supervisor.machine import ALIVE, State
-from taskd.supervisor.member import Member
-from taskd.supervisor.plan import Running, live_changes, roll_changes
 from taskd.supervisor.program import Program
-from taskd.supervisor.rolling import Berth, Bounds, Standing, is_settled, next_step
+from taskd.supervisor.reload.generation import Generation
+from taskd.supervisor.reload.member import Member
+from taskd.supervisor.reload.plan import Running, live_changes, roll_changes
+from taskd.supervisor.reload.rolling import Berth, Bounds, Standing, is_settled, next_step
 
 _log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ import msgspec
 
 from taskd import clock
 from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Ready, StatusLine, Waiting
-from taskd.supervisor.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
-from taskd.supervisor.consuming import Consuming
 from taskd.supervisor.machine import Event
 from taskd.supervisor.output.capture import Capture
 from taskd.supervisor.output.ring import Ring
-from taskd.supervisor.reaper import Exit
+from taskd.supervisor.process.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
+from taskd.supervisor.process.consuming import Consuming
+from taskd.supervisor.process.reaper import Exit
+from taskd.supervisor.process.spawn import Process
+from taskd.supervisor.process.status_pipe import StatusPipe
 from taskd.supervisor.roster import ProgramSpec
-from taskd.supervisor.spawn import Process
-from taskd.supervisor.status_pipe import StatusPipe
 
 # Of a long traceback the end is kept: there stands the error.
 _DETAIL_CHARACTERS = 16_000

@@ -18,9 +18,9 @@ import msgspec
 from taskd import clock
 from taskd.errors import ControlError
 from taskd.loop import Loop, Timer
-from taskd.supervisor import peers
-from taskd.supervisor.access import Access, Peer
-from taskd.supervisor.audit import Audit
+from taskd.supervisor.control import peers
+from taskd.supervisor.control.access import Access, Peer
+from taskd.supervisor.control.audit import Audit
 
 _log = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from taskd import clock
 from taskd.errors import ProtocolError
 from taskd.loop import Loop, Timer
 from taskd.protocol.status import LastWords, decode_line
-from taskd.supervisor import reaper
 from taskd.supervisor.machine import ALIVE, State
-from taskd.supervisor.reaper import Exit, Reaper
+from taskd.supervisor.process import reaper
+from taskd.supervisor.process.reaper import Exit, Reaper
+from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.roster import PROGRAM, ProgramSpec
-from taskd.supervisor.spawn import Process
 
 _log = logging.getLogger(__name__)
 

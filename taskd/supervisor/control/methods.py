@@ -13,7 +13,7 @@ from typing import Protocol
 from taskd import clock
 from taskd.errors import ControlError
 from taskd.resident import resident_bytes
-from taskd.supervisor.control import Method, Params
+from taskd.supervisor.control.server import Method, Params
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.roster import BEAT
 from taskd.supervisor.scaling.scaler import Scaler
