@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _FILE = """
 app = "benchmarks.tasks:app"
-broker = "sqlite://broker.db"
-results = "sqlite://results.db"
+broker = "{broker}"
+results = "{results}"
 [supervisor]
 control_socket = "taskd.sock"
 [log]
@@ -91,12 +91,23 @@ class Daemon:
 
 @contextmanager
 def daemon(
-    pool: str = "prefork", concurrency: int = 2, *, durability: str = "normal", start: bool = True
+    pool: str = "prefork",
+    concurrency: int = 2,
+    *,
+    durability: str = "normal",
+    start: bool = True,
+    url: str = "",
 ) -> Iterator[Daemon]:
-    """Make a daemon in a temporary directory, ready unless ``start`` is off; end it afterwards."""
+    """Make a daemon in a temporary directory, ready unless ``start`` is off; end it afterwards.
+
+    ``url`` is of the broker and the results; without one both are files in the directory.
+    """
     with tempfile.TemporaryDirectory(prefix="taskd-bench-") as name:
         made = Daemon(Path(name))
-        made.file.write_text(_FILE.format(pool=pool, concurrency=concurrency, durability=durability))
+        stores = {"broker": url or "sqlite://broker.db", "results": url or "sqlite://results.db"}
+        made.file.write_text(
+            _FILE.format(pool=pool, concurrency=concurrency, durability=durability, **stores)
+        )
         try:
             if start:
                 made.start()

@@ -82,9 +82,13 @@ class Trait(Enum):
     EXCHANGES = "exchanges and mailboxes"
     #: Messages of one queue come in the order in which they were sent, whoever sent them when.
     FIFO = "messages come in the order of sending"
+    #: A sender of events is told when nobody hears it.
+    LISTENERS = "whether anybody listens is known"
 
 
-_AMQP_LACKS = frozenset({Trait.LEASES, Trait.RETURNS, Trait.PLACES, Trait.ORDER, Trait.HEADERS, Trait.COUNTS})
+_AMQP_LACKS = frozenset(
+    {Trait.LEASES, Trait.RETURNS, Trait.PLACES, Trait.ORDER, Trait.HEADERS, Trait.COUNTS}
+) | {Trait.LISTENERS}
 _KOMBU_LACKS = _AMQP_LACKS | {Trait.WAKES, Trait.PRIORITIES, Trait.EXCHANGES, Trait.FIFO}
 
 

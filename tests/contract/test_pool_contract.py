@@ -447,7 +447,8 @@ def test_each_job_ends_once_under_random_limits_and_cancels(kind: str, start: St
 
     assert sorted(outcome.tag for outcome in runner.outcomes) == list(range(1500))
     assert {type(outcome) for outcome in runner.outcomes} >= {Done, Broken, Cancelled, TimedOut}
-    assert runner.pool.info().details == {"running": 0, "abandoned": 0, "waiting": 0}
+    # One that was given up may still be on its way out.
+    runner.until(lambda: runner.pool.info().details == {"running": 0, "abandoned": 0, "waiting": 0})
 
 
 @pytest.mark.parametrize("kind", COOPERATIVE)
