@@ -386,6 +386,7 @@ def test_delayed_messages_can_be_made_to_come_sooner(broker: Broker, clock: Cloc
     intake = broker.intake("w", ["mail"])
     if not isinstance(intake, Advancing):
         pytest.skip("this broker cannot")
+    needs(broker, Trait.FIFO)
     first, second, third = intake.scheduled(3)
     intake.clear_wakeups()
 

@@ -211,10 +211,12 @@ def test_queues_are_added_bound_and_cancelled(celery: Any, daemon: Daemon) -> No
     assert said == {"ok": "add consumer bound"}
     names = [queue["name"] for queue in inspect(celery).active_queues()[NODE]]
     assert names == ["default", "extra", "bound"]
+    letters = Exchange("letters", type="topic")
     with celery.connection_for_write() as connection:
         Producer(connection).publish(
             [[2, 3], {}, None],
-            exchange=Exchange("letters", type="topic"),
+            exchange=letters,
+            declare=[letters],  # over Redis kombu knows the type of no exchange that it has not declared
             routing_key="letter.red",
             headers={"task": "shop.add", "id": "id-bound", "lang": "py"},
             serializer="json",
