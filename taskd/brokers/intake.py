@@ -17,6 +17,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from taskd.errors import LeaseLostError
+
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
     """One claimed message.  A msgspec struct because a worker makes tens of thousands a second."""
@@ -61,6 +63,14 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     due_at: float | None = None
     reply_to: str = ""
     correlation_id: str = ""
+
+
+def lease_lost(owner: str, lease_s: float) -> LeaseLostError:
+    """Return the error of a generation whose claims another has now."""
+    return LeaseLostError(
+        f'the claims of "{owner}" were taken over: either its lease of {lease_s:g} s ran out '
+        "or another process started under this name; open a new intake"
+    )
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False):

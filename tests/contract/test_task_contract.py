@@ -66,6 +66,12 @@ def test_much_that_is_printed_passes(worker: LoneWorker) -> None:
     assert_works(worker)
 
 
+@pytest.mark.slow
+def test_gigabytes_that_are_printed_pass(worker: LoneWorker) -> None:
+    assert send(worker, "print", 2048).get(timeout=100) == 2048 << 20
+    assert_works(worker)
+
+
 def test_a_task_that_forks_and_comes_back_twice_is_answered_once(worker: LoneWorker) -> None:
     assert send(worker, "fork").get(timeout=20) != 0
     assert_works(worker)

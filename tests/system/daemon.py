@@ -27,6 +27,21 @@ state_directory = "."
 stop_timeout = "20s"
 """
 
+
+def head_over(broker: str, results: str) -> str:
+    """The top of a file for a daemon over these stores."""
+    return HEAD.replace("sqlite://broker.db", broker).replace("sqlite://results.db", results)
+
+
+#: Serves the default queue of our clients and of Celery's; a killed worker's claims are free again soon.
+ONE_WORKER_FOR_CELERY = """
+[worker.main]
+queues = ["default", "celery"]
+pool = "prefork"
+concurrency = 2
+lease = "3s"
+"""
+
 ONE_PREFORK_WORKER = """
 [worker.main]
 queues = ["default"]

@@ -12,27 +12,8 @@ from celery import Celery
 
 from tests import services
 from tests.services import RabbitServer
-from tests.system.daemon import Daemon
+from tests.system.daemon import ONE_WORKER_FOR_CELERY, Daemon, head_over
 from tests.waiting import wait_until
-
-WORKERS = """
-[worker.main]
-queues = ["default", "celery"]
-pool = "prefork"
-concurrency = 2
-lease = "3s"
-"""
-
-
-def head(url: str) -> str:
-    return f"""
-app = "tests.system.shop:app"
-broker = "{url}"
-results = "sqlite://results.db"
-[supervisor]
-control_socket = "taskd.sock"
-stop_timeout = "20s"
-"""
 
 
 def lines(path: Path) -> list[str]:
@@ -52,7 +33,7 @@ def url(server: RabbitServer) -> str:
 
 @pytest.fixture
 def daemon(make_daemon: Callable[..., Daemon], url: str) -> Daemon:
-    daemon = make_daemon(WORKERS, head=head(url))
+    daemon = make_daemon(ONE_WORKER_FOR_CELERY, head=head_over(url, "sqlite://results.db"))
     daemon.start()
     return daemon
 

@@ -11,27 +11,8 @@ import pytest
 from celery import Celery
 
 from tests.services import RedisServer
-from tests.system.daemon import Daemon
+from tests.system.daemon import ONE_WORKER_FOR_CELERY, Daemon, head_over
 from tests.waiting import wait_until
-
-WORKERS = """
-[worker.main]
-queues = ["default", "celery"]
-pool = "prefork"
-concurrency = 2
-lease = "3s"
-"""
-
-
-def head(url: str) -> str:
-    return f"""
-app = "tests.system.shop:app"
-broker = "{url}"
-results = "{url}"
-[supervisor]
-control_socket = "taskd.sock"
-stop_timeout = "20s"
-"""
 
 
 def lines(path: Path) -> list[str]:
@@ -47,7 +28,7 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def daemon(make_daemon: Callable[..., Daemon], server: RedisServer) -> Daemon:
-    daemon = make_daemon(WORKERS, head=head(server.url))
+    daemon = make_daemon(ONE_WORKER_FOR_CELERY, head=head_over(server.url, server.url))
     daemon.start()
     return daemon
 

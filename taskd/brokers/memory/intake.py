@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement
+from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement, lease_lost
 from taskd.brokers.memory.hub import Hub, Listener, Owner, dead_message, started
 from taskd.brokers.timing import Timing
-from taskd.errors import LeaseLostError
 from taskd.exhaustive import assert_never
 
 
@@ -40,7 +39,7 @@ class MemoryIntake:
 
     def _check_lease(self) -> None:
         if not self._alive:
-            raise LeaseLostError(f'the claims of "{self._name}" were taken over; open a new intake')
+            raise lease_lost(self._name, self._lease_s)
 
     def claim(self, limit: int) -> Sequence[Delivery]:
         """Return up to ``limit`` due messages, claimed."""

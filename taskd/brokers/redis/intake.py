@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
-from taskd.brokers.intake import Delivery, Requeue, Settlement
+from taskd.brokers.intake import Delivery, Requeue, Settlement, lease_lost
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.connections import Connections
 from taskd.brokers.redis.delayed import Delayed
@@ -205,10 +205,7 @@ class RedisIntake:
 
     def _lease_lost(self) -> LeaseLostError:
         self._lost = True
-        return LeaseLostError(
-            f'the claims of "{self._name}" were taken over: either its lease of {self._lease_s:g} s ran out '
-            "or another process started under this name; open a new intake"
-        )
+        return lease_lost(self._name, self._lease_s)
 
     # -- waiting -----------------------------------------------------------------------------
 

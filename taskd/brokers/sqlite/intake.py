@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from taskd.brokers.intake import Delivery, Settlement
+from taskd.brokers.intake import Delivery, Settlement, lease_lost
 from taskd.brokers.sqlite import leases, settling
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep
@@ -97,10 +97,7 @@ class SqliteIntake:
 
     def _lease_lost(self) -> LeaseLostError:
         self._lost = True
-        return LeaseLostError(
-            f'the claims of "{self._name}" were taken over: either its lease of {self._lease_s:g} s ran out '
-            "or another process started under this name; open a new intake"
-        )
+        return lease_lost(self._name, self._lease_s)
 
     # -- waiting -----------------------------------------------------------------------------
 
