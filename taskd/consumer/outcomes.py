@@ -69,7 +69,13 @@ class Outcomes:
         if context.dispatcher.on and request.options.send_events:
             context.task_events.done(request.headers, reply, done.runtime_s)
         if reply.record:
-            self._settling.keep_result(request.headers.id, reply.state, reply.record, reply.given_up)
+            self._settling.keep_result(
+                request.headers.id,
+                reply.state,
+                reply.record,
+                reply.given_up,
+                last_word=request.acks_early,
+            )
         match reply.end:
             case End.SUCCEEDED | End.FAILED | End.IGNORED:
                 self._finished(request, reply.callbacks)
@@ -197,7 +203,9 @@ class Outcomes:
             self._context.task_events.ended(ending, terminated=bool(signum) or softly, signum=signum)
         after = endings.aftermath(request.headers, request.delivery)
         if request.keeps_result:
-            self._settling.keep_result(ending.task_id, ending.state, ending.record, after.given_up)
+            self._settling.keep_result(
+                ending.task_id, ending.state, ending.record, after.given_up, last_word=request.acks_early
+            )
         if self._is_last_word(request):
             for message in after.errbacks:
                 self._settling.publish(message)

@@ -34,12 +34,15 @@ class Settling:
         self._publisher = publisher
         self._expires_s = result_expires_s
         self._settlements: list[Settlement] = []
+        #: Results whose message another worker runs again should this generation be lost, and the others.
         self._records: list[StoredResult] = []
+        self._last_words: list[StoredResult] = []
         self._messages: list[Outgoing] = []
         self.first_at = 0.0
 
     def __len__(self) -> int:
-        return len(self._settlements) + len(self._records) + len(self._messages)
+        records = len(self._records) + len(self._last_words)
+        return len(self._settlements) + records + len(self._messages)
 
     def settle(self, settlement: Settlement) -> None:
         """Queue a settlement of the present generation."""
@@ -47,12 +50,25 @@ class Settling:
         if not self.first_at:
             self.first_at = clock.monotonic()
 
-    def keep_result(self, task_id: str, state: str, record: bytes, given_up: Sequence[str] = ()) -> None:
-        """Queue a result record, and the same end for tasks that were to follow."""
+    def keep_result(
+        self,
+        task_id: str,
+        state: str,
+        record: bytes,
+        given_up: Sequence[str] = (),
+        *,
+        last_word: bool = False,
+    ) -> None:
+        """Queue a result record, and the same end for tasks that were to follow.
+
+        ``last_word``: nobody runs the task again whatever becomes of this generation, for it was
+        acknowledged before it ran.
+        """
+        records = self._last_words if last_word else self._records
         expires_at = clock.now() + self._expires_s if self._expires_s else None
-        self._records.append(StoredResult(task_id, state, record, expires_at))
+        records.append(StoredResult(task_id, state, record, expires_at))
         for other in given_up:
-            self._records.append(StoredResult(other, state, record_for(record, other), expires_at))
+            records.append(StoredResult(other, state, record_for(record, other), expires_at))
         if not self.first_at:
             self.first_at = clock.monotonic()
 
@@ -73,9 +89,9 @@ class Settling:
 
         Raises: ``StorageError`` or ``BrokerError``; what was not sent stays queued.
         """
-        if self._records:
-            self._results.store(self._records)
-            self._records = []
+        if self._records or self._last_words:
+            self._results.store(self._records + self._last_words)
+            self._records, self._last_words = [], []
         if self._messages:
             self._publisher.publish(self._messages)
             self._messages = []
@@ -87,12 +103,12 @@ class Settling:
         return refused
 
     def void(self) -> int:
-        """Drop the settlements of a lost generation, results included; return how many.
+        """Drop the settlements of a lost generation, and the results that go with them; return how many.
 
         Their messages belong to another worker now, which will run them and store its own results.
         """
         count = len(self._settlements)
         self._settlements = []
         self._records = []
-        self.first_at = clock.monotonic() if self._messages else 0.0
+        self.first_at = clock.monotonic() if self._messages or self._last_words else 0.0
         return count

@@ -18,6 +18,7 @@ class Stores:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.stored: list[str] = []
         self.broken: set[str] = set()
 
     def _call(self, name: str) -> None:
@@ -27,6 +28,7 @@ class Stores:
 
     def store(self, results: Sequence[StoredResult]) -> None:
         self._call("store")
+        self.stored += [result.task_id for result in results]
 
     def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         return {}
@@ -142,3 +144,16 @@ def test_outcomes_of_a_lost_generation_are_dropped_and_early_retries_are_not() -
     settling.flush(intake)  # type: ignore[arg-type]
 
     assert intake.calls == ["publish"]
+
+
+def test_the_result_of_a_task_acknowledged_early_outlives_its_generation() -> None:
+    intake = FakeIntake()
+    settling = settling_over(intake)
+    settling.keep_result("ran-early", "SUCCESS", b"{}", last_word=True)
+    settling.keep_result("runs-again", "SUCCESS", b"{}")
+
+    settling.void()
+
+    assert settling.first_at, "a flush will come"
+    settling.flush(intake)  # type: ignore[arg-type]
+    assert intake.stored == ["ran-early"]
