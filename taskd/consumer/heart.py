@@ -5,6 +5,7 @@ To the supervisor by lines on the status descriptor, to monitors and neighbours 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from heapq import nsmallest
@@ -39,7 +40,7 @@ class Heart(Step[None]):
         #: Tasks done, quiet, pids.
         self._last_seen: tuple[int, bool, tuple[int, ...]] = (-1, False, ())
         self._pulse: Timer | None = None
-        self._last_beat_at = 0.0
+        self._last_beat_at = -math.inf
 
     def start(self, given: Given) -> None:
         """Begin to renew and to report."""
@@ -66,7 +67,7 @@ class Heart(Step[None]):
             self._pulse = loop.call_later(FREQ_S, pulse)
             announcer.heartbeat()
 
-        self._last_beat_at = 0.0
+        self._last_beat_at = -math.inf
         # What may fail comes first: a timer that is left behind would act for a blueprint that is down.
         tick()
         announcer.online()

@@ -18,6 +18,7 @@ from celery.worker.control import Panel  # type: ignore[import-untyped]
 from kombu.asynchronous.timer import Timer
 from kombu.pidbox import Mailbox
 
+from taskd import clock
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.config.stores import SqliteConfig
 from taskd.consumer.revoked import By
@@ -122,7 +123,7 @@ def test_a_celery_worker_and_ours_tell_each_other_what_is_revoked(app: Any, url:
     worker_state.revoked.add("theirs")
     app.clock.adjust(1000)
     ours = Node(url, "new@a", broker=SharedSqlite)
-    ours.context.revoked[By.ID].add(["ours"], 0.0)
+    ours.context.revoked[By.ID].add(["ours"], clock.monotonic())
 
     with celerys_remote_control(app, "celery@b"), ours:
         wait_until(lambda: "theirs" in ours.context.revoked[By.ID], 10)
@@ -134,7 +135,7 @@ def test_a_celery_worker_and_ours_tell_each_other_what_is_revoked(app: Any, url:
 def test_a_celery_worker_that_starts_is_answered(app: Any, url: str) -> None:
     with Node(url, "old@a", broker=SharedSqlite) as ours:
         wait_until(lambda: ours.context.neighbours is not None, 10)
-        ours.do(lambda: ours.context.revoked[By.ID].add(["ours"], 0.0))
+        ours.do(lambda: ours.context.revoked[By.ID].add(["ours"], clock.monotonic()))
 
         # What celery.worker.consumer.mingle does at the start of a Celery worker.
         replies = app.control.inspect(timeout=1.0).hello("celery@b", ["theirs"])
