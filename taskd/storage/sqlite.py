@@ -106,9 +106,15 @@ class Database:
 
     def _switch_to_wal(self) -> None:
         # SQLite does not call its busy handler here, so two first openers must queue by themselves.
-        with open(self.path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        # Not at the file itself: whoever closes a descriptor of it loses SQLite's locks on it, and the
+        # next who leaves deletes the log of a file that he has for himself, as it seems to him
+        # (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        directory = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
             mode = self.connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        finally:
+            os.close(directory)
         if mode != "wal":
             raise StorageError(
                 f"{self.path}: this file system cannot hold a shared SQLite file "

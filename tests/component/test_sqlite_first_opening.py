@@ -1,0 +1,62 @@
+"""Processes that open a new file at the same moment, as all programs of a daemon do at its first start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+OPENER = """
+import sys
+from taskd.storage.sqlite import Database, Schema
+opened = []
+for line in sys.stdin:
+    opened.append(Database(line.strip(), Schema("x", 1, ()), durability="normal", busy_timeout_s=10.0))
+    print("opened", flush=True)
+"""
+
+
+@pytest.fixture
+def openers() -> Iterator[list[subprocess.Popen[str]]]:
+    """Give three processes that open whatever path they are told, and keep it open."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    yield started
+    for opener in started:
+        opener.communicate(timeout=10)
+
+
+def open_at_once(openers: list[subprocess.Popen[str]], path: Path) -> None:
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write(f"{path}\n")
+        opener.stdin.flush()
+    for opener in openers:
+        assert opener.stdout is not None
+        assert opener.stdout.readline() == "opened\n"
+
+
+def lockers(path: Path) -> set[int]:
+    """Return the processes that hold a lock on this file, by which SQLite knows that it is in use."""
+    inode = f":{path.stat().st_ino}"
+    rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return {int(row[4]) for row in rows if row[1] == "POSIX" and row[5].endswith(inode)}
+
+
+def test_each_of_several_first_openers_keeps_the_file_from_being_closed_by_the_others(
+    openers: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    # One without its lock writes on into a log that the next to leave has deleted.
+    for round_ in range(40):
+        path = tmp_path / f"{round_}.db"
+
+        open_at_once(openers, path)
+
+        assert lockers(path) == {opener.pid for opener in openers}
