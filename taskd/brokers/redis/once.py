@@ -21,7 +21,7 @@ class RedisOnce:
         """Connect, so that a server that cannot be used is known now.  Raises: ``StorageError``."""
         self._store = store
         self._link = Link(store.address)
-        self._ahead_s = self._ahead()
+        self._ahead()
 
     @property
     def closed(self) -> bool:
@@ -32,10 +32,9 @@ class RedisOnce:
         """Return by how much the server's clock is ahead of this host's monotonic one, at least."""
         if self._store.timing is not None:
             return 0.0
-        before = clock.monotonic()
         seconds, microseconds = self._link.call("TIME")
-        # The server looked at its clock after ``before``: what is too large by the trip is never too early.
-        return int(seconds) + int(microseconds) / 1e6 - max(before, clock.monotonic())
+        # The server looked at its clock earlier than this: too small by the way back, never too large.
+        return int(seconds) + int(microseconds) / 1e6 - clock.monotonic()
 
     def publish_once(self, messages: Sequence[Outgoing], *, until: float) -> Collection[str]:
         """Push the messages whose ids are new, in one script; return the ids that were refused.
