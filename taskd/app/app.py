@@ -209,7 +209,14 @@ class App:
         waiting = iter(calls)
         while trip := list(islice(waiting, TRIP)):
             messages = [
-                build_message(call.settings, call.args, call.kwargs, **(call.options or {})) for call in trip
+                build_message(
+                    call.settings,
+                    call.args,
+                    call.kwargs,
+                    reply_to=connections.reply_to(ignored=call.ignores_result),
+                    **(call.options or {}),
+                )
+                for call in trip
             ]
             publisher.publish(messages)
             requests.note_children(message.task_id for message in messages)

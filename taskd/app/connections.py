@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from typing import Protocol, TypeVar, cast
 
+from taskd.app.replies import open_results
 from taskd.brokers import factory as brokers
-from taskd.brokers.base import Publisher
+from taskd.brokers.base import Broker, Publisher
 from taskd.config.load import find, load
 from taskd.config.rules import with_absolute_paths
 from taskd.config.schema import Config
 from taskd.errors import TaskdError
-from taskd.results import factory as results
 from taskd.results.base import ResultStore
 
 _NO_RESULTS = "null://"
@@ -69,10 +69,13 @@ class Connections:
     def publisher(self) -> Publisher:
         """Return the publisher.  Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``."""
         if self._publisher is None:
-            config = self.config
-            broker = self._keep("broker", brokers.connect(config.broker, config.stores))
-            self._publisher = self._keep("publisher", broker.publisher())
+            self._publisher = self._keep("publisher", self._broker().publisher())
         return self._publisher
+
+    def _broker(self) -> Broker:
+        if "broker" in self._open:
+            return cast("Broker", self._open["broker"])
+        return self._keep("broker", brokers.connect(self.config.broker, self.config.stores))
 
     @property
     def keeps_results(self) -> bool:
@@ -85,14 +88,22 @@ class Connections:
         Raises: ``ConfigError``, ``StorageError``; ``TaskdError`` when results are switched off.
         """
         if self._results is None:
-            config = self.config
             if not self.keeps_results:
                 raise TaskdError(
                     'results are switched off (results = "null://"), so nothing can be asked about a task; '
                     "set results in the configuration file or App(results=...)"
                 )
-            self._results = self._keep("results", results.connect(config.results, config.stores))
+            self._results = self._keep("results", open_results(self.config, self._broker()))
         return self._results
+
+    def reply_to(self, *, ignored: bool) -> str:
+        """Return the queue to which the result of a task is to be sent; empty where it is kept, or by nobody.
+
+        Raises: ``StorageError``.
+        """
+        if ignored or not self.config.results.startswith("rpc:"):
+            return ""
+        return self.results().reply_to()
 
     def _keep(self, name: str, opened: T) -> T:
         """Keep what was opened, unless another thread was first: then close it and return the other."""

@@ -64,10 +64,11 @@ def build_message(
     link: Link | Sequence[Link] | None = None,
     link_error: Link | Sequence[Link] | None = None,
     lineage: Lineage | None = None,
+    reply_to: str = "",
 ) -> Outgoing:
     """Return the message of one call.
 
-    ``lineage``: where it belongs; None: below the task that runs here, if one does.
+    ``lineage``: where it belongs; None: below the task that runs here.  ``reply_to``: a queue for its result.
     Raises: ``SerializationError`` for arguments without JSON, ``ValueError`` for senseless options.
     """
     name, task_id = settings.name, task_id or ids.new_task_id()
@@ -90,16 +91,15 @@ def build_message(
     lineage.write_into(wire)
     if expires is not None or settings.expires:
         wire.expires = _expires(name, settings.expires if expires is None else expires)
-    extra = _extra_headers(name, headers, max_retries, retry_delay)
     try:
         return Outgoing(
             routing_key=queue or settings.queue,
-            headers=encode_headers(wire, extra),
+            headers=encode_headers(wire, _extra_headers(name, headers, max_retries, retry_delay)),
             body=encode_body(args, kwargs, _embed(name, link, link_error, lineage.chain)),
             task_id=task_id,
             priority=priority,
             due_at=due_at,
-            reply_to=lineage.reply_to,
+            reply_to=lineage.reply_to or reply_to,
             correlation_id=task_id,
         )
     except SerializationError as error:

@@ -32,4 +32,7 @@ def store_state(connections: Connections, request: Request, state: str, meta: ob
     record = state_record(request.id, state, meta, group_id=request.group, parent_id=request.parent_id)
     expires_s = connections.config.result_expires
     expires_at = clock.now() + expires_s if expires_s else None
-    connections.results().store([StoredResult(request.id, state, record, expires_at)])
+    result = StoredResult(
+        request.id, state, record, expires_at, request.reply_to, request.payload.correlation_id
+    )
+    connections.results().store([result])

@@ -175,12 +175,13 @@ class Sendable(BoundTask, Generic[P, R]):
         self, args: Sequence[object], kwargs: Mapping[str, object], **options: Unpack[SendOptions]
     ) -> AsyncResult[R]:
         connections = self.app.connections
-        message = build_message(self.settings, args, kwargs, **options)
-        connections.publisher().publish((message,))
-        requests.note_children((message.task_id,))
         ignored = options.get("ignore_result") if options else None
         if ignored is None:
             ignored = self.settings.ignore_result
+        reply_to = connections.reply_to(ignored=ignored)
+        message = build_message(self.settings, args, kwargs, reply_to=reply_to, **options)
+        connections.publisher().publish((message,))
+        requests.note_children((message.task_id,))
         return AsyncResult(message.task_id, connections, ignored=ignored)
 
 

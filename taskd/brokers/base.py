@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from taskd.brokers.intake import Delivery, Intake, Outgoing
 
@@ -178,3 +178,17 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Close everything that was opened here.  May be called twice."""
+
+
+@runtime_checkable
+class Replying(Protocol):
+    """A broker that can carry replies to queues of single processes: Celery's rpc results.  Not every one."""
+
+    def reply_sender(self) -> Publisher:
+        """Return a publisher to queues that exist; what is for another one is dropped."""
+
+    def reply_box(self, queue: str, expires_s: float) -> Mailbox:
+        """Open a queue for replies, made if missing; what it holds is kept, also when the box is closed.
+
+        It goes by itself when nobody has read it for ``expires_s``.  Raises: ``BrokerError``.
+        """

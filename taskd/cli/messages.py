@@ -11,11 +11,11 @@ from taskd.app.app import App
 from taskd.app.settings import SendOptions
 from taskd.cli.output import Failure, echo_json, json_option, printable
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
-from taskd.config.schema import Config
 from taskd.errors import SerializationError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import ResultRecord, State, decode_record
 from taskd.results import factory
+from taskd.results.base import ResultStore
 
 wait_option = click.option(
     "--wait",
@@ -75,8 +75,9 @@ def send(
     with closing(App(config=session.config_path)) as app:
         app.bind_config(session.config)
         task_id = app.send_task(name, args, kwargs, **options).id
-    if wait_s is not None:
-        return _show(task_id, _find(session.config, task_id, wait_s), as_json)
+        if wait_s is not None:
+            found = _find(app.connections.results(), task_id, wait_s)
+            return _show(task_id, found, as_json)
     if as_json:
         echo_json({"task_id": task_id})
     else:
@@ -96,16 +97,21 @@ def result(session: Session, *, task_id: str, wait_s: float | None, as_json: boo
 
     Example: taskctl result 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --wait 1m
     """
-    return _show(task_id, _find(session.config, task_id, wait_s or 0.0), as_json)
-
-
-def _find(config: Config, task_id: str, wait_s: float) -> ResultRecord | None:
-    """Return the record as it is when the task has ended or the time is over; None for none."""
+    config = session.config
+    if config.results.startswith("rpc:"):
+        raise Failure(
+            'results go to the process that sent the task (results = "rpc://"); nobody else can ask for them'
+        )
     if config.results.startswith("null:"):
         raise Failure('results are switched off in the configuration (results = "null://")')
     with closing(factory.connect(config.results, config.stores)) as store:
-        found = store.wait([task_id], Deadline.after(wait_s)) if wait_s else {}
-        data = found.get(task_id) or store.get([task_id]).get(task_id)
+        return _show(task_id, _find(store, task_id, wait_s or 0.0), as_json)
+
+
+def _find(store: ResultStore, task_id: str, wait_s: float) -> ResultRecord | None:
+    """Return the record as it is when the task has ended or the time is over; None for none."""
+    found = store.wait([task_id], Deadline.after(wait_s)) if wait_s else {}
+    data = found.get(task_id) or store.get([task_id]).get(task_id)
     return None if data is None else decode_record(data)
 
 

@@ -15,6 +15,7 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
+from taskd.config.stores import AMQP_SCHEMES
 from taskd.config.when import problems_of
 
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
@@ -56,6 +57,7 @@ def with_absolute_paths(config: Config, directory: str) -> Config:
 def check_rules(config: Config, report: Report) -> None:
     """Note what is wrong between the keys of a configuration; keys noted as wrong are passed over."""
     _check_app(config.app, ("app",), report)
+    _check_results(config, ("results",), report)
     _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
     _check_heartbeat(config.supervisor, ("supervisor", "heartbeat_timeout"), report)
     _check_delays(config.supervisor, ("supervisor", "restart_delay_max"), report)
@@ -86,6 +88,16 @@ def _check_app(app: str, path: KeyPath, report: Report) -> None:
     if app and not _APP.fullmatch(app):
         # Not quoted: the text may have come from a variable.
         report.error(path, "the text is not the name of an object", _APP_FORM)
+
+
+def _check_results(config: Config, path: KeyPath, report: Report) -> None:
+    scheme = config.broker.partition("://")[0]
+    if config.results.startswith("rpc:") and scheme not in AMQP_SCHEMES and report.is_sound(path):
+        report.error(
+            path,
+            "results travel as messages only over RabbitMQ",
+            "a broker amqp://, or a store: redis:// or sqlite://",
+        )
 
 
 def _check_socket(socket: str, path: KeyPath, report: Report) -> None:

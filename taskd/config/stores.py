@@ -31,7 +31,7 @@ KOMBU_SCHEMES = tuple(
 )
 BROKER_SCHEMES = ("sqlite", "memory", *REDIS_SCHEMES, *AMQP_SCHEMES, *KOMBU_SCHEMES)
 BEAT_STORE_SCHEMES = ("sqlite", *REDIS_SCHEMES)
-RESULT_SCHEMES = ("sqlite", "memory", "null", *REDIS_SCHEMES)
+RESULT_SCHEMES = ("sqlite", "memory", "null", "rpc", *REDIS_SCHEMES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ class Intaking:
         if self._context.dispatcher.on and (options is None or options.send_events):
             self._context.task_events.ended(ending, expired=expired)
         after = endings.aftermath(headers, delivery)
-        self._settling.keep_result(ending.task_id, ending.state, ending.record, after.given_up)
+        self._settling.answer(ending, delivery, after.given_up)
         for message in after.errbacks:
             self._settling.publish(message)
 

@@ -74,6 +74,7 @@ class Outcomes:
                 reply.state,
                 reply.record,
                 reply.given_up,
+                sender=request.delivery,
                 last_word=request.acks_early,
             )
         match reply.end:
@@ -203,9 +204,7 @@ class Outcomes:
             self._context.task_events.ended(ending, terminated=bool(signum) or softly, signum=signum)
         after = endings.aftermath(request.headers, request.delivery)
         if request.keeps_result:
-            self._settling.keep_result(
-                ending.task_id, ending.state, ending.record, after.given_up, last_word=request.acks_early
-            )
+            self._settling.answer(ending, request.delivery, after.given_up, last_word=request.acks_early)
         if self._is_last_word(request):
             for message in after.errbacks:
                 self._settling.publish(message)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from taskd import clock
 from taskd.brokers.base import Publisher
-from taskd.brokers.intake import Intake, Outgoing, Settlement
+from taskd.brokers.intake import Delivery, Intake, Outgoing, Settlement
+from taskd.consumer.endings import Ending
 from taskd.protocol.results import record_for
 from taskd.results.base import ResultStore, StoredResult
 
@@ -57,20 +58,27 @@ class Settling:
         record: bytes,
         given_up: Sequence[str] = (),
         *,
+        sender: Delivery | None = None,
         last_word: bool = False,
     ) -> None:
         """Queue a result record, and the same end for tasks that were to follow.
 
+        ``sender``: the task's message, which may say where its result is to be sent.
         ``last_word``: nobody runs the task again whatever becomes of this generation, for it was
         acknowledged before it ran.
         """
         records = self._last_words if last_word else self._records
         expires_at = clock.now() + self._expires_s if self._expires_s else None
-        records.append(StoredResult(task_id, state, record, expires_at))
+        to, mark = ("", "") if sender is None else (sender.reply_to, sender.correlation_id)
+        records.append(StoredResult(task_id, state, record, expires_at, to, mark))
         for other in given_up:
-            records.append(StoredResult(other, state, record_for(record, other), expires_at))
+            records.append(StoredResult(other, state, record_for(record, other), expires_at, to))
         if not self.first_at:
             self.first_at = clock.monotonic()
+
+    def answer(self, ending: Ending, sender: Delivery, given_up: Sequence[str], **how: bool) -> None:
+        """Queue the result of a task whose end the worker has decided; else as ``keep_result``."""
+        self.keep_result(ending.task_id, ending.state, ending.record, given_up, sender=sender, **how)
 
     def publish(self, message: Outgoing) -> None:
         """Queue a message: the retry of a task that was acknowledged early."""

@@ -42,6 +42,10 @@ class State(str, Enum):
 FINAL_STATES = frozenset({State.SUCCESS, State.FAILURE, State.REVOKED})
 
 
+def _nothing() -> None:
+    return None
+
+
 class ResultRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One stored record; ``result`` stays encoded until asked for."""
 
@@ -50,7 +54,8 @@ class ResultRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     # Required ones, so that omit_defaults writes them: Celery always does.
     traceback: str | None
     children: list[object] | None
-    date_done: str | None
+    #: Celery's rpc backend leaves it out.  A factory's value is written for all that.
+    date_done: str | None = msgspec.field(default_factory=_nothing)
     task_id: str
     group_id: str | None = None
     parent_id: str | None = None

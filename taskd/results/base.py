@@ -22,10 +22,20 @@ class StoredResult(msgspec.Struct, frozen=True, gc=False):
     state: str
     record: bytes
     expires_at: float | None
+    #: The queue that the task's sender named for its result, and the sender's mark for it; empty for none.
+    #: Only backends that keep nothing themselves look at them.
+    reply_to: str = ""
+    correlation_id: str = ""
 
 
 class ResultStore(Protocol):
     """Keeps records.  Safe to share between threads."""
+
+    def reply_to(self) -> str:
+        """Return the queue to which results of what this process sends are to be published.
+
+        Empty where records are kept by task id, for everybody.  Raises: ``StorageError``.
+        """
 
     def store(self, results: Sequence[StoredResult]) -> None:
         """Write all records in one trip.
@@ -47,6 +57,38 @@ class ResultStore(Protocol):
 
     def expire(self, now: float) -> int:
         """Delete records whose time has come (wall clock); return how many."""
+
+    def close(self) -> None:
+        """Release the connection.  May be called twice."""
+
+
+class Box(Protocol):
+    """The queue of one process.  One thread at a time calls it."""
+
+    def receive(self) -> Sequence[bytes]:
+        """Return what has arrived, never waiting.  Raises: ``StorageError``; then open a new one."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something may have arrived."""
+
+    def close(self) -> None:
+        """Release the connection; what the queue holds stays there for the next one of its name."""
+
+
+class Post(Protocol):
+    """Carries records to queues."""
+
+    #: How long a record stays in its queue; 0 for ever.
+    expires_s: float
+
+    def send(self, results: Sequence[StoredResult]) -> None:
+        """Publish each record to its ``reply_to``; where there is no such queue, it goes nowhere.
+
+        From any thread, also after a fork.  Raises: ``StorageError``; then the same call may be made again.
+        """
+
+    def box(self, queue: str) -> Box:
+        """Open a queue, made if missing; what an existing one holds is kept.  Raises: ``StorageError``."""
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""

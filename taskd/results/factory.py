@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping
 
 from taskd.config.stores import REDIS_SCHEMES, Stores
 from taskd.errors import StorageError
-from taskd.results.base import ResultStore
+from taskd.results.base import Post, ResultStore
 
 
-def _sqlite(url: str, stores: Stores) -> ResultStore:
+def _sqlite(url: str, stores: Stores, post: Post | None) -> ResultStore:  # noqa: ARG001 - the table's signature
     from taskd.results.sqlite import SqliteResults
 
     return SqliteResults(url, stores.sqlite)
 
 
-def _memory(url: str, stores: Stores) -> ResultStore:  # noqa: ARG001 - the table's signature
+def _memory(url: str, stores: Stores, post: Post | None) -> ResultStore:  # noqa: ARG001 - the table's signature
     from taskd.results.memory import MemoryResults
 
     return MemoryResults(url)
 
 
-def _redis(url: str, stores: Stores) -> ResultStore:
+def _redis(url: str, stores: Stores, post: Post | None) -> ResultStore:  # noqa: ARG001 - the table's signature
     try:
         from taskd.results.redis import RedisResults
     except ModuleNotFoundError as error:
@@ -31,23 +31,36 @@ def _redis(url: str, stores: Stores) -> ResultStore:
     return RedisResults(url, stores.redis)
 
 
-def _null(url: str, stores: Stores) -> ResultStore:  # noqa: ARG001 - the table's signature
+def _null(url: str, stores: Stores, post: Post | None) -> ResultStore:  # noqa: ARG001 - the table's signature
     from taskd.results.null import NullResults
 
     return NullResults()
 
 
-_IMPLEMENTATIONS: Mapping[str, Callable[[str, Stores], ResultStore]] = {
+def _rpc(url: str, stores: Stores, post: Post | None) -> ResultStore:  # noqa: ARG001 - the table's signature
+    from taskd.results.rpc import RpcResults
+
+    if post is None:
+        raise StorageError(
+            'results = "rpc://" travel over RabbitMQ to whoever sent the task; expected a broker amqp://, '
+            "or a store of results: redis:// or sqlite://"
+        )
+    return RpcResults(post)
+
+
+_IMPLEMENTATIONS: Mapping[str, Callable[[str, Stores, Post | None], ResultStore]] = {
     "sqlite": _sqlite,
     "memory": _memory,
     "null": _null,
+    "rpc": _rpc,
     **dict.fromkeys(REDIS_SCHEMES, _redis),
 }
 
 
-def connect(url: str, stores: Stores) -> ResultStore:
+def connect(url: str, stores: Stores, post: Post | None = None) -> ResultStore:
     """Return the result backend of a URL; no file is opened or connection made yet.
 
+    ``post``: how ``rpc://`` reaches the broker, where that can carry results.
     Raises: ``StorageError`` for an unknown scheme or a URL that names no file.
     """
     scheme = url.partition("://")[0]
@@ -55,4 +68,4 @@ def connect(url: str, stores: Stores) -> ResultStore:
     if implementation is None:
         supported = ", ".join(f"{name}://" for name in _IMPLEMENTATIONS)
         raise StorageError(f'no result backend speaks "{scheme}://"; supported: {supported}')
-    return implementation(url, stores)
+    return implementation(url, stores, post)

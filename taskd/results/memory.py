@@ -30,6 +30,10 @@ class MemoryResults:
         with _shelves_lock:
             self._shelf = _shelves.setdefault(url, _Shelf())
 
+    def reply_to(self) -> str:
+        """Return no queue: records are kept here."""
+        return ""
+
     def store(self, results: Sequence[StoredResult]) -> None:
         """Keep all records, and wake those who wait."""
         with self._shelf.changed:

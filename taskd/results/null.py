@@ -12,6 +12,10 @@ from taskd.results.base import StoredResult
 class NullResults:
     """``ResultStore`` of ``null://``."""
 
+    def reply_to(self) -> str:
+        """Return no queue: nothing is answered."""
+        return ""
+
     def store(self, results: Sequence[StoredResult]) -> None:
         """Drop the records."""
 

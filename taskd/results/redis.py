@@ -78,6 +78,10 @@ class RedisResults:
     def _key(self, task_id: str) -> str:
         return f"{self._prefix}{_KEY}{task_id}"
 
+    def reply_to(self) -> str:
+        """Return no queue: records are kept here."""
+        return ""
+
     def store(self, results: Sequence[StoredResult]) -> None:
         """Write all records in one trip, and tell those who wait for them."""
         if not results:

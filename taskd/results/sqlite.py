@@ -91,6 +91,10 @@ class SqliteResults:
             self._opened = (database, WakeSender(self._path))
         return self._opened
 
+    def reply_to(self) -> str:
+        """Return no queue: records are kept here."""
+        return ""
+
     def store(self, results: Sequence[StoredResult]) -> None:
         """Write all records in one transaction, and wake those who wait for them."""
         if not results:

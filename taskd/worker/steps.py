@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from taskd import clock
 from taskd import loop as loops
 from taskd.app.life_hooks import Stage
+from taskd.app.replies import open_results
 from taskd.blueprint import Given, Step
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
@@ -27,7 +28,6 @@ from taskd.ids import node_name
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.pools.base import Pool
-from taskd.results import factory as results
 from taskd.results.base import ResultStore
 from taskd.supervised import Reporter
 from taskd.worker.ledger import Ledger
@@ -151,7 +151,7 @@ class Queues(Step[Stores]):
         stores = Stores(
             broker,
             broker.publisher(),
-            results.connect(config.results, config.stores),
+            open_results(config, broker),
             self._program.worker.queues,
         )
         loop = given[Timer]

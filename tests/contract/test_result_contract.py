@@ -1,26 +1,49 @@
-"""What every result backend that keeps something promises."""
+"""What every result backend promises that keeps something, or carries it to whoever waits."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from taskd.config.stores import RedisConfig, SqliteConfig
+from taskd.app.replies import BrokerPost
+from taskd.brokers.generic.address import Address
+from taskd.brokers.generic.broker import GenericBroker
+from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.lifecycle import Deadline
 from taskd.results.base import ResultStore, StoredResult
 from taskd.results.memory import MemoryResults
 from taskd.results.redis import RedisResults
+from taskd.results.rpc import RpcResults
 from taskd.results.sqlite import SqliteResults
 from tests import services
+
+
+class _PatientRpc(RpcResults):
+    """Sender and worker in one, who waits for what is on its way from the one to the other."""
+
+    def __init__(self) -> None:
+        broker = GenericBroker(Address(services.rabbit_url(), AmqpConfig()))
+        super().__init__(BrokerPost(broker, 86_400.0))
+
+    def store(self, results: Sequence[StoredResult]) -> None:
+        to = self.reply_to()
+        addressed = [msgspec.structs.replace(each, reply_to=to) for each in results]
+        # The last one tells that all have come.
+        super().store([*addressed, StoredResult("end", "SUCCESS", record("end", "SUCCESS"), None, to)])
+        super().wait(["end"], Deadline.after(10.0))
+        self.forget(["end"])
+
 
 #: One line for each backend that joins.
 OPENERS: Mapping[str, Callable[[Path], ResultStore]] = {
     "memory": lambda directory: MemoryResults(f"memory://{directory}"),
     # Keys of their own for each test, on a server that all share.
     "redis": lambda directory: RedisResults(services.redis_url(), RedisConfig(key_prefix=f"{directory}:")),
+    "rpc": lambda directory: _PatientRpc(),
     "sqlite": lambda directory: SqliteResults(f"sqlite://{directory}/results.db", SqliteConfig()),
 }
 

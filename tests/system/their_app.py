@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery  # type: ignore[import-untyped]
 
 URL = os.environ["TEST_BROKER"]
-app = Celery("theirs", broker=URL, backend=URL)
+app = Celery("theirs", broker=URL, backend=os.environ.get("TEST_RESULTS", URL))
 app.conf.update(task_default_queue="theirs", task_track_started=True, worker_send_task_events=True)
 
 

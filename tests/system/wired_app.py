@@ -96,6 +96,12 @@ def parent(name: str) -> str:
     return app.send_task(name, (1, 1)).id
 
 
+@app.task(name="wired.waits_for")
+def waits_for(name: str, *args: object) -> object:
+    """Send a task, and return its result."""
+    return app.send_task(name, args).get(timeout=10)
+
+
 @app.task(name="wired.hold")
 def hold(path: str, gate: str) -> str:
     with open(path, "a") as runs:

@@ -234,6 +234,7 @@ MISTAKES = [
     ('broker = "sqlit://x"', 'the scheme "sqlit" is not accepted; '),
     ('broker = "null://"', 'the scheme "null" is not accepted'),
     ('broker = "sqlite://"', "the path is missing; expected sqlite:///absolute/path.db"),
+    ('broker = "redis://h"\nresults = "rpc://"', "results travel as messages only over RabbitMQ"),
     ("broker = 5", "broker: the value is not accepted; expected a URL"),
 ]
 

@@ -13,6 +13,7 @@ from taskd.protocol.results import (
     failure_record,
     retry_record,
     revoked_record,
+    state_record,
     success_record,
 )
 
@@ -120,3 +121,13 @@ def test_a_failure_without_exception_is_refused():
 
 def test_final_states_are_those_after_which_nothing_runs():
     assert {state for state in State if state.is_final} == {State.SUCCESS, State.FAILURE, State.REVOKED}
+
+
+def test_the_record_of_celerys_rpc_backend_has_no_date() -> None:
+    record = decode_record(b'{"task_id":"a","status":"SUCCESS","result":1,"traceback":null,"children":[]}')
+
+    assert (record.value(), record.date_done) == (1, None)
+
+
+def test_a_record_names_its_date_even_if_it_has_none() -> None:
+    assert b'"date_done":null' in state_record("a", "PROGRESS", 1)

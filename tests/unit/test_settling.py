@@ -26,6 +26,9 @@ class Stores:
             raise StorageFullError(f"{name}: disk full")
         self.calls.append(name)
 
+    def reply_to(self) -> str:
+        return ""
+
     def store(self, results: Sequence[StoredResult]) -> None:
         self._call("store")
         self.stored += [result.task_id for result in results]

@@ -24,7 +24,12 @@ def test_an_unknown_broker_is_refused_with_what_is_supported() -> None:
 
 
 def test_an_unknown_result_store_is_refused_with_what_is_supported() -> None:
-    with pytest.raises(StorageError, match=r'"rpc://"; supported: sqlite://, memory://, null://'):
+    with pytest.raises(StorageError, match=r'"cache://"; supported: sqlite://, memory://, null://'):
+        results.connect("cache://", Stores())
+
+
+def test_results_as_messages_need_a_broker_that_carries_them() -> None:
+    with pytest.raises(StorageError, match=r"travel over RabbitMQ"):
         results.connect("rpc://", Stores())
 
 

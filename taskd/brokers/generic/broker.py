@@ -16,9 +16,10 @@ from taskd.brokers.generic.mailbox import GenericMailbox
 from taskd.brokers.generic.publisher import GenericPublisher
 from taskd.brokers.generic.pulled import PulledSource
 from taskd.brokers.generic.pushed import PushedSource
+from taskd.brokers.generic.replies import GenericReplyBox, GenericReplySender
 from taskd.brokers.topology import EVENT_EXCHANGE
 
-_Any = GenericIntake | GenericPublisher | GenericMailbox | GenericEventSender | GenericDesk
+_Any = GenericIntake | GenericPublisher | GenericMailbox | GenericReplyBox | GenericEventSender | GenericDesk
 Part = TypeVar("Part", bound=_Any)
 
 
@@ -59,6 +60,14 @@ class GenericBroker:
     ) -> GenericMailbox:
         """Make and bind a mailbox; an old one of the same name is taken over, its messages dropped."""
         return self._keep(GenericMailbox(self._address, queue, exchange, exchange_type, routing_key))
+
+    def reply_sender(self) -> GenericReplySender:
+        """Return a publisher to queues that exist."""
+        return self._keep(GenericReplySender(self._address))
+
+    def reply_box(self, queue: str, expires_s: float) -> GenericReplyBox:
+        """Open a queue for replies, made if missing."""
+        return self._keep(GenericReplyBox(self._address, queue, expires_s))
 
     def event_sender(self) -> GenericEventSender:
         """Return a sender of events; it connects at first use."""
