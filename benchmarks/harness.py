@@ -62,7 +62,8 @@ class Daemon:
 
     def start(self) -> None:
         """Start the process; ``wait_ready`` waits."""
-        self.process = subprocess.Popen([sys.executable, "-m", "taskd", "--config", str(self.file)], cwd=ROOT)
+        command = [sys.executable, "-m", "taskd", "--config", str(self.file)]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment())
 
     def rows(self) -> list[dict[str, object]]:
         """Return the programs of ``taskctl status``, none while the daemon is not up."""
@@ -87,6 +88,14 @@ class Daemon:
         """Return the supervisor and everything below it."""
         assert self.process is not None
         return [self.process.pid, *procinfo.descendants(self.process.pid)]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of what is measured: byte code is kept, as that of an installed package is.
+
+    Without it every start compiles all that it imports, which takes as long again as the import.
+    """
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 @contextmanager

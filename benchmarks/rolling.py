@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.harness import ROOT, Daemon, daemon, percentile, report, wait_for
+from benchmarks.harness import ROOT, Daemon, daemon, environment, percentile, report, wait_for
 from taskd.supervisor.control.client import ControlClient
 
 ROLLS = int(os.environ.get("BENCH_ROLLS", "50"))
@@ -71,8 +71,8 @@ def roll(taskd: Daemon) -> None:
 def import_alone() -> None:
     """Start as many interpreters that import the same, one after the other as worker and template are."""
     for _ in range(ROLLS // ROUNDS):
-        subprocess.run(_IMPORT, cwd=ROOT, check=True)
-        subprocess.run(_IMPORT, cwd=ROOT, check=True)
+        subprocess.run(_IMPORT, cwd=ROOT, env=environment(), check=True)
+        subprocess.run(_IMPORT, cwd=ROOT, env=environment(), check=True)
         time.sleep(1.0)  # the canary's time
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import cpu_s, daemon, median, report, wait_for
+from benchmarks.harness import cpu_s, daemon, environment, median, report, wait_for
 from taskd import procinfo
 from taskd.supervisor.control.client import ControlClient
 
@@ -44,9 +44,8 @@ class Running:
 
 @contextlib.contextmanager
 def started(command: list[str], directory: Path) -> Iterator[int]:
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, env=environment())
     try:
         yield process.pid
     finally:
