@@ -11,12 +11,14 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from taskd import clock
 from taskd.exhaustive import assert_never
 from taskd.protocol.status import Ready, StatusLine
-from taskd.supervisor.machine import ALIVE, MOVES, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.machine import ALIVE, DUE_BECAUSE, MOVES, Effect, Event, Outlook, State, due, step
 from taskd.supervisor.process import reaper
+from taskd.supervisor.process.background import Background
 from taskd.supervisor.process.hang import HangWatch
 from taskd.supervisor.process.hooks import Announcer
 from taskd.supervisor.process.life import NO_LOAD, Life, Told
@@ -37,7 +39,8 @@ class Program:
         self.spec = settings.spec
         self.state = State.DOWN
         self.wanted = False
-        self.spare = False
+        #: Whether it starts in the background until it has been ready once; see ``process.background``.
+        self.gives_way = self.spare = False
         self.reason = "not started yet"
         self.detail = ""
         self.restarts = 0
@@ -122,7 +125,7 @@ class Program:
     def reconcile(self) -> None:
         """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
         while event := due(self.state, wanted=self.wanted, outlook=self._outlook()):
-            self.feed(event, "" if event is Event.STOP else _REASONS.get(event, ""))
+            self.feed(event, DUE_BECAUSE.get(event, ""))
 
     def _outlook(self) -> Outlook:
         if not self.wanted or self.state in ALIVE:
@@ -202,6 +205,7 @@ class Program:
             case Effect.AWAIT_READY:
                 self._patience.for_start(now)
             case Effect.AWAIT_HEARTBEAT:
+                self.gives_way = False
                 if (life := self.life) is not None:
                     self._patience.for_sign_of_life(lambda: life.heard)
             case Effect.AWAIT_EXIT:
@@ -227,9 +231,10 @@ class Program:
     # -- the process -------------------------------------------------------------------------
 
     def _start_process(self, now: float) -> None:
+        spec = replace(self.spec, in_background=self.gives_way and self.spec.is_own)
         try:
             process, capture = self._around.output.start(
-                self.spec.name, lambda streams: self._settings.spawn(self.spec, streams)
+                spec.name, lambda streams: self._settings.spawn(spec, streams)
             )
         except OSError as error:
             self.detail = f"no process could be made: {error}"
@@ -240,7 +245,9 @@ class Program:
             self._counted = False
             self.restarts += 1
         pipe = StatusPipe(self._around.loop, process.status_fd, self._on_line, self._on_broken)
-        self.life = Life(process, pipe, capture, heard=now, is_own=self.spec.is_own)
+        self.life = Life(process, pipe, capture, heard=now, is_own=spec.is_own)
+        start_timeout_s = self._settings.limits.start_timeout_s
+        self.life.background = Background(self._around.loop, process.pid, spec, start_timeout_s)
         self.life.on_child_died = lambda line: self._around.deaths.child_died(self.spec, line)
         self._around.reaper.watch(process, self._on_exit)
         self._log(logging.INFO, "started restarts=%s", self.restarts)
@@ -248,8 +255,7 @@ class Program:
     def _on_exit(self, ended: Exit) -> None:
         life = self.life
         assert life is not None, "only a process that was started can end"
-        life.capture.close()  # takes the last lines first,
-        life.pipe.close()  # and this the last words
+        life.close()
         asked = self.state in {State.DRAINING, State.STOPPING}
         if life.words is not None or life.hang or not asked:
             self.detail = life.detail(ended)
@@ -291,9 +297,3 @@ class Program:
     def _log(self, level: int, text: str, *values: object) -> None:
         pid = f" pid={self.life.process.pid}" if self.life else ""
         _log.log(level, f"program=%s%s {text}", self.spec.name, pid, *values)
-
-
-_REASONS = {
-    Event.START: "starting",
-    Event.TRIP: "died too often; tried again once a minute",
-}

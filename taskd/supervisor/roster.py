@@ -46,6 +46,8 @@ class ProgramSpec:
     is_silent: bool = False
     #: It counts as ready when it has run so long; None: when it says so on its status descriptor.
     ready_after_s: float | None = None
+    #: It starts beside others that do its work, and gives way to them until it can do it too.
+    in_background: bool = False
 
     @property
     def is_own(self) -> bool:

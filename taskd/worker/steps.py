@@ -28,6 +28,7 @@ from taskd.ids import node_name
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.pools.base import Pool
+from taskd.priority import come_forward
 from taskd.results.base import ResultStore
 from taskd.supervised import Reporter
 from taskd.worker.ledger import Ledger
@@ -112,6 +113,8 @@ class PoolStep(Step[tuple[Pool, PoolEvents]]):
         if self._ledger is not None:
             given[Hub].at_once = self._ledger.stopping
         self._pool.start(given[Timer], events.on_outcomes)
+        # Before anything is opened that others wait for.  A template still imports and comes by itself.
+        come_forward(with_descendants=program.worker.pool != "prefork")
         return self._pool, events
 
     def stop(self, deadline: Deadline) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from taskd.supervisor.reload.rolling import Berth, Bounds, Standing, Step, is_settled, next_step
+from taskd.supervisor.reload.rolling import Berth, Bounds, Standing, Step, is_extra, is_settled, next_step
 
 ONE_MORE = Bounds(count=2, max_surge=1, max_unavailable=0)
 IN_PLACE = Bounds(count=2, max_surge=0, max_unavailable=1)
@@ -48,6 +48,13 @@ def test_after_the_canary_an_old_one_leaves_for_each_new_one_that_is_ready() -> 
     assert next_step([old("a-1"), old("a-2"), new("a-3")], ONE_MORE, proven=True) == Step(retire=("a-1",))
     drained = [old("a-2"), new("a-3")]
     assert next_step(drained, ONE_MORE, proven=True) == Step(start=1)
+
+
+def test_one_more_is_extra_while_as_many_as_are_wanted_are_ready() -> None:
+    assert is_extra([old("a-1"), old("a-2")], ONE_MORE)
+    assert not is_extra([old("a-1"), old("a-2", Standing.LEAVING)], ONE_MORE)
+    assert not is_extra([old("a-1"), new("a-2", Standing.STARTING)], ONE_MORE)
+    assert not is_extra([], ONE_MORE)
 
 
 def test_one_that_drains_keeps_its_place() -> None:

@@ -24,6 +24,7 @@ from taskd.loop import Loop
 from taskd.pools.base import Target
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.child import leave, nothing, run_child
+from taskd.priority import come_forward
 
 #: Returns the target and a blob that the pool hands to ``on_hello``.
 Load = Callable[[], tuple[Target, bytes]]
@@ -68,6 +69,7 @@ def serve(
         _fail(control, _refusal(culprits), "")
     gc.collect()
     gc.freeze()
+    come_forward(with_descendants=True)
     _send_blob(control, wire.Loaded(), hello)
     _Template(control, target, title, begin, end).run()
 

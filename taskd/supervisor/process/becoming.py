@@ -18,6 +18,7 @@ from taskd import prctl
 from taskd.config.env_file import read_env_file
 from taskd.config.machine import find_command, group_of, set_limit, user_of
 from taskd.config.process import ProcessConfig
+from taskd.supervisor.process import background
 
 
 class StepError(Exception):
@@ -30,10 +31,13 @@ class Becoming:
 
     settings: ProcessConfig
     parent: int
+    in_background: bool = False
     variables: dict[str, str] = field(default_factory=dict)
+    _former_uid: int = 0
 
     def prepare(self) -> None:
         """Take every step but the exec.  Raises: ``StepError``."""
+        self._former_uid = os.geteuid()
         for name, action, remedy in self._steps():
             try:
                 action()
@@ -58,6 +62,7 @@ class Becoming:
             ),
             ("no_new_privileges", self._no_new_privileges, "no_new_privileges = false"),
             ("parent", self._die_with_parent, "this is a fault of taskd"),
+            ("background", self._step_back, "this is a fault of taskd"),
             # After the change of user: the directory must be one that the program itself may enter.
             ("directory", self._directory, "create it, or let the user of the program enter it"),
         )
@@ -74,6 +79,10 @@ class Becoming:
     def _nice(self) -> None:
         if self.settings.nice is not None:
             os.setpriority(os.PRIO_PROCESS, 0, self.settings.nice)
+
+    def _step_back(self) -> None:
+        if self.in_background:
+            background.step_back(self.settings, self.variables, self._former_uid)
 
     def _cpu_affinity(self) -> None:
         if self.settings.cpu_affinity:

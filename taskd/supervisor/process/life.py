@@ -12,6 +12,7 @@ from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Rea
 from taskd.supervisor.machine import Event
 from taskd.supervisor.output.capture import Capture
 from taskd.supervisor.output.ring import Ring
+from taskd.supervisor.process.background import Background
 from taskd.supervisor.process.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
 from taskd.supervisor.process.consuming import Consuming
 from taskd.supervisor.process.reaper import Exit
@@ -83,6 +84,8 @@ class Life:
     #: Why it counts as hung, and the number of the last line of output before it was asked for its stacks.
     hang: str = ""
     stack_from: int = 0
+    #: In which it starts, perhaps.
+    background: Background | None = None
     #: It was told to take nothing new for now.
     quiet: bool = False
     load: Heartbeat = field(default_factory=Heartbeat)
@@ -116,12 +119,23 @@ class Life:
                 self.waiting, self._idles = "", False
                 if self.ready_since is None:
                     self.ready_since = now
+                    self._come_forward()
                 return Event.READY, "ready"
             case Waiting():
                 self.waiting = line.reason
                 return Event.WAITING, f"waiting: {line.reason}"
             case Draining():
                 return Event.DRAINING, "drains of its own accord"
+
+    def close(self) -> None:
+        """Take what it still has to say: its last lines first, then the last words."""
+        self._come_forward()
+        self.capture.close()
+        self.pipe.close()
+
+    def _come_forward(self) -> None:
+        if self.background is not None:
+            self.background.close()
 
     def _judge(self, trouble: str) -> tuple[Event | None, str]:
         """Return the event that a program is which does its work no more, or again."""

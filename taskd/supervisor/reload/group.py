@@ -20,7 +20,7 @@ from taskd.supervisor.program import Program
 from taskd.supervisor.reload.generation import Generation
 from taskd.supervisor.reload.member import Member
 from taskd.supervisor.reload.plan import Running, live_changes, roll_changes
-from taskd.supervisor.reload.rolling import Berth, Bounds, Standing, is_settled, next_step
+from taskd.supervisor.reload.rolling import Berth, Bounds, Standing, is_extra, is_settled, next_step
 
 _log = logging.getLogger(__name__)
 
@@ -169,6 +169,7 @@ class Group:
         taken = {member.slot for member in self.members}
         slot = next(number for number in range(1, len(taken) + 2) if number not in taken)
         program = self._make(self.target, self.name, slot)
+        program.gives_way = is_extra(self._berths(), self.bounds)
         self.members.append(Member(program, slot, self.target))
         grows, self._growth = self._growth > 0, max(0, self._growth - 1)
         if grows and self._is_spare(program):

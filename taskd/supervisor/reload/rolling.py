@@ -96,6 +96,11 @@ def is_settled(berths: Sequence[Berth], bounds: Bounds) -> bool:
     )
 
 
+def is_extra(berths: Sequence[Berth], bounds: Bounds) -> bool:
+    """Whether one more that starts now starts beside as many as are wanted: then there is no hurry."""
+    return sum(berth.standing is Standing.READY for berth in berths) >= bounds.count
+
+
 _STAYING = frozenset({Standing.ABSENT, Standing.STARTING, Standing.READY})
 
 
