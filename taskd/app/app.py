@@ -19,7 +19,7 @@ from taskd.app.hooks import Hooks
 from taskd.app.periodic import Entries, EntryOptions
 from taskd.app.request import Request
 from taskd.app.result import AsyncResult, wait_all
-from taskd.app.send import build_message
+from taskd.app.send import build_message, send
 from taskd.app.settings import DeclareOptions, SendOptions, TaskSettings, settings_from
 from taskd.app.task import BoundTask, Call, CoroutineTask, Task
 from taskd.config.schema import Config
@@ -178,13 +178,15 @@ class App:
 
         Options of the task apply only if this app has registered it.  Raises: as ``Task.apply_async``.
         """
-        call = self.call(name, *args, **(kwargs or {})).with_options(**options)
-        return self.send_many([call])[0]
+        return send(self.connections, self._settings_of(name), tuple(args), kwargs or {}, options)
 
     def call(self, name: str, /, *args: object, **kwargs: object) -> Call[object]:
         """Return a call by name that is not sent yet, for ``send_many``."""
+        return Call(self._settings_of(name), args, kwargs)
+
+    def _settings_of(self, name: str) -> TaskSettings:
         known = self._tasks.get(name)
-        return Call(TaskSettings(name) if known is None else known.settings, args, kwargs)
+        return TaskSettings(name) if known is None else known.settings
 
     async def asend_task(
         self,

@@ -1,4 +1,4 @@
-"""Build the message of a task call: Celery's protocol 2, with where to and when."""
+"""Build the message of a task call, Celery's protocol 2 with where to and when, and send it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import cast
 
 from taskd import clock, ids
 from taskd.app import request
-from taskd.app.settings import Link, TaskSettings, check_priority
+from taskd.app.connections import Connections
+from taskd.app.result import AsyncResult
+from taskd.app.settings import Link, SendOptions, TaskSettings, check_priority
 from taskd.brokers.intake import Outgoing
 from taskd.errors import ProtocolError, SerializationError
 from taskd.protocol.message import (
@@ -104,6 +106,24 @@ def build_message(
         )
     except SerializationError as error:
         raise SerializationError(f'task "{name}" cannot be sent: {error}') from error
+
+
+def send(
+    connections: Connections,
+    settings: TaskSettings,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    options: SendOptions,
+) -> AsyncResult[object]:
+    """Send one call.  Blocks for one write to the broker.  Raises: as ``Task.apply_async``."""
+    ignored = options.get("ignore_result")
+    if ignored is None:
+        ignored = settings.ignore_result
+    reply_to = connections.reply_to(ignored=ignored)
+    message = build_message(settings, args, kwargs, reply_to=reply_to, **options)
+    connections.publisher().publish((message,))
+    request.note_children((message.task_id,))
+    return AsyncResult(message.task_id, connections, ignored=ignored)
 
 
 def _extra_headers(

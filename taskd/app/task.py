@@ -17,7 +17,7 @@ from taskd.app import request as requests
 from taskd.app.control_flow import Retry
 from taskd.app.request import Request, direct_request
 from taskd.app.result import AsyncResult
-from taskd.app.send import build_message, signatures
+from taskd.app.send import send, signatures
 from taskd.app.settings import Link, SendOptions, TaskSettings
 from taskd.app.states import store_state
 from taskd.protocol.exceptions import MaxRetriesExceededError
@@ -174,15 +174,7 @@ class Sendable(BoundTask, Generic[P, R]):
     def _send(
         self, args: Sequence[object], kwargs: Mapping[str, object], **options: Unpack[SendOptions]
     ) -> AsyncResult[R]:
-        connections = self.app.connections
-        ignored = options.get("ignore_result") if options else None
-        if ignored is None:
-            ignored = self.settings.ignore_result
-        reply_to = connections.reply_to(ignored=ignored)
-        message = build_message(self.settings, args, kwargs, reply_to=reply_to, **options)
-        connections.publisher().publish((message,))
-        requests.note_children((message.task_id,))
-        return AsyncResult(message.task_id, connections, ignored=ignored)
+        return cast("AsyncResult[R]", send(self.app.connections, self.settings, args, kwargs, options))
 
 
 class Task(Sendable[P, R]):

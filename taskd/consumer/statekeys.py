@@ -15,7 +15,8 @@ from taskd.config.stores import RedisConfig
 from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
 from taskd.errors import StorageError
 from taskd.storage.redis.address import address_of
-from taskd.storage.redis.link import Argument, Link
+from taskd.storage.redis.line import Argument
+from taskd.storage.redis.link import Link
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
 from taskd.storage.redis.address import address_of
-from taskd.storage.redis.link import Argument, Link, Script
+from taskd.storage.redis.line import Argument
+from taskd.storage.redis.link import Link, Script
 from taskd.storage.redis.subscription import Subscription
 
 _KEY = "celery-task-meta-"

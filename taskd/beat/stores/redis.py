@@ -33,7 +33,8 @@ from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import RedisConfig
 from taskd.errors import LeaseLostError
 from taskd.storage.redis.address import address_of
-from taskd.storage.redis.link import Argument, Link
+from taskd.storage.redis.line import Argument
+from taskd.storage.redis.link import Link
 from taskd.storage.redis.subscription import Subscription
 
 _ORDER_DIGITS = 16

@@ -12,7 +12,8 @@ from taskd.brokers.redis import scripts
 from taskd.brokers.redis.keys import STEPS
 from taskd.brokers.redis.letters import Letter, passes, unfold
 from taskd.brokers.redis.store import Store
-from taskd.storage.redis.link import Argument, Command, Link
+from taskd.storage.redis.line import Argument, Command
+from taskd.storage.redis.link import Link
 
 #: Letters or claims fetched at a time.
 _BATCH = 500

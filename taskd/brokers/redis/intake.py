@@ -19,7 +19,7 @@ from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import Plan
 from taskd.brokers.redis.store import Store
 from taskd.errors import LeaseLostError, StorageError, StorageFullError
-from taskd.storage.redis.link import Reply
+from taskd.storage.redis.line import Reply
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from taskd.brokers.redis.envelope import seal
 from taskd.brokers.redis.keys import step_of
 from taskd.brokers.redis.store import Store
 from taskd.errors import TooLateError
-from taskd.storage.redis.link import Argument, Link
+from taskd.storage.redis.line import Argument
+from taskd.storage.redis.link import Link
 
 
 class RedisOnce:

@@ -12,7 +12,8 @@ from taskd.brokers.redis.envelope import seal
 from taskd.brokers.redis.keys import SEPARATOR, step_of
 from taskd.brokers.redis.store import Store, delayed_member
 from taskd.brokers.topology import EVENT_EXCHANGE, OWN_EXCHANGES, exchange_type, matches
-from taskd.storage.redis.link import Command, Link
+from taskd.storage.redis.line import Command
+from taskd.storage.redis.link import Link
 
 
 class _Eta(msgspec.Struct, gc=False):

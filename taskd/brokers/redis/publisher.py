@@ -10,7 +10,8 @@ from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.posting import Exchanges, grouped, place
 from taskd.brokers.redis.store import Store
 from taskd.errors import StorageError
-from taskd.storage.redis.link import Command, Link, Reply
+from taskd.storage.redis.line import Command, Reply
+from taskd.storage.redis.link import Link
 
 
 class RedisPublisher:
@@ -50,7 +51,8 @@ class RedisPublisher:
                 commands.append(place(self._store, message, message.routing_key))
                 if message.routing_key not in self._known:
                     new.add(message.routing_key)
-        commands = grouped(commands)
+        if len(commands) > 1:
+            commands = grouped(commands)
         if new:
             commands.append(("SADD", self._store.keys.queues, *sorted(new)))
         if commands:

@@ -10,7 +10,7 @@ from taskd.brokers.redis.letters import bury
 from taskd.brokers.redis.posting import place
 from taskd.brokers.redis.store import Store, delayed_member
 from taskd.exhaustive import assert_never
-from taskd.storage.redis.link import Argument
+from taskd.storage.redis.line import Argument
 
 
 class Plan:

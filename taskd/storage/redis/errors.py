@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -37,6 +39,7 @@ _TEXTS: tuple[tuple[type[Exception], str], ...] = (
     (ReadOnlyError, "{server} is a read-only replica; name the master, or its Sentinels"),
     (BusyLoadingError, "{server} is still loading its data"),
     (TimeoutError, "{server} did not answer in time; see [redis] timeout"),
+    (socket.timeout, "{server} did not answer in time; see [redis] timeout"),
     (ConnectionError, "{server} cannot be reached: {error}"),
     (OSError, "{server} cannot be reached: {error}"),
 )

@@ -13,7 +13,8 @@ from redis.exceptions import RedisError as LibraryError
 
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.errors import translate
-from taskd.storage.redis.link import Argument, Command, Link, descriptor
+from taskd.storage.redis.line import Argument, Command, socket_of
+from taskd.storage.redis.link import Link
 
 _INVALIDATIONS = b"__redis__:invalidate"
 
@@ -29,7 +30,7 @@ class Subscription:
         #: The connection is gone; only a new subscription helps.
         self.lost = False
         self._connection = address.connect()
-        self._fd = descriptor(self._connection)
+        self._fd = socket_of(self._connection).fileno()
         try:
             self._client_id = int(str(self._ask("CLIENT", "ID")))
             self._connection.send_command("SUBSCRIBE", _INVALIDATIONS, *channels, check_health=False)

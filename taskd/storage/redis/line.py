@@ -1,0 +1,99 @@
+"""Commands out and replies in over a connection that redis-py has opened.
+
+redis-py knows how to get in (TLS, login, database, Sentinel).  The commands after that go past it, straight
+to the socket and hiredis: measured, 12.2 µs of processor time a round trip against 15.5 µs (and 8.7 µs for
+the two system calls alone).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from hiredis import Reader, pack_command
+from redis.connection import Connection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - the library's name
+    InvalidResponse,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+Argument = str | bytes | int | float
+Command = Sequence[Argument]
+#: Bytes, an integer, None, or a list of replies: whatever the command says.
+Reply = Any
+
+_READ_BYTES = 65536
+
+#: What the first word of an error of the server means; any other is a ``ResponseError``.
+_ERRORS: dict[str, type[RedisError]] = {
+    "LOADING": BusyLoadingError,
+    "NOAUTH": AuthenticationError,
+    "NOPERM": NoPermissionError,
+    "NOSCRIPT": NoScriptError,
+    "OOM": OutOfMemoryError,
+    "READONLY": ReadOnlyError,
+}
+
+
+class Line:
+    """Not thread-safe.  An ``OSError`` or an error of redis-py that it raises means that it is broken."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._socket = socket_of(connection)
+        self._reader = Reader(InvalidResponse, _error, notEnoughData=_MORE)
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self._socket.fileno()
+
+    def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one trip and return the reply to each, or the error in its place."""
+        self._socket.sendall(_packed(commands))
+        return [self._receive() for _ in commands]
+
+    def _receive(self) -> Reply:
+        reader = self._reader
+        while (reply := reader.gets()) is _MORE:
+            data = self._socket.recv(_READ_BYTES)
+            if not data:
+                raise ConnectionError("the server has closed the connection")
+            reader.feed(data)
+        return reply
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.disconnect()
+
+
+def socket_of(connection: Connection) -> socket.socket:
+    """Return the socket of an open connection, for which redis-py has no public name."""
+    found: socket.socket = connection._sock  # type: ignore[assignment]
+    return found
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    # hiredis's types ask for a tuple of one.
+    return b"".join([pack_command(tuple(command)) for command in commands])  # type: ignore[arg-type]
+
+
+class _More:
+    """The rest of a reply has not come yet."""
+
+
+_MORE = _More()
+
+
+def _error(text: str) -> Exception:
+    word, _, rest = text.partition(" ")
+    kind = _ERRORS.get(word)
+    return ResponseError(text) if kind is None else kind(rest)

@@ -1,0 +1,72 @@
+"""One connection to Redis: what comes back for what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from taskd.errors import StorageError
+from taskd.storage.redis.address import address_of
+from taskd.storage.redis.link import Link, Script
+from tests.services import redis_database
+
+FIVE = Script("return ARGV[1] + 5")
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    with closing(Link(address_of(redis_database(), timeout_s=5.0, master=""))) as opened:
+        yield opened
+
+
+def test_replies_come_in_the_order_of_their_commands_and_errors_in_their_places(link: Link) -> None:
+    replies = link.replies([("SET", "key", "text"), ("LPUSH", "key", 1), ("GET", "key"), ("NONE",)])
+
+    assert (replies[0], replies[2]) == (b"OK", b"text")
+    assert "wrong kind of value" in str(replies[1])
+    assert "unknown command" in str(replies[3])
+    assert link.opened == 1
+
+
+def test_what_is_larger_than_any_buffer_goes_there_and_back(link: Link) -> None:
+    large = bytes(range(256)) * 20_000
+
+    replies = link.pipeline([("SET", "key", large), ("GET", "key"), ("ECHO", "after")])
+
+    assert replies == [b"OK", large, b"after"]
+
+
+def test_numbers_text_and_bytes_are_sent_as_redis_writes_them(link: Link) -> None:
+    link.call("RPUSH", "key", 7, 0.25, "ü", b"\xff\x00")
+
+    assert link.call("LRANGE", "key", 0, -1) == [b"7", b"0.25", "ü".encode(), b"\xff\x00"]
+
+
+def test_a_transaction_that_fails_in_part_is_an_error(link: Link) -> None:
+    link.call("SET", "key", "text")
+
+    with pytest.raises(StorageError, match="wrong kind of value"):
+        link.pipeline([("MULTI",), ("LPUSH", "key", 1), ("EXEC",)])
+
+
+def test_a_forgotten_script_is_sent_again_among_other_commands(link: Link) -> None:
+    link.call("SCRIPT", "FLUSH")
+
+    assert link.pipeline([("ECHO", "a"), FIVE.call((), (2,)), ("ECHO", "b")], (FIVE,)) == [b"a", 7, b"b"]
+
+
+def test_a_login_that_the_server_takes_back_is_asked_for_anew(link: Link) -> None:
+    link.call("ACL", "SETUSER", "gone", "on", "nopass", "+@all", "~*")
+    address = address_of(link.address.shown.replace("//", "//gone:any@"), timeout_s=5.0, master="")
+    with closing(Link(address)) as other:
+        assert other.call("PING") == b"PONG"
+
+        link.call("ACL", "DELUSER", "gone")
+        with pytest.raises(StorageError, match="refuses the user or password"):
+            other.call("PING")
+        link.call("ACL", "SETUSER", "gone", "on", "nopass", "+@all", "~*")
+
+        assert other.call("PING") == b"PONG"
+    link.call("ACL", "DELUSER", "gone")
