@@ -12,6 +12,7 @@ logging.config is not imported: it costs more than this module and offers nothin
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -45,6 +46,10 @@ def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the
     logging.logThreads = False
     logging.logProcesses = False
     logging.logMultiprocessing = False
+    # What a task prints is there at once, among what it logs, and line by line: PYTHONUNBUFFERED would
+    # write the end of each line by itself, and another line may come between.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
     # A full disk or a closed pipe behind stderr must not add a traceback about itself.
     logging.raiseExceptions = False
 

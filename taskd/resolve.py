@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
+import traceback
+from difflib import get_close_matches
 from importlib import import_module
-from types import ModuleType
+from types import ModuleType, TracebackType
 
-from taskd.errors import ResolveError
+from taskd.errors import ResolveError, TaskdError
+
+_IMPORT_FILES = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
 
 
 def resolve(path: str, *, default_attribute: str = "app") -> object:
@@ -34,11 +40,45 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
     found = module
     for part in attribute.split("."):
         if not hasattr(found, part):
+            near = get_close_matches(part, dir(found), n=1)
+            hint = f', did you mean "{near[0]}"?' if near else ""
             raise ResolveError(
-                f'module "{module_name}" has no attribute "{attribute}" (wanted by app "{path}")'
+                f'module "{module_name}" has no attribute "{attribute}" (wanted by app "{path}"){hint}'
             )
         found = getattr(found, part)
     return found
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """Return what to say of an import that failed: one line, and the traceback from the user's code on.
+
+    The second is empty where the first says all: a name in a file that leads nowhere.  Never raises.
+    """
+    if isinstance(error, TaskdError):
+        return str(error), ""
+    try:
+        text = str(error).strip()
+    except BaseException:  # noqa: BLE001 - the user's __str__
+        text = ""
+    reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    frames = _from_the_users_code_on(error.__traceback__)
+    return reason, "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+
+
+def _from_the_users_code_on(frames: TracebackType | None) -> TracebackType | None:
+    """Leave out what led to ``resolve``, and the import machinery behind it; nothing if it went elsewhere."""
+    here = frames
+    while here is not None and here.tb_frame.f_code is not resolve.__code__:
+        here = here.tb_next
+    if here is None:
+        return frames
+    while here is not None and _is_machinery(here.tb_frame.f_code.co_filename):
+        here = here.tb_next
+    return here
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename == __file__ or filename.startswith(_IMPORT_FILES)
 
 
 def module_near(module_name: str) -> ModuleType | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from taskd.exit_codes import APP_BROKEN
 from taskd.pools.base import ChildEnd, Outcome, Pool
 from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import TaskOptions
+from taskd.resolve import failure_of
 from taskd.worker.ledger import Ledger, open_ledger
 
 if TYPE_CHECKING:
@@ -164,9 +164,8 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
         app = load_app(path)
     except Exception as error:
         # Whatever the user's module raises at import is this one failure, with its traceback.
-        raise AppImportError(
-            f'app "{path}" cannot be imported: {type(error).__name__}: {error}', traceback.format_exc()
-        ) from error
+        reason, detail = failure_of(error)
+        raise AppImportError(f"the task code did not load: {reason}", detail) from error
     app.bind_config(config)
     events.on_hello(msgspec.json.encode(task_table(app)))
     events.run_stage = partial(app.hooks.run_stage, place=Place(node_name, os.getpid()))

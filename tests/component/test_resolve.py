@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskd.errors import ResolveError
-from taskd.resolve import resolve
+from taskd.resolve import failure_of, resolve
 
 
 @pytest.fixture
@@ -72,3 +72,51 @@ def test_an_error_of_the_users_own_code_passes_through(folder: Path) -> None:
         resolve("shop_resolve_5:app")
     with pytest.raises(ZeroDivisionError):
         resolve("shop_resolve_6:app")
+
+
+def test_an_attribute_that_is_nearly_right_is_suggested(folder: Path) -> None:
+    write(folder, "shop_resolve_7.py", "app = 1\n")
+
+    with pytest.raises(ResolveError, match='did you mean "app"'):
+        resolve("shop_resolve_7:ap")
+
+
+def failure(path: str) -> tuple[str, str]:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - whatever a module raises
+        resolve(path)
+    return failure_of(caught.value)
+
+
+def test_of_a_name_that_leads_nowhere_one_line_says_all(folder: Path) -> None:
+    reason, traceback = failure("no_such_shop.tasks:app")
+
+    assert reason.startswith('no module "no_such_shop" for app')
+    assert traceback == ""
+
+
+def test_the_traceback_of_a_module_begins_with_its_own_line(folder: Path) -> None:
+    write(folder, "shop_resolve_8.py", "def load():\n    1 / 0\n\nload()\n")
+
+    reason, traceback = failure("shop_resolve_8:app")
+
+    assert reason == "ZeroDivisionError: division by zero"
+    assert traceback.count("  File ") == 2
+    assert 'shop_resolve_8.py", line 4' in traceback
+    assert "resolve.py" not in traceback.replace("shop_resolve", "")
+
+
+def test_a_module_that_is_no_python_is_shown_at_its_line(folder: Path) -> None:
+    write(folder, "shop_resolve_9.py", "x = 1\ndef f(:\n")
+
+    reason, traceback = failure("shop_resolve_9:app")
+
+    assert reason.startswith("SyntaxError: ")
+    assert traceback.lstrip().startswith('File "')
+    assert 'shop_resolve_9.py", line 2' in traceback
+
+
+def test_an_exception_that_cannot_be_printed_is_named(folder: Path) -> None:
+    odd = "class Odd(Exception):\n    def __str__(self): return 1 / 0\nraise Odd\n"
+    write(folder, "shop_resolve_10.py", odd)
+
+    assert failure("shop_resolve_10:app")[0] == "Odd"

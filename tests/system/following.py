@@ -57,6 +57,13 @@ def copy(self: BoundTask, gate: str) -> str:
     return "copied"
 
 
+@app.task(name="following.say_and_wait")
+def say_and_wait(gate: str) -> None:
+    """Print what is done, and wait."""
+    print("half of it is done")
+    wait_for(gate)
+
+
 def wait_for(path: str) -> None:
     """Wait until the fifo is opened for writing."""
     Path(path).read_bytes()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from tests.system.daemon import Daemon
+from tests.waiting import wait_until
 
 GEVENT = pytest.mark.skipif(find_spec("gevent") is None, reason="gevent is not installed")
 POOLS = ["prefork", "threads", "solo", "asyncio", pytest.param("gevent", marks=GEVENT)]
@@ -43,3 +46,20 @@ def test_in_json_they_are_fields(make_daemon: Callable[..., Daemon]) -> None:
     (entry,) = [entry for entry in entries if entry["message"] == "sold 3"]
     assert (entry["task"], entry["id"]) == ("following.sell", sold.id)
     assert entry["logger"] == "following.sales"
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_what_a_task_prints_is_there_while_it_runs(
+    make_daemon: Callable[..., Daemon], pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    daemon = make_daemon(f'{WORKER}pool = "{pool}"\n')
+    daemon.start()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    result = daemon.app.send_task("following.say_and_wait", (str(gate),))
+
+    wait_until(lambda: "half of it is done\n" in daemon.log.read_text())
+
+    gate.write_bytes(b"")
+    result.get(timeout=10)

@@ -25,6 +25,7 @@ from taskd.pools.base import Target
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.child import leave, nothing, run_child
 from taskd.priority import come_forward
+from taskd.resolve import failure_of
 
 #: Returns the target and a blob that the pool hands to ``on_hello``.
 Load = Callable[[], tuple[Target, bytes]]
@@ -64,7 +65,8 @@ def serve(
     try:
         target, hello = load()
     except BaseException as error:  # noqa: BLE001 - SystemExit of a module too is a failure to load
-        _fail(control, f"the task code did not load: {_one_line(error)}", traceback.format_exc())
+        reason, detail = failure_of(error)
+        _fail(control, f"the task code did not load: {reason}", detail)
     if culprits := threads_beside_this():
         _fail(control, _refusal(culprits), "")
     gc.collect()
@@ -72,11 +74,6 @@ def serve(
     come_forward(with_descendants=True)
     _send_blob(control, wire.Loaded(), hello)
     _Template(control, target, title, begin, end).run()
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def _fail(control: socket.socket, reason: str, detail: str) -> NoReturn:

@@ -104,9 +104,15 @@ def log_death(certificate: Certificate) -> None:
         certificate.cpu_s,
         certificate.max_rss_bytes,
         " (the kernel had no memory left)" if certificate.out_of_memory else "",
-        f"\n{certificate.traceback}" if certificate.traceback else "",
+        "" if _is_written(certificate) else f"\n{certificate.traceback}",
         extra={"fields": {name: value for name, value in fields.items() if value}},
     )
+
+
+def _is_written(certificate: Certificate) -> bool:
+    """Return whether the program has itself written its traceback, so that it is in the log already."""
+    *_, last = certificate.traceback.strip().splitlines() or [""]
+    return not last or any(last in line for line in certificate.output)
 
 
 def clipped(text: str) -> str:

@@ -232,7 +232,8 @@ class Group:
             self._reason = f"the rolling restart was given up: {why}"
             _log.error("group=%s the rolling restart is given up, the old programs stay: %s", self.name, why)
         else:
-            _log.error("group=%s does not start, taskd goes on trying: %s", self.name, why)
+            # Of several lines the others are a traceback, which its program has written.
+            _log.error("group=%s does not start, taskd goes on trying: %s", self.name, why.partition("\n")[0])
         for member in self._staying():
             member.is_stale = False
         self._has_gone_back = has_old
