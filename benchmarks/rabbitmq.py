@@ -2,7 +2,8 @@
 
 All workers have two processes on one machine and the same private server; no results are kept.  taskd
 acknowledges after the run and waits for publisher confirms; Celery and Dramatiq run as they come.  The drain
-is measured from outside, from the first message that is gone to the last, by the counts of the server.
+is measured from outside, from the first message that is gone to the last, by the counts of the server; so is
+the processor time of all processes of a worker, and of the server, which shares the machine.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from kombu import Connection
 
-from benchmarks.harness import ROOT, Daemon, median, percentile, report, wait_for
+from benchmarks.harness import ROOT, Daemon, cpu_s, median, percentile, report, wait_for
+from taskd import procinfo
 from tests.services import rabbit_server, rabbit_url
 
 TASKS = int(os.environ.get("BENCH_TASKS", "30000"))
@@ -58,8 +61,25 @@ def daemon(url: str, *, start: bool) -> Iterator[Daemon]:
             made.stop()
 
 
-def drained(url: str, queue: str, count: int, start: Callable[[], None]) -> float:
-    """Start a worker and return the tasks a second, by what waits in the queue."""
+@dataclass(frozen=True)
+class Drain:
+    """One drain: tasks a second, and microseconds of processor time for each task."""
+
+    rate: float
+    worker_us: float
+    server_us: float
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all below it."""
+    return [pid, *procinfo.descendants(pid)]
+
+
+def drained(url: str, queue: str, count: int, start: Callable[[], int]) -> Drain:
+    """Drain a queue by the worker that ``start`` starts; it returns the process."""
+    server_process = rabbit_server().process
+    assert server_process is not None
+    server = tree(server_process.pid)
     with Connection(url) as connection:
         channel = connection.channel()
 
@@ -67,37 +87,45 @@ def drained(url: str, queue: str, count: int, start: Callable[[], None]) -> floa
             return int(channel.queue_declare(queue=queue, passive=True).message_count)
 
         wait_for(lambda: ready() == count)
-        start()
+        pid = start()
         wait_for(lambda: ready() < count, pause_s=0.002)
-        began = time.monotonic()
+        worker = tree(pid)
+        worker_s, server_s, began = cpu_s(worker), cpu_s(server), time.monotonic()
         wait_for(lambda: ready() == 0, 300, pause_s=0.005)
-        return count / (time.monotonic() - began)
+        passed = time.monotonic() - began
+        used = [(cpu_s(pids) - before) / count for pids, before in ((worker, worker_s), (server, server_s))]
+        return Drain(count / passed, *(1e6 * each for each in used))
 
 
-def drain_taskd() -> float:
-    """Return tasks a second of taskd."""
+def drain_taskd() -> Drain:
+    """Drain with taskd."""
     url = rabbit_url()
     with daemon(url, start=False) as taskd:
         app = taskd.app()
         for first in range(0, TASKS, 1000):
             app.send_many([app.call("bench.noop") for _ in range(first, min(TASKS, first + 1000))])
-        return drained(url, "default", TASKS, taskd.start)
+
+        def start() -> int:
+            taskd.start()
+            return taskd.pids()[0]
+
+        return drained(url, "default", TASKS, start)
 
 
-def drain_peer(module: str, queue: str, command: list[str]) -> float:
-    """Return tasks a second of a peer whose tasks stand in ``module``."""
+def drain_peer(module: str, queue: str, command: list[str]) -> Drain:
+    """Drain with a peer whose tasks stand in ``module``."""
     url = rabbit_url()
     environment = {**os.environ, "BENCH_RABBITMQ": url, "PYTHONPATH": str(ROOT)}
     fill = f"from {module} import fill; fill({PEER_TASKS})"
     subprocess.run([sys.executable, "-c", fill], check=True, env=environment, cwd=ROOT)
     started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> int:
+        started.append(subprocess.Popen(command, env=environment, cwd=ROOT, **_QUIET))
+        return started[0].pid
+
     try:
-        return drained(
-            url,
-            queue,
-            PEER_TASKS,
-            lambda: started.append(subprocess.Popen(command, env=environment, cwd=ROOT, **_QUIET)),
-        )
+        return drained(url, queue, PEER_TASKS, start)
     finally:
         for process in started:
             process.terminate()
@@ -125,8 +153,8 @@ def sending() -> tuple[float, float]:
         return one, TASKS / (time.monotonic() - began)
 
 
-def latencies() -> list[float]:
-    """Return the seconds from send to the start of the task, one after the other."""
+def latencies(pause_s: float) -> list[float]:
+    """Return the seconds from send to the start of the task on an idle daemon, with a pause after each."""
     delays = []
     with daemon(rabbit_url(), start=True) as taskd:
         app = taskd.app()
@@ -134,42 +162,49 @@ def latencies() -> list[float]:
             sent = time.monotonic()
             began = app.send_task("bench.started_at").get(timeout=10)
             assert isinstance(began, float)
-            if number >= 20:
+            if number >= 20:  # the first ones warm up both ends
                 delays.append(began - sent)
+            time.sleep(pause_s)
     return delays
+
+
+CELERY = ["-A", "benchmarks.rabbitmq_celery:app", "worker", "-c", "2", "-l", "error"]
+DRAMATIQ = ["benchmarks.rabbitmq_dramatiq", "-p", "2", "-t", "4"]
+
+
+def report_drains() -> None:
+    """Drain in turns, and print the medians."""
+    drains: dict[str, list[Drain]] = {"taskd": [], "Celery": [], "Dramatiq": []}
+    for _ in range(ROUNDS):
+        drains["taskd"].append(drain_taskd())
+        command = [program("celery"), *CELERY]
+        drains["Celery"].append(drain_peer("benchmarks.rabbitmq_celery", "celery", command))
+        if importlib.util.find_spec("dramatiq") is not None:
+            command = [program("dramatiq"), *DRAMATIQ]
+            drains["Dramatiq"].append(drain_peer("benchmarks.rabbitmq_dramatiq", "default", command))
+    for name, made in drains.items():
+        if made:
+            rate = median([each.rate for each in made])
+            worker, server = (
+                median([each.worker_us for each in made]),
+                median([each.server_us for each in made]),
+            )
+            text = f"{rate:,.0f}/s; processor: worker {worker:.0f} us, server {server:.0f} us a task"
+            report(f"drain, {name}", text, rate >= 8000 if name == "taskd" else None)
 
 
 def main() -> None:
     """Print the figures."""
     rabbit_server()
-    ours, celery, dramatiq = [], [], []
-    for _ in range(ROUNDS):
-        ours.append(drain_taskd())
-        worker = [
-            program("celery"),
-            "-A",
-            "benchmarks.rabbitmq_celery:app",
-            "worker",
-            "-c",
-            "2",
-            "-l",
-            "error",
-        ]
-        celery.append(drain_peer("benchmarks.rabbitmq_celery", "celery", worker))
-        if importlib.util.find_spec("dramatiq") is not None:
-            worker = [program("dramatiq"), "benchmarks.rabbitmq_dramatiq", "-p", "2", "-t", "4"]
-            dramatiq.append(drain_peer("benchmarks.rabbitmq_dramatiq", "default", worker))
-    report("drain", f"{median(ours):,.0f}/s", median(ours) >= 8000)
-    report("drain, Celery", f"{median(celery):,.0f}/s")
-    if dramatiq:
-        report("drain, Dramatiq", f"{median(dramatiq):,.0f}/s")
+    report_drains()
     one, bulk = sending()
     report("delay(), confirmed", f"{one:,.0f}/s")
     report("send_many of 1,000, confirmed", f"{bulk:,.0f}/s")
-    delays = latencies()
-    p50, p99 = percentile(delays, 0.5) * 1000, percentile(delays, 0.99) * 1000
-    report("send -> start, one by one, p50", f"{p50:.2f} ms", p50 < 1.0)
-    report("send -> start, one by one, p99", f"{p99:.2f} ms", p99 < 5.0)
+    for name, pause_s in (("one by one", 0.0), ("after 10 ms of rest", 0.01)):
+        delays = latencies(pause_s)
+        p50, p99 = percentile(delays, 0.5) * 1000, percentile(delays, 0.99) * 1000
+        report(f"send -> start, {name}, p50", f"{p50:.2f} ms", p50 < 1.0)
+        report(f"send -> start, {name}, p99", f"{p99:.2f} ms", p99 < 5.0)
 
 
 if __name__ == "__main__":

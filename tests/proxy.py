@@ -23,6 +23,8 @@ class Proxy:
         self._chunks = 0
         self._losses: Collection[int] = ()
         self._sockets: list[socket.socket] = []
+        #: Those of the clients among them.
+        self._clients: list[socket.socket] = []
         self._is_silent = False
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
@@ -33,11 +35,17 @@ class Proxy:
         with self._lock:
             self._chunks, self._losses = 0, chunks
 
+    def inject(self, data: bytes) -> None:
+        """Send bytes of our own to all present clients, between two chunks of the server's."""
+        with self._lock:
+            for each in self._clients:
+                each.sendall(data)
+
     def silence(self) -> None:
         """Pass nothing more on the present connections, and leave them open: as if a cable were cut."""
         with self._lock:
             self._is_silent = True
-            self._sockets.clear()
+            self._forget()
 
     def speak(self) -> None:
         """Pass what comes on new connections."""
@@ -48,7 +56,11 @@ class Proxy:
         with self._lock:
             for each in self._sockets:
                 _close(each)
-            self._sockets.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._sockets.clear()
+        self._clients.clear()
 
     def close(self) -> None:
         """Close everything."""
@@ -66,6 +78,7 @@ class Proxy:
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets += [client, server]
+                self._clients.append(client)
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 

@@ -139,7 +139,7 @@ class RabbitServer:
         }
         (self._directory / "plugins").write_text("[].")
         (self._directory / "rabbitmq.conf").write_text("loopback_users = none\n")
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
@@ -149,7 +149,7 @@ class RabbitServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [self._program],
             env=self._environment,
             stdout=subprocess.DEVNULL,
@@ -175,10 +175,10 @@ class RabbitServer:
 
     def kill(self) -> None:
         """End it as a crash would."""
-        assert self._process is not None
+        assert self.process is not None
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def end(self) -> None:
         """End it and its port mapper, and remove what it wrote."""

@@ -35,4 +35,4 @@ def task_name(headers: bytes) -> str:
 
 def storable(text: str) -> str:
     """Return the text with lone surrogates, which UTF-8 cannot represent, spelt out."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

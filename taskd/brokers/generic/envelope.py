@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from taskd.brokers.dead import storable
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.errors import BrokerError
 
@@ -23,7 +24,24 @@ DEATHS = "x-taskd-deaths"
 _RETURNS = "x-delivery-count"
 _OWN = frozenset({DUE_AT, DELIVERIES, DEATHS, _RETURNS})
 
+#: More is a lie.
+_MOST = 2**31 - 1
+
 _encode = msgspec.json.Encoder().encode
+
+
+class Arrived(msgspec.Struct, gc=False):
+    """A message as a transport hands it over; the properties have py-amqp's names."""
+
+    consumer: str
+    handle: int | str
+    redelivered: bool
+    exchange: str
+    routing_key: str
+    properties: Mapping[str, Any] = {}
+    body: bytes = b""
+    #: What stands in place of properties that cannot be read.
+    unreadable: bytes = b""
 
 
 class Opened(msgspec.Struct, gc=False):
@@ -97,33 +115,27 @@ def text_of(headers: Mapping[str, Any]) -> bytes:
     return json.dumps(headers, default=repr, separators=(",", ":")).encode()
 
 
-def opened(  # noqa: PLR0917 - the parts of a message as the transports have them
-    handle: int | str,
-    tag: int,
-    queue: str,
-    body: bytes | str,
-    properties: Mapping[str, Any],
-    info: Mapping[str, Any],
-    headers: dict[str, Any],
-) -> Opened:
-    """Return what was received.  Whatever it is, it becomes a delivery; ``headers`` are changed."""
+def opened(arrived: Arrived, tag: int, queue: str) -> Opened:
+    """Return what was received.  Whatever it is, it becomes a delivery; its headers are changed."""
+    properties = arrived.properties
+    headers = properties.get("application_headers") or {}
     due_at, deliveries, deaths = 0.0, 0, 0
-    returns = 1 if info.get("redelivered") else 0
+    returns = 1 if arrived.redelivered else 0
     if not _OWN.isdisjoint(headers):
         due_at = _number(headers.pop(DUE_AT, 0.0))
-        deliveries = int(_number(headers.pop(DELIVERIES, 0)))
-        deaths = int(_number(headers.pop(DEATHS, 0)))
-        returns = max(returns, int(_number(headers.pop(_RETURNS, 0))))
+        deliveries = _count(headers.pop(DELIVERIES, 0))
+        deaths = _count(headers.pop(DEATHS, 0))
+        returns = max(returns, _count(headers.pop(_RETURNS, 0)))
     correlation_id = _text(properties.get("correlation_id"))
     priority = properties.get("priority")
     return Opened(
-        handle,
+        arrived.handle,
         Delivery(
             tag,
             queue,
             _text(headers.get("id")) or _text(properties.get("message_id")) or correlation_id,
-            text_of(headers),
-            body.encode() if isinstance(body, str) else bytes(body),
+            arrived.unreadable or text_of(headers),
+            arrived.body,
             _text(properties.get("content_type")),
             _text(properties.get("content_encoding")),
             priority if isinstance(priority, int) else 0,
@@ -131,11 +143,26 @@ def opened(  # noqa: PLR0917 - the parts of a message as the transports have the
             deaths,
             _text(properties.get("reply_to")),
             correlation_id,
-            _text(info.get("exchange")),
-            _text(info.get("routing_key")),
+            arrived.exchange,
+            arrived.routing_key,
         ),
         due_at,
     )
+
+
+def taken(raw: Any) -> Arrived:
+    """Return a message of one of kombu's virtual transports."""
+    properties = {
+        **raw.properties,
+        "content_type": raw.content_type,
+        "content_encoding": raw.content_encoding,
+        "application_headers": dict(raw.headers),
+    }
+    redelivered = bool(properties["application_headers"].pop("redelivered", False))
+    info = raw.delivery_info or {}
+    exchange, routing_key = _text(info.get("exchange")), _text(info.get("routing_key"))
+    body = raw.body.encode() if isinstance(raw.body, str) else bytes(raw.body)
+    return Arrived("", raw.delivery_tag, redelivered, exchange, routing_key, properties, body)
 
 
 def again(opened_: Opened, *, deliveries: int, deaths: int, due_at: float | None = None) -> Sealed:
@@ -159,8 +186,16 @@ def outgoing(delivery: Delivery) -> Outgoing:
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    try:
+        number = float(value) if isinstance(value, (int, float)) else 0.0
+    except OverflowError:
+        return 0.0
+    return number if isfinite(number) else 0.0
+
+
+def _count(value: object) -> int:
+    return min(max(0, int(_number(value))), _MOST)
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return storable(value) if isinstance(value, str) else ""

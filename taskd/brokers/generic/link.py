@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from kombu.connection import Connection
 
-from taskd.brokers.generic import wire
 from taskd.brokers.generic.address import BROKER_ERRORS, Address
+from taskd.brokers.generic.envelope import Arrived
+from taskd.brokers.generic.frames import Reader
 from taskd.errors import BrokerError
 
 
@@ -29,12 +31,21 @@ class Link:
         )
         with address.errors():
             self._raw: Any = self._kombu.transport.establish_connection()
+        self._reader = Reader(self._raw) if self._pushes else None
 
     def channel(self) -> Any:
         """Return a new channel, which leaves bodies as they are.  Raises: what the transport raises."""
         channel = self._kombu.transport.create_channel(self._raw)
         channel.auto_decode = False
         return channel
+
+    def deliver(self, channel: Any, on_message: Callable[[Arrived], None], wake: Callable[[], None]) -> None:
+        """Hand what an AMQP server pushes to a channel to ``on_message``, which must not wait.
+
+        ``wake`` is called after some came while this connection waited for something else.
+        """
+        if self._reader is not None:
+            self._reader.deliver(channel, on_message, wake)
 
     @property
     def alive(self) -> bool:
@@ -49,8 +60,9 @@ class Link:
         """Dispatch what an AMQP server has sent, without waiting.  Raises: ``BrokerError``."""
         if not self.alive:
             raise BrokerError(f"{self._address.shown}: the connection is closed")
-        with self._address.errors():
-            wire.pump(self._raw)
+        if self._reader is not None:
+            with self._address.errors():
+                self._reader.pump()
 
     def beat(self) -> None:
         """Send a heartbeat if one is due.  Raises: ``BrokerError`` when none has come for too long."""

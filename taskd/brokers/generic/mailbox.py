@@ -5,12 +5,11 @@ from __future__ import annotations
 import select
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.generic import naming
 from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.envelope import opened
+from taskd.brokers.generic.envelope import Arrived, opened, taken
 from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.polling import Poll
 from taskd.brokers.intake import Delivery
@@ -40,11 +39,8 @@ class GenericMailbox:
                 self._declare(exchange, kind, routing_key)
                 if address.pushes:
                     self._poller.register(self._link.fileno(), select.EPOLLIN)
-                    self._channel.basic_consume(
-                        queue, consumer_tag=self._consumer, no_ack=True, callback=self._on_message
-                    )
-            if self._arrived:
-                self._wakeup.set()
+                    self._link.deliver(self._channel, self._on_message, self._wakeup.set)
+                    self._channel.basic_consume(queue, consumer_tag=self._consumer, no_ack=True)
         except BaseException:
             self._end_connection()
             raise
@@ -63,15 +59,8 @@ class GenericMailbox:
         )
         channel.queue_bind(queue=self._queue, exchange=exchange, routing_key=routing_key)
 
-    def _on_message(self, raw: Any) -> None:
-        properties = dict(raw.properties)
-        headers = properties.get("application_headers")
-        if headers is None:  # a virtual transport's message
-            headers = getattr(raw, "headers", None) or {}
-            properties.setdefault("content_type", getattr(raw, "content_type", ""))
-            properties.setdefault("content_encoding", getattr(raw, "content_encoding", ""))
-        message = opened(0, 0, self._queue, raw.body, properties, raw.delivery_info or {}, dict(headers))
-        self._arrived.append(message.delivery)
+    def _on_message(self, arrived: Arrived) -> None:
+        self._arrived.append(opened(arrived, 0, self._queue).delivery)
 
     def receive(self) -> Sequence[Delivery]:
         """Return everything that has arrived.  Raises: ``BrokerError``; then make a new one."""
@@ -81,7 +70,7 @@ class GenericMailbox:
                 self._link.pump()
             else:
                 while (raw := self._channel.basic_get(self._queue, no_ack=True)) is not None:
-                    self._on_message(raw)
+                    self._on_message(taken(raw))
         found = list(self._arrived)
         self._arrived.clear()
         return found

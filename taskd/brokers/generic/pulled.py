@@ -13,7 +13,7 @@ from typing import Any
 
 from taskd.brokers.generic import naming
 from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.envelope import Opened, Sealed, opened
+from taskd.brokers.generic.envelope import Opened, Sealed, opened, taken
 from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.polling import Poll
 
@@ -50,15 +50,7 @@ class PulledSource:
         return found
 
     def _open(self, queue: str, raw: Any) -> Opened:
-        properties = {
-            **raw.properties,
-            "content_type": raw.content_type,
-            "content_encoding": raw.content_encoding,
-        }
-        info = {**(raw.delivery_info or {}), "redelivered": bool(raw.headers.pop("redelivered", False))}
-        message = opened(
-            raw.delivery_tag, next(self._tags), queue, raw.body, properties, info, dict(raw.headers)
-        )
+        message = opened(taken(raw), next(self._tags), queue)
         message.since = self._address.timing.monotonic()
         return message
 

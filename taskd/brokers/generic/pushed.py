@@ -13,11 +13,12 @@ import select
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
-from typing import Any
+
+from amqp.exceptions import UnexpectedFrame
 
 from taskd.brokers.generic import naming, wire
 from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.envelope import Opened, Sealed, opened
+from taskd.brokers.generic.envelope import Arrived, Opened, Sealed, opened
 from taskd.brokers.generic.link import Link
 from taskd.wakeup import Wakeup
 
@@ -40,6 +41,8 @@ class PushedSource:
         self._out: dict[int, None] = {}
         #: Consumers by queue.
         self._consumers: dict[str, str] = {}
+        #: Queues by consumer, of all who may still be sent something.
+        self._queue_of: dict[str, str] = {}
         self._credit = 0
         #: How many more the worker would take.
         self._wanted = 0
@@ -51,6 +54,7 @@ class PushedSource:
         try:
             with address.errors():
                 self._channel = self._link.channel()
+                self._link.deliver(self._channel, self._on_message, self._wakeup.set)
                 self._side = self._link.channel()
                 self._confirming = wire.Confirming(self._link.channel())
                 for queue in queues:
@@ -67,13 +71,13 @@ class PushedSource:
 
     # -- receiving ---------------------------------------------------------------------------
 
-    def _on_message(self, queue: str, raw: Any) -> None:
-        info, properties = raw.delivery_info, raw.properties
-        handle = info["delivery_tag"]
-        headers = properties.get("application_headers") or {}
-        message = opened(handle, next(self._tags), queue, raw.body, properties, info, headers)
+    def _on_message(self, arrived: Arrived) -> None:
+        queue = self._queue_of.get(arrived.consumer)
+        if queue is None:
+            raise UnexpectedFrame(f'a message for the consumer "{arrived.consumer}", which does not exist')
+        message = opened(arrived, next(self._tags), queue)
         message.since = self._address.timing.monotonic()
-        self._out[handle] = None
+        self._out[int(arrived.handle)] = None
         self._arrived.append(message)
 
     def _on_cancelled(self, queue: str, _tag: str) -> None:
@@ -114,17 +118,14 @@ class PushedSource:
         naming.declare_queue(self._side, self._address, queue)
         name = f"taskd-{next(self._names)}"
         self._consumers[queue] = name
-        self._channel.basic_consume(
-            queue,
-            consumer_tag=name,
-            callback=partial(self._on_message, queue),
-            on_cancel=partial(self._on_cancelled, queue),
-        )
+        self._queue_of[name] = queue
+        self._channel.basic_consume(queue, consumer_tag=name, on_cancel=partial(self._on_cancelled, queue))
 
     def _cancel_consumers(self) -> None:
         with self._address.errors():
             for name in self._consumers.values():
                 self._channel.basic_cancel(name)
+                self._queue_of.pop(name, None)
         self._consumers.clear()
         self._credit = 0
 
@@ -146,17 +147,15 @@ class PushedSource:
     def give_back(self, handles: Sequence[int | str]) -> None:
         """Put messages back; the server remembers their places."""
         with self._address.errors():
-            for handle in handles:
-                self._out.pop(int(handle), None)
-                self._channel.basic_reject(handle, requeue=True)
+            known = [handle for handle in handles if isinstance(handle, int)]
+            for handle in known:
+                self._out.pop(handle, None)
+            wire.give_back(self._channel, known)
 
     def publish(self, messages: Sequence[Sealed]) -> None:
         """Send messages and wait for the server's word."""
-        arrived = len(self._arrived)
         with self._address.errors():
             self._publish(messages)
-        if len(self._arrived) > arrived:
-            self._wakeup.set()
 
     def _publish(self, messages: Sequence[Sealed]) -> None:
         naming.publish_somewhere(self._confirming, self._side, self._address, messages)
@@ -178,11 +177,8 @@ class PushedSource:
 
     def depth(self) -> int:
         """Ask the server how many messages wait in the queues, and add those that wait here."""
-        arrived = len(self._arrived)
         with self._address.errors():
             counts = [naming.ready_count(self._side, queue) or 0 for queue in self._queues]
-        if len(self._arrived) > arrived:
-            self._wakeup.set()
         self._give_back_unclaimed()
         return sum(counts) + len(self._arrived)
 
@@ -221,6 +217,7 @@ class PushedSource:
         if name is not None:
             with self._address.errors():
                 self._channel.basic_cancel(name)
+            self._queue_of.pop(name, None)
         others = [message for message in self._arrived if message.delivery.queue != queue]
         gone = [message.handle for message in self._arrived if message.delivery.queue == queue]
         self._arrived = others

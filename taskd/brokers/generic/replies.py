@@ -9,17 +9,17 @@ from __future__ import annotations
 import select
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from taskd.brokers.generic import wire
 from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.envelope import Sealed, opened
+from taskd.brokers.generic.envelope import Arrived, Sealed, opened
 from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.publisher import GenericPublisher
 from taskd.brokers.intake import Delivery
 from taskd.errors import BrokerError
+from taskd.wakeup import Wakeup
 
 
 class GenericReplySender(GenericPublisher):
@@ -50,7 +50,11 @@ class GenericReplyBox:
         self._last = 0
         self.closed = False
         self._link = Link(address)
+        self._poller = select.epoll()
+        self._wakeup = Wakeup()
         try:
+            self._poller.register(self._wakeup.fileno(), select.EPOLLIN)
+            self._poller.register(self._link.fileno(), select.EPOLLIN)
             with address.errors():
                 self._channel = self._link.channel()
                 # Durable, for RabbitMQ gives up transient queues that are not exclusive; and not exclusive,
@@ -61,23 +65,21 @@ class GenericReplyBox:
                     auto_delete=False,
                     arguments={"x-expires": max(1, int(expires_s * 1000))},
                 )
-                self._channel.basic_consume(queue, consumer_tag="replies", callback=self._on_message)
-            self._poller = select.epoll()
-            self._poller.register(self._link.fileno(), select.EPOLLIN)
+                self._link.deliver(self._channel, self._on_message, self._wakeup.set)
+                self._channel.basic_consume(queue, consumer_tag="replies")
         except BaseException:
-            self._link.close()
+            self.close()
             raise
 
-    def _on_message(self, raw: Any) -> None:
-        headers = raw.properties.get("application_headers") or {}
-        found = opened(0, 0, self._queue, raw.body, raw.properties, raw.delivery_info, dict(headers))
-        self._arrived.append(found.delivery)
-        self._last = raw.delivery_info["delivery_tag"]
+    def _on_message(self, arrived: Arrived) -> None:
+        self._arrived.append(opened(arrived, 0, self._queue).delivery)
+        self._last = int(arrived.handle)
 
     def receive(self) -> Sequence[Delivery]:
         """Return everything that has arrived.  Raises: ``BrokerError``; then make a new one."""
         if self.closed:
             raise BrokerError(f"{self._address.shown}: this reply queue is closed")
+        self._wakeup.clear()
         self._link.pump()
         found = list(self._arrived)
         self._arrived.clear()
@@ -95,4 +97,5 @@ class GenericReplyBox:
         if not self.closed:
             self.closed = True
             self._poller.close()
+            self._wakeup.close()
             self._link.close()

@@ -1,13 +1,12 @@
-"""py-amqp without its waiting: read what has come, write many frames at once, confirm many messages at once.
+"""py-amqp without its waiting: write many frames at once, confirm many messages at once.
 
-py-amqp reads nine times from the socket for one message, and waits for the confirmation of each message
-before the next.  Here a socket is read into one buffer until it is empty; acknowledgements leave in one
-write; and a batch of messages is sent whole before its confirmations are awaited.
+py-amqp writes each frame by itself and waits for the confirmation of each message before the next.  Here
+acknowledgements leave in one write, and a batch of messages is sent whole before its confirmations are
+awaited.
 """
 
 from __future__ import annotations
 
-import ssl
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -15,60 +14,30 @@ from typing import Any
 from amqp import spec
 from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
-from amqp.exceptions import UnexpectedFrame as Unexpected
 
 from taskd.brokers.generic.envelope import Sealed
 from taskd.errors import BrokerError
 
-_READ_BYTES = 1 << 16
-_HEAD = struct.Struct(">BHI")
 _FRAME_END = 0xCE
-#: A method frame of basic.ack: 13 bytes of arguments.
-_ACK = struct.Struct(">BHIHHQBB")
-
-
-def pump(connection: Any) -> None:
-    """Dispatch everything that has come, without waiting.  Raises what py-amqp raises."""
-    transport = connection.transport
-    sock = transport.sock
-    before = sock.gettimeout()
-    while True:
-        try:
-            sock.settimeout(0.0)
-            data = sock.recv(_READ_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return
-        finally:
-            sock.settimeout(before)
-        if not data:
-            raise ConnectionResetError("the server closed the connection")
-        _feed(connection, transport, transport._read_buffer + data)
-
-
-def _feed(connection: Any, transport: Any, buffer: bytes) -> None:
-    at, end, handle = 0, len(buffer), connection.on_inbound_frame
-    try:
-        while end - at >= _HEAD.size + 1:
-            kind, channel, size = _HEAD.unpack_from(buffer, at)
-            stop = at + _HEAD.size + size + 1
-            if stop > end:
-                return
-            payload = buffer[at + _HEAD.size : stop - 1]
-            if buffer[stop - 1] != _FRAME_END:
-                raise Unexpected("a frame does not end where it should")
-            at = stop
-            handle((kind, channel, payload))
-    finally:
-        transport._read_buffer = buffer[at:]
+#: A method frame of basic.ack or basic.reject, whose method and arguments are 13 bytes.
+_SETTLE = struct.Struct(">BHIHHQBB")
 
 
 def acknowledge(channel: Any, up_to: int, handles: Sequence[int]) -> None:
     """Acknowledge everything up to a handle (0: nothing), and single ones, in one write."""
-    number = channel.channel_id
-    frames = [_ACK.pack(1, number, 13, *spec.Basic.Ack, handle, 0, _FRAME_END) for handle in handles]
-    if up_to:
-        frames.insert(0, _ACK.pack(1, number, 13, *spec.Basic.Ack, up_to, 1, _FRAME_END))
-    if frames:
+    several = [(up_to, 1)] if up_to else []
+    _settle(channel, spec.Basic.Ack, [*several, *((handle, 0) for handle in handles)])
+
+
+def give_back(channel: Any, handles: Sequence[int]) -> None:
+    """Have the server put messages back into their places, in one write."""
+    _settle(channel, spec.Basic.Reject, [(handle, 1) for handle in handles])
+
+
+def _settle(channel: Any, method: tuple[int, int], entries: Sequence[tuple[int, int]]) -> None:
+    if entries:
+        number = channel.channel_id
+        frames = [_SETTLE.pack(1, number, 13, *method, handle, bits, _FRAME_END) for handle, bits in entries]
         channel.connection.transport.write(b"".join(frames))
         channel.connection.bytes_sent += len(frames)
 
