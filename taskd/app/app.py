@@ -178,7 +178,7 @@ class App:
 
         Options of the task apply only if this app has registered it.  Raises: as ``Task.apply_async``.
         """
-        return send(self.connections, self._settings_of(name), tuple(args), kwargs or {}, options)
+        return send(self.connections, self._settings_of(name), args, kwargs or {}, options)
 
     def call(self, name: str, /, *args: object, **kwargs: object) -> Call[object]:
         """Return a call by name that is not sent yet, for ``send_many``."""

@@ -11,7 +11,7 @@ from taskd import clock, ids
 from taskd.app import request
 from taskd.app.connections import Connections
 from taskd.app.result import AsyncResult
-from taskd.app.settings import Link, SendOptions, TaskSettings, check_priority
+from taskd.app.settings import Link, SendOptions, TaskSettings, check_options, check_priority
 from taskd.brokers.intake import Outgoing
 from taskd.errors import ProtocolError, SerializationError
 from taskd.protocol.message import (
@@ -71,11 +71,11 @@ def build_message(
     """Return the message of one call.
 
     ``lineage``: where it belongs; None: below the task that runs here.  ``reply_to``: a queue for its result.
-    Raises: ``SerializationError`` for arguments without JSON, ``ValueError`` for senseless options.
+    Raises: ``SerializationError`` for arguments without JSON, ``ValueError`` and ``TypeError``.
     """
     name, task_id = settings.name, task_id or ids.new_task_id()
-    priority = settings.priority if priority is None else check_priority(priority, name)
-    due_at = None if countdown is None and eta is None else _due_at(name, countdown, eta)
+    _check_arguments(name, args, kwargs)
+    due_at = _due_at(name, countdown, eta)
     lineage = lineage or _lineage_here()
     wire = OutgoingHeaders(
         task=name,
@@ -99,7 +99,7 @@ def build_message(
             headers=encode_headers(wire, _extra_headers(name, headers, max_retries, retry_delay)),
             body=encode_body(args, kwargs, _embed(name, link, link_error, lineage.chain)),
             task_id=task_id,
-            priority=priority,
+            priority=settings.priority if priority is None else check_priority(priority, name),
             due_at=due_at,
             reply_to=lineage.reply_to or reply_to,
             correlation_id=task_id,
@@ -116,6 +116,8 @@ def send(
     options: SendOptions,
 ) -> AsyncResult[object]:
     """Send one call.  Blocks for one write to the broker.  Raises: as ``Task.apply_async``."""
+    if options:
+        check_options(settings.name, options)
     ignored = options.get("ignore_result")
     if ignored is None:
         ignored = settings.ignore_result
@@ -124,6 +126,14 @@ def send(
     connections.publisher().publish((message,))
     request.note_children((message.task_id,))
     return AsyncResult(message.task_id, connections, ignored=ignored)
+
+
+def _check_arguments(name: str, args: object, kwargs: object) -> None:
+    if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
+        raise TypeError(
+            f'task "{name}" cannot be sent with args {bounded_repr(args)} and kwargs {bounded_repr(kwargs)}; '
+            "expected a list or tuple, and a dict"
+        )
 
 
 def _extra_headers(
@@ -184,10 +194,9 @@ def signatures(name: str, links: Link | Sequence[Link] | None) -> list[dict[str,
     return found
 
 
-def _due_at(name: str, countdown: float | None, eta: datetime | None) -> float:
+def _due_at(name: str, countdown: float | None, eta: datetime | None) -> float | None:
     if eta is None:
-        assert countdown is not None
-        return clock.now() + countdown
+        return None if countdown is None else clock.now() + countdown
     if countdown is not None:
         raise ValueError(f'task "{name}": give either countdown or eta, not both')
     return moment(eta, f'task "{name}": eta')

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Integral, Real
 from typing import Literal, Protocol, TypedDict
 
+from taskd.config.problems import nearest
 from taskd.config.programs import DEFAULT_QUEUE
 from taskd.protocol.execution import Acks
 from taskd.rates import parse_rate
@@ -94,6 +96,37 @@ class SendOptions(TypedDict, total=False):
     link: Link | Sequence[Link] | None
     #: Sent when it has failed for good, its id before their own arguments.
     link_error: Link | Sequence[Link] | None
+
+
+#: What the options of a send may be besides None.
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "countdown": ((Real,), "seconds"),
+    "eta": ((datetime,), "a datetime with a time zone"),
+    "expires": ((Real, datetime), "seconds, or a datetime with a time zone"),
+    "queue": ((str,), "text"),
+    "priority": ((Integral,), "0 to 9"),
+    "task_id": ((str,), "text"),
+    "headers": ((Mapping,), "a dict"),
+    "max_retries": ((Integral,), "a whole number"),
+    "retry_delay": ((Real,), "seconds"),
+    "ignore_result": ((int,), "True or False"),
+    "soft_time_limit": ((Real,), "seconds"),
+    "time_limit": ((Real,), "seconds"),
+    "link": ((object,), "a call or a list of them"),
+    "link_error": ((object,), "a call or a list of them"),
+}
+
+
+def check_options(name: str, options: Mapping[str, object]) -> None:
+    """Raise ``TypeError`` for an option of a send that does not exist, or of a wrong type."""
+    for option, value in options.items():
+        if option not in _KINDS:
+            hint = nearest(option, _KINDS)
+            remedy = f', did you mean "{hint}"?' if hint else f"; there are {', '.join(_KINDS)}"
+            raise TypeError(f'task "{name}" cannot be sent with {option}: no such option{remedy}')
+        kinds, expected = _KINDS[option]
+        if value is not None and not isinstance(value, kinds):
+            raise TypeError(f'task "{name}": {option} is {value!r}; expected {expected}')
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from taskd.app.control_flow import Retry
 from taskd.app.request import Request, direct_request
 from taskd.app.result import AsyncResult
 from taskd.app.send import send, signatures
-from taskd.app.settings import Link, SendOptions, TaskSettings
+from taskd.app.settings import Link, SendOptions, TaskSettings, check_options
 from taskd.app.states import store_state
 from taskd.protocol.exceptions import MaxRetriesExceededError
 
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def _anything(*args: object, **kwargs: object) -> None: ...
+
+
+_ANY_PARAMETERS = inspect.signature(_anything)
 
 
 class BoundTask:
@@ -117,11 +124,14 @@ class BoundTask:
 class Sendable(BoundTask, Generic[P, R]):
     """The calls that send a message.  All may block for the time of one write to the broker."""
 
+    _parameters: inspect.Signature | None = None
+
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send a message that runs the task with these arguments.
 
-        Raises: ``SerializationError`` for arguments that JSON cannot represent; ``BrokerError`` or
-        ``StorageError`` when the message could not be written, and ``ConfigError``.
+        Raises: ``TypeError`` for arguments that the function does not take, ``SerializationError`` for
+        those that JSON cannot represent; ``BrokerError`` or ``StorageError`` when the message could
+        not be written, and ``ConfigError``.
         """
         return self._send(args, kwargs)
 
@@ -171,9 +181,25 @@ class Sendable(BoundTask, Generic[P, R]):
         calls: list[Call[R]] = [Call(self.settings, args, {}) for args in arguments]
         return self.app.send_many(calls)
 
+    def check_arguments(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+        """Raise ``TypeError`` for arguments of another function here, not in a worker later."""
+        if not (isinstance(args, (list, tuple)) and isinstance(kwargs, Mapping)):
+            return  # refused with better words when the message is built
+        if self._parameters is None:
+            try:
+                # A decorator may take others than the function inside of it.
+                self._parameters = inspect.signature(self.run, follow_wrapped=False)
+            except (TypeError, ValueError):
+                self._parameters = _ANY_PARAMETERS  # a callable that does not tell
+        try:
+            self._parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f'task "{self.name}" does not take these arguments: {error}') from None
+
     def _send(
         self, args: Sequence[object], kwargs: Mapping[str, object], **options: Unpack[SendOptions]
     ) -> AsyncResult[R]:
+        self.check_arguments(args, kwargs)
         return cast("AsyncResult[R]", send(self.app.connections, self.settings, args, kwargs, options))
 
 
@@ -205,6 +231,7 @@ class Call(Generic[R]):
 
     def with_options(self, **options: Unpack[SendOptions]) -> Call[R]:
         """Return the same call with these options added."""
+        check_options(self.settings.name, options)
         merged = cast("SendOptions", {**(self.options or {}), **options})
         return replace(self, options=merged)
 

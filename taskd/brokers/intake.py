@@ -101,12 +101,14 @@ class Delay(msgspec.Struct, frozen=True, gc=False):
 class Dead(msgspec.Struct, frozen=True, gc=False):
     """Move the message to the dead-letter queue.
 
-    ``reason`` is one short line for people; ``evidence`` is JSON text with whatever is known.
+    ``reason`` is one short line for people; ``evidence`` is JSON text with whatever is known;
+    ``died``: it has just killed its process once more.
     """
 
     tag: int
     reason: str
     evidence: bytes = b"{}"
+    died: bool = False
 
 
 class Replace(msgspec.Struct, frozen=True, gc=False):

@@ -38,4 +38,4 @@ def after_child_lost(tag: int, deaths: int, max_deaths: int, lost: ChildLost) ->
     what = "worker" if _whole_worker(lost) else "pool child"
     times = f"its {what} died {deaths + 1} times"
     reason = times if _whole_worker(lost) else f"{times}, last by {cause(lost)}"
-    return Dead(tag, reason, msgspec.json.encode(evidence))
+    return Dead(tag, reason, msgspec.json.encode(evidence), died=True)

@@ -31,7 +31,14 @@ class RemoteTraceback(Exception):
 
 
 class TimeLimitExceeded(TaskdError):
-    """The hard time limit passed and the task was ended."""
+    """The hard time limit passed and the task was ended; its argument is the limit in seconds."""
+
+    def __str__(self) -> str:
+        """Return a sentence: on the wire is only the number, as Celery writes it."""
+        limit_s = self.args[0] if len(self.args) == 1 else None
+        if not isinstance(limit_s, (int, float)):
+            return super().__str__()
+        return f"the task was ended by its time limit of {limit_s:g} s"
 
 
 class WorkerLostError(TaskdError):
@@ -43,7 +50,14 @@ class TaskRevokedError(TaskdError):
 
 
 class NotRegistered(TaskdError):
-    """No worker of this app knows a task of this name."""
+    """The worker knows no task of this name, which is the argument."""
+
+    def __str__(self) -> str:
+        """Return a sentence: on the wire is only the name, as Celery writes it."""
+        name = self.args[0] if len(self.args) == 1 else ""
+        if not isinstance(name, str) or not name or " " in name:
+            return super().__str__()
+        return f'the worker knows no task "{name}"; it must be imported with the app, under this name'
 
 
 class MaxRetriesExceededError(TaskdError):

@@ -218,6 +218,16 @@ def test_a_death_is_counted(broker: Broker) -> None:
         intake.settle([Requeue(delivery.tag, died=True)])
 
 
+def test_the_death_that_buries_a_message_is_counted_too(broker: Broker) -> None:
+    send(broker, message())
+    intake = broker.intake("w", ["mail"])
+    intake.settle([Requeue(intake.claim(1)[0].tag, died=True)])
+
+    intake.settle([Dead(intake.claim(1)[0].tag, "died twice", died=True)])
+
+    assert broker.desk().dead_letters()[0].deaths == 2
+
+
 def test_a_large_batch_is_settled_at_once(broker: Broker) -> None:
     send(broker, *[message() for _ in range(3000)])
     intake = broker.intake("w", ["mail"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -12,6 +13,7 @@ import pytest
 
 from taskd import App, clock
 from taskd.app import request as requests
+from taskd.app import settings
 from taskd.app.request import Request
 from taskd.brokers import factory
 from taskd.config.schema import Config
@@ -246,3 +248,93 @@ def test_a_closed_app_opens_again(bench):
     bench.add.delay(2)
 
     assert len(bench.sent()) == 2
+
+
+# -- mistakes of the caller ----------------------------------------------------------------------
+
+
+def test_arguments_that_the_function_does_not_take_are_refused_where_they_are_sent(bench):
+    with pytest.raises(TypeError, match=r"task \"add\" does not take these arguments: missing.*'x'"):
+        bench.add.delay()
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        bench.add.apply_async((1, 2, 3))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
+        bench.add.delay(1, z=2)
+    assert bench.sent() == []
+
+
+def test_a_bound_task_is_sent_without_itself(bench):
+    @bench.app.task(bind=True, name="own")
+    def own(self, x):
+        return x
+
+    own.delay(1)
+
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        own.delay(1, 2)
+
+
+def test_a_decorator_may_give_the_function_what_the_caller_does_not(bench):
+    def with_session(function):
+        @functools.wraps(function)
+        def inner(*args, **kwargs):
+            return function("session", *args, **kwargs)
+
+        return inner
+
+    @bench.app.task(name="stored")
+    @with_session
+    def stored(session, x):
+        return x
+
+    stored.delay(1)
+
+    assert len(bench.sent()) == 1
+
+
+def test_a_function_that_does_not_tell_what_it_takes_is_sent_whatever_is_given(bench):
+    bench.app.task(name="most")(max).delay(1, 2)
+
+    assert len(bench.sent()) == 1
+
+
+@pytest.mark.parametrize("args", [5, "text", {1: 2}, {3}])
+def test_arguments_that_are_no_list_are_refused(bench, args):
+    with pytest.raises(TypeError, match=r'task "add" cannot be sent with args .*expected a list or tuple'):
+        bench.add.apply_async(args)
+    with pytest.raises(TypeError, match='task "else" cannot be sent with args'):
+        bench.app.send_task("else", args)
+
+
+def test_keywords_that_are_no_dict_are_refused(bench):
+    with pytest.raises(TypeError, match="kwargs 7; expected a list or tuple, and a dict"):
+        bench.app.send_task("else", (), 7)
+
+
+def test_an_option_that_does_not_exist_is_refused_with_the_nearest_name(bench):
+    with pytest.raises(TypeError, match=r'"add" cannot be sent with countdwn: .*did you mean "countdown"'):
+        bench.add.apply_async((1,), countdwn=3)
+    with pytest.raises(TypeError, match="no such option; there are countdown, eta"):
+        bench.add.call(1).with_options(zzz=3)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("countdown", "5"),
+        ("eta", 5),
+        ("expires", "tomorrow"),
+        ("queue", 3),
+        ("priority", "high"),
+        ("time_limit", "1m"),
+        ("max_retries", 1.5),
+        ("headers", []),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused_by_name(bench, option, value):
+    with pytest.raises(TypeError, match=f'task "add": {option} is .*; expected '):
+        bench.add.apply_async((1,), **{option: value})
+
+
+def test_every_option_of_a_send_is_known_to_the_check():
+    assert settings._KINDS.keys() == settings.SendOptions.__annotations__.keys()

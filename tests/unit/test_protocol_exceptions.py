@@ -12,6 +12,7 @@ from taskd.protocol.exceptions import (
     NotRegistered,
     RemoteError,
     RemoteTraceback,
+    TimeLimitExceeded,
     WorkerLostError,
     decode_exception,
     encode_exception,
@@ -204,3 +205,14 @@ def test_a_strange_type_name_is_survived(name):
     assert isinstance(
         decode_exception({"exc_type": name, "exc_message": "x", "exc_module": "builtins"}), Exception
     )
+
+
+def test_what_celery_writes_as_a_bare_argument_is_read_as_a_sentence() -> None:
+    limit = decode_exception(encode_exception(TimeLimitExceeded(30.0)))
+    name = decode_exception(encode_exception(NotRegistered("shop.add")))
+
+    assert limit.args == (30.0,)
+    assert str(limit) == "the task was ended by its time limit of 30 s"
+    assert name.args == ("shop.add",)
+    assert str(name).startswith('the worker knows no task "shop.add"')
+    assert str(NotRegistered("an old sentence")) == "an old sentence"

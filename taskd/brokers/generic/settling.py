@@ -40,8 +40,9 @@ class Plan:
                     counted = msgspec.structs.replace(delivery, deliveries=delivery.deliveries + 1)
                     message = Opened(message.handle, counted, message.due_at, message.since)
                 self.delayed.append((due_at, message))
-            case Dead(reason=reason, evidence=evidence):
-                self._send(message, bury(delivery, reason, evidence, self._now))
+            case Dead(reason=reason, evidence=evidence, died=died):
+                counted = msgspec.structs.replace(delivery, deaths=delivery.deaths + died)
+                self._send(message, bury(counted, reason, evidence, self._now))
             case Replace(message=replacement):
                 self._send(message, seal(replacement))
             case _:

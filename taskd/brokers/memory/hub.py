@@ -13,7 +13,7 @@ import msgspec
 
 from taskd.brokers.base import DeadLetter, DeadMessage, ExchangeType
 from taskd.brokers.dead import storable, task_name
-from taskd.brokers.intake import Delivery, Outgoing
+from taskd.brokers.intake import Dead, Delivery, Outgoing
 from taskd.brokers.topology import matches
 from taskd.errors import BrokerError
 from taskd.wakeup import Wakeup
@@ -171,7 +171,7 @@ def started(delivery: Delivery) -> Delivery:
     return msgspec.structs.replace(delivery, deliveries=delivery.deliveries + 1)
 
 
-def dead_message(delivery: Delivery, reason: str, evidence: bytes, now: float) -> DeadMessage:
+def dead_message(delivery: Delivery, dead: Dead, now: float) -> DeadMessage:
     """Return a message as the desk shows it."""
     return DeadMessage(
         DeadLetter(
@@ -179,11 +179,11 @@ def dead_message(delivery: Delivery, reason: str, evidence: bytes, now: float) -
             queue=delivery.queue,
             task=task_name(delivery.headers),
             task_id=delivery.task_id,
-            reason=storable(reason),
+            reason=storable(dead.reason),
             died_at=now,
-            deaths=delivery.deaths,
+            deaths=delivery.deaths + dead.died,
         ),
-        evidence=evidence,
+        evidence=dead.evidence,
         headers=delivery.headers,
         body=delivery.body,
         content_type=delivery.content_type,

@@ -78,8 +78,8 @@ class MemoryIntake:
                 returned = msgspec.structs.replace(delivery, deliveries=delivery.deliveries - (not ran))
                 self._hub.queue(delivery.queue).put_delayed(due_at, returned)
                 self._hub.wake(delivery.queue)
-            case Dead(reason=reason, evidence=evidence):
-                self._hub.dead[delivery.tag] = (dead_message(delivery, reason, evidence, now), delivery)
+            case Dead():
+                self._hub.dead[delivery.tag] = (dead_message(delivery, outcome, now), delivery)
             case Replace(message=message):
                 self._hub.post((message,), now)
             case _:

@@ -6,6 +6,7 @@ import msgspec
 
 from taskd.brokers.base import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.dead import storable, task_name
+from taskd.brokers.intake import Dead
 from taskd.brokers.redis.envelope import Opened, returned
 from taskd.errors import ProtocolError
 
@@ -49,7 +50,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Letter)
 
 
-def bury(opened: Opened, reason: str, evidence: bytes, died_at: float) -> bytes:
+def bury(opened: Opened, dead: Dead, died_at: float) -> bytes:
     """Return the letter to keep of a delivery."""
     delivery = opened.delivery
     return _encode(
@@ -57,10 +58,10 @@ def bury(opened: Opened, reason: str, evidence: bytes, died_at: float) -> bytes:
             delivery.queue,
             task_name(delivery.headers),
             storable(delivery.task_id),
-            storable(reason),
+            storable(dead.reason),
             died_at,
-            delivery.deaths,
-            evidence,
+            delivery.deaths + dead.died,
+            dead.evidence,
             opened.key,
             returned(opened, deliveries=0, deaths=0),
             delivery.headers,

@@ -46,11 +46,11 @@ class Plan:
                 member = delayed_member(store.now(), store.keys.place(opened.key.decode())[1], raw)
                 key = store.keys.delayed(delivery.queue)
                 self._steps += (tag, "ZADD", self._position(key), f"{due_at:.6f}", member)
-            case Dead(reason=reason, evidence=evidence):
+            case Dead():
                 position = self._position(store.keys.dead, store.keys.dead_by_time)
                 if opened.once:
                     self._over(tag, opened)
-                letter = bury(opened, reason, evidence, store.now())
+                letter = bury(opened, outcome, store.now())
                 self._steps += (tag, "DEAD", position, f"{store.now():.6f}", letter)
             case Replace(message=message):
                 verb, key_, *rest = place(store, message, message.routing_key, once=opened.once)

@@ -27,7 +27,7 @@ _TO_DELAYED = (
     " WHERE id=? AND owner=?"
 )
 _TO_DEAD = (
-    "INSERT INTO dead SELECT c.id, q.name, c.rank, c.deaths, ?, ?, ?, ? FROM claimed c"
+    "INSERT INTO dead SELECT c.id, q.name, c.rank, c.deaths + ?, ?, ?, ?, ? FROM claimed c"
     " JOIN queue q ON q.id=c.queue WHERE c.id=? AND c.owner=?"
 )
 _HEADERS_OF = "SELECT m.headers FROM message m JOIN claimed c ON c.id=m.id WHERE c.id=? AND c.owner=?"
@@ -112,5 +112,5 @@ def _bury(connection: Connection, owner: int, dead: Dead, now: float) -> int:
     row = connection.execute(_HEADERS_OF, (dead.tag, owner)).fetchone()
     if row is None:
         return 0
-    facts = (now, task_name(row[0]), storable(dead.reason), dead.evidence)
+    facts = (int(dead.died), now, task_name(row[0]), storable(dead.reason), dead.evidence)
     return connection.execute(_TO_DEAD, (*facts, dead.tag, owner)).rowcount
