@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from amqp.basic_message import Message
+from kombu import Connection
 
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
-from taskd.brokers.intake import Ack
+from taskd.brokers.intake import Ack, Requeue
 from taskd.config.stores import AmqpConfig
 from taskd.errors import BrokerError, LeaseLostError
 from tests import services
@@ -103,3 +105,19 @@ def test_what_comes_while_a_box_waits_for_an_answer_makes_it_readable(broker: Ge
         assert is_readable(box, 5.0)
         found += bodies(box.receive())
     assert found == [str(number) for number in range(50)]
+
+
+def test_a_message_that_cannot_be_sent_anew_becomes_a_dead_letter_with_the_reason(
+    broker: GenericBroker,
+) -> None:
+    intake = broker.intake("a@host", ["mail"])
+    with Connection(broker.url) as client:  # as JSON, in which it would be put back, it is larger
+        raw = Message(b"body", application_headers={"blob": b"\xff" * 120_000})
+        client.default_channel.basic_publish_confirm(raw, routing_key="mail")
+    wait_until(lambda: is_readable(intake))
+    (held,) = intake.claim(1)
+
+    assert intake.settle([Requeue(held.tag)]) == []
+
+    (letter,) = broker.desk().dead_letters()
+    assert "could not be sent anew" in letter.reason

@@ -92,8 +92,12 @@ def test_a_slow_listener_loses_the_oldest_events_and_nothing_grows(broker: Broke
         sender.send([event(str(number)) for number in range(first, first + 100)])
 
     got = bodies(box.receive())
+    assert len(got) <= MAX_WAITING_EVENTS
+    while str(MAX_WAITING_EVENTS + 199) not in got:  # a server may still be passing them on
+        assert is_readable(box, 5.0)
+        got += bodies(box.receive())
 
-    assert got == [str(number) for number in range(200, MAX_WAITING_EVENTS + 200)]
+    assert got[-MAX_WAITING_EVENTS:] == [str(number) for number in range(200, MAX_WAITING_EVENTS + 200)]
 
 
 def test_a_queue_gets_what_it_is_bound_to(broker: Broker) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from amqp import spec
 
 from taskd.brokers.generic import naming, pulled, wire
 from taskd.brokers.generic.address import Address
@@ -44,15 +43,13 @@ class GenericEventSender:
             self._link = Link(self._address)
             self._channel = self._link.channel()
             naming.declare_exchange(self._channel, self._address, EVENT_EXCHANGE, "topic")
+        sealed = [_transient(seal(event)) for event in events]
         if self._address.pushes:
             self._link.pump()
-        for event in events:
-            sealed = _transient(seal(event))
-            if not self._address.pushes:
-                pulled.publish(self._channel, sealed)
-                continue
-            arguments = (0, sealed.exchange, sealed.routing_key, False, False)
-            self._channel.send_method(spec.Basic.Publish, "Bssbb", arguments, wire.prepare(sealed))
+            wire.send(self._channel, sealed, mandatory=False)
+        else:
+            for message in sealed:
+                pulled.publish(self._channel, message)
 
     def _disconnect(self) -> None:
         link, self._link, self._channel = self._link, None, None

@@ -2,7 +2,8 @@
 
 py-amqp reads field by field through generic readers, and that was half of what a message cost a worker.  All
 types are read that RabbitMQ lets pass, and whatever a sender wrote into them becomes a value: a date that
-does not exist must not bring down the connection of every worker that meets it.
+does not exist must not bring down the connection of every worker that meets it.  Names and properties come
+out no longer than they are, without what is no text, for they may have to be written again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _TEXT, _VOID, _TABLE, _ARRAY, _BYTES, _TIME, _DECIMAL = b"SVFAxTD"
 #: Nobody writes deeper tables by mistake.
 _MOST_LEVELS = 64
 #: By falling bits of the flags, from the highest: names, and how each is written.
-_PROPERTIES = (
+PROPERTIES = (
     *(("content_type", "text"), ("content_encoding", "text"), ("application_headers", "table")),
     *(("delivery_mode", "octet"), ("priority", "octet"), ("correlation_id", "text"), ("reply_to", "text")),
     *(("expiration", "text"), ("message_id", "text"), ("timestamp", "time"), ("type", "text")),
@@ -52,7 +53,7 @@ def read_properties(frame: bytes, at: int, end: int) -> dict[str, Any]:
         for name, kind in _layout(flags):
             if kind == "text":
                 stop = at + 1 + frame[at]
-                found[name] = frame[at + 1 : stop].decode("utf-8", "backslashreplace")
+                found[name] = frame[at + 1 : stop].decode("utf-8", "ignore")
                 at = stop
             elif kind == "octet":
                 found[name] = frame[at]
@@ -75,14 +76,14 @@ def read_properties(frame: bytes, at: int, end: int) -> dict[str, Any]:
 def _layout(flags: int) -> tuple[tuple[str, str], ...]:
     if flags & 3:
         raise ProtocolError(f"unknown properties: flags {flags:#06x}")
-    return tuple(each for bit, each in enumerate(_PROPERTIES) if flags & (0x8000 >> bit))
+    return tuple(each for bit, each in enumerate(PROPERTIES) if flags & (0x8000 >> bit))
 
 
 def _table(frame: bytes, at: int, end: int, level: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     while at < end:
         stop = at + 1 + frame[at]
-        name = frame[at + 1 : stop].decode("utf-8", "backslashreplace")
+        name = frame[at + 1 : stop].decode("utf-8", "ignore")
         kind = frame[stop]
         # The common types first, and in place.
         if kind == _TEXT:

@@ -107,7 +107,7 @@ def _delivery(buffer: bytes, at: int, end: int) -> Arrived:
 
 def _short(buffer: bytes, at: int) -> tuple[str, int]:
     stop = at + 1 + buffer[at]
-    return buffer[at + 1 : stop].decode("utf-8", "backslashreplace"), stop
+    return buffer[at + 1 : stop].decode("utf-8", "ignore"), stop
 
 
 def _header(message: Arrived, buffer: bytes, at: int, end: int) -> int:

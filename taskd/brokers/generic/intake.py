@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 
 from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.envelope import Opened, again
+from taskd.brokers.generic.envelope import Opened, Sealed, again
 from taskd.brokers.generic.settling import Plan
 from taskd.brokers.generic.source import Source
 from taskd.brokers.intake import Delivery, Settlement
@@ -89,7 +89,7 @@ class GenericIntake:
 
     def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
         """Carry out all outcomes; what is to be sent is sent first.  Return the refused tags."""
-        plan = Plan(self._address.timing.now())
+        plan = Plan(self._address.timing.now(), self._source.refusal)
         refused: list[int] = []
         taken: set[int] = set()
         for outcome in outcomes:
@@ -129,22 +129,13 @@ class GenericIntake:
 
     def _refresh(self) -> None:
         before = self._address.timing.monotonic() - _HOLD_S
-        old = [entry for entry in self._delayed if entry[2].since < before]
+        old = [(*entry, _anew(entry)) for entry in self._delayed if entry[2].since < before]
+        old = [entry for entry in old if not self._source.refusal(entry[3])]
         if not old:
             return
-        self._source.publish(
-            [
-                again(
-                    message,
-                    deliveries=message.delivery.deliveries - 1,
-                    deaths=message.delivery.deaths,
-                    due_at=due_at,
-                )
-                for due_at, _, message in old
-            ]
-        )
-        self._source.acknowledge([message.handle for _, _, message in old])
-        gone = {tag for _, tag, _ in old}
+        self._source.publish([sealed for *_, sealed in old])
+        self._source.acknowledge([message.handle for _, _, message, _ in old])
+        gone = {tag for _, tag, _, _ in old}
         self._delayed = [entry for entry in self._delayed if entry[1] not in gone]
 
     # -- waiting -----------------------------------------------------------------------------
@@ -221,3 +212,9 @@ class GenericIntake:
         self._delayed.clear()
         self._source.close()
         self._lost = self._lost or "it was closed"
+
+
+def _anew(entry: tuple[float, int, Opened]) -> Sealed:
+    due_at, _, message = entry
+    delivery = message.delivery
+    return again(message, deliveries=delivery.deliveries - 1, deaths=delivery.deaths, due_at=due_at)

@@ -72,6 +72,10 @@ class PulledSource:
             for message in messages:
                 publish(self._side, message)
 
+    def refusal(self, message: Sealed) -> str:
+        """Return nothing: it is JSON, or whatever its servers take."""
+        return ""
+
     def receive(self) -> None:
         """Do nothing: nothing comes by itself."""
 

@@ -160,6 +160,10 @@ class PushedSource:
     def _publish(self, messages: Sequence[Sealed]) -> None:
         naming.publish_somewhere(self._confirming, self._side, self._address, messages)
 
+    def refusal(self, message: Sealed) -> str:
+        """Return why AMQP cannot carry a message, empty if it can."""
+        return wire.refusal(self._channel, message)
+
     # -- waiting and looking -----------------------------------------------------------------
 
     def fileno(self) -> int:

@@ -5,6 +5,8 @@ What is to be sent is sent before its message is deleted: a crash in between run
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from taskd.brokers.generic.envelope import Opened, Sealed, again, seal
@@ -16,8 +18,9 @@ from taskd.exhaustive import assert_never
 class Plan:
     """The steps for one batch, to be carried out in the order of the attributes."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, refusal: Callable[[Sealed], str]) -> None:
         self._now = now
+        self._refusal = refusal
         self.messages: list[Sealed] = []
         self.done: list[int | str] = []
         self.returned: list[int | str] = []
@@ -49,5 +52,9 @@ class Plan:
                 assert_never(outcome)
 
     def _send(self, message: Opened, instead: Sealed) -> None:
+        reason = self._refusal(instead)
+        if reason:
+            # It would come back for ever, each time to be sent anew in vain.
+            instead = bury(message.delivery, f"it could not be sent anew: {reason}", b"{}", self._now)
         self.messages.append(instead)
         self.done.append(message.handle)

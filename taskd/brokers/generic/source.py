@@ -26,6 +26,9 @@ class Source(Protocol):
     def publish(self, messages: Sequence[Sealed]) -> None:
         """Send messages, and wait until the server has taken charge of them."""
 
+    def refusal(self, message: Sealed) -> str:
+        """Return why this transport cannot carry a message, empty if it can."""
+
     def receive(self) -> None:
         """Take in what has come, without waiting."""
 

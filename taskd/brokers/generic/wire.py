@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from amqp import spec
-from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
 
+from taskd.brokers.generic import written
 from taskd.brokers.generic.envelope import Sealed
 from taskd.errors import BrokerError
 
@@ -40,6 +40,30 @@ def _settle(channel: Any, method: tuple[int, int], entries: Sequence[tuple[int, 
         frames = [_SETTLE.pack(1, number, 13, *method, handle, bits, _FRAME_END) for handle, bits in entries]
         channel.connection.transport.write(b"".join(frames))
         channel.connection.bytes_sent += len(frames)
+
+
+def send(channel: Any, messages: Sequence[Sealed], *, mandatory: bool) -> None:
+    """Send all messages, and wait for nothing; ``mandatory`` ones to a queue come back if it does not exist.
+
+    Raises: ``BrokerError`` for what AMQP cannot carry, before anything was sent; and what py-amqp raises.
+    """
+    connection = channel.connection
+    if connection is None:
+        raise AMQPError("the connection is closed")
+    made: list[bytes] = []
+    for message in messages:
+        must_arrive = mandatory and not message.exchange
+        made += written.frames(
+            channel.channel_id, message, mandatory=must_arrive, frame_max=connection.frame_max
+        )
+    connection.transport.write(b"".join(made))
+    connection.bytes_sent += len(made)
+
+
+def refusal(channel: Any, message: Sealed) -> str:
+    """Return why a channel cannot carry a message, empty if it can."""
+    connection = channel.connection
+    return "" if connection is None else written.refusal(message, connection.frame_max)
 
 
 class Confirming:
@@ -78,11 +102,9 @@ class Confirming:
         """
         channel, self._refused = self._channel, 0
         self._unroutable.clear()
-        for message, raw in [(message, prepare(message)) for message in messages]:
-            self._sent += 1
-            self._open.add(self._sent)
-            arguments = (0, message.exchange, message.routing_key, not message.exchange, False)
-            channel.send_method(spec.Basic.Publish, "Bssbb", arguments, raw)
+        send(channel, messages, mandatory=True)
+        self._open.update(range(self._sent + 1, self._sent + 1 + len(messages)))
+        self._sent += len(messages)
         while self._open:
             if channel.connection is None:
                 raise AMQPError("the connection was closed before the messages were confirmed")
@@ -90,13 +112,3 @@ class Confirming:
         if self._refused:
             raise BrokerError(f"the server refused {self._refused} of {len(messages)} messages")
         return [each for each in messages if not each.exchange and each.routing_key in self._unroutable]
-
-
-def prepare(message: Sealed) -> Any:
-    """Return a message of py-amqp.  Raises: ``BrokerError`` for what AMQP cannot carry."""
-    raw = Message(message.body, application_headers=message.headers, **message.properties)
-    try:
-        raw._serialize_properties()
-    except (struct.error, ValueError, OverflowError, RecursionError, AMQPError) as refused:
-        raise BrokerError(f"AMQP cannot carry this message: {refused}") from refused
-    return raw
