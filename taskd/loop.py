@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
-from taskd import clock
+from taskd import clock, program_signals
 from taskd.wakeup import Wakeup
 
 Callback = Callable[[], None]
@@ -132,8 +132,8 @@ class Loop:
         ``at_once`` is called in the handler: it may store a mark and nothing else, for it interrupts
         anything.  It comes also while code that the loop has called keeps it from turning.
 
-        Bursts of one signal may be seen once (signals coalesce): treat a call as a hint.  For the main
-        thread only.  See signal.set_wakeup_fd.
+        Bursts of one signal may be seen once (signals coalesce): treat a call as a hint.  What was held
+        back since the start of the process comes now.  For the main thread only.  See signal.set_wakeup_fd.
         """
         here, there = socket.socketpair()
         here.setblocking(False)
@@ -158,6 +158,7 @@ class Loop:
                 callback(number)
 
         self.add_reader(here.fileno(), deliver)
+        program_signals.let_in(numbers)
 
     # -- running ---------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from taskd.config import transfer
 from taskd.config.schema import Config
 from taskd.errors import ConfigError
 from taskd.loop import Loop
+from taskd.program_signals import ignore_from_now_on
 from taskd.protocol.status import Draining
 from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 
@@ -46,6 +47,8 @@ def main() -> int:
         sys.stderr.write(traceback.format_exc())
         reporter.last_words(f"{type(error).__name__}: {error}", traceback.format_exc())
         return exit_codes.CONFIG if isinstance(error, ConfigError) else exit_codes.FAILURE
+    finally:
+        ignore_from_now_on()
     return exit_codes.OK
 
 

@@ -81,6 +81,11 @@ def _run(path: str) -> int:
     if config is None:
         return exit_codes.CONFIG
 
+    from taskd import program_signals
+    from taskd.supervisor.signals import WATCHED
+
+    program_signals.hold(WATCHED)  # until its loop takes them
+
     import faulthandler
 
     from taskd import log
@@ -97,4 +102,7 @@ def _run(path: str) -> int:
     except ControlError as error:
         print(f"taskd: {error}", file=sys.stderr)
         return exit_codes.CANTCREAT
-    return supervisor.run()
+    try:
+        return supervisor.run()
+    finally:
+        program_signals.ignore_from_now_on(WATCHED)

@@ -17,10 +17,10 @@ from taskd.errors import ConfigError, TaskdError
 from taskd.ids import node_name
 from taskd.lifecycle import Deadline
 from taskd.proctitle import set_title
+from taskd.program_signals import ignore_from_now_on
 from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 from taskd.worker.autoscale import Autoscaler
 from taskd.worker.pools import AppImportError
-from taskd.worker.signals import ignore_from_now_on
 from taskd.worker.steps import (
     ConsumerStep,
     Hub,
@@ -106,8 +106,10 @@ def main() -> None:
         sys.exit(exit_codes.CONFIG)
     log.setup(config.log.level, config.log.format, program=node_name(name))
     set_title(f"worker {node_name(name)} [{worker.pool} {worker.concurrency or 'auto'}]")
-    status = run(Program(name, config, worker, inherited.latest), Reporter())
-    ignore_from_now_on()  # the interpreter's last steps take its handlers away: the status must stay
+    try:
+        status = run(Program(name, config, worker, inherited.latest), Reporter())
+    finally:
+        ignore_from_now_on()
     sys.exit(status)
 
 

@@ -17,17 +17,9 @@ from collections.abc import Callable
 
 from taskd.consumer.context import Shutdown
 from taskd.loop import Loop
+from taskd.program_signals import HELD
 
 logger = logging.getLogger(__name__)
-
-_WATCHED = {
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGTSTP,
-    signal.SIGCONT,
-}
 
 
 def next_shutdown(present: Shutdown, number: int) -> Shutdown:
@@ -37,11 +29,6 @@ def next_shutdown(present: Shutdown, number: int) -> Shutdown:
     if number in (signal.SIGTERM, signal.SIGINT):
         return Shutdown.WARM if present is Shutdown.NONE else Shutdown.COLD
     return present
-
-
-def ignore_from_now_on() -> None:
-    """Let no signal of the table end the process any more: it has nothing left to do but to exit."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
 
 
 class SignalWatch:
@@ -56,7 +43,7 @@ class SignalWatch:
         self._on_quiet: Callable[[bool], None] = _nothing
         #: Called in the handler of a signal that asks the worker to end: it may store a mark.
         self.at_once: Callable[[], None] = _nothing_at_once
-        loop.watch_signals(_WATCHED, self._on_signal, self._at_once)
+        loop.watch_signals(set(HELD), self._on_signal, self._at_once)
 
     def tell(self, on_change: Callable[[Shutdown], None], on_quiet: Callable[[bool], None]) -> None:
         """Call ``on_change(shutdown)`` now if something was requested, and on each later request.

@@ -66,6 +66,7 @@ GATES: Mapping[str, Sequence[str]] = {
     "signal": (
         r"loop",
         r"prctl",
+        r"program_signals",
         r"supervised",  # the signal at which a program shows its stacks
         r"exit_codes",
         r"supervisor\..+",
@@ -97,7 +98,13 @@ CALLS: Mapping[str, Sequence[str]] = {
     "os.waitid": (r"supervisor\.process\.reaper", r"pools\.prefork\..+"),
     "signal.pidfd_send_signal": (r"supervisor\..+", r"pools\.prefork\..+"),
     # The last is the alarm of ``taskctl --timeout``, the one way to end a system call that waits.
-    "signal.signal": (r"loop", r"supervisor\..+", r"pools\.prefork\..+", r"cli\.time_limit"),
+    "signal.signal": (
+        r"loop",
+        r"program_signals",
+        r"supervisor\..+",
+        r"pools\.prefork\..+",
+        r"cli\.time_limit",
+    ),
     "importlib.import_module": (r"__init__", r"resolve"),
     "print": (r"cli\.taskd",),  # which must not pay for click before the daemon starts
     "eval": (),

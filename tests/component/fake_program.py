@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from taskd import prctl
+from taskd import prctl, program_signals
 from tests.component import fake_output
 
 STATUS_FD = int(os.environ["TASKD_STATUS_FD"])
@@ -142,5 +142,6 @@ if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # settings that changed: a fake has none
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGQUIT, leave)
+    program_signals.let_in(set())
     prctl.die_with_parent(int(os.environ["TASKD_SUPERVISOR_PID"]))
     behave()

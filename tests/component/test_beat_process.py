@@ -22,6 +22,7 @@ from taskd.config.schema import Config
 from taskd.config.stores import Stores
 from taskd.config.transfer import CONFIG_FD_VARIABLE, append, into_descriptor
 from taskd.protocol.status import STATUS_FD_VARIABLE, Ready, StatusLine, Waiting, decode_line
+from tests.signal_windows import signal_at_the_end
 from tests.waiting import wait_until
 
 
@@ -118,6 +119,18 @@ def test_every_stop_signal_stops_it(number: int, tmp_path: Path, started: list[P
     wait_until(lambda: program.has_line(Ready))
 
     program.process.send_signal(number)
+
+    assert program.process.wait(5.0) == exit_codes.OK
+
+
+def test_a_signal_after_the_last_handler_does_not_change_the_exit_status(
+    tmp_path: Path, started: list[Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal_at_the_end(monkeypatch, tmp_path, "taskd.beat", signal.SIGTERM)
+    started.append(program := Program(config_of(tmp_path)))
+    wait_until(lambda: program.has_line(Ready))
+
+    program.process.send_signal(signal.SIGTERM)
 
     assert program.process.wait(5.0) == exit_codes.OK
 

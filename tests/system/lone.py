@@ -19,6 +19,7 @@ from taskd.brokers.base import Broker, QueueInfo
 from taskd.brokers.factory import connect
 from taskd.config.load import load
 from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor
+from taskd.program_signals import HELD
 from taskd.protocol.status import STATUS_FD_VARIABLE, StatusLine, decode_line
 from tests.system.daemon import ROOT
 from tests.waiting import wait_until
@@ -82,6 +83,7 @@ class LoneWorker:
         self._status_fd, writing = os.pipe()
         os.set_blocking(self._status_fd, False)
         environment = {**os.environ, CONFIG_FD_VARIABLE: str(config_fd), STATUS_FD_VARIABLE: str(writing)}
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", self._module, "main-1"],
@@ -91,6 +93,7 @@ class LoneWorker:
                 stderr=log,
                 pass_fds=(config_fd, writing),
             )
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
         os.close(config_fd)
         os.close(writing)
         if self.process.stdout is not None:

@@ -35,6 +35,13 @@ def thorough(path: str, gate: str) -> str:
         return "finished early"
 
 
+@app.task(name="stubborn.asleep")
+def asleep(path: str, gate: str) -> None:
+    """Note the process, and spend the day in one call of the kernel."""
+    append(path, str(os.getpid()))
+    time.sleep(86_400)
+
+
 @app.task(name="stubborn.deaf")
 def deaf(path: str, gate: str) -> str:
     """Wait for the gate whatever comes; note what came."""

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from taskd import exit_codes, procinfo
+from tests.signal_windows import signal_at_an_event, signal_at_the_end
 from tests.system.daemon import ONE_PREFORK_WORKER, ROOT, Daemon
 from tests.waiting import wait_until
 
@@ -221,3 +224,24 @@ def test_a_worker_that_slept_over_its_lease_is_fenced_off_and_works_on(
     assert [each.get(timeout=10) for each in results] == list(range(1, 21))
     assert daemon.pid_of(holder) == sleeper
     assert len(lines(runs)) == 2
+
+
+def test_a_signal_before_the_supervisor_listens_is_obeyed_and_does_not_end_it(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal_at_an_event(monkeypatch, tmp_path, "taskd", signal.SIGHUP, "socket.bind")
+    daemon = make_daemon()
+
+    daemon.start()
+
+    wait_until(lambda: "reload" in daemon.log.read_text())
+
+
+def test_a_signal_after_the_supervisors_last_handler_does_not_change_its_exit_status(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal_at_the_end(monkeypatch, tmp_path, "taskd", signal.SIGTERM)
+    daemon = make_daemon()
+    daemon.start()
+
+    assert daemon.stop() == exit_codes.OK

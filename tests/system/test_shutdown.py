@@ -12,6 +12,7 @@ import pytest
 
 from taskd import exit_codes
 from taskd.protocol.status import Draining, Heartbeat, Ready, Waiting
+from tests.signal_windows import signal_at_the_end, signal_at_the_start
 from tests.system.lone import LoneWorker
 from tests.waiting import wait_until
 
@@ -85,14 +86,51 @@ def test_a_signal_at_any_moment_of_the_start(make: Make, signals: Sequence[signa
 
         worker.signal(*signals)
 
-        status = worker.wait_exit(10)
-        # Before Python has set its handlers the signal itself ends the process, which holds nothing yet.
-        # Python's KeyboardInterrupt, of which the import of an extension module may even crash.
-        own = [exit_codes.FAILURE, -signal.SIGSEGV] if INT in signals else []
-        assert status in (exit_codes.OK, *own, *(-each for each in signals)), worker.log.read_text()
+        assert worker.wait_exit(10) == exit_codes.OK, worker.log.read_text()
         queue = worker.queue()
         assert queue is not None
         assert (queue.claimed, queue.dead) == (0, 0)
+
+
+@pytest.mark.parametrize("number", [TERM, INT, QUIT], ids=lambda each: each.name)
+def test_a_signal_before_the_first_line_of_the_worker_ends_it_in_order(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals
+) -> None:
+    signal_at_the_start(monkeypatch, tmp_path, "taskd.worker", number)
+    worker = make()
+    worker.app.send_task("shop.add", (1, 2))
+
+    worker.spawn()
+
+    assert worker.wait_exit(10) == exit_codes.OK, worker.log.read_text()
+    assert_all_back(worker, 1)
+
+
+def test_a_worker_that_is_put_to_rest_before_its_first_line_rests(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    signal_at_the_start(monkeypatch, tmp_path, "taskd.worker", signal.SIGTSTP)
+    worker = make()
+
+    worker.spawn()
+
+    wait_until(lambda: any(isinstance(line, Heartbeat) and line.quiet for line in worker.said()))
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_signal_after_the_last_handler_does_not_change_the_exit_status(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pool: str
+) -> None:
+    signal_at_the_end(monkeypatch, tmp_path, "taskd.worker", TERM)
+    worker = make(pool=pool, app="tests.system.stubborn_app:app")
+    worker.spawn()
+    worker.until_said(Ready)
+    hold(worker, "stubborn.asleep")  # the thread stays to the last, and a signal may take it
+
+    worker.signal(QUIT)
+
+    assert worker.wait_exit(10) == exit_codes.OK
+    assert_all_back(worker, 1)
 
 
 @pytest.mark.parametrize("signals", SIGNALS, ids=names)

@@ -1,8 +1,9 @@
 """Start a program: fork, set up, exec.  The only caller of fork in this room.
 
 What a program may rely on: its own session, the standard streams that it was given (``output.streams``), no
-other descriptor than those named, every signal at its default and none blocked, death by SIGKILL when
-the supervisor dies, and what its table says (``becoming``).
+other descriptor than those named, every signal at its default, death by SIGKILL when the supervisor dies,
+and what its table says (``becoming``).  No signal is blocked, but for taskd's own programs those of
+``program_signals``, until they listen.
 
 Why not subprocess or posix_spawn: neither can set the death signal between fork and exec, and without
 it a program that is killed before its first line, or a supervisor that is, leaves an orphan.
@@ -13,10 +14,11 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from taskd.config.transfer import CONFIG_FD_VARIABLE
+from taskd.program_signals import HELD
 from taskd.protocol.status import STATUS_FD_VARIABLE, SUPERVISOR_PID_VARIABLE, LastWords, encode_line
 from taskd.supervisor.output.streams import INHERITED, Streams
 from taskd.supervisor.process.becoming import Becoming, StepError, execute
@@ -100,6 +102,7 @@ def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int, streams: Strea
                 config_fd=config_fd,
                 mark=mark,
             ),
+            held=HELD if spec.is_own else frozenset(),
         )
     except OSError:
         os.close(reading)
@@ -121,8 +124,8 @@ def spawn_command(spec: ProgramSpec) -> Process:
     return spawn(spec, config_path="", config_fd=-1)
 
 
-def _fork(streams: Streams, become: Callable[[], None]) -> int:
-    """Fork a child that does ``become``, with all signals blocked, and never returns from it."""
+def _fork(streams: Streams, become: Callable[[], None], held: Set[signal.Signals]) -> int:
+    """Fork a child that does ``become``, blocking the signals ``held``, and never returns from it."""
     # A signal between fork and exec would run the supervisor's handler in the child and be lost.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -131,7 +134,7 @@ def _fork(streams: Streams, become: Callable[[], None]) -> int:
             try:
                 signal.set_wakeup_fd(-1)
                 _reset_dispositions()
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                signal.pthread_sigmask(signal.SIG_SETMASK, held)
                 streams.install()
                 become()
             finally:
