@@ -23,15 +23,21 @@ _ONE_TRY: Mapping[str, object] = {
 def kombu_connection(broker_url: str, stores: Stores) -> Connection:
     """Return a kombu connection to the broker of a URL; nothing is opened yet.
 
-    Raises: ``BrokerError`` for a broker that other processes cannot reach, or an unknown one.
+    Raises: ``BrokerError`` for a broker that other processes cannot reach, an unknown one, or one whose
+    library is not installed.
     """
     scheme = broker_url.partition("://")[0]
-    if scheme == "sqlite":
-        return _sqlite(broker_url, stores.sqlite)
-    if scheme in REDIS_SCHEMES:
-        return _redis(broker_url, stores.redis)
-    if scheme in AMQP_SCHEMES:
-        return Connection(broker_url, connect_timeout=stores.amqp.timeout)  # type: ignore[no-untyped-call]
+    try:
+        if scheme == "sqlite":
+            return _sqlite(broker_url, stores.sqlite)
+        if scheme in REDIS_SCHEMES:
+            return _redis(broker_url, stores.redis)
+        if scheme in AMQP_SCHEMES:
+            return Connection(broker_url, connect_timeout=stores.amqp.timeout)  # type: ignore[no-untyped-call]
+    except ImportError as error:
+        extra = "taskd[redis]" if scheme in REDIS_SCHEMES else "taskd"
+        wrong = f"kombu's transport for {scheme}:// cannot be imported ({error})"
+        raise BrokerError(f'{wrong}: pip install "{extra}"') from error
     supported = ", ".join(f"{name}://" for name in ("sqlite", *REDIS_SCHEMES, *AMQP_SCHEMES))
     raise BrokerError(f'"{scheme}://" has no kombu transport here; supported: {supported}')
 

@@ -120,9 +120,21 @@ def _unreadable(path: str, error: OSError) -> Problem:
     return Problem(Severity.ERROR, path, 0, "", wrong, expected)
 
 
+# What the reader says of the most frequent mistakes, and what it means for the one who made it.
+_IN_WORDS = (
+    ("Cannot overwrite a value", "the key stands twice in its table"),
+    ("Cannot declare", "the table stands twice"),
+    ("Invalid value", "the value cannot be read; a text needs quotes, true and false are small"),
+    ("Expected '='", "expected a line KEY = VALUE"),
+    ("Invalid statement", "expected a line KEY = VALUE, or a table [NAME]"),
+    ("Illegal character '\\n'", "the text has no quote at its end"),
+)
+
+
 def _malformed(path: str, text: str, message: str) -> Problem:
     place = _PLACE.search(message)
     wrong = message[: place.start()] if place else message
+    wrong = next((words for begin, words in _IN_WORDS if wrong.startswith(begin)), wrong)
     if place is None or place[1] is None:
         line = text.count("\n") + (not text.endswith("\n"))
         return Problem(Severity.ERROR, path, line, "", f"not TOML at the end of the file: {wrong}")

@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import resource
+from importlib.machinery import PathFinder
 
 from taskd.config.env_file import read_env_file
 from taskd.config.process import HOOKS, ProcessConfig
@@ -20,17 +21,39 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
+from taskd.config.stores import REDIS_SCHEMES
 from taskd.errors import ConfigError
 
 
 def check_machine(config: Config, report: Report) -> None:
     """Note what the tables of processes name and this machine does not have."""
+    _check_libraries(config, report)
     for _, path, table in process_tables(config):
         _check_identity(table, path, report)
         _check_files(table, path, report)
         _check_limits(table, path, report)
         _check_processors(table, path, report)
         _check_commands(table, path, report)
+
+
+def _check_libraries(config: Config, report: Report) -> None:
+    """Note what the file needs and this Python does not have; a table with an interpreter has another."""
+    here = {name: worker for name, worker in config.workers.items() if not worker.interpreter}
+    for name, worker in here.items():
+        if worker.pool in {"gevent", "eventlet"} and not _is_installed(worker.pool):
+            wrong = f"{worker.pool} is not installed"
+            report.error(("worker", name, "pool"), wrong, f'pip install "taskd[{worker.pool}]"')
+    for key in ("broker", "results"):
+        scheme = getattr(config, key).partition("://")[0]
+        if here and scheme in REDIS_SCHEMES and not _is_installed("redis"):
+            report.error((key,), "the client library redis is not installed", 'pip install "taskd[redis]"')
+        if here and scheme == "memory":
+            wrong = "what is kept in the memory of one process does not reach another"
+            report.warning((key,), wrong, "sqlite:// here; memory:// is for tests within one process")
+
+
+def _is_installed(module: str) -> bool:
+    return PathFinder.find_spec(module) is not None
 
 
 def user_of(name: str) -> pwd.struct_passwd:

@@ -294,6 +294,12 @@ def test_errors_stand_before_warnings() -> None:
         (b"a = ", f"{PATH}:1: not TOML at "),
         (b"ok = 1\n[worker\n", f"{PATH}:2: not TOML at column "),
         (b"\n\nx = 1\nx = 2\n", f"{PATH}:4: not TOML at "),
+        (b"x = 1\nx = 2\n", f"{PATH}:2: not TOML at column 6: the key stands twice in its table"),
+        (b"[a.b]\n[a.b]\n", f"{PATH}:2: not TOML at column 5: the table stands twice"),
+        (
+            b"pool = prefork\n",
+            f"{PATH}:1: not TOML at column 8: the value cannot be read; a text needs quotes",
+        ),
         (b'\n\ns = """never closed\n\n', f"{PATH}:"),
         (b"a = 1\nb = '\xff'\n", f"{PATH}:2: the byte 0xff is not UTF-8; expected text in UTF-8"),
         (b"x = " + b"[" * 100_000, f"{PATH}:1: not TOML"),
@@ -424,3 +430,40 @@ def test_a_solar_entry_without_the_extra_is_refused_with_the_remedy(monkeypatch:
     assert config is None
     assert "t.toml:3: beat.schedule.x.solar: sun times need the package astral" in str(problems[0])
     assert "pip install 'taskd[solar]'" in str(problems[0])
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("redis://localhost:99999/0", "the port is none"),
+        ("redis://:secret@localhost:port/0", "the port is none"),
+        ("amqp://localhost:0//", "the port is none"),
+        ("redis://localhost/zero", "the database is no number"),
+    ],
+)
+def test_a_server_that_cannot_be_is_refused(url: str, wrong: str) -> None:
+    (problem,) = problems_of(f'broker = "{url}"\n{WORKER}')
+
+    assert problem.startswith(f"1: broker: {wrong}; expected ")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "rediss://user:p%2Fw@[::1]:6380/3?ssl_ca_certs=/etc/ssl/ca.pem",
+        "redis://localhost?db=0",
+        "amqp://guest:guest@localhost:5672//",
+        "amqp://one:5672//;amqp://two:5672//",
+        "sentinel://one:26379,two:26379/0",
+    ],
+)
+def test_a_server_is_accepted_in_every_form(url: str) -> None:
+    assert problems_of(f'broker = "{url}"\n{WORKER}') == []
+
+
+def test_the_transports_of_kombu_are_not_all_listed() -> None:
+    (problem,) = problems_of(f'broker = "reddis://x"\n{WORKER}')
+
+    assert problem.endswith('kombu+NAME:// (NAME is a transport of kombu); did you mean "redis"?')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from hypothesis import given
@@ -231,3 +232,39 @@ def test_any_text_is_variables_or_an_error(text: str) -> None:
     except ConfigError:
         return
     assert not any("\0" in name + value for name, value in found.items())
+
+
+# -- libraries -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be installed."""
+    monkeypatch.setattr("sys.path", [])
+
+
+@pytest.mark.usefixtures("without_libraries")
+def test_a_library_that_is_not_installed_is_named_with_its_extra() -> None:
+    text = '[worker.a]\napp = "a:b"\npool = "gevent"\n'
+
+    assert problems_of(text, machine=True)[-1].endswith(
+        'worker.a.pool: gevent is not installed; expected pip install "taskd[gevent]"'
+    )
+    assert problems_of(text) == []
+
+
+@pytest.mark.usefixtures("without_libraries")
+def test_an_interpreter_of_its_own_may_have_other_libraries() -> None:
+    text = f'[worker.a]\napp = "a:b"\npool = "gevent"\ninterpreter = "{sys.executable}"\n'
+
+    assert problems_of(text, machine=True) == []
+
+
+def test_stores_in_memory_are_warned_about_where_they_are_run() -> None:
+    text = 'broker = "memory://"\n[worker.a]\napp = "a:b"\n'
+    _, problems = check_bytes(text.encode(), "/srv/t.toml", {}, machine=True)
+
+    assert str(problems[0]).startswith(
+        "/srv/t.toml:1: warning: broker: what is kept in the memory of one process"
+    )
+    assert check_bytes(text.encode(), "/srv/t.toml", {}, machine=False)[1] == []
