@@ -19,8 +19,9 @@ from taskd.app.settings import TaskSettings
 from taskd.brokers.intake import Outgoing
 from taskd.config.programs import DEFAULT_QUEUE
 from taskd.errors import ProtocolError, SerializationError
+from taskd.protocol.chord import Begun, ChordPart, part_of
 from taskd.protocol.message import RESERVED_HEADERS, TaskHeaders, carries_nothing, decode_body
-from taskd.protocol.signature import Signature, promised_ids, read_signatures
+from taskd.protocol.signature import Promised, Signature, promised, read_signatures
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def _lineage(signature: Signature, root_id: str | None = None, parent_id: str | 
         group=options.group_id,
         group_index=options.group_index,
         chain=options.chain,
+        chord=options.chord,
         reply_to=options.reply_to or "",
         shadow=options.shadow,
         stamped_headers=options.stamped_headers,
@@ -127,6 +129,10 @@ class Aftermath:
 
     errbacks: Sequence[Outgoing] = ()
     given_up: Sequence[str] = ()
+    #: The parts of chords that end with it.
+    parts: Sequence[ChordPart] = ()
+    #: Chords that an errback begins.
+    begins: Sequence[Begun] = ()
 
 
 def after_failure(
@@ -146,10 +152,35 @@ def after_failure(
     except ProtocolError as error:
         logger.error("task=%s id=%s errbacks not sent: %s", headers.task, headers.id, error)
         return Aftermath()
-    given_up = promised_ids(embed)
+    try:
+        ends = ends_of(headers, embed)
+    except SerializationError as error:
+        logger.error("task=%s id=%s has not ended for its chord: %s", headers.task, headers.id, error)
+        return Aftermath()
     try:
         errbacks = read_signatures(embed.get("errbacks"), "errbacks")
-        return Aftermath(messages_of(errbacks, headers.id, headers, queue=queue), given_up)
+        messages = messages_of(errbacks, headers.id, headers, queue=queue)
     except (ProtocolError, *UNSENDABLE) as error:
         logger.error("task=%s id=%s errbacks not sent: %s", headers.task, headers.id, error)
-        return Aftermath((), given_up)
+        return Aftermath((), ends.ids, ends.parts)
+    return Aftermath(messages, ends.ids, ends.parts, begun_by(errbacks))
+
+
+def begun_by(signatures: Sequence[Signature]) -> list[Begun]:
+    """Return the chords that must be known before these are sent."""
+    return [begun for signature in signatures for begun in signature.begins]
+
+
+def ends_of(headers: TaskHeaders, embed: Mapping[str, object]) -> Promised:
+    """Return what ends together with a task that is not a success, its own part of a chord at first.
+
+    Raises: ``SerializationError`` for a chord that JSON cannot represent.
+    """
+    ends = promised(embed.get("chain"))
+    own = own_part(headers, embed)
+    return ends if own is None else Promised(ends.ids, [own, *ends.parts])
+
+
+def own_part(headers: TaskHeaders, embed: Mapping[str, object]) -> ChordPart | None:
+    """Return the part of a chord that a task is itself.  Raises: as ``ends_of``."""
+    return part_of(headers.id, headers.group, headers.group_index, embed.get("chord"))

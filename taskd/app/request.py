@@ -179,7 +179,7 @@ class Request:
 
     @property
     def chord(self) -> object:
-        """Always None: tasks of a chord are refused."""
+        """The body of the chord for which it counts, as the sender wrote it."""
         return self.embed.get("chord")
 
     @property

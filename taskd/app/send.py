@@ -35,6 +35,8 @@ class Lineage:
     group_index: int | None = None
     #: The signatures that follow, the next one last.
     chain: Sequence[Mapping[str, object]] | None = None
+    #: The body of the chord for which it counts.
+    chord: object = None
     reply_to: str = ""
     shadow: str | None = None
     stamped_headers: list[str] | None = None
@@ -97,7 +99,7 @@ def build_message(
         return Outgoing(
             routing_key=queue or settings.queue,
             headers=encode_headers(wire, _extra_headers(name, headers, max_retries, retry_delay)),
-            body=encode_body(args, kwargs, _embed(name, link, link_error, lineage.chain)),
+            body=encode_body(args, kwargs, _embed(name, link, link_error, lineage)),
             task_id=task_id,
             priority=settings.priority if priority is None else check_priority(priority, name),
             due_at=due_at,
@@ -167,14 +169,15 @@ def _embed(
     name: str,
     link: Link | Sequence[Link] | None,
     link_error: Link | Sequence[Link] | None,
-    chain: Sequence[Mapping[str, object]] | None,
+    lineage: Lineage,
 ) -> dict[str, object] | None:
-    if not (link or link_error or chain):
+    if not (link or link_error or lineage.chain or lineage.chord):
         return None
     return {
         "callbacks": signatures(name, link),
         "errbacks": signatures(name, link_error),
-        "chain": list(chain) if chain else None,
+        "chain": list(lineage.chain) if lineage.chain else None,
+        "chord": lineage.chord or None,
     }
 
 

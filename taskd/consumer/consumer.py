@@ -10,9 +10,11 @@ import logging
 from collections.abc import Sequence
 
 from taskd import clock
+from taskd.app.settings import TaskSettings
 from taskd.backoff import Backoff
 from taskd.blueprint import Blueprint
 from taskd.brokers.intake import Requeue
+from taskd.consumer.chords import Chords
 from taskd.consumer.commands.control import Control
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.ending import Ending
@@ -45,7 +47,8 @@ class Consumer:
     def __init__(self, context: Context) -> None:
         self._context = context
         context.on_shutdown = Ending(context).on_shutdown
-        self._settling = Settling(context.results, context.publisher, context.config.result_expires)
+        chords = Chords(context.chords, context.results, self._settings_of)
+        self._settling = Settling(context.results, context.publisher, context.config.result_expires, chords)
         self.outcomes = Outcomes(context, self._settling)
         self._connection = Connection(context, self._settling)
         self._blueprint = Blueprint(
@@ -61,6 +64,11 @@ class Consumer:
                 Evloop(context, self._settling),
             ],
         )
+
+    def _settings_of(self, task: str) -> TaskSettings:
+        """Return what the worker itself knows of a task that it sends: where it goes."""
+        options = self._context.tasks.get(task)
+        return TaskSettings(task, queue=options.queue) if options and options.queue else TaskSettings(task)
 
     def info(self) -> dict[str, object]:
         """Return the part of all steps in ``inspect stats``."""

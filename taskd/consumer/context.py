@@ -28,7 +28,7 @@ from taskd.pools.base import Outcome, Pool
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.lamport import LamportClock
 from taskd.protocol.status import StatusLine
-from taskd.results.base import ResultStore
+from taskd.results.base import ChordStore, ResultStore
 
 
 class Shutdown(IntEnum):
@@ -93,6 +93,8 @@ class Context:
     report: Callable[[StatusLine], None]
     started_at: float
     queues: Sequence[str] = ()
+    #: Counts the parts of chords; None where results are kept without that.
+    chords: ChordStore | None = None
     #: What the worker's own steps add to ``inspect stats``.
     worker_info: Callable[[], Mapping[str, object]] = dict
     tasks: dict[str, TaskOptions] = field(default_factory=dict)

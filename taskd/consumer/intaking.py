@@ -273,9 +273,8 @@ class Intaking:
         if self._context.dispatcher.on and (options is None or options.send_events):
             self._context.task_events.ended(ending, expired=expired)
         after = endings.aftermath(headers, delivery)
-        self._settling.answer(ending, delivery, after.given_up)
-        for message in after.errbacks:
-            self._settling.publish(message)
+        self._settling.answer(ending, after, delivery, headers)
+        self._settling.follow(after)
 
     # -- what may bring something to claim -----------------------------------------------------
 
@@ -285,6 +284,7 @@ class Intaking:
 
     def _look_anyway(self) -> None:
         self._may_have_more = True
+        self._settling.recount()
         self._context.revoked.forget(clock.monotonic())
         self._look_timer = self._context.loop.call_later(LOOK_ANYWAY_S, self._look_anyway)
 

@@ -68,7 +68,7 @@ class Outcomes:
             return
         if context.dispatcher.on and request.options.send_events:
             context.task_events.done(request.headers, reply, done.runtime_s)
-        if reply.record:
+        if reply.record and not reply.silent:
             self._settling.keep_result(
                 request.headers.id,
                 reply.state,
@@ -77,6 +77,9 @@ class Outcomes:
                 sender=request.delivery,
                 last_word=request.acks_early,
             )
+        queue, early = request.delivery.queue, request.acks_early
+        self._settling.count(reply.parts, reply.record, request.headers, queue, last_word=early)
+        self._settling.begin(reply.begins)
         match reply.end:
             case End.SUCCEEDED | End.FAILED | End.IGNORED:
                 self._finished(request, reply.callbacks)
@@ -143,8 +146,7 @@ class Outcomes:
             evidence = msgspec.json.encode({"traceback": reply.traceback})
             self._settle(request, Dead(request.delivery.tag, reply.text, evidence))
         if self._is_last_word(request):
-            for message in endings.aftermath(request.headers, request.delivery).errbacks:
-                self._settling.publish(message)
+            self._settling.follow(endings.aftermath(request.headers, request.delivery))
 
     def _child_lost(self, request: Request, lost: ChildLost) -> None:
         delivery, headers = request.delivery, request.headers
@@ -203,11 +205,16 @@ class Outcomes:
             signum, softly = request.terminated_by, request.softened is Softened.REVOKED
             self._context.task_events.ended(ending, terminated=bool(signum) or softly, signum=signum)
         after = endings.aftermath(request.headers, request.delivery)
-        if request.keeps_result:
-            self._settling.answer(ending, request.delivery, after.given_up, last_word=request.acks_early)
+        self._settling.answer(
+            ending,
+            after,
+            request.delivery,
+            request.headers,
+            keep=request.keeps_result,
+            last_word=request.acks_early,
+        )
         if self._is_last_word(request):
-            for message in after.errbacks:
-                self._settling.publish(message)
+            self._settling.follow(after)
 
 
 def outgoing(message: NextMessage) -> Outgoing:

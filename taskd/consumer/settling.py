@@ -10,10 +10,14 @@ import logging
 from collections.abc import Sequence
 
 from taskd import clock
+from taskd.app.callbacks import Aftermath
 from taskd.brokers.base import Publisher
 from taskd.brokers.intake import Delivery, Intake, Outgoing, Settlement
+from taskd.consumer.chords import Chords, ClaimedError, Ended, Returned
 from taskd.consumer.endings import Ending
-from taskd.protocol.results import record_for
+from taskd.protocol.chord import Begun, ChordPart
+from taskd.protocol.message import TaskHeaders
+from taskd.protocol.results import State, record_for
 from taskd.results.base import ResultStore, StoredResult
 
 logger = logging.getLogger(__name__)
@@ -30,20 +34,34 @@ class Settling:
     ``first_at`` is the monotonic time of the oldest one, 0 when nothing waits.
     """
 
-    def __init__(self, results: ResultStore, publisher: Publisher, result_expires_s: float) -> None:
+    def __init__(
+        self,
+        results: ResultStore,
+        publisher: Publisher,
+        result_expires_s: float,
+        chords: Chords | None = None,
+    ) -> None:
         self._results = results
         self._publisher = publisher
+        self._chords = chords or Chords(None, results)
         self._expires_s = result_expires_s
         self._settlements: list[Settlement] = []
         #: Results whose message another worker runs again should this generation be lost, and the others.
         self._records: list[StoredResult] = []
         self._last_words: list[StoredResult] = []
         self._messages: list[Outgoing] = []
+        #: Chords to be known before the messages of their headers leave.
+        self._begins: list[Begun] = []
+        #: Parts of chords to be counted, those of which somebody else has the claim, and what ended by them.
+        self._returned: list[Returned] = []
+        self._claimed: list[Returned] = []
+        self._ended: list[Ended] = []
         self.first_at = 0.0
 
     def __len__(self) -> int:
         records = len(self._records) + len(self._last_words)
-        return len(self._settlements) + records + len(self._messages)
+        chords = len(self._begins) + len(self._returned) + len(self._claimed) + len(self._ended)
+        return len(self._settlements) + records + len(self._messages) + chords
 
     def settle(self, settlement: Settlement) -> None:
         """Queue a settlement of the present generation."""
@@ -73,16 +91,63 @@ class Settling:
         records.append(StoredResult(task_id, state, record, expires_at, to, mark))
         for other in given_up:
             records.append(StoredResult(other, state, record_for(record, other), expires_at, to))
-        if not self.first_at:
-            self.first_at = clock.monotonic()
+        self._stir()
 
-    def answer(self, ending: Ending, sender: Delivery, given_up: Sequence[str], **how: bool) -> None:
-        """Queue the result of a task whose end the worker has decided; else as ``keep_result``."""
-        self.keep_result(ending.task_id, ending.state, ending.record, given_up, sender=sender, **how)
+    def answer(
+        self,
+        ending: Ending,
+        after: Aftermath,
+        sender: Delivery,
+        headers: TaskHeaders,
+        *,
+        keep: bool = True,
+        last_word: bool = False,
+    ) -> None:
+        """Queue the end of a task that the worker has decided: the result, if it is kept, and its parts."""
+        record = ending.record
+        if keep:
+            self.keep_result(
+                ending.task_id, ending.state, record, after.given_up, sender=sender, last_word=last_word
+            )
+        self.count(after.parts, record, headers, sender.queue, last_word=last_word)
+
+    def count(
+        self,
+        parts: Sequence[ChordPart],
+        record: bytes,
+        headers: TaskHeaders,
+        queue: str,
+        *,
+        last_word: bool = False,
+    ) -> None:
+        """Queue the parts of chords that have ended with the task of ``headers``, as ``record`` says."""
+        if parts:
+            self._returned += [Returned(part, record, headers, queue, last_word) for part in parts]
+            self._stir()
+
+    def recount(self) -> None:
+        """Look again at complete chords of which somebody else had the claim: he may have died."""
+        if self._claimed:
+            self._returned += self._claimed
+            self._claimed = []
+            self._stir()
+
+    def begin(self, chords: Sequence[Begun]) -> None:
+        """Queue chords that are to be known before any message leaves."""
+        self._begins += chords
 
     def publish(self, message: Outgoing) -> None:
         """Queue a message: the retry of a task that was acknowledged early."""
         self._messages.append(message)
+        self._stir()
+
+    def follow(self, after: Aftermath) -> None:
+        """Queue the errbacks of a task."""
+        self.begin(after.begins)
+        for message in after.errbacks:
+            self.publish(message)
+
+    def _stir(self) -> None:
         if not self.first_at:
             self.first_at = clock.monotonic()
 
@@ -97,18 +162,50 @@ class Settling:
 
         Raises: ``StorageError`` or ``BrokerError``; what was not sent stays queued.
         """
-        if self._records or self._last_words:
-            self._results.store(self._records + self._last_words)
-            self._records, self._last_words = [], []
+        self._store()
+        if self._returned:
+            self._count()
+            self._store()
         if self._messages:
             self._publisher.publish(self._messages)
             self._messages = []
+        while self._ended:
+            self._chords.finish(self._ended[0])
+            del self._ended[0]
         refused: Sequence[int] = ()
         if self._settlements:
             refused = intake.settle(self._settlements)
             self._settlements = []
         self.first_at = 0.0
         return refused
+
+    def _store(self) -> None:
+        if self._records or self._last_words:
+            self._results.store(self._records + self._last_words)
+            self._records, self._last_words = [], []
+        while self._begins:
+            self._chords.begin(self._begins[0])
+            del self._begins[0]
+
+    def _count(self) -> None:
+        """Count parts, and queue what follows those that were the last of their chords."""
+        while self._returned:
+            try:
+                ended = self._chords.count(self._returned[0])
+            except ClaimedError:
+                self._claimed.append(self._returned.pop(0))
+                continue
+            del self._returned[0]
+            if ended is None:
+                continue
+            self._ended.append(ended)
+            self._begins += ended.begins
+            self._messages += ended.messages
+            self._returned += ended.returned
+            expires_at = clock.now() + self._expires_s if self._expires_s else None
+            for task_id in ended.given_up:
+                record = record_for(ended.record, task_id)
+                self._last_words.append(StoredResult(task_id, State.FAILURE.value, record, expires_at))
 
     def void(self) -> int:
         """Drop the settlements of a lost generation, and the results that go with them; return how many.
@@ -118,5 +215,7 @@ class Settling:
         count = len(self._settlements)
         self._settlements = []
         self._records = []
-        self.first_at = clock.monotonic() if self._messages or self._last_words else 0.0
+        self._returned = [each for each in self._returned if each.last_word]
+        self._claimed = [each for each in self._claimed if each.last_word]
+        self.first_at = clock.monotonic() if self else 0.0
         return count

@@ -68,6 +68,10 @@ class TaskRejected(TaskdError):
     """The task was put into the dead-letter queue instead of being run or finished."""
 
 
+class ChordError(TaskdError):
+    """A task of a chord's header did not succeed, so its body does not run."""
+
+
 # Celery's clients look for these names; ours are found again by the same table.
 _WIRE_NAMES: dict[type[BaseException], tuple[str, str]] = {
     SoftTimeLimitExceeded: ("billiard.exceptions", "SoftTimeLimitExceeded"),
@@ -77,6 +81,7 @@ _WIRE_NAMES: dict[type[BaseException], tuple[str, str]] = {
     NotRegistered: ("celery.exceptions", "NotRegistered"),
     MaxRetriesExceededError: ("celery.exceptions", "MaxRetriesExceededError"),
     TaskRejected: ("celery.exceptions", "Reject"),
+    ChordError: ("celery.exceptions", "ChordError"),
 }
 _OURS = {names: kind for kind, names in _WIRE_NAMES.items() if issubclass(kind, Exception)}
 

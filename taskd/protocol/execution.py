@@ -11,6 +11,8 @@ from enum import Enum
 
 import msgspec
 
+from taskd.protocol.chord import Begun, ChordPart
+
 
 class Acks(str, Enum):
     """When a task's message is acknowledged."""
@@ -29,6 +31,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     time_limit: float = 0.0
     #: Tasks a second that one worker may begin; 0 for no limit.
     rate_limit: float = 0.0
+    #: Where it goes when the worker itself sends it: the body of a chord.
+    queue: str = ""
     #: Whether its events are told at all.
     send_events: bool = True
 
@@ -98,6 +102,12 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     softly: bool = False
     #: Tasks that were to follow and never will: they end as this one did.
     given_up: Sequence[str] = ()
+    #: The parts of chords that have ended so.
+    parts: Sequence[ChordPart] = ()
+    #: Chords that a callback begins, to be known before it is sent.
+    begins: Sequence[Begun] = ()
+    #: The record is for the chord alone: nobody else may ask.
+    silent: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()

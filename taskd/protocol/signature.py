@@ -3,10 +3,8 @@
 They travel in the third part of a task's body (``embed``): ``callbacks`` for after a success, ``errbacks``
 for after a failure, and ``chain``, the steps that follow, the next one at its end.  Whoever has run a task of
 a chain sends the next step with the rest of the chain.  A signature may stand for several tasks: a ``group``
-becomes its members, a ``chain`` its first task with the others behind it.
-
-A chord is refused: its body runs when all tasks of its header have ended, which somebody would have to
-count.  So are groups with something behind them, which is a chord by another name.
+becomes its members, a ``chain`` its first task with the others behind it, a ``chord`` the tasks of its
+header, of which the first says that it begins (``taskd.protocol.chord``).
 """
 
 from __future__ import annotations
@@ -17,9 +15,12 @@ from datetime import datetime
 import msgspec
 
 from taskd.errors import ProtocolError
+from taskd.protocol.chord import Begun, ChordPart, begin, part_of, upgraded
 
 #: Signatures in one message; more are a mistake, or somebody's attempt to keep a worker busy.
 _MOST = 10_000
+#: What is said of a chord and is meant of its body.
+_OF_THE_BODY = ("task_id", "chain", "link", "link_error", "chord", "group_id", "group_index")
 
 
 class SignatureOptions(msgspec.Struct, frozen=True):
@@ -62,6 +63,8 @@ class Signature(msgspec.Struct, frozen=True):
     immutable: bool = False
     #: Values of the stamped headers, which Celery writes among the options.
     stamps: dict[str, object] = {}
+    #: The chords that must be known before this task, the first of their header, is sent.  Never on the wire.
+    begins: list[Begun] = []
 
 
 class Embed(msgspec.Struct, frozen=True):
@@ -89,65 +92,84 @@ def _check_linked(signatures: Sequence[Signature], what: str) -> None:
     while waiting:
         options = waiting.pop().options
         linked = _each(options.link, f"link of {what}") + _each(options.link_error, f"link_error of {what}")
-        for at, step in enumerate(options.chain or ()):
-            linked += _step(step, last=at == 0, what=f"chain of {what}")
+        for step in upgraded((options.chain or [])[::-1]):
+            linked += _each([step], f"chain of {what}")
         waiting += linked
         seen += len(linked)
         if seen > _MOST:
             raise ProtocolError(f"{what}: more than {_MOST} signatures in one message")
 
 
-def read_embed(embed: Mapping[str, object]) -> Embed:
+def read_embed(embed: Mapping[str, object], *, chords: bool = True) -> Embed:
     """Return the checked signatures of a message.
 
-    Raises: ``ProtocolError`` for a chord, and as ``read_signatures``.
+    ``chords``: whether somebody can count the parts of a chord.
+    Raises: ``ProtocolError`` for a chord that nobody would count, and as ``read_signatures``.
     """
-    if embed.get("chord"):
+    body = embed.get("chord")
+    if body and not chords:
         raise ProtocolError(
-            "the message belongs to a chord, or to a group with a task behind it; chords are not supported "
-            "yet, and running the task without counting it would leave the chord's body waiting for ever"
+            "the message belongs to a chord, or to a group with a task behind it, and the result store does "
+            "not count its parts, so that the chord's body would wait for ever; expected results on redis://"
         )
+    if body and not isinstance(body, Mapping):
+        raise ProtocolError(f"chord is of type {type(body).__name__}; expected a signature")
     chain = embed.get("chain") or []
     if not isinstance(chain, (list, tuple)):
         raise ProtocolError(f"chain is of type {type(chain).__name__}; expected a list of signatures")
-    steps = [_step(step, last=at == 0, what="chain") for at, step in enumerate(chain)]
-    for step in steps:
-        _check_linked(step, "chain")
-    return Embed(
+    steps = upgraded(chain[::-1])
+    singles = [single for step in steps for single in read_signatures([step], "chain")]
+    found = Embed(
         callbacks=read_signatures(embed.get("callbacks"), "callbacks"),
         errbacks=read_signatures(embed.get("errbacks"), "errbacks"),
-        step=_with_chain(steps[-1], list(chain[:-1])) if steps else (),
+        step=_each([_with_chain(steps[0], _backwards(steps[1:]))], "chain") if steps else (),
     )
+    following = [*found.callbacks, *found.errbacks, *singles]
+    if not chords and any(each.begins for each in following):
+        raise ProtocolError(
+            "a chord follows the task, and the result store does not count its parts; expected results on redis://"
+        )
+    return found
 
 
-def promised_ids(embed: Mapping[str, object]) -> list[str]:
-    """Return the ids of the tasks that were to follow in the chain or chord: somebody may wait for them."""
-    waiting = [*_list(embed.get("chain")), *_list(embed.get("chord"))]
-    ids: list[str] = []
-    while waiting and len(ids) < _MOST:
-        each = waiting.pop()
+class Promised(msgspec.Struct, frozen=True):
+    """What was to follow a task and never will: ids that somebody may wait for, and parts of chords."""
+
+    ids: Sequence[str]
+    parts: Sequence[ChordPart]
+
+
+def promised(chain: object) -> Promised:
+    """Return what a chain, or any other signature, promises.
+
+    The tasks of a chord's header have ids; its body also ends for the chord around it.
+    Raises: ``SerializationError`` for a chord that JSON cannot represent.
+    """
+    waiting = [(each, True) for each in _list(chain)]
+    found: list[str] = []
+    parts: list[ChordPart] = []
+    while waiting and len(found) < _MOST:
+        each, counts = waiting.pop()
         if not isinstance(each, Mapping) or not isinstance(options := each.get("options"), Mapping):
             continue
-        task_id, kwargs = options.get("task_id"), each.get("kwargs")
-        if isinstance(task_id, str) and task_id and each.get("subtask_type") != "group":
-            ids.append(task_id)
-        if isinstance(kwargs, Mapping) and each.get("subtask_type"):
-            waiting += [*_list(kwargs.get("tasks")), *_list(kwargs.get("header")), *_list(kwargs.get("body"))]
-        waiting += [*_list(options.get("chain")), *_list(options.get("chord"))]
-    return ids
+        task_id, kwargs, kind = options.get("task_id"), each.get("kwargs"), each.get("subtask_type")
+        if isinstance(task_id, str) and task_id and kind not in ("group", "chord"):
+            found.append(task_id)
+            place = (options.get("group_id"), options.get("group_index"))
+            if counts and not kind and (part := part_of(task_id, *place, options.get("chord"))):
+                parts.append(part)
+        if isinstance(kwargs, Mapping) and kind:
+            waiting += [(task, counts) for task in _list(kwargs.get("tasks"))]
+            waiting += [(task, False) for task in _list(kwargs.get("header"))]
+            waiting += [(body, counts) for body in _list(kwargs.get("body"))]
+        waiting += [(step, counts) for step in _list(options.get("chain"))]
+    return Promised(found, parts)
 
 
 def _list(value: object) -> list[object]:
     if isinstance(value, (list, tuple)):
         return list(value)
     return [value] if isinstance(value, Mapping) else []
-
-
-def _step(value: object, *, last: bool, what: str) -> list[Signature]:
-    found = _each([value], what)
-    if len(found) > 1 and not last:
-        raise ProtocolError(f"{what}: a group with a task behind it is a chord; chords are not supported yet")
-    return found
 
 
 def _each(value: object, what: str) -> list[Signature]:
@@ -167,6 +189,8 @@ def _each(value: object, what: str) -> list[Signature]:
 
 
 def _with_stamps(signature: Signature, raw: Mapping[str, object]) -> Signature:
+    if signature.begins:
+        signature = msgspec.structs.replace(signature, begins=[])
     names = signature.options.stamped_headers
     if not names:
         return signature
@@ -182,29 +206,36 @@ def _singles(signature: Signature, what: str) -> list[Signature]:
         case None | "":
             singles = [signature]
         case "group":
-            singles = _each(signature.kwargs.get("tasks"), f"group in {what}")
+            members = [
+                _with_chain(each, signature.options.chain) for each in _list(signature.kwargs.get("tasks"))
+            ]
+            singles = _each(members, f"group in {what}")
         case "chain":
-            tasks = _list(signature.kwargs.get("tasks"))
+            tasks = upgraded(_list(signature.kwargs.get("tasks")))
             if not tasks:
                 return []
-            first = _step(tasks[0], last=len(tasks) == 1, what=f"chain in {what}")
-            rest = [each for each in reversed(tasks[1:]) if isinstance(each, dict)]
-            singles = _with_chain(first, [*(signature.options.chain or ()), *rest])
+            rest = [*(signature.options.chain or ()), *_backwards(tasks[1:])]
+            singles = _each([_with_chain(tasks[0], rest)], f"chain in {what}")
+        case "chord":
+            _each(signature.kwargs.get("body"), f"body of a chord in {what}")
+            options = {name: getattr(signature.options, name) for name in _OF_THE_BODY}
+            begun, header = begin(signature.kwargs, options, immutable=signature.immutable, what=what)
+            singles = _each(header, f"chord in {what}")
+            singles[0] = msgspec.structs.replace(singles[0], begins=[*singles[0].begins, begun])
         case kind:
             raise ProtocolError(f"{what}: {signature.task} is a {kind}, which is not supported yet")
-    for single in singles:
-        if single.options.chord:
-            raise ProtocolError(f"{what}: {single.task} belongs to a chord; chords are not supported yet")
     return singles
 
 
-def _with_chain(step: Sequence[Signature], chain: list[dict[str, object]]) -> list[Signature]:
-    """Return the tasks of a step with what follows them; what they bring themselves comes first."""
-    if not chain:
-        return list(step)
-    return [
-        msgspec.structs.replace(
-            each, options=msgspec.structs.replace(each.options, chain=[*chain, *(each.options.chain or ())])
-        )
-        for each in step
-    ]
+def _with_chain(step: object, chain: list[dict[str, object]] | None) -> object:
+    """Return a signature with what follows it; what it brings itself comes first."""
+    if not chain or not isinstance(step, Mapping):
+        return step
+    own = step.get("options")
+    options = own if isinstance(own, Mapping) else {}
+    return {**step, "options": {**options, "chain": [*chain, *_list(options.get("chain"))]}}
+
+
+def _backwards(steps: Sequence[object]) -> list[dict[str, object]]:
+    """Return the steps that follow as a message carries them: the next one last."""
+    return [step for step in reversed(steps) if isinstance(step, dict)]

@@ -8,11 +8,13 @@ SUCCESS is never overwritten by another state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Protocol
 
 import msgspec
 
 from taskd.lifecycle import Deadline
+from taskd.protocol.chord import Begun, ChordPart
 
 
 class StoredResult(msgspec.Struct, frozen=True, gc=False):
@@ -89,6 +91,48 @@ class Post(Protocol):
 
     def box(self, queue: str) -> Box:
         """Open a queue, made if missing; what an existing one holds is kept.  Raises: ``StorageError``."""
+
+    def close(self) -> None:
+        """Release the connection.  May be called twice."""
+
+
+class Counted(str, Enum):
+    """What a chord is after one more of its parts has returned."""
+
+    #: Others have not returned yet, or nobody has said how many there are.
+    WAITS = "waits"
+    #: It was the last, and the caller is to send the body.
+    COMPLETE = "complete"
+    #: All have returned; somebody else is about to send the body, or has died over it.
+    CLAIMED = "claimed"
+    #: The body has been sent.
+    SENT = "sent"
+
+
+class ChordStore(Protocol):
+    """Counts the parts of chords.  For one thread.  Every method raises ``StorageError``."""
+
+    def begin(self, chord: Begun) -> None:
+        """Note how many parts end a chord, before its header is sent."""
+
+    def count(self, part: ChordPart, value: bytes, token: str) -> Counted:
+        """Count a part, once however often it returns.
+
+        ``value``: ``[1, task id, state, result]`` as JSON.  ``token``: of the caller, who has the claim of a
+        complete chord for some seconds, and gets it again when it asks again.
+        """
+
+    def values(self, group: str) -> Sequence[bytes]:
+        """Return what was counted, in the order of the header."""
+
+    def tree(self, group: str) -> bytes | None:
+        """Return Celery's saved ``GroupResult``, a tree of results of a header with groups in it; or None."""
+
+    def finish(self, group: str, token: str) -> None:
+        """Forget a chord whose body has been sent by the holder of this token."""
+
+    def fail(self, group: str) -> None:
+        """Let a failed chord never be complete again."""
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""

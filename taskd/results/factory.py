@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from taskd.config.stores import REDIS_SCHEMES, Stores
 from taskd.errors import StorageError
-from taskd.results.base import Post, ResultStore
+from taskd.results.base import ChordStore, Post, ResultStore
 
 
 def _sqlite(url: str, stores: Stores, post: Post | None) -> ResultStore:  # noqa: ARG001 - the table's signature
@@ -69,3 +69,20 @@ def connect(url: str, stores: Stores, post: Post | None = None) -> ResultStore:
         supported = ", ".join(f"{name}://" for name in _IMPLEMENTATIONS)
         raise StorageError(f'no result backend speaks "{scheme}://"; supported: {supported}')
     return implementation(url, stores, post)
+
+
+def counts_chords(url: str) -> bool:
+    """Return whether the parts of chords are counted where the results of this URL are."""
+    return url.partition("://")[0] in REDIS_SCHEMES
+
+
+def chords(url: str, stores: Stores, expires_s: float) -> ChordStore | None:
+    """Return what counts the parts of chords, None where nothing does; nothing is connected yet.
+
+    ``expires_s``: how long the parts of a chord are kept, as results are.  Raises: as ``connect``.
+    """
+    if not counts_chords(url):
+        return None
+    from taskd.results.redis_chords import RedisChords
+
+    return RedisChords(url, stores.redis, expires_s)

@@ -22,7 +22,7 @@ import msgspec
 
 from taskd.app import request as requests
 from taskd.app.app import App
-from taskd.app.callbacks import UNSENDABLE
+from taskd.app.callbacks import UNSENDABLE, ends_of, own_part
 from taskd.app.control_flow import Ignore, Reject, Retry
 from taskd.app.hooks import Ended
 from taskd.app.request import Request
@@ -30,23 +30,22 @@ from taskd.app.states import store_state
 from taskd.app.task import BoundTask, CoroutineTask
 from taskd.errors import (
     ProtocolError,
-    ResolveError,
     SerializationError,
     SoftTimeLimitExceeded,
     TaskdError,
 )
 from taskd.protocol.content import SAFE, Accepted
 from taskd.protocol.exceptions import one_line
-from taskd.protocol.execution import End, NextMessage, Payload, Reply, TaskOptions, decode_payload, encode
+from taskd.protocol.execution import End, NextMessage, Payload, Reply, decode_payload, encode
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.results import State
-from taskd.protocol.signature import promised_ids, read_embed
-from taskd.resolve import resolve
+from taskd.protocol.signature import read_embed
+from taskd.results.factory import counts_chords
 from taskd.worker import replies
 from taskd.worker.coroutines import meant_by, run_coroutine
 from taskd.worker.in_thread import run_in_thread
 from taskd.worker.ledger import Ledger
-from taskd.worker.linked import Linked, after_success, with_failure
+from taskd.worker.linked import Linked, after_success, with_failure, with_success
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +61,11 @@ class Run(msgspec.Struct, gc=False):
     task: BoundTask
     request: Request
     linked: Linked | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether a chord has to know how it ends, whoever else may ask."""
+        return self.linked is not None and bool(self.linked.ends.parts)
 
 
 class Executor:
@@ -80,6 +84,7 @@ class Executor:
         ledger: Ledger | None = None,
         accepted: Accepted = SAFE,
     ) -> None:
+        self._connections = app.connections
         self._tasks = app.tasks
         self._hooks = app.hooks
         self._node_name = node_name
@@ -179,14 +184,20 @@ class Executor:
             return replies.rejected(headers, str(error), keep=keep)
         linked = None
         if any(embed.values()):
-            promised = promised_ids(embed)
             try:
-                linked = Linked(read_embed(embed), promised)
+                ends, part = ends_of(headers, embed), own_part(headers, embed)
+            except SerializationError as error:
+                return replies.rejected(headers, str(error), keep=keep)
+            try:
+                linked = Linked(read_embed(embed, chords=self._counts_chords()), ends, part)
             except ProtocolError as error:
-                reply = replies.rejected(headers, str(error), keep=keep)
-                return msgspec.structs.replace(reply, given_up=promised)
+                reply = replies.rejected(headers, str(error), keep=True)
+                return msgspec.structs.replace(reply, given_up=ends.ids, parts=ends.parts, silent=not keep)
         request = Request(headers, payload, args, kwargs, self._node_name, embed=embed, keeps_result=keep)
         return Run(task, request, linked)
+
+    def _counts_chords(self) -> bool:
+        return counts_chords(self._connections.config.results)
 
     def _store_started(self, run: Run) -> None:
         """Store STARTED.  That it cannot be stored is no reason not to run the task."""
@@ -207,7 +218,7 @@ class Executor:
             reply = self._reply_to_value(run, value)
         if self._hooks.any:
             self._run_after(run, reply, None)
-        return reply
+        return _hushed(reply, run)
 
     def _raised(self, run: Run, error: BaseException) -> Reply:
         try:
@@ -216,11 +227,12 @@ class Executor:
             reply = self._reply_to_error(run, error)
         if self._hooks.any:
             self._run_after(run, reply, error)
-        return reply
+        return _hushed(reply, run)
 
     def _reply_to_value(self, run: Run, value: object) -> Reply:
         request, headers = run.request, run.request.message
-        keep, children = request.keeps_result, request.children
+        children = request.children
+        keep = request.keeps_result or run.counts
         follows: list[NextMessage] = []
         if run.linked is not None:
             try:
@@ -233,7 +245,7 @@ class Executor:
         if run.linked is not None:
             if reply.end is not End.SUCCEEDED:
                 return with_failure(reply, run.linked, request, self._tasks)
-            reply = msgspec.structs.replace(reply, callbacks=follows)
+            reply = with_success(reply, run.linked, follows)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("task=%s id=%s %s: %s", headers.task, headers.id, reply.state, reply.text)
         return reply
@@ -251,44 +263,21 @@ class Executor:
         self._hooks.run_after(run.request, Ended(state, reply.text, reply.traceback, error))
 
     def _ended_by(self, run: Run, error: BaseException) -> Reply:
-        headers = run.request.message
+        headers, keep = run.request.message, run.request.keeps_result or run.counts
         match error:
             case Retry():
-                return replies.on_retry(run.task, run.request, error, keep=run.request.keeps_result)
+                return replies.on_retry(run.task, run.request, error, keep=keep)
             case Ignore():
                 logger.debug("task=%s id=%s ignored: %s", headers.task, headers.id, one_line(error))
                 return Reply(End.IGNORED, text=one_line(error))
             case Reject():
-                return replies.on_reject(headers, error, keep=run.request.keeps_result)
+                return replies.on_reject(headers, error, keep=keep)
             case _:
-                return replies.on_error(run.task, run.request, error, keep=run.request.keeps_result)
+                return replies.on_error(run.task, run.request, error, keep=keep)
 
 
-def task_table(app: App) -> list[TaskOptions]:
-    """Return what the parent must know of each task."""
-    return [
-        TaskOptions(
-            name=settings.name,
-            acks=settings.acks,
-            ignore_result=settings.ignore_result,
-            soft_time_limit=settings.soft_time_limit,
-            time_limit=settings.time_limit,
-            rate_limit=settings.rate_limit,
-            send_events=settings.send_events,
-        )
-        for settings in (task.settings for task in app.tasks.values())
-    ]
-
-
-def load_app(path: str) -> App:
-    """Import the user's code and return the App at ``package.module:attribute``.
-
-    Raises: ``ResolveError`` when there is no such object or it is no App; whatever the user's module
-    raises when imported.
-    """
-    found = resolve(path)
-    if not isinstance(found, App):
-        raise ResolveError(
-            f'app "{path}" is of type {type(found).__module__}.{type(found).__qualname__}; expected taskd.App'
-        )
-    return found
+def _hushed(reply: Reply, run: Run) -> Reply:
+    """Return the reply for a record that only the chord may have, if nobody else is to see it."""
+    if run.request.keeps_result or not run.counts:
+        return reply
+    return msgspec.structs.replace(reply, silent=True)

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from taskd.app.callbacks import UNSENDABLE, messages_of
+from taskd.app.callbacks import UNSENDABLE, begun_by, messages_of
 from taskd.app.request import Request
 from taskd.app.settings import TaskSettings
 from taskd.app.task import BoundTask
 from taskd.brokers.intake import Outgoing
+from taskd.protocol.chord import ChordPart
 from taskd.protocol.execution import End, NextMessage, Reply
-from taskd.protocol.signature import Embed, Signature
+from taskd.protocol.signature import Embed, Promised, Signature
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,10 @@ class Linked(msgspec.Struct, gc=False):
     """What one message carries beside its task."""
 
     embed: Embed
-    #: Ids of the tasks that the chain promises.
-    promised: Sequence[str]
+    #: What ends with the task if it is not a success.
+    ends: Promised
+    #: The part of a chord that the task is; None for none.
+    part: ChordPart | None
 
 
 def after_success(
@@ -46,7 +49,7 @@ def with_failure(reply: Reply, linked: Linked, request: Request, tasks: Mapping[
     """Return the reply with what follows an end that is not a success."""
     if reply.end not in (End.FAILED, End.REJECTED):
         return reply
-    reply = msgspec.structs.replace(reply, given_up=linked.promised)
+    reply = msgspec.structs.replace(reply, given_up=linked.ends.ids, parts=linked.ends.parts)
     if reply.end is End.REJECTED:
         return reply  # the parent sends the errbacks, together with the dead letter
     try:
@@ -54,7 +57,14 @@ def with_failure(reply: Reply, linked: Linked, request: Request, tasks: Mapping[
     except UNSENDABLE as error:
         logger.error("task=%s id=%s errbacks not sent: %s", request.task, request.id, error)
         return reply
-    return msgspec.structs.replace(reply, callbacks=messages)
+    return msgspec.structs.replace(reply, callbacks=messages, begins=begun_by(linked.embed.errbacks))
+
+
+def with_success(reply: Reply, linked: Linked, follows: Sequence[NextMessage]) -> Reply:
+    """Return the reply with what follows a success, as ``after_success`` has made it."""
+    parts = [] if linked.part is None else [linked.part]
+    begins = begun_by([*linked.embed.callbacks, *linked.embed.step])
+    return msgspec.structs.replace(reply, callbacks=follows, parts=parts, begins=begins)
 
 
 def _messages(

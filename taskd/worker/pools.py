@@ -158,7 +158,8 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
                 proportional=worker.memory_measure == "pss",
             ),
         )
-    from taskd.worker.execute import Executor, load_app, task_table
+    from taskd.worker.execute import Executor
+    from taskd.worker.loading import load_app, task_table
 
     try:
         app = load_app(path)

@@ -29,7 +29,8 @@ from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.pools.base import Pool
 from taskd.priority import come_forward
-from taskd.results.base import ResultStore
+from taskd.results import factory
+from taskd.results.base import ChordStore, ResultStore
 from taskd.supervised import Reporter
 from taskd.worker.ledger import Ledger
 from taskd.worker.life import Life
@@ -133,6 +134,7 @@ class Stores:
     broker: Broker
     publisher: Publisher
     results: ResultStore
+    chords: ChordStore | None
     queues: Sequence[str]
 
 
@@ -155,6 +157,7 @@ class Queues(Step[Stores]):
             broker,
             broker.publisher(),
             open_results(config, broker),
+            factory.chords(config.results, config.stores, config.result_expires),
             self._program.worker.queues,
         )
         loop = given[Timer]
@@ -177,6 +180,8 @@ class Queues(Step[Stores]):
         if self._stores is not None:
             self._stores.publisher.close()
             self._stores.results.close()
+            if self._stores.chords is not None:
+                self._stores.chords.close()
             self._stores.broker.close()
 
 
@@ -273,6 +278,7 @@ class ConsumerStep(Step[Context]):
             broker=stores.broker,
             publisher=stores.publisher,
             results=stores.results,
+            chords=stores.chords,
             report=given[Report].report,
             started_at=clock.monotonic(),
             queues=stores.queues,

@@ -19,7 +19,8 @@ from taskd.config import transfer
 from taskd.pools.base import Target
 from taskd.pools.prefork.template import inherited_control, serve
 from taskd.protocol.content import accepted_by
-from taskd.worker.execute import Executor, load_app, task_table
+from taskd.worker.execute import Executor
+from taskd.worker.loading import load_app, task_table
 from taskd.worker.stages import register
 
 

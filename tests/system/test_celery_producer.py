@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chain, chord, group  # type: ignore[import-untyped]
+from celery import Celery, chain, group  # type: ignore[import-untyped]
 from celery import exceptions as celery_errors
 from celery.exceptions import TaskRevokedError  # type: ignore[import-untyped]
 from celery.result import ResultSet  # type: ignore[import-untyped]
@@ -221,13 +221,6 @@ def test_a_group_at_the_end_of_a_chain_and_a_chain_in_a_group_run(daemon: Daemon
 
     assert wide.get(timeout=20) == [1, 2, 3]
     assert long.get(timeout=20) == [1, 2, 3]
-
-
-def test_a_chord_is_refused_and_its_client_is_told(daemon: Daemon, celery: Celery) -> None:
-    result = chord([sig(celery, "add", 1, 1)] * 2, sig(celery, "add")).apply_async()
-
-    with pytest.raises(Exception, match="chords are not supported"):
-        result.get(timeout=20)
 
 
 def test_states_errors_and_tracebacks_are_celerys(daemon: Daemon, celery: Celery, tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ def add(*numbers: int) -> int:
     return sum(numbers)
 
 
+@app.task(name="theirs.echo")  # type: ignore[untyped-decorator]
+def echo(*args: object, **kwargs: object) -> list[object]:
+    return [list(args), kwargs]
+
+
 @app.task(name="both.add")  # type: ignore[untyped-decorator]
 def both(*numbers: int) -> str:
     return f"celery {sum(numbers)}"

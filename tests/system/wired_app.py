@@ -42,6 +42,11 @@ def echo(*args: object, **kwargs: object) -> list[object]:
     return [list(args), kwargs]
 
 
+@app.task(name="wired.total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
 @app.task(name="wired.request", bind=True)
 def request(self: BoundTask, *_args: object, **_kwargs: object) -> dict[str, object]:
     """Return the whole request."""

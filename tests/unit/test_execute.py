@@ -21,7 +21,8 @@ from taskd.protocol.execution import Acks, End, Payload, Reply, decode_reply, en
 from taskd.protocol.message import decode_body, decode_headers, headers_as_mapping
 from taskd.protocol.results import decode_record
 from taskd.worker import replies
-from taskd.worker.execute import Executor, load_app, task_table
+from taskd.worker.execute import Executor
+from taskd.worker.loading import load_app, task_table
 
 
 @pytest.fixture
@@ -558,11 +559,11 @@ def test_a_task_of_a_chord_is_dead_lettered_and_whoever_waits_for_the_chord_is_a
         raise AssertionError("it must not run")
 
     body = json.dumps([[], {}, {"chord": {"task": "sum", "options": {"task_id": "sum-1"}}}]).encode()
-    reply = _run(app, _payload(task, body=body))
+    reply = _run(app, _payload(task, body=body, changes={"group": "g"}))
 
     assert reply.end is End.REJECTED
-    assert "chords are not supported" in reply.text
-    assert reply.given_up == ["sum-1"]
+    assert "does not count its parts" in reply.text
+    assert [(part.group, b"sum-1" in part.body) for part in reply.parts] == [("g", True)]
 
 
 def test_an_unknown_task_and_broken_headers_are_dead_lettered(app):

@@ -11,7 +11,8 @@ from taskd import App
 from taskd.app.task import BoundTask
 from taskd.errors import SerializationError
 from taskd.protocol.execution import End, decode_reply, encode
-from taskd.worker.execute import Executor, task_table
+from taskd.worker.execute import Executor
+from taskd.worker.loading import task_table
 from tests.unit.test_execute import _payload, _run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskd.errors import ProtocolError
-from taskd.protocol.signature import promised_ids, read_embed, read_signatures
+from taskd.protocol.signature import promised, read_embed, read_signatures
 
 #: What Celery 5.5 writes for ``add.s(2).set(queue="mail", countdown=3)``.
 CELERYS = {
@@ -25,6 +25,12 @@ def group_of(size):
 
 def chain_of(*tasks):
     return {**CELERYS, "task": "celery.chain", "subtask_type": "chain", "kwargs": {"tasks": list(tasks)}}
+
+
+def chord_of(*header):
+    header = [CELERYS] * header[0] if isinstance(header[0], int) else list(header)
+    kwargs = {"header": header, "body": {**CELERYS, "task": "sum"}, "kwargs": {}}
+    return {**CELERYS, "task": "celery.chord", "subtask_type": "chord", "kwargs": kwargs}
 
 
 def test_a_signature_of_celery_is_read():
@@ -48,13 +54,11 @@ def test_a_single_one_needs_no_list_and_none_is_none():
         (7, "not a signature"),
         ([{**CELERYS, "args": {}}], "args"),
         ([{**CELERYS, "options": {"countdown": "soon"}}], "countdown"),
-        ([{**CELERYS, "options": {"chord": CELERYS}}], "belongs to a chord"),
         (
             [{**CELERYS, "options": {"link": [{**CELERYS, "subtask_type": "chord"}]}}],
-            "link of callbacks.*chord",
+            "link of callbacks.*a chord has a header",
         ),
-        ([{**CELERYS, "options": {"chain": [CELERYS, group_of(2)]}}], "chain of callbacks.*is a chord"),
-        ([chain_of(group_of(2), CELERYS)], "chain in callbacks.*is a chord"),
+        ([{**CELERYS, "subtask_type": "xmap"}], "is a xmap"),
         ([chain_of(7)], "not a signature"),
         ([{**CELERYS, "options": {"link_error": {"task": 3}}}], "link_error of callbacks"),
     ],
@@ -64,9 +68,62 @@ def test_what_cannot_be_sent_is_refused_with_its_name(value, named):
         read_signatures(value, "callbacks")
 
 
-def test_a_chord_in_a_message_is_refused():
-    with pytest.raises(ProtocolError, match=r"belongs to a chord.* not supported"):
-        read_embed({"chord": CELERYS})
+def test_a_chord_is_refused_where_nobody_counts():
+    with pytest.raises(ProtocolError, match=r"belongs to a chord.* redis://"):
+        read_embed({"chord": CELERYS}, chords=False)
+    for embed in ({"chain": [CELERYS, group_of(2)]}, {"callbacks": [chord_of(2)]}):
+        with pytest.raises(ProtocolError, match=r"a chord follows.* redis://"):
+            read_embed(embed, chords=False)
+    with pytest.raises(ProtocolError, match="expected a signature"):
+        read_embed({"chord": 7})
+
+
+def test_a_chord_is_the_tasks_of_its_header_which_all_carry_the_body():
+    found = read_signatures([chord_of(3)], "callbacks")
+
+    (begun,) = found[0].begins
+    assert (begun.size, [each.begins for each in found[1:]]) == (3, [[], []])
+    assert [each.options.group_index for each in found] == [0, 1, 2]
+    assert {each.options.group_id for each in found} == {begun.group}
+    assert len({each.options.task_id for each in found}) == 3
+    assert [each.options.chord["task"] for each in found] == ["sum"] * 3
+    assert found[0].options.chord["options"]["task_id"]
+
+
+def test_what_follows_a_chord_follows_its_body():
+    after = {**CELERYS, "task": "after"}
+
+    found = read_embed({"chain": [after, chord_of(2)]}).step
+
+    assert [each.options.chain for each in found] == [None, None]
+    assert [each.options.chord["options"]["chain"] for each in found] == [[after], [after]]
+
+
+def test_a_group_with_a_step_behind_it_is_a_chord():
+    after, last = {**CELERYS, "task": "after"}, {**CELERYS, "task": "last"}
+
+    for found in (
+        read_embed({"chain": [last, after, group_of(2)]}).step,
+        read_signatures(chain_of(group_of(2), after, last), "callbacks"),
+    ):
+        assert [each.options.chord["task"] for each in found] == ["after", "after"]
+        assert found[0].options.chord["options"]["chain"] == [last]
+
+
+def test_chains_and_chords_in_a_header_count_by_their_end():
+    (first,) = read_signatures([chord_of(chain_of(CELERYS, {**CELERYS, "task": "end"}))], "callbacks")
+    inner = read_signatures([chord_of(chord_of(2), CELERYS)], "callbacks")
+
+    assert (first.begins[0].size, first.options.chord) == (1, None)
+    assert first.options.chain[0]["options"]["chord"]["task"] == "sum"
+    assert [begun.size for begun in inner[0].begins] == [2, 2]
+    assert [each.options.chord["options"].get("group_index") for each in inner] == [0, 0, None]
+
+
+def test_a_signature_cannot_claim_to_begin_a_chord():
+    (signature,) = read_signatures([{**CELERYS, "begins": [["group", 1]]}], "callbacks")
+
+    assert signature.begins == []
 
 
 def test_the_next_step_of_a_chain_stands_last_and_carries_the_others():
@@ -111,14 +168,30 @@ def test_the_ids_that_a_chain_and_a_chord_promise_are_found():
         return {**CELERYS, "options": {"task_id": task_id}, **more}
 
     group = with_id("group", subtask_type="group", kwargs={"tasks": [with_id("m1"), with_id("m2")]})
-    embed = {"chain": [group, with_id("next")], "chord": with_id("body"), "callbacks": [with_id("not")]}
+    chord = with_id("c", subtask_type="chord", kwargs={"header": [with_id("h")], "body": with_id("body")})
 
-    assert sorted(promised_ids(embed)) == ["body", "m1", "m2", "next"]
+    assert sorted(promised([group, with_id("next"), chord]).ids) == ["body", "h", "m1", "m2", "next"]
+
+
+def test_the_parts_that_a_chain_promises_are_found():
+    place = {"chord": {"task": "sum"}, "group_id": "g"}
+    last = {**CELERYS, "options": {"task_id": "last", "group_index": 2, **place}}
+    body = {**CELERYS, "options": {"task_id": "inner", **place}}
+    header = {**CELERYS, "options": {"task_id": "part of the inner chord only", **place}}
+    chord = {**CELERYS, "subtask_type": "chord", "kwargs": {"header": [header], "body": body}, "options": {}}
+
+    found = promised([last, chord]).parts
+
+    assert sorted((part.task_id, part.group, part.index) for part in found) == [
+        ("inner", "g", None),
+        ("last", "g", 2),
+    ]
+    assert {part.body for part in found} == {b'{"task":"sum"}'}
 
 
 @pytest.mark.parametrize("garbage", [7, "text", [7], [{"options": 7}], {"kwargs": {"tasks": 3}}])
 def test_garbage_in_the_place_of_a_chain_promises_nothing(garbage):
-    assert promised_ids({"chain": garbage, "chord": garbage}) == []
+    assert promised(garbage).ids == []
 
 
 def test_signatures_within_one_another_beyond_all_measure_are_refused():

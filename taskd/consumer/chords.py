@@ -1,0 +1,253 @@
+"""Chords from the worker's side: count the parts that have ended here, and send the body after the last.
+
+Parts that the task ended and parts that the worker decided (lost, late, revoked, expired, unknown) come the
+same way, so that no body waits for ever.  A body goes out before the last part is acknowledged; a crash
+in between runs that part again, which finds the chord complete.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from taskd import clock, ids
+from taskd.app.callbacks import UNSENDABLE, begun_by, messages_of
+from taskd.app.settings import TaskSettings
+from taskd.brokers.intake import Outgoing
+from taskd.errors import ProtocolError
+from taskd.protocol import serializers
+from taskd.protocol.chord import Begun, ChordPart
+from taskd.protocol.exceptions import ChordError, decode_exception
+from taskd.protocol.message import TaskHeaders
+from taskd.protocol.results import State, decode_record, failure_record
+from taskd.protocol.signature import promised, read_signatures
+from taskd.results.base import ChordStore, Counted, ResultStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A part of a chord that has ended; ``record`` is how, ``headers`` are of the task with which it did."""
+
+    part: ChordPart
+    record: bytes
+    headers: TaskHeaders
+    queue: str
+    last_word: bool = False
+
+
+@dataclass(slots=True)
+class Ended:
+    """What follows the last part of a chord."""
+
+    group: str
+    messages: Sequence[Outgoing] = ()
+    begins: Sequence[Begun] = ()
+    #: The tasks of the body that will not run, with the record of why.
+    given_up: Sequence[str] = ()
+    record: bytes = b""
+    #: Parts of the chord around it.
+    returned: Sequence[Returned] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the body will not run."""
+        return bool(self.record)
+
+
+class Chords:
+    """The chords that one worker has parts of.  For the loop's thread."""
+
+    def __init__(
+        self,
+        store: ChordStore | None,
+        results: ResultStore,
+        settings_of: Callable[[str], TaskSettings] = TaskSettings,
+    ) -> None:
+        self._store = store
+        self._results = results
+        self._settings_of = settings_of
+        self._token = ids.new_task_id()
+        #: Complete ones whose end is on its way; who asks for them again is not answered twice.
+        self._ending: set[str] = set()
+
+    def begin(self, chord: Begun) -> None:
+        """Make a chord known before its header is sent.  Raises: ``StorageError``."""
+        if self._store is not None:
+            self._store.begin(chord)
+
+    def count(self, returned: Returned) -> Ended | None:
+        """Count a part; return what follows when it was the last.
+
+        Raises: ``StorageError``, and ``ClaimedError`` while somebody else is about to send the body.
+        """
+        part = returned.part
+        if self._store is None:
+            return self._refused(returned)
+        if part.group in self._ending:
+            return None
+        match self._store.count(part, value_of(returned), self._token):
+            case Counted.CLAIMED:
+                raise ClaimedError(part.group)
+            case Counted.COMPLETE:
+                ended = self._end(returned)
+                self._ending.add(part.group)
+                return ended
+        return None
+
+    def finish(self, ended: Ended) -> None:
+        """Forget a chord whose body, or whose failure, is out.  Raises: ``StorageError``."""
+        if self._store is not None:
+            if ended.failed:
+                self._store.fail(ended.group)
+            else:
+                self._store.finish(ended.group, self._token)
+        self._ending.discard(ended.group)
+
+    def _refused(self, returned: Returned) -> Ended:
+        """Nobody counts: the body will not run, for the same reason as the part."""
+        body = serializers.loads(returned.part.body)
+        return _failed(
+            returned, body, decode_record(returned.record).exception() or ChordError("not counted")
+        )
+
+    def _end(self, returned: Returned) -> Ended:
+        assert self._store is not None
+        part = returned.part
+        body = serializers.loads(part.body)
+        try:
+            values = [read_value(value) for value in self._store.values(part.group)]
+            results = [value.result() for value in values]
+            tree = self._store.tree(part.group)
+            if tree is not None:
+                results = self._arranged(tree, {v.task_id: r for v, r in zip(values, results, strict=True)})
+            signatures = read_signatures(body, f"body of chord {part.group}")
+            queue = returned.queue
+            messages = messages_of(signatures, results, returned.headers, self._settings_of, queue=queue)
+        except ChordError as error:
+            logger.error("chord=%s will not run its body: %s", part.group, error)
+            return _failed(returned, body, error)
+        except (ProtocolError, *UNSENDABLE) as error:
+            logger.error("chord=%s cannot run its body: %s", part.group, error)
+            return _failed(returned, body, ChordError(f"Callback error: {error!r}"))
+        return Ended(part.group, messages, begun_by(signatures))
+
+    def _arranged(self, tree: bytes, known: dict[str, object]) -> list[object]:
+        """Return the results as the tree has them: those of a group as a list of their own."""
+        saved = serializers.loads(tree)
+        match saved:
+            case {"result": [_, [*members]]}:
+                return [self._branch(member, known) for member in members]
+        raise ProtocolError("the saved group is none")
+
+    def _branch(self, branch: object, known: dict[str, object]) -> object:
+        match branch:
+            case [_, [*members]]:
+                return [self._branch(member, known) for member in members]
+            case [[str(task_id), *_], _] if task_id in known:
+                return known[task_id]
+            case [[str(task_id), *_], _]:
+                stored = self._results.get([task_id]).get(task_id)
+                return None if stored is None else decode_record(stored).value()
+        raise ProtocolError("the saved group has a member that is no result")
+
+
+class ClaimedError(Exception):
+    """Somebody else has the claim of a complete chord: look again in some seconds."""
+
+
+class Value(msgspec.Struct, array_like=True, frozen=True):
+    """What one part has returned, as Celery keeps it."""
+
+    kind: int
+    task_id: str
+    state: str
+    encoded: msgspec.Raw
+
+    def result(self) -> object:
+        """Return the result.  Raises: ``ChordError`` for a part that is not a success."""
+        value = serializers.loads(bytes(self.encoded))
+        if self.state in (State.FAILURE, State.REVOKED):
+            error: object = decode_exception(value) if isinstance(value, dict) else value
+            cause = error if isinstance(error, BaseException) else None
+            raise ChordError(f"Dependency {self.task_id} raised {error!r}") from cause
+        return value
+
+
+_value_decoder = msgspec.json.Decoder(Value)
+_value_encoder = msgspec.json.Encoder()
+
+
+def value_of(returned: Returned) -> bytes:
+    """Return what is kept of a part: ``[1, task id, state, result]``."""
+    record = decode_record(returned.record)
+    return _value_encoder.encode(Value(1, returned.part.task_id, record.status, record.result))
+
+
+def read_value(text: bytes) -> Value:
+    """Return what was kept of a part.  Raises: ``ProtocolError``."""
+    try:
+        return _value_decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"a part of a chord is kept as {text[:100]!r}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # NaN or a lone surrogate in the result, which msgspec does not read
+    match serializers.loads(text):
+        case [int(kind), str(task_id), str(state), result]:
+            return Value(kind, task_id, state, msgspec.Raw(serializers.dumps(result)))
+    raise ProtocolError(f"a part of a chord is kept as {text[:100]!r}")
+
+
+def _failed(returned: Returned, body: object, error: Exception) -> Ended:
+    """Return the end of a chord whose body will not run: whoever waits for it, or behind it, is answered.
+
+    A group as body gets the error of the part itself, as in Celery.
+    """
+    part = returned.part
+    is_group = isinstance(body, dict) and body.get("subtask_type") == "group"
+    shown = error.__cause__ if is_group and isinstance(error.__cause__, Exception) else error
+    ends = promised(body)
+    record = failure_record(part.group, shown, done_at=clock.now(), traceback="")
+    outer = [
+        Returned(each, record, returned.headers, returned.queue, returned.last_word) for each in ends.parts
+    ]
+    messages: list[Outgoing] = []
+    try:
+        for task_id, errbacks in _errbacks(body):
+            signatures = read_signatures(errbacks, "link_error of a chord's body")
+            messages += messages_of(signatures, task_id, returned.headers, queue=returned.queue)
+    except (ProtocolError, *UNSENDABLE) as wrong:
+        logger.error("chord=%s errbacks not sent: %s", part.group, wrong)
+    return Ended(part.group, messages, (), ends.ids, record, outer)
+
+
+def _errbacks(body: object) -> list[tuple[str, object]]:
+    """Return the errbacks of a body with the id that each gets: of a group, those of its tasks."""
+    match body:
+        case {"subtask_type": "group", "kwargs": {"tasks": [*tasks]}, **rest}:
+            own = _linked(rest)
+            return [(task_id, errbacks) for each in tasks for task_id, errbacks in _of_task(each, own)]
+        case _:
+            return _of_task(body, [])
+
+
+def _of_task(task: object, more: list[object]) -> list[tuple[str, object]]:
+    match task:
+        case {"subtask_type": "chain", "kwargs": {"tasks": [*_, last]}}:
+            return [*_of_task(last, [*more, *_linked(task)])]
+        case {"options": {"task_id": str(task_id)}}:
+            return [(task_id, [*_linked(task), *more])]
+    return []
+
+
+def _linked(task: object) -> list[object]:
+    match task:
+        case {"options": {"link_error": [*errbacks]}}:
+            return errbacks
+        case {"options": {"link_error": {**errback}}} if errback:
+            return [errback]
+    return []
