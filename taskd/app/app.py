@@ -6,8 +6,6 @@ anywhere: by a worker before it has forked, by a test, by a web server.
 
 from __future__ import annotations
 
-import os.path
-import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
@@ -16,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 from taskd.app import request as requests
 from taskd.app.connections import Connections
 from taskd.app.hooks import Hooks
+from taskd.app.naming import default_name
 from taskd.app.periodic import Entries, EntryOptions
 from taskd.app.request import Request
 from taskd.app.result import AsyncResult, wait_all
-from taskd.app.send import build_message, send
+from taskd.app.send import build_message, publish, send
 from taskd.app.settings import DeclareOptions, SendOptions, TaskSettings, settings_from
 from taskd.app.task import BoundTask, Call, CoroutineTask, Task
 from taskd.config.schema import Config
-from taskd.errors import TaskdError
 from taskd.protocol.commands import BY_NAME, Kind, task_of
 
 if TYPE_CHECKING:
@@ -45,13 +43,18 @@ class App:
 
     The configuration is the file named by ``config``, else by TASKD_CONFIG, else /etc/taskd.toml.
     With ``broker`` (and ``results``) given as URLs no file is needed; relative files are then taken
-    from the working directory.
+    from the working directory.  ``sent_events`` outranks the file's.
     """
 
     def __init__(
-        self, config: str | None = None, *, broker: str | None = None, results: str | None = None
+        self,
+        config: str | None = None,
+        *,
+        broker: str | None = None,
+        results: str | None = None,
+        sent_events: bool | None = None,
     ) -> None:
-        self.connections = Connections(config, broker, results)
+        self.connections = Connections(config, broker, results, sent_events)
         self._tasks: dict[str, BoundTask] = {}
         #: What beat sends by itself; ``periodic`` and ``add_periodic`` add to it.
         self.entries = Entries()
@@ -206,7 +209,6 @@ class App:
         When it raises, the writes before the failed one stand.  Raises: as ``Task.apply_async``.
         """
         connections = self.connections
-        publisher = connections.publisher()
         results: list[AsyncResult[R]] = []
         waiting = iter(calls)
         while trip := list(islice(waiting, TRIP)):
@@ -220,8 +222,7 @@ class App:
                 )
                 for call in trip
             ]
-            publisher.publish(messages)
-            requests.note_children(message.task_id for message in messages)
+            publish(connections, messages)
             results += [
                 AsyncResult(message.task_id, connections, ignored=call.ignores_result)
                 for call, message in zip(trip, messages, strict=True)
@@ -273,28 +274,3 @@ class BindingDecorator(Protocol):
     ) -> CoroutineTask[P, R]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[BoundTask, P], R], /) -> Task[P, R]: ...
-
-
-def default_name(function: Callable[..., object]) -> str:
-    """Return ``module.function``.
-
-    In a script the module is ``__main__`` only for itself; a worker imports it by the name of its
-    file, or by the name that followed ``python -m``, so that name is taken.
-
-    Raises: ``TaskdError`` in an interactive session, where no worker can import the function.
-    """
-    name = getattr(function, "__name__", type(function).__name__)
-    module = function.__module__
-    if module != "__main__":
-        return f"{module}.{name}"
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return f"{spec.name}.{name}"
-    file = getattr(main, "__file__", None)
-    if file is None:
-        raise TaskdError(
-            f'task "{name}" is defined in an interactive session, which no worker can import; put it into a '
-            f"module, or name it: @app.task(name=...)"
-        )
-    return f"{os.path.splitext(os.path.basename(file))[0]}.{name}"

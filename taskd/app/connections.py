@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Protocol, TypeVar, cast
 
+from taskd.app.news import News
 from taskd.app.replies import open_results
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
@@ -31,14 +32,22 @@ T = TypeVar("T", bound=_Closeable)
 class Connections:
     """Finds the configuration and holds what was opened with it."""
 
-    def __init__(self, path: str | None, broker: str | None, results_url: str | None) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        broker: str | None,
+        results_url: str | None,
+        sent_events: bool | None = None,
+    ) -> None:
         self._path = path
+        self._sent_events = sent_events
         self._broker_url = broker
         self._results_url = results_url
         self._config: Config | None = None
         self._open: dict[str, _Closeable] = {}
         self._publisher: Publisher | None = None
         self._results: ResultStore | None = None
+        self._news: News | None = None
 
     def bind(self, config: Config) -> None:
         """Use this configuration in place of everything else, as a worker does with its own."""
@@ -105,6 +114,17 @@ class Connections:
             return ""
         return self.results().reply_to()
 
+    @property
+    def tells_of_sends(self) -> bool:
+        """Whether monitors hear of each task that is sent.  Raises: ``ConfigError``."""
+        return self.config.sent_events if self._sent_events is None else self._sent_events
+
+    def news(self) -> News:
+        """Return what sends events from here.  Raises: ``ConfigError``, ``StorageError``, ``BrokerError``."""
+        if self._news is None:
+            self._news = self._keep("news", News(self._broker().event_sender))
+        return self._news
+
     def _keep(self, name: str, opened: T) -> T:
         """Keep what was opened, unless another thread was first: then close it and return the other."""
         kept = self._open.setdefault(name, opened)
@@ -114,6 +134,6 @@ class Connections:
 
     def close(self) -> None:
         """Close what is open; the next use opens again."""
-        self._publisher = self._results = None
+        self._publisher = self._results = self._news = None
         while self._open:  # what uses the broker was opened after it
             self._open.popitem()[1].close()

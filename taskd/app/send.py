@@ -125,9 +125,19 @@ def send(
         ignored = settings.ignore_result
     reply_to = connections.reply_to(ignored=ignored)
     message = build_message(settings, args, kwargs, reply_to=reply_to, **options)
-    connections.publisher().publish((message,))
-    request.note_children((message.task_id,))
+    publish(connections, (message,))
     return AsyncResult(message.task_id, connections, ignored=ignored)
+
+
+def publish(connections: Connections, messages: Sequence[Outgoing]) -> None:
+    """Write the messages of calls in one trip; they are children of the task that runs here, if one does.
+
+    Raises: as ``Task.apply_async``.
+    """
+    connections.publisher().publish(messages)
+    if connections.tells_of_sends:
+        connections.news().sent(messages)
+    request.note_children([message.task_id for message in messages])
 
 
 def _check_arguments(name: str, args: object, kwargs: object) -> None:

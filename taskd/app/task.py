@@ -111,6 +111,19 @@ class BoundTask:
         """
         store_state(self.app.connections, self.request, state, meta)
 
+    def send_event(self, event_type: str, **fields: object) -> None:
+        """Tell monitors something about the running task: ``self.send_event("task-progress", done=3)``.
+
+        Blocks for one write to the broker while somebody listens; an ``async def`` task awaits
+        ``asyncio.to_thread(self.send_event, ...)``.  Nothing is told in a direct call, with
+        ``send_events=False``, or when the broker is away.
+
+        Raises: ``ValueError`` for a type or field that is taskd's to say, ``SerializationError``.
+        """
+        request = self.request
+        if self.settings.send_events and not request.called_directly:
+            self.app.connections.news().tell(event_type, request.hostname, request.id, fields)
+
     def retries_are_used_up(self, request: Request, max_retries: int | None = None) -> bool:
         """Return whether the request may not be retried again; the nearest limit given counts."""
         limit = max_retries

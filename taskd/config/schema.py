@@ -47,6 +47,11 @@ class Config:
     result_expires: float = option(
         Kind.DURATION, "how long results are kept; 0 for ever", default=86400.0, minimum=0.0
     )
+    sent_events: bool = option(
+        Kind.BOOLEAN,
+        "whether clients that read this file tell monitors of each task that they send (task-sent)",
+        default=False,
+    )
     accept_content: tuple[str, ...] = option(
         Kind.TEXT_LIST,
         'how arguments may be written: "json", "msgpack", "yaml" (needs PyYAML), and "pickle", which lets '

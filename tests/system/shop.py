@@ -37,6 +37,12 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@app.task(name="shop.tells", bind=True)
+def tells(self: BoundTask, count: int) -> None:
+    for done in range(count):
+        self.send_event("task-progress", done=done, of="many")
+
+
 @app.task(name="shop.pid")
 def pid() -> int:
     return os.getpid()

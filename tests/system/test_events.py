@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from taskd import App
 from taskd.ids import node_name
 from tests.system.celery_client import celery_app, listening
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
@@ -158,3 +159,38 @@ def test_celerys_own_picture_of_the_cluster_is_right(daemon: Daemon) -> None:
     assert (worker.sw_ident, worker.freq > 0) == ("taskd", True)
     task = state.tasks[task_id]
     assert (task.state, task.name, task.result, task.worker.hostname) == ("SUCCESS", "shop.add", "5", NODE)
+
+
+def test_our_client_tells_what_it_sends_when_it_is_told_to(daemon: Daemon) -> None:
+    quiet = daemon.app
+    telling = App(config=str(daemon.file), sent_events=True)
+    with listening(daemon) as heard:
+        heard.wait("worker-heartbeat")
+        silent = quiet.send_task("shop.add", (2, 3))
+        single = telling.send_task("shop.add", (2, 3), queue="default", expires=60)
+        many = telling.send_many([telling.call("shop.add", 1, n) for n in range(3)])
+
+        sent = heard.wait("task-sent", uuid=single.id)
+        for each in many:
+            heard.wait("task-sent", uuid=each.id)
+        heard.wait("task-succeeded", uuid=silent.id)
+
+    assert (sent["name"], sent["args"], sent["kwargs"]) == ("shop.add", "(2, 3)", "{}")
+    assert (sent["queue"], sent["routing_key"], sent["retries"]) == ("default", "default", 0)
+    assert (sent["root_id"], sent["parent_id"], sent["eta"]) == (single.id, None, None)
+    assert sent["expires"] is not None
+    assert sent["hostname"].startswith("gen")
+    assert "task-sent" not in heard.of(silent.id)
+    telling.close()
+
+
+def test_a_task_tells_events_of_its_own(daemon: Daemon) -> None:
+    with listening(daemon) as heard:
+        heard.wait("worker-heartbeat")
+        task_id = daemon.app.send_task("shop.tells", (3,)).id
+
+        last = heard.wait("task-progress", uuid=task_id, done=2)
+        heard.wait("task-succeeded", uuid=task_id)
+
+    assert (last["hostname"], last["of"]) == (NODE, "many")
+    assert heard.of(task_id).count("task-progress") == 3

@@ -134,7 +134,7 @@ def test_a_task_that_kills_every_child_is_parked_with_the_evidence(daemon: Daemo
         result.get(timeout=20)
 
     assert len(path.read_text().split()) == 3
-    (letter,) = daemon.dead_letters()
+    (letter,) = wait_until(daemon.dead_letters)  # the result is stored before it
     assert "SIGSEGV" in str(letter["reason"])
     assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
 

@@ -7,8 +7,8 @@ import inspect
 import pytest
 
 from taskd import App
-from taskd.app.app import default_name
 from taskd.app.control_flow import Retry
+from taskd.app.naming import default_name
 from taskd.app.task import BoundTask, CoroutineTask, Task
 from taskd.errors import TaskdError
 from taskd.protocol.exceptions import MaxRetriesExceededError
