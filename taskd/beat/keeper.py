@@ -23,6 +23,8 @@ LEASE_S = 5.0
 _MARGIN = 0.2
 #: How long a leader whose lease ended while it had nothing to do has precedence.
 _PRECEDENCE = 0.2
+#: With less than this part of a lease left to be trusted it is extended before anything is sent.
+_TOO_SHORT = 0.2
 #: Decisions that are kept in memory while the store is away.
 _OWED_DECISIONS = 10_000
 REOPEN = Backoff(base_s=0.5, max_s=15.0, floor_s=0.1)
@@ -129,7 +131,9 @@ class Keeper:
 
     def stand(self) -> Standing:
         """Take or extend the lease; the answer says who fires.  For when something is due."""
-        if self._leader is not None and self.is_leader:
+        # With little trust left the lease would end while the runs are on their way, to be decided on again.
+        soon = self._monotonic() + self._lease_s * _TOO_SHORT
+        if self._leader is not None and soon < self._leader.trusted_until:
             return self._leader
         if self.store is None:
             return Alone()
