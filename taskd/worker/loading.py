@@ -33,7 +33,8 @@ def load_app(path: str) -> App:
     """
     found = resolve(path)
     if not isinstance(found, App):
-        raise ResolveError(
-            f'app "{path}" is of type {type(found).__module__}.{type(found).__qualname__}; expected taskd.App'
-        )
+        kind = f"{type(found).__module__}.{type(found).__qualname__}"
+        # Whoever comes from Celery names the app that is there.
+        hint = ", in a module beside Celery's app (docs/celery.md)" if kind.startswith("celery.") else ""
+        raise ResolveError(f'app "{path}" is of type {kind}; expected taskd.App{hint}')
     return found

@@ -15,7 +15,8 @@ from taskd.app.from_celery import when_of
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.zones import changes_between, overlap_around, wall_clock
 from taskd.config.schedule import WhenConfig
-from taskd.errors import ConfigError
+from taskd.errors import ConfigError, ResolveError
+from taskd.worker.loading import load_app
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo")
 # 2001 to 2037.
@@ -189,3 +190,11 @@ def test_a_schedule_with_a_clock_of_its_own_is_refused() -> None:
 
 def moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, timezone.utc)
+
+
+their_app = Celery("proj")
+
+
+def test_an_app_of_celery_is_refused_with_the_way_to_go() -> None:
+    with pytest.raises(ResolveError, match=r"Celery; expected taskd\.App, in a module beside Celery's app"):
+        load_app("tests.unit.test_from_celery:their_app")
