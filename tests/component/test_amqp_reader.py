@@ -94,6 +94,17 @@ def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(
         publisher.publish([message("second")])
 
 
+def test_a_claim_of_what_has_come_waits_for_no_answer(broker: GenericBroker, proxy: Proxy) -> None:
+    intake = broker.intake("a@host", ["mail"])
+    assert intake.claim(8) == []
+    broker.publisher().publish([message("here")])
+    wait_until(lambda: is_readable(intake))
+
+    proxy.silence()
+
+    assert bodies(intake.claim(8)) == ["here"]
+
+
 def test_what_comes_while_a_box_waits_for_an_answer_makes_it_readable(broker: GenericBroker) -> None:
     broker.reply_box("replies", 60.0).close()
     broker.publisher().publish([message(str(number), queue="replies") for number in range(50)])

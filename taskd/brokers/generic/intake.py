@@ -70,12 +70,16 @@ class GenericIntake:
         while self._delayed and self._delayed[0][0] <= now and len(claimed) < limit:
             claimed.append(self._delayed.pop(0)[2])
         try:
-            while len(claimed) < limit and (found := self._source.fetch(limit - len(claimed))):
+            while len(claimed) < limit:
+                asked = limit - len(claimed)
+                found = self._source.fetch(asked)
                 for message in found:
                     if message.due_at > now:
                         self._hold(message, message.due_at)
                     else:
                         claimed.append(message)
+                if len(found) < asked:
+                    break
         except BrokerError as error:
             raise self._lose(error) from error
         for message in claimed:

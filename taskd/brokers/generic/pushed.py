@@ -93,8 +93,9 @@ class PushedSource:
         """Return what has arrived, and ask for the rest."""
         self.receive()
         self._wanted = limit
-        if len(self._consumers) < len(self._queues) or len(self._out) + limit > self._credit:
-            self._consume(len(self._out) - len(self._arrived) + limit)
+        needed = len(self._out) - len(self._arrived) + limit
+        if len(self._consumers) < len(self._queues) or needed > self._credit:
+            self._consume(needed)
         if len({message.delivery.priority for message in self._arrived}) > 1:
             self._arrived.sort(key=lambda message: -message.delivery.priority)
         found, self._arrived = self._arrived[:limit], self._arrived[limit:]
