@@ -76,31 +76,60 @@ def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_pat
     assert [each.get(timeout=20) for each in held] == ["held"] * 4
 
 
-def test_closed_connections_are_opened_again(daemon: Daemon, server: RabbitServer, tmp_path: Path) -> None:
-    gate, runs = tmp_path / "gate", tmp_path / "runs"
+def note_many(daemon: Daemon, notes: Path, count: int) -> set[str]:
+    """Send tasks of some milliseconds that note their numbers; return the numbers."""
+    numbers = [str(number) for number in range(count)]
+    daemon.app.send_many([daemon.app.call("shop.slow_note", str(notes), number) for number in numbers])
+    return set(numbers)
+
+
+def test_connections_that_are_closed_in_mid_flight_are_opened_again_and_nothing_is_lost(
+    daemon: Daemon, server: RabbitServer, tmp_path: Path
+) -> None:
+    gate, runs, notes = tmp_path / "gate", tmp_path / "runs", tmp_path / "notes"
     held = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
     wait_until(lambda: lines(runs), 10)
+    numbers = note_many(daemon, notes, 400)
+    wait_until(lambda: len(lines(notes)) > 20, 10)
+    pid = daemon.pid_of("main-1")
 
     server.control("close_all_connections", "for the test")
     gate.touch()
 
+    wait_until(lambda: numbers <= set(lines(notes)), 30)
     assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4
     assert held.get(timeout=20) == "held"
+    assert daemon.pid_of("main-1") == pid
+    assert daemon.dead_letters() == []
 
 
-def test_a_server_that_is_killed_loses_nothing(daemon: Daemon, server: RabbitServer) -> None:
+def test_a_server_that_is_killed_under_load_loses_nothing(
+    daemon: Daemon, server: RabbitServer, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
     sent = [daemon.app.send_task("shop.add", (number, 1), countdown=2.0) for number in range(20)]
+    numbers = note_many(daemon, notes, 1000)
+    wait_until(lambda: len(lines(notes)) > 20, 10)
 
     server.kill()
+    assert not numbers <= set(lines(notes))
     wait_until(lambda: daemon.row("main-1")["state"] != "READY", 20)
     server.start()
 
     assert [each.get(timeout=40) for each in sent] == list(range(1, 21))
+    wait_until(lambda: numbers <= set(lines(notes)), 30)
+    assert daemon.dead_letters() == []
 
 
-def test_a_deleted_queue_is_made_again(daemon: Daemon, server: RabbitServer, url: str) -> None:
-    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=10) == 2
+def test_a_queue_that_is_deleted_in_mid_flight_is_made_again(
+    daemon: Daemon, server: RabbitServer, url: str, tmp_path: Path
+) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    held = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
+    wait_until(lambda: lines(runs), 10)
 
     server.control("delete_queue", "default", "--vhost", url.rpartition("/")[2])
 
     assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4
+    gate.touch()
+    assert held.get(timeout=20) == "held"
