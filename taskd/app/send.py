@@ -14,6 +14,7 @@ from taskd.app.result import AsyncResult
 from taskd.app.settings import Link, SendOptions, TaskSettings, check_options, check_priority
 from taskd.brokers.intake import Outgoing
 from taskd.errors import ProtocolError, SerializationError
+from taskd.protocol.compression import packed
 from taskd.protocol.message import (
     FAR_FUTURE_YEAR,
     RESERVED_HEADERS,
@@ -65,6 +66,7 @@ def build_message(
     ignore_result: bool | None = None,
     soft_time_limit: float | None = None,
     time_limit: float | None = None,
+    compression: str | None = None,
     link: Link | Sequence[Link] | None = None,
     link_error: Link | Sequence[Link] | None = None,
     lineage: Lineage | None = None,
@@ -77,29 +79,28 @@ def build_message(
     """
     name, task_id = settings.name, task_id or ids.new_task_id()
     _check_arguments(name, args, kwargs)
-    due_at = _due_at(name, countdown, eta)
-    lineage = lineage or _lineage_here()
+    due_at, lineage = _due_at(name, countdown, eta), lineage or _lineage_here()
     wire = OutgoingHeaders(
         task=name,
         id=task_id,
         eta=None if due_at is None else clock.iso(due_at),
+        expires=_expires(name, (settings.expires or None) if expires is None else expires),
         timelimit=(time_limit, soft_time_limit),
         root_id=lineage.root_id or task_id,
         parent_id=lineage.parent_id,
         argsrepr=bounded_repr(args),
         kwargsrepr=bounded_repr(kwargs),
         origin=ids.origin(),
-        # Null leaves it to the worker's task: a sender by name does not know that task's options.
         ignore_result=(settings.ignore_result or None) if ignore_result is None else ignore_result,
     )
     lineage.write_into(wire)
-    if expires is not None or settings.expires:
-        wire.expires = _expires(name, settings.expires if expires is None else expires)
     try:
+        embed = _embed(name, link, link_error, lineage)
+        body, packing = _body(args, kwargs, embed, compression, settings)
         return Outgoing(
             routing_key=queue or settings.queue,
-            headers=encode_headers(wire, _extra_headers(name, headers, max_retries, retry_delay)),
-            body=encode_body(args, kwargs, _embed(name, link, link_error, lineage)),
+            headers=encode_headers(wire, _extra_headers(name, headers, max_retries, retry_delay, packing)),
+            body=body,
             task_id=task_id,
             priority=settings.priority if priority is None else check_priority(priority, name),
             due_at=due_at,
@@ -148,11 +149,29 @@ def _check_arguments(name: str, args: object, kwargs: object) -> None:
         )
 
 
+def _body(
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    embed: dict[str, object] | None,
+    compression: str | None,
+    settings: TaskSettings,
+) -> tuple[bytes, str | None]:
+    """Return the body, and how the header names its compression."""
+    body = encode_body(args, kwargs, embed)
+    if compression is None:
+        compression = settings.compression
+    return packed(body, compression) if compression else (body, None)
+
+
 def _extra_headers(
-    name: str, headers: Mapping[str, object] | None, max_retries: int | None, retry_delay: float | None
+    name: str,
+    headers: Mapping[str, object] | None,
+    max_retries: int | None,
+    retry_delay: float | None,
+    packing: str | None,
 ) -> dict[str, object] | None:
-    """Return the user's headers and those of ours that Celery does not know; None for none."""
-    if headers is None and max_retries is None and retry_delay is None:
+    """Return the user's headers, and the protocol's that are not in every message; None for none."""
+    if headers is None and max_retries is None and retry_delay is None and packing is None:
         return None
     extra = dict(headers) if headers else {}
     taken = RESERVED_HEADERS.intersection(extra)
@@ -160,6 +179,8 @@ def _extra_headers(
         raise ValueError(
             f'task "{name}": header {", ".join(sorted(taken))} belongs to the protocol; choose another name'
         )
+    if packing is not None:
+        extra["compression"] = packing
     if max_retries is not None:
         extra["taskd_max_retries"] = max_retries
     if retry_delay is not None:
@@ -215,7 +236,9 @@ def _due_at(name: str, countdown: float | None, eta: datetime | None) -> float |
     return moment(eta, f'task "{name}": eta')
 
 
-def _expires(name: str, expires: float | datetime) -> str:
+def _expires(name: str, expires: float | datetime | None) -> str | None:
+    if expires is None:
+        return None
     if isinstance(expires, datetime):
         return clock.iso(moment(expires, f'task "{name}": expires'))
     return clock.iso(clock.now() + expires)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypedDict
 
 from taskd.config.problems import nearest
 from taskd.config.programs import DEFAULT_QUEUE
+from taskd.protocol.compression import NAMES as COMPRESSIONS
 from taskd.protocol.execution import Acks
 from taskd.rates import parse_rate
 
@@ -60,6 +61,8 @@ class DeclareOptions(TypedDict, total=False):
     send_events: bool
     #: Store the state STARTED, with pid and hostname, when it begins.
     track_started: bool
+    #: "gzip", "bzip2", "lzma", or with the extra ``compression`` "brotli" and "zstd"; "" for none.
+    compression: str
 
 
 class Linkable(Protocol):
@@ -92,6 +95,8 @@ class SendOptions(TypedDict, total=False):
     ignore_result: bool
     soft_time_limit: float
     time_limit: float
+    #: In the place of the task's own.
+    compression: str
     #: Sent when it has succeeded, its result before their own arguments.
     link: Link | Sequence[Link] | None
     #: Sent when it has failed for good, its id before their own arguments.
@@ -112,6 +117,7 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "ignore_result": ((int,), "True or False"),
     "soft_time_limit": ((Real,), "seconds"),
     "time_limit": ((Real,), "seconds"),
+    "compression": ((str,), "the name of a compression"),
     "link": ((object,), "a call or a list of them"),
     "link_error": ((object,), "a call or a list of them"),
 }
@@ -153,12 +159,16 @@ class TaskSettings:
     rate_limit: float = 0.0
     send_events: bool = True
     track_started: bool = False
+    compression: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.  Raises: ``ValueError`` naming the task and the option."""
         check_priority(self.priority, self.name)
         if not self.name or not self.queue:
             raise ValueError(f'task "{self.name}": name and queue cannot be empty')
+        if self.compression and self.compression not in COMPRESSIONS:
+            given, known = self.compression, ", ".join(COMPRESSIONS)
+            raise ValueError(f'task "{self.name}": compression is {given!r}; expected one of {known}')
         for option in _NOT_NEGATIVE:
             value = getattr(self, option)
             if value is not None and value < 0:

@@ -1,24 +1,21 @@
 """Read a body by the names on its message: how it is compressed, and by which serializer it was written.
 
-The names are kombu's.  What is read is bounded: a body of a kilobyte must not become gigabytes.  Pickle
-runs code that the sender chose, so it is read only where the configuration allows it by name.
+The names are kombu's.  Pickle runs code that the sender chose, so it is read only where the configuration
+allows it by name.
 """
 
 from __future__ import annotations
 
-import bz2
 import importlib.util
-import lzma
 import pickle
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Protocol
 
 import msgspec
 
 from taskd.errors import SerializationError
 from taskd.protocol import serializers
+from taskd.protocol.compression import unpacked
 
 
 class Serializer(str, Enum):
@@ -40,8 +37,6 @@ def accepted_by(names: Iterable[str]) -> Accepted:
 
 #: What can be read without running anything.
 SAFE: Accepted = frozenset({Serializer.JSON, Serializer.MSGPACK, Serializer.YAML})
-#: A body that grows beyond this when it is unpacked is refused.
-MOST_BYTES = 256 * 2**20
 
 # The second name of a kind is an older or an official alias of the first, which is kombu's.
 _KINDS: Mapping[str, Serializer] = {
@@ -55,11 +50,6 @@ _KINDS: Mapping[str, Serializer] = {
 }
 _UTF_8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _NESTED = "it is nested too deeply"
-
-
-class _Unpacker(Protocol):
-    @property
-    def eof(self) -> bool: ...
 
 
 def read(
@@ -77,7 +67,7 @@ def read(
     if kind not in accepted:
         raise SerializationError(_why_not_accepted(content_type, kind))
     if compression:
-        body = _unpacked(body, compression)
+        body = unpacked(body, compression)
     return _READERS[kind](body)
 
 
@@ -141,63 +131,4 @@ _READERS: Mapping[Serializer, Callable[[bytes], object]] = {
     Serializer.MSGPACK: _from_msgpack,
     Serializer.YAML: _from_yaml,
     Serializer.PICKLE: _from_pickle,
-}
-
-
-def _unpacked(body: bytes, compression: str) -> bytes:
-    unpack = _UNPACKERS.get(compression.strip().lower())
-    if unpack is None:
-        raise SerializationError(
-            f'compression "{compression}" is not known; expected one of {", ".join(_UNPACKERS)}'
-        )
-    try:
-        data = unpack(body)
-    except SerializationError:
-        raise
-    except Exception as error:
-        raise SerializationError(f"the body is not {compression}: {error}") from error
-    if len(data) > MOST_BYTES:
-        raise SerializationError(
-            f"the body is larger than {MOST_BYTES >> 20} MiB when unpacked ({compression})"
-        )
-    return data
-
-
-def _whole(data: bytes, unpacker: _Unpacker) -> bytes:
-    if not unpacker.eof and len(data) <= MOST_BYTES:
-        raise SerializationError("the compressed body ends too early")
-    return data
-
-
-def _zlib(body: bytes) -> bytes:
-    unpacker = zlib.decompressobj()
-    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
-
-
-def _bz2(body: bytes) -> bytes:
-    unpacker = bz2.BZ2Decompressor()
-    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
-
-
-def _lzma(body: bytes) -> bytes:
-    unpacker = lzma.LZMADecompressor(memlimit=2 * MOST_BYTES)
-    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
-
-
-def _not_read(name: str) -> Callable[[bytes], bytes]:
-    def refuse(body: bytes) -> bytes:  # noqa: ARG001 - the table's signature
-        raise SerializationError(
-            f"compression {name} is not supported; have the producer use gzip, bzip2 or lzma "
-            f'(in Celery: task_compression = "gzip")'
-        )
-
-    return refuse
-
-
-_UNPACKERS: Mapping[str, Callable[[bytes], bytes]] = {
-    "application/x-gzip": _zlib,  # kombu's gzip is zlib's own format
-    "application/x-bz2": _bz2,
-    "application/x-lzma": _lzma,
-    "application/x-brotli": _not_read("brotli"),
-    "application/zstd": _not_read("zstd"),
 }

@@ -94,7 +94,7 @@ class OutgoingHeaders(msgspec.Struct, kw_only=True, gc=False):
     argsrepr: str
     kwargsrepr: str
     origin: str
-    #: None leaves it to the task's own option.
+    #: None leaves it to the task's own option, which a sender by name does not know.
     ignore_result: bool | None = None
     replaced_task_nesting: int = 0
     stamped_headers: list[str] | None = None

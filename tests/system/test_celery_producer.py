@@ -125,7 +125,7 @@ def test_a_task_that_has_expired_or_is_revoked_does_not_run(
 
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml"])
-@pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "lzma"])
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "lzma", "brotli", "zstd"])
 def test_every_serializer_and_compression_arrives(
     daemon: Daemon, celery: Celery, serializer: str, compression: str | None
 ) -> None:

@@ -54,6 +54,11 @@ def test_a_celery_worker_sees_our_options(app: App) -> None:
     assert seen["origin"].startswith("gen")
 
 
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "lzma", "brotli", "zstd"])
+def test_a_celery_worker_reads_what_we_compress(app: App, compression: str) -> None:
+    assert send(app, "add", 1, 2, compression=compression).get(timeout=20) == 3
+
+
 def test_a_celery_worker_drops_what_has_expired(app: App) -> None:
     with pytest.raises(TaskRevokedError, match="expired"):
         send(app, "add", 1, countdown=0.3, expires=0.1).get(timeout=20)

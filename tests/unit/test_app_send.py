@@ -15,12 +15,13 @@ from taskd import App, clock
 from taskd.app import request as requests
 from taskd.app import settings
 from taskd.app.request import Request
+from taskd.app.send import build_message
 from taskd.brokers import factory
 from taskd.config.schema import Config
 from taskd.config.stores import Stores
 from taskd.errors import BrokerError, ConfigError, SerializationError
 from taskd.protocol.execution import Payload
-from taskd.protocol.message import TaskHeaders
+from taskd.protocol.message import TaskHeaders, decode_body, decode_headers
 
 
 class Bench:
@@ -338,3 +339,19 @@ def test_an_option_of_a_wrong_type_is_refused_by_name(bench, option, value):
 
 def test_every_option_of_a_send_is_known_to_the_check():
     assert settings._KINDS.keys() == settings.SendOptions.__annotations__.keys()
+
+
+def test_a_task_or_a_send_may_compress_the_body():
+    options = settings.TaskSettings("t", compression="gzip")
+
+    by_task = build_message(options, ("x" * 1000,), {})
+    by_send = build_message(options, (1,), {}, compression="bzip2")
+    plain = build_message(options, (1,), {}, compression="")
+
+    found = [decode_headers(message.headers).compression for message in (by_task, by_send, plain)]
+    assert found == ["application/x-gzip", "application/x-bz2", None]
+    assert decode_body(by_task.body, "application/json", "utf-8", found[0])[0] == ["x" * 1000]
+    with pytest.raises(ValueError, match="expected one of gzip"):
+        build_message(options, (), {}, compression="rot13")
+    with pytest.raises(ValueError, match="expected one of gzip"):
+        settings.TaskSettings("t", compression="rot13")

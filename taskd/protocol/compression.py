@@ -1,0 +1,130 @@
+"""Compressed bodies, by kombu's names: what a header says, and what a sender asks for.
+
+What is unpacked is bounded: a body of a kilobyte must not become gigabytes.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import sys
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from taskd.errors import SerializationError
+
+#: A body that grows beyond this when it is unpacked is refused.
+MOST_BYTES = 256 * 2**20
+_REMEDY = 'is not installed here: pip install "taskd[compression]"'
+
+
+class _Unpacker(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+
+class _Codec(NamedTuple):
+    #: What the header says.
+    kind: str
+    pack: Callable[[bytes], bytes]
+    unpack: Callable[[bytes], bytes]
+
+
+def _whole(data: bytes, unpacker: _Unpacker) -> bytes:
+    if not unpacker.eof and len(data) <= MOST_BYTES:
+        raise SerializationError("the compressed body ends too early")
+    return data
+
+
+def _from_zlib(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+
+
+def _from_bz2(body: bytes) -> bytes:
+    unpacker = bz2.BZ2Decompressor()
+    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+
+
+def _from_lzma(body: bytes) -> bytes:
+    unpacker = lzma.LZMADecompressor(memlimit=2 * MOST_BYTES)
+    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+
+
+def _zstd() -> Any:
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ModuleNotFoundError as error:
+        raise SerializationError(f"compression zstd needs backports.zstd, which {_REMEDY}") from error
+    return zstd
+
+
+def _from_zstd(body: bytes) -> bytes:
+    unpacker = _zstd().ZstdDecompressor()
+    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+
+
+def _brotli() -> Any:
+    try:
+        import brotli
+    except ModuleNotFoundError as error:
+        raise SerializationError(f"compression brotli needs brotli, which {_REMEDY}") from error
+    return brotli
+
+
+def _from_brotli(body: bytes) -> bytes:
+    unpacker = _brotli().Decompressor()
+    parts, size = [unpacker.process(body, output_buffer_limit=MOST_BYTES + 1)], 0
+    while True:
+        size += len(parts[-1])
+        if unpacker.is_finished() or size > MOST_BYTES:
+            return b"".join(parts)
+        if unpacker.can_accept_more_data():
+            raise SerializationError("the compressed body ends too early")
+        parts.append(unpacker.process(b"", output_buffer_limit=MOST_BYTES + 1 - size))
+
+
+_CODECS: Mapping[str, _Codec] = {
+    "gzip": _Codec("application/x-gzip", zlib.compress, _from_zlib),  # kombu's gzip is zlib's own format
+    "bzip2": _Codec("application/x-bz2", bz2.compress, _from_bz2),
+    "lzma": _Codec("application/x-lzma", lzma.compress, _from_lzma),
+    "brotli": _Codec("application/x-brotli", lambda body: bytes(_brotli().compress(body)), _from_brotli),
+    "zstd": _Codec("application/zstd", lambda body: bytes(_zstd().compress(body)), _from_zstd),
+}
+_BY_KIND = {codec.kind: codec for codec in _CODECS.values()}
+#: What a sender may ask for.
+NAMES = tuple(_CODECS)
+
+
+def packed(body: bytes, name: str) -> tuple[bytes, str]:
+    """Return a body compressed in the named way, and what its header says.
+
+    Raises: ``SerializationError`` when the library for it is not installed; ``ValueError`` for another name.
+    """
+    codec = _CODECS.get(name)
+    if codec is None:
+        raise ValueError(f'compression "{name}" is not known; expected one of {", ".join(NAMES)}')
+    return codec.pack(body), codec.kind
+
+
+def unpacked(body: bytes, kind: str) -> bytes:
+    """Return a body as it was before it was compressed; ``kind`` is what its header says.
+
+    Raises: ``SerializationError``.
+    """
+    codec = _BY_KIND.get(kind.strip().lower())
+    if codec is None:
+        raise SerializationError(f'compression "{kind}" is not known; expected one of {", ".join(_BY_KIND)}')
+    try:
+        data = codec.unpack(body)
+    except SerializationError:
+        raise
+    except Exception as error:
+        raise SerializationError(f"the body is not {kind}: {error}") from error
+    if len(data) > MOST_BYTES:
+        raise SerializationError(f"the body is larger than {MOST_BYTES >> 20} MiB when unpacked ({kind})")
+    return data
