@@ -17,7 +17,9 @@ KOMBU_SCHEMES = tuple(
     for name in (
         "memory",
         "filesystem",
-        "sqla",
+        "sqla+sqlite",
+        "sqla+postgresql",
+        "sqla+mysql",
         "mongodb",
         "sqs",
         "azureservicebus",

@@ -82,6 +82,8 @@ class Trait(Enum):
     EXCHANGES = "exchanges and mailboxes"
     #: Messages of one queue come in the order in which they were sent, whoever sent them when.
     FIFO = "messages come in the order of sending"
+    #: What one connection binds to an exchange, others know.
+    BINDINGS = "bindings are shared"
     #: A sender of events is told when nobody hears it.
     LISTENERS = "whether anybody listens is known"
 
@@ -96,6 +98,8 @@ def needs(broker: Broker, trait: Trait) -> None:
     """Skip a test of a promise that this broker does not give."""
     if isinstance(broker, GenericBroker):
         lacks = _AMQP_LACKS if broker.url.startswith("amqp") else _KOMBU_LACKS
+        if broker.url.startswith("kombu+sqla"):
+            lacks |= {Trait.BINDINGS}
         if trait in lacks:
             pytest.skip(f"not promised here: {trait.value}")
 
@@ -138,15 +142,26 @@ def _kombu_filesystem(directory: Path, timing: Timing) -> Broker:
     return _PatientBroker(Address("kombu+filesystem://", AmqpConfig(transport_options=options), timing))
 
 
+def _kombu_sql(directory: Path, timing: Timing) -> Broker:
+    return _PatientBroker(Address(f"kombu+sqla+sqlite:///{directory}/kombu.db", AmqpConfig(), timing))
+
+
 #: One line for each broker that joins.
 OPENERS: Mapping[str, Opener] = {
     "kombu-filesystem": _kombu_filesystem,
     "kombu-memory": _kombu_memory,
+    "kombu-sql": _kombu_sql,
     "memory": _memory,
     "rabbitmq": _rabbit,
     "redis": _redis,
     "sqlite": _sqlite,
 }
+
+
+#: Each of them for a fixture.  SQLAlchemy's tables take their time.
+EACH = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "kombu-sql" else []) for name in sorted(OPENERS)
+]
 
 
 def message(text: str = "x", queue: str = "mail", **more: object) -> Outgoing:

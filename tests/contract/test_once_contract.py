@@ -12,7 +12,7 @@ from taskd.brokers.base import Broker
 from taskd.brokers.intake import Ack, Dead, Delay, Intake, Outgoing, Replace
 from taskd.brokers.once import OncePublisher, PlainOnce, once_publisher
 from taskd.errors import TooLateError
-from tests.contract.brokers import OPENERS, Clock, bodies, message
+from tests.contract.brokers import EACH, OPENERS, Clock, bodies, message
 
 DAY_S = 86_400.0
 
@@ -22,7 +22,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=sorted(OPENERS))
+@pytest.fixture(params=EACH)
 def broker(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Broker]:
     opened = OPENERS[request.param](tmp_path, clock.timing)
     yield opened

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 from amqp.exceptions import AMQPError
+from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from kombu.utils.url import maybe_sanitize_url
 
@@ -18,6 +20,13 @@ from taskd.errors import BrokerError
 #: half closed, as kombu's transport notes.
 BROKER_ERRORS = (OSError, AMQPError, KombuError, AttributeError)
 PREFIX = "kombu+"
+
+
+@cache
+def _errors_of(url: str) -> tuple[type[BaseException], ...]:
+    """Return ``BROKER_ERRORS`` and what the transport of a URL calls its own, such as SQLAlchemy's."""
+    kombu = Connection(url)  # type: ignore[no-untyped-call]
+    return (*BROKER_ERRORS, *kombu.connection_errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,8 @@ class Address:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turn the errors of kombu and its transports into ``BrokerError``."""
+        known = BROKER_ERRORS if self.pushes else _errors_of(self.kombu_url)
         try:
             yield
-        except BROKER_ERRORS as error:
+        except known as error:
             raise BrokerError(f"{self.shown}: {error or type(error).__name__}") from error
