@@ -163,7 +163,10 @@ class Intake(Protocol):
         """Return a descriptor that is readable when there may be something to claim."""
 
     def clear_wakeups(self) -> None:
-        """Make ``fileno`` unreadable until something new happens; then claim, in this order."""
+        """Make ``fileno`` unreadable; then claim, in this order.
+
+        What comes after a claim that returned fewer than it asked for makes it readable again.
+        """
 
     def next_due_at(self) -> float | None:
         """Return when the next delayed message becomes due (wall clock), or None."""

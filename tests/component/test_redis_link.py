@@ -10,7 +10,9 @@ import pytest
 from taskd.errors import StorageError
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.link import Link, Script
+from taskd.storage.redis.subscription import Subscription
 from tests.services import redis_database
+from tests.waiting import wait_until
 
 FIVE = Script("return ARGV[1] + 5")
 
@@ -70,3 +72,24 @@ def test_a_login_that_the_server_takes_back_is_asked_for_anew(link: Link) -> Non
 
         assert other.call("PING") == b"PONG"
     link.call("ACL", "DELUSER", "gone")
+
+
+def test_a_subscription_hears_what_is_published_and_never_waits(link: Link) -> None:
+    with closing(Subscription(link.address, channels=["a", "b"], patterns=["c*"])) as subscription:
+        assert subscription.receive() == []
+
+        for channel in ("a", "c1", "other", "b"):
+            link.call("PUBLISH", channel, f"to {channel}")
+
+        heard: list[tuple[bytes, bytes]] = []
+        wait_until(lambda: heard.extend(subscription.receive()) or len(heard) == 3, 5)
+        assert heard == [(b"a", b"to a"), (b"c1", b"to c1"), (b"b", b"to b")]
+
+
+def test_a_subscription_says_when_its_connection_is_gone(link: Link) -> None:
+    with closing(Subscription(link.address, channels=["a"])) as subscription:
+        link.call("CLIENT", "KILL", "TYPE", "pubsub")
+
+        with pytest.raises(StorageError, match="closed the connection"):
+            wait_until(subscription.receive, 5)
+        assert subscription.lost

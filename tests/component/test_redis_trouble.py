@@ -13,12 +13,14 @@ from redis import Redis
 from taskd import clock
 from taskd.brokers.intake import Ack, Delay, Intake, Replace
 from taskd.brokers.redis.broker import RedisBroker
+from taskd.brokers.redis.connections import Connections
 from taskd.config.stores import RedisConfig
 from taskd.errors import LeaseLostError, StorageError, StorageFullError
 from taskd.lifecycle import Deadline
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
-from tests.contract.brokers import bodies, is_readable, message
+from taskd.storage.redis.address import address_of
+from tests.contract.brokers import bodies, fall_asleep, is_readable, message
 from tests.proxy import Proxy
 from tests.services import RedisServer
 from tests.waiting import wait_until
@@ -94,12 +96,12 @@ def test_a_connection_lost_in_the_middle_of_any_call_loses_and_repeats_nothing(
     lost: int, broker: RedisBroker, proxied: tuple[Proxy, RedisBroker]
 ) -> None:
     proxy, behind = proxied
-    publish(broker, *map(str, range(12)))
+    publish(broker, *map(str, range(10)))
     intake = behind.intake("w", ["mail"])
     runs: Counter[str] = Counter()
 
     proxy.lose({lost})
-    while len(runs) < 12:
+    while len(runs) < 10:
         claimed = insist(lambda: intake.claim(4))
         runs.update(bodies(claimed))
         insist(lambda: intake.settle([Ack(each.tag) for each in claimed]))  # type: ignore[attr-defined] # noqa: B023
@@ -119,8 +121,10 @@ def test_a_worker_hears_of_messages_again_after_each_of_its_connections_was_kill
         admin.client_kill_filter(_id=sorted(ours, key=int)[-2:][number])
 
         insist(intake.clear_wakeups)
+        insist(lambda: intake.claim(10))  # noqa: B023
         while is_readable(intake, 0.05):
             insist(intake.clear_wakeups)
+            insist(lambda: intake.claim(10))  # noqa: B023
         publish(broker, "x")
 
         assert is_readable(intake, 2.0)
@@ -128,6 +132,17 @@ def test_a_worker_hears_of_messages_again_after_each_of_its_connections_was_kill
         assert bodies(claimed) == ["x"]
         intake.settle([Ack(claimed[0].tag)])
         intake.close()
+
+
+def test_what_comes_right_behind_a_claim_is_seen(server: RedisServer) -> None:
+    address = address_of(server.url, timeout_s=5.0, master="")
+    with closing(Connections(address, "nudge")) as connections:
+        # The claim stands for somebody who pushes between it and the question what is there.
+        connections.listen(("LPUSH", "list", "x"), (), ["list"], ["delayed"])
+        assert not connections.told
+
+        connections.listen(("DEL", "list"), (), ["list"], ["delayed"])
+        assert connections.told
 
 
 def test_a_half_open_connection_ends_with_the_timeout_and_keeps_the_claims(
@@ -153,6 +168,7 @@ def test_a_slow_server_is_only_slow(delay_s: float, server: RedisServer, broker:
     proxy = Proxy(server.port, delay_s=delay_s)
     with closing(proxy), closing(RedisBroker(f"redis://127.0.0.1:{proxy.port}/0", CONFIG)) as slow:
         intake = slow.intake("w", ["mail"])
+        fall_asleep(intake)
         publish(slow, *texts)
 
         assert is_readable(intake, 2.0)

@@ -187,6 +187,13 @@ def bodies(deliveries: object) -> list[str]:
     return [delivery.body.decode() for delivery in deliveries]  # type: ignore[attr-defined]
 
 
+def fall_asleep(intake: Intake) -> None:
+    """Do what a worker does before it waits: clear the wake-ups, and claim until there is nothing."""
+    intake.clear_wakeups()
+    if not isinstance(intake, _PatientIntake):  # whose claims wait, and whose server pushes in any case
+        assert list(intake.claim(10)) == []
+
+
 def is_readable(source: Intake | Mailbox, within_s: float = 0.2) -> bool:
     """Return whether the wake-up descriptor is readable, or becomes so in time."""
     poller = select.poll()

@@ -21,6 +21,7 @@ from tests.contract.brokers import (
     Trait,
     as_object,
     bodies,
+    fall_asleep,
     is_readable,
     message,
     needs,
@@ -321,7 +322,7 @@ def test_a_takeover_wakes_the_other_workers(broker: Broker) -> None:
     send(broker, message())
     broker.intake("w", ["mail"]).claim(1)
     other = broker.intake("other", ["mail"])
-    other.clear_wakeups()
+    fall_asleep(other)
 
     broker.intake("w", ["elsewhere"])
 
@@ -335,7 +336,7 @@ def test_closing_returns_claims_unstarted_and_wakes_others(broker: Broker) -> No
     intake = broker.intake("w", ["mail"])
     intake.claim(1)
     other = broker.intake("other", ["mail"])
-    other.clear_wakeups()
+    fall_asleep(other)
 
     intake.close()
     intake.close()
@@ -384,6 +385,7 @@ def test_delayed_messages_are_listed_soonest_first_and_stay_unclaimed(broker: Br
 
 def test_a_message_that_comes_after_the_queue_was_emptied_wakes_again(broker: Broker) -> None:
     intake = broker.intake("w", ["mail"])
+    fall_asleep(intake)
     for text in ("a", "b", "c"):
         send(broker, message(text))
         assert is_readable(intake, 2.0)
@@ -399,7 +401,7 @@ def test_delayed_messages_can_be_made_to_come_sooner(broker: Broker, clock: Cloc
         pytest.skip("this broker cannot")
     needs(broker, Trait.FIFO)
     first, second, third = intake.scheduled(3)
-    intake.clear_wakeups()
+    fall_asleep(intake)
 
     intake.advance([third, first, third], clock.now_at)
 
@@ -424,7 +426,7 @@ def test_a_delay_puts_a_claim_off(broker: Broker, clock: Clock) -> None:
 
 def test_a_delayed_message_wakes_the_worker_to_set_its_timer(broker: Broker, clock: Clock) -> None:
     intake = broker.intake("w", ["mail"])
-    intake.clear_wakeups()
+    fall_asleep(intake)
 
     send(broker, message(due_at=clock.now_at + 60.0))
 
@@ -574,7 +576,7 @@ def test_a_requeued_dead_letter_starts_anew(broker: Broker) -> None:
     intake.settle([Requeue(delivery.tag, died=True)])
     (delivery,) = intake.claim(1)
     intake.settle([Dead(delivery.tag, "bad")])
-    intake.clear_wakeups()
+    fall_asleep(intake)
     desk = broker.desk()
 
     assert desk.requeue_dead(desk.dead_ids()) == 1
@@ -659,7 +661,7 @@ def test_an_intake_without_queues_claims_nothing(broker: Broker) -> None:
 def test_an_added_queue_wakes_for_what_comes_later(broker: Broker) -> None:
     intake = broker.intake("w", ["a"])
     intake.add_queue("b")
-    intake.clear_wakeups()
+    fall_asleep(intake)
 
     send(broker, message("x", "b"))
 
@@ -669,7 +671,7 @@ def test_an_added_queue_wakes_for_what_comes_later(broker: Broker) -> None:
 def test_a_message_for_another_queue_wakes_nobody(broker: Broker) -> None:
     needs(broker, Trait.WAKES)
     intake = broker.intake("w", ["a"])
-    intake.clear_wakeups()
+    fall_asleep(intake)
 
     send(broker, message("x", "b"))
 
@@ -781,7 +783,7 @@ def test_mailboxes_are_not_listed_among_the_queues(broker: Broker) -> None:
 def test_a_publication_makes_the_descriptor_readable_until_cleared(broker: Broker) -> None:
     needs(broker, Trait.WAKES)
     intake = broker.intake("w", ["mail"])
-    intake.clear_wakeups()
+    fall_asleep(intake)
     assert not is_readable(intake)
 
     for _ in range(50):

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from taskd.errors import StorageError
 from taskd.storage.redis.address import Address
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.line import Command, Reply
+from taskd.storage.redis.link import Link, Script
 from taskd.storage.redis.subscription import Subscription, tracked
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Connections:
         self._subscription: Subscription | None = None
         self._whole = False
         self._tells_changes = True
+        self._told = False
         self._followed = 0
         try:
             self._connect()
@@ -52,6 +54,7 @@ class Connections:
                 "messages are looked for once a second only, for the server tells no changes: %s", error
             )
         self._followed = self.link.opened
+        self._told = False
 
     @property
     def whole(self) -> bool:
@@ -80,12 +83,30 @@ class Connections:
         """Return a descriptor that is readable when something came, or the second connection is lost."""
         return self._wakeups.fileno()
 
-    def listen(self, keys: Sequence[str]) -> None:
-        """Take what has come, and be told of the next change of these keys.  Raises: ``StorageError``."""
+    @property
+    def told(self) -> bool:
+        """Whether ``fileno`` becomes readable when something comes into the lists."""
+        return self._told or not self._tells_changes
+
+    def clear(self) -> None:
+        """Take what has come; nothing is told from now on until ``listen``.  Raises: ``StorageError``."""
+        self._told = False
         if self._subscription is not None:
             self._subscription.receive()
-        if self._tells_changes and keys:
-            self.link.pipeline(tracked(keys))
+
+    def listen(
+        self, claim: Command, scripts: Sequence[Script], lists: Sequence[str], delayed: Sequence[str]
+    ) -> Reply:
+        """Claim, and be told of what comes after that, in one trip.  Return the answer to the claim.
+
+        The lists are asked about after the claim, or its own change of them would be told.  What came between
+        the two shows by their being there: then nothing is told, and the claim is to be made again.
+        Raises: ``StorageError``.
+        """
+        commands = (*tracked(delayed), claim, *tracked(lists))
+        _, _, answer, _, filled = self.link.pipeline(commands, scripts)
+        self._told = not filled
+        return answer
 
     def nudge(self) -> None:
         """Make ``fileno`` readable."""

@@ -1,7 +1,7 @@
 """Claims of one worker generation on Redis.
 
-One trip a claim: what changes in the lists from now on is to be told, then take what is there.  So a
-worker that waits needs no blocking pop, which would lose what it had popped when the worker dies.
+One trip a claim: take what is there, and be told of what comes after that.  So a worker that waits needs no
+blocking pop, which would lose what it had popped when the worker dies.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from uuid import uuid4
 
 from taskd.brokers.intake import Delivery, Requeue, Settlement, lease_lost
 from taskd.brokers.redis import scripts
+from taskd.brokers.redis.claiming import Claiming, held
 from taskd.brokers.redis.connections import Connections
 from taskd.brokers.redis.delayed import Delayed
-from taskd.brokers.redis.envelope import Opened, read
+from taskd.brokers.redis.envelope import Opened
 from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import Plan
 from taskd.brokers.redis.store import Store
 from taskd.errors import LeaseLostError, StorageError, StorageFullError
-from taskd.storage.redis.line import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,14 @@ class RedisIntake:
         self._next_due_at: float | None = None
         self._last_tag = 0
         self._turn = 0
+        #: The last claim took all that it asked for, so there is more: nobody need tell.
+        self._filled = False
         self.closed = False
         self._connections = Connections(store.address, store.keys.own("nudge", uuid4().hex))
         self._link = self._connections.link
         self._delayed = Delayed(store, self._link)
         try:
             self._generation = self._open()
-            self.clear_wakeups()
         except BaseException:
             self._connections.close()
             raise
@@ -83,39 +84,43 @@ class RedisIntake:
         if limit < 1 or not self._queues:
             return ()
         self._mend()
-        keys, store = self._store.keys, self._store
+        claimed: list[Delivery] = []
+        try:
+            self._claim(limit, claimed)
+            while not (self._filled or self._connections.told):
+                self._claim(limit, claimed)
+        except StorageError:
+            if not claimed:
+                raise
+            # What is claimed must run; what is wrong will be wrong at the next call, too.
+        if self._filled and len(self._queues) > 1:
+            self._turn += 1  # next time another one comes first
+        return claimed
+
+    def _claim(self, limit: int, claimed: list[Delivery]) -> None:
+        """Claim once more, until there are ``limit``."""
         first = self._turn % len(self._queues)
-        queues = (*self._queues[first:], *self._queues[:first])
-        delayed, lists = [keys.delayed(name) for name in queues], keys.lists(queues)
-        command = scripts.CLAIM.call(
-            (keys.owners, keys.leases, keys.claims(self._generation), keys.sequence, *delayed, *lists),
-            (self._name, self._generation, limit, len(queues), store.lease_time(), store.due_time()),
-        )
-        answer = self._link.pipeline((command,), (scripts.CLAIM,))[0]
+        claiming = Claiming.of(self._store, (*self._queues[first:], *self._queues[:first]))
+        command = claiming.command(self._name, self._generation, limit - len(claimed))
+        if self._filled or self._connections.told:
+            answer = self._link.pipeline((command,), (scripts.CLAIM,))[0]
+        else:
+            answer = self._connections.listen(command, (scripts.CLAIM,), claiming.lists, claiming.delayed)
         if answer is None:
             raise self._lease_lost()
         (expired, due, tag), found = answer[:3], answer[3:]
-        claimed = self._take(tag, found, lists)
-        if len(claimed) == limit and len(self._queues) > 1:
-            self._turn += 1  # next time another one comes first
-        if len(claimed) < limit:
+        claimed += [self._hold(each) for each in claiming.opened(tag, found)]
+        self._filled = len(claimed) == limit
+        if not self._filled:
             self._next_due_at = float(due) if due else None
         if expired and self._adopt(expired, runs=False) and not claimed:
-            return self.claim(limit)
-        return claimed
+            self._claim(limit, claimed)
 
-    def _take(self, tag: int, found: Sequence[Reply], lists: Sequence[str]) -> list[Delivery]:
-        claimed = []
-        for place_, items in zip(found[::2], found[1::2], strict=True):
-            key = lists[place_ - 1]
-            queue, step = self._store.keys.place(key)
-            for raw in reversed(items):
-                opened = read(raw, tag, key.encode(), queue, step)
-                self._held[tag] = opened
-                claimed.append(opened.delivery)
-                tag += 1
-        self._last_tag = max(self._last_tag, tag - 1)
-        return claimed
+    def _hold(self, opened: Opened) -> Delivery:
+        delivery = opened.delivery
+        self._held[delivery.tag] = opened
+        self._last_tag = max(self._last_tag, delivery.tag)
+        return delivery
 
     def _adopt(self, lease: bytes, *, runs: bool) -> bool:
         """Give back what another generation held; return whether there was anything."""
@@ -130,7 +135,7 @@ class RedisIntake:
         if answer is None:
             raise self._lease_lost()
         for tag, claim in zip(answer[::2], answer[1::2], strict=True):
-            self._hold(int(tag), claim)
+            self._hold(held(self._store, int(tag), claim))
         tags = [int(tag) for tag in answer[::2]]
         if tags:
             logger.info("claims of a silent worker returned messages=%d lease=%s", len(tags), lease.decode())
@@ -178,9 +183,9 @@ class RedisIntake:
         """Connect anew if a connection was lost: what the server tells us hangs on both."""
         if not self._connections.whole:
             self._connections.renew()
-            self._listen()
             self._recover()
             self._connections.settled()
+            self._connections.nudge()  # so that somebody claims: nothing is told before
 
     def _recover(self) -> None:
         """Give back what was claimed by a call whose answer was lost: it is ours, and nobody knows of it."""
@@ -193,15 +198,9 @@ class RedisIntake:
             found = dict(zip(batch, self._link.call("HMGET", claims, *batch), strict=True))
             for tag, claim in found.items():
                 if claim is not None:
-                    self._hold(tag, claim)
+                    self._hold(held(self._store, tag, claim))
             self._settle({tag: Requeue(tag, started=False) for tag in found if tag in self._held})
             logger.info("claims whose answer was lost returned messages=%d", len(found))
-
-    def _hold(self, tag: int, claim: bytes) -> None:
-        key, _, raw = claim.partition(b"\0")
-        queue, step = self._store.keys.place(key.decode())
-        self._held[tag] = read(raw, tag, key, queue, step)
-        self._last_tag = max(self._last_tag, tag)
 
     def _lease_lost(self) -> LeaseLostError:
         self._lost = True
@@ -214,14 +213,9 @@ class RedisIntake:
         return self._connections.fileno()
 
     def clear_wakeups(self) -> None:
-        """Make ``fileno`` unreadable until something new happens.  Raises: ``StorageError``."""
+        """Make ``fileno`` unreadable.  Raises: ``StorageError``."""
         self._mend()
-        self._listen()
-
-    def _listen(self) -> None:
-        keys = self._store.keys
-        delayed = [keys.delayed(name) for name in self._queues]
-        self._connections.listen([*keys.lists(self._queues), *delayed])
+        self._connections.clear()
 
     def next_due_at(self) -> float | None:
         """Return when the next delayed message becomes due, as the last claim saw it."""

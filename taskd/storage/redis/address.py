@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -21,6 +22,11 @@ from taskd.errors import StorageError
 from taskd.storage.redis.errors import translate
 
 _SENTINEL_PORT = 26379
+
+# redis-py would tell the server its own version: two trips more, and a look into files for it, each time.
+_UNNAMED: Mapping[str, Any] = (
+    {"driver_info": None} if find_spec("redis.driver_info") else {"lib_name": None, "lib_version": None}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,7 @@ def address_of(url: str, *, timeout_s: float, master: str) -> Address:
         # The replies of version 2 of the protocol are the same in all versions of redis-py.
         "protocol": 2,
         "client_name": f"taskd@{socket.gethostname()}".replace(" ", "-"),
+        **_UNNAMED,
     }
     if url.startswith("sentinel://"):
         return _sentinels(url, master, common)

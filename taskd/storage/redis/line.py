@@ -8,7 +8,9 @@ the two system calls alone).
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from ssl import SSLWantReadError
 from typing import Any
 
 from hiredis import Reader, pack_command
@@ -69,6 +71,16 @@ class Line:
                 raise ConnectionError("the server has closed the connection")
             reader.feed(data)
         return reply
+
+    def stop_waiting(self) -> None:
+        """Wait for nothing from now on: ``arrived`` alone may be called after that."""
+        self._socket.setblocking(False)
+
+    def arrived(self) -> Iterator[Reply]:
+        """Return what came without having been asked for."""
+        with suppress(BlockingIOError, SSLWantReadError):
+            while True:
+                yield self._receive()
 
     def close(self) -> None:
         """Close the connection."""

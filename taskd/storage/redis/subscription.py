@@ -13,10 +13,11 @@ from redis.exceptions import RedisError as LibraryError
 
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.errors import translate
-from taskd.storage.redis.line import Argument, Command, socket_of
+from taskd.storage.redis.line import Argument, Command, Line
 from taskd.storage.redis.link import Link
 
 _INVALIDATIONS = b"__redis__:invalidate"
+_PUBLISHED = (b"message", b"pmessage")
 
 
 class Subscription:
@@ -29,22 +30,23 @@ class Subscription:
         self._address = address
         #: The connection is gone; only a new subscription helps.
         self.lost = False
-        self._connection = address.connect()
-        self._fd = socket_of(self._connection).fileno()
+        self._line = Line(address.connect())
+        # One command each: one with several channels would be answered several times.
+        commands: list[Command] = [("CLIENT", "ID"), ("SUBSCRIBE", _INVALIDATIONS)]
+        commands += [("SUBSCRIBE", channel) for channel in channels]
+        commands += [("PSUBSCRIBE", pattern) for pattern in patterns]
         try:
-            self._client_id = int(str(self._ask("CLIENT", "ID")))
-            self._connection.send_command("SUBSCRIBE", _INVALIDATIONS, *channels, check_health=False)
-            if patterns:
-                self._connection.send_command("PSUBSCRIBE", *patterns, check_health=False)
-            for _ in range(1 + len(channels) + len(patterns)):
-                self._connection.read_response()
+            replies = self._line.ask(commands)
+            refused = next((reply for reply in replies if isinstance(reply, LibraryError)), None)
+            if refused is not None:
+                raise refused
+            self._line.stop_waiting()
         except (LibraryError, OSError) as error:
-            self._connection.disconnect()
+            self._line.close()
             raise translate(error, address.shown) from error
-
-    def _ask(self, *command: Argument) -> object:
-        self._connection.send_command(*command, check_health=False)
-        return self._connection.read_response()
+        self._client_id = int(replies[0])
+        #: What was published already, among the confirmations.
+        self._early = replies[1:]
 
     def follow(self, link: Link) -> None:
         """Be told here of changes of the keys that ``link`` reads with ``tracked``, its own among them.
@@ -58,29 +60,31 @@ class Subscription:
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when something came."""
-        return self._fd
+        return self._line.fileno()
 
     def receive(self) -> Sequence[tuple[bytes, bytes]]:
         """Return what was published since, as channel and text; changes of keys are left out.
 
         Never waits.  Raises: ``StorageError`` when the connection is lost.
         """
-        messages = []
         try:
-            while self._connection.can_read(timeout=0):
-                reply = self._connection.read_response()
-                if isinstance(reply, list) and reply[-2] != _INVALIDATIONS:
-                    messages.append((reply[-2], reply[-1]))  # of "message" and of "pmessage" alike
+            replies = [*self._early, *self._line.arrived()]
         except (LibraryError, OSError) as error:
             self.lost = True
             raise translate(error, self._address.shown) from error
-        return messages
+        self._early = []
+        # The last two of "message" and of "pmessage" are alike.
+        published = [(reply[-2], reply[-1]) for reply in replies if reply[0] in _PUBLISHED]
+        return [each for each in published if each[0] != _INVALIDATIONS]
 
     def close(self) -> None:
         """Listen no more.  May be called twice."""
-        self._connection.disconnect()
+        self._line.close()
 
 
 def tracked(keys: Sequence[Argument]) -> Sequence[Command]:
-    """Return the commands after which the next change of any of the keys is told once."""
+    """Return the commands after which the next change of any of the keys is told once.
+
+    The second answers with how many of them exist.
+    """
     return (("CLIENT", "CACHING", "YES"), ("EXISTS", *keys))
