@@ -15,8 +15,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from taskd import procinfo
+from taskd.supervisor.process.certificate import MESSAGE_ID
 from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -53,6 +55,13 @@ def lie(state: str) -> str:
 def whoami() -> str:
     import getpass
     return getpass.getuser()
+
+
+@app.task(name="shop.say")
+def say() -> str:
+    print("<4>sold out", flush=True)
+    print("x" * 300_000, flush=True)
+    return "said"
 
 
 @app.task(name="shop.doze")
@@ -300,6 +309,60 @@ def the_journal_gets_priorities() -> None:
 
     wait_until(errors, timeout_s=10)
     assert "taskd: program=" in run("journalctl", "--no-pager", "-u", "taskd", "-p", "info")
+
+
+def entries(*matches: str) -> list[dict[str, Any]]:
+    """Return the entries of the journal that match, of this unit alone, the oldest first."""
+    found = run("journalctl", "--no-pager", "--all", "-u", "taskd", "-o", "json", *matches)
+    return [json.loads(line) for line in found.splitlines()]
+
+
+def the_journal_knows_the_program_of_each_line() -> None:
+    install()
+    run("systemctl", "start", "taskd")
+    assert as_taskd(_APP + "print(app.send_task('shop.say').get(timeout=20))") == "said"
+
+    wait_until(lambda: len(entries("TASKD_PROGRAM=mail-1")) > 300_000 // (48 * 1024) + 1, timeout_s=10)
+    assert not [each for each in entries("TASKD_PROGRAM=mail-1") if each["TASKD_PROGRAM"] != "mail-1"]
+    (warning,) = entries("TASKD_PROGRAM=mail-1", "-p", "warning")
+    assert warning["MESSAGE"] == "sold out"
+    assert warning["PRIORITY"] == "4"
+    assert warning["SYSLOG_IDENTIFIER"] == "taskd"
+    assert int(warning["SYSLOG_PID"]) == pids_of_programs()["mail-1"]
+    assert int(warning["_PID"]) == main_pid(), "it comes from the supervisor"
+    long = "".join(each["MESSAGE"] for each in entries("TASKD_PROGRAM=mail-1") if "xxx" in each["MESSAGE"])
+    assert long == "x" * 300_000
+    assert any("programs=2" in each["MESSAGE"] for each in entries("TASKD_PROGRAM=taskd"))
+
+
+def the_journal_has_the_facts_of_each_death() -> None:
+    install(CONFIG_TEXT + '[worker.bad]\napp = "nowhere:app"\nqueues = ["bad"]\npool = "solo"\n')
+    run("systemctl", "start", "taskd", check=False)
+    wait_until(lambda: {"mail-1", "io-1"} <= pids_of_programs().keys(), timeout_s=20)
+    worker = pids_of_programs()["io-1"]
+    as_taskd(_APP + 'app.send_task("shop.doze", args=(60,))')
+
+    def running() -> list[int]:
+        told = run("taskctl", "status", "--children", "--json", "--socket", "/run/taskd/taskd.sock")
+        rows = json.loads(told)["children"]
+        return [row["pid"] for row in rows if row["program"] == "mail-1" and row["state"] == "running"]
+
+    (child,) = wait_until(running, timeout_s=10)
+
+    os.kill(worker, signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
+
+    deaths = f"MESSAGE_ID={MESSAGE_ID}"
+    (died,) = wait_until(lambda: entries(deaths, f"TASKD_PID={worker}"), timeout_s=10)
+    assert (died["TASKD_DIED"], died["TASKD_SIGNAL"], died["PRIORITY"]) == ("io-1", "9", "3")
+    assert died["TASKD_CAUSE"] == "signal SIGKILL"
+    assert float(died["TASKD_LIVED_SEC"]) > 0.0
+    assert int(died["TASKD_MAX_RSS"]) > 1 << 20
+    (of_child,) = wait_until(lambda: entries(deaths, f"TASKD_PID={child}"), timeout_s=10)
+    assert (of_child["TASKD_KIND"], of_child["TASKD_SIGNAL"]) == ("child", "9")
+    broken = wait_until(lambda: entries(deaths, "TASKD_DIED=bad-1"), timeout_s=10)[0]
+    assert 'no module "nowhere"' in broken["TASKD_CAUSE"], broken
+    assert "\nTraceback (most recent call last):\n" in broken["MESSAGE"], "one entry, newlines kept"
 
 
 def reload_returns_when_it_is_done_and_keeps_what_did_not_change() -> None:

@@ -72,6 +72,8 @@ def test_start_and_stop_a_hundred_times_leave_nothing() -> None:
         "the_doctor_finds_nothing_wrong_with_what_is_shipped",
         "every_drop_in_is_sound_and_costs_little_protection",
         "the_journal_gets_priorities",
+        "the_journal_knows_the_program_of_each_line",
+        "the_journal_has_the_facts_of_each_death",
         "the_unit_is_sound_and_hardened",
     ],
 )
