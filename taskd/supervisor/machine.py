@@ -35,6 +35,9 @@ class State(Enum):
     BACKOFF = "BACKOFF"  # died; starts again after a delay
     FAILED = "FAILED"  # died too often; tried once a minute
 
+    # Enum's own is a function in Python, and sets of states are asked for hundreds of programs at a time.
+    __hash__ = object.__hash__
+
 
 class Event(Enum):
     """What can happen to a program."""
