@@ -15,9 +15,9 @@ from taskd import procinfo
 from tests.system.daemon import Daemon
 from tests.system.shared_brokers import BROKERS, HEAD
 
-#: Tasks, and seconds between kills, by broker: over Redis a worker starts more slowly (it greets its
+#: Tasks, and seconds between kills, by broker: over a server a worker starts more slowly (it greets its
 #: neighbours first), and what is killed before it has claimed tells nothing.
-STORMS = {"sqlite": (10_000, 0.15), "redis": (10_000, 0.5)}
+STORMS = {"sqlite": (10_000, 0.15), "redis": (10_000, 0.5), "rabbitmq": (20_000, 0.5)}
 
 
 @pytest.mark.slow

@@ -19,7 +19,11 @@ from taskd.errors import BrokerError
 
 FRAME_MAX = 4096
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner, max_size=4),
     max_leaves=10,
 )
@@ -77,6 +81,8 @@ def sealed(**parts: Any) -> Sealed:
         sealed(properties={"correlation_id": "x" * 256}),
         sealed(routing_key="x" * 256),
         sealed(headers={"a": object()}),
+        sealed(headers={"a": [float("nan")]}),
+        sealed(headers={"a": float("inf")}),
         sealed(properties={"priority": 256}),
     ],
 )

@@ -1,12 +1,13 @@
 """A message to send as AMQP's frames, byte for byte what py-amqp would write, in a third of the time.
 
 Headers come from JSON, so its types are all there are.  What AMQP has no room for is refused before anything
-is sent: numbers beyond 64 bits, names and properties longer than 255 bytes.
+is sent: numbers beyond 64 bits, NaN and infinity, names and properties longer than 255 bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from struct import Struct
 from struct import error as StructError
 
@@ -106,11 +107,12 @@ def _value(value: object) -> bytes:
     if isinstance(value, int):
         # As py-amqp has it, without the smallest number of 32 bits.
         return _i32(b"I", value) if -(2**31) < value < 2**31 else _i64(b"L", value)
-    if isinstance(value, float):
+    if isinstance(value, float) and isfinite(value):
         return _double(b"d", value)
     if isinstance(value, dict):
         return b"F" + _table(value)
     if isinstance(value, (list, tuple)):
         raw = b"".join([_value(each) for each in value])
         return _kind_u32(b"A", len(raw)) + raw
-    raise BrokerError(f"AMQP cannot carry this message: a header is of type {type(value).__name__}")
+    # RabbitMQ closes the connection over NaN and infinity: Erlang has none.
+    raise BrokerError(f"AMQP cannot carry this message: {value!r:.60} in its headers")
