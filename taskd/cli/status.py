@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 import msgspec
@@ -96,13 +96,22 @@ def _echo_last(control_socket: str, error: DaemonDownError, *, as_json: bool) ->
 
 def _echo_programs(rows: Sequence[daemon.ProgramRow], *, now: float) -> None:
     echo_table(_COLUMNS, [_row(row, now) for row in rows], right=_NUMBERS)
+    # What many programs have in common (the broker is away, the load needs none of them) is said once.
+    said: dict[str, list[str]] = {}
     for row in rows:
-        if row.alarm:
-            click.echo(f"\n{row.name}: ALARM: {printable(row.alarm)}")
-        if row.detail:
-            click.echo(f"\n{row.name}: {printable(row.detail.rstrip())}")
-        elif row.reason and row.state != "READY":
-            click.echo(f"\n{row.name}: {printable(row.reason)}")
+        for text in _said_of(row):
+            said.setdefault(text, []).append(row.name)
+    for text, names in said.items():
+        click.echo(f"\n{', '.join(names)}: {printable(text)}")
+
+
+def _said_of(row: daemon.ProgramRow) -> Iterator[str]:
+    if row.alarm:
+        yield f"ALARM: {row.alarm}"
+    if row.detail:
+        yield row.detail.rstrip()
+    elif row.reason and row.state != "READY":
+        yield row.reason
 
 
 def _echo_daemon(answer: daemon.Status) -> None:

@@ -20,6 +20,7 @@ from types import TracebackType
 
 from taskd.errors import StorageError, StorageReplacedError
 from taskd.lifecycle import Deadline
+from taskd.storage.ownership import make_for_the_directory
 from taskd.storage.sqlite_errors import translate
 
 #: What a transaction block is given; only this module makes them.
@@ -72,6 +73,7 @@ class Database:
                 f"SQLite {sqlite3.sqlite_version} is too old; taskd needs 3.35 or newer, "
                 "run it with a Python that is linked to a newer SQLite"
             )
+        make_for_the_directory(path)
         try:
             self.connection = sqlite3.connect(
                 path,

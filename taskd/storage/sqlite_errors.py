@@ -52,5 +52,6 @@ def _why_not_writable(path: str) -> str:
     if os.path.isdir(path):
         return "it is a directory; name a file"
     if os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):
-        return f"user {user} may not write the file"
+        owner = os.stat(path).st_uid
+        return f"user {user} may not write the file, which belongs to user {owner}: chown {user} {path}"
     return f"check that user {user} may write it and that its file system is not read-only"

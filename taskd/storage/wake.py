@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from taskd import clock
 from taskd.errors import StorageError
+from taskd.storage.ownership import give_to_the_owner_of
 
 _EVERYTHING = "all"
 _PATH_LIMIT_BYTES = 107  # sockaddr_un.sun_path without its terminating zero
@@ -42,6 +43,7 @@ def _make_directory(path: str) -> None:
         os.mkdir(directory)
     except FileExistsError:
         return
+    give_to_the_owner_of(path, directory)
     # Whoever may write the database may wake and be woken: rw becomes rwx.
     wanted = mode | (mode & 0o444) >> 2
     # Not when it is right already: chmod would clear a set-group-ID bit that was inherited.
@@ -86,6 +88,7 @@ class WakeListener:
         try:
             _make_directory(path)
             self._bind(stat.S_IMODE(os.stat(path).st_mode))
+            give_to_the_owner_of(path, os.path.join(self._directory, self._name))
         except OSError as error:
             self._socket.close()
             raise StorageError(

@@ -91,6 +91,10 @@ def store(**changes: object) -> Facts:
     return replace(GOOD, stores=[replace(STORE, **changes)])  # type: ignore[arg-type]
 
 
+def test_of_a_service_that_was_not_started_nothing_is_said_about_the_watchdog() -> None:
+    assert faults(unit(ActiveState="inactive", WatchdogUSec="0")) == []
+
+
 def test_a_good_machine_has_no_fault() -> None:
     assert faults(GOOD) == []
     assert {finding.check for finding in diagnose(GOOD)} == {

@@ -43,7 +43,9 @@ def doctor(session: Session, *, unit_name: str, socket_path: str | None, as_json
         for finding in findings:
             _echo(finding)
         counts = {severity: sum(each.severity is severity for each in findings) for severity in Severity}
-        click.echo(f"\n{counts[Severity.ERROR]} errors, {counts[Severity.WARNING]} warnings")
+        click.echo(
+            f"\n{_count(counts[Severity.ERROR], 'error')}, {_count(counts[Severity.WARNING], 'warning')}"
+        )
     return exit_codes.FAILURE if failed else exit_codes.OK
 
 
@@ -53,3 +55,7 @@ def _echo(finding: Finding) -> None:
         click.echo(printable(f"         why: {finding.why}"))
     if finding.remedy:
         click.echo(printable(f"         remedy: {finding.remedy}"))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

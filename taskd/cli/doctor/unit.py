@@ -10,7 +10,7 @@ from taskd.cli.doctor.facts import UnitFacts
 
 _TIMEOUT_S = 20.0
 _PROPERTIES = (
-    "LoadState,FragmentPath,UnitFileState,NeedDaemonReload,Type,NotifyAccess,KillMode,WatchdogUSec,Restart,"
+    "LoadState,ActiveState,FragmentPath,UnitFileState,NeedDaemonReload,Type,NotifyAccess,KillMode,WatchdogUSec,Restart,"
     "OOMPolicy,PrivateUsers,User,NRestarts"
 )
 _VERSION = re.compile(r"^systemd (\d+)")

@@ -113,7 +113,9 @@ def _settings(unit: UnitFacts, *, gives_roles: bool) -> Iterator[Finding]:
             "a stop reaches the workers past taskd: they drop their tasks, or stay behind",
             "KillMode=mixed",
         )
-    if properties.get("WatchdogUSec", "0") in {"0", "infinity"}:
+    # systemd shows no watchdog of a service that it has not started yet, whatever the unit says.
+    has_run = properties.get("ActiveState") != "inactive"
+    if has_run and properties.get("WatchdogUSec", "0") in {"0", "infinity"}:
         yield warning("unit", "no watchdog", "a taskd that hangs stays so", "WatchdogSec=30s")
     for key, right, why, remedy in _EXPECTED:
         value = properties.get(key, "")
