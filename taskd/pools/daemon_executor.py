@@ -6,6 +6,7 @@ worker for ever; and its number of threads is fixed, whereas here the pool bound
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -31,12 +32,17 @@ class DaemonExecutor(ThreadPoolExecutor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call ``fn`` in a thread."""
         future: Future[T] = Future()
+        pid = os.getpid()
 
         def call() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                value = fn(*args, **kwargs)
+                try:
+                    value = fn(*args, **kwargs)
+                finally:
+                    if os.getpid() != pid:
+                        os._exit(0)  # a process that the call forked came back: nobody waits for it here
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
                 future.set_exception(error)
             else:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from taskd.app.result import AsyncResult
@@ -34,6 +35,13 @@ def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def send(worker: LoneWorker, task: str, *args: object) -> AsyncResult[object]:
     return worker.app.send_task(f"contract.{task}", args)
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def assert_works(worker: LoneWorker) -> None:
@@ -73,8 +81,11 @@ def test_gigabytes_that_are_printed_pass(worker: LoneWorker) -> None:
 
 
 def test_a_task_that_forks_and_comes_back_twice_is_answered_once(worker: LoneWorker) -> None:
-    assert send(worker, "fork").get(timeout=20) != 0
+    forked = send(worker, "fork").get(timeout=20)
+    assert isinstance(forked, int)
+    assert forked != 0
     assert_works(worker)
+    wait_until(lambda: has_ended(forked), 10, "the end of the process that the task forked")
     wait_until(lambda: (queue := worker.queue()) and not (queue.ready or queue.claimed), 10)
 
 
