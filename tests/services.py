@@ -111,9 +111,12 @@ def redis_database() -> str:
 
 
 class RabbitServer:
-    """A private RabbitMQ: its node, its data and its ports are its own.  Starting takes some seconds."""
+    """A private RabbitMQ: its node, its data and its ports are its own.  Starting takes some seconds.
 
-    def __init__(self) -> None:
+    ``settings`` are lines for its ``rabbitmq.conf``.
+    """
+
+    def __init__(self, settings: str = "") -> None:
         self._program = program("rabbitmq-server")
         self._ctl = program("rabbitmqctl")
         self._directory = Path(tempfile.mkdtemp(prefix="taskd-rabbit-"))
@@ -138,7 +141,7 @@ class RabbitServer:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +S 1:1",
         }
         (self._directory / "plugins").write_text("[].")
-        (self._directory / "rabbitmq.conf").write_text("loopback_users = none\n")
+        (self._directory / "rabbitmq.conf").write_text(f"loopback_users = none\n{settings}")
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 

@@ -78,7 +78,8 @@ class AmqpConfig:
     )
     max_priority: int = option(
         Kind.INTEGER,
-        "the highest priority of queues that taskd makes, as Celery's task_queue_max_priority; 0 for none",
+        "the highest priority of classic queues that taskd makes, as Celery's task_queue_max_priority; "
+        "0 for none",
         default=0,
         minimum=0,
         maximum=255,

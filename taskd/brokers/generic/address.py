@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from urllib.parse import parse_qsl, urlsplit
 
 from amqp.exceptions import AMQPError
 from kombu.connection import Connection
@@ -20,6 +22,7 @@ from taskd.errors import BrokerError
 #: half closed, as kombu's transport notes.
 BROKER_ERRORS = (OSError, AMQPError, KombuError, AttributeError)
 PREFIX = "kombu+"
+_TLS_FILES = ("ca_certs", "certfile", "keyfile")
 
 
 @cache
@@ -49,14 +52,30 @@ class Address:
 
     @property
     def kombu_url(self) -> str:
-        """The URL as kombu takes it."""
-        return self.url.removeprefix(PREFIX)
+        """The URL as kombu takes it; what AMQP's says of TLS stands in the options."""
+        address, _, query = self.url.removeprefix(PREFIX).partition("?")
+        if self.pushes:
+            query = "&".join(each for each in query.split("&") if not each.startswith("ssl_"))
+        return f"{address}?{query}" if query else address
 
     def transport_options(self) -> dict[str, object]:
         """Return kombu's options of the transport."""
         options = dict(self.config.transport_options)
         if self.pushes:
             options.update(read_timeout=self.config.timeout, write_timeout=self.config.timeout)
+        if self.url.startswith("amqps://"):
+            options.setdefault("ssl", self._tls_options())
+        return options
+
+    def _tls_options(self) -> dict[str, object]:
+        """Return py-amqp's options of TLS.  By itself it would take any certificate for any host."""
+        parts = urlsplit(self.url)
+        asked = {name.removeprefix("ssl_"): value for name, value in parse_qsl(parts.query)}
+        options: dict[str, object] = {name: asked[name] for name in _TLS_FILES if name in asked}
+        if asked.get("cert_reqs") == "none":
+            options["cert_reqs"] = ssl.CERT_NONE
+        elif asked.get("check_hostname") != "false":
+            options["server_hostname"] = parts.hostname
         return options
 
     def queue_arguments(self) -> dict[str, object]:
@@ -66,7 +85,7 @@ class Address:
         arguments: dict[str, object] = {}
         if self.config.queue_type != "default":
             arguments["x-queue-type"] = self.config.queue_type
-        if self.config.max_priority:
+        if self.config.max_priority and self.config.queue_type != "quorum":
             arguments["x-max-priority"] = self.config.max_priority
         return arguments
 
