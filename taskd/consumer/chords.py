@@ -110,15 +110,13 @@ class Chords:
 
     def _refused(self, returned: Returned) -> Ended:
         """Nobody counts: the body will not run, for the same reason as the part."""
-        body = serializers.loads(returned.part.body)
-        return _failed(
-            returned, body, decode_record(returned.record).exception() or ChordError("not counted")
-        )
+        why = decode_record(returned.record).exception() or ChordError("nobody counts its parts")
+        return _failed(returned, _body_of(returned.part), why)
 
     def _end(self, returned: Returned) -> Ended:
         assert self._store is not None
         part = returned.part
-        body = serializers.loads(part.body)
+        body = _body_of(part)
         try:
             values = [read_value(value) for value in self._store.values(part.group)]
             results = [value.result() for value in values]
@@ -200,6 +198,14 @@ def read_value(text: bytes) -> Value:
         case [int(kind), str(task_id), str(state), result]:
             return Value(kind, task_id, state, msgspec.Raw(serializers.dumps(result)))
     raise ProtocolError(f"a part of a chord is kept as {text[:100]!r}")
+
+
+def _body_of(part: ChordPart) -> object:
+    try:
+        return serializers.loads(part.body)
+    except ProtocolError as error:
+        logger.error("chord=%s has a body that cannot be read: %s", part.group, error)
+        return {}
 
 
 def _failed(returned: Returned, body: object, error: Exception) -> Ended:

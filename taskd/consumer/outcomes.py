@@ -77,9 +77,10 @@ class Outcomes:
                 sender=request.delivery,
                 last_word=request.acks_early,
             )
-        queue, early = request.delivery.queue, request.acks_early
-        self._settling.count(reply.parts, reply.record, request.headers, queue, last_word=early)
-        self._settling.begin(reply.begins)
+        if reply.parts or reply.begins:
+            queue, early = request.delivery.queue, request.acks_early
+            self._settling.count(reply.parts, reply.record, request.headers, queue, last_word=early)
+            self._settling.begin(reply.begins)
         match reply.end:
             case End.SUCCEEDED | End.FAILED | End.IGNORED:
                 self._finished(request, reply.callbacks)

@@ -181,7 +181,7 @@ def _each(value: object, what: str) -> list[Signature]:
         read = msgspec.convert(given, list[Signature])
         for signature, raw in zip(read, given, strict=True):  # type: ignore[call-overload]  # it was converted
             found += _singles(_with_stamps(signature, raw), what)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
         raise ProtocolError(f"{what}: not a signature: {error}") from error
     if len(found) > _MOST:
         raise ProtocolError(f"{what}: more than {_MOST} signatures in one message")

@@ -59,6 +59,7 @@ def test_a_single_one_needs_no_list_and_none_is_none():
             "link of callbacks.*a chord has a header",
         ),
         ([{**CELERYS, "subtask_type": "xmap"}], "is a xmap"),
+        ("\ud800", "not a signature"),
         ([chain_of(7)], "not a signature"),
         ([{**CELERYS, "options": {"link_error": {"task": 3}}}], "link_error of callbacks"),
     ],

@@ -21,6 +21,9 @@ from taskd.brokers.intake import Delivery
 from taskd.errors import BrokerError
 from taskd.wakeup import Wakeup
 
+#: What lies in the connection of a process that does not read; the server keeps the rest.
+_MOST_UNREAD = 1000
+
 
 class GenericReplySender(GenericPublisher):
     """``Publisher`` that makes no queue: what has nowhere to go is dropped.
@@ -66,6 +69,7 @@ class GenericReplyBox:
                     arguments={"x-expires": max(1, int(expires_s * 1000))},
                 )
                 self._link.deliver(self._channel, self._on_message, self._wakeup.set)
+                self._channel.basic_qos(0, _MOST_UNREAD, a_global=False)
                 self._channel.basic_consume(queue, consumer_tag="replies")
         except BaseException:
             self.close()
