@@ -38,8 +38,8 @@ example.
 - **Variables**: `${NAME}` in a text is replaced by the environment variable, so that passwords need not
   stand in the file; one that is not defined is an error. `$${` is a plain `${`. The `args` and `kwargs` of
   beat entries are sent as they stand.
-- **Paths** that are relative (`control_socket`, `directory`, `env_file`, `interpreter`, a command with a
-  slash, and `sqlite://file.db` with two slashes) start at the directory of the
+- **Paths** that are relative (`control_socket`, `state_directory`, `directory`, `env_file`, `interpreter`, a
+  command with a slash, and `sqlite://file.db` with two slashes) start at the directory of the
   file. `sqlite:///var/lib/taskd/broker.db` with three slashes is absolute.
 - **Names** of workers, programs and beat entries consist of letters, digits, `-` and `_`. Worker `mail` with
   `processes = 2` runs the programs `mail-1` and `mail-2`.
