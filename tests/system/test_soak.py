@@ -35,6 +35,7 @@ POOLS = {
     "threads": (4, False),
     "asyncio": (8, False),
     "gevent": (8, False),
+    "eventlet": (8, False),
 }
 HEAD = """
 app = "tests.system.soak_app:app"
