@@ -43,3 +43,18 @@ def test_beat_and_the_supervisor_do_not_import_the_task_api() -> None:
 
 def test_the_check_sees_what_is_imported() -> None:
     assert "asyncio" in imported_by("asyncio")
+
+
+@pytest.mark.parametrize("entry", ["gevent_entry", "eventlet_entry"])
+def test_what_is_to_be_patched_is_imported_by_nothing_before(entry: str) -> None:
+    bare = imported_by("os")  # what the interpreter itself brings
+
+    early = imported_by(f"taskd.worker.{entry}") - bare
+
+    assert not early & {"socket", "select", "selectors", "ssl", "threading", "queue", "subprocess", "signal"}
+    assert {name for name in early if name.startswith("taskd")} == {
+        "taskd",
+        "taskd.version",
+        "taskd.worker",
+        f"taskd.worker.{entry}",
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taskd.pools.base import Job
 from taskd.pools.prefork.trips import TRIP_JOBS, TRIP_S, is_short, next_trip
@@ -52,3 +54,23 @@ def test_short_means_known_and_no_longer_than_a_trip() -> None:
         True,
         False,
     ]
+
+
+@given(
+    st.lists(st.one_of(st.just(0.0), st.floats(0.0, 0.004), st.floats(0.0, 60.0)), max_size=60),
+    st.lists(st.integers(1, TRIP_JOBS), min_size=1, max_size=10),
+)
+def test_however_jobs_are_mixed_none_waits_behind_a_long_one_and_their_order_stays(
+    expected_s: list[float], shares: list[int]
+) -> None:
+    waiting, taken = backlog(*expected_s), []
+    while waiting:
+        share = shares[len(taken) % len(shares)]
+        trip = next_trip(waiting, share)
+
+        assert 1 <= len(trip) <= share
+        assert len(trip) == 1 or all(map(is_short, trip))
+        assert len(trip) == 1 or sum(job.expected_s for job in trip) <= TRIP_S + 1e-9
+        taken += trip
+
+    assert tags(taken) == list(range(len(expected_s)))
