@@ -25,6 +25,7 @@ from taskd.beat.book import Book
 from taskd.beat.entries import Source
 from taskd.beat.firing import Firing, marks_of
 from taskd.beat.keeper import Alone, Follower, Keeper, Leader
+from taskd.beat.news import News
 from taskd.beat.sources import Sources
 from taskd.beat.stores.base import Declared
 from taskd.beat.surroundings import Surroundings
@@ -68,6 +69,7 @@ class Beat:
         self._sources = Sources(self._book, self._keeper, self._now)
         self._broker: Broker | None = None
         self._publisher: OncePublisher | None = None
+        self._news: News | None = None
         self._up = False
         self._failures = 0
         self._delayed_by = ""
@@ -166,6 +168,8 @@ class Beat:
         if self._keeper.record(marks_of(self._book), fired.decisions, fired.done):
             self._book.dirty.clear()
             self._forget(more=fired.more)
+        if self._news is not None:
+            self._news.tell(fired.decisions, lambda name: self._book.rows[name].listed.entry.task)
         return fired.more
 
     def _forget(self, *, more: bool) -> None:
@@ -260,6 +264,7 @@ class Beat:
         try:
             self._broker = self._around.connect()
             self._publisher = once_publisher(self._broker)
+            self._news = News(self._broker.event_sender)
             # A publisher may open nothing before its first message.
             self._broker.desk().queues()
         except (BrokerError, StorageError) as error:
@@ -287,7 +292,7 @@ class Beat:
 
     def _disconnect(self) -> None:
         self._up = False
-        for each in (self._publisher, self._broker):
+        for each in (self._news, self._publisher, self._broker):
             if each is not None:
                 each.close()
-        self._publisher = self._broker = None
+        self._news = self._publisher = self._broker = None

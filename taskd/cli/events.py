@@ -29,7 +29,9 @@ _LOOK_S = 1.0
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
 @click.option("--dump", is_flag=True, help="Print all fields of each event.")
 @click.option("--enable", is_flag=True, help="First let the workers send task events.")
-@click.option("--routing-key", default="#", show_default=True, help='Which events: "task.#" or "worker.#".')
+@click.option(
+    "--routing-key", default="#", show_default=True, help='Which events: "task.#", "worker.#" or "beat.#".'
+)
 @click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
 @click.option("--timeout", "timeout_s", type=duration, help="End after so long.  [default: never]")
 @pass_session

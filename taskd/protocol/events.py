@@ -22,7 +22,7 @@ CONTENT_TYPE = "application/json"
 #: What Celery's monitors read about the software of a worker.
 SOFTWARE = "taskd"
 
-Group = Literal["task", "worker"]
+Group = Literal["task", "worker", "beat"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
@@ -152,13 +152,42 @@ class TaskCancelled(TaskEvent, frozen=True, kw_only=True, gc=False, tag="task-ca
     """A worker that ends at once has ended a task, which will run again elsewhere."""
 
 
+class BeatEvent(Event, frozen=True, kw_only=True, gc=False):
+    """A run of an entry of beat; Celery has no such event.  ``due`` is when it was due, ``late`` in seconds.
+
+    ``reason``: why skipped or failed, or what had delayed or caused it; empty for none.
+    """
+
+    entry: str
+    task: str
+    due: float
+    late: float
+    reason: str
+
+
+class BeatSent(BeatEvent, frozen=True, kw_only=True, gc=False, tag="beat-sent"):
+    """Beat has sent a task."""
+
+    uuid: str
+
+
+class BeatSkipped(BeatEvent, frozen=True, kw_only=True, gc=False, tag="beat-skipped"):
+    """Beat has left out ``count`` runs; ``due`` is that of the first."""
+
+    count: int
+
+
+class BeatFailed(BeatEvent, frozen=True, kw_only=True, gc=False, tag="beat-failed"):
+    """A run cannot be sent."""
+
+
 #: Every event that taskd sends, by its type.
 EVENTS: Mapping[str, type[Event]] = {
     str(struct.__struct_config__.tag): struct
     for struct in (
         WorkerOnline, WorkerHeartbeat, WorkerOffline, WorkerElect, WorkerElectAck,
         TaskSent, TaskReceived, TaskStarted, TaskSucceeded, TaskFailed, TaskRetried, TaskRevoked,
-        TaskRejected, TaskCancelled,
+        TaskRejected, TaskCancelled, BeatSent, BeatSkipped, BeatFailed,
     )
 }  # fmt: skip
 

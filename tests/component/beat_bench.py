@@ -19,6 +19,7 @@ from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError
 from taskd.loop import Loop
+from taskd.protocol.events import Seen, decode
 from taskd.protocol.status import StatusLine
 
 NOON = 1_772_366_400.0
@@ -35,6 +36,8 @@ class Away:
         self.sent: list[Outgoing] = []
         self.over: set[str] = set()
         self.open = 0
+        self.is_listened = self.is_deaf = False
+        self.heard: list[Seen] = []
 
     def connect(self) -> Broker:
         if self.is_away:
@@ -70,8 +73,33 @@ class Away:
     def forget(self, older_than_s: float) -> None:
         assert older_than_s > 60.0
 
+    def event_sender(self) -> Listeners:
+        self.open += 1
+        return Listeners(self)
+
     def close(self) -> None:
         self.open -= 1
+
+
+class Listeners:
+    """Those who listen to a broker that can be switched off."""
+
+    def __init__(self, broker: Away) -> None:
+        self._broker = broker
+
+    def listened(self) -> bool:
+        return self._broker.is_listened
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        if self._broker.is_deaf:
+            raise BrokerError("events are not taken")
+        for message in messages:
+            seen, problems = decode(message.body, message.content_type)
+            assert not problems
+            self._broker.heard += seen
+
+    def close(self) -> None:
+        self._broker.open -= 1
 
 
 class Bench:

@@ -345,3 +345,42 @@ def test_one_occurrence_has_one_id_and_another_has_another() -> None:
     assert occurrence_id("report", NOON) == occurrence_id("report", NOON)
     assert occurrence_id("report", NOON) != occurrence_id("report", NOON + 60)
     assert occurrence_id("report", NOON) != occurrence_id("other", NOON)
+
+
+# -- events ------------------------------------------------------------------------------------------
+
+
+def test_who_listens_hears_what_became_of_each_run(make: Make) -> None:
+    bench = make(every("minute", 60.0), every("hourly", 3600.0, missed="skip"))
+    bench.broker.is_listened = True
+    bench.start()
+    bench.advance(60.0)
+    bench.broker.is_away = True
+    bench.advance(3 * 3600.0)
+    bench.broker.is_away = False
+
+    wait_until(lambda: bench.loop.run_once(0.01) or len(bench.broker.heard) == 4, 10)
+
+    sent, *late = bench.broker.heard
+    assert (sent.type, sent.raw["entry"], sent.raw["due"]) == ("beat-sent", "minute", NOON + 60)
+    assert sent.raw["uuid"] in bench.broker.ids
+    assert sent.hostname.startswith("beat@")
+    assert [(each.type, each.raw["entry"], each.raw["reason"]) for each in late] == [
+        ("beat-skipped", "minute", "missed, a later run took its place"),
+        ("beat-skipped", "hourly", "missed"),
+        ("beat-sent", "minute", "the broker was away"),
+    ]
+    assert late[1].raw["count"] == 3
+
+
+@pytest.mark.parametrize(("listened", "deaf"), [(False, False), (True, True)])
+def test_runs_are_sent_whether_anybody_hears_of_them_or_not(make: Make, listened: bool, deaf: bool) -> None:
+    bench = make(every("minute", 60.0))
+    bench.broker.is_listened, bench.broker.is_deaf = listened, deaf
+    bench.start()
+
+    bench.advance(60.0)
+    bench.advance(60.0)
+
+    assert bench.broker.ids == ids_of("minute", 60, 120)
+    assert bench.broker.heard == []

@@ -57,6 +57,10 @@ def test_an_entry_fires_and_its_task_runs(make_daemon: Callable[..., Daemon], no
         each for each in json.loads(daemon.ctl("beat", "list", "--json").stdout) if each["name"] == "often"
     )
     assert listed["source"] == "file"
+    assert listed["fired"] >= 5
+    (told,) = daemon.ctl("events", "--json", "--routing-key", "beat.#", "--count", "1").stdout.splitlines()
+    event = json.loads(told)
+    assert (event["type"], event["entry"], event["task"]) == ("beat-sent", "often", "shop.note")
     assert daemon.stop() == 0
 
 

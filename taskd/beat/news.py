@@ -1,0 +1,99 @@
+"""Tell monitors what beat has decided: an event for each run that was sent, skipped or failed.
+
+News, not work: nothing is made while nobody listens, and what the broker does not take is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+
+from taskd import clock, ids
+from taskd.beat.stores.base import Decision, Outcome
+from taskd.brokers.base import EventSender
+from taskd.brokers.intake import Outgoing
+from taskd.brokers.topology import EVENT_EXCHANGE
+from taskd.errors import BrokerError, StorageError
+from taskd.protocol import events
+from taskd.protocol.events import BeatEvent, BeatFailed, BeatSent, BeatSkipped
+from taskd.protocol.lamport import LamportClock
+
+#: How long an answer holds to whether anybody listens.
+_LOOK_EVERY_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class News:
+    """Sends events over one connection to the broker.  For the loop; the broker's trouble is not raised."""
+
+    def __init__(self, open_sender: Callable[[], EventSender]) -> None:
+        self._open_sender = open_sender
+        self._sender: EventSender | None = None
+        self._hostname = ids.node_name("beat")
+        self._logical = LamportClock()
+        self._listened = False
+        self._look_from = 0.0
+        self._failed = False
+
+    def tell(self, decisions: Sequence[Decision], task_of: Callable[[str], str]) -> None:
+        """Tell what was decided; ``task_of`` names the task of an entry."""
+        if not decisions or self._failed:
+            return
+        try:
+            if self._is_listened():
+                self._opened().send([self._message([self._event(each, task_of) for each in decisions])])
+        except (BrokerError, StorageError) as error:
+            # The next connection has news of its own.
+            self._failed = True
+            logger.warning("events are not sent until the broker is connected anew: %s", error)
+
+    def _is_listened(self) -> bool:
+        now = clock.monotonic()
+        if now >= self._look_from:
+            self._look_from = now + _LOOK_EVERY_S
+            self._listened = self._opened().listened()
+        return self._listened
+
+    def _opened(self) -> EventSender:
+        if self._sender is None:
+            self._sender = self._open_sender()
+        return self._sender
+
+    def _event(self, decision: Decision, task_of: Callable[[str], str]) -> BeatEvent:
+        common = {
+            "hostname": self._hostname,
+            "timestamp": decision.decided_at,
+            "clock": self._logical.forward(),
+            "pid": os.getpid(),
+            "utcoffset": clock.utcoffset_hours(),
+            "entry": decision.name,
+            "task": task_of(decision.name),
+            "due": decision.due_at,
+            "late": decision.late_s,
+            "reason": decision.reason,
+        }
+        match decision.outcome:
+            case Outcome.SKIPPED:
+                return BeatSkipped(**common, count=decision.count)  # type: ignore[arg-type]
+            case Outcome.FAILED:
+                return BeatFailed(**common)  # type: ignore[arg-type]
+            case _:
+                return BeatSent(**common, uuid=decision.task_id)  # type: ignore[arg-type]
+
+    def _message(self, told: Sequence[BeatEvent]) -> Outgoing:
+        one = len(told) == 1
+        return Outgoing(
+            exchange=EVENT_EXCHANGE,
+            routing_key=events.routing_key(events.type_of(told[0])) if one else events.multi_key("beat"),
+            headers=events.encode_headers(self._hostname),
+            body=events.encode(told[0] if one else told),
+            content_type=events.CONTENT_TYPE,
+        )
+
+    def close(self) -> None:
+        """Release the connection.  May be called twice."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
