@@ -100,13 +100,15 @@ class RpcResults:
         with self._lock_here():
             while True:
                 found = self._found(task_ids, final=True)
-                if found or not task_ids or deadline.passed:
+                if found or not task_ids:
                     return found
                 patience_s = min(deadline.remaining_s(), _LOOK_S)
                 if self._reading:
                     self._changed.wait(patience_s)
                 else:
                     self._read(patience_s)
+                if deadline.passed:  # with what has arrived until then
+                    return self._found(task_ids, final=True)
 
     def _read(self, patience_s: float) -> None:
         """Take what arrives within that time; the lock is free meanwhile."""
