@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +138,11 @@ def test_a_task_that_kills_every_child_is_parked_with_the_evidence(daemon: Daemo
     assert len(path.read_text().split()) == 3
     (letter,) = wait_until(daemon.dead_letters)  # the result is stored before it
     assert "SIGSEGV" in str(letter["reason"])
+    shown = json.loads(daemon.ctl("dlq", "show", str(letter["id"]), "--json").stdout)
+    evidence = shown["evidence"]
+    assert (evidence["deaths"], evidence["signal"]) == (3, signal.SIGSEGV)
+    assert evidence["max_rss_bytes"] > 1_000_000
+    assert "Segmentation fault" in evidence["last_words"]
     assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
 
 
