@@ -31,7 +31,7 @@ class RedisIntake:
         self._store = store
         self._name = owner
         self._lease_s = lease_s
-        self._queues: tuple[str, ...] = tuple(queues)
+        self._take_from(queues)
         self._held: dict[int, Opened] = {}
         self._lost = False
         self._next_due_at: float | None = None
@@ -48,6 +48,13 @@ class RedisIntake:
         except BaseException:
             self._connections.close()
             raise
+
+    def _take_from(self, queues: Sequence[str]) -> None:
+        """Claim from these queues; each of them comes first in its turn."""
+        self._queues = tuple(queues)
+        self._turns = [
+            Claiming.of(self._store, (*queues[first:], *queues[:first])) for first in range(len(queues))
+        ]
 
     def _open(self) -> str:
         keys = self._store.keys
@@ -99,8 +106,7 @@ class RedisIntake:
 
     def _claim(self, limit: int, claimed: list[Delivery]) -> None:
         """Claim once more, until there are ``limit``."""
-        first = self._turn % len(self._queues)
-        claiming = Claiming.of(self._store, (*self._queues[first:], *self._queues[:first]))
+        claiming = self._turns[self._turn % len(self._turns)]
         command = claiming.command(self._name, self._generation, limit - len(claimed))
         if self._filled or self._connections.told:
             answer = self._link.pipeline((command,), (scripts.CLAIM,))[0]
@@ -257,13 +263,13 @@ class RedisIntake:
         if queue in self._queues:
             return
         self._declare((queue,))
-        self._queues = (*self._queues, queue)
+        self._take_from((*self._queues, queue))
         # So that somebody looks into it: of what lies there already nobody is told.
         self._connections.nudge()
 
     def cancel_queue(self, queue: str) -> None:
         """Claim from ``queue`` no more."""
-        self._queues = tuple(name for name in self._queues if name != queue)
+        self._take_from(tuple(name for name in self._queues if name != queue))
 
     def close(self) -> None:
         """Return all claims unstarted, end the lease and close the connections."""
