@@ -1,9 +1,10 @@
-"""RabbitMQ: drain of no-op tasks, one ``delay()`` at a time, and idle latency; Celery and Dramatiq beside it.
+"""RabbitMQ: drain of no-op tasks, also 2 ms away, one ``delay()`` at a time, and idle latency; with peers.
 
-All workers have two processes on one machine and the same private server; no results are kept.  taskd
-acknowledges after the run and waits for publisher confirms; Celery and Dramatiq run as they come.  The drain
-is measured from outside, from the first message that is gone to the last, by the counts of the server; so is
-the processor time of all processes of a worker, and of the server, which shares the machine.
+The peers are Celery and Dramatiq.  All workers have two processes on one machine and the same private server;
+no results are kept.  taskd acknowledges after the run and waits for publisher confirms; Celery and Dramatiq
+run as they come.  The drain is measured from outside, from the first message that is gone to the last, by the
+counts of the server; so is the processor time of all processes of a worker, and of the server, which shares
+the machine.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,14 @@ from kombu import Connection
 
 from benchmarks.harness import ROOT, Daemon, cpu_s, median, percentile, report, wait_for
 from taskd import procinfo
+from tests.proxy import Proxy
 from tests.services import rabbit_server, rabbit_url
 
 TASKS = int(os.environ.get("BENCH_TASKS", "30000"))
 PEER_TASKS = int(os.environ.get("BENCH_PEER_TASKS", "8000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SAMPLES = int(os.environ.get("BENCH_SAMPLES", "300"))
+_SLOW_S = 0.002
 _QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 _FILE = """
@@ -97,15 +100,17 @@ def drained(url: str, queue: str, count: int, start: Callable[[], int]) -> Drain
         return Drain(count / passed, *(1e6 * each for each in used))
 
 
-def drain_taskd() -> Drain:
-    """Drain with taskd."""
-    url = rabbit_url()
-    with daemon(url, start=False) as taskd:
+def drain_taskd(delay_s: float = 0.0) -> Drain:
+    """Drain with taskd, over a server that is ``delay_s`` away."""
+    url, port = rabbit_url(), rabbit_server().port
+    with closing(Proxy(port, delay_s=delay_s)) as proxy, daemon(url, start=False) as taskd:
         app = taskd.app()
         for first in range(0, TASKS, 1000):
             app.send_many([app.call("bench.noop") for _ in range(first, min(TASKS, first + 1000))])
 
         def start() -> int:
+            if delay_s:
+                taskd.file.write_text(_FILE.format(url=url.replace(f":{port}/", f":{proxy.port}/")))
             taskd.start()
             return taskd.pids()[0]
 
@@ -197,6 +202,8 @@ def main() -> None:
     """Print the figures."""
     rabbit_server()
     report_drains()
+    slow = median([drain_taskd(_SLOW_S).rate for _ in range(ROUNDS)])
+    report("drain, server 2 ms away", f"{slow:,.0f}/s", slow >= 5000)
     one, bulk = sending()
     report("delay(), confirmed", f"{one:,.0f}/s")
     report("send_many of 1,000, confirmed", f"{bulk:,.0f}/s")

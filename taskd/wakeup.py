@@ -1,8 +1,15 @@
-"""A descriptor that wakes a selector from another thread or from a signal handler."""
+"""Descriptors to select on: one that is made readable by hand, and one that stands for several."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_EPOLLIN, _EPOLL_CTL_ADD = 1, 1
+#: The kernel's epoll_event has 12 or 16 bytes by machine; what follows the events is for epoll_wait alone.
+_READABLE = struct.pack("=I12x", _EPOLLIN)
 
 
 class Wakeup:
@@ -35,3 +42,35 @@ class Wakeup:
     def close(self) -> None:
         """Close the descriptor; ``set`` must not be called any more."""
         os.close(self._fd)
+
+
+class AnyReadable:
+    """A descriptor that is readable while any of several is; closed ones go by themselves.
+
+    By epoll(7), of which only the descriptor is used: nobody waits here.  Not by ``select.epoll``, which
+    gevent and eventlet take away.
+    """
+
+    def __init__(self) -> None:
+        self._fd = _checked(_libc.epoll_create1(os.O_CLOEXEC))
+
+    def add(self, fd: int) -> None:
+        """Stand for a descriptor, too.  Raises: ``OSError``."""
+        _checked(_libc.epoll_ctl(self._fd, _EPOLL_CTL_ADD, fd, _READABLE))
+
+    def fileno(self) -> int:
+        """Return the descriptor to select on for reading."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close the descriptor.  May be called twice."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _checked(answer: int) -> int:
+    if answer < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return answer

@@ -12,6 +12,7 @@ import pytest
 
 from taskd.protocol.exceptions import TimeLimitExceeded
 from tests.system.daemon import Daemon
+from tests.system.shared_brokers import BROKERS, HEAD
 from tests.waiting import wait_until
 
 GREEN = [
@@ -33,10 +34,20 @@ stop_timeout = "20s"
 Make = Callable[..., Daemon]
 
 
-def started(make_daemon: Make, kind: str, concurrency: int = 2) -> Daemon:
-    daemon = make_daemon(f'[worker.main]\npool = "{kind}"\nconcurrency = {concurrency}\n', head=_HEAD)
+def started(make_daemon: Make, kind: str, concurrency: int = 2, head: str = _HEAD) -> Daemon:
+    daemon = make_daemon(f'[worker.main]\npool = "{kind}"\nconcurrency = {concurrency}\n', head=head)
     daemon.start()
     return daemon
+
+
+@pytest.mark.parametrize("kind", GREEN)
+def test_a_green_worker_runs_tasks_over_rabbitmq(kind: str, make_daemon: Make, tmp_path: Path) -> None:
+    daemon = started(make_daemon, kind, head=HEAD.format(url=BROKERS["rabbitmq"](tmp_path)))
+
+    sent = [daemon.app.send_task("shop.add", (number, 1)) for number in range(20)]
+
+    assert [each.get(timeout=10) for each in sent] == list(range(1, 21))
+    assert "pong" in daemon.ctl("inspect", "ping", "--timeout", "1.5").stdout
 
 
 class Desk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections import deque
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ from taskd.brokers.generic.polling import Poll
 from taskd.brokers.intake import Delivery
 from taskd.brokers.topology import MAX_WAITING_EVENTS
 from taskd.errors import BrokerError
-from taskd.wakeup import Wakeup
+from taskd.wakeup import AnyReadable, Wakeup
 
 
 class GenericMailbox:
@@ -30,15 +29,15 @@ class GenericMailbox:
         self._consumer = "mailbox"
         self.closed = False
         self._link = Link(address)
-        self._poller = select.epoll()
+        self._poller = AnyReadable()
         self._wakeup: Wakeup | Poll = Wakeup() if address.pushes else Poll()
         try:
-            self._poller.register(self._wakeup.fileno(), select.EPOLLIN)
+            self._poller.add(self._wakeup.fileno())
             with address.errors():
                 self._channel = self._link.channel()
                 self._declare(exchange, kind, routing_key)
                 if address.pushes:
-                    self._poller.register(self._link.fileno(), select.EPOLLIN)
+                    self._poller.add(self._link.fileno())
                     self._link.deliver(self._channel, self._on_message, self._wakeup.set)
                     self._channel.basic_consume(queue, consumer_tag=self._consumer, no_ack=True)
         except BaseException:

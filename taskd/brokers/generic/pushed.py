@@ -9,7 +9,6 @@ nothing for a while, what lies here unclaimed is given back and the consumers en
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
@@ -20,7 +19,7 @@ from taskd.brokers.generic import naming, wire
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Arrived, Opened, Sealed, opened
 from taskd.brokers.generic.link import Link
-from taskd.wakeup import Wakeup
+from taskd.wakeup import AnyReadable, Wakeup
 
 #: What was pushed and not claimed goes back to the queue after this time.
 _PATIENCE_S = 0.25
@@ -50,7 +49,7 @@ class PushedSource:
         self.closed = False
         self._link = Link(address, heartbeat_s)
         self._wakeup = Wakeup()
-        self._poller = select.epoll()
+        self._poller = AnyReadable()
         try:
             with address.errors():
                 self._channel = self._link.channel()
@@ -60,8 +59,8 @@ class PushedSource:
                 for queue in queues:
                     self.add_queue(queue)
                 naming.register(self._side, self._publish, address, queues)
-            self._poller.register(self._link.fileno(), select.EPOLLIN)
-            self._poller.register(self._wakeup.fileno(), select.EPOLLIN)
+            self._poller.add(self._link.fileno())
+            self._poller.add(self._wakeup.fileno())
             # One message may come before the first claim, to wake whoever waits for some.
             self._wanted = 1
             self._consume(1)

@@ -6,7 +6,6 @@ an interrupted connection has not handed out, the next one gets.
 
 from __future__ import annotations
 
-import select
 from collections import deque
 from collections.abc import Sequence
 
@@ -19,7 +18,7 @@ from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.publisher import GenericPublisher
 from taskd.brokers.intake import Delivery
 from taskd.errors import BrokerError
-from taskd.wakeup import Wakeup
+from taskd.wakeup import AnyReadable, Wakeup
 
 #: What lies in the connection of a process that does not read; the server keeps the rest.
 _MOST_UNREAD = 1000
@@ -53,11 +52,11 @@ class GenericReplyBox:
         self._last = 0
         self.closed = False
         self._link = Link(address)
-        self._poller = select.epoll()
+        self._poller = AnyReadable()
         self._wakeup = Wakeup()
         try:
-            self._poller.register(self._wakeup.fileno(), select.EPOLLIN)
-            self._poller.register(self._link.fileno(), select.EPOLLIN)
+            self._poller.add(self._wakeup.fileno())
+            self._poller.add(self._link.fileno())
             with address.errors():
                 self._channel = self._link.channel()
                 # Durable, for RabbitMQ gives up transient queues that are not exclusive; and not exclusive,

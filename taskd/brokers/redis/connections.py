@@ -7,7 +7,6 @@ anew, under one descriptor that stays.
 from __future__ import annotations
 
 import logging
-import select
 from collections.abc import Sequence
 
 from taskd.errors import StorageError
@@ -15,6 +14,7 @@ from taskd.storage.redis.address import Address
 from taskd.storage.redis.line import Command, Reply
 from taskd.storage.redis.link import Link, Script
 from taskd.storage.redis.subscription import Subscription, tracked
+from taskd.wakeup import AnyReadable
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Connections:
         self._address = address
         self._nudge = nudge
         self.link = Link(address)
-        self._wakeups = select.epoll()
+        self._wakeups = AnyReadable()
         self._subscription: Subscription | None = None
         self._whole = False
         self._tells_changes = True
@@ -42,7 +42,7 @@ class Connections:
 
     def _connect(self) -> None:
         self._subscription = Subscription(self._address, channels=(self._nudge,))
-        self._wakeups.register(self._subscription.fileno(), select.EPOLLIN)
+        self._wakeups.add(self._subscription.fileno())
         try:
             self._subscription.follow(self.link)
             self._tells_changes = True
