@@ -80,24 +80,24 @@ class Chords:
         if self._store is not None:
             self._store.begin(chord)
 
-    def count(self, returned: Returned) -> Ended | None:
-        """Count a part; return what follows when it was the last.
+    def count(self, returned: Sequence[Returned]) -> Sequence[Counted]:
+        """Count parts in one trip.  Raises: ``StorageError``."""
+        if self._store is None:
+            return [Counted.COMPLETE] * len(returned)  # for ``end`` to refuse
+        return self._store.count([(each.part, value_of(each)) for each in returned], self._token)
 
-        Raises: ``StorageError``, and ``ClaimedError`` while somebody else is about to send the body.
+    def end(self, returned: Returned) -> Ended | None:
+        """Return what follows the part that has completed its chord; None when that is on its way already.
+
+        Raises: ``StorageError``.
         """
-        part = returned.part
         if self._store is None:
             return self._refused(returned)
-        if part.group in self._ending:
+        if returned.part.group in self._ending:
             return None
-        match self._store.count(part, value_of(returned), self._token):
-            case Counted.CLAIMED:
-                raise ClaimedError(part.group)
-            case Counted.COMPLETE:
-                ended = self._end(returned)
-                self._ending.add(part.group)
-                return ended
-        return None
+        ended = self._end(returned)
+        self._ending.add(returned.part.group)
+        return ended
 
     def finish(self, ended: Ended) -> None:
         """Forget a chord whose body, or whose failure, is out.  Raises: ``StorageError``."""
@@ -152,10 +152,6 @@ class Chords:
                 stored = self._results.get([task_id]).get(task_id)
                 return None if stored is None else decode_record(stored).value()
         raise ProtocolError("the saved group has a member that is no result")
-
-
-class ClaimedError(Exception):
-    """Somebody else has the claim of a complete chord: look again in some seconds."""
 
 
 class Value(msgspec.Struct, array_like=True, frozen=True):

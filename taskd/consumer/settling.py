@@ -13,12 +13,12 @@ from taskd import clock
 from taskd.app.callbacks import Aftermath
 from taskd.brokers.base import Publisher
 from taskd.brokers.intake import Delivery, Intake, Outgoing, Settlement
-from taskd.consumer.chords import Chords, ClaimedError, Ended, Returned
+from taskd.consumer.chords import Chords, Ended, Returned
 from taskd.consumer.endings import Ending
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, record_for
-from taskd.results.base import ResultStore, StoredResult
+from taskd.results.base import Counted, ResultStore, StoredResult
 
 logger = logging.getLogger(__name__)
 
@@ -190,22 +190,28 @@ class Settling:
     def _count(self) -> None:
         """Count parts, and queue what follows those that were the last of their chords."""
         while self._returned:
+            counted = list(zip(self._chords.count(self._returned), self._returned, strict=True))
+            self._claimed += [each for how, each in counted if how is Counted.CLAIMED]
+            self._returned = [each for how, each in counted if how is Counted.COMPLETE]
+            outer: list[Returned] = []
             try:
-                ended = self._chords.count(self._returned[0])
-            except ClaimedError:
-                self._claimed.append(self._returned.pop(0))
-                continue
-            del self._returned[0]
-            if ended is None:
-                continue
-            self._ended.append(ended)
-            self._begins += ended.begins
-            self._messages += ended.messages
-            self._returned += ended.returned
-            expires_at = clock.now() + self._expires_s if self._expires_s else None
-            for task_id in ended.given_up:
-                record = record_for(ended.record, task_id)
-                self._last_words.append(StoredResult(task_id, State.FAILURE.value, record, expires_at))
+                while self._returned:
+                    ended = self._chords.end(self._returned[0])
+                    del self._returned[0]
+                    if ended is not None:
+                        outer += ended.returned
+                        self._queue_end(ended)
+            finally:
+                self._returned += outer
+
+    def _queue_end(self, ended: Ended) -> None:
+        self._ended.append(ended)
+        self._begins += ended.begins
+        self._messages += ended.messages
+        expires_at = clock.now() + self._expires_s if self._expires_s else None
+        for task_id in ended.given_up:
+            record = record_for(ended.record, task_id)
+            self._last_words.append(StoredResult(task_id, State.FAILURE.value, record, expires_at))
 
     def void(self) -> int:
         """Drop the settlements of a lost generation, and the results that go with them; return how many.

@@ -115,11 +115,11 @@ class ChordStore(Protocol):
     def begin(self, chord: Begun) -> None:
         """Note how many parts end a chord, before its header is sent."""
 
-    def count(self, part: ChordPart, value: bytes, token: str) -> Counted:
-        """Count a part, once however often it returns.
+    def count(self, parts: Sequence[tuple[ChordPart, bytes]], token: str) -> Sequence[Counted]:
+        """Count parts in one trip, each once however often it returns.
 
-        ``value``: ``[1, task id, state, result]`` as JSON.  ``token``: of the caller, who has the claim of a
-        complete chord for some seconds, and gets it again when it asks again.
+        Beside each is ``[1, task id, state, result]`` as JSON.  ``token``: of the caller, who has the claim
+        of a complete chord for some seconds, and gets it again when it asks again.
         """
 
     def values(self, group: str) -> Sequence[bytes]:

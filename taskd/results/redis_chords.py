@@ -92,12 +92,14 @@ class RedisChords:
         size = ("SET", self._key(chord.group, ".s"), chord.size, "EX", self._expires_s)
         self._link.pipeline([("DEL", self._key(chord.group, ".c")), size])
 
-    def count(self, part: ChordPart, value: bytes, token: str) -> Counted:
-        """Count a part once."""
-        place = "+inf" if part.index is None else part.index
-        arguments = (part.task_id, place, value, self._expires_s, token, _CLAIM_S)
-        keys = [*self._keys(part.group, "jdstc"), self._key(part.group)]
-        return Counted(self._link.run(_COUNT, keys, arguments).decode())
+    def count(self, parts: Sequence[tuple[ChordPart, bytes]], token: str) -> Sequence[Counted]:
+        """Count each part once."""
+        commands = []
+        for part, value in parts:
+            place = "+inf" if part.index is None else part.index
+            arguments = (part.task_id, place, value, self._expires_s, token, _CLAIM_S)
+            commands.append(_COUNT.call([*self._keys(part.group, "jdstc"), self._key(part.group)], arguments))
+        return [Counted(reply.decode()) for reply in self._link.pipeline(commands, (_COUNT,))]
 
     def values(self, group: str) -> Sequence[bytes]:
         """Return what was counted, in the order of the header."""

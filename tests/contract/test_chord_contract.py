@@ -31,7 +31,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChordStore
 
 def count(store: ChordStore, task_id: str, index: int | None = 0, token: str = "mine") -> Counted:
     part = ChordPart("group", index, task_id, b"{}")
-    return store.count(part, f'[1,"{task_id}","SUCCESS",1]'.encode(), token)
+    (counted,) = store.count([(part, f'[1,"{task_id}","SUCCESS",1]'.encode())], token)
+    return counted
 
 
 def test_the_last_part_completes_a_chord_and_all_are_found_in_order(store: ChordStore) -> None:

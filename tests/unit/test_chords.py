@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from taskd.consumer.chords import Chords, ClaimedError, Ended, Returned
+from taskd.consumer.chords import Chords, Ended, Returned
 from taskd.consumer.settling import Settling
 from taskd.errors import StorageError
 from taskd.protocol.chord import Begun, ChordPart
@@ -16,7 +16,7 @@ from taskd.protocol.message import TaskHeaders, decode_body, decode_headers
 from taskd.protocol.results import decode_record, failure_record, success_record
 from taskd.results.base import Counted
 from taskd.results.memory import MemoryResults
-from tests.unit.test_settling import FakeIntake, Stores
+from tests.unit.test_settling import FakeIntake
 
 BODY = {"task": "sum", "args": [], "kwargs": {}, "options": {"task_id": "body", "queue": "sums"}}
 
@@ -40,10 +40,14 @@ class Store:
     def begin(self, chord: Begun) -> None:
         self._call(f"begin {chord.size}")
 
-    def count(self, part: ChordPart, value: bytes, token: str) -> Counted:
+    def count(self, parts: Sequence[tuple[ChordPart, bytes]], token: str) -> Sequence[Counted]:
         self._call("count")
-        self.kept[part.task_id] = value
-        return self.answer or (Counted.COMPLETE if len(self.kept) == self.size else Counted.WAITS)
+        found = []
+        for each, value in parts:
+            self.kept[each.task_id] = value
+            complete = len(self.kept) == self.size
+            found.append(self.answer or (Counted.COMPLETE if complete else Counted.WAITS))
+        return found
 
     def values(self, group: str) -> Sequence[bytes]:
         self._call("values")
@@ -73,9 +77,11 @@ def part(task_id: str, value: object = 1, body: Mapping[str, object] = BODY) -> 
 
 def end(store: Store, *parts: Returned) -> Ended:
     chords = Chords(store, MemoryResults("memory://chords"))
-    found = [ended for each in parts if (ended := chords.count(each)) is not None]
-    assert len(found) == 1
-    return found[0]
+    *waiting, last = chords.count(parts)
+    assert (set(waiting) <= {Counted.WAITS}, last) == (True, Counted.COMPLETE)
+    ended = chords.end(parts[-1])
+    assert ended is not None
+    return ended
 
 
 def test_the_body_is_sent_after_the_last_part_with_the_results_in_order() -> None:
@@ -137,7 +143,10 @@ def test_results_of_groups_in_the_header_are_lists_as_the_client_wrote_them_down
 
 
 def test_where_nobody_counts_the_body_fails_as_the_part_did() -> None:
-    ended = Chords(None, MemoryResults("memory://chords")).count(part("a", LookupError("x")))
+    chords, failed = Chords(None, MemoryResults("memory://chords")), part("a", LookupError("x"))
+    assert chords.count([failed]) == [Counted.COMPLETE]
+
+    ended = chords.end(failed)
 
     assert ended is not None
     assert ended.given_up == ["body"]
@@ -220,9 +229,26 @@ def test_parts_of_a_lost_generation_are_void() -> None:
     assert not settling
 
 
-def test_a_claim_that_is_held_is_no_error_of_the_store() -> None:
-    store = Store(1)
-    store.answer = Counted.CLAIMED
+def test_many_parts_are_counted_in_one_trip_and_a_second_completion_sends_nothing() -> None:
+    store = Store(2)
+    settling, stores = settling_with(store)
+    for task_id in ("a", "b", "b"):
+        count(settling, part(task_id))
 
-    with pytest.raises(ClaimedError):
-        Chords(store, Stores()).count(part("a"))
+    settling.flush(stores)
+
+    assert store.calls == ["count", "values", "finish"]
+    assert stores.calls == ["publish"]
+
+
+def test_a_chord_in_a_chord_that_fails_fails_both_in_one_flush() -> None:
+    outer = {"chord": {**BODY, "options": {"task_id": "all"}}, "group_id": "outer", "group_index": 0}
+    store = Store(1)
+    settling, stores = settling_with(store)
+    count(settling, part("a", LookupError(), {**BODY, "options": {"task_id": "inner", **outer}}))
+    store.kept.clear()
+
+    settling.flush(stores)
+
+    assert stores.stored[:1] == ["inner"]
+    assert store.calls.count("count") == 2

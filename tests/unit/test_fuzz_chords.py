@@ -96,8 +96,11 @@ def test_any_body_of_a_chord_is_sent_or_fails(body: object, failed: bool, tree: 
         ChordPart("group", 0, "a", text), returned.record, returned.headers, returned.queue
     )
 
-    counted = Chords(store, MemoryResults("memory://f")).count(returned)
-    refused = Chords(None, MemoryResults("memory://f")).count(returned)
+    chords = Chords(store, MemoryResults("memory://f"))
+    chords.count([returned])
+
+    counted = chords.end(returned)
+    refused = Chords(None, MemoryResults("memory://f")).end(returned)
 
     assert counted is not None
     assert counted.failed or not failed
