@@ -99,8 +99,8 @@ def sends_taskd(url: str) -> tuple[float, float]:
         return single, bulk
 
 
-def latencies(url: str) -> list[float]:
-    """Return the seconds from send to the start of the task on an idle daemon."""
+def latencies(url: str, pause_s: float) -> list[float]:
+    """Return the seconds from send to the start of the task on an idle daemon, with a rest after each."""
     delays = []
     with daemon(url=url) as taskd:
         app = taskd.app()
@@ -110,7 +110,8 @@ def latencies(url: str) -> list[float]:
             assert isinstance(started, float)
             if number >= 20:  # the first ones warm up both ends
                 delays.append(started - sent)
-            time.sleep(_PAUSE_S)
+            if pause_s:
+                time.sleep(pause_s)
     return delays
 
 
@@ -149,7 +150,10 @@ def main() -> None:
                 client.flushall()
                 far.append(drain_taskd(f"redis://127.0.0.1:{proxy.port}/0", SLOW_TASKS))
             client.flushall()
-            waits = latencies(server.url)
+            waits = {
+                "one by one": latencies(server.url, 0.0),
+                "after 10 ms of rest": latencies(server.url, _PAUSE_S),
+            }
         finally:
             server.end()
     report("drain, Redis", f"{median(ours):,.0f}/s", median(ours) >= 30_000)
@@ -161,9 +165,10 @@ def main() -> None:
     report("send_many(), Redis", f"{median(bulks):,.0f}/s", median(bulks) >= 50_000)
     report("delay(), Celery", f"{median(celery_sends):,.0f}/s")
     report("delay(), Huey", f"{median(huey_sends):,.0f}/s")
-    p50, p99 = percentile(waits, 0.5) * 1000, percentile(waits, 0.99) * 1000
-    report("send -> start, Redis, p50", f"{p50:.2f} ms", p50 < 1.0)
-    report("send -> start, Redis, p99", f"{p99:.2f} ms", p99 < 5.0)
+    for name, delays in waits.items():
+        p50, p99 = percentile(delays, 0.5) * 1000, percentile(delays, 0.99) * 1000
+        report(f"send -> start, {name}, p50", f"{p50:.2f} ms", p50 < 1.0)
+        report(f"send -> start, {name}, p99", f"{p99:.2f} ms", p99 < 5.0)
 
 
 if __name__ == "__main__":
