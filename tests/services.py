@@ -132,6 +132,8 @@ class RabbitServer:
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(free_port()),
             "ERL_EPMD_PORT": str(free_port()),
+            # So that its port mapper lets itself be ended while it still knows the node.
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",
             "RABBITMQ_MNESIA_BASE": str(self._directory / "data"),
             "RABBITMQ_LOG_BASE": str(self._directory / "log"),
             "RABBITMQ_PID_FILE": str(self._directory / "pid"),
@@ -188,7 +190,7 @@ class RabbitServer:
         self.kill()
         subprocess.run(
             ["epmd", "-port", self._environment["ERL_EPMD_PORT"], "-kill"],
-            env={**self._environment, "ERL_EPMD_RELAXED_COMMAND_CHECK": "1"},
+            env=self._environment,
             check=False,
             capture_output=True,
         )
