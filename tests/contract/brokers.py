@@ -158,10 +158,11 @@ OPENERS: Mapping[str, Opener] = {
 }
 
 
-#: Each of them for a fixture.  SQLAlchemy's tables take their time.
-EACH = [
-    pytest.param(name, marks=[pytest.mark.slow] if name == "kombu-sql" else []) for name in sorted(OPENERS)
-]
+#: Those whose tests take their time; the others prove in the fast tier that the suite itself is right.
+_SLOW = frozenset({"kombu-filesystem", "kombu-memory", "kombu-sql", "rabbitmq"})
+
+#: Each of them for a fixture.
+EACH = [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in sorted(OPENERS)]
 
 
 def message(text: str = "x", queue: str = "mail", **more: object) -> Outgoing:

@@ -48,7 +48,9 @@ OPENERS: Mapping[str, Callable[[Path], ResultStore]] = {
 }
 
 
-@pytest.fixture(params=sorted(OPENERS))
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name == "rpc" else []) for name in sorted(OPENERS)]
+)
 def results(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultStore]:
     opened = OPENERS[request.param](tmp_path)
     yield opened

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
-from tests.system.shared_brokers import BROKERS, HEAD
+from tests.system.shared_brokers import BROKERS, EACH, HEAD
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
     return made
 
 
-@pytest.fixture(params=BROKERS)
+@pytest.fixture(params=EACH)
 def daemon_over(
     request: pytest.FixtureRequest, make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> Callable[[str], Daemon]:

@@ -82,6 +82,7 @@ def revoked(client: Any, node: str) -> list[str]:
     return list((client.control.inspect([node], timeout=2).revoked() or {}).get(node, []))
 
 
+@pytest.mark.slow
 def test_each_learns_at_its_start_what_the_other_has_revoked(
     daemon: Daemon, make_theirs: Callable[..., CeleryWorker], client: Any
 ) -> None:
@@ -97,6 +98,7 @@ def test_each_learns_at_its_start_what_the_other_has_revoked(
     assert {"first", "second"} <= set(revoked(client, THEIRS))
 
 
+@pytest.mark.slow
 def test_each_sees_the_other_come_go_and_be_lost(
     daemon: Daemon, make_theirs: Callable[..., CeleryWorker]
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_celery_worker_sees_ours_come_and_leave(
     theirs.wait_for(f"{OURS} left")
 
 
+@pytest.mark.slow
 def test_inspect_and_control_reach_both(
     daemon: Daemon, make_theirs: Callable[..., CeleryWorker], url: str
 ) -> None:
@@ -165,6 +168,7 @@ def test_what_ours_cannot_do_is_refused_with_the_reason(daemon: Daemon, client: 
     assert tell("autoscale", 3, 1).startswith("ValueError('Autoscale not enabled')")
 
 
+@pytest.mark.slow
 def test_celery_events_dump_shows_the_tasks_of_both(
     daemon: Daemon, make_theirs: Callable[..., CeleryWorker], client: Any, url: str, tmp_path: Path
 ) -> None:

@@ -15,9 +15,14 @@ from tests.system.daemon import Daemon
 from tests.system.shared_brokers import BROKERS, HEAD
 from tests.waiting import wait_until
 
+
+def needs(library: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(find_spec(library) is None, reason=f"{library} is not installed")
+
+
 GREEN = [
-    pytest.param(kind, marks=pytest.mark.skipif(find_spec(kind) is None, reason=f"{kind} is not installed"))
-    for kind in ("gevent", "eventlet")
+    pytest.param("gevent", marks=needs("gevent")),
+    pytest.param("eventlet", marks=[needs("eventlet"), pytest.mark.slow]),
 ]
 KINDS = ["asyncio", *GREEN]
 

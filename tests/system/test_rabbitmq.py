@@ -62,6 +62,7 @@ def test_celery_inspects_our_worker(daemon: Daemon, celery: Celery) -> None:
     assert "shop.add" in registered
 
 
+@pytest.mark.slow
 def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_path: Path) -> None:
     gate, runs = tmp_path / "gate", tmp_path / "runs"
     held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(4)]
@@ -83,6 +84,7 @@ def note_many(daemon: Daemon, notes: Path, count: int) -> set[str]:
     return set(numbers)
 
 
+@pytest.mark.slow
 def test_connections_that_are_closed_in_mid_flight_are_opened_again_and_nothing_is_lost(
     daemon: Daemon, server: RabbitServer, tmp_path: Path
 ) -> None:
@@ -103,6 +105,7 @@ def test_connections_that_are_closed_in_mid_flight_are_opened_again_and_nothing_
     assert daemon.dead_letters() == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_under_load_loses_nothing(
     daemon: Daemon, server: RabbitServer, tmp_path: Path
 ) -> None:
@@ -121,6 +124,7 @@ def test_a_server_that_is_killed_under_load_loses_nothing(
     assert daemon.dead_letters() == []
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_deleted_in_mid_flight_is_made_again(
     daemon: Daemon, server: RabbitServer, url: str, tmp_path: Path
 ) -> None:

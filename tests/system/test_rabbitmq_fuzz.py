@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+import pytest
 from amqp.basic_message import Message
 from amqp.exceptions import FrameSyntaxError
 from amqp.serialization import dumps
@@ -152,6 +153,7 @@ def unacknowledged(url: str) -> int:
     return next(int(row["messages_unacknowledged"]) for row in rows if row["name"] == "default")
 
 
+@pytest.mark.slow
 def test_garbage_in_a_queue_ends_with_reasons_and_leaves_the_worker_unharmed(
     make_daemon: Callable[..., Daemon],
 ) -> None:

@@ -21,6 +21,8 @@ from tests.system.daemon import Daemon, head_over
 from tests.system.test_rabbitmq import lines
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 QUORUM = '[amqp]\nqueue_type = "quorum"\n'
 PRIORITIES = "[amqp]\nmax_priority = 9\n"
 WORKER = '[worker.main]\nqueues = ["default"]\npool = "prefork"\nconcurrency = 2\nlease = "3s"\n'

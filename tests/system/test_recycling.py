@@ -35,7 +35,7 @@ def test_no_child_runs_more_tasks_than_the_file_says(make_daemon: Callable[..., 
     assert "child ended" not in daemon.log.read_text()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_load_grows_the_pool_and_rest_shrinks_it_and_no_task_is_lost(
     make_daemon: Callable[..., Daemon], tmp_path: Path, pool: str
 ) -> None:

@@ -189,6 +189,7 @@ def sent(daemon: Daemon, notes: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.002, 0.02])
 def test_a_slow_server_is_served(
     delay_s: float, new_server: Callable[..., RedisServer], start: Start

@@ -95,6 +95,7 @@ def test_celerys_client_sees_the_states_on_the_way(daemon: Daemon, celery: Any, 
     assert counting.get(timeout=20) == "counted"
 
 
+@pytest.mark.slow
 def test_celerys_client_gets_the_whole_of_a_retried_task_and_of_a_chain(
     daemon: Daemon, celery: Any, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_celerys_client_gets_the_whole_of_a_retried_task_and_of_a_chain(
         failing.apply_async().get(timeout=20)
 
 
+@pytest.mark.slow
 def test_celerys_client_is_answered_when_the_worker_decides(
     daemon: Daemon, celery: Any, tmp_path: Path
 ) -> None:
@@ -153,6 +155,7 @@ def test_our_client_is_answered_too(daemon: Daemon, app: App, tmp_path: Path) ->
         send(app, "nobody").get(timeout=20)
 
 
+@pytest.mark.slow
 def test_our_client_waits_for_many_and_several_threads_wait(daemon: Daemon, app: App) -> None:
     many = [send(app, "add", number, 1) for number in range(300)]
     found: dict[int, object] = {}
@@ -173,6 +176,7 @@ def test_a_task_that_sends_a_task_may_wait_for_it(daemon: Daemon, app: App) -> N
     assert send(app, "waits_for", "wired.add", 2, 3).get(timeout=20) == 5
 
 
+@pytest.mark.slow
 def test_results_survive_a_connection_that_is_cut(daemon: Daemon, app: App, url: str) -> None:
     sent = [send(app, "add", number) for number in range(5)]
     assert sent[0].get(timeout=20) == 0
@@ -183,6 +187,7 @@ def test_results_survive_a_connection_that_is_cut(daemon: Daemon, app: App, url:
     assert send(app, "add", 7).get(timeout=30) == 7
 
 
+@pytest.mark.slow
 def test_our_client_reads_what_a_celery_worker_answers(theirs: None, url: str) -> None:
     app = App(broker=url, results="rpc://")
 
@@ -198,6 +203,7 @@ def test_our_client_reads_what_a_celery_worker_answers(theirs: None, url: str) -
     app.close()
 
 
+@pytest.mark.slow
 def test_nobody_else_can_ask_for_a_result(daemon: Daemon, app: App) -> None:
     assert daemon.ctl("send", "wired.add", "[2, 3]", "--wait", "20s").stdout.strip() == "5"
     assert "process that sent the task" in daemon.ctl("result", "some-id", check=False).stderr

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from taskd import exit_codes
 from tests.system.daemon import HEAD, Daemon
 from tests.waiting import wait_until
@@ -70,6 +72,7 @@ def test_workers_are_started_for_a_backlog_and_say_why(
     assert [each.get(timeout=10) for each in held] == ["held"] * 3
 
 
+@pytest.mark.slow
 def test_a_busy_worker_that_leaves_is_called_back_when_the_load_returns(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:

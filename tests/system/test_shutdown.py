@@ -19,6 +19,8 @@ from tests.waiting import wait_until
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 #: One signal twice in the same instant may arrive as one; whether it does makes no difference here.
 SIGNALS: list[Sequence[signal.Signals]] = [[TERM], [INT], [QUIT], [TERM, TERM], [QUIT, QUIT], [TERM, QUIT]]
+#: For what takes seconds each: the gentlest and the harshest in the fast tier.
+SOME = [pytest.param(each, marks=[] if each in ([TERM], [QUIT]) else [pytest.mark.slow]) for each in SIGNALS]
 names = lambda signals: "-".join(each.name for each in signals)  # noqa: E731
 
 Make = Callable[..., LoneWorker]
@@ -159,7 +161,7 @@ def test_a_signal_before_the_first_connection(make: Make, signals: Sequence[sign
     assert worker.wait_exit(10) == exit_codes.OK
 
 
-@pytest.mark.parametrize("signals", SIGNALS, ids=names)
+@pytest.mark.parametrize("signals", SOME, ids=names)
 def test_a_signal_while_the_broker_is_away_and_a_task_runs(
     make: Make, signals: Sequence[signal.Signals]
 ) -> None:

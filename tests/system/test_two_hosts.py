@@ -154,6 +154,7 @@ def test_remote_control_and_revocation_reach_both_hosts(
     assert list(client.control.inspect(timeout=3).revoked().values()) == [["id-1"], ["id-1"]]
 
 
+@pytest.mark.slow
 def test_a_host_that_is_cut_off_loses_its_tasks_to_the_other(
     pair: tuple[HostedDaemon, HostedDaemon], client: Any, tmp_path: Path
 ) -> None:
