@@ -97,6 +97,10 @@ class App:
         """
 
         def register(function: Callable[..., Any]) -> BoundTask:
+            if not callable(function):
+                raise TypeError(
+                    f"@app.task makes a task of a function, not of {function!r}; options are keywords"
+                )
             settings = settings_from(
                 options.get("name") or default_name(function), cast("DeclareOptions", options)
             )
@@ -212,6 +216,8 @@ class App:
         results: list[AsyncResult[R]] = []
         waiting = iter(calls)
         while trip := list(islice(waiting, TRIP)):
+            if strange := [each for each in trip if not isinstance(each, Call)]:
+                raise TypeError(f"send_many takes calls, such as task.call(...), not {strange[0]!r}")
             messages = [
                 build_message(
                     call.settings,

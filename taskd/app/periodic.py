@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from taskd.app.from_celery import when_of
+from taskd.app.task import Sendable
 from taskd.config.declared import declared_entry, declared_when
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
 from taskd.errors import ConfigError
@@ -137,12 +138,15 @@ class Entries(Mapping[str, BeatEntryConfig]):
     ) -> None:
         """Check and add one; a task's own queue, priority and ``expires`` hold unless options say otherwise.
 
-        Raises: ``ConfigError`` for what the configuration would refuse, and for a name that is taken.
+        Raises: ``ConfigError`` for what the configuration would refuse, and for a name that is taken;
+        ``TypeError`` for arguments that the task's function does not take.
         """
         if name in self._by_name:
             raise ConfigError(f'entry "{name}" is declared twice; expected a name of its own: entry="..."')
         keys: dict[str, object] = {"task": task, "args": list(args), **options}
         if not isinstance(task, str):
+            if isinstance(task, Sendable):
+                task.check_arguments(args, options.get("kwargs") or {})
             own = task.settings
             keys = {
                 "queue": own.queue,

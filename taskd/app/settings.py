@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from numbers import Integral, Real
 from typing import Literal, Protocol, TypedDict
 
@@ -123,6 +124,24 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
 }
 
 
+_DECLARED_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "name": ((str,), "text"),
+    "queue": ((str,), "text"),
+    "priority": ((Integral,), "0 to 9"),
+    "ignore_result": ((int,), "True or False"),
+    "max_retries": ((Integral,), "a whole number, or None for no limit"),
+    "retry_backoff": ((Real,), "True, False, or seconds"),
+    "retry_backoff_max": ((Real,), "seconds"),
+    "retry_jitter": ((int,), "True or False"),
+    "retry_delay": ((Real,), "seconds"),
+    "soft_time_limit": ((Real,), "seconds; 0 for none"),
+    "time_limit": ((Real,), "seconds; 0 for none"),
+    "expires": ((Real,), "seconds; 0 for never"),
+    "send_events": ((int,), "True or False"),
+    "track_started": ((int,), "True or False"),
+}
+
+
 def check_options(name: str, options: Mapping[str, object]) -> None:
     """Raise ``TypeError`` for an option of a send that does not exist, or of a wrong type."""
     for option, value in options.items():
@@ -130,9 +149,15 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
             hint = nearest(option, _KINDS)
             remedy = f', did you mean "{hint}"?' if hint else f"; there are {', '.join(_KINDS)}"
             raise TypeError(f'task "{name}" cannot be sent with {option}: no such option{remedy}')
-        kinds, expected = _KINDS[option]
-        if value is not None and not isinstance(value, kinds):
-            raise TypeError(f'task "{name}": {option} is {value!r}; expected {expected}')
+        if value is not None:
+            _check_kind(name, option, value, *_KINDS[option])
+
+
+def _check_kind(name: str, option: str, value: object, kinds: tuple[type, ...], expected: str) -> None:
+    if not isinstance(value, kinds):
+        raise TypeError(f'task "{name}": {option} is {value!r}; expected {expected}')
+    if isinstance(value, Real) and not isfinite(value):
+        raise ValueError(f'task "{name}": {option} is {value!r}; expected {expected}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +212,6 @@ def settings_from(name: str, options: DeclareOptions) -> TaskSettings:
         raise ValueError(f'task "{name}": acks is {acks!r}; expected "late" or "early"')
     given["acks"] = Acks(acks)
     given["rate_limit"] = _rate(name, options.get("rate_limit"))
-    given["retry_backoff"] = float(options.get("retry_backoff", True))
     for option in ("retry_for", "dont_retry_for"):
         kinds = given.get(option, ())
         if not isinstance(kinds, (tuple, list)) or not all(
@@ -195,9 +219,15 @@ def settings_from(name: str, options: DeclareOptions) -> TaskSettings:
         ):
             raise TypeError(f'task "{name}": {option} is {kinds!r}; expected a tuple of exception classes')
         given[option] = tuple(kinds)
-    unknown = given.keys() - TaskSettings.__dataclass_fields__.keys()
-    if unknown:
-        raise TypeError(f'task "{name}" has no option {", ".join(sorted(unknown))}')
+    for option, value in given.items():
+        if option not in TaskSettings.__dataclass_fields__:
+            hint = nearest(option, TaskSettings.__dataclass_fields__)
+            raise TypeError(
+                f'task "{name}" has no option {option}' + (f', did you mean "{hint}"?' if hint else "")
+            )
+        if option in _DECLARED_KINDS and not (value is None and option == "max_retries"):
+            _check_kind(name, option, value, *_DECLARED_KINDS[option])
+    given["retry_backoff"] = float(options.get("retry_backoff", True))
     return TaskSettings(**given)  # type: ignore[arg-type]  # just checked
 
 

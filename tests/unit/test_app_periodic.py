@@ -116,3 +116,13 @@ def test_a_mistake_is_named_where_it_is_written(declare: object, named: str) -> 
     assert callable(declare)
     with pytest.raises(TaskdError, match=named):
         declare()
+
+
+def test_arguments_that_the_task_does_not_take_are_refused_where_they_are_written() -> None:
+    app = App()
+
+    @app.task(name="one")
+    def one(day: str) -> None: ...
+
+    with pytest.raises(TypeError, match='task "one" does not take these arguments: too many'):
+        app.add_periodic("nightly", one, every("1d"), "monday", "tuesday")

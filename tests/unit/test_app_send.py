@@ -355,3 +355,17 @@ def test_a_task_or_a_send_may_compress_the_body():
         build_message(options, (), {}, compression="rot13")
     with pytest.raises(ValueError, match="expected one of gzip"):
         settings.TaskSettings("t", compression="rot13")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("option", ["countdown", "expires", "time_limit"])
+def test_a_time_that_never_comes_is_refused_by_name(bench, option, value):
+    with pytest.raises(ValueError, match=f'task "add": {option} is {value}; expected seconds'):
+        bench.add.apply_async((1,), **{option: value})
+
+
+def test_a_task_in_the_place_of_a_call_is_refused(bench):
+    with pytest.raises(
+        TypeError, match=r"send_many takes calls, such as task\.call\(\.\.\.\), not <Task add>"
+    ):
+        bench.app.send_many([bench.add])

@@ -172,3 +172,27 @@ def test_retry_in_a_direct_call_raises_the_cause(app):
 
 def test_retry_is_an_exception_of_its_own():
     assert str(Retry(ValueError("x"))) == "retry after ValueError"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("time_limit", "5", "seconds; 0 for none"),
+        ("max_retries", "x", "a whole number, or None for no limit"),
+        ("queue", 5, "text"),
+        ("retry_backoff", "yes", "True, False, or seconds"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused_by_name(option, value, expected):
+    with pytest.raises(TypeError, match=f'task "t": {option} is {value!r}; expected {expected}'):
+        App().task(name="t", **{option: value})(print)
+
+
+def test_an_unknown_option_is_refused_with_the_nearest():
+    with pytest.raises(TypeError, match='task "t" has no option time_limits, did you mean "time_limit"'):
+        App().task(name="t", time_limits=3)(print)
+
+
+def test_a_name_in_the_place_of_a_function_is_refused():
+    with pytest.raises(TypeError, match="a task of a function, not of 'mail'; options are keywords"):
+        App().task("mail")
