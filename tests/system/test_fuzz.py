@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from taskd import clock
 from taskd.brokers.base import Desk
 from taskd.brokers.intake import Delivery, Outgoing
+from taskd.config.schema import Config
 from taskd.consumer import strategy
 from taskd.consumer.revoked import Revocations
 from taskd.protocol.execution import End, Payload, TaskOptions
@@ -26,6 +27,8 @@ from tests.waiting import wait_until
 #: One line for each pool that joins.
 POOLS = ("prefork", "solo", "threads")
 MESSAGES = 300
+# ``fate`` runs messages here, as a worker with the results of HEAD would.
+app.bind_config(Config(results="sqlite://results.db"))
 TASKS = {name: TaskOptions(name=name) for name in ("fuzz.any", "fuzz.length")}
 HEAD = """
 app = "tests.system.fuzz_app:app"
