@@ -25,6 +25,11 @@ def hold(numbers: Set[signal.Signals] = HELD) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
 
+def asked_to_end() -> bool:
+    """Return whether a signal that is held asks the process to end."""
+    return bool(signal.sigpending() & {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
+
 def let_in(numbers: Set[signal.Signals]) -> None:
     """Let come what was held; for one who listens to ``numbers`` now."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD | numbers)

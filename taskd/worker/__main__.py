@@ -17,7 +17,7 @@ from taskd.errors import ConfigError, TaskdError
 from taskd.ids import node_name
 from taskd.lifecycle import Deadline
 from taskd.proctitle import set_title
-from taskd.program_signals import ignore_from_now_on
+from taskd.program_signals import asked_to_end, ignore_from_now_on
 from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 from taskd.worker.autoscale import Autoscaler
 from taskd.worker.pools import AppImportError
@@ -106,6 +106,8 @@ def main() -> None:
         sys.exit(exit_codes.CONFIG)
     log.setup(config.log.level, config.log.format, program=node_name(name))
     set_title(f"worker {node_name(name)} [{worker.pool} {worker.concurrency or 'auto'}]")
+    if asked_to_end():  # why import the task code first, which may take its time
+        sys.exit(exit_codes.OK)
     try:
         status = run(Program(name, config, worker, inherited.latest), Reporter())
     finally:
