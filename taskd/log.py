@@ -54,6 +54,13 @@ def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the
     logging.raiseExceptions = False
 
 
+def redirect(former: object, stream: object) -> None:
+    """Have what went to ``former``, a stream, go to another: a process has put it in that one's place."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is former:
+            handler.setStream(stream)
+
+
 def set_level(level: str) -> None:
     """Have the least severe level that is written be another from now on."""
     logging.getLogger().setLevel(level.upper())

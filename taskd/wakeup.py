@@ -1,10 +1,12 @@
-"""Descriptors to select on: one that is made readable by hand, and one that stands for several."""
+"""Descriptors to wait for: one made readable by hand, one that stands for several; and the waiting."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import select
 import struct
+from collections.abc import Callable, Sized
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _EPOLLIN, _EPOLL_CTL_ADD = 1, 1
@@ -67,6 +69,23 @@ class AnyReadable:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+class Readable:
+    """Whether one open descriptor is readable, now or within a time."""
+
+    def __init__(self, fd: int) -> None:
+        if hasattr(select, "poll"):
+            # Not select: descriptors above 1023 are common in clients.
+            poller = select.poll()
+            poller.register(fd, select.POLLIN)
+            self._poll: Callable[[float], Sized] = poller.poll
+        else:  # eventlet leaves nothing else
+            self._poll = lambda timeout_ms: select.select([fd], [], [], timeout_ms / 1000)[0]
+
+    def within(self, timeout_s: float) -> bool:
+        """Return whether it is, or becomes so in time; blocks until then."""
+        return len(self._poll(timeout_s * 1000)) > 0
 
 
 def _checked(answer: int) -> int:

@@ -34,6 +34,7 @@ def after_child_lost(tag: int, deaths: int, max_deaths: int, lost: ChildLost) ->
         "exit_code": lost.exit_code,
         "max_rss_bytes": lost.max_rss_bytes,
         "last_words": lost.last_words,
+        "last_lines": lost.last_lines,
     }
     what = "worker" if _whole_worker(lost) else "pool child"
     times = f"its {what} died {deaths + 1} times"

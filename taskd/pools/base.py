@@ -70,7 +70,7 @@ class ChildLost(msgspec.Struct, frozen=True, gc=False):
 
     ``started`` off: it was in the child's hands but certainly had not begun.  ``signal`` is 0 for
     an exit, ``exit_code`` is -1 for a signal.  ``last_words``: the end of the child's faulthandler
-    output or the like, may be empty.
+    output or the like, ``last_lines``: what the job wrote last; either may be empty.
     """
 
     tag: int
@@ -80,6 +80,7 @@ class ChildLost(msgspec.Struct, frozen=True, gc=False):
     signal: int
     max_rss_bytes: int = 0
     last_words: str = ""
+    last_lines: str = ""
 
 
 Outcome = Done | Broken | TimedOut | Cancelled | ChildLost

@@ -7,7 +7,6 @@ clients read what our workers write, and ours what a Celery worker wrote.  Redis
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +22,7 @@ from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link, Script
 from taskd.storage.redis.subscription import Subscription
+from taskd.wakeup import Readable
 
 _KEY = "celery-task-meta-"
 #: Records in one script, so that none holds the server for long.
@@ -119,14 +119,12 @@ class RedisResults:
             return final
         listening = Subscription(self._address, channels=[self._key(task_id) for task_id in task_ids])
         try:
-            # poll and not select: descriptors above 1023 are common in clients.
-            poller = select.poll()
-            poller.register(listening.fileno(), select.POLLIN)
+            readable = Readable(listening.fileno())
             while True:
                 final = self._final(task_ids)
                 if final or deadline.passed:
                     return final
-                poller.poll(min(deadline.remaining_s(), _LOOK_S) * 1000)
+                readable.within(min(deadline.remaining_s(), _LOOK_S))
                 listening.receive()
         finally:
             listening.close()

@@ -10,7 +10,6 @@ How a record travels is not known here: ``Post`` is given by those who know brok
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from taskd.errors import ProtocolError, StorageError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES, State, decode_record
 from taskd.results.base import Box, Post, StoredResult
+from taskd.wakeup import Readable
 
 #: Final records that were asked for and are kept for whoever asks again.
 _MOST_ASKED = 1000
@@ -210,8 +210,5 @@ def _receive(box: Box, patience_s: float) -> Sequence[bytes]:
     records = box.receive()
     if records or patience_s <= 0:
         return records
-    # poll and not select: descriptors above 1023 are common in clients.
-    poller = select.poll()
-    poller.register(box.fileno(), select.POLLIN)
-    poller.poll(patience_s * 1000)
+    Readable(box.fileno()).within(patience_s)
     return box.receive()

@@ -7,7 +7,6 @@ who waits for something else.  With nobody waiting, ``store`` pays one stat(2) f
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections.abc import Mapping, Sequence
 from zlib import crc32
@@ -21,6 +20,7 @@ from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
 from taskd.storage.sqlite import Database, Schema, path_of
 from taskd.storage.wake import WakeListener, WakeSender
+from taskd.wakeup import Readable
 
 SCHEMA = Schema(
     "results",
@@ -128,14 +128,12 @@ class SqliteResults:
             return final
         listener = WakeListener(self._path, {_topic(task_id) for task_id in task_ids})
         try:
-            # poll and not select: descriptors above 1023 are common in clients.
-            poller = select.poll()
-            poller.register(listener.fileno(), select.POLLIN)
+            readable = Readable(listener.fileno())
             while True:
                 final = self._final(task_ids)
                 if final or deadline.passed:
                     return final
-                poller.poll(min(deadline.remaining_s(), _LOOK_S) * 1000)
+                readable.within(min(deadline.remaining_s(), _LOOK_S))
                 listener.clear()
         finally:
             listener.close()

@@ -13,6 +13,7 @@ from taskd.errors import PoolError
 from taskd.pools.base import Done, Job
 from taskd.pools.prefork import slot as slots
 from taskd.pools.prefork.handle import Child
+from taskd.pools.prefork.last_lines import last_lines, note
 from taskd.pools.prefork.slot import AREA_BYTES, ReportWriter, Slot
 from taskd.pools.prefork.wire import FrameReader, Skipped, decode_jobs, encode_jobs
 
@@ -190,3 +191,29 @@ def test_frames_are_cut_wherever_the_stream_was_torn() -> None:
             received += [decode_jobs(frame) for frame in frames]
 
         assert received == batches
+
+
+def test_the_last_lines_are_those_of_the_present_job(ends: Ends) -> None:
+    note(ends.slot, "of the job before\n")
+    ends.slot.words[slots.SAID] = ends.slot.words[slots.NOTED]
+
+    note(ends.slot, "one\n")
+    note(ends.slot, "zwei und schön\n")
+
+    assert last_lines(ends.pool_end.slot) == "one\nzwei und schön\n"
+
+
+def test_of_a_flood_of_lines_the_last_whole_ones_are_kept(ends: Ends) -> None:
+    for number in range(10_000):
+        note(ends.slot, f"line {number}\n")
+
+    kept = last_lines(ends.pool_end.slot).splitlines()
+
+    assert kept == [f"line {number}" for number in range(10_000 - len(kept), 10_000)]
+    assert len(kept) > 300
+
+
+def test_one_line_that_is_longer_than_the_memory_is_kept_by_its_end(ends: Ends) -> None:
+    note(ends.slot, "x" * 100_000 + "\nthe end\n")
+
+    assert last_lines(ends.pool_end.slot) == "the end\n"

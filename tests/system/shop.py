@@ -92,6 +92,8 @@ def killed_at_first(path: str) -> int:
 @app.task(name="shop.segfault")
 def segfault(path: str) -> None:
     append(path, str(os.getpid()))
+    print("about to fall")
+    logging.getLogger(__name__).warning("now")
     ctypes.string_at(0)
 
 

@@ -45,9 +45,12 @@ def started(make_daemon: Make, kind: str, concurrency: int = 2, head: str = _HEA
     return daemon
 
 
+@pytest.mark.parametrize("over", ["redis", pytest.param("rabbitmq", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", GREEN)
-def test_a_green_worker_runs_tasks_over_rabbitmq(kind: str, make_daemon: Make, tmp_path: Path) -> None:
-    daemon = started(make_daemon, kind, head=HEAD.format(url=BROKERS["rabbitmq"](tmp_path)))
+def test_a_green_worker_runs_tasks_over_a_server(
+    kind: str, over: str, make_daemon: Make, tmp_path: Path
+) -> None:
+    daemon = started(make_daemon, kind, head=HEAD.format(url=BROKERS[over](tmp_path)))
 
     sent = [daemon.app.send_task("shop.add", (number, 1)) for number in range(20)]
 

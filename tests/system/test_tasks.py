@@ -143,6 +143,8 @@ def test_a_task_that_kills_every_child_is_parked_with_the_evidence(daemon: Daemo
     assert (evidence["deaths"], evidence["signal"]) == (3, signal.SIGSEGV)
     assert evidence["max_rss_bytes"] > 1_000_000
     assert "Segmentation fault" in evidence["last_words"]
+    assert evidence["last_lines"].splitlines()[0] == "about to fall"
+    assert "task=shop.segfault" in evidence["last_lines"]
     assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
 
 

@@ -9,7 +9,6 @@ consumer) has neither owner nor thread.
 from __future__ import annotations
 
 import logging
-import select
 import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -22,6 +21,7 @@ from taskd.brokers.sqlite.store import Store
 from taskd.errors import StorageError
 from taskd.storage.sqlite import Connection
 from taskd.storage.wake import WakeListener, new_listener_id
+from taskd.wakeup import Readable
 
 logger = logging.getLogger(__name__)
 
@@ -159,9 +159,7 @@ class Link:
         """Block until something may have come, at most ``timeout_s`` or one second."""
         with self._lock:
             listener = self._listen()
-        poller = select.poll()
-        poller.register(listener.fileno(), select.POLLIN)
-        poller.poll((_LOOK_S if timeout_s is None else min(timeout_s, _LOOK_S)) * 1000)
+        Readable(listener.fileno()).within(_LOOK_S if timeout_s is None else min(timeout_s, _LOOK_S))
         listener.clear()
 
     def _listen(self) -> WakeListener:

@@ -20,7 +20,18 @@ from typing import NoReturn
 from taskd import clock, exit_codes
 from taskd.errors import SoftTimeLimitExceeded
 from taskd.pools.base import Broken, Done, Job, Target
-from taskd.pools.prefork.slot import BEGUN, HOLD, SINCE, SOFTEN, SOFTEN_SIGNAL, ReportWriter, Slot
+from taskd.pools.prefork.last_lines import keep
+from taskd.pools.prefork.slot import (
+    BEGUN,
+    HOLD,
+    NOTED,
+    SAID,
+    SINCE,
+    SOFTEN,
+    SOFTEN_SIGNAL,
+    ReportWriter,
+    Slot,
+)
 from taskd.pools.prefork.wire import FrameReader, Report, Skipped, decode_jobs
 
 _FLUSH_EVERY_S = 0.001
@@ -43,11 +54,13 @@ def run_child(
     may raise.
     """
     status = exit_codes.FAILURE
+    slot = Slot(slot_fd)
     try:
+        keep(slot)
         begin()
         # The descriptor stays open for faulthandler, which writes from a signal handler.
         faulthandler.enable(slot_fd, all_threads=True)
-        _Child(target, sock, Slot(slot_fd)).serve()
+        _Child(target, sock, slot).serve()
         end()
         status = exit_codes.OK
     except ConnectionError:
@@ -112,6 +125,7 @@ class _Child:
                 self._flushed = now
             self._begun += 1
             times[SINCE] = now
+            words[SAID] = words[NOTED]
             words[BEGUN] = self._begun
             # HOLD is read after BEGUN is written: see "Taking back" in slot.
             report = Skipped(job.tag) if self._begun <= words[HOLD] else self._run(job, now)

@@ -18,6 +18,7 @@ from taskd.errors import PoolError
 from taskd.pools.base import ChildEnd, ChildInfo, ChildLost, Job, Outcome, Running
 from taskd.pools.prefork import slot as slots
 from taskd.pools.prefork import wire
+from taskd.pools.prefork.last_lines import last_lines
 
 
 class Child:
@@ -252,10 +253,7 @@ class Child:
         )
 
     def _lost(self, job: Job) -> ChildLost:
-        """Say how the child died with ``job``, as far as the template has said.
-
-        Without its word the child went with the template.
-        """
+        """Say how the child died with ``job``; without the template's word it went with that."""
         exited = self.exited
         return ChildLost(
             job.tag,
@@ -265,6 +263,7 @@ class Child:
             signal=exited.signal if exited is not None else signal.SIGKILL,
             max_rss_bytes=exited.max_rss_bytes if exited is not None else 0,
             last_words=self.slot.last_words(),
+            last_lines=last_lines(self.slot),
         )
 
     def info(self) -> ChildInfo:

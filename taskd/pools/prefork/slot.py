@@ -9,8 +9,11 @@ order and reports every one of them, also in that order.  One memfd for each chi
                              FILL    count << 32 | end of the reports in the area, one atomic store
                              HOLD    written by the pool: skip jobs up to this number, see below
                              SOFTEN  written by the pool: the job that SOFTEN_SIGNAL is meant for
+                             NOTED   how many bytes went into the ring of lines
+                             SAID    how many of them before the last job began
     area              a frame under construction: reports that were not sent yet
     last words        faulthandler writes here
+    lines             a ring of what the child wrote last, see ``last_lines``
 
 Reports are built in the shared area and sent from there, some thousand jobs in a few system calls.
 After a SIGKILL the pool reads them from the area: only the one job between FILL and BEGUN is lost.
@@ -31,7 +34,7 @@ import struct
 
 from taskd.pools.prefork.wire import Report, decode_reports, encode_report
 
-BEGUN, SINCE, BASE, FILL, HOLD, SOFTEN = range(6)
+BEGUN, SINCE, BASE, FILL, HOLD, SOFTEN, NOTED, SAID = range(8)
 #: Raises the soft limit in the job of SOFTEN.  A real-time signal: no task has a use of its own for it.
 SOFTEN_SIGNAL = signal.SIGRTMIN + 1
 
@@ -39,7 +42,9 @@ _PAGE_BYTES = 4096
 AREA_BYTES = 64 * 1024
 _LAST_WORDS_AT = _PAGE_BYTES + AREA_BYTES
 _LAST_WORDS_BYTES = 16 * 1024
-_SLOT_BYTES = _LAST_WORDS_AT + _LAST_WORDS_BYTES
+_LINES_AT = _LAST_WORDS_AT + _LAST_WORDS_BYTES
+LINES_BYTES = 4096
+_SLOT_BYTES = _LINES_AT + LINES_BYTES
 
 #: Length of the rest, base, then the head of a msgpack array: 0xdd and its length.
 _HEAD = struct.Struct(">QQBI")
@@ -58,6 +63,7 @@ class Slot:
         self.words = view[:_PAGE_BYTES].cast("Q")
         self.times = view[:_PAGE_BYTES].cast("d")
         self.area = view[_PAGE_BYTES:_LAST_WORDS_AT]
+        self.lines = view[_LINES_AT:]
         self._view = view
 
     def unsent(self) -> tuple[int, list[Report]]:
@@ -75,11 +81,11 @@ class Slot:
 
     def last_words(self) -> str:
         """Return what faulthandler left, at most 16 KiB; empty when the child said nothing."""
-        return bytes(self._view[_LAST_WORDS_AT:]).rstrip(b"\0").decode("utf-8", "replace")
+        return bytes(self._view[_LAST_WORDS_AT:_LINES_AT]).rstrip(b"\0").decode("utf-8", "replace")
 
     def close(self) -> None:
         """Unmap the memory."""
-        for view in (self.words, self.times, self.area, self._view):
+        for view in (self.words, self.times, self.area, self.lines, self._view):
             view.release()
         self._map.close()
 

@@ -28,6 +28,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from taskd.wakeup import Readable
+
 Argument = str | bytes | int | float
 Command = Sequence[Argument]
 #: Bytes, an integer, None, or a list of replies: whatever the command says.
@@ -53,10 +55,15 @@ class Line:
         self._connection = connection
         self._socket = socket_of(connection)
         self._reader = Reader(InvalidResponse, _error, notEnoughData=_MORE)
+        self._incoming = Readable(self._socket.fileno())
 
     def fileno(self) -> int:
         """Return its descriptor."""
         return self._socket.fileno()
+
+    def speaks(self) -> bool:
+        """Return whether something comes that nobody has asked for."""
+        return self._incoming.within(0.0)
 
     def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one trip and return the reply to each, or the error in its place."""

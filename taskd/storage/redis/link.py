@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import select
 from collections.abc import Iterable, Sequence
 
 from redis.exceptions import ConnectionError as LostError
@@ -37,8 +36,6 @@ class Link:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._line: Line | None = None
-        #: Readable when something comes that nobody asked for.
-        self._quiet = select.poll()
         self.closed = False
         #: How many connections were opened so far; what belonged to an earlier one is gone with it.
         self.opened = 0
@@ -102,19 +99,17 @@ class Link:
     def _open(self) -> Line:
         if self.closed:
             raise StorageError("this connection to Redis is closed; ask for a new one")
-        if self._line is not None and self._quiet.poll(0):
+        if self._line is not None and self._line.speaks():
             self.disconnect()  # nothing was asked, so it can only be the end, from the server's side
         if self._line is None:
             self._line = Line(self.address.connect())
             self.opened += 1
-            self._quiet = select.poll()
-            self._quiet.register(self._line.fileno(), select.POLLIN)
         return self._line
 
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection, as far as is known before a command is sent."""
-        return self._line is not None and not self._quiet.poll(0)
+        return self._line is not None and not self._line.speaks()
 
     def disconnect(self) -> None:
         """Close the connection; the next command opens another."""
