@@ -50,12 +50,16 @@ def started(command: list[str], directory: Path) -> Iterator[int]:
     try:
         yield process.pid
     finally:
+        below = procinfo.descendants(process.pid)
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for pid in below:  # not every peer ends what it started
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

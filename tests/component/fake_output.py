@@ -37,7 +37,7 @@ def behave(mode: str, say: Callable[[bytes], None]) -> None:  # noqa: PLR0912 - 
             sys.exit(3)
         case "shouts":
             say(READY)
-            for _ in range(FLOOD_BYTES // len(_BLOCK)):
+            for _ in range(int(os.environ.get("FAKE_FLOOD_BYTES", FLOOD_BYTES)) // len(_BLOCK)):
                 write_all(1, _BLOCK)
             say(b'{"type":"heartbeat","done":1}\n')
         case "long-line":

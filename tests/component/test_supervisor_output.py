@@ -124,6 +124,30 @@ def test_a_flood_is_bounded_in_memory_counted_and_not_noticed_by_others(tmp_path
         assert running.stop() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_gigabyte_goes_through_the_pipe_into_files_of_bounded_size(tmp_path: Path, gate: Path) -> None:
+    environ = {"FAKE_GATE": str(gate), "FAKE_FLOOD_BYTES": str(1 << 30)}
+    settings = files(tmp_path, max_bytes=1 << 20, backups=2)
+    with daemon(tmp_path, environ, modes={"a": "shouts", "b": "on-demand"}, log=settings) as running:
+        running.wait_for("b-1", "READY")
+        running.wait_for("a-1", "READY")
+
+        order(gate, "heard in the flood\n")
+        wait_until(lambda: "heard in the flood" in content(tmp_path, "b-1.log"))
+        running.call("restart", name="b-1")
+        running.wait_for("b-1", "READY")
+        wait_until(lambda: running.row("a-1")["done"], 200.0, "the end of the flood")
+
+        assert resident_bytes([running.pid, *procinfo.descendants(running.pid)]) < 3 * _MOST_MEMORY_BYTES
+        assert resident_bytes([running.pid]) < _MOST_MEMORY_BYTES
+        assert running.row("a-1")["restarts"] == 0
+        assert running.stop() == 0
+    kept = [path.stat().st_size for path in (tmp_path / "logs").glob("a-1.log*")]
+    assert len(kept) == 3
+    assert max(kept) <= 1 << 20
+
+
 def test_a_line_of_a_megabyte_comes_in_pieces_and_the_next_one_whole(tmp_path: Path) -> None:
     with daemon(tmp_path, modes={"a": "long-line"}, log={"tail": 4 << 20}) as running:
         running.wait_for("a-1", "READY")
