@@ -13,7 +13,7 @@ Promises of every implementation (tests/contract/test_broker_contract.py):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -129,6 +129,18 @@ class Advancing(Protocol):
         """Let messages become due at ``due_at`` (wall clock); entries as ``Intake.scheduled`` returned them.
 
         One that is not there any more is passed over.  Raises: ``StorageError`` or ``BrokerError``.
+        """
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """An intake that takes result records along.  Only over a server that can keep both."""
+
+    def settle_after(self, results: Any, outcomes: Sequence[Settlement]) -> Sequence[int]:
+        """Write results, then settle, in one atomic trip; else as ``Intake.settle``.
+
+        ``results``: what the result store of the same server calls their writing.  When they cannot be
+        written, nothing is settled.
         """
 
 

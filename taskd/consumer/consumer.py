@@ -48,7 +48,13 @@ class Consumer:
         self._context = context
         context.on_shutdown = Ending(context).on_shutdown
         chords = Chords(context.chords, context.results, self._settings_of)
-        self._settling = Settling(context.results, context.publisher, context.config.result_expires, chords)
+        self._settling = Settling(
+            context.results,
+            context.publisher,
+            context.config.result_expires,
+            chords,
+            one_server=context.config.results == context.config.broker,
+        )
         self.outcomes = Outcomes(context, self._settling)
         self._connection = Connection(context, self._settling)
         self._blueprint = Blueprint(

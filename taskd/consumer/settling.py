@@ -1,24 +1,26 @@
 """Collect settlements and results, and send them in batches.
 
-A result is stored before its message is acknowledged: a crash in between runs the task once more,
-never loses it.  What cannot be sent stays here and is sent again, or is void when the lease was lost.
+A result is stored before its message is acknowledged, or in the same step where both lie in one Redis: a
+crash in between runs the task once more, never loses it.  What cannot be sent stays here and is sent
+again, or is void when the lease was lost.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import cast
 
 from taskd import clock
 from taskd.app.callbacks import Aftermath
 from taskd.brokers.base import Publisher
-from taskd.brokers.intake import Delivery, Intake, Outgoing, Settlement
+from taskd.brokers.intake import Carrying, Delivery, Intake, Outgoing, Settlement
 from taskd.consumer.chords import Chords, Ended, Returned
 from taskd.consumer.endings import Ending
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, record_for
-from taskd.results.base import Counted, ResultStore, StoredResult
+from taskd.results.base import Counted, Portable, ResultStore, StoredResult
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +42,12 @@ class Settling:
         publisher: Publisher,
         result_expires_s: float,
         chords: Chords | None = None,
+        *,
+        one_server: bool = False,
     ) -> None:
+        """``one_server``: messages and results lie in the same place."""
         self._results = results
+        self._portable = results if one_server and isinstance(results, Portable) else None
         self._publisher = publisher
         self._chords = chords or Chords(None, results)
         self._expires_s = result_expires_s
@@ -162,6 +168,28 @@ class Settling:
 
         Raises: ``StorageError`` or ``BrokerError``; what was not sent stays queued.
         """
+        writing = self._writing(intake)
+        refused: Sequence[int] = ()
+        if writing is not None:
+            refused = cast("Carrying", intake).settle_after(writing, self._settlements)
+            self._records, self._last_words, self._settlements = [], [], []
+        else:
+            self._send_what_comes_first()
+            if self._settlements:
+                refused = intake.settle(self._settlements)
+                self._settlements = []
+        self.first_at = 0.0
+        return refused
+
+    def _writing(self, intake: Intake) -> object | None:
+        """Return the writing of the results if it can go with the settlements: nothing comes between."""
+        records = self._records + self._last_words
+        between = self._begins or self._returned or self._messages or self._ended
+        if self._portable is None or not records or between or not isinstance(intake, Carrying):
+            return None
+        return self._portable.writing(records)
+
+    def _send_what_comes_first(self) -> None:
         self._store()
         if self._returned:
             self._count()
@@ -172,12 +200,6 @@ class Settling:
         while self._ended:
             self._chords.finish(self._ended[0])
             del self._ended[0]
-        refused: Sequence[int] = ()
-        if self._settlements:
-            refused = intake.settle(self._settlements)
-            self._settlements = []
-        self.first_at = 0.0
-        return refused
 
     def _store(self) -> None:
         if self._records or self._last_words:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -62,6 +62,14 @@ class ResultStore(Protocol):
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """A store whose records a broker on the same server may write, together with what it settles."""
+
+    def writing(self, results: Sequence[StoredResult]) -> object | None:
+        """Return the writing of these records for that broker; None when there are too many at once."""
 
 
 class Box(Protocol):

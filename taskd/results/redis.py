@@ -20,7 +20,7 @@ from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
-from taskd.storage.redis.link import Link, Script
+from taskd.storage.redis.link import Link, Script, ScriptCall
 from taskd.storage.redis.subscription import Subscription
 from taskd.wakeup import Readable
 
@@ -87,18 +87,23 @@ class RedisResults:
         """Write all records in one trip, and tell those who wait for them."""
         if not results:
             return
-        now = clock.now()
-        commands = []
-        for first in range(0, len(results), _AT_ONCE):
-            batch = results[first : first + _AT_ONCE]
-            arguments: list[Argument] = []
-            for result in batch:
-                life_s = None if result.expires_at is None else max(0.001, result.expires_at - now)
-                life_ms = 0 if life_s is None else int(life_s * 1000)
-                arguments += (int(result.state == "SUCCESS"), life_ms, result.record)
-            commands.append(_STORE.call([self._key(result.task_id) for result in batch], arguments))
+        batches = [results[first : first + _AT_ONCE] for first in range(0, len(results), _AT_ONCE)]
+        calls = [self._writing(batch) for batch in batches]
         with self._lock_here():
-            self._link.pipeline(commands, (_STORE,))
+            self._link.pipeline([_STORE.call(call.keys, call.arguments) for call in calls], (_STORE,))
+
+    def writing(self, results: Sequence[StoredResult]) -> ScriptCall | None:
+        """Return the script that writes these records; None when it would hold the server for long."""
+        return self._writing(results) if len(results) <= _AT_ONCE else None
+
+    def _writing(self, results: Sequence[StoredResult]) -> ScriptCall:
+        now = clock.now()
+        arguments: list[Argument] = []
+        for result in results:
+            life_s = None if result.expires_at is None else max(0.001, result.expires_at - now)
+            life_ms = 0 if life_s is None else int(life_s * 1000)
+            arguments += (int(result.state == "SUCCESS"), life_ms, result.record)
+        return ScriptCall(_STORE, [self._key(result.task_id) for result in results], arguments)
 
     def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return the records that exist, by task id."""

@@ -45,6 +45,9 @@ class Stores:
     def expire(self, now: float) -> int:
         return 0
 
+    def writing(self, results: Sequence[StoredResult]) -> object | None:
+        return [result.task_id for result in results]
+
     def publish(self, messages: Sequence[Outgoing]) -> None:
         self._call("publish")
 
@@ -160,3 +163,67 @@ def test_the_result_of_a_task_acknowledged_early_outlives_its_generation() -> No
     assert settling.first_at, "a flush will come"
     settling.flush(intake)  # type: ignore[arg-type]
     assert intake.stored == ["ran-early"]
+
+
+class CarryingIntake(FakeIntake):
+    """Takes results along."""
+
+    def settle_after(self, results: list[str], outcomes: Sequence[Settlement]) -> Sequence[int]:
+        self._call("settle after results")
+        self.stored += results
+        self.settled += outcomes
+        return ()
+
+
+def over_one_server(stores: Stores) -> Settling:
+    return Settling(stores, stores, 60.0, one_server=True)
+
+
+def test_results_travel_with_the_settlements_where_both_lie_on_one_server() -> None:
+    intake = CarryingIntake()
+    settling = over_one_server(intake)
+    settling.settle(Ack(1))
+    settling.keep_result("a", "SUCCESS", b"{}")
+    settling.keep_result("b", "SUCCESS", b"{}", last_word=True)
+
+    settling.flush(intake)  # type: ignore[arg-type]
+
+    assert intake.calls == ["settle after results"]
+    assert (intake.stored, intake.settled) == (["a", "b"], [Ack(1)])
+    assert len(settling) == 0
+
+
+def test_what_could_not_travel_together_stays_together() -> None:
+    intake = CarryingIntake()
+    settling = over_one_server(intake)
+    settling.settle(Ack(1))
+    settling.keep_result("a", "SUCCESS", b"{}")
+    intake.broken = {"settle after results"}
+
+    with pytest.raises(StorageError):
+        settling.flush(intake)  # type: ignore[arg-type]
+
+    assert len(settling) == 2
+
+
+def test_messages_leave_between_the_results_and_the_settlements() -> None:
+    intake = CarryingIntake()
+    settling = over_one_server(intake)
+    settling.settle(Ack(1))
+    settling.keep_result("a", "SUCCESS", b"{}")
+    settling.publish(Outgoing(routing_key="default", headers=b"{}", body=b""))
+
+    settling.flush(intake)  # type: ignore[arg-type]
+
+    assert intake.calls == ["store", "publish", "settle"]
+
+
+def test_results_and_settlements_go_apart_where_they_lie_apart() -> None:
+    intake = CarryingIntake()
+    settling = settling_over(intake)
+    settling.settle(Ack(1))
+    settling.keep_result("a", "SUCCESS", b"{}")
+
+    settling.flush(intake)  # type: ignore[arg-type]
+
+    assert intake.calls == ["store", "settle"]

@@ -20,6 +20,7 @@ from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import Plan
 from taskd.brokers.redis.store import Store
 from taskd.errors import LeaseLostError, StorageError, StorageFullError
+from taskd.storage.redis.link import ScriptCall
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,10 @@ class RedisIntake:
 
     def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
         """Carry out all outcomes in one script; return the refused tags."""
+        return self.settle_after(None, outcomes)
+
+    def settle_after(self, results: ScriptCall | None, outcomes: Sequence[Settlement]) -> Sequence[int]:
+        """Write results and carry out all outcomes in one script; return the refused tags."""
         known: dict[int, Settlement] = {}
         refused: list[int] = []
         for outcome in outcomes:
@@ -159,18 +164,18 @@ class RedisIntake:
                 known[outcome.tag] = outcome
             else:
                 refused.append(outcome.tag)
-        if not known:
+        if not known and results is None:
             return refused
         self._mend()
-        return refused if self._settle(known) else [outcome.tag for outcome in outcomes]
+        return refused if self._settle(known, results) else [outcome.tag for outcome in outcomes]
 
-    def _settle(self, known: Mapping[int, Settlement]) -> bool:
+    def _settle(self, known: Mapping[int, Settlement], results: ScriptCall | None = None) -> bool:
         """Carry out what concerns claims that are held; False when the lease is lost."""
         plan = Plan(self._store, self._generation)
         # The last of those that return to a list comes to lie outermost and is taken first.
         for tag in sorted(known, reverse=True):
             plan.add(known[tag], self._held[tag])
-        if not self._link.run(scripts.SETTLE, plan.keys, plan.arguments(self._name)):
+        if not self._link.run_after(results, scripts.SETTLE, plan.keys, plan.arguments(self._name)):
             self._lost = True
             return False
         for tag in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
 from taskd.brokers.redis.envelope import Opened, returned
@@ -24,7 +24,7 @@ class Plan:
         self._steps: list[Argument] = []
         self._positions: dict[str, int] = {}
 
-    def arguments(self, name: str) -> Iterable[Argument]:
+    def arguments(self, name: str) -> Sequence[Argument]:
         """Return the arguments of the script for the generation of this worker."""
         return (name, self._generation, len(self._plain), *self._plain, *self._steps)
 

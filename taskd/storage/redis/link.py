@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import NamedTuple
 
 from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoScriptError, ReadOnlyError
@@ -27,6 +29,39 @@ class Script:
         return ("EVALSHA", self.sha1, len(keys), *keys, *arguments)
 
 
+class ScriptCall(NamedTuple):
+    """A script and what to run it with, for whoever has a connection to the same server."""
+
+    script: Script
+    keys: Sequence[Argument]
+    arguments: Sequence[Argument]
+
+
+@cache
+def _in_one_step(first: Script, second: Script) -> Script:
+    """Return a script that runs both and answers as the second does; it does not run if the first fails."""
+    return Script(
+        f"""
+local function first(KEYS, ARGV)
+{first.text}
+end
+local function second(KEYS, ARGV)
+{second.text}
+end
+-- KEYS: those of the first, those of the second.
+-- ARGV: how many keys and arguments are the first's, then its own, then those of the second.
+local function part(whole, from, to)
+  local found = {{}}
+  for at = from, to do found[#found + 1] = whole[at] end
+  return found
+end
+local keys, words = tonumber(ARGV[1]), tonumber(ARGV[2])
+first(part(KEYS, 1, keys), part(ARGV, 3, words + 2))
+return second(part(KEYS, keys + 1, #KEYS), part(ARGV, words + 3, #ARGV))
+"""
+    )
+
+
 class Link:
     """Connects at the first command.  Not thread-safe: commands of two threads would mix.
 
@@ -47,6 +82,22 @@ class Link:
     def run(self, script: Script, keys: Sequence[Argument], arguments: Iterable[Argument]) -> Reply:
         """Run a script and return its reply.  Raises: ``StorageError``."""
         return self.pipeline([script.call(keys, arguments)], (script,))[0]
+
+    def run_after(
+        self,
+        first: ScriptCall | None,
+        script: Script,
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+    ) -> Reply:
+        """Run two scripts in one step and return the reply of the second, which a failed first prevents.
+
+        Raises: ``StorageError``.
+        """
+        if first is None:
+            return self.run(script, keys, arguments)
+        words = (len(first.keys), len(first.arguments), *first.arguments, *arguments)
+        return self.run(_in_one_step(first.script, script), (*first.keys, *keys), words)
 
     def pipeline(self, commands: Sequence[Command], scripts: Sequence[Script] = ()) -> list[Reply]:
         """Send commands in one trip and return their replies.
