@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
@@ -26,6 +27,7 @@ from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
 from tests import services
 from tests.component.beat_program import open_broker, open_store
+from tests.proxy import Proxy
 from tests.waiting import wait_until
 
 OFFSETS_S = (0.0, 0.4, -0.4)
@@ -48,9 +50,9 @@ class Beats:
     def store(self) -> SqliteStore | RedisStore:
         return open_store(self.place, Timing(), listens=False)
 
-    def start(self, number: int, die_at: str = "") -> subprocess.Popen[bytes]:
+    def start(self, number: int, die_at: str = "", place: str = "") -> subprocess.Popen[bytes]:
         settings = (OFFSETS_S[number], self._lease_s, self.entries, self.every_s, die_at)
-        command = [sys.executable, "-m", "tests.component.beat_program", self.place]
+        command = [sys.executable, "-m", "tests.component.beat_program", place or self.place]
         self.running[number] = subprocess.Popen([*command, *map(str, settings)])
         return self.running[number]
 
@@ -199,3 +201,32 @@ def test_a_leader_that_was_stopped_fires_nothing_when_it_goes_on(tmp_path: Path)
         leader.kill()
         leader.wait()
         beats.kill_all()
+
+
+@pytest.mark.slow
+def test_a_leader_that_was_cut_off_fires_nothing_that_is_no_longer_its_own_and_takes_part_again() -> None:
+    url = services.redis_database()
+    port = urlsplit(url).port
+    assert port is not None
+    beats = Beats(url, entries=3, every_s=0.1)
+    with closing(Proxy(port)) as proxy:
+        try:
+            beats.start(0, place=url.replace(str(port), str(proxy.port)))
+            from_at = until_under_way(beats)
+            wait_until(lambda: beats.decided_until() > from_at, timeout_s=20.0)
+            proxy.silence()
+            other = beats.start(1)
+            cut_at = time.time()
+            wait_until(lambda: beats.decided_until() > cut_at + 0.5, timeout_s=20.0)
+            proxy.speak()
+            wait_until(lambda: beats.decided_until() > cut_at + 2.0, timeout_s=20.0)
+
+            other.kill()
+            other.wait()
+
+            alone_at = time.time()
+            wait_until(lambda: beats.decided_until() > alone_at + 0.5, timeout_s=30.0)
+            beats.kill_all()
+            beats.check_each_once(from_at)
+        finally:
+            beats.kill_all()

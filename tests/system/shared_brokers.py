@@ -17,7 +17,7 @@ BROKERS: Mapping[str, Callable[[Path], str]] = {
 }
 
 #: Each of them for a fixture.
-EACH = [pytest.param(name, marks=[pytest.mark.slow] if name == "rabbitmq" else []) for name in BROKERS]
+EACH = [pytest.param(name, marks=[] if name == "sqlite" else [pytest.mark.slow]) for name in BROKERS]
 
 #: Brokers that Celery's own workers and result backends can share with ours.
 SHARED: Mapping[str, Callable[[], str]] = {"redis": services.redis_url}
