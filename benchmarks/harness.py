@@ -106,14 +106,16 @@ def daemon(
     durability: str = "normal",
     start: bool = True,
     url: str = "",
+    results: str = "",
 ) -> Iterator[Daemon]:
     """Make a daemon in a temporary directory, ready unless ``start`` is off; end it afterwards.
 
-    ``url`` is of the broker and the results; without one both are files in the directory.
+    ``url`` is of the broker, and of the results unless they have their own; without one both are files in
+    the directory.
     """
     with tempfile.TemporaryDirectory(prefix="taskd-bench-") as name:
         made = Daemon(Path(name))
-        stores = {"broker": url or "sqlite://broker.db", "results": url or "sqlite://results.db"}
+        stores = {"broker": url or "sqlite://broker.db", "results": results or url or "sqlite://results.db"}
         made.file.write_text(
             _FILE.format(pool=pool, concurrency=concurrency, durability=durability, **stores)
         )
@@ -124,6 +126,41 @@ def daemon(
             yield made
         finally:
             made.stop()
+
+
+#: Between two messages, long enough for every part to fall asleep again.
+REST_S = 0.01
+RESTS = {"one by one": 0.0, "after 10 ms of rest": REST_S}
+
+
+def deliveries(taskd: Daemon, samples: int, rest_s: float) -> list[tuple[float, float]]:
+    """Return when each message was sent and when its task began, one after the other, with a rest after each.
+
+    Both are of the machine's monotonic clock.  Nothing else runs in the daemon.
+    """
+    times = []
+    app = taskd.app()
+    for number in range(samples + 20):
+        sent = time.monotonic()
+        started = app.send_task("bench.started_at").get(timeout=10)
+        assert isinstance(started, float)
+        if number >= 20:  # the first ones warm up both ends
+            times.append((sent, started))
+        if rest_s:
+            time.sleep(rest_s)
+    return times
+
+
+def delays(times: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the seconds from send to start."""
+    return [started - sent for sent, started in times]
+
+
+def report_delays(name: str, measured: Sequence[float]) -> None:
+    """Print the percentiles of send -> start."""
+    for share, aim_s in ((0.5, 0.001), (0.99, 0.005)):
+        found = percentile(measured, share)
+        report(f"send -> start, {name}, p{share * 100:.0f}", f"{found * 1000:.2f} ms", found < aim_s)
 
 
 @contextmanager

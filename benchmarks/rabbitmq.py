@@ -13,7 +13,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -22,7 +21,19 @@ from pathlib import Path
 
 from kombu import Connection
 
-from benchmarks.harness import ROOT, Daemon, cpu_s, median, percentile, report, wait_for
+from benchmarks import harness
+from benchmarks.harness import (
+    RESTS,
+    ROOT,
+    Daemon,
+    cpu_s,
+    delays,
+    deliveries,
+    median,
+    report,
+    report_delays,
+    wait_for,
+)
 from taskd import procinfo
 from tests.proxy import Proxy
 from tests.services import rabbit_server, rabbit_url
@@ -34,34 +45,12 @@ SAMPLES = int(os.environ.get("BENCH_SAMPLES", "300"))
 _SLOW_S = 0.002
 _QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
-_FILE = """
-app = "benchmarks.tasks:app"
-broker = "{url}"
-results = "sqlite://results.db"
-[supervisor]
-control_socket = "taskd.sock"
-[log]
-level = "error"
-[worker.bench]
-queues = ["default"]
-pool = "prefork"
-concurrency = 2
-"""
-
 
 @contextmanager
 def daemon(url: str, *, start: bool) -> Iterator[Daemon]:
     """Make a daemon over a virtual host; ready if ``start``."""
-    with tempfile.TemporaryDirectory(prefix="taskd-bench-") as name:
-        made = Daemon(Path(name))
-        made.file.write_text(_FILE.format(url=url))
-        try:
-            if start:
-                made.start()
-                made.wait_ready()
-            yield made
-        finally:
-            made.stop()
+    with harness.daemon(url=url, results="sqlite://results.db", start=start) as made:
+        yield made
 
 
 @dataclass(frozen=True)
@@ -110,7 +99,8 @@ def drain_taskd(delay_s: float = 0.0) -> Drain:
 
         def start() -> int:
             if delay_s:
-                taskd.file.write_text(_FILE.format(url=url.replace(f":{port}/", f":{proxy.port}/")))
+                text = taskd.file.read_text()
+                taskd.file.write_text(text.replace(f":{port}/", f":{proxy.port}/"))
             taskd.start()
             return taskd.pids()[0]
 
@@ -158,21 +148,6 @@ def sending() -> tuple[float, float]:
         return one, TASKS / (time.monotonic() - began)
 
 
-def latencies(pause_s: float) -> list[float]:
-    """Return the seconds from send to the start of the task on an idle daemon, with a pause after each."""
-    delays = []
-    with daemon(rabbit_url(), start=True) as taskd:
-        app = taskd.app()
-        for number in range(SAMPLES + 20):
-            sent = time.monotonic()
-            began = app.send_task("bench.started_at").get(timeout=10)
-            assert isinstance(began, float)
-            if number >= 20:  # the first ones warm up both ends
-                delays.append(began - sent)
-            time.sleep(pause_s)
-    return delays
-
-
 CELERY = ["-A", "benchmarks.rabbitmq_celery:app", "worker", "-c", "2", "-l", "error"]
 DRAMATIQ = ["benchmarks.rabbitmq_dramatiq", "-p", "2", "-t", "4"]
 
@@ -207,11 +182,9 @@ def main() -> None:
     one, bulk = sending()
     report("delay(), confirmed", f"{one:,.0f}/s")
     report("send_many of 1,000, confirmed", f"{bulk:,.0f}/s")
-    for name, pause_s in (("one by one", 0.0), ("after 10 ms of rest", 0.01)):
-        delays = latencies(pause_s)
-        p50, p99 = percentile(delays, 0.5) * 1000, percentile(delays, 0.99) * 1000
-        report(f"send -> start, {name}, p50", f"{p50:.2f} ms", p50 < 1.0)
-        report(f"send -> start, {name}, p99", f"{p99:.2f} ms", p99 < 5.0)
+    for name, rest_s in RESTS.items():
+        with daemon(rabbit_url(), start=True) as taskd:
+            report_delays(name, delays(deliveries(taskd, SAMPLES, rest_s)))
 
 
 if __name__ == "__main__":

@@ -55,29 +55,38 @@ return 1
 #: lease (generation:name) that has run out or '', when the next delayed message is due or '', the tag of the
 #: first message, and then for each list that gave some: its position among the lists, and its messages.
 CLAIM = Script(
-    _NOW
-    + f"""
+    f"""
 -- KEYS: owners, leases, claims, sequence, delayed of each queue, lists by step and queue.
 -- ARGV: name, generation, limit, number of queues, time for leases or '', time for what is due or ''.
+-- The usual claim writes no number as text: that takes as long as three commands.
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return false end
 local left, queues = tonumber(ARGV[3]), tonumber(ARGV[4])
+local now = redis.call('TIME')
+now = tonumber(now[1]) + tonumber(now[2]) / 1000000
 local own = ARGV[2] .. ':' .. ARGV[1]
-local expired = ''
-local ended = '(' .. text(seconds(ARGV[5]))
-for _, lease in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ended, 'LIMIT', 0, 2)) do
-  if lease ~= own then expired = lease end
+local expired, renewed = '', tonumber(ARGV[5]) or now
+local leases = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
+for at = 1, #leases, 2 do
+  if leases[at] ~= own and tonumber(leases[at + 1]) < renewed then expired = leases[at] end
 end
-local due = text(seconds(ARGV[6]))
+local due, next_due = tonumber(ARGV[6]) or now, ''
 for queue = 1, queues do
-  local members = redis.call('ZRANGEBYSCORE', KEYS[4 + queue], '-inf', due, 'LIMIT', 0, {MOST_AT_ONCE})
-  for _, member in ipairs(members) do
-    -- A stamp of 24 characters, the step, the envelope.
-    local step = tonumber(string.sub(member, 25, 25))
-    redis.call('ZREM', KEYS[4 + queue], member)
-    redis.call('LPUSH', KEYS[4 + queues + step * queues + queue], string.sub(member, 26))
+  local delayed = KEYS[4 + queue]
+  local soonest = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+  if soonest and tonumber(soonest) <= due then
+    local latest = string.format('%.6f', due)
+    local members = redis.call('ZRANGEBYSCORE', delayed, '-inf', latest, 'LIMIT', 0, {MOST_AT_ONCE})
+    for _, member in ipairs(members) do
+      -- A stamp of 24 characters, the step, the envelope.
+      local step = tonumber(string.sub(member, 25, 25))
+      redis.call('ZREM', delayed, member)
+      redis.call('LPUSH', KEYS[4 + queues + step * queues + queue], string.sub(member, 26))
+    end
+    soonest = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
   end
+  if soonest and (next_due == '' or tonumber(soonest) < tonumber(next_due)) then next_due = soonest end
 end
-local answer, count, fields = {{expired, '', 0}}, 0, {{}}
+local answer, count, fields = {{expired, next_due, 0}}, 0, {{}}
 for position = 1, #KEYS - 4 - queues do
   if left <= 0 then break end
   local key = KEYS[4 + queues + position]
@@ -106,12 +115,6 @@ if count > 0 then
     end
   end
   if #fields > 0 then redis.call('HSET', KEYS[3], unpack(fields)) end
-end
-if left > 0 then
-  for queue = 1, queues do
-    local at = redis.call('ZRANGE', KEYS[4 + queue], 0, 0, 'WITHSCORES')[2]
-    if at and (answer[2] == '' or tonumber(at) < tonumber(answer[2])) then answer[2] = at end
-  end
 end
 return answer
 """
