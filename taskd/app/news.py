@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from taskd import clock, ids
 from taskd.brokers.base import EventSender
+from taskd.brokers.event_sender import LazyEventSender
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.errors import BrokerError, StorageError
@@ -23,8 +24,6 @@ from taskd.protocol.message import decode_headers
 
 logger = logging.getLogger(__name__)
 
-#: How long an answer holds to whether anybody listens.
-_LOOK_EVERY_S = 1.0
 #: Troubles are logged at most this often.
 _SAY_EVERY_S = 60.0
 _COMMON = frozenset({"type", "hostname", "timestamp", "clock", "pid", "utcoffset", "uuid"})
@@ -40,10 +39,8 @@ class News:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._sender: EventSender | None = None
+        self._sender = LazyEventSender(self._open_sender)
         self._logical = LamportClock()
-        self._listened = False
-        self._look_from = 0.0
         self._say_from = 0.0
 
     def sent(self, messages: Sequence[Outgoing]) -> None:
@@ -108,30 +105,16 @@ class News:
             self._start()
         with self._lock:
             try:
-                if self._is_listened():
-                    self._opened().send(make())
+                if self._sender.listened():
+                    self._sender.send(make())
             except (BrokerError, StorageError) as error:
                 now = clock.monotonic()
                 if now >= self._say_from:
                     self._say_from = now + _SAY_EVERY_S
                     logger.warning("events are not sent: %s", error)
 
-    def _is_listened(self) -> bool:
-        now = clock.monotonic()
-        if now >= self._look_from:
-            self._look_from = now + _LOOK_EVERY_S
-            self._listened = self._opened().listened()
-        return self._listened
-
-    def _opened(self) -> EventSender:
-        if self._sender is None:
-            self._sender = self._open_sender()
-        return self._sender
-
     def close(self) -> None:
         """Release the connection.  May be called twice."""
         if self._pid == os.getpid():
             with self._lock:
-                if self._sender is not None:
-                    self._sender.close()
-                    self._sender = None
+                self._sender.close()

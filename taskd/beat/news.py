@@ -12,15 +12,13 @@ from collections.abc import Callable, Sequence
 from taskd import clock, ids
 from taskd.beat.stores.base import Decision, Outcome
 from taskd.brokers.base import EventSender
+from taskd.brokers.event_sender import LazyEventSender
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.errors import BrokerError, StorageError
 from taskd.protocol import events
 from taskd.protocol.events import BeatEvent, BeatFailed, BeatSent, BeatSkipped
 from taskd.protocol.lamport import LamportClock
-
-#: How long an answer holds to whether anybody listens.
-_LOOK_EVERY_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +27,9 @@ class News:
     """Sends events over one connection to the broker.  For the loop; the broker's trouble is not raised."""
 
     def __init__(self, open_sender: Callable[[], EventSender]) -> None:
-        self._open_sender = open_sender
-        self._sender: EventSender | None = None
+        self._sender = LazyEventSender(open_sender)
         self._hostname = ids.node_name("beat")
         self._logical = LamportClock()
-        self._listened = False
-        self._look_from = 0.0
         self._failed = False
 
     def tell(self, decisions: Sequence[Decision], task_of: Callable[[str], str]) -> None:
@@ -42,24 +37,12 @@ class News:
         if not decisions or self._failed:
             return
         try:
-            if self._is_listened():
-                self._opened().send([self._message([self._event(each, task_of) for each in decisions])])
+            if self._sender.listened():
+                self._sender.send([self._message([self._event(each, task_of) for each in decisions])])
         except (BrokerError, StorageError) as error:
             # The next connection has news of its own.
             self._failed = True
             logger.warning("events are not sent until the broker is connected anew: %s", error)
-
-    def _is_listened(self) -> bool:
-        now = clock.monotonic()
-        if now >= self._look_from:
-            self._look_from = now + _LOOK_EVERY_S
-            self._listened = self._opened().listened()
-        return self._listened
-
-    def _opened(self) -> EventSender:
-        if self._sender is None:
-            self._sender = self._open_sender()
-        return self._sender
 
     def _event(self, decision: Decision, task_of: Callable[[str], str]) -> BeatEvent:
         common = {
@@ -94,6 +77,4 @@ class News:
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""
-        if self._sender is not None:
-            self._sender.close()
-            self._sender = None
+        self._sender.close()

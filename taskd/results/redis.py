@@ -18,10 +18,10 @@ from taskd.errors import StorageError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
+from taskd.results.redis_listeners import Listeners
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link, Script, ScriptCall
-from taskd.storage.redis.subscription import Subscription
 from taskd.wakeup import Readable
 
 _KEY = "celery-task-meta-"
@@ -55,7 +55,7 @@ _decoder = msgspec.json.Decoder(_Record)
 
 
 class RedisResults:
-    """``ResultStore`` over one connection for all threads, and one for each wait; a fork opens its own."""
+    """``ResultStore`` over one connection for all, and one for each wait at a time; a fork opens its own."""
 
     def __init__(self, url: str, config: RedisConfig) -> None:
         """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
@@ -68,6 +68,7 @@ class RedisResults:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._link = Link(self._address)
+        self._listeners = Listeners(self._address)
 
     def _lock_here(self) -> threading.Lock:
         if self._pid != os.getpid():
@@ -122,17 +123,12 @@ class RedisResults:
         final = self._final(task_ids)
         if final or not task_ids or deadline.passed:
             return final
-        listening = Subscription(self._address, channels=[self._key(task_id) for task_id in task_ids])
-        try:
+        with self._listeners.hearing([self._key(task_id) for task_id in task_ids]) as listening:
             readable = Readable(listening.fileno())
-            while True:
-                final = self._final(task_ids)
-                if final or deadline.passed:
-                    return final
+            while not (final := self._final(task_ids)) and not deadline.passed:
                 readable.within(min(deadline.remaining_s(), _LOOK_S))
                 listening.receive()
-        finally:
-            listening.close()
+        return final
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Delete records; unknown ids are no error."""
@@ -148,6 +144,7 @@ class RedisResults:
         """Release the connection.  May be called twice."""
         self._closed = True
         if self._pid == os.getpid():
+            self._listeners.close()
             with self._lock:
                 self._link.close()
 

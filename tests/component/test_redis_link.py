@@ -86,6 +86,37 @@ def test_a_subscription_hears_what_is_published_and_never_waits(link: Link) -> N
         assert heard == [(b"a", b"to a"), (b"c1", b"to c1"), (b"b", b"to b")]
 
 
+def test_a_subscription_joins_other_channels_and_leaves_them(link: Link) -> None:
+    with closing(Subscription(link.address, channels=["a"])) as subscription:
+        subscription.leave(["a"])
+        link.call("PUBLISH", "a", "too late")
+        subscription.join(["b", "c"])
+
+        assert [link.call("PUBLISH", channel, f"to {channel}") for channel in "abc"] == [0, 1, 1]
+
+        heard: list[tuple[bytes, bytes]] = []
+        wait_until(lambda: heard.extend(subscription.receive()) or len(heard) == 2, 5)
+        assert heard == [(b"b", b"to b"), (b"c", b"to c")]
+
+
+def test_what_is_published_while_a_channel_is_joined_is_heard(link: Link) -> None:
+    with closing(Subscription(link.address, channels=["a"])) as subscription:
+        link.call("PUBLISH", "a", "early")
+        subscription.join(["b"])
+
+        assert subscription.receive() == [(b"a", b"early")]
+
+
+def test_a_subscription_that_may_not_join_is_lost(link: Link) -> None:
+    link.call("ACL", "SETUSER", "narrow", "on", "nopass", "+@all", "resetchannels", "&a", "&__redis__*")
+    address = address_of(link.address.shown.replace("//", "//narrow:any@"), timeout_s=5.0, master="")
+    with closing(Subscription(address, channels=["a"])) as subscription:
+        with pytest.raises(StorageError, match=r"(?i)no permissions"):
+            subscription.join(["b"])
+        assert subscription.lost
+    link.call("ACL", "DELUSER", "narrow")
+
+
 def test_a_subscription_says_when_its_connection_is_gone(link: Link) -> None:
     with closing(Subscription(link.address, channels=["a"])) as subscription:
         link.call("CLIENT", "KILL", "TYPE", "pubsub")

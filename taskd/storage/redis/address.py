@@ -44,6 +44,11 @@ class Address:
         """The number of the database."""
         return int(self.options.get("db", 0))
 
+    @property
+    def timeout_s(self) -> float:
+        """How long each connection and each answer may take."""
+        return float(self.options["socket_timeout"])
+
     def connect(self) -> Connection:
         """Return an open connection.  Blocks, at most as long as the configured timeout for each step.
 
@@ -60,8 +65,8 @@ class Address:
         """Return the host and port of the present master; empty without Sentinels."""
         if not self.sentinels:
             return {}
-        timeout_s = self.options["socket_timeout"]
-        host, port = Sentinel(list(self.sentinels), socket_timeout=timeout_s).discover_master(self.master)
+        sentinels = Sentinel(list(self.sentinels), socket_timeout=self.timeout_s)
+        host, port = sentinels.discover_master(self.master)
         return {"host": host, "port": port}
 
 

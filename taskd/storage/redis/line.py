@@ -63,7 +63,11 @@ class Line:
 
     def speaks(self) -> bool:
         """Return whether something comes that nobody has asked for."""
-        return self._incoming.within(0.0)
+        return self.speaks_within(0.0)
+
+    def speaks_within(self, timeout_s: float) -> bool:
+        """Return whether something has come, or comes in time; blocks until then."""
+        return self._incoming.within(timeout_s)
 
     def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one trip and return the reply to each, or the error in its place."""
@@ -80,8 +84,12 @@ class Line:
         return reply
 
     def stop_waiting(self) -> None:
-        """Wait for nothing from now on: ``arrived`` alone may be called after that."""
+        """Wait for nothing from now on: ``tell``, ``speaks_within`` and ``arrived`` alone may be called."""
         self._socket.setblocking(False)
+
+    def tell(self, command: Command) -> None:
+        """Send a command whose replies come among what ``arrived`` returns."""
+        self._socket.sendall(_packed((command,)))
 
     def arrived(self) -> Iterator[Reply]:
         """Return what came without having been asked for."""

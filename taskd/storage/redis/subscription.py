@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from redis.exceptions import RedisError as LibraryError
 
+from taskd.lifecycle import Deadline
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.errors import translate
 from taskd.storage.redis.line import Argument, Command, Line
@@ -57,6 +58,34 @@ class Subscription:
         Raises: ``StorageError`` when the server cannot (before Redis 6), or the user may not.
         """
         link.call("CLIENT", "TRACKING", "ON", "REDIRECT", self._client_id, "OPTIN")
+
+    def join(self, channels: Sequence[str]) -> None:
+        """Hear these channels, too.  Blocks until the server has confirmed it.  Raises: ``StorageError``."""
+        missing = {channel.encode() for channel in channels}
+        deadline = Deadline.after(self._address.timeout_s)
+        try:
+            self._line.tell(("SUBSCRIBE", *channels))
+            while missing:
+                if not self._line.speaks_within(deadline.remaining_s()):
+                    raise TimeoutError("the server does not answer")
+                for reply in self._line.arrived():
+                    if isinstance(reply, LibraryError):
+                        raise reply
+                    if reply[0] == b"subscribe":
+                        missing.discard(reply[1])
+                    self._early.append(reply)
+        except (LibraryError, OSError) as error:
+            self.lost = True
+            raise translate(error, self._address.shown) from error
+
+    def leave(self, channels: Sequence[str]) -> None:
+        """Hear these channels no more; what came from them already is dropped.  Raises: ``StorageError``."""
+        self.receive()
+        try:
+            self._line.tell(("UNSUBSCRIBE", *channels))
+        except OSError as error:
+            self.lost = True
+            raise translate(error, self._address.shown) from error
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when something came."""

@@ -1,0 +1,74 @@
+"""The connections on which waits for results on Redis listen: kept for the next wait, for a while.
+
+A new one takes several trips, and more with TLS and a login, which is more than most waits take themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from taskd import clock
+from taskd.errors import StorageError
+from taskd.storage.redis.address import Address
+from taskd.storage.redis.subscription import Subscription
+
+#: So many are kept; more threads than that may wait at a time.
+_MOST_KEPT = 8
+#: What lay unused for longer may have been dropped by something on the way, which only a timeout would tell.
+_FRESH_S = 60.0
+
+
+class Listeners:
+    """For any thread; of one process."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        #: Each with the monotonic time since when it has been unused, the latest last.
+        self._unused: list[tuple[float, Subscription]] = []
+        self._closed = False
+
+    @contextmanager
+    def hearing(self, channels: Sequence[str]) -> Iterator[Subscription]:
+        """Yield a subscription that hears these channels.  Raises: ``StorageError``: it cannot connect."""
+        listening = self._joined(channels) or Subscription(self._address, channels=channels)
+        try:
+            yield listening
+        except BaseException:
+            listening.close()
+            raise
+        self._give_back(listening, channels)
+
+    def _joined(self, channels: Sequence[str]) -> Subscription | None:
+        """Return a kept one that hears the channels; None when there is none that still stands."""
+        while self._unused:
+            try:
+                since, kept = self._unused.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if clock.monotonic() - since < _FRESH_S:
+                try:
+                    kept.join(channels)
+                    return kept
+                except StorageError:
+                    pass  # a new one shows whether it was the connection only
+            kept.close()
+        return None
+
+    def _give_back(self, listening: Subscription, channels: Sequence[str]) -> None:
+        """Keep one whose wait has ended; never raises, for the wait has its answer."""
+        if not self._closed and len(self._unused) < _MOST_KEPT:
+            try:
+                listening.leave(channels)
+            except StorageError:
+                pass  # closed below
+            else:
+                self._unused.append((clock.monotonic(), listening))
+                return
+        listening.close()
+
+    def close(self) -> None:
+        """Close those that are unused; the others are closed when their wait ends."""
+        self._closed = True
+        while self._unused:
+            self._unused.pop()[1].close()

@@ -1,0 +1,160 @@
+"""Waits for results on Redis: which connections they use, and what becomes of these."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from redis import Redis
+
+from taskd.config.stores import RedisConfig
+from taskd.lifecycle import Deadline
+from taskd.results import redis_listeners
+from taskd.results.redis import RedisResults
+from tests.services import RedisServer
+from tests.waiting import wait_until
+
+CONFIG = RedisConfig(timeout=1.0)
+RECORD = b'{"status": "SUCCESS", "result": 1}'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    started = RedisServer()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def admin(server: RedisServer) -> Iterator[Redis]:
+    with closing(Redis(port=server.port)) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def results(server: RedisServer) -> Iterator[RedisResults]:
+    with closing(RedisResults(server.url, CONFIG)) as opened:
+        yield opened
+
+
+def waited(results: RedisResults, admin: Redis, task_id: str) -> list[str]:
+    """Wait for a result that comes when somebody listens for it; return the ids that the wait found."""
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.extend(results.wait([task_id], Deadline.after(20.0))))
+    thread.start()
+    channel = f"celery-task-meta-{task_id}"
+    wait_until(lambda: admin.pubsub_numsub(channel)[0][1] == 1, 10)
+    admin.set(channel, RECORD)
+    admin.publish(channel, RECORD)
+    thread.join(20.0)
+    return found
+
+
+def connections(admin: Redis) -> int:
+    return int(admin.info("stats")["total_connections_received"])
+
+
+def listeners(admin: Redis) -> int:
+    return sum(each["cmd"] in ("subscribe", "unsubscribe") for each in admin.client_list())
+
+
+def test_one_wait_after_the_other_needs_no_new_connection(results: RedisResults, admin: Redis) -> None:
+    assert waited(results, admin, "a") == ["a"]
+    before = connections(admin)
+
+    assert [waited(results, admin, each) for each in "bcd"] == [["b"], ["c"], ["d"]]
+    assert connections(admin) == before
+
+
+def test_a_wait_that_has_ended_hears_no_more(results: RedisResults, admin: Redis) -> None:
+    assert waited(results, admin, "over") == ["over"]
+
+    wait_until(lambda: admin.pubsub_channels("celery-task-meta-*") == [], 10)
+
+
+def test_a_wait_in_vain_keeps_its_connection_too(results: RedisResults, admin: Redis) -> None:
+    assert results.wait(["nobody"], Deadline.after(0.01)) == {}
+    before = connections(admin)
+
+    assert results.wait(["nobody"], Deadline.after(0.01)) == {}
+    assert connections(admin) == before
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_replaced(
+    results: RedisResults, admin: Redis
+) -> None:
+    assert waited(results, admin, "before") == ["before"]
+    for each in admin.client_list():
+        if each["cmd"] == "unsubscribe":
+            admin.client_kill(each["addr"])
+
+    assert waited(results, admin, "after") == ["after"]
+
+
+def test_a_kept_connection_that_lay_unused_for_long_is_not_trusted(
+    results: RedisResults, admin: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert waited(results, admin, "early") == ["early"]
+    before = connections(admin)
+
+    monkeypatch.setattr(redis_listeners, "_FRESH_S", 0.0)
+
+    assert waited(results, admin, "late") == ["late"]
+    assert connections(admin) == before + 1
+    wait_until(lambda: listeners(admin) == 1, 10)
+
+
+def test_more_threads_wait_than_connections_are_kept(results: RedisResults, admin: Redis) -> None:
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda each=each: found.extend(results.wait([each], Deadline.after(20.0))))
+        for each in map(str, range(12))
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(admin.pubsub_channels("celery-task-meta-*")) == 12, 10)
+
+    for each in map(str, range(12)):
+        admin.set(f"celery-task-meta-{each}", RECORD)
+        admin.publish(f"celery-task-meta-{each}", RECORD)
+    for thread in threads:
+        thread.join(20.0)
+
+    assert sorted(found, key=int) == [str(number) for number in range(12)]
+    wait_until(lambda: listeners(admin) == 8, 10)
+
+
+def test_a_user_who_may_not_take_back_a_channel_waits_all_the_same(server: RedisServer, admin: Redis) -> None:
+    admin.acl_setuser(
+        "narrow", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-unsubscribe"]
+    )
+    url = server.url.replace("//", "//narrow:any@")
+    with closing(RedisResults(url, CONFIG)) as results:
+        assert [waited(results, admin, each) for each in ("one", "two")] == [["one"], ["two"]]
+
+
+def test_a_closed_store_leaves_no_connection(server: RedisServer, admin: Redis) -> None:
+    opened = RedisResults(server.url, CONFIG)
+    assert waited(opened, admin, "last") == ["last"]
+
+    opened.close()
+
+    wait_until(lambda: listeners(admin) == 0, 10)
+
+
+def test_a_fork_waits_on_a_connection_of_its_own(results: RedisResults, admin: Redis) -> None:
+    assert waited(results, admin, "parent") == ["parent"]
+
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if results.wait(["forked"], Deadline.after(20.0)) else 1)
+    wait_until(lambda: admin.pubsub_numsub("celery-task-meta-forked")[0][1] == 1, 10)
+    admin.set("celery-task-meta-forked", RECORD)
+    admin.publish("celery-task-meta-forked", RECORD)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert waited(results, admin, "parent again") == ["parent again"]
