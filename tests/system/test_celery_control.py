@@ -138,7 +138,7 @@ def test_registered_tasks_show_their_options(celery: Any) -> None:
     assert tell(celery, "rate_limit", "shop.add", "10/m") == {"ok": "new rate limit set successfully"}
 
     assert "shop.add [rate_limit=10/m]" in ask.registered()[NODE]
-    assert "shop.add [acks=Acks.LATE]" in ask.registered("acks")[NODE]
+    assert "shop.add [acks=late]" in ask.registered("acks")[NODE]
 
 
 def test_revocations_and_hello(celery: Any) -> None:

@@ -6,6 +6,7 @@ Names, arguments and shapes of the replies are Celery's.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 
 from taskd import clock
 from taskd.brokers.intake import Delivery
@@ -105,7 +106,7 @@ class TaskQueries:
             if item == "rate_limit":
                 value = format_rate(rate) if (rate := self._context.rates.rate_of(options)) else None
             if value is not None:
-                shown.append(f"{item}={value}")
+                shown.append(f"{item}={value.value if isinstance(value, Enum) else value}")
         return f"{options.name} [{' '.join(shown)}]" if shown else options.name
 
     def revoked(self) -> list[str]:
