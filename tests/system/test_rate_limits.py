@@ -83,12 +83,15 @@ def test_a_limited_task_that_is_revoked_never_runs(
 ) -> None:
     daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
     daemon.start()
-    daemon.ctl("rate-limit", "shop.note", "1/s")
+    daemon.ctl("rate-limit", "shop.note", "1/h")
     sent = [daemon.app.send_task("shop.note", (str(notes), str(number))) for number in range(3)]
+    wait_until(lambda: len(inspect(daemon, "scheduled")) == 2, 10)
 
     daemon.ctl("revoke", sent[1].id)
+    daemon.ctl("rate-limit", "shop.note", "0")
 
     wait_until(lambda: len(lines(notes)) == 2, 10)
+    assert inspect(daemon, "scheduled") == []
     assert lines(notes) == ["0", "2"]
 
 
