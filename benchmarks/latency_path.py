@@ -115,16 +115,20 @@ def events(trace: Path) -> list[Event]:
 
 
 def split(
-    traced: Sequence[Event], steps: Sequence[Step], roles: Mapping[str, set[int]], sent: float, started: float
+    happened: Sequence[Event],
+    steps: Sequence[Step],
+    roles: Mapping[str, set[int]],
+    sent: float,
+    started: float,
 ) -> list[float] | None:
     """Return the seconds of each step of one message, the last up to its start; None for an odd one."""
     ends = [sent]
     position = 0
     for step in steps:
         while True:
-            if position == len(traced) or traced[position].at > started:
+            if position == len(happened) or happened[position].at > started:
                 return None
-            event = traced[position]
+            event = happened[position]
             position += 1
             if (
                 event.at >= ends[-1]
