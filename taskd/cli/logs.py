@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from threading import Event
@@ -9,17 +10,20 @@ from threading import Event
 import click
 import msgspec
 
-from taskd import exit_codes
+from taskd import clock, exit_codes
 from taskd.cli import daemon
 from taskd.cli.names import name_argument
 from taskd.cli.output import Failure, echo_json, json_option, local_time, printable
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.errors import ControlError
+from taskd.errors import ControlError, RefusedError
+from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
 
 _FOLLOW_EVERY_S = 0.2
 _MAX_LINES = 10_000
+#: How a line begins that brings its own time: as text or as JSON.
+_DATED = re.compile(r"\d{4}-\d\d-\d\d |\{")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +46,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 @click.command()
 @name_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Go on with what is written from now on, until Ctrl-C, over restarts of taskd.",
+)
 @click.option(
     "-n",
     "--lines",
@@ -68,19 +77,41 @@ def logs(
     """
     with ControlClient(socket_path or session.config.supervisor.control_socket) as client:
         answer = _fetch(client, name, {"count": count})
-        many = len(answer.last) > 1
         if as_json and not follow:
             echo_json({"lines": msgspec.to_builtins(answer.lines)})
             return exit_codes.OK
-        _echo(answer.lines, as_json=as_json, many=many)
-        pause = Event()
-        while follow:
-            sys.stdout.flush()
-            pause.wait(_FOLLOW_EVERY_S)
-            former = answer.last
-            answer = _fetch(client, name, {"after": former})
-            _echo(answer.lines, as_json=as_json, many=many, known=former)
+        try:
+            _echo(answer.lines, as_json=as_json, many=len(answer.last) > 1)
+            if follow:
+                _follow(client, name, answer, as_json=as_json)
+        except KeyboardInterrupt:
+            if not follow:
+                raise
+            # Otherwise it is how one ends it.
     return exit_codes.OK
+
+
+def _follow(client: ControlClient, name: str, answer: Answer, *, as_json: bool) -> None:
+    """Show what comes, also from the next daemon when this one has ended, until Ctrl-C."""
+    pause, known, away = Event(), answer.last, False
+    shown_at = max((line.at for line in answer.lines), default=clock.now())
+    while True:
+        sys.stdout.flush()
+        pause.wait(_FOLLOW_EVERY_S)
+        try:
+            answer = _fetch(client, name, {"after": {} if away else known})
+        except ControlError as error:
+            if isinstance(error, RefusedError) and not away:
+                raise
+            if not away:
+                click.echo(f"taskctl: {printable(str(error))}; waiting for taskd", err=True)
+            away = True
+            continue
+        # Another daemon counts its lines anew.
+        lines = [line for line in answer.lines if line.at > shown_at] if away else answer.lines
+        _echo(lines, as_json=as_json, many=len(answer.last) > 1, known={} if away else known)
+        shown_at = max((line.at for line in answer.lines), default=shown_at)
+        known, away = answer.last, False
 
 
 def _fetch(client: ControlClient, name: str, params: dict[str, object]) -> Answer:
@@ -98,11 +129,14 @@ def _echo(lines: Sequence[Line], *, as_json: bool, many: bool, known: dict[str, 
         missing = line.number - expected.get(line.program, line.number - 1) - 1
         expected[line.program] = line.number
         if missing > 0:
-            click.echo(f"taskctl: {missing} lines of {line.program} came too fast to follow", err=True)
+            click.echo(
+                f"taskctl: {counted(missing, 'line')} of {line.program} came too fast to follow", err=True
+            )
         if as_json:
             click.echo(msgspec.json.encode(line))
             continue
         # Lines in the form for the journal leave the time to it; the others bring their own.
-        time = "" if line.priority is None else f"{local_time(line.at)} "
+        is_dated = line.priority is None or _DATED.match(line.text)
+        time = "" if is_dated else f"{local_time(line.at)} "
         source = f"{line.program} | " if many else ""
         click.echo(f"{source}{time}{printable(line.text)}")

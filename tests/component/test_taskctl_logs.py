@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,3 +68,47 @@ def test_followed_lines_are_shown_as_they_come(running: Daemon) -> None:
 
             assert json.loads(follower.stdout.readline())["text"] == "during"
             follower.kill()
+
+
+def follower(running: Daemon, name: str) -> subprocess.Popen[str]:
+    code = "import sys; from taskd.cli.taskctl import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "logs", name, "-n", "1", "-f", "--socket", running.socket_path]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_ctrl_c_ends_following_without_a_word(running: Daemon) -> None:
+    with follower(running, "a-1") as follows:
+        assert follows.stdout is not None
+        assert follows.stdout.readline().endswith(" a warning\n")
+
+        follows.send_signal(signal.SIGINT)
+
+        assert follows.communicate(timeout=10) == ("", "")
+        assert follows.returncode == exit_codes.OK
+
+
+def test_the_next_daemon_is_followed_when_the_first_has_ended(tmp_path: Path) -> None:
+    with daemon(tmp_path, modes={"a": "prints"}) as first:
+        first.wait_for("a-1", "READY")
+        wait_until(lambda: len(first.call("logs", name="a-1")["lines"]) == 7, 10)
+        with follower(first, "a-1") as follows:
+            assert follows.stdout is not None
+            assert follows.stderr is not None
+            assert follows.stdout.readline().endswith(" a warning\n")
+
+            first.stop()
+
+            assert "waiting for taskd" in follows.stderr.readline()
+            with daemon(tmp_path, modes={"a": "prints"}):
+                shown = [follows.stdout.readline() for _ in range(7)]
+            follows.kill()
+    assert shown[4] == "line 5\n"
+    assert shown[6].endswith(" a warning\n")
+
+
+def test_lines_of_the_daemon_itself_show_their_time_once(
+    running: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["logs", "taskd", "--socket", running.socket_path]) == exit_codes.OK
+
+    assert all(line.count(":") < 6 for line in capsys.readouterr().out.splitlines() if " ready" in line)
