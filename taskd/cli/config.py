@@ -77,9 +77,7 @@ def explain(session: Session, *, key: str, as_json: bool) -> int:
     path = tuple(key.split("."))
     found = declared(path)
     if found is None:
-        hint = nearest(key, key_patterns())
-        remedy = f'did you mean "{hint}"?' if hint else "taskctl config show lists them"
-        raise Failure(f'there is no key "{key}"; {remedy}', exit_codes.USAGE)
+        raise Failure(f'there is no key "{key}"; {_meant(key)}', exit_codes.USAGE)
     option, field = found
     leaves, provenance = _read(session)
     facts = {
@@ -102,6 +100,19 @@ def explain(session: Session, *, key: str, as_json: bool) -> int:
         click.echo(printable(f"value       {leaves[path].shown} ({origin})"))
     click.echo(f"changed by  {facts['changed_by']}")
     return exit_codes.OK
+
+
+def _meant(key: str) -> str:
+    """Return which keys a wrong one may mean: those of its name in all tables, else the nearest."""
+    patterns = key_patterns()
+    named = [pattern for pattern in patterns if pattern.rpartition(".")[2] == key.rpartition(".")[2]]
+    if not named:
+        bare = {pattern.rpartition(".")[2]: pattern for pattern in patterns}
+        hint = nearest(key, patterns) or bare.get(nearest(key, bare))
+        named = [hint] if hint else []
+    *others, last = (f'"{each}"' for each in named or [""])
+    meant = f"{', '.join(others)} or {last}" if others else last
+    return f"did you mean {meant}?" if named else "taskctl config show lists those with a value"
 
 
 @config.command("diff")

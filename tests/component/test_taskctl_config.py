@@ -73,5 +73,28 @@ def test_an_unknown_key_is_answered_with_the_nearest(path: str, capsys: pytest.C
     assert 'did you mean "supervisor.stop_timeout"?' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["prefetch", "worker.prefetch", "mail.prefetch"])
+def test_a_key_without_its_table_is_answered_with_the_table(
+    key: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", path, "config", "explain", key]) == exit_codes.USAGE
+
+    assert 'did you mean "worker.NAME.prefetch"?' in capsys.readouterr().err
+
+
+def test_a_key_of_several_tables_is_answered_with_all(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", path, "config", "explain", "nice"]) == exit_codes.USAGE
+
+    assert 'did you mean "worker.NAME.nice", "program.NAME.nice" or "beat.nice"?' in capsys.readouterr().err
+
+
+def test_a_misspelt_key_without_its_table_is_answered_with_the_nearest(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", path, "config", "explain", "prefech"]) == exit_codes.USAGE
+
+    assert 'did you mean "worker.NAME.prefetch"?' in capsys.readouterr().err
+
+
 def test_every_key_can_be_explained() -> None:
     assert [key for key in key_patterns() if declared(tuple(key.split("."))) is None] == []
