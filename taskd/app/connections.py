@@ -13,10 +13,10 @@ from taskd.app.news import News
 from taskd.app.replies import open_results
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
-from taskd.config.load import find, load
+from taskd.config.load import PATH_VARIABLE, find, load
 from taskd.config.rules import with_absolute_paths
 from taskd.config.schema import Config
-from taskd.errors import TaskdError
+from taskd.errors import ConfigError, TaskdError
 from taskd.results.base import ResultStore
 
 _NO_RESULTS = "null://"
@@ -66,7 +66,7 @@ class Connections:
             # Addresses given in code need no file; without results= none are kept.
             config = Config(broker=self._broker_url, results=self._results_url or _NO_RESULTS)
             return with_absolute_paths(config, os.getcwd())
-        config = load(find(self._path))
+        config = self._load()
         if self._broker_url is None and self._results_url is None:
             return config
         given = Config(broker=self._broker_url or config.broker, results=self._results_url or config.results)
@@ -74,6 +74,20 @@ class Connections:
         return Config(
             path=config.path, broker=given.broker, results=given.results, sqlite=config.sqlite, app=config.app
         )
+
+    def _load(self) -> Config:
+        path = find(self._path)
+        try:
+            return load(path)
+        except ConfigError as error:
+            if self._path is not None or os.path.exists(path):
+                raise
+            # Whoever wrote App() has no --config to give.
+            raise ConfigError(
+                f"there is no configuration file {path}: name one by the environment variable "
+                f"{PATH_VARIABLE} or by App(config=...), or give addresses in code: "
+                "App(broker=..., results=...)"
+            ) from error
 
     def publisher(self) -> Publisher:
         """Return the publisher.  Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``."""

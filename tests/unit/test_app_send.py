@@ -226,6 +226,13 @@ def test_the_configuration_is_found_in_the_environment(monkeypatch):
         App().send_task("add")
 
 
+def test_a_configuration_that_is_nowhere_is_answered_with_the_ways_to_name_one(monkeypatch):
+    monkeypatch.setenv("TASKD_CONFIG", "/nonexistent/elsewhere.toml")
+
+    with pytest.raises(ConfigError, match=r"elsewhere\.toml.*TASKD_CONFIG.*App\(config=.*App\(broker="):
+        App().send_task("add")
+
+
 def test_a_bound_configuration_outranks_all_others(bench):
     app = App("/nonexistent/taskd.toml", broker="amqp://elsewhere")
     app.bind_config(Config(broker=bench.url, results=bench.url))
