@@ -172,6 +172,19 @@ def test_the_exit_is_logged_with_its_reason(make: MAKE, caplog: pytest.LogCaptur
     assert "child ended" not in caplog.text
 
 
+def test_a_child_that_a_signal_ended_is_logged_with_the_signal_alone(
+    make: MAKE, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = make(capacity=1)
+    (pid,) = runner.pids()
+
+    os.kill(pid, signal.SIGKILL)
+    runner.until(lambda: "child ended" in caplog.text)
+
+    assert f"child ended pid={pid} signal=9" in caplog.text
+    assert "exit_code" not in caplog.text
+
+
 def test_kills_in_the_middle_of_replacements_cost_no_outcome_and_no_slot(make: MAKE) -> None:
     runner = make(capacity=3, max_tasks=5, max_age_s=0.2)
     chance = random.Random(3)

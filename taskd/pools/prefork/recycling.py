@@ -107,7 +107,8 @@ class Recycling:
         """A child is dead: say why, unless it was just one too many or was killed for a job's sake."""
         end = child.exited
         if end is not None and not child.retiring and not child.verdicts:
-            _logger.warning("child ended pid=%d exit_code=%d signal=%d", end.pid, end.exit_code, end.signal)
+            how = f"signal={end.signal}" if end.signal else f"exit_code={end.exit_code}"
+            _logger.warning("child ended pid=%d %s", end.pid, how)
         if not child.reason or not child.retiring:
             return
         self.counts[child.reason] += 1
