@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from taskd.config.load import load
 from tests.system.daemon import ROOT
 
 RUN = ROOT / "examples" / "digest" / "run.py"
@@ -37,3 +38,15 @@ def test_a_kill_half_way_through_the_standard_library_loses_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed pool child" in done.stdout
     assert "ok: 1,004 jobs, none lost, every checksum verified" in done.stdout
+
+
+def test_the_daemon_of_the_example_writes_nowhere_but_below_its_directory(tmp_path: Path) -> None:
+    config = load(str(RUN.with_name("taskd.toml")), {"DIGEST_STATE": str(tmp_path)})
+
+    written = [
+        config.broker,
+        config.results,
+        config.supervisor.control_socket,
+        config.supervisor.state_directory,
+    ]
+    assert [place for place in written if str(tmp_path) not in place] == []
