@@ -54,8 +54,9 @@ def explain(session: Session, *, group: str | None, socket_path: str | None, as_
     if not groups:
         click.echo("no worker is scaled by load: none has min_processes in the file")
     for name, row in groups.items():
+        noun = "process" if row["processes"] == 1 else "processes"
         click.echo(
-            f"{printable(name)}: {_known(row['processes'])} processes, target {_known(row['target'])} "
+            f"{printable(name)}: {_known(row['processes'])} {noun}, target {_known(row['target'])} "
             f"({row['least']} to {row['most']}), {row['leaving']} leaving"
         )
         for why in _texts(row["why"]):

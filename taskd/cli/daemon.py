@@ -22,6 +22,8 @@ class ProgramRow(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     state: str
     wanted: bool
+    #: Not wanted because the load does not need it, not because somebody stopped it.
+    spare: bool = False
     reason: str = ""
     since: float = 0.0
     pid: int | None = None

@@ -15,6 +15,7 @@ from taskd.cli.output import Failure, age, echo_json, echo_table, json_option, l
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.errors import ControlError
+from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.process import deaths as register
 from taskd.supervisor.process.certificate import Certificate
@@ -110,8 +111,8 @@ def _echo_whole(last: Certificate) -> None:
     facts = _facts_of_a_child(last) if last.kind == "child" else _facts_of_a_program(last)
     if last.busy or last.done:
         facts.append(
-            f"had finished {last.done} tasks and ran {last.busy}, the oldest since {age(last.oldest_s)}, "
-            f"{age(last.heard_s)} before its end"
+            f"had finished {counted(last.done, 'task')} and ran {last.busy}, the oldest since "
+            f"{age(last.oldest_s)}, {age(last.heard_s)} before its end"
         )
     if last.out_of_memory:
         facts.append("the kernel killed a process of this daemon for lack of memory at that time")

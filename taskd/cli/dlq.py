@@ -14,6 +14,7 @@ from taskd.cli.desk import open_desk
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.pacing import hand_over, per_second
 from taskd.cli.session import Session, duration, pass_session
+from taskd.plural import counted
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -150,7 +151,7 @@ def purge(
     with open_desk(session.config) as desk:
         found = _ids(desk, which, limit)
         if not yes:
-            click.confirm(f"Delete {len(found)} dead letters for good?", abort=True, err=True)
+            click.confirm(f"Delete {counted(len(found), 'dead letter')} for good?", abort=True, err=True)
         count = hand_over(found, desk.purge_dead, "purged")
     return _report("purged", count, ids or found, as_json)
 

@@ -15,6 +15,7 @@ from taskd.cli.programs import timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.lifecycle import Deadline
+from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
 
 _POLL_S = 0.05
@@ -55,7 +56,7 @@ def scale(
     if as_json:
         echo_json(answer)
     else:
-        click.echo(f"{name}: {processes} processes")
+        click.echo(f"{name}: {counted(processes, 'process', 'processes')}")
     return exit_codes.OK
 
 

@@ -119,7 +119,8 @@ def _echo_daemon(answer: daemon.Status) -> None:
     since = facts.get("since")
     running = f", running for {age(clock.now() - since)}" if isinstance(since, (int, float)) else ""
     who = f"taskd {facts.get('version', '')} on {facts.get('host', '')}, pid {facts.get('pid')}{running}"
-    ready = f"{facts.get('programs_ready')} of {facts.get('programs_wanted')} programs ready"
+    noun = "program" if facts.get("programs_wanted") == 1 else "programs"
+    ready = f"{facts.get('programs_ready')} of {facts.get('programs_wanted')} {noun} ready"
     click.echo(f"{who}: {facts.get('state')}, {ready}\n")
     match facts.get("reload"):
         case {"outcome": "failed", "troubles": list(troubles)} if troubles:
@@ -131,7 +132,7 @@ def _echo_daemon(answer: daemon.Status) -> None:
 def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:
     return (
         row.name,
-        row.state if row.wanted or row.state != "DOWN" else "DOWN (stopped)",
+        row.state if row.wanted or row.state != "DOWN" else f"DOWN ({_why_down(row)})",
         age(now - row.since),
         "" if row.pid is None else row.pid,
         row.restarts,
@@ -142,6 +143,10 @@ def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:
         _memory(row),
         age(row.oldest_s) if row.busy else "",
     )
+
+
+def _why_down(row: daemon.ProgramRow) -> str:
+    return "not needed" if row.spare else "stopped"
 
 
 def _memory(row: daemon.ProgramRow) -> str:

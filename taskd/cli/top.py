@@ -21,6 +21,7 @@ from taskd.cli.rates import Pace, Sample, pace
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
 from taskd.lifecycle import Deadline
+from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _screen(former: Sample | None, now: Sample) -> RenderableType:
     ready = sum(row.state == "READY" for row in now.rows.values())
     paces = [pace(name, former, now) for name in now.rows]
     total = sum(each.tasks_per_s or 0.0 for each in paces)
-    head = Text(f"taskd: {ready} of {len(now.rows)} programs ready, {total:.1f} tasks/s; q ends\n")
+    head = Text(f"taskd: {ready} of {counted(len(now.rows), 'program')} ready, {total:.1f} tasks/s; q ends\n")
     return Group(head, table(_COLUMNS, _rows(former, now), right=_NUMBERS))
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from taskd.brokers.intake import Dead, Requeue
 from taskd.exit_codes import describe_signal
+from taskd.plural import counted
 from taskd.pools.base import ChildLost
 
 
@@ -37,6 +38,6 @@ def after_child_lost(tag: int, deaths: int, max_deaths: int, lost: ChildLost) ->
         "last_lines": lost.last_lines,
     }
     what = "worker" if _whole_worker(lost) else "pool child"
-    times = f"its {what} died {deaths + 1} times"
-    reason = times if _whole_worker(lost) else f"{times}, last by {cause(lost)}"
+    times = f"its {what} died {counted(deaths + 1, 'time')}"
+    reason = times if _whole_worker(lost) else f"{times}, {'last ' if deaths else ''}by {cause(lost)}"
     return Dead(tag, reason, msgspec.json.encode(evidence), died=True)

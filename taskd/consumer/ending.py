@@ -16,6 +16,7 @@ from taskd import clock
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.request import Softened
 from taskd.exhaustive import assert_never
+from taskd.plural import counted
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Ending:
                 request.softened = Softened.SHUTDOWN
                 asked += 1
         if asked:
-            logger.warning("soft shutdown: asked %d running tasks to end", asked)
+            logger.warning("soft shutdown: asked %s to end", counted(asked, "running task"))
         context.loop.call_later(_ASK_EVERY_S, self._ask)
 
     def _go_cold(self) -> None:

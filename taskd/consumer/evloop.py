@@ -14,6 +14,7 @@ from taskd.consumer.settling import LINGER_S, Settling
 from taskd.consumer.tasks import Connection, Tasks, TasksGiven
 from taskd.lifecycle import Deadline
 from taskd.loop import Timer
+from taskd.plural import counted
 from taskd.protocol.status import Draining, Ready
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Evloop(Step[None]):
     def _drain(self, tasks: TasksGiven) -> None:
         """Finish what runs, answering remote control and heartbeats meanwhile."""
         tasks.intaking.quiet()
-        logger.info("draining: %d tasks still run", self._context.pool.held)
+        logger.info("draining: %s", counted(self._context.pool.held, "task still runs", "tasks still run"))
         self._context.report(Draining(self._context.pool.held))
         while self._context.shutdown is Shutdown.WARM:
             if self._settling:

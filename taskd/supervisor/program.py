@@ -160,6 +160,7 @@ class Program:
             "kind": self.spec.kind,
             "state": self.state.value,
             "wanted": self.wanted,
+            "spare": self.spare,
             "reason": self.reason,
             "since": self._since_at,
             "pid": life.process.pid if life else None,

@@ -17,6 +17,7 @@ from taskd import clock, exit_codes, log, prctl
 from taskd.config.schema import Config
 from taskd.errors import ControlError
 from taskd.loop import Loop
+from taskd.plural import counted
 from taskd.supervisor.control.methods import Facts, Methods
 from taskd.supervisor.control.peers import access
 from taskd.supervisor.control.records import Records
@@ -150,16 +151,15 @@ class Supervisor:
 
     def _tell(self) -> None:
         """Tell systemd how things are."""
+        wanted, ready, left = self._fleet.wanted(), self._fleet.ready(), len(self._fleet.alive())
         if self._haste is not None:
-            left = len(self._fleet.alive())
-            self._notifier.status(f"stopping: {left} of {len(self._fleet)} programs are left")
+            self._notifier.status(f"stopping; programs left: {left} of {len(self._fleet)}")
             return
-        wanted, ready = self._fleet.wanted(), self._fleet.ready()
         refused = self._reloader.outcome is Outcome.FAILED
         missing = "; ".join(f"{p.spec.name} {p.state.value}: {p.reason}" for p in wanted if p not in ready)
         alarms = "".join(f"; ALARM {p.spec.name} {p.watch.alarm}" for p in wanted if p.watch.alarm)
         self._notifier.status(
-            f"{len(ready)} of {len(wanted)} programs ready"
+            f"{len(ready)} of {counted(len(wanted), 'program')} ready"
             + alarms
             + (f"; {missing}" if missing else "")
             + (f"; reload failed: {'; '.join(self._reloader.troubles)}" if refused else "")

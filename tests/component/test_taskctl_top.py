@@ -78,7 +78,7 @@ def test_in_a_terminal_it_is_renewed_until_q(running: Daemon) -> None:
     )
     os.close(terminal)
     shown = read_until(controller, b"mail-1")
-    assert b"1 of 1 programs ready" in shown
+    assert b"1 of 1 program ready" in shown
 
     os.write(controller, b"xq")
 

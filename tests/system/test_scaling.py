@@ -60,6 +60,7 @@ def test_workers_are_started_for_a_backlog_and_say_why(
     daemon.spawn()
     wait_until(lambda: ready(daemon) == ["main-1"], 20)
     assert daemon.row("main-2")["reason"] == "not needed by the load"
+    assert "DOWN (not needed)" in daemon.ctl("status").stdout
     gate, runs = tmp_path / "gate", tmp_path / "runs"
 
     held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(3)]

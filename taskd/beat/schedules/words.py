@@ -31,7 +31,7 @@ def in_words(when: WhenConfig) -> str:
     """Return one sentence without a full stop; the description is sound (``config.when``)."""
     parts = [_kind(when)]
     if when.max_runs:
-        parts.append(f"at most {when.max_runs} times")
+        parts.append("at most once" if when.max_runs == 1 else f"at most {when.max_runs} times")
     if when.start:
         parts.append(f"from {_moment(when.start)} on")
     if when.end:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from taskd.cli.doctor.facts import UnitFacts
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
+from taskd.plural import counted
 
 #: The most that `systemd-analyze security` may say of the shipped unit with its drop-ins.
 WORST_EXPOSURE = 2.5
@@ -84,10 +85,11 @@ def _manners(unit: UnitFacts) -> Iterator[Finding]:
             "a task that is taken over can do more to the machine than it needs to",
             f"systemd-analyze security {unit.name}; the shipped unit has less",
         )
-    if unit.properties.get("NRestarts", "0") not in {"0", ""}:
+    restarts = int(unit.properties.get("NRestarts") or 0)
+    if restarts:
         yield note(
             "unit",
-            f"systemd has started taskd again {unit.properties['NRestarts']} times",
+            f"systemd has started taskd again {counted(restarts, 'time')}",
             "it was killed, hung or failed",
             "journalctl -u taskd",
         )

@@ -16,6 +16,7 @@ from taskd import clock
 from taskd.consumer.commands.masked import masked
 from taskd.consumer.context import Context
 from taskd.consumer.tasks import TasksGiven
+from taskd.plural import counted
 from taskd.resident import resident_bytes
 from taskd.version import __version__
 
@@ -45,7 +46,7 @@ class SelfReport:
         lines = (
             f"taskd {__version__}, Python {sys.version.split()[0]}",
             f"{machine.sysname} {machine.release} {machine.machine}",
-            f"pool {context.pool.info().implementation}, {context.pool.capacity} slots",
+            f"pool {context.pool.info().implementation}, {counted(context.pool.capacity, 'slot')}",
             f"broker {context.broker.url.partition(':')[0]}, queues {', '.join(self._tasks.intake.queues())}",
             f"tasks {len(context.tasks)}",
         )

@@ -12,6 +12,7 @@ from taskd.brokers.intake import Advancing
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.tasks import TasksGiven
 from taskd.errors import ProtocolError
+from taskd.plural import counted
 from taskd.protocol.message import decode_headers
 from taskd.rates import parse_rate
 
@@ -85,7 +86,7 @@ class Steering:
             return {"error": refusal}
         wanted = pool.capacity + change
         if wanted < 1:
-            return {"error": f"pool_{verb}: {pool.capacity} slots; at least one must stay"}
+            return {"error": f"pool_{verb}: {counted(pool.capacity, 'slot')}; at least one must stay"}
         pool.resize(wanted)
         if pool.capacity != wanted:
             return {"error": f"pool_{verb} is not supported by a {worker.pool} pool"}

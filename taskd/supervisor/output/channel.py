@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from taskd import clock
+from taskd.plural import counted
 from taskd.supervisor.output.allowance import LINE_COST_BYTES, Allowance
 from taskd.supervisor.output.lines import Line, split_priority
 from taskd.supervisor.output.ring import Ring
@@ -61,8 +62,9 @@ class Channel:
 
     def _say_dropped(self, pid: int) -> None:
         if self._dropped_bytes:
+            lines, size = counted(self._dropped_lines, "line"), counted(self._dropped_bytes, "byte")
             text = (
-                f"taskd: {self._dropped_lines} lines ({self._dropped_bytes} bytes) of {self.program} were "
+                f"taskd: {lines} ({size}) of {self.program} {'was' if self._dropped_lines == 1 else 'were'} "
                 f"dropped: it wrote more than {self._allowance.rate_bytes} bytes a second (log.rate)"
             )
             self._dropped_lines = self._dropped_bytes = 0

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from taskd import clock
 from taskd.backoff import Backoff
 from taskd.loop import Loop
+from taskd.plural import counted
 from taskd.protocol.status import StatusLine, Waiting
 from taskd.supervisor.output import frames
 from taskd.supervisor.output.backlog import Backlog
@@ -129,7 +130,10 @@ class FilesSink:
             return
         self._loop.remove_writer(self._feed)
         if dropped := self._backlog.take_dropped():
-            _log.warning("log: %s lines were dropped: the disk of the log files is too slow", dropped)
+            _log.warning(
+                "log: %s dropped: the disk of the log files is too slow",
+                counted(dropped, "line was", "lines were"),
+            )
 
     def _hang_up(self) -> None:
         if self._feed >= 0:

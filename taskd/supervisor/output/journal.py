@@ -14,6 +14,7 @@ import socket
 import struct
 
 from taskd.loop import Loop
+from taskd.plural import counted
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import INFO, Line, split_priority
 
@@ -107,7 +108,8 @@ class JournalSink:
                 return False
             self._backlog.sent()
             if not len(self._backlog) and (dropped := self._backlog.take_dropped()):
-                text = f"taskd: {dropped} lines were dropped: journald did not take them in time".encode()
+                what = counted(dropped, "line was", "lines were")
+                text = f"taskd: {what} dropped: journald did not take them in time".encode()
                 self._backlog.add(entry(Line("taskd", os.getpid(), 0, 0.0, text, _WARNING)))
         return True
 

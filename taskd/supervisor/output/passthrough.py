@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from taskd import clock
 from taskd.loop import Loop
+from taskd.plural import counted
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import Line
 
@@ -84,7 +85,7 @@ class PassThroughSink:
                 return False
         if dropped := self._backlog.take_dropped():
             return self._take(
-                f"taskd: {dropped} lines were dropped: they could not be written in time\n".encode()
+                f"taskd: {counted(dropped, 'line was', 'lines were')} dropped: not written in time\n".encode()
             )
         return True
 

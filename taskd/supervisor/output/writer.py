@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from taskd import prctl
+from taskd.plural import counted
 from taskd.proctitle import set_title
 from taskd.protocol.status import STATUS_FD_VARIABLE, Ready, StatusLine, Waiting, encode_line
 from taskd.supervisor.output.frames import Decoder, Kind
@@ -55,7 +56,9 @@ class Writer:
             file = self._files[name] = RotatedFile(path, max_bytes=self._max_bytes, backups=self._backups)
         lost = self._lost.get(name, 0)
         if lost:
-            notice = f"taskd: {lost} lines were lost here: {self._trouble or 'the disk'}\n"
+            notice = (
+                f"taskd: {counted(lost, 'line was', 'lines were')} lost here: {self._trouble or 'the disk'}\n"
+            )
             data = notice.encode() + data
         try:
             os.makedirs(self._directory, _DIRECTORY_MODE, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from taskd.plural import counted
 from taskd.protocol.status import Heartbeat
 
 #: Four times what the worker itself needs to notice and to start anew; two heartbeats of an idle one.
@@ -33,4 +34,5 @@ class Consuming:
             self._since = now
         if now - self._since < PATIENCE_S:
             return ""
-        return f"alive but not consuming: {load.depth} messages wait, and nothing runs or gets done"
+        waits = counted(load.depth, "message waits", "messages wait")
+        return f"alive but not consuming: {waits}, and nothing runs or gets done"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from taskd import clock
+from taskd.plural import counted
 from taskd.supervisor.machine import Event, State
 from taskd.supervisor.process import reaper
 from taskd.supervisor.process.life import Life
@@ -118,9 +119,9 @@ class HangWatch:
 
     def _raise_alarm(self, text: str) -> None:
         limits = self._patience.limits
+        kills = counted(limits.spiral_kills, "kill")
         alarm = (
-            f"{text}, and not killed: {limits.spiral_kills} kills within {limits.spiral_period_s:g} s "
-            "finished no task in between"
+            f"{text}, and not killed: {kills} within {limits.spiral_period_s:g} s finished no task in between"
         )
         if alarm != self.alarm:
             _log.error(

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from taskd import clock
+from taskd.plural import counted
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.program import Program
 from taskd.supervisor.reload.generation import Generation
@@ -212,7 +213,7 @@ class Group:
         deaths = sum(each.program.failures for each in trial)
         if deaths >= settings.roll_attempts and not self.trouble:
             worst = max(trial, key=lambda each: each.program.failures).program
-            self._give_up(f"{worst.spec.name} died {deaths} times: {worst.detail or worst.reason}")
+            self._give_up(f"{worst.spec.name} died {counted(deaths, 'time')}: {worst.detail or worst.reason}")
 
     def _passes_at(self, member: Member, canary_s: float) -> float:
         life = member.program.life

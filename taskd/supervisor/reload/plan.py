@@ -14,6 +14,7 @@ from enum import Enum
 from taskd.config.diff import Change, diff
 from taskd.config.option import Applies
 from taskd.config.schema import Config
+from taskd.plural import counted
 from taskd.supervisor.roster import groups, program_name, share_of
 
 
@@ -102,7 +103,7 @@ def live_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
 
 def _in_group(group: str, members: Sequence[Running], count: int, new: Config) -> list[Decision]:
     surplus = {each.name for each in members[: max(0, len(members) - count)]}
-    number = f"{len(members)} -> {count} processes"
+    number = f"{len(members)} -> {counted(count, 'process', 'processes')}"
     decisions = [
         Decision(each.name, group, Action.DRAIN, (number,)) if each.name in surplus else _judge(each, new)
         for each in sorted(members, key=lambda each: each.slot)

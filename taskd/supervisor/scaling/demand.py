@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from taskd.plural import counted
 from taskd.supervisor.scaling.load import Bounds, Load
 
 #: Slots are planned to be at work for this part of the time.
@@ -31,7 +32,10 @@ def demand(load: Load, bounds: Bounds, present: int) -> Demand:
         # While messages wait, no process whose slots are at work is one too many.
         at_work = math.ceil(load.busy / bounds.slots)
         if at_work > needed:
-            needed, why = at_work, f"{load.busy} slots are at work while {load.ready} messages wait"
+            needed, why = (
+                at_work,
+                f"{counted(load.busy, 'slot is', 'slots are')} at work while {_waiting(load)}",
+            )
     bounded = min(max(needed, bounds.least), bounds.most)
     if bounded > needed:
         why = f"the least is {bounds.least}; {why}"
@@ -48,7 +52,7 @@ def _by_rates(load: Load, bounds: Bounds) -> tuple[int, str]:
     return needed, (
         f"{load.ready} waiting x {load.service_s:.3g} s within {bounds.latency_s:g} s: {backlog:.2f} slots, "
         f"{load.arrivals_per_s:.3g} arrivals a second at {UTILISATION:.0%} use: {flow:.2f}; "
-        f"{bounds.slots} slots a process"
+        f"{counted(bounds.slots, 'slot')} a process"
     )
 
 
@@ -57,5 +61,12 @@ def _unknown_run_time(load: Load, present: int) -> tuple[int, str]:
     if load.ready == 0:
         return 0, "nothing waits and no task has run yet"
     if load.busy == 0:
-        return 1, f"{load.ready} wait, and no task has run yet"
-    return present + 1, f"{load.ready} wait behind {load.busy} running tasks, and none has finished yet"
+        return 1, f"{_waiting(load)}, and no task has run yet"
+    return (
+        present + 1,
+        f"{_waiting(load)} behind {counted(load.busy, 'running task')}, and none has finished yet",
+    )
+
+
+def _waiting(load: Load) -> str:
+    return counted(load.ready, "message waits", "messages wait")
