@@ -104,7 +104,8 @@ def _files(root: Path, outcome: Outcome, title: str, weight: Callable[[str], flo
 def _duplicates(root: Path, outcome: Outcome) -> Table:
     groups = duplicates(outcome.crunched, outcome.measured)
     wasted = sum(outcome.measured[paths[0]]["size_bytes"] * (len(paths) - 1) for paths in groups)
-    title = f"Duplicates: {len(groups)} {'group' if len(groups) == 1 else 'groups'}, {wasted:,} bytes could be saved"
+    noun = "group" if len(groups) == 1 else "groups"
+    title = f"Duplicates: {len(groups)} {noun}, {wasted:,} bytes could be saved"
     table = Table("copies", "bytes each", "files", title=title, title_justify="left")
     for paths in groups[:5]:
         names = ", ".join(_short(root, path) for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
