@@ -59,6 +59,13 @@ class Status(msgspec.Struct, frozen=True):
     groups: dict[str, GroupRow] = {}
 
 
+def state_of(row: ProgramRow) -> str:
+    """Return the state for people, who want to know whether DOWN is as it should be."""
+    if row.wanted or row.state != "DOWN":
+        return row.state
+    return "DOWN (not needed)" if row.spare else "DOWN (stopped)"
+
+
 def fetch_status(client: ControlClient, timeout_s: float = CALL_TIMEOUT_S) -> Status:
     """Ask for everything.  Raises: ``ControlError``."""
     return typed(client.call("status", timeout_s=timeout_s), Status)

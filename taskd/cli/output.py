@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
+#: What stands between two columns of a table.
+_GAP = "  "
+
+
 class Failure(TaskdError):
     """A command did not do what was asked; the message goes to stderr, the code to the shell."""
 
@@ -32,15 +36,39 @@ def echo_json(value: object) -> None:
 
 
 def echo_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    spare: Sequence[str] = (),
 ) -> None:
-    """Print a table, as wide as it needs to be when nobody watches; ``right`` columns hold numbers."""
+    """Print a table, as wide as it needs to be when nobody watches; ``right`` columns hold numbers.
+
+    In a terminal that is too narrow the ``spare`` columns are left out, the first ones first.
+    """
     # Imported here: --json and most failures do without its 60 ms.
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 4096
     console = Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
+    columns, rows = fitting(columns, list(rows), console.width, spare)
     console.print(table(columns, rows, right=right))
+
+
+def fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], width: int, spare: Sequence[str]
+) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+    """Return the columns and rows without as many of the ``spare`` columns as it takes to fit the width."""
+    widths = {
+        column: max(len(column), *(len(str(row[number])) for row in rows)) if rows else len(column)
+        for number, column in enumerate(columns)
+    }
+    for column in spare:
+        if sum(widths.values()) + len(_GAP) * (len(widths) - 1) <= width:
+            break
+        del widths[column]
+    kept = [number for number, column in enumerate(columns) if column in widths]
+    return list(widths), [[row[number] for number in kept] for row in rows]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:

@@ -32,6 +32,7 @@ _COLUMNS = (
     "OLDEST",
 )
 _NUMBERS = _COLUMNS[2:]
+_SPARE = ("OLDEST", "RESERVED", "RESTARTS", "PID", "MEMORY", "DONE", "FOR")
 
 
 @click.command()
@@ -95,7 +96,7 @@ def _echo_last(control_socket: str, error: DaemonDownError, *, as_json: bool) ->
 
 
 def _echo_programs(rows: Sequence[daemon.ProgramRow], *, now: float) -> None:
-    echo_table(_COLUMNS, [_row(row, now) for row in rows], right=_NUMBERS)
+    echo_table(_COLUMNS, [_row(row, now) for row in rows], right=_NUMBERS, spare=_SPARE)
     # What many programs have in common (the broker is away, the load needs none of them) is said once.
     said: dict[str, list[str]] = {}
     for row in rows:
@@ -132,7 +133,7 @@ def _echo_daemon(answer: daemon.Status) -> None:
 def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:
     return (
         row.name,
-        row.state if row.wanted or row.state != "DOWN" else f"DOWN ({_why_down(row)})",
+        daemon.state_of(row),
         age(now - row.since),
         "" if row.pid is None else row.pid,
         row.restarts,
@@ -143,10 +144,6 @@ def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:
         _memory(row),
         age(row.oldest_s) if row.busy else "",
     )
-
-
-def _why_down(row: daemon.ProgramRow) -> str:
-    return "not needed" if row.spare else "stopped"
 
 
 def _memory(row: daemon.ProgramRow) -> str:

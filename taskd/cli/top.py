@@ -16,7 +16,7 @@ import msgspec
 
 from taskd import clock, exit_codes, procinfo
 from taskd.cli import daemon
-from taskd.cli.output import age, echo_json, echo_table, json_option, printable, size, table
+from taskd.cli.output import age, echo_json, echo_table, fitting, json_option, printable, size, table
 from taskd.cli.rates import Pace, Sample, pace
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
@@ -41,6 +41,9 @@ _COLUMNS = (
     "OLDEST",
 )
 _NUMBERS = _COLUMNS[2:]
+_SPARE = ("OLDEST", "RESERVED", "PID", "FOR", "WAITING", "MEMORY", "CPU")
+#: Terminals that cannot go back to a line.
+_DUMB = frozenset({"dumb", "unknown"})
 _QUIT = frozenset(b"qQ\x03\x1b")
 
 
@@ -73,21 +76,30 @@ def top(
     """
     path = socket_path or session.config.supervisor.control_socket
     deadline = Deadline.after(timeout_s) if timeout_s else Deadline(float("inf"))
-    is_terminal = sys.stdout.isatty() and sys.stdin.isatty()
+    can_renew = sys.stdout.isatty() and sys.stdin.isatty() and os.environ.get("TERM") not in _DUMB
     with ControlClient(path) as client:
-        if is_terminal and not once and not as_json:
+        if can_renew and not once and not as_json:
             return _live(client, every_s, deadline)
-        for former, now in _looks(client, every_s, deadline, listen=False):
-            if former is None and once:
-                continue
-            if as_json:
-                echo_json(_as_json(former, now))
-            else:
-                echo_table(_COLUMNS, _rows(former, now), right=_NUMBERS)
-                click.echo("")
+        try:
+            for former, now in _looks(client, every_s, deadline, listen=False):
+                if former is None and once:
+                    continue
+                _echo(former, now, as_json=as_json)
+                if once:
+                    break
+        except KeyboardInterrupt:
             if once:
-                break
+                raise
+            # Otherwise it is how one ends it.
     return exit_codes.OK
+
+
+def _echo(former: Sample | None, now: Sample, *, as_json: bool) -> None:
+    if as_json:
+        echo_json(_as_json(former, now))
+        return
+    echo_table(_COLUMNS, _rows(former, now), right=_NUMBERS, spare=_SPARE)
+    click.echo("")
 
 
 def _live(client: ControlClient, every_s: float, deadline: Deadline) -> int:
@@ -96,21 +108,23 @@ def _live(client: ControlClient, every_s: float, deadline: Deadline) -> int:
     with _keys(), Live(auto_refresh=False, screen=True) as live:
         try:
             for former, now in _looks(client, every_s, deadline, listen=True):
-                live.update(_screen(former, now), refresh=True)
+                live.update(_screen(former, now, live.console.width), refresh=True)
         except KeyboardInterrupt:
             pass
     return exit_codes.OK
 
 
-def _screen(former: Sample | None, now: Sample) -> RenderableType:
+def _screen(former: Sample | None, now: Sample, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    ready = sum(row.state == "READY" for row in now.rows.values())
+    wanted = [row for row in now.rows.values() if row.wanted]
+    ready = sum(row.state == "READY" for row in wanted)
     paces = [pace(name, former, now) for name in now.rows]
     total = sum(each.tasks_per_s or 0.0 for each in paces)
-    head = Text(f"taskd: {ready} of {counted(len(now.rows), 'program')} ready, {total:.1f} tasks/s; q ends\n")
-    return Group(head, table(_COLUMNS, _rows(former, now), right=_NUMBERS))
+    head = Text(f"taskd: {ready} of {counted(len(wanted), 'program')} ready, {total:.1f} tasks/s; q ends\n")
+    columns, rows = fitting(_COLUMNS, _rows(former, now), width, _SPARE)
+    return Group(head, table(columns, rows, right=_NUMBERS))
 
 
 def _looks(
@@ -170,7 +184,7 @@ def _rows(former: Sample | None, now: Sample) -> Sequence[Sequence[object]]:
 def _row(row: daemon.ProgramRow, speed: Pace) -> tuple[object, ...]:
     return (
         printable(row.name),
-        row.state,
+        daemon.state_of(row),
         age(clock.now() - row.since),
         "" if row.pid is None else row.pid,
         row.busy,

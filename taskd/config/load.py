@@ -116,6 +116,8 @@ def _check_document(
 
 def _unreadable(path: str, error: OSError) -> Problem:
     expected = f"a configuration file, named by --config FILE, by {PATH_VARIABLE}, or at {DEFAULT_PATH}"
+    if isinstance(error, PermissionError):
+        expected = "a file that this user may read: be root or the user of taskd, or in the file's group"
     wrong = f"the file cannot be read ({error.strerror or error})"
     return Problem(Severity.ERROR, path, 0, "", wrong, expected)
 

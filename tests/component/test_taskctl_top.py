@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -83,6 +84,25 @@ def test_in_a_terminal_it_is_renewed_until_q(running: Daemon) -> None:
     os.write(controller, b"xq")
 
     read_until(controller, b"\x1b[?1049l")  # the former screen comes back
+    assert process.wait(10) == exit_codes.OK
+    os.close(controller)
+
+
+def test_a_terminal_that_cannot_renew_gets_one_table_after_the_other(running: Daemon) -> None:
+    controller, terminal = pty.openpty()
+    program = "import sys\nfrom taskd.cli.taskctl import main\nsys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "top", "--every", "50ms", "--socket", running.socket_path],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "dumb", "COLUMNS": "150", "LINES": "40"},
+    )
+    os.close(terminal)
+    read_until(controller, b"mail-1")
+
+    process.send_signal(signal.SIGINT)
+
     assert process.wait(10) == exit_codes.OK
     os.close(controller)
 

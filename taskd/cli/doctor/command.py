@@ -14,6 +14,7 @@ from taskd.cli.doctor.unit import unit_facts
 from taskd.cli.output import echo_json, json_option, printable
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
+from taskd.plural import counted
 
 
 @click.command()
@@ -44,7 +45,7 @@ def doctor(session: Session, *, unit_name: str, socket_path: str | None, as_json
             _echo(finding)
         counts = {severity: sum(each.severity is severity for each in findings) for severity in Severity}
         click.echo(
-            f"\n{_count(counts[Severity.ERROR], 'error')}, {_count(counts[Severity.WARNING], 'warning')}"
+            f"\n{counted(counts[Severity.ERROR], 'error')}, {counted(counts[Severity.WARNING], 'warning')}"
         )
     return exit_codes.FAILURE if failed else exit_codes.OK
 
@@ -55,7 +56,3 @@ def _echo(finding: Finding) -> None:
         click.echo(printable(f"         why: {finding.why}"))
     if finding.remedy:
         click.echo(printable(f"         remedy: {finding.remedy}"))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -117,7 +117,7 @@ class ControlClient:
             connection.settimeout(max(0.001, deadline - clock.monotonic()))
             data = connection.recv(_RECEIVE_BYTES)
             if not data:
-                raise ConnectionResetError("no answer came")
+                raise ConnectionResetError("no answer came; it has ended, most likely")
             self._received += data
         line, _, rest = self._received.partition(b"\n")
         self._received = rest
