@@ -10,7 +10,6 @@ from taskd import exit_codes
 from taskd.cli.desk import open_desk, require_queue
 from taskd.cli.output import echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
-from taskd.plural import counted
 
 _COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD")
 
@@ -52,8 +51,9 @@ def purge(session: Session, *, queue: str, yes: bool, as_json: bool) -> int:
         require_queue(desk, queue)
         if not yes:
             info = next(each for each in desk.queues() if each.name == queue)
-            delayed = counted(info.delayed, "delayed message")
-            question = f'Delete {info.ready} ready and {delayed} of "{printable(queue)}"?'
+            question = (
+                f'Delete {info.ready} ready and {info.delayed} delayed messages of "{printable(queue)}"?'
+            )
             click.confirm(question, abort=True, err=True)
         count = desk.purge(queue)
     if as_json:
