@@ -87,6 +87,7 @@ def test_a_prefix_and_a_database_number_keep_everything_together(
     client.conf.result_backend_transport_options = {"global_keyprefix": "shop:"}
     with closing(client):
         assert client.send_task("shop.add", (2, 3), queue="default").get(timeout=10) == 5
+        assert list(client.control.inspect(timeout=2, limit=1).ping().values()) == [{"ok": "pong"}]
 
 
 def test_the_acl_that_the_documentation_prints_is_enough(
@@ -158,6 +159,11 @@ def test_a_failover_of_sentinels_is_followed(
             wait_until(lambda: knows_replica(client), 20, "the Sentinel's view of the replica")
         daemon = start(f"sentinel://127.0.0.1:{port}/0", '[redis]\nmaster = "shop"\ntimeout = "1s"\n')
         assert works(daemon)
+        runs, gate = tmp_path / "runs", tmp_path / "gate"
+        held = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
+        wait_until(runs.exists, 10)
+        with closing(Redis(port=master.port)) as client:
+            wait_until(lambda: has_all(client), 10, "the replica has all that the master has")
 
         master.kill()
         with closing(Redis(port=replica.port)) as client:
@@ -166,6 +172,8 @@ def test_a_failover_of_sentinels_is_followed(
         notes = daemon.directory / "notes"
         wait_until(lambda: sent(daemon, notes), 20)
         wait_until(lambda: notes.exists() and daemon.row("main-1")["state"] == "READY", 30)
+        gate.touch()
+        assert held.get(timeout=20) == "held"
     finally:
         sentinel.kill()
         sentinel.wait()
@@ -176,6 +184,11 @@ def knows_replica(sentinel: Redis) -> bool:
         return bool(sentinel.execute_command("SENTINEL", "REPLICAS", "shop"))
     except RedisError:
         return False
+
+
+def has_all(master: Redis) -> bool:
+    told = master.info("replication")
+    return bool(told["slave0"]["offset"] == told["master_repl_offset"])
 
 
 def sent(daemon: Daemon, notes: Path) -> bool:
