@@ -116,10 +116,10 @@ def decode_exception(record: Mapping[str, object], traceback_text: str | None = 
 def one_line(error: BaseException) -> str:
     """Return ``Type: message`` in one line of at most a few hundred characters.  Never raises."""
     try:
-        text = str(error)
+        # Inside too: what __str__ returns may be a text of the user's own kind.
+        text = " ".join(str(error)[:500].split())
     except BaseException as broken:  # noqa: BLE001 - the user's __str__
         text = f"<str failed with {type(broken).__name__}>"
-    text = " ".join(text[:500].split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -147,7 +147,9 @@ def _arguments(error: BaseException) -> tuple[object, ...]:
             return reduced[1]
     except BaseException:  # noqa: BLE001, S110 - the user's __reduce__; args are there in any case
         pass
-    args = getattr(error, "args", ())
+    # What was given to BaseException itself; "error.args" may be the user's property.
+    plain = BaseException.__reduce__(error)
+    args = plain[1] if isinstance(plain, tuple) else ()
     return args if isinstance(args, tuple) else (args,)
 
 
@@ -155,7 +157,10 @@ def _serializable(part: object) -> object:
     try:
         serializers.dumps(part)
     except BaseException:  # noqa: BLE001 - a user's __json__ runs here
-        return bounded_repr(part)
+        try:
+            return bounded_repr(part)
+        except BaseException as broken:  # noqa: BLE001 - a user's __repr__ may even raise SystemExit
+            return f"<{type(part).__name__}: repr failed with {type(broken).__name__}>"
     return part
 
 

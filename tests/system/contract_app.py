@@ -34,7 +34,36 @@ class Stuck(Exception):
         raise RuntimeError("not to be taken apart")
 
 
-ERRORS = {"locked": Locked, "mute": Mute, "stuck": Stuck, "exit": SystemExit, "interrupt": KeyboardInterrupt}
+class Sealed(Exception):
+    """Has no readable arguments."""
+
+    @property
+    def args(self) -> NoReturn:  # type: ignore[override]
+        raise RuntimeError("sealed")
+
+    def __reduce__(self) -> NoReturn:
+        raise RuntimeError("not to be taken apart")
+
+
+class Rude(Exception):
+    """Ends whoever wants to show it, and is its own argument."""
+
+    def __repr__(self) -> NoReturn:
+        raise SystemExit
+
+    def __reduce__(self) -> tuple[type[Rude], tuple[Rude]]:
+        return Rude, (self,)
+
+
+ERRORS: dict[str, type[BaseException]] = {
+    "locked": Locked,
+    "mute": Mute,
+    "stuck": Stuck,
+    "sealed": Sealed,
+    "rude": Rude,
+    "exit": SystemExit,
+    "interrupt": KeyboardInterrupt,
+}
 
 
 @app.task(name="contract.add")

@@ -51,6 +51,30 @@ class Hostile(Exception):
         raise RuntimeError("reduce")
 
 
+class Sealed(Hostile):
+    @property
+    def args(self):
+        raise RuntimeError("args")
+
+
+class Rude(Exception):
+    def __repr__(self):
+        raise SystemExit
+
+    def __reduce__(self):
+        return type(self), (self,)
+
+
+class NoText(str):
+    def __getitem__(self, key):
+        raise RuntimeError("getitem")
+
+
+class Wordy(Exception):
+    def __str__(self):
+        return NoText("words")
+
+
 class NotAnException:
     called = False
 
@@ -106,17 +130,18 @@ def test_an_odd_constructor_is_survived():
     assert str(back) == "7: seven"
 
 
-def test_a_hostile_exception_is_survived():
+@pytest.mark.parametrize("kind", [Hostile, Sealed, Rude, Wordy])
+def test_a_hostile_exception_is_survived(kind):
     try:
-        raise Hostile(object())
-    except Hostile as caught:
+        raise kind(object())
+    except kind as caught:
         error = caught
 
     back = _cross(error)
 
-    assert type(back) is Hostile
-    assert "Hostile" in one_line(error)
-    assert "Hostile" in format_traceback(error)
+    assert type(back) is kind
+    assert kind.__name__ in one_line(error)
+    assert kind.__name__ in format_traceback(error)
 
 
 def test_an_unknown_type_becomes_a_remote_error_of_that_name():
