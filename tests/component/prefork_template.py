@@ -107,6 +107,11 @@ def load_thread() -> tuple[object, bytes]:
     return target, b""
 
 
+def load_late_thread() -> tuple[object, bytes]:
+    os.register_at_fork(after_in_parent=load_thread)
+    return target, b""
+
+
 def load_broken() -> tuple[object, bytes]:
     raise ImportError("no module named shop")
 
@@ -123,6 +128,7 @@ LOADS = {
     "plain": lambda: (target, b"hello"),
     "big-hello": lambda: (target, b"h" * 1_000_000),
     "thread": load_thread,
+    "late-thread": load_late_thread,
     "broken": load_broken,
     "exits": load_exits,
     "dies": load_dies,

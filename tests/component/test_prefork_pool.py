@@ -331,8 +331,9 @@ def failed(mode: str) -> tuple[str, str]:
         runner.close()
 
 
-def test_a_template_with_a_second_thread_refuses_to_fork_and_names_it() -> None:
-    reason, _ = failed("thread")
+@pytest.mark.parametrize("mode", ["thread", "late-thread"])
+def test_a_template_with_a_second_thread_refuses_to_fork_and_names_it(mode: str) -> None:
+    reason, _ = failed(mode)
 
     assert '"metrics-pusher"' in reason
 
