@@ -111,6 +111,26 @@ def test_the_acl_that_the_documentation_prints_is_enough(
     assert "secret" not in log
 
 
+def test_the_acl_that_the_documentation_prints_for_a_prefix_is_enough(
+    new_server: Callable[..., RedisServer], start: Start
+) -> None:
+    server = new_server()
+    page = (ROOT / "docs" / "redis.md").read_text()
+    rules = re.search(r"^    user taskd (.+)$", page, re.MULTILINE)
+    narrowed = re.search(r"^    … (~shop:\* .+) …$", page, re.MULTILINE)
+    assert rules
+    assert narrowed
+    with closing(Redis(port=server.port)) as admin:
+        words = rules[1].replace("~* &*", narrowed[1]).split()
+        admin.execute_command("ACL", "SETUSER", "taskd", *words)
+        admin.execute_command("ACL", "SETUSER", "default", "off")
+
+    daemon = start(f"redis://taskd:secret@127.0.0.1:{server.port}/0", '[redis]\nkey_prefix = "shop:"\n')
+
+    assert works(daemon)
+    assert "permissions" not in daemon.log.read_text()
+
+
 def test_a_wrong_password_is_said_and_waited_for(
     new_server: Callable[..., RedisServer], make_daemon: Callable[..., Daemon]
 ) -> None:
