@@ -9,6 +9,7 @@ with the same name.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Mapping
 
@@ -72,6 +73,10 @@ class ChordError(TaskdError):
     """A task of a chord's header did not succeed, so its body does not run."""
 
 
+class UnreadableError(TaskdError):
+    """The task raised an exception that lets nobody look at it."""
+
+
 # Celery's clients look for these names; ours are found again by the same table.
 _WIRE_NAMES: dict[type[BaseException], tuple[str, str]] = {
     SoftTimeLimitExceeded: ("billiard.exceptions", "SoftTimeLimitExceeded"),
@@ -86,6 +91,10 @@ _WIRE_NAMES: dict[type[BaseException], tuple[str, str]] = {
 _OURS = {names: kind for kind, names in _WIRE_NAMES.items() if issubclass(kind, Exception)}
 
 
+#: What ``isinstance``, ``traceback`` and taskd ask of an exception.
+_READ = ("__class__", "__traceback__", "__cause__", "__context__", "__suppress_context__")
+
+
 def encode_exception(error: BaseException) -> dict[str, object]:
     """Return the exception as Celery stores it.  Never raises."""
     kind = type(error)
@@ -95,6 +104,22 @@ def encode_exception(error: BaseException) -> dict[str, object]:
         "exc_message": [_serializable(part) for part in _arguments(error)],
         "exc_module": module,
     }
+
+
+def readable(error: BaseException) -> BaseException:
+    """Return the exception, or one that stands for it where not even its attributes can be read.
+
+    ``isinstance`` and the traceback's printing ask an exception for attributes, and would raise what its own
+    ``__getattribute__`` raises.  For the ``except`` block that has caught it.
+    """
+    frames = sys.exc_info()[2]  # not error.__traceback__, which asks, too
+    try:
+        for name in _READ:
+            getattr(error, name)
+    except BaseException as broken:  # noqa: BLE001 - the user's __getattribute__
+        text = f"{type(error).__qualname__}, whose attributes cannot be read: {type(broken).__name__}"
+        return UnreadableError(text).with_traceback(frames)
+    return error
 
 
 def decode_exception(record: Mapping[str, object], traceback_text: str | None = None) -> Exception:

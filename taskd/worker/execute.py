@@ -35,7 +35,7 @@ from taskd.errors import (
     TaskdError,
 )
 from taskd.protocol.content import SAFE, Accepted
-from taskd.protocol.exceptions import one_line
+from taskd.protocol.exceptions import one_line, readable
 from taskd.protocol.execution import End, NextMessage, Payload, Reply, decode_payload, encode
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.results import State
@@ -125,7 +125,7 @@ class Executor:
                 if type(value) is CoroutineType:
                     value = self._wait(value)
             except BaseException as error:  # noqa: BLE001 - the task barrier
-                return self._raised(run, error)
+                return self._raised(run, readable(error))
             return self._returned(run, value)
         finally:
             requests.current.reset(token)
@@ -149,12 +149,12 @@ class Executor:
                 else:
                     thread = await run_in_thread(partial(task.run, *request.args, **request.kwargs))
                     if thread.error is not None:
-                        return self._raised(run, thread.error)
+                        return self._raised(run, readable(thread.error))
                     value = thread.value
                     if type(value) is CoroutineType:
                         value = await value
             except BaseException as error:  # noqa: BLE001 - the task barrier
-                return self._raised(run, meant_by(error))
+                return self._raised(run, meant_by(readable(error)))
             return self._returned(run, value)
         finally:
             requests.current.reset(token)

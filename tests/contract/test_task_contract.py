@@ -48,7 +48,7 @@ def assert_works(worker: LoneWorker) -> None:
     assert send(worker, "add", 2, 3).get(timeout=20) == 5
 
 
-@pytest.mark.parametrize("kind", ["locked", "mute", "stuck", "sealed", "rude", "exit", "interrupt"])
+@pytest.mark.parametrize("kind", ["locked", "mute", "stuck", "sealed", "rude", "closed", "exit", "interrupt"])
 def test_an_exception_that_cannot_be_told_is_a_failure_all_the_same(worker: LoneWorker, kind: str) -> None:
     result = send(worker, "fail", kind)
     wait_until(lambda: result.state == "FAILURE", 20)

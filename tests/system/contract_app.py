@@ -55,12 +55,20 @@ class Rude(Exception):
         return Rude, (self,)
 
 
+class Closed(Exception):
+    """Lets nobody look at it."""
+
+    def __getattribute__(self, name: str) -> NoReturn:
+        raise RuntimeError("closed")
+
+
 ERRORS: dict[str, type[BaseException]] = {
     "locked": Locked,
     "mute": Mute,
     "stuck": Stuck,
     "sealed": Sealed,
     "rude": Rude,
+    "closed": Closed,
     "exit": SystemExit,
     "interrupt": KeyboardInterrupt,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 
 import pytest
 
@@ -13,11 +14,13 @@ from taskd.protocol.exceptions import (
     RemoteError,
     RemoteTraceback,
     TimeLimitExceeded,
+    UnreadableError,
     WorkerLostError,
     decode_exception,
     encode_exception,
     format_traceback,
     one_line,
+    readable,
 )
 
 
@@ -55,6 +58,11 @@ class Sealed(Hostile):
     @property
     def args(self):
         raise RuntimeError("args")
+
+
+class Closed(Exception):
+    def __getattribute__(self, name):
+        raise RuntimeError("closed")
 
 
 class Rude(Exception):
@@ -142,6 +150,24 @@ def test_a_hostile_exception_is_survived(kind):
     assert type(back) is kind
     assert kind.__name__ in one_line(error)
     assert kind.__name__ in format_traceback(error)
+
+
+def test_an_exception_that_lets_nobody_look_is_stood_for_by_one_with_its_name_and_traceback():
+    try:
+        raise Closed
+    except Closed as caught:
+        error = readable(caught)
+
+    assert type(error) is UnreadableError
+    assert "Closed" in str(error)
+    assert "RuntimeError" in str(error)
+    assert "raise Closed" in "".join(traceback.format_exception(error))
+
+
+def test_an_exception_that_can_be_read_is_itself():
+    error = ValueError("plain")
+
+    assert readable(error) is error
 
 
 def test_an_unknown_type_becomes_a_remote_error_of_that_name():
