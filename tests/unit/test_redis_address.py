@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from redis.connection import SSLConnection, UnixDomainSocketConnection
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
 from taskd.errors import StorageError
 from taskd.storage.redis.address import Address, address_of
@@ -48,6 +48,25 @@ def test_sentinels_are_listed_in_both_forms(url: str) -> None:
 
     assert address.sentinels == (("one", 26379), ("two", 26380))
     assert (address.master, address.database, address.options["password"]) == ("mymaster", 4, "pw")
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("", Connection),
+        ("?ssl", SSLConnection),
+        ("?ssl=true", SSLConnection),
+        ("?ssl=false", Connection),
+    ],
+)
+def test_ssl_asks_the_master_behind_sentinels_for_tls(query: str, kind: type) -> None:
+    assert read(f"sentinel://one:26379/0{query}", master="m").kind is kind
+
+
+def test_the_master_behind_sentinels_takes_the_options_of_tls() -> None:
+    address = read("sentinel://one:26379/0?ssl&ssl_ca_certs=/etc/ca.pem", master="m")
+
+    assert address.options["ssl_ca_certs"] == "/etc/ca.pem"
 
 
 def test_sentinels_without_a_master_are_refused_with_the_remedy() -> None:

@@ -110,7 +110,7 @@ def _directories(facts: Facts) -> Iterator[Finding]:
             'a directory of its own: supervisor.control_socket = "/run/taskd/taskd.sock"',
         )
     else:
-        yield ok("directories", f"{place.path} is closed to others")
+        yield ok("directories", f"{place.path} cannot be written by others")
 
 
 def _roles(facts: Facts) -> Iterator[Finding]:

@@ -98,10 +98,10 @@ class SelfReport:
         return "\n".join(lines) if lines else "memsample was not asked for yet"
 
     def objgraph(self, num: int = 200, max_depth: int = 10, type: str = "Request") -> object:  # noqa: A002
-        """Refuse: this process has no object of the app's, so a leak of the app is not seen from here."""
+        """Refuse: looking at every object stops the loop, and on prefork none of the app's is here."""
         return {
-            "error": "objgraph is not offered: tasks run in other processes than the one that answers; "
-            "use tracemalloc in a task, or max_memory_per_child"
+            "error": "objgraph is not offered: it would stop the worker while it looks at every object; "
+            "use tracemalloc in a task, or on prefork max_memory_per_child"
         }
 
 

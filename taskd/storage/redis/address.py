@@ -127,8 +127,18 @@ def _sentinels(url: str, master: str, common: Mapping[str, Any]) -> Address:
         options["username"] = unquote(first.username)
     if first.password:
         options["password"] = unquote(first.password)
-    kind = SSLConnection if "ssl" in parse_qs(first.query) else Connection
+    kind: type[Connection] = Connection
+    if _wants_tls(first.query):
+        kind = SSLConnection
+        read = parse_url(f"rediss://master/?{first.query}")
+        options |= {name: value for name, value in read.items() if name.startswith("ssl_")}
     return Address(without_password(url), kind, options, sentinels, master)
+
+
+def _wants_tls(query: str) -> bool:
+    """Return whether a query has ``ssl``, alone or with a value that is no refusal."""
+    given = parse_qs(query, keep_blank_values=True).get("ssl")
+    return given is not None and given[-1].lower() not in ("false", "no", "off", "0")
 
 
 def _kombu_socket(url: str) -> str:
