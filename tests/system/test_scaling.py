@@ -156,10 +156,11 @@ def test_bounds_that_a_reload_changes_are_in_force_at_once(
     assert daemon.pid_of("main-1") == pid
 
 
+@pytest.mark.parametrize("canary_time", ["0s", "3s"])
 def test_a_worker_is_rolled_while_it_is_scaled_up_and_cuts_no_task_short(
-    make_daemon: Callable[..., Daemon], tmp_path: Path
+    make_daemon: Callable[..., Daemon], tmp_path: Path, canary_time: str
 ) -> None:
-    head = HEAD + 'canary_time = "0s"\n'
+    head = f'{HEAD}canary_time = "{canary_time}"\n'
     daemon = make_daemon(THREE_THREADS, head=head)
     daemon.spawn()
     wait_until(lambda: ready(daemon) == ["main-1"], 20)
@@ -170,7 +171,7 @@ def test_a_worker_is_rolled_while_it_is_scaled_up_and_cuts_no_task_short(
 
     daemon.file.write_text(head + THREE_THREADS + 'lease = "11s"\n')
     daemon.ctl("reload")
-    wait_until(lambda: "main-4" in ready(daemon), 20, "the first new one")
+    wait_until(lambda: "main-4" in ready(daemon), 60, "the first new one")
     gate.touch()
 
     daemon.ctl("reload", "--wait", "--timeout", "40s")  # the same file: waits for what is under way
@@ -178,3 +179,4 @@ def test_a_worker_is_rolled_while_it_is_scaled_up_and_cuts_no_task_short(
     assert len(lines(runs)) == 3, "each ran once"
     assert not before & {daemon.pid_of(name) for name in ready(daemon)}
     assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert "scaled down" not in daemon.log.read_text(), "the load asked for three all the time"

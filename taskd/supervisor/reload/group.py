@@ -101,6 +101,17 @@ class Group:
         """Whether all that are wanted work; some others may still drain."""
         return is_settled(self._berths(), self.bounds)
 
+    @property
+    def is_rolling(self) -> bool:
+        """Whether some that do their work are still to be replaced."""
+        return any(not self._is_new(each) for each in self._placed())
+
+    @property
+    def extra(self) -> int:
+        """How many there are beyond those that are wanted, while they are replaced."""
+        held = len(self._staying()) - len(self._placed())
+        return max(0, len(self._placed()) - max(0, self.bounds.count - held))
+
     def running(self) -> Sequence[Running]:
         """Return the programs that do not leave, the least missed first."""
         return [
@@ -252,6 +263,10 @@ class Group:
 
     def _staying(self) -> list[Member]:
         return [member for member in self.members if not member.is_retired]
+
+    def _placed(self) -> list[Member]:
+        """Return those that stay and are not down on purpose."""
+        return [each for each in self._staying() if each.standing is not Standing.HELD]
 
     def _is_new(self, member: Member) -> bool:
         return member.generation is self.target and not member.is_stale

@@ -96,7 +96,7 @@ class Scaler:
         """Return for each scaled group what it has, what was measured and why it is as it is."""
         return {
             name: {
-                "processes": len(self._present(name)),
+                "processes": self._size(name),
                 "leaving": len(self._resting(name)),
                 **_explained(group),
             }
@@ -134,11 +134,10 @@ class Scaler:
             if (life := program.life) is not None and program.state is State.READY and life.load.pids
         ]
         load = group.meter.read(reports, now)
-        return Group(name, group.bounds, load, len(self._present(name)), len(self._resting(name)))
+        return Group(name, group.bounds, load, self._size(name), len(self._resting(name)))
 
     def _resize(self, name: str, decision: Decision) -> None:
-        present = self._present(name)
-        missing = decision.target - len(present)
+        missing = decision.target - self._size(name)
         why = decision.why[0]
         if missing > 0:
             resting = self._resting(name)
@@ -146,7 +145,8 @@ class Scaler:
             for each in back:
                 resting[each.number].set_quiet(quiet=False, reason=f"called back: {why}")
             self._wake(name, missing - len(back), f"scaled up: {why}")
-        elif missing < 0:
+        elif missing < 0 and not self._is_rolling(name):
+            present = self._present(name)
             for each in to_leave(_candidates(present), -missing):
                 present[each.number].set_quiet(quiet=True, reason=f"scaled down: {why}")
             self._let_go(name)
@@ -175,6 +175,16 @@ class Scaler:
     def _present(self, name: str) -> Sequence[Program]:
         """Return the wanted processes of a group that take messages, or will."""
         return [each for each in self._members(name) if each.wanted and not _rests(each)]
+
+    def _size(self, name: str) -> int:
+        """Return how many processes a group has, without those that are there only to replace others."""
+        group = self._fleet.group(name)
+        return len(self._present(name)) - (group.extra if group else 0)
+
+    def _is_rolling(self, name: str) -> bool:
+        """Answer whether a group is being replaced: the successor that is there already has no work yet."""
+        group = self._fleet.group(name)
+        return group is not None and group.is_rolling
 
     def _resting(self, name: str) -> Sequence[Program]:
         return [each for each in self._members(name) if each.wanted and _rests(each)]
