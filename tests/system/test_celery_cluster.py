@@ -95,7 +95,7 @@ def test_each_learns_at_its_start_what_the_other_has_revoked(
     client.control.revoke("second", reply=True, limit=1, timeout=5)
     make_theirs().wait_for("sync complete")
 
-    assert {"first", "second"} <= set(revoked(client, THEIRS))
+    wait_until(lambda: {"first", "second"} <= set(revoked(client, THEIRS)), 20)
 
 
 @pytest.mark.slow
