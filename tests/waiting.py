@@ -19,3 +19,12 @@ def wait_until(predicate: Callable[[], T], timeout_s: float = 20.0, what: str = 
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {timeout_s} s; last value: {value!r}")
         time.sleep(0.01)
+
+
+def let_pass(pause_s: float, enough: Callable[[], bool], patience_s: float) -> None:
+    """Pause between two random blows until ``enough`` was done, so that a slow machine gets on, too."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        time.sleep(pause_s)
+        if enough() or time.monotonic() > deadline:
+            return

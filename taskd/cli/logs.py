@@ -19,10 +19,11 @@ from taskd.cli.status import socket_option
 from taskd.errors import ControlError, RefusedError
 from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
+from taskd.supervisor.output.own import NAME
 
 _FOLLOW_EVERY_S = 0.2
 _MAX_LINES = 10_000
-#: How a line begins that brings its own time: as text or as JSON.
+#: How a line of taskd itself begins where its form brings the time: as text or as JSON.
 _DATED = re.compile(r"\d{4}-\d\d-\d\d |\{")
 
 
@@ -136,7 +137,7 @@ def _echo(lines: Sequence[Line], *, as_json: bool, many: bool, known: dict[str, 
             click.echo(msgspec.json.encode(line))
             continue
         # Lines in the form for the journal leave the time to it; the others bring their own.
-        is_dated = line.priority is None or _DATED.match(line.text)
+        is_dated = line.priority is None or (line.program == NAME and _DATED.match(line.text))
         time = "" if is_dated else f"{local_time(line.at)} "
         source = f"{line.program} | " if many else ""
         click.echo(f"{source}{time}{printable(line.text)}")

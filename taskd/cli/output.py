@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
-#: What stands between two columns of a table.
-_GAP = "  "
+#: What rich leaves between two columns of a table.
+_GAP_COLUMNS = 2
 
 
 class Failure(TaskdError):
@@ -64,7 +64,7 @@ def fitting(
         for number, column in enumerate(columns)
     }
     for column in spare:
-        if sum(widths.values()) + len(_GAP) * (len(widths) - 1) <= width:
+        if sum(widths.values()) + _GAP_COLUMNS * (len(widths) - 1) <= width:
             break
         del widths[column]
     kept = [number for number, column in enumerate(columns) if column in widths]

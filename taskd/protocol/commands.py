@@ -117,7 +117,7 @@ COMMANDS: Sequence[CommandSpec] = (
     ),
     _look(
         "objgraph",
-        "Refused: it would draw the objects of a process that holds none of the app's.",
+        "Refused: it would stop the worker while it looks at every object.",
         Argument("type", Value.TEXT, "name of a type"),
         Argument("num", Value.INTEGER, "how many objects"),
         Argument("max_depth", Value.INTEGER, "how deep"),

@@ -151,10 +151,10 @@ class Supervisor:
 
     def _tell(self) -> None:
         """Tell systemd how things are."""
-        wanted, ready, left = self._fleet.wanted(), self._fleet.ready(), len(self._fleet.alive())
         if self._haste is not None:
-            self._notifier.status(f"stopping; programs left: {left} of {len(self._fleet)}")
+            self._notifier.status(f"stopping: {len(self._fleet.alive())} of {len(self._fleet)} left")
             return
+        wanted, ready = self._fleet.wanted(), self._fleet.ready()
         refused = self._reloader.outcome is Outcome.FAILED
         missing = "; ".join(f"{p.spec.name} {p.state.value}: {p.reason}" for p in wanted if p not in ready)
         alarms = "".join(f"; ALARM {p.spec.name} {p.watch.alarm}" for p in wanted if p.watch.alarm)

@@ -14,13 +14,14 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from taskd import procinfo
 from tests.system.daemon import Daemon
-from tests.waiting import wait_until
+from tests.waiting import let_pass, wait_until
 
 TASKS = int(os.environ.get("SOAK_TASKS", "9000"))
 #: Time for one stretch to be done: generous, it bounds a hang.
@@ -95,11 +96,7 @@ class Soak:
                 except ProcessLookupError:
                     pass
             left = missing - self.dice.choice((0, 1, 50))
-            patient_until = time.monotonic() + PATIENCE_S
-            while True:
-                time.sleep(pause_s)
-                if len(self.missing()) <= max(0, left) or time.monotonic() > patient_until:
-                    break
+            let_pass(pause_s, partial(self.has_at_most, max(0, left)), PATIENCE_S)
         with closing(self.daemon.broker()) as broker:
             desk = broker.desk()
             wait_until(lambda: all(q.ready + q.claimed + q.delayed == 0 for q in desk.queues()), 30)
@@ -111,6 +108,9 @@ class Soak:
         if dies_alone and self.dice.random() < 0.9:
             return everybody[1:]
         return everybody[:1]
+
+    def has_at_most(self, missing: int) -> bool:
+        return len(self.missing()) <= missing
 
     def missing(self) -> set[str]:
         done = set(self.notes.read_text().split()) if self.notes.exists() else set()

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from taskd import procinfo
 from tests.system.daemon import Daemon
 from tests.system.shared_brokers import BROKERS, HEAD
+from tests.waiting import let_pass
 
 #: Tasks, and seconds between kills, by broker: over a server a worker starts more slowly (it greets its
 #: neighbours first), and what is killed before it has claimed tells nothing.
@@ -56,13 +58,17 @@ def test_random_kills_lose_no_task(over: str, make_daemon: Callable[..., Daemon]
         # By what was done and not by the clock alone, or on a slow machine no worker would ever have started;
         # now and then without waiting, to strike those that start.
         enough = len(done) + dice.choice((0, 50, 100))
-        patient_until = time.monotonic() + 3.0
-        while True:
-            time.sleep(kill_every_s)
-            done = set(notes.read_text().split()) if notes.exists() else set()
-            if len(done) >= min(enough, tasks) or time.monotonic() > patient_until:
-                break
+        let_pass(kill_every_s, partial(has_done, notes, min(enough, tasks)), 3.0)
+        done = done_in(notes)
 
     assert kills >= 10, f"seed={seed}: the storm was over before it began"
     assert daemon.dead_letters() == []
     print(f"seed={seed} kills={kills} runs={len(notes.read_text().split())} tasks={tasks}")
+
+
+def done_in(notes: Path) -> set[str]:
+    return set(notes.read_text().split()) if notes.exists() else set()
+
+
+def has_done(notes: Path, count: int) -> bool:
+    return len(done_in(notes)) >= count

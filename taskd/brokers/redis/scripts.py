@@ -55,14 +55,14 @@ return 1
 #: lease (generation:name) that has run out or '', when the next delayed message is due or '', the tag of the
 #: first message, and then for each list that gave some: its position among the lists, and its messages.
 CLAIM = Script(
-    f"""
+    _NOW
+    + f"""
 -- KEYS: owners, leases, claims, sequence, delayed of each queue, lists by step and queue.
 -- ARGV: name, generation, limit, number of queues, time for leases or '', time for what is due or ''.
 -- The usual claim writes no number as text: that takes as long as three commands.
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return false end
 local left, queues = tonumber(ARGV[3]), tonumber(ARGV[4])
-local now = redis.call('TIME')
-now = tonumber(now[1]) + tonumber(now[2]) / 1000000
+local now = seconds('')
 local own = ARGV[2] .. ':' .. ARGV[1]
 local expired, renewed = '', tonumber(ARGV[5]) or now
 local leases = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
@@ -74,8 +74,7 @@ for queue = 1, queues do
   local delayed = KEYS[4 + queue]
   local soonest = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
   if soonest and tonumber(soonest) <= due then
-    local latest = string.format('%.6f', due)
-    local members = redis.call('ZRANGEBYSCORE', delayed, '-inf', latest, 'LIMIT', 0, {MOST_AT_ONCE})
+    local members = redis.call('ZRANGEBYSCORE', delayed, '-inf', text(due), 'LIMIT', 0, {MOST_AT_ONCE})
     for _, member in ipairs(members) do
       -- A stamp of 24 characters, the step, the envelope.
       local step = tonumber(string.sub(member, 25, 25))
