@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-MAX_MODULE = 300
+MAX_MODULE = 400
 MAX_FUNCTION = 60
 
 #: The single modules directly in the package, except those that RANKS names.
