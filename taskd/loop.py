@@ -6,36 +6,60 @@ never sleeps without a computed deadline, and when nothing is due it sleeps for 
 Why not asyncio: importing it costs 50 ms and 6 MB in each of these processes, and none of them
 awaits anything.  Why not kombu's Hub: it polls at least every ten seconds and is bound to kombu's
 transports; a kombu connection with a descriptor joins this loop through ``add_reader``.
+
+Each callback has an *owner*: the thing that it concerns, such as a program, a client, or a message.  An
+exception that nobody foresaw costs the owner and never the loop.  See ``Loop.attempt``.
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
+import logging
 import selectors
 import signal
 import socket
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 
 from taskd import clock, program_signals
 from taskd.wakeup import Wakeup
 
+_log = logging.getLogger(__name__)
+
 Callback = Callable[[], None]
+
+# A descriptor whose callback failed is left alone for this long: it would fail without a pause otherwise.
+_REST_S = 1.0
 
 
 def _nothing(number: int) -> None:
     """There is nothing to be done at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The thing that callbacks concern, and what it pays for one that raises what nobody foresaw.
+
+    ``name`` stands in the log, such as ``program mail-1``.  ``fail`` gets the error in one line, in the
+    loop's thread: it ends or parks the thing, and arms again what the callback would have armed.
+    """
+
+    name: str
+    fail: Callable[[str], None]
+
+
 class Timer:
     """A call that is due at a monotonic time; ``cancel`` may be called at any time."""
 
-    __slots__ = ("callback", "until")
+    __slots__ = ("callback", "owner", "until")
 
-    def __init__(self, until: float, callback: Callback) -> None:
+    def __init__(self, until: float, callback: Callback, owner: Owner | None = None) -> None:
         self.until = until
         self.callback: Callback | None = callback
+        self.owner = owner
 
     def cancel(self) -> None:
         """Never call the callback any more.  A second call does nothing."""
@@ -45,28 +69,30 @@ class Timer:
 class Loop:
     """Calls back when descriptors are ready and when timers are due; all in one thread.
 
-    Callbacks must not block and must not raise: an exception leaves ``run_once``, and the owner
-    of the loop decides what it means.
+    Callbacks must not block.  One that raises costs its owner, which is named where it is registered.
+    Without an owner there, that of the loop pays; without one here either, the exception leaves ``run_once``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Owner | None = None) -> None:
+        self._owner = owner
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = count()
-        self._soon: deque[Callback] = deque()
+        self._soon: deque[tuple[Callback, Owner | None]] = deque()
         self._wakeup = Wakeup()
-        self._readers: dict[int, Callback] = {}
-        self._writers: dict[int, Callback] = {}
+        self._readers: dict[int, tuple[Callback, Owner | None]] = {}
+        self._writers: dict[int, tuple[Callback, Owner | None]] = {}
         self._watched: set[int] = set()
+        self._resting: dict[int, Timer] = {}
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._former_wakeup_fd = -1
         self._selector.register(self._wakeup.fileno(), selectors.EVENT_READ, None)
 
     # -- descriptors -----------------------------------------------------------------------
 
-    def add_reader(self, fd: int, callback: Callback) -> None:
+    def add_reader(self, fd: int, callback: Callback, owner: Owner | None = None) -> None:
         """Call ``callback`` on each turn in which ``fd`` is readable; replaces a former one."""
-        self._readers[fd] = callback
+        self._readers[fd] = (callback, owner)
         self._watch(fd)
 
     def remove_reader(self, fd: int) -> None:
@@ -74,9 +100,9 @@ class Loop:
         if self._readers.pop(fd, None) is not None:
             self._watch(fd)
 
-    def add_writer(self, fd: int, callback: Callback) -> None:
+    def add_writer(self, fd: int, callback: Callback, owner: Owner | None = None) -> None:
         """Call ``callback`` on each turn in which ``fd`` is writable; replaces a former one."""
-        self._writers[fd] = callback
+        self._writers[fd] = (callback, owner)
         self._watch(fd)
 
     def remove_writer(self, fd: int) -> None:
@@ -88,6 +114,10 @@ class Loop:
         events = (selectors.EVENT_READ if fd in self._readers else 0) | (
             selectors.EVENT_WRITE if fd in self._writers else 0
         )
+        if not events and (timer := self._resting.pop(fd, None)) is not None:
+            timer.cancel()  # the number may mean another descriptor soon
+        if fd in self._resting:
+            events = 0
         if not events:
             if fd in self._watched:
                 self._watched.remove(fd)
@@ -98,25 +128,35 @@ class Loop:
             self._selector.register(fd, events, fd)
             self._watched.add(fd)
 
+    def _let_rest(self, fd: int) -> None:
+        """Do not watch a descriptor for a while, if it is registered still."""
+        if fd in self._readers or fd in self._writers:
+            self._resting[fd] = self.call_later(_REST_S, lambda: self._watch_again(fd))
+            self._watch(fd)
+
+    def _watch_again(self, fd: int) -> None:
+        del self._resting[fd]
+        self._watch(fd)
+
     # -- time ------------------------------------------------------------------------------
 
-    def call_at(self, until: float, callback: Callback) -> Timer:
+    def call_at(self, until: float, callback: Callback, owner: Owner | None = None) -> Timer:
         """Call ``callback`` once at the monotonic time ``until``, or soon after."""
-        timer = Timer(until, callback)
+        timer = Timer(until, callback, owner)
         heapq.heappush(self._timers, (until, next(self._order), timer))
         return timer
 
-    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+    def call_later(self, delay_s: float, callback: Callback, owner: Owner | None = None) -> Timer:
         """Call ``callback`` once, ``delay_s`` seconds from now."""
-        return self.call_at(clock.monotonic() + delay_s, callback)
+        return self.call_at(clock.monotonic() + delay_s, callback, owner)
 
-    def call_soon(self, callback: Callback) -> None:
+    def call_soon(self, callback: Callback, owner: Owner | None = None) -> None:
         """Call ``callback`` in the next turn.  For the loop's own thread."""
-        self._soon.append(callback)
+        self._soon.append((callback, owner))
 
-    def call_from_thread(self, callback: Callback) -> None:
+    def call_from_thread(self, callback: Callback, owner: Owner | None = None) -> None:
         """Call ``callback`` in the loop's thread.  From any thread; not from a signal handler."""
-        self._soon.append(callback)  # deque.append is atomic
+        self._soon.append((callback, owner))  # deque.append is atomic
         self._wakeup.set()
 
     # -- signals ---------------------------------------------------------------------------
@@ -126,6 +166,8 @@ class Loop:
         numbers: set[signal.Signals],
         callback: Callable[[int], None],
         at_once: Callable[[int], None] = _nothing,
+        *,
+        owner: Callable[[int], Owner] | None = None,
     ) -> None:
         """Call ``callback(number)`` in the loop, not in a handler, for each signal that arrives.
 
@@ -134,6 +176,8 @@ class Loop:
 
         Bursts of one signal may be seen once (signals coalesce): treat a call as a hint.  What was held
         back since the start of the process comes now.  For the main thread only.  See signal.set_wakeup_fd.
+
+        ``owner`` answers with what pays for a callback that fails for a signal; the others still come.
         """
         here, there = socket.socketpair()
         here.setblocking(False)
@@ -155,7 +199,7 @@ class Loop:
             except BlockingIOError:
                 return
             for number in received:
-                callback(number)
+                self.attempt(functools.partial(callback, number), owner(number) if owner else None)
 
         self.add_reader(here.fileno(), deliver)
         program_signals.let_in(numbers)
@@ -170,14 +214,40 @@ class Loop:
                 self._wakeup.clear()
                 continue
             # Looked up now, not before: an earlier callback of this turn may have removed it.
-            if events & selectors.EVENT_READ and (reader := self._readers.get(fd)):
-                reader()
-            if events & selectors.EVENT_WRITE and (writer := self._writers.get(fd)):
-                writer()
+            if events & selectors.EVENT_READ:
+                self._call(fd, self._readers.get(fd))
+            if events & selectors.EVENT_WRITE:
+                self._call(fd, self._writers.get(fd))
         if self._timers:
             self._run_due(clock.monotonic())
         for _ in range(len(self._soon)):
-            self._soon.popleft()()
+            self.attempt(*self._soon.popleft())
+
+    def _call(self, fd: int, registered: tuple[Callback, Owner | None] | None) -> None:
+        if registered is not None and not self.attempt(*registered):
+            self._let_rest(fd)
+
+    def attempt(self, callback: Callback, owner: Owner | None = None) -> bool:
+        """Call ``callback`` now; return False when it raised, which costs its owner.
+
+        Everything that the loop calls goes through here.  Whoever carries out several things in one turn
+        calls it for each: one that fails then costs neither the others nor the rest of the turn.
+        Raises: what ``callback`` raised, when there is no owner, nor one of the loop.
+        """
+        payer = owner or self._owner
+        if payer is None:
+            callback()
+            return True
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 - the barrier of the loop
+            _log.exception("unforeseen error in %s, which costs %s", name_of(callback), payer.name)
+            try:
+                payer.fail(f"internal error in {name_of(callback)}: {_in_one_line(error)}")
+            except Exception:  # noqa: BLE001 - the loop goes on, whatever the thing is now
+                _log.exception("%s could not be ended after that", payer.name)
+            return False
+        return True
 
     def _wait_s(self, max_wait_s: float | None) -> float | None:
         if self._soon:
@@ -194,7 +264,7 @@ class Loop:
             timer = heapq.heappop(self._timers)[2]
             callback, timer.callback = timer.callback, None
             if callback is not None:
-                callback()
+                self.attempt(callback, timer.owner)
 
     def close(self) -> None:
         """Release the loop's own descriptors and give back the signal wake-up descriptor."""
@@ -205,3 +275,14 @@ class Loop:
             self._signal_sockets = None
         self._selector.close()
         self._wakeup.close()
+
+
+def name_of(callback: Callable[..., object]) -> str:
+    """Return the qualified name of a callback, for the log: of a partial, that of what it calls."""
+    while isinstance(callback, functools.partial):
+        callback = callback.func
+    return getattr(callback, "__qualname__", None) or type(callback).__qualname__
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from taskd import clock
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -212,3 +213,65 @@ def test_closing_gives_the_signal_wake_up_descriptor_back() -> None:
     descriptor = signal.set_wakeup_fd(-1)
 
     assert descriptor == -1
+
+
+def broken() -> None:
+    raise LookupError("nobody\nforesaw this")
+
+
+def test_what_a_callback_raises_costs_its_owner_and_the_loop_turns_on(
+    loop: Loop, pair: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = pair
+    paid: list[str] = []
+    owner = Owner("program mail-1", paid.append)
+    loop.add_reader(here.fileno(), broken, owner)
+    loop.call_later(0.0, broken, owner)
+    loop.call_soon(broken, owner)
+    loop.call_soon(lambda: paid.append("the next"))
+    there.send(b"x")
+
+    loop.run_once(1.0)
+
+    assert paid == ["internal error in broken: LookupError: nobody foresaw this"] * 3 + ["the next"]
+    assert "unforeseen error in broken, which costs program mail-1" in caplog.text
+
+
+def test_a_descriptor_whose_callback_fails_each_time_does_not_spin_the_loop(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    here, there = pair
+    paid: list[str] = []
+    loop.add_reader(here.fileno(), broken, Owner("it", paid.append))
+    there.send(b"x")
+    for _ in range(10):
+        loop.run_once(0.01)
+    assert len(paid) == 1
+
+    def paid_again() -> bool:
+        loop.run_once(0.1)
+        return len(paid) == 2
+
+    wait_until(paid_again, 10.0, "the callback is called again after a rest")
+    loop.remove_reader(here.fileno())  # while it rests
+    loop.add_reader(here.fileno(), lambda: paid.append("another"), None)
+    loop.run_once(1.0)
+    assert paid[2:] == ["another"]
+
+
+def test_an_owner_that_cannot_pay_costs_nothing_more(loop: Loop) -> None:
+    def cannot(_why: str) -> None:
+        raise RuntimeError("and this neither")
+
+    assert loop.attempt(broken, Owner("it", cannot)) is False
+
+
+def test_without_an_owner_the_loop_s_own_pays_and_without_that_the_caller(loop: Loop) -> None:
+    with pytest.raises(LookupError):
+        loop.attempt(broken)
+    paid: list[str] = []
+    guarded = Loop(Owner("beat", paid.append))
+    guarded.call_soon(broken)
+    guarded.run_once(0.0)
+    guarded.close()
+    assert len(paid) == 1
