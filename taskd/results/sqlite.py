@@ -6,6 +6,7 @@ who waits for something else.  With nobody waiting, ``store`` pays one stat(2) f
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,8 @@ _EXPIRE = (
 _EXPIRE_AT_ONCE = 1000
 #: How often a waiter looks by itself: wake-ups are hints.
 _LOOK_S = 1.0
+#: How long whoever is in a hurry waits for other processes all the same.
+_PATIENCE_S = 1.0
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -76,19 +79,20 @@ class SqliteResults:
             self._start()  # the lock may be held by a thread of the parent
         return self._lock
 
-    def _open(self) -> tuple[Database, WakeSender]:
+    def _open(self, limit_s: float = math.inf) -> tuple[Database, WakeSender]:
+        """Return the open file, which waits for other processes at most ``limit_s`` or ``busy_timeout``."""
         if self._closed:
             raise StorageError(f"{self._path}: this result store is closed")
         if self._opened is not None and not self._opened[0].is_in_place():
             self._shut()  # somebody replaced the file
+        limit_s = min(self._config.busy_timeout, max(limit_s, _PATIENCE_S))
         if self._opened is None:
             database = Database(
-                self._path,
-                SCHEMA,
-                durability=self._config.durability,
-                busy_timeout_s=self._config.busy_timeout,
+                self._path, SCHEMA, durability=self._config.durability, busy_timeout_s=limit_s
             )
             self._opened = (database, WakeSender(self._path))
+        if self._opened[0].limit_s != limit_s:
+            self._opened[0].be_patient_for(limit_s)
         return self._opened
 
     def reply_to(self) -> str:
@@ -111,26 +115,29 @@ class SqliteResults:
         """Return the records that exist, by task id."""
         return self._select(f"SELECT task_id, record FROM result WHERE {_AMONG}", task_ids)  # noqa: S608
 
-    def _final(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+    def _final(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
         return self._select(
             f"SELECT task_id, record FROM result WHERE {_AMONG} AND state IN ({_FINAL})",  # noqa: S608
             task_ids,
+            deadline.remaining_s(),
         )
 
-    def _select(self, statement: str, task_ids: Sequence[str]) -> Mapping[str, bytes]:
-        with self._lock_here(), self._open()[0].read() as connection:
+    def _select(
+        self, statement: str, task_ids: Sequence[str], limit_s: float = math.inf
+    ) -> Mapping[str, bytes]:
+        with self._lock_here(), self._open(limit_s)[0].read() as connection:
             return dict(connection.execute(statement, (_encode_json(task_ids).decode(),)).fetchall())
 
     def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
         """Block until at least one of the tasks is in a final state; return all final ones."""
-        final = self._final(task_ids)
+        final = self._final(task_ids, deadline)
         if final or not task_ids or deadline.passed:
             return final
         listener = WakeListener(self._path, {_topic(task_id) for task_id in task_ids})
         try:
             readable = Readable(listener.fileno())
             while True:
-                final = self._final(task_ids)
+                final = self._final(task_ids, deadline)
                 if final or deadline.passed:
                     return final
                 readable.within(min(deadline.remaining_s(), _LOOK_S))

@@ -11,7 +11,6 @@ no difference, so the cache is small and the others are left alone.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from types import TracebackType
 from taskd.errors import StorageError, StorageReplacedError
 from taskd.lifecycle import Deadline
 from taskd.storage.ownership import make_for_the_directory
+from taskd.storage.places import resolved
 from taskd.storage.sqlite_errors import translate
 
 #: What a transaction block is given; only this module makes them.
@@ -31,6 +31,7 @@ _MINIMUM_VERSION = (3, 35)  # RETURNING
 _CHECKPOINT_PAGES = 4000
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHE_KIB = 1024
+_SHORTEST_WAIT_S = 0.001
 _TURN_MS = 18  # SQLite's busy handler sleeps 1, 2, 5 and 10 ms in it
 
 # Connections that a fork left in this process.  Closing one would touch files that the parent is
@@ -65,6 +66,7 @@ class Database:
         self.path = path
         self._pid = os.getpid()
         self.busy_timeout_s = busy_timeout_s
+        self.limit_s = busy_timeout_s
         self.patient = True
         self._write = _Block(self, writing=True)
         self._read = _Block(self, writing=False)
@@ -73,17 +75,18 @@ class Database:
                 f"SQLite {sqlite3.sqlite_version} is too old; taskd needs 3.35 or newer, "
                 "run it with a Python that is linked to a newer SQLite"
             )
-        make_for_the_directory(path)
+        target = resolved(path)
+        make_for_the_directory(target)
         try:
             self.connection = sqlite3.connect(
-                path,
+                target,
                 timeout=busy_timeout_s,
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=256,
             )
             try:
-                self._prepare(schema, durability)
+                self._prepare(schema, durability, Deadline.after(busy_timeout_s))
                 self._inode = os.stat(path).st_ino
             except BaseException:
                 self.connection.close()
@@ -93,30 +96,47 @@ class Database:
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror}") from error
 
-    def _prepare(self, schema: Schema, durability: str) -> None:
+    def _prepare(self, schema: Schema, durability: str, deadline: Deadline) -> None:
         connection = self.connection
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            self._switch_to_wal()
+            self._switch_to_wal(deadline)
         synchronous = "FULL" if durability == "full" else "NORMAL"
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT_BYTES}")
+        self._wait_until(deadline)
         if self._version(schema) != schema.version:
-            self._create(schema)
+            self._create(schema, deadline)
+        self.be_patient_for(self.busy_timeout_s)
 
-    def _switch_to_wal(self) -> None:
-        # SQLite does not call its busy handler here, so two first openers must queue by themselves.
-        # Not at the file itself: whoever closes a descriptor of it loses SQLite's locks on it, and the
-        # next who leaves deletes the log of a file that he has for himself, as it seems to him
+    def _wait_until(self, deadline: Deadline) -> None:
+        self.be_patient_for(max(deadline.remaining_s(), _SHORTEST_WAIT_S))
+
+    def be_patient_for(self, limit_s: float) -> None:
+        """Let each later transaction wait at most this long for those of others."""
+        self.limit_s = limit_s
+        if self.patient:
+            self.connection.execute(f"PRAGMA busy_timeout={int(limit_s * 1000)}")
+
+    def _switch_to_wal(self, deadline: Deadline) -> None:
+        # SQLite does not wait here for other first openers, but it does for a transaction: each tries, and
+        # waits for its turn.  A lock of our own would be held by whoever hangs, or lie about for good.
+        # Never lock or open the file itself: whoever closes a descriptor of it loses SQLite's locks on it,
+        # and the next who leaves deletes the log of a file that he has for himself, as it seems to him
         # (https://www.sqlite.org/howtocorrupt.html, 2.2).
-        directory = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            mode = self.connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-        finally:
-            os.close(directory)
+        connection = self.connection
+        while True:
+            try:
+                mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or deadline.passed:
+                    raise
+            self._wait_until(deadline)
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("ROLLBACK")
         if mode != "wal":
             raise StorageError(
                 f"{self.path}: this file system cannot hold a shared SQLite file "
@@ -149,7 +169,8 @@ class Database:
             )
         return version
 
-    def _create(self, schema: Schema) -> None:
+    def _create(self, schema: Schema, deadline: Deadline) -> None:
+        self._wait_until(deadline)
         with self.write() as connection:
             if self._version(schema) == schema.version:
                 return  # another process was faster
@@ -197,7 +218,7 @@ class Database:
 
     def translate(self, error: sqlite3.Error) -> StorageError:
         """Return our error for SQLite's."""
-        return translate(error, self.path, self.busy_timeout_s)
+        return translate(error, self.path, self.limit_s)
 
 
 class _Block:
@@ -228,12 +249,12 @@ class _Block:
     def _be_patient(self, patient: bool) -> None:
         database = self._database
         if patient is not database.patient:
-            wait_ms = int(database.busy_timeout_s * 1000) if patient else _TURN_MS
+            wait_ms = int(database.limit_s * 1000) if patient else _TURN_MS
             database.connection.execute(f"PRAGMA busy_timeout={wait_ms}")
             database.patient = patient
 
     def _begin(self, connection: Connection) -> None:
-        deadline = Deadline.after(self._database.busy_timeout_s)
+        deadline = Deadline.after(self._database.limit_s)
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")

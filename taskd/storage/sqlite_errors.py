@@ -6,6 +6,7 @@ import os
 import sqlite3
 
 from taskd.errors import StorageCorruptError, StorageError, StorageFullError
+from taskd.storage.sqlite_holders import holders
 
 _LITTLE_SPACE_BYTES = 1024 * 1024
 
@@ -26,12 +27,20 @@ def translate(error: sqlite3.Error, path: str, busy_timeout_s: float) -> Storage
         )
     if "locked" in text:
         return StorageError(
-            f"{path} was locked by another process for more than {busy_timeout_s:g} s; "
-            "see who has it open with: fuser -v, or raise sqlite.busy_timeout"
+            f"{path} was locked by another process for more than {busy_timeout_s:g} s: {_holder(path)}, "
+            "or raise sqlite.busy_timeout"
         )
     if "readonly" in text or "unable to open" in text:
         return StorageError(f"{path} cannot be written ({text}): {_why_not_writable(path)}")
     return StorageError(f"{path}: {text}")
+
+
+def _holder(path: str) -> str:
+    place = os.path.realpath(path)
+    found = holders(place)
+    if found:
+        return f"{', '.join(found)} holds it; let that end"
+    return f'nobody holds it now; see who has it open with: fuser -v "{place}" "{place}-shm"'
 
 
 def _has_no_space(path: str) -> bool:

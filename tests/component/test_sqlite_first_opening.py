@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from taskd.config.stores import SqliteConfig
+from taskd.errors import StorageError
+from taskd.lifecycle import Deadline
+from taskd.results.sqlite import SqliteResults
+from taskd.storage.sqlite import Database, Schema
 
 OPENER = """
 import sys
@@ -17,6 +25,15 @@ for line in sys.stdin:
     opened.append(Database(line.strip(), Schema("x", 1, ()), durability="normal", busy_timeout_s=10.0))
     print("opened", flush=True)
 """
+
+HOLDER = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+SCHEMA = Schema("x", 1, ())
 
 
 @pytest.fixture
@@ -60,3 +77,31 @@ def test_each_of_several_first_openers_keeps_the_file_from_being_closed_by_the_o
         open_at_once(openers, path)
 
         assert lockers(path) == {opener.pid for opener in openers}
+
+
+def test_a_lock_on_the_directory_is_nobodys_business(tmp_path: Path) -> None:
+    # As of ``flock /srv/app ./deploy.sh``.
+    directory = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    try:
+        Database(str(tmp_path / "b.db"), SCHEMA, durability="normal", busy_timeout_s=10.0).close()
+    finally:
+        os.close(directory)
+
+
+def test_who_opens_first_gives_up_in_time_and_names_who_holds_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "locked\n"
+    try:
+        with pytest.raises(StorageError, match=rf"locked.* 0\.2 s: pid {holder.pid} \(python.*\) holds it"):
+            Database(str(path), SCHEMA, durability="normal", busy_timeout_s=0.2)
+        results = SqliteResults(f"sqlite://{path}", SqliteConfig(busy_timeout=600.0))
+        with pytest.raises(StorageError, match="locked by another process for more than 1 s"):
+            results.wait(["a"], Deadline.after(0.3))
+    finally:
+        holder.communicate("end")
+    Database(str(path), SCHEMA, durability="normal", busy_timeout_s=10.0).close()
