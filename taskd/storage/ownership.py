@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from taskd.storage.places import by_descriptor
+
 
 def make_for_the_directory(path: str) -> None:
     """Let root make a new file for the owner of its directory, unless that is root too.
@@ -29,11 +31,11 @@ def make_for_the_directory(path: str) -> None:
             os.close(fd)
 
 
-def give_to_the_owner_of(model: str, path: str) -> None:
-    """Let what root has just made belong to whom ``model`` belongs."""
+def give_to_the_owner_of(model: str, fd: int) -> None:
+    """Let what root has just made, and has open, belong to whom ``model`` belongs."""
     if os.geteuid() != 0:
         return
     with suppress(OSError):
         owner = os.stat(model)
         if owner.st_uid != 0:
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            os.chown(by_descriptor(fd), owner.st_uid, owner.st_gid)

@@ -12,16 +12,19 @@ and decoding rows, and a dead process leaves nothing that locks.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import uuid4
 
 from taskd import clock
 from taskd.errors import StorageError
 from taskd.storage.ownership import give_to_the_owner_of
+from taskd.storage.places import by_descriptor, open_directory, own_socket
 
 _EVERYTHING = "all"
 _PATH_LIMIT_BYTES = 107  # sockaddr_un.sun_path without its terminating zero
@@ -32,23 +35,34 @@ _SETTLED_S = 0.1
 
 
 def directory_of(path: str) -> str:
-    """Return the wake directory of a database file."""
-    return path + ".wake"
+    """Return the wake directory of a database file: one, by whatever links it is reached."""
+    return os.path.realpath(path) + ".wake"
 
 
 def _make_directory(path: str) -> None:
+    """Make the wake directory.  Raises: ``OSError``, also when a link leads from there to elsewhere."""
     directory = directory_of(path)
     mode = stat.S_IMODE(os.stat(path).st_mode)
-    try:
+    with suppress(FileExistsError):
         os.mkdir(directory)
-    except FileExistsError:
+        fd = open_directory(directory)
+        try:
+            give_to_the_owner_of(path, fd)
+            # Whoever may write the database may wake and be woken: rw becomes rwx.
+            wanted = mode | (mode & 0o444) >> 2
+            # Not when it is right already: chmod would clear a set-group-ID bit that was inherited.
+            if stat.S_IMODE(os.fstat(fd).st_mode) & 0o777 != wanted:
+                os.fchmod(fd, wanted)
+        finally:
+            os.close(fd)
         return
-    give_to_the_owner_of(path, directory)
-    # Whoever may write the database may wake and be woken: rw becomes rwx.
-    wanted = mode | (mode & 0o444) >> 2
-    # Not when it is right already: chmod would clear a set-group-ID bit that was inherited.
-    if stat.S_IMODE(os.stat(directory).st_mode) & 0o777 != wanted:
-        os.chmod(directory, wanted)
+    if not _is_directory(directory):
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", directory)
+
+
+def _is_directory(path: str) -> bool:
+    """Return whether this is a directory itself, and not a link to one."""
+    return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
 class _Listed(NamedTuple):
@@ -87,8 +101,7 @@ class WakeListener:
         self._socket.setblocking(False)  # the flag SOCK_NONBLOCK would not reach gevent's socket
         try:
             _make_directory(path)
-            self._bind(stat.S_IMODE(os.stat(path).st_mode))
-            give_to_the_owner_of(path, os.path.join(self._directory, self._name))
+            self._bind(path)
         except OSError as error:
             self._socket.close()
             raise StorageError(
@@ -96,13 +109,18 @@ class WakeListener:
                 f"it must be a directory that user {os.geteuid()} may write"
             ) from error
 
-    def _bind(self, mode: int) -> None:
+    def _bind(self, path: str) -> None:
         address = _Address(self._directory)
         try:
             self._socket.bind(f"{address.prefix}/{self._name}")
         finally:
             address.close()
-        os.chmod(os.path.join(self._directory, self._name), mode)
+        fd = own_socket(os.path.join(self._directory, self._name))
+        try:
+            give_to_the_owner_of(path, fd)
+            os.chmod(by_descriptor(fd), stat.S_IMODE(os.stat(path).st_mode))
+        finally:
+            os.close(fd)
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable on a wake-up."""
@@ -146,6 +164,7 @@ class WakeSender:
         self._address: _Address | None = None
         self._listed_mtime_ns = -1
         self._listed: list[_Listed] = []
+        self._probed: dict[str, bool] = {}
 
     def wake(self, topics: Iterable[int] | None = None) -> None:
         """Wake whoever listens to one of the topics (None: everybody).  Never blocks or raises."""
@@ -164,18 +183,38 @@ class WakeSender:
 
     def _listeners(self) -> list[_Listed]:
         try:
-            mtime_ns = os.stat(self._directory).st_mtime_ns
+            found = os.lstat(self._directory)
+            mtime_ns = found.st_mtime_ns
             if mtime_ns != self._listed_mtime_ns:
-                names = os.listdir(self._directory)
+                names = os.listdir(self._directory) if stat.S_ISDIR(found.st_mode) else []
                 if self._address is not None:
                     self._address.close()
                 self._address = _Address(self._directory)
-                self._listed = [listed for name in names if (listed := _parse(name)) is not None]
+                listed = [each for name in names if (each := _parse(name)) is not None]
+                self._probe(each.name for each in listed)
+                self._listed = [each for each in listed if self._probed[each.name]]
                 settled = abs(clock.now() - mtime_ns / 1e9) > _SETTLED_S
                 self._listed_mtime_ns = mtime_ns if settled else -1
         except OSError:
             return []  # nobody has listened yet, or may not be woken by this user
         return self._listed
+
+    def _probe(self, names: Iterable[str]) -> None:
+        """Find out once for each listener whether anybody has its socket open, and sweep the others.
+
+        Those whose topics nobody touches are never sent to, and would lie there for good.
+        """
+        assert self._address is not None
+        former, self._probed = self._probed, {}
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            for name in names:
+                alive = former.get(name)
+                if alive is None:
+                    alive = _is_open(probe, f"{self._address.prefix}/{name}")
+                    if not alive:
+                        _unlink(os.path.join(self._directory, name))
+                self._probed[name] = alive
 
     def _send(self, name: str) -> bool:
         assert self._address is not None
@@ -197,6 +236,17 @@ class WakeSender:
             self._address.close()
             self._address = None
         self._listed_mtime_ns = -1
+
+
+def _is_open(probe: socket.socket, address: str) -> bool:
+    """Return whether somebody has a socket open; it is not woken by that."""
+    try:
+        probe.connect(address)
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True  # not ours to wake, or gone since the listing: sending will tell
+    return True
 
 
 def new_listener_id() -> str:

@@ -250,7 +250,9 @@ def test_a_file_locked_for_too_long_is_reported_and_used_again_afterwards(path: 
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
 
-        with pytest.raises(StorageError, match=r"locked by another process for more than 0\.1 s.*fuser"):
+        with pytest.raises(
+            StorageError, match=r"locked by another process for more than 0\.1 s.*raise sqlite.busy_timeout"
+        ):
             publisher.publish([message("refused")])
         with pytest.raises(StorageError, match="locked"):
             intake.claim(1)
@@ -310,6 +312,58 @@ def test_garbage_in_the_wake_directory_disturbs_nothing(path: Path) -> None:
         assert not (wake / "9-abc.all").exists()
         assert (wake / "1-abc.all").read_text() == "not a socket"
         assert len(list(wake.iterdir())) == 9 + 1
+
+
+def test_dead_listeners_of_other_topics_are_swept(path: Path) -> None:
+    with opened(path) as broker:
+        intake = broker.intake("w", ["mail"])
+        wake = Path(f"{path}.wake")
+        here = os.open(wake, os.O_RDONLY)
+        for number in range(50):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
+                stale.bind(f"/proc/self/fd/{here}/{number}-abc.{900_000 + number}")
+        os.close(here)
+
+        broker.publisher().publish([message()])
+
+        assert is_readable(intake)
+        assert len(list(wake.iterdir())) == 1
+
+
+def test_a_file_reached_by_a_link_wakes_whoever_reached_it_without(path: Path) -> None:
+    with opened(path) as broker:
+        intake = broker.intake("w", ["mail"])
+        link = path.with_name("link.db")
+        link.symlink_to(path.name)
+
+        with opened(link) as other:
+            other.publisher().publish([message()])
+
+        assert is_readable(intake)
+        assert not Path(f"{link}.wake").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can plant links of others")
+def test_links_that_another_user_planted_lead_nowhere(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    path.symlink_to(target)
+    os.lchown(path, 65534, 65534)
+
+    with opened(path) as broker, pytest.raises(StorageError, match=r"link of user 65534 .*chown -h 0"):
+        broker.publisher().publish([message()])
+
+    assert not target.exists()
+
+
+def test_a_wake_directory_that_is_a_link_is_named(path: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Path(f"{path}.wake").symlink_to(elsewhere)
+
+    with opened(path) as broker, pytest.raises(StorageError, match=r"broker\.db\.wake: cannot listen"):
+        broker.intake("w", ["mail"])
+
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_deleted_wake_directory_costs_wake_ups_and_no_message(path: Path) -> None:
