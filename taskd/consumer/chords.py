@@ -108,6 +108,10 @@ class Chords:
                 self._store.finish(ended.group, self._token)
         self._ending.discard(ended.group)
 
+    def give_up(self, returned: Returned, error: Exception) -> Ended:
+        """Return the end of a chord of which a part cannot be counted: its body will not run."""
+        return _failed(returned, _body_of(returned.part), error)
+
     def _refused(self, returned: Returned) -> Ended:
         """Nobody counts: the body will not run, for the same reason as the part."""
         why = decode_record(returned.record).exception() or ChordError("nobody counts its parts")

@@ -28,7 +28,7 @@ from taskd.consumer.request import Request
 from taskd.consumer.selfcheck import NotConsumingError
 from taskd.consumer.settling import Settling
 from taskd.consumer.tasks import Connection, Tasks
-from taskd.errors import BrokerError, LeaseLostError, StorageError
+from taskd.errors import BrokerError, LeaseLostError, StartError, StorageError
 from taskd.lifecycle import Deadline
 from taskd.pools.base import Running
 from taskd.protocol.status import Waiting
@@ -92,6 +92,11 @@ class Consumer:
             except NotConsumingError as error:
                 self._connection.distrust()
                 self._wait(RECONNECT.delay_s(1), error)
+            except StartError as error:
+                # Nobody foresaw it, and no message is to blame: begin anew, with what runs in the pool.
+                logger.error("a step of the worker failed", exc_info=error)
+                failures += 1
+                self._wait(RECONNECT.delay_s(failures), error)
             except (BrokerError, StorageError) as error:
                 failures = 1 if clock.monotonic() - started_at >= _STABLE_S else failures + 1
                 self._wait(RECONNECT.delay_s(failures), error)

@@ -16,6 +16,7 @@ from taskd.consumer import endings, strategy, suspects
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.deaths import after_child_lost, cause
 from taskd.consumer.outcomes import again
+from taskd.consumer.parking import park
 from taskd.consumer.prefetch import claim_size, target_held
 from taskd.consumer.request import Request
 from taskd.consumer.settling import Settling
@@ -133,26 +134,44 @@ class Intaking:
         now, monotonic = clock.now(), clock.monotonic()
         context = self._context
         accepted: dict[int, Request] = {}
+        jobs: list[Job] = []
         for delivery in deliveries:
-            verdict = strategy.decide(delivery, context.tasks, context.revoked, now)
-            if type(verdict) is strategy.Run:  # the common case first
-                if (delivery.deaths or context.suspects) and self._suspected(delivery, verdict, accepted):
+            before = self._settling.mark()
+            try:
+                request = self._admit(delivery, accepted, now, monotonic)
+                if request is None:
                     continue
-                wait_s = context.rates.wait_s(verdict.options, delivery.tag, monotonic)
-                if wait_s:
-                    self._put_back(delivery, verdict.headers, now + wait_s)
-                    continue
-                request = Request(delivery, verdict.headers, verdict.options, self._generation)
-                accepted[next(self._next_tag)] = request
+                tag = next(self._next_tag)
+                jobs.append(self._job(tag, request))
+            except Exception as error:  # noqa: BLE001 - the barrier of messages that come in
+                self._settling.back_to(before)
+                park(self._settling, delivery, error)
             else:
-                self._refuse(delivery, verdict)
+                accepted[tag] = request
         if accepted:
             self._acknowledge_early(accepted)
             context.requests.update(accepted)
             if context.dispatcher.on:
                 context.task_events.received(accepted.values())
-            context.pool.submit([self._job(tag, request) for tag, request in accepted.items()])
+            context.pool.submit(jobs)
             self._stall.look()
+
+    def _admit(
+        self, delivery: Delivery, accepted: Mapping[int, Request], now: float, monotonic: float
+    ) -> Request | None:
+        """Return what the pool is to be given of a delivery; None when it was settled without."""
+        context = self._context
+        verdict = strategy.decide(delivery, context.tasks, context.revoked, now)
+        if type(verdict) is not strategy.Run:
+            self._refuse(delivery, verdict)
+            return None
+        if (delivery.deaths or context.suspects) and self._suspected(delivery, verdict, accepted):
+            return None
+        wait_s = context.rates.wait_s(verdict.options, delivery.tag, monotonic)
+        if wait_s:
+            self._put_back(delivery, verdict.headers, now + wait_s)
+            return None
+        return Request(delivery, verdict.headers, verdict.options, self._generation)
 
     def _suspected(self, delivery: Delivery, verdict: strategy.Run, accepted: Mapping[int, Request]) -> bool:
         """Settle a message during whose last run a whole worker died, or that waits for such a one."""

@@ -15,6 +15,7 @@ from taskd.brokers.intake import Ack, Dead, Outgoing, Replace, Requeue, Settleme
 from taskd.consumer import endings
 from taskd.consumer.context import Context
 from taskd.consumer.deaths import after_child_lost, cause
+from taskd.consumer.parking import park
 from taskd.consumer.request import Request, Softened
 from taskd.consumer.settling import Settling
 from taskd.exhaustive import assert_never
@@ -41,21 +42,39 @@ class Outcomes:
             if request is None:
                 # A command of the app; or given back already, while the pool was ending it.
                 if (call := self._context.calls.pop(outcome.tag, None)) is not None:
-                    call(outcome)
+                    try:
+                        call(outcome)
+                    except Exception:  # the barrier of what is no message
+                        logger.exception("the answer of a command of the app was lost")
                 continue
-            match outcome:
-                case Done():
-                    self._done(request, outcome)
-                case ChildLost():
-                    self._child_lost(request, outcome)
-                case TimedOut():
-                    self._timed_out(request, outcome)
-                case Cancelled():
-                    self._cancelled(request, outcome)
-                case Broken():
-                    self._broken(request, outcome)
-                case _:
-                    assert_never(outcome)
+            before = self._settling.mark()
+            try:
+                self._take(request, outcome)
+            except Exception as error:  # noqa: BLE001 - the barrier of messages that have run
+                self._settling.back_to(before)
+                park(
+                    self._settling,
+                    request.delivery,
+                    error,
+                    headers=request.headers,
+                    claimed=request.generation == self.generation,
+                    last_word=request.acks_early,
+                )
+
+    def _take(self, request: Request, outcome: Outcome) -> None:
+        match outcome:
+            case Done():
+                self._done(request, outcome)
+            case ChildLost():
+                self._child_lost(request, outcome)
+            case TimedOut():
+                self._timed_out(request, outcome)
+            case Cancelled():
+                self._cancelled(request, outcome)
+            case Broken():
+                self._broken(request, outcome)
+            case _:
+                assert_never(outcome)
 
     def _done(self, request: Request, done: Done) -> None:
         context = self._context

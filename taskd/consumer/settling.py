@@ -8,21 +8,25 @@ again, or is void when the lease was lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 from taskd import clock
 from taskd.app.callbacks import Aftermath
 from taskd.brokers.base import Publisher
-from taskd.brokers.intake import Carrying, Delivery, Intake, Outgoing, Settlement
+from taskd.brokers.intake import Carrying, Dead, Delivery, Intake, Outgoing, Settlement
 from taskd.consumer.chords import Chords, Ended, Returned
 from taskd.consumer.endings import Ending
+from taskd.errors import BrokerError, StorageError
 from taskd.protocol.chord import Begun, ChordPart
+from taskd.protocol.exceptions import WorkerLostError
 from taskd.protocol.message import TaskHeaders
-from taskd.protocol.results import State, record_for
+from taskd.protocol.results import State, failure_record, record_for
 from taskd.results.base import Counted, Portable, ResultStore, StoredResult
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 #: A batch this large is sent without waiting for more.
 FULL_BATCH = 256
@@ -65,9 +69,26 @@ class Settling:
         self.first_at = 0.0
 
     def __len__(self) -> int:
-        records = len(self._records) + len(self._last_words)
-        chords = len(self._begins) + len(self._returned) + len(self._claimed) + len(self._ended)
-        return len(self._settlements) + records + len(self._messages) + chords
+        return sum(self.mark())
+
+    def mark(self) -> Sequence[int]:
+        """Return how much is queued, for ``back_to``."""
+        # Spelled out: it is asked for with every message.
+        return (
+            *(len(self._settlements), len(self._records), len(self._last_words), len(self._messages)),
+            *(len(self._begins), len(self._returned), len(self._claimed), len(self._ended)),
+        )
+
+    def back_to(self, mark: Sequence[int]) -> None:
+        """Drop what was queued since by a step that failed before its end; nothing was sent since."""
+        for queue, length in zip(self._queues(), mark, strict=True):
+            del queue[length:]
+
+    def _queues(self) -> Sequence[list[Any]]:
+        return (
+            *(self._settlements, self._records, self._last_words, self._messages),
+            *(self._begins, self._returned, self._claimed, self._ended),
+        )
 
     def settle(self, settlement: Settlement) -> None:
         """Queue a settlement of the present generation."""
@@ -166,8 +187,20 @@ class Settling:
     def flush(self, intake: Intake) -> Sequence[int]:
         """Send everything; return the broker tags whose settlement was refused.
 
-        Raises: ``StorageError`` or ``BrokerError``; what was not sent stays queued.
+        Raises: ``StorageError`` or ``BrokerError``; what was not sent stays queued.  Anything else that a
+        store or broker raises costs what it concerns: see ``_send_singly``.
         """
+        try:
+            refused = self._send_together(intake)
+        except (BrokerError, StorageError):
+            raise
+        except Exception:
+            logger.exception("outcomes=%d cannot be sent together; sending them one by one", len(self))
+            refused = self._send_singly(intake)
+        self.first_at = 0.0
+        return refused
+
+    def _send_together(self, intake: Intake) -> Sequence[int]:
         writing = self._writing(intake)
         refused: Sequence[int] = ()
         if writing is not None:
@@ -178,8 +211,64 @@ class Settling:
             if self._settlements:
                 refused = intake.settle(self._settlements)
                 self._settlements = []
-        self.first_at = 0.0
         return refused
+
+    def _send_singly(self, intake: Intake) -> Sequence[int]:
+        """Send each thing alone, in the order of ``flush``; whoever waits for what cannot be sent is told.
+
+        Otherwise the one outcome that no store can take would end this worker, and the next one.
+        """
+        refused: list[int] = []
+        for records in (self._records, self._last_words):
+            _each(records, lambda each: self._results.store([each]), self._not_stored)
+        _each(self._begins, self._chords.begin)
+        self._count_singly()
+        for records in (self._records, self._last_words):
+            _each(records, lambda each: self._results.store([each]), self._not_stored)
+        _each(self._begins, self._chords.begin)
+        _each(self._messages, lambda each: self._publisher.publish([each]), self._not_sent)
+        _each(
+            self._settlements,
+            lambda each: refused.extend(intake.settle([each])),
+            lambda each, error: refused.extend(intake.settle([_parked(each, error)])),
+        )
+        _each(self._ended, self._chords.finish)
+        return refused
+
+    def _count_singly(self) -> None:
+        parts, self._returned = self._returned, []
+        while parts:
+            self._returned = [parts.pop(0)]
+            try:
+                self._count()
+            except (BrokerError, StorageError):
+                self._returned += parts
+                raise
+            except Exception as error:
+                logger.exception("a part of a chord cannot be counted: %r", self._returned)
+                lost, self._returned = self._returned, []
+                for part in lost:
+                    _try(self._not_counted, part, error)
+
+    def _not_stored(self, stored: StoredResult, error: Exception) -> None:
+        record = failure_record(stored.task_id, _unsendable("its result", error), done_at=clock.now())
+        failed = StoredResult(
+            stored.task_id,
+            State.FAILURE.value,
+            record,
+            stored.expires_at,
+            stored.reply_to,
+            stored.correlation_id,
+        )
+        self._results.store([failed])
+
+    def _not_counted(self, part: Returned, error: Exception) -> None:
+        self._queue_end(self._chords.give_up(part, _unsendable("a part of the chord", error)))
+
+    def _not_sent(self, message: Outgoing, error: Exception) -> None:
+        if message.task_id:
+            record = failure_record(message.task_id, _unsendable("its message", error), done_at=clock.now())
+            self._results.store([StoredResult(message.task_id, State.FAILURE.value, record, None)])
 
     def _writing(self, intake: Intake) -> object | None:
         """Return the writing of the results if it can go with the settlements: nothing comes between."""
@@ -247,3 +336,42 @@ class Settling:
         self._claimed = [each for each in self._claimed if each.last_word]
         self.first_at = clock.monotonic() if self else 0.0
         return count
+
+
+def _each(
+    queue: list[Item],
+    send: Callable[[Item], object],
+    instead: Callable[[Item, Exception], object] | None = None,
+) -> None:
+    """Send all items, each alone; call ``instead`` for one that cannot be sent for an unforeseen reason.
+
+    Raises: ``BrokerError``, ``StorageError``; what was not sent stays in the queue.
+    """
+    while queue:
+        try:
+            send(queue[0])
+        except (BrokerError, StorageError):
+            raise
+        except Exception as error:
+            logger.exception("cannot be sent: %r", queue[0])
+            if instead is not None:
+                _try(instead, queue[0], error)
+        del queue[0]
+
+
+def _try(instead: Callable[[Item, Exception], object], item: Item, error: Exception) -> None:
+    try:
+        instead(item, error)
+    except (BrokerError, StorageError):
+        raise
+    except Exception:
+        logger.exception("nor can anybody be told of that")
+
+
+def _parked(settlement: Settlement, error: Exception) -> Dead:
+    reason = f"its settlement cannot be sent ({type(settlement).__name__}: {error})"
+    return Dead(settlement.tag, " ".join(reason.split())[:200])
+
+
+def _unsendable(what: str, error: Exception) -> WorkerLostError:
+    return WorkerLostError(f"{what} cannot be sent: {type(error).__name__}: {error}")

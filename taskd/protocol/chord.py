@@ -9,7 +9,6 @@ to be sent, and how many parts there are.  Signatures are plain JSON objects her
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import msgspec
 
@@ -81,7 +80,10 @@ def begin(
     body = _body(body, options, what)
     tasks: list[Plain] = []
     size = 0
-    for at, each in enumerate(_flat(header, what)):
+    flat = _flat(header, what)
+    if not flat:
+        raise ProtocolError(f"{what}: the header of a chord holds nothing but empty groups")
+    for at, each in enumerate(flat):
         task, parts = _enrolled(each, body, group, at, what)
         tasks.append({**task, "immutable": True} if immutable else task)
         size += parts
@@ -114,7 +116,12 @@ def _enrolled(  # noqa: PLR0917 - it calls itself with all of them
     """Return a signature that counts for a chord when it has ended, and for how many parts."""
     if not isinstance(task, Mapping) or depth > _DEEPEST:
         raise ProtocolError(f"{what}: a part of a chord is no signature")
-    kwargs = dict(cast("Mapping[str, object]", task.get("kwargs") or {}))
+    given = task.get("kwargs") or {}
+    if not isinstance(given, Mapping):
+        raise ProtocolError(
+            f"{what}: kwargs of a part of a chord is {type(given).__name__}; expected an object"
+        )
+    kwargs: Plain = dict(given)
     parts = 0
 
     def enrol(inner: object) -> Plain:
@@ -125,6 +132,8 @@ def _enrolled(  # noqa: PLR0917 - it calls itself with all of them
 
     match task.get("subtask_type"):
         case "group":
+            if not _members(task):
+                raise ProtocolError(f"{what}: a group in a chord is empty")
             kwargs["tasks"] = [enrol(each) for each in _members(task)]
         case "chain":
             steps = upgraded(_members(task))

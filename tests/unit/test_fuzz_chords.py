@@ -31,7 +31,7 @@ def _mostly(right: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
 
 def _signature(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     """A signature of any type, with others where others belong, and now and then a lie."""
-    tasks = _mostly(st.lists(inner, min_size=1, max_size=3))
+    tasks = _mostly(st.lists(inner, max_size=3))
     options = st.fixed_dictionaries(
         {},
         optional={

@@ -58,6 +58,12 @@ def test_a_single_one_needs_no_list_and_none_is_none():
             [{**CELERYS, "options": {"link": [{**CELERYS, "subtask_type": "chord"}]}}],
             "link of callbacks.*a chord has a header",
         ),
+        ([chord_of(group_of(0))], "nothing but empty groups"),
+        ([chord_of(chain_of(CELERYS, group_of(0)))], "a group in a chord is empty"),
+        *(
+            ([chord_of({**chain_of(CELERYS), "kwargs": lie})], "kwargs of a part of a chord is")
+            for lie in ("text", 7, [1])
+        ),
         ([{**CELERYS, "subtask_type": "xmap"}], "is a xmap"),
         ("\ud800", "not a signature"),
         ([chain_of(7)], "not a signature"),

@@ -1,0 +1,69 @@
+"""What becomes of a message on which the worker itself fails: it is parked with the evidence, and whoever
+waits for it is answered.
+
+Every step that concerns one message alone ends here when something unforeseen is raised in it.  Put back into
+its queue, such a message would end one worker after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+import msgspec
+
+from taskd.brokers.intake import Dead, Delivery
+from taskd.consumer import endings
+from taskd.consumer.settling import Settling
+from taskd.errors import ProtocolError
+from taskd.protocol.message import TaskHeaders, decode_headers
+
+logger = logging.getLogger(__name__)
+
+
+def park(
+    settling: Settling,
+    delivery: Delivery,
+    error: Exception,
+    *,
+    headers: TaskHeaders | None = None,
+    claimed: bool = True,
+    last_word: bool = False,
+) -> None:
+    """Queue the dead letter and the answer of a message on which the worker has failed; raises nothing.
+
+    ``claimed``: the claim is this generation's, so that there is something to settle.
+    ``last_word``: it was acknowledged before it ran, so that no message is left to be parked.
+    """
+    trace = "".join(traceback.format_exception(error))
+    name, task_id = (headers.task, headers.id) if headers else ("?", delivery.task_id)
+    logger.error("task=%s id=%s the worker failed on this message; parked\n%s", name, task_id, trace)
+    if claimed and not last_word:
+        evidence = msgspec.json.encode({"traceback": trace.encode("utf-8", "replace").decode()})
+        settling.settle(Dead(delivery.tag, f"the worker failed on it: {in_a_line(error)}", evidence))
+    try:
+        headers = headers or decode_headers(delivery.headers)
+    except ProtocolError:
+        return  # nobody can wait for it
+    except Exception:
+        logger.exception("id=%s the headers of a parked message cannot be read", task_id)
+        return
+    before = settling.mark()
+    try:
+        ending = endings.broken(headers, trace)
+        after = endings.aftermath(headers, delivery)
+        settling.answer(ending, after, delivery, headers, last_word=last_word)
+        settling.follow(after)
+    except Exception:
+        settling.back_to(before)
+        logger.exception("task=%s id=%s what follows a parked message is lost", headers.task, headers.id)
+        ending = endings.broken(headers, trace)
+        settling.keep_result(
+            ending.task_id, ending.state, ending.record, sender=delivery, last_word=last_word
+        )
+
+
+def in_a_line(error: Exception) -> str:
+    """Return an exception as one short line."""
+    lines = traceback.format_exception_only(error)
+    return " ".join(lines[-1].split())[:200]

@@ -1,0 +1,113 @@
+"""One worker in a thread of the test: the real consumer and any pool, over a broker in memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from uuid import uuid4
+
+from taskd.brokers.base import Broker, DeadLetter
+from taskd.brokers.intake import Outgoing
+from taskd.brokers.memory.broker import MemoryBroker
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
+from taskd.consumer.consumer import Consumer
+from taskd.consumer.context import Context, Shutdown
+from taskd.loop import Loop
+from taskd.protocol.results import decode_record
+from taskd.protocol.status import StatusLine
+from taskd.results.memory import MemoryResults
+from taskd.worker.pools import PoolEvents, make_pool
+from tests.waiting import wait_until
+
+APP = "tests.component.barrier_app:app"
+
+
+class SharedBroker(MemoryBroker):
+    """A broker that workers of several hosts could share, so that Mingle and Gossip take part."""
+
+    spans_hosts = True
+
+
+def message(task: str, task_id: str, *args: object, **embed: object) -> Outgoing:
+    """Return a message as Celery writes it."""
+    headers = json.dumps({"lang": "py", "task": task, "id": task_id}).encode()
+    body = json.dumps([list(args), {}, embed]).encode()
+    return Outgoing(routing_key="default", headers=headers, body=body, task_id=task_id)
+
+
+class SmallWorker:
+    """``with SmallWorker(...)`` runs it until the end of the block."""
+
+    def __init__(
+        self,
+        pool: str = "threads",
+        *,
+        app: str = APP,
+        loop: Callable[[], Loop] = Loop,
+        broker: Callable[[str], Broker] = SharedBroker,
+        **worker: object,
+    ) -> None:
+        config = Config(app=app)
+        table = WorkerConfig(name="main", pool=pool, concurrency=2, **worker)  # type: ignore[arg-type]
+        self.reports: list[StatusLine] = []
+        self.loop = loop()
+        self.broker = broker(f"memory://{uuid4()}")
+        self.results = MemoryResults(f"memory://{uuid4()}")
+        self.events = PoolEvents()
+        self.context = Context(
+            "main-1@here", config, table, self.loop, make_pool(table, config, "main-1@here", self.events),
+            self.broker, self.broker.publisher(), self.results, self.reports.append, 0.0, queues=("default",),
+        )  # fmt: skip
+        self.consumer = Consumer(self.context)
+        self.events.attach(self.context, self.consumer.outcomes.take)
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="worker")
+
+    def _run(self) -> None:
+        try:
+            self.context.pool.start(self.loop, self.events.on_outcomes)
+            self.consumer.run()
+            self.context.pool.kill()
+            self.consumer.finish(())
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def send(self, *messages: Outgoing) -> None:
+        """Publish as a client does."""
+        self.broker.publisher().publish(messages)
+
+    def outcome(self, task_id: str) -> tuple[str, object]:
+        """Wait for the end of a task; return its state and its result or exception."""
+        record = wait_until(lambda: self._record(task_id), 20, f"the end of {task_id}")
+        found = decode_record(record)
+        return found.status, found.exception() or found.value()
+
+    def _record(self, task_id: str) -> bytes | None:
+        assert self.alive, "the worker has ended"
+        return self.results.get([task_id]).get(task_id)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._thread.is_alive()
+
+    def dead_letters(self) -> Mapping[str, DeadLetter]:
+        """Return the dead letters by task id."""
+        return {each.task_id: each for each in self.broker.desk().dead_letters()}
+
+    def __enter__(self) -> SmallWorker:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.loop.call_from_thread(lambda: self.context.request_shutdown(Shutdown.COLD))
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        self.broker.close()
+        self.loop.close()
