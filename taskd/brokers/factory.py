@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from taskd.brokers.base import Broker
 from taskd.config.stores import AMQP_SCHEMES, KOMBU_SCHEMES, REDIS_SCHEMES, Stores
 from taskd.errors import BrokerError
+from taskd.urls import refusal
 
 
 def _sqlite(url: str, stores: Stores) -> Broker:
@@ -49,11 +50,15 @@ _IMPLEMENTATIONS: Mapping[str, Callable[[str, Stores], Broker]] = {
 def connect(url: str, stores: Stores) -> Broker:
     """Return the broker of a URL; no file is opened or connection made yet.
 
-    Raises: ``BrokerError`` for an unknown scheme, ``StorageError`` for a URL that names no file.
+    Raises: ``BrokerError`` for an unknown scheme, ``StorageError`` for a URL that names no file,
+    either for one that cannot be read.
     """
     scheme = url.partition("://")[0]
     implementation = _IMPLEMENTATIONS.get(scheme)
     if implementation is None:
         supported = ", ".join(f"{name}://" for name in _IMPLEMENTATIONS)
         raise BrokerError(f'no broker speaks "{scheme}://"; supported: {supported}')
+    wrong = refusal(url, "the broker")
+    if wrong:
+        raise BrokerError(wrong)
     return implementation(url, stores)

@@ -10,6 +10,7 @@ from kombu.connection import Connection
 from taskd.brokers.sqlite.transport import SqliteTransport
 from taskd.config.stores import AMQP_SCHEMES, REDIS_SCHEMES, RedisConfig, SqliteConfig, Stores
 from taskd.errors import BrokerError
+from taskd.urls import refusal
 
 #: Without these kombu tries for ever to reach what is not there.
 _ONE_TRY: Mapping[str, object] = {
@@ -27,6 +28,9 @@ def kombu_connection(broker_url: str, stores: Stores) -> Connection:
     library is not installed.
     """
     scheme = broker_url.partition("://")[0]
+    wrong = refusal(broker_url, "the broker")
+    if wrong:
+        raise BrokerError(wrong)
     try:
         if scheme == "sqlite":
             return _sqlite(broker_url, stores.sqlite)

@@ -7,6 +7,7 @@ import math
 from taskd.config.crontab import CRON_FORM, CronError, parse
 from taskd.config.given import BAD, Given
 from taskd.config.when import MOMENT_FORM, moment_text
+from taskd.urls import wrong_in
 
 _ZONE_FORM = 'an IANA time zone such as "Europe/Berlin" (zones come with the system package tzdata)'
 
@@ -116,26 +117,5 @@ def url(given: Given) -> object:
         return given.bad(
             "sqlite:///absolute/path.db, or sqlite://path.db beside this file", "the path is missing"
         )
-    wrong = _wrong_in_server(scheme, given.text)
-    return given.bad(*wrong) if wrong else given.text
-
-
-def _wrong_in_server(scheme: str, text: str) -> tuple[str, str] | None:
-    """Return what is expected of a URL of one server and what is wrong, None if nothing is."""
-    if scheme not in {"redis", "rediss", "amqp", "amqps", "pyamqp"} or ";" in text:
-        return None  # a file, a socket, or several servers
-    server, _, path = text.partition("://")[2].partition("?")[0].partition("/")
-    port = server.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
-    if port and not (_is_number(port) and 0 < int(port) <= 65535):
-        return "a port from 1 to 65535 behind the host, as in redis://localhost:6379/0", "the port is none"
-    database = path.strip("/")
-    if scheme.startswith("redis") and database and not _is_number(database):
-        return (
-            "the number of a database at the end, as in redis://localhost:6379/0",
-            "the database is no number",
-        )
-    return None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    found = wrong_in(given.text)
+    return given.bad(found[1], found[0]) if found else given.text

@@ -9,12 +9,12 @@ from taskd.config.given import Option
 from taskd.config.option import Applies, Kind
 from taskd.config.provenance import KeyPath
 from taskd.config.written import written
+from taskd.urls import MASK, masked
 
 #: Where the schema has many of what the file has one table each.
 _TABLE_NAMES = {"workers": "worker", "programs": "program"}
 #: Beat takes its entries over while it goes on.
 _OF_TABLES = {"schedule": Applies.LIVE}
-MASK = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Leaf:
         """The value as written in a file, without secrets."""
         if not self.option.secret:
             return written(self.value, self.option.kind)
-        return f'"{_without_secrets(str(self.value))}"' if self.option.kind is Kind.URL else MASK
+        return f'"{masked(str(self.value))}"' if self.option.kind is Kind.URL else MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,3 @@ def _leaves(value: object, option: Option, path: KeyPath) -> Iterator[tuple[KeyP
         yield from (((*path, name), Leaf(text, secret)) for name, text in value.items())
     else:
         yield path, Leaf(value, option)
-
-
-def _without_secrets(url: str) -> str:
-    """Return a URL without its password and its parameters, which may hold one."""
-    scheme, separator, rest = url.partition("://")
-    rest, question, _ = rest.partition("?")
-    authority, slash, path = rest.partition("/")
-    credentials, at, host = authority.rpartition("@")
-    user = credentials.partition(":")[0]
-    who = f"{user}:{MASK}@" if at else ""
-    return f"{scheme}{separator}{who}{host}{slash}{path}" + (f"?{MASK}" if question else "")

@@ -22,6 +22,7 @@ from taskd.lifecycle import Deadline
 from taskd.storage.ownership import make_for_the_directory
 from taskd.storage.places import resolved
 from taskd.storage.sqlite_errors import translate
+from taskd.urls import shown
 
 #: What a transaction block is given; only this module makes them.
 Connection = sqlite3.Connection
@@ -55,7 +56,7 @@ def path_of(url: str) -> str:
     """
     scheme, separator, path = url.partition("://")
     if scheme != SCHEME or not separator or not path:
-        raise StorageError(f'"{url}" names no SQLite file; expected sqlite:///absolute/path.db')
+        raise StorageError(f'"{shown(url)}" names no SQLite file; expected sqlite:///absolute/path.db')
     return os.path.abspath(path)
 
 

@@ -435,10 +435,10 @@ def test_a_solar_entry_without_the_extra_is_refused_with_the_remedy(monkeypatch:
 @pytest.mark.parametrize(
     ("url", "wrong"),
     [
-        ("redis://localhost:99999/0", "the port is none"),
-        ("redis://:secret@localhost:port/0", "the port is none"),
-        ("amqp://localhost:0//", "the port is none"),
-        ("redis://localhost/zero", "the database is no number"),
+        ("redis://localhost:99999/0", "the port is not a number from 1 to 65535"),
+        ("redis://:secret@localhost:port/0", "the port is not a number from 1 to 65535"),
+        ("amqp://localhost:0//", "the port is not a number from 1 to 65535"),
+        ("redis://localhost/zero", "the database is not a number"),
     ],
 )
 def test_a_server_that_cannot_be_is_refused(url: str, wrong: str) -> None:

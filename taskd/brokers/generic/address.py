@@ -12,11 +12,12 @@ from urllib.parse import parse_qsl, urlsplit
 from amqp.exceptions import AMQPError
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
-from kombu.utils.url import maybe_sanitize_url
 
+from taskd.brokers.generic.errors import told
 from taskd.brokers.timing import Timing
 from taskd.config.stores import AMQP_SCHEMES, AmqpConfig
 from taskd.errors import BrokerError
+from taskd.urls import shown
 
 #: What the transports raise when a server cannot be used.  AttributeError: py-amqp meets its own connection
 #: half closed, as kombu's transport notes.
@@ -47,8 +48,8 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The URL without its password."""
-        return str(maybe_sanitize_url(self.url))
+        """The URL without user, password and parameters."""
+        return shown(self.url)
 
     @property
     def kombu_url(self) -> str:
@@ -96,4 +97,4 @@ class Address:
         try:
             yield
         except known as error:
-            raise BrokerError(f"{self.shown}: {error or type(error).__name__}") from error
+            raise BrokerError(told(error, self.url)) from error

@@ -30,6 +30,7 @@ from taskd.config.schema import Config
 from taskd.errors import ControlError, DaemonDownError
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.peers import unknown_names
+from taskd.urls import credentials_of
 from taskd.version import __version__
 
 _CONNECT_S = 3.0
@@ -111,8 +112,7 @@ def _secrets(config: Config, path: str) -> Iterator[str]:
     except OSError:
         return
     for key in ("broker", "results"):
-        password = urlsplit(getattr(config, key)).password
-        if password and password in text:
+        if any(password in text for password in credentials_of(getattr(config, key))):
             yield key
     for name, worker in config.workers.items():
         if any(value and value in text for value in worker.environment.values()):

@@ -20,6 +20,7 @@ from redis.sentinel import Sentinel
 
 from taskd.errors import StorageError
 from taskd.storage.redis.errors import translate
+from taskd.urls import refusal, shown
 
 _SENTINEL_PORT = 26379
 
@@ -75,13 +76,16 @@ def address_of(url: str, *, timeout_s: float, master: str) -> Address:
 
     Raises: ``StorageError`` for one that is not Redis's, or lacks what it needs.
     """
+    wrong = refusal(url, "the Redis server")
+    if wrong:
+        raise StorageError(wrong)
     common = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "socket_keepalive": True,
         # The replies of version 2 of the protocol are the same in all versions of redis-py.
         "protocol": 2,
-        "client_name": f"taskd@{socket.gethostname()}".replace(" ", "-"),
+        "client_name": _client_name(socket.gethostname()),
         **_UNNAMED,
     }
     if url.startswith("sentinel://"):
@@ -91,25 +95,21 @@ def address_of(url: str, *, timeout_s: float, master: str) -> Address:
     try:
         options = parse_url(url)
     except ValueError as error:
-        raise StorageError(f"{without_password(url)} is not a Redis URL: {error}") from error
+        raise StorageError(f"{shown(url)} is not a Redis URL: {error}") from error
     kind = options.pop("connection_class", Connection)
     if kind is UnixDomainSocketConnection:
         del common["socket_keepalive"]
-    return Address(without_password(url), kind, {**common, **options})
+    return Address(shown(url), kind, {**common, **options})
 
 
-def without_password(url: str) -> str:
-    """Return a URL that may be logged."""
-    parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{place}{parts.path}"
+def _client_name(host: str) -> str:
+    """Return the name under which the server lists a connection; it takes printable ASCII alone."""
+    return "taskd@" + "".join(char if "!" <= char <= "~" else "-" for char in host)
 
 
 def _sentinels(url: str, master: str, common: Mapping[str, Any]) -> Address:
     if not master:
-        raise StorageError(
-            f'{without_password(url)} names Sentinels: set [redis] master = "name of the master"'
-        )
+        raise StorageError(f'{shown(url)} names Sentinels: set [redis] master = "name of the master"')
     # kombu writes several URLs with semicolons between them.
     first = urlsplit(url.partition(";")[0])
     rest = url.partition(";")[2].replace("sentinel://", "").replace(";", ",")
@@ -132,7 +132,7 @@ def _sentinels(url: str, master: str, common: Mapping[str, Any]) -> Address:
         kind = SSLConnection
         read = parse_url(f"rediss://master/?{first.query}")
         options |= {name: value for name, value in read.items() if name.startswith("ssl_")}
-    return Address(without_password(url), kind, options, sentinels, master)
+    return Address(shown(url), kind, options, sentinels, master)
 
 
 def _wants_tls(query: str) -> bool:
