@@ -24,6 +24,15 @@ def resident_bytes(pids: Iterable[int]) -> int:
     return total
 
 
+def private_bytes(pid: int) -> int:
+    """Return what the process shares with nobody (USS); 0 when it is gone or may not be looked into."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as rollup:
+            return sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith(b"Private_"))
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def proportional_bytes(pids: Iterable[int]) -> int:
     """Return the sum of their fair shares (PSS); each costs the kernel a walk over all mappings."""
     total = 0

@@ -15,6 +15,7 @@ POOLS = ("prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
 RESIZABLE_POOLS = ("prefork", "threads")
 # A waiting task costs next to nothing there.
 _COOPERATIVE_POOLS = ("asyncio", "gevent", "eventlet")
+PRELOADS = ("auto", "true", "false")
 MEMORY_MEASURES = ("rss", "pss")
 READINESS = ("started", "reported")
 STOP_SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL")
@@ -51,6 +52,13 @@ class WorkerConfig(ProcessConfig):
         "a pool that has grown shrinks when so long fewer tasks would have done",
         default=30.0,
         minimum=0.0,
+    )
+    preload: str = option(
+        Kind.CHOICE,
+        "whether prefork children share one import of the task code: auto where it starts no threads; "
+        "false imports it in each child; true refuses code that starts threads",
+        default="auto",
+        choices=PRELOADS,
     )
     max_tasks_per_child: int = option(
         Kind.INTEGER, "a prefork child is replaced after so many tasks; 0 never", default=0, minimum=0

@@ -68,6 +68,8 @@ def _quantity(parse: Callable[[str | float], float], form: str) -> Callable[[Giv
 def _choice(given: Given) -> object:
     if isinstance(given.raw, str) and given.text in given.option.choices:
         return given.text
+    if isinstance(given.raw, bool) and (word := str(given.raw).lower()) in given.option.choices:
+        return word
     given.report.error(
         given.path,
         f"{given.shown} is not accepted",

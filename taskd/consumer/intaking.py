@@ -117,8 +117,9 @@ class Intaking:
         if not pool.ready or self._context.claims_held:
             return
         prefetch = 0 if self._stall.stalled else self._context.worker.prefetch
-        target = target_held(prefetch, pool.capacity, self._context.run_times.mean_s)
-        size = min(claim_size(pool.held, target, pool.capacity), MAX_CLAIM)
+        slots = pool.slots
+        target = target_held(prefetch, slots, self._context.run_times.mean_s)
+        size = min(claim_size(pool.held, target, slots), MAX_CLAIM)
         if size == 0:
             return
         deliveries = self._intake.claim(size)

@@ -102,7 +102,7 @@ class SelfCheck:
         context, pool = self._context, self._context.pool
         claimed, self._claimed = self._intaking.claimed != self._claimed, self._intaking.claimed
         claims = context.shutdown is Shutdown.NONE and self._intaking.claims
-        room = pool.held < pool.capacity
+        room = pool.held < pool.slots
         # Counting costs a read: only where the answer matters.
         asked = claims and not claimed and (room or not pool.ready)
         return Sight(claimed, claims, pool.ready, room, self._depth() if asked else 0)

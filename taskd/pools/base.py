@@ -154,6 +154,10 @@ class Pool(Protocol):
     def ready(self) -> bool:
         """Whether all slots can run jobs.  ``on_ready`` (constructor) is called once it is so."""
 
+    @property
+    def slots(self) -> int:
+        """How many jobs can run now; fewer than ``capacity`` while slots can not be had."""
+
     def submit(self, jobs: Sequence[Job]) -> None:
         """Take jobs; those without a slot wait in the pool, in order."""
 

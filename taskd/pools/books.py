@@ -42,6 +42,11 @@ class Books(ABC):
         return self._held
 
     @property
+    def slots(self) -> int:
+        """How many jobs can run at the same time."""
+        return self.capacity
+
+    @property
     @abstractmethod
     def stopped(self) -> bool:
         """Whether the pool was stopped and nothing is left of it."""

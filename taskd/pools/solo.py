@@ -68,6 +68,11 @@ class SoloPool:
         """Always, until it is stopped."""
         return not self._stopping
 
+    @property
+    def slots(self) -> int:
+        """One."""
+        return self.capacity
+
     def submit(self, jobs: Sequence[Job]) -> None:
         """Run the jobs and deliver each outcome.  Called from ``on_outcomes`` it only queues them."""
         if self._stopping:

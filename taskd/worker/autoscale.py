@@ -56,7 +56,7 @@ class Autoscaler(Step[None]):
     def _look(self) -> None:
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
         pool, now = self._pool, clock.monotonic()
-        if not pool.ready:  # it starts, is still growing, or ends
+        if not pool.ready or pool.slots < pool.capacity:  # it starts, is still growing, or ends
             if self._former and now >= self._grow_until:
                 self._give_up_growing(now)
             return

@@ -150,6 +150,7 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
             on_failed=events.on_failed,
             on_death=events.on_death,
             title=node_name,
+            preload=worker.preload,
             pass_fds=(config_fd, level_fd),
             limits=ChildLimits(
                 max_tasks=worker.max_tasks_per_child,

@@ -16,6 +16,7 @@ from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.pools.base import Job, Outcome, Pool
 from taskd.pools.prefork.pool import PreforkPool
+from taskd.pools.prefork.recycling import ChildLimits
 from taskd.pools.solo import SoloPool
 from taskd.pools.threads import ThreadsPool
 from tests.component.prefork_template import target
@@ -47,7 +48,15 @@ class Runner:
     """A started pool, its loop, and every outcome so far."""
 
     def __init__(
-        self, kind: str = "prefork", capacity: int = 2, mode: str = "plain", pass_fds: Sequence[int] = ()
+        self,
+        kind: str = "prefork",
+        capacity: int = 2,
+        mode: str = "plain",
+        pass_fds: Sequence[int] = (),
+        *,
+        preload: str = "auto",
+        limits: ChildLimits = ChildLimits(),  # noqa: B008 - frozen
+        program: str = "tests.component.prefork_template",
     ) -> None:
         self.loop = Loop()
         self.outcomes: list[Outcome] = []
@@ -55,6 +64,7 @@ class Runner:
         self.readies = 0
         self.hellos: list[bytes] = []
         self.failures: list[tuple[str, str]] = []
+        self._preload, self._limits, self._program = preload, limits, program
         self.pool = self._make(kind, capacity, mode, pass_fds)
         self.pool.start(self.loop, self._on_outcomes)
 
@@ -67,13 +77,15 @@ class Runner:
             return cooperative_pool(kind, capacity, self._on_ready)
         return PreforkPool(
             capacity,
-            [sys.executable, "-m", "tests.component.prefork_template", mode],
+            [sys.executable, "-m", self._program, mode],
             environment={**os.environ, "PYTHONPATH": str(ROOT)},
             on_ready=self._on_ready,
             on_hello=self.hellos.append,
             on_failed=lambda reason, detail: self.failures.append((reason, detail)),
             title="w@test",
             pass_fds=pass_fds,
+            preload=self._preload,
+            limits=self._limits,
         )
 
     def _on_outcomes(self, outcomes: Sequence[Outcome]) -> None:

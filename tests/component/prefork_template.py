@@ -6,9 +6,13 @@ Run as ``python -m tests.component.prefork_template [MODE]``.  In-process pools 
 from __future__ import annotations
 
 import ctypes
+import errno
+import itertools
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -65,10 +69,20 @@ def target(payload: bytes) -> bytes:  # noqa: PLR0911, PLR0912 - one line for ea
         case b"print":
             sys.stdout.write("x" * int(argument))
             return b""
+        case b"kill-group":
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        case b"ignored":  # which signals a program that the job starts ignores and blocks
+            return _signals_of_a_program()
         case b"close-all":
             os.closerange(3, 100)
             return b""
     return b"?"
+
+
+def _signals_of_a_program() -> bytes:
+    words = ("SigIgn:", "SigBlk:")
+    status = subprocess.run(["cat", "/proc/self/status"], check=True, capture_output=True, text=True).stdout
+    return " ".join(line.split()[1] for line in status.splitlines() if line.startswith(words)).encode()
 
 
 def _spin(seconds: float, *, handle: bool) -> bytes:
@@ -107,9 +121,38 @@ def load_thread() -> tuple[object, bytes]:
     return target, b""
 
 
+def load_slow_thread() -> tuple[object, bytes]:
+    time.sleep(0.3)
+    return load_thread()
+
+
 def load_late_thread() -> tuple[object, bytes]:
     os.register_at_fork(after_in_parent=load_thread)
     return target, b""
+
+
+def load_program() -> tuple[object, bytes]:
+    found = _signals_of_a_program()
+    return (lambda payload: found if payload == b"at-load" else target(payload)), found
+
+
+def load_only_once() -> tuple[object, bytes]:
+    if os.getpgrp() == os.getpid():  # in a child
+        raise ImportError("no licence left")
+    return load_thread()
+
+
+def load_few_forks() -> tuple[object, bytes]:
+    """Refuse the third fork and those after it until the file in the hello is there."""
+    path, forks, fork = f"{tempfile.mkdtemp()}/room", itertools.count(1), os.fork
+
+    def limited() -> int:
+        if next(forks) > 2 and not os.path.exists(path):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = limited
+    return target, path.encode()
 
 
 def load_broken() -> tuple[object, bytes]:
@@ -128,7 +171,11 @@ LOADS = {
     "plain": lambda: (target, b"hello"),
     "big-hello": lambda: (target, b"h" * 1_000_000),
     "thread": load_thread,
+    "slow-thread": load_slow_thread,
     "late-thread": load_late_thread,
+    "program": load_program,
+    "only-once": load_only_once,
+    "few-forks": load_few_forks,
     "broken": load_broken,
     "exits": load_exits,
     "dies": load_dies,

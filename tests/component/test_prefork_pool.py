@@ -267,6 +267,30 @@ def test_processes_are_named_and_know_their_place(runner: Runner) -> None:
     assert os.readlink(f"/proc/{child_pids(runner)[0]}/fd/0") == "/dev/null"
 
 
+def test_a_job_that_kills_its_process_group_costs_its_child_only(runner: Runner) -> None:
+    former = [template_pid(runner), *child_pids(runner)]
+    runner.submit(b"kill-group", b"echo on")
+
+    outcomes = runner.until_outcomes(2)
+
+    assert [type(outcome) for outcome in outcomes] == [ChildLost, Done]
+    assert template_pid(runner) == former[0]
+    assert len({*former[1:], *child_pids(runner)}) < 4  # the other child lives on
+
+
+def test_programs_that_jobs_or_their_import_start_neither_ignore_nor_block_a_signal_of_ours() -> None:
+    runner = Runner(capacity=1, mode="program")
+    try:
+        runner.until_ready()
+        runner.submit(b"ignored", b"at-load")
+        found = [outcome.reply.split() for outcome in runner.until_outcomes(2) if isinstance(outcome, Done)]
+    finally:
+        runner.close()
+
+    c_library = 0b11 << 31  # two signals that no program may use: posix_spawn(3) leaves them ignored
+    assert [(int(held, 16), int(ignored, 16) & ~c_library) for held, ignored in found] == [(0, 0)] * 2
+
+
 def test_template_and_children_inherit_no_descriptor_of_the_worker() -> None:
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, True)
@@ -321,8 +345,8 @@ def test_a_killed_template_is_replaced_with_its_children(runner: Runner) -> None
     wait_until(lambda: not any(procinfo.is_alive(pid) for pid in former))
 
 
-def failed(mode: str) -> tuple[str, str]:
-    runner = Runner("prefork", mode=mode)
+def failed(mode: str, preload: str = "auto") -> tuple[str, str]:
+    runner = Runner("prefork", mode=mode, preload=preload)
     try:
         runner.until(lambda: runner.failures)
         assert not runner.pool.ready
@@ -332,10 +356,11 @@ def failed(mode: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("mode", ["thread", "late-thread"])
-def test_a_template_with_a_second_thread_refuses_to_fork_and_names_it(mode: str) -> None:
-    reason, _ = failed(mode)
+def test_with_preload_a_template_with_a_second_thread_refuses_to_fork_and_names_it(mode: str) -> None:
+    reason, _ = failed(mode, preload="true")
 
     assert '"metrics-pusher"' in reason
+    assert 'preload = "auto"' in reason
 
 
 def test_a_target_that_does_not_load_is_reported_with_its_traceback() -> None:

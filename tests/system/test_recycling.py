@@ -75,3 +75,18 @@ def test_a_child_whose_task_leaks_is_replaced(make_daemon: Callable[..., Daemon]
 
     wait_until(lambda: "reason=max_memory_per_child jobs=2" in daemon.log.read_text(), 10)
     assert daemon.app.send_task("leaky.keep", (10,)).get(timeout=10) != first
+
+
+def test_a_worker_whose_task_code_starts_threads_is_ready_and_says_what_it_costs(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = make_daemon('[worker.main]\napp = "tests.system.threaded_app:app"\nconcurrency = 2\n')
+    daemon.start()
+
+    assert daemon.app.send_task("tests.system.threaded_app.where").get(timeout=20)[1] >= 2
+    assert stats(daemon)["pool"]["preloaded"] is False
+    assert daemon.stop() == 0
+    log = daemon.log.read_text()
+    assert log.count("each child imports the task code for itself") == 1
+    assert "metrics-pusher" in log
+    assert "template ended" not in log

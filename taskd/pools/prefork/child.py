@@ -14,6 +14,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
@@ -41,27 +42,44 @@ def nothing() -> None:
     """Do nothing at the beginning or the end of a child."""
 
 
-def run_child(
-    target: Target,
-    sock: socket.socket,
-    slot_fd: int,
-    begin: Callable[[], None] = nothing,
-    end: Callable[[], None] = nothing,
-) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a child runs.
+
+    ``target`` is None where the child is to ``load`` it.  ``begin`` is called before the first job, ``end``
+    after the last when the child ends in order; neither may raise.
+    """
+
+    target: Target | None
+    load: Callable[[], Target]
+    begin: Callable[[], None] = nothing
+    end: Callable[[], None] = nothing
+
+
+def run_child(program: Program, sock: socket.socket, slot_fd: int) -> NoReturn:
     """Run jobs until the pool closes its end, then leave the process.  Never returns.
 
-    ``begin`` is called before the first job, ``end`` after the last when the child ends in order; neither
-    may raise.
+    A child that loads its target itself says so by a frame without reports, and exits with ``APP_BROKEN``
+    if that fails.
     """
     status = exit_codes.FAILURE
     slot = Slot(slot_fd)
     try:
         keep(slot)
-        begin()
+        target = program.target
+        if target is None:
+            faulthandler.enable(slot_fd, all_threads=True)
+            status = exit_codes.APP_BROKEN
+            target = program.load()
+            status = exit_codes.FAILURE
+        program.begin()
         # The descriptor stays open for faulthandler, which writes from a signal handler.
         faulthandler.enable(slot_fd, all_threads=True)
-        _Child(target, sock, slot).serve()
-        end()
+        child = _Child(target, sock, slot)
+        if program.target is None:
+            child.announce()
+        child.serve()
+        program.end()
         status = exit_codes.OK
     except ConnectionError:
         status = exit_codes.OK  # the worker has gone while its reports were being sent
@@ -98,6 +116,10 @@ class _Child:
         self._in_job = False
         #: On in a process that a job forked and that came back here instead of exiting.
         self._is_copy = False
+
+    def announce(self) -> None:
+        """Tell the pool that jobs can come."""
+        self._reports.announce()
 
     def serve(self) -> None:
         os.register_at_fork(after_in_child=self._become_copy)

@@ -9,17 +9,21 @@ import logging
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import msgspec
 
+from taskd import exit_codes
 from taskd.errors import PoolError, StartError
 from taskd.loop import Loop
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
+from taskd.pools.prefork.last_lines import last_lines
 from taskd.pools.prefork.launcher import Template, TemplateProgram
 from taskd.pools.prefork.pause import BACKOFF, ForkPause
+from taskd.resident import private_bytes
 
 #: How long to wait for the template's word on how a child died.
 _EXIT_REPORT_S = 0.05
@@ -43,6 +47,14 @@ class Crew:
         self._template: Template | None = None
         self._loaded = False
         self._ever_loaded = False
+        #: Why the children are to load the task code themselves; None while the template does.
+        self._unfit: str | None = None
+        #: The present template is about to end for that reason.
+        self._is_unfit = False
+        #: Whether a child of a template of the present kind could take jobs.
+        self._ever_able = False
+        #: Whether there were all children once, or no more could be had.
+        self.settled = False
         self._failure: tuple[str, str] | None = None
         self._template_deaths = 0
         self._pause = ForkPause(loop, self.muster)
@@ -56,12 +68,18 @@ class Crew:
 
     def start(self) -> None:
         """Start the template.  Raises: ``StartError``."""
-        self._template = Template(self._loop, self._program, self._on_message, self._on_template_exit)
+        program = self._program if self._unfit is None else replace(self._program, preload=wire.BARE)
+        self._template = Template(self._loop, program, self._on_message, self._on_template_exit)
 
     @property
     def template_pid(self) -> int:
         """The template's pid; 0 while there is none."""
         return self._template.pid if self._template is not None else 0
+
+    @property
+    def preloads(self) -> bool:
+        """Whether the children begin with the task code that the template has loaded."""
+        return self._unfit is None
 
     @property
     def stopped(self) -> bool:
@@ -76,8 +94,14 @@ class Crew:
         match message:
             case wire.Loaded():
                 self._loaded = self._ever_loaded = True
-                self._events.on_hello(wire.blob_from_descriptor(fds[0]))
+                hello = wire.blob_from_descriptor(fds[0])
+                if self._unfit is None:
+                    self._events.on_hello(hello)
                 self.muster()
+            case wire.Unfit(reason=reason):
+                self._ever_loaded = True
+                self._unfit, self._is_unfit, self._ever_able = reason, True, False
+                self._events.on_hello(wire.blob_from_descriptor(fds[0]))
             case wire.Failed(reason=reason):
                 detail = wire.blob_from_descriptor(fds[0]).decode("utf-8", "replace")
                 self._failure = (reason, detail)
@@ -86,6 +110,8 @@ class Crew:
             case wire.ForkFailed(number=number, reason=reason):
                 self._pause.fork_failed(reason)
                 self._drop_unborn(number)
+                self.settled = True
+                self._events.on_short()
             case wire.Exited(number=number):
                 child = self._dying.get(number) or self.children.get(number)
                 if child is not None and child.pid == message.pid:  # or it came too late
@@ -103,6 +129,10 @@ class Crew:
             else:
                 self._drop_unborn(child.number)
         if self._ending:
+            return
+        if self._is_unfit:
+            self._is_unfit = False
+            self._restart_template()
             return
         how = f"signal={signum}" if signum else f"exit_code={exit_code}"
         _logger.warning("template ended pid=%d %s", pid, how)
@@ -131,7 +161,7 @@ class Crew:
 
     def active(self) -> list[Child]:
         """Return the children that take jobs now."""
-        return [child for child in self._staying() if child.pid]
+        return [child for child in self._staying() if child.able]
 
     def _staying(self) -> list[Child]:
         children = self.children.values()
@@ -161,7 +191,7 @@ class Crew:
         number = 1
         while number in self.children or number in self._dying:
             number += 1
-        child = Child(number, self._most_jobs)
+        child = Child(number, self._most_jobs, loads=self._unfit is not None)
         if not self._template.fork(number, *child.passed_fds()):
             child.close()
             return None
@@ -171,7 +201,7 @@ class Crew:
     def _succeed(self, child: Child) -> None:
         """A child is lost: its heir comes into its place; whose heir it was, that one looks for another."""
         heir = child.release_heir()
-        if heir is not None and heir.pid:
+        if heir is not None and heir.able:
             self._events.on_child(heir)
         elder = child.heir_of
         if elder is not None:
@@ -195,15 +225,27 @@ class Crew:
     def _on_forked(self, child: Child, pid: int, pidfd: int) -> None:
         child.pid, child.pidfd = pid, pidfd
         child.close_passed()
+        self._pause.forked()
         self._loop.add_reader(pidfd, partial(self._on_dead, child))
         self._loop.add_reader(child.sock.fileno(), partial(self._on_readable, child))
         if child.retiring:
             child.finish()
-        elif child.heir_of is not None:
+        if child.able:
+            self._on_able(child)
+        self.muster()
+
+    def _on_able(self, child: Child) -> None:
+        """A child can take jobs."""
+        if self._unfit is not None and not self._ever_able:
+            _say_what_it_costs(self._unfit, child)
+        self._ever_able = True
+        if child.retiring:
+            return
+        if child.heir_of is not None:
             self._events.on_heir(child.heir_of)
         else:
+            self.settled = self.settled or self.complete
             self._events.on_child(child)
-        self.muster()
 
     def write_when_possible(self, child: Child) -> None:
         """Go on writing what ``child.send`` could not."""
@@ -219,6 +261,7 @@ class Crew:
 
     def _read(self, child: Child) -> bool:
         """Read once; False when there is nothing to read now or ever."""
+        was_able = child.able
         try:
             received = child.receive()
         except BlockingIOError:
@@ -234,6 +277,8 @@ class Crew:
         if received[0]:
             self._template_deaths = 0
             self._pause.forgive()
+        if child.able and not was_able and not child.dead:
+            self._on_able(child)
         self._events.on_reports(child, *received)
         return child.number in self.children  # the pool may have been killed in there
 
@@ -267,6 +312,9 @@ class Crew:
             return  # done already; the number may belong to another by now
         del self._dying[child.number]
         self._events.on_gone(child)
+        exited = child.exited
+        if not self._ever_able and exited is not None and exited.exit_code == exit_codes.APP_BROKEN:
+            self._events.on_failed("the task code loads, but not again in a child", last_lines(child.slot))
         child.close()
         self.muster()
 
@@ -291,3 +339,13 @@ class Crew:
             child.close()
         self.children.clear()
         self._dying.clear()
+
+
+def _say_what_it_costs(why: str, child: Child) -> None:
+    _logger.info(
+        "each child imports the task code for itself: %s; it takes start_ms=%d private_mib=%d for each "
+        "(docs/pools.md, preload)",
+        why,
+        child.start_s * 1000,
+        private_bytes(child.pid) >> 20,
+    )

@@ -15,6 +15,8 @@ class CrewEvents:
 
     #: A child can take jobs.
     on_child: Callable[[Child], None]
+    #: No more children can be had for now, so that those which there are must do.
+    on_short: Callable[[], None]
     #: The heir of this child is ready, or lost.
     on_heir: Callable[[Child], None]
     #: Outcomes, and jobs that came back unbegun.

@@ -24,10 +24,16 @@ from taskd.pools.prefork.last_lines import last_lines
 class Child:
     """One child from the moment it is asked for; ``pid`` is 0 until the template has forked it."""
 
-    def __init__(self, number: int, most_jobs: int = 0) -> None:
-        """``most_jobs`` is how many jobs the child may be sent in its life; 0: any number."""
+    def __init__(self, number: int, most_jobs: int = 0, *, loads: bool = False) -> None:
+        """``most_jobs`` is how many jobs the child may be sent in its life; 0: any number.
+
+        ``loads``: it loads the task code itself, and takes no job before.
+        """
         self.number = number
         self.pid = 0
+        self._loading = loads
+        #: From its birth until it could take jobs.
+        self.start_s = 0.0
         self.born = self.heard = clock.monotonic()
         self.pidfd = -1
         self.sock, self._theirs = socket.socketpair()
@@ -59,6 +65,11 @@ class Child:
         #: What to report of a job for whose sake the child is being killed.
         self.verdicts: dict[int, Outcome] = {}
         self.exited: wire.Exited | None = None
+
+    @property
+    def able(self) -> bool:
+        """Whether it can take jobs: it has been forked, and has the task code."""
+        return bool(self.pid) and not self._loading
 
     def passed_fds(self) -> tuple[socket.socket, int]:
         """Return the child's end of the data socket, and the slot's memfd."""
@@ -125,6 +136,9 @@ class Child:
         if frames is None:
             return None
         self.heard = clock.monotonic()
+        if self._loading and frames:
+            self._loading = False
+            self.start_s = self.heard - self.born
         outcomes: list[Outcome] = []
         returned: list[Job] = []
         for frame in frames:

@@ -27,13 +27,14 @@ class TemplateProgram:
     """How to start a template.
 
     ``environment`` is the whole environment.  ``pass_fds`` stay open in it under the same numbers;
-    nothing else does.  ``title`` is what ps(1) shows after "template" and "child".
+    nothing else does.  ``title`` is what ps(1) shows after "template" and "child"; ``preload``: see ``wire``.
     """
 
     argv: Sequence[str]
     environment: Mapping[str, str]
     title: str = ""
     pass_fds: Sequence[int] = ()
+    preload: str = wire.AUTO
 
 
 class Template:
@@ -120,6 +121,7 @@ def _spawn(program: TemplateProgram, control_fd: int) -> int:
         wire.CONTROL_FD_VARIABLE: str(number),
         wire.PARENT_VARIABLE: str(os.getpid()),
         wire.TITLE_VARIABLE: program.title,
+        wire.PRELOAD_VARIABLE: program.preload,
     }
     return os.posix_spawnp(
         program.argv[0],

@@ -19,6 +19,7 @@ from taskd.errors import PoolError
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.pools.base import Cancelled, ChildEnd, Job, OnOutcomes, Outcome, PoolInfo, Running
+from taskd.pools.prefork import wire
 from taskd.pools.prefork.crew import Crew
 from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
@@ -44,6 +45,7 @@ class PreforkPool:
         title: str = "",
         pass_fds: Sequence[int] = (),
         limits: ChildLimits = ChildLimits(),  # noqa: B008 - frozen
+        preload: str = wire.AUTO,
     ) -> None:
         """``template_argv`` is a program that calls ``template.serve``; ``environment`` is all of its
         environment; ``pass_fds`` stay open in it.
@@ -51,10 +53,12 @@ class PreforkPool:
         ``on_hello`` gets the template's blob, again after a template had to be replaced.
         ``on_failed(reason, detail)``: no template can be had, for example because the task code does
         not load; nothing will run, and the owner should end.  ``on_ready`` is called once.
+        ``preload``: whether the template keeps the task code that it has loaded, see ``wire``.
         ``on_death``: a child ended that was not told to leave; the outcome of its job follows.
         """
         self.capacity = capacity
-        self._program, self._limits = TemplateProgram(template_argv, environment, title, pass_fds), limits
+        self._program = TemplateProgram(template_argv, environment, title, pass_fds, preload)
+        self._limits = limits
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_hello = on_hello
         self._on_failed, self._on_death = on_failed, on_death
@@ -73,7 +77,13 @@ class PreforkPool:
         self._loop = loop
         self._on_outcomes = on_outcomes
         events = CrewEvents(
-            self._on_child, self._on_heir, self._on_reports, self._on_gone, self._on_hello, self._on_failed
+            self._on_child,
+            self._look_if_ready,
+            self._on_heir,
+            self._on_reports,
+            self._on_gone,
+            self._on_hello,
+            self._on_failed,
         )
         self._crew = Crew(loop, self._program, events, self._limits.max_tasks)
         self._crew.wanted = self.capacity
@@ -85,8 +95,13 @@ class PreforkPool:
 
     @property
     def ready(self) -> bool:
-        """Whether all children are there."""
-        return self._crew.complete and not self._stopping
+        """Whether jobs can run: at first when all children are there, or no more can be had."""
+        return self._crew.settled and self.slots > 0 and not self._stopping
+
+    @property
+    def slots(self) -> int:
+        """How many children can take jobs; fewer than ``capacity`` while some are missing."""
+        return len(self._crew.active())
 
     @property
     def held(self) -> int:
@@ -136,6 +151,9 @@ class PreforkPool:
         self._idle[child.number] = child
         self._recycling.born()
         self._dispatch()
+        self._look_if_ready()
+
+    def _look_if_ready(self) -> None:
         if self._on_ready is not None and self.ready:
             on_ready, self._on_ready = self._on_ready, None
             on_ready()
@@ -257,12 +275,18 @@ class PreforkPool:
 
     def info(self) -> PoolInfo:
         """Describe the pool."""
-        crew, waiting, replaced = self._crew, len(self._backlog), self._recycling.info()
+        crew = self._crew
+        details = {
+            "template": crew.template_pid,
+            "preloaded": crew.preloads,
+            "waiting": len(self._backlog),
+            "replaced": self._recycling.info(),
+        }
         return PoolInfo(
             implementation="taskd.pools.prefork.pool:PreforkPool",
             max_concurrency=self.capacity,
             processes=[child.pid for child in crew.children.values() if child.pid],
-            details={"template": crew.template_pid, "waiting": waiting, "replaced": replaced},
+            details=details,
             children=[child.info() for child in crew.children.values() if child.pid],
         )
 

@@ -69,7 +69,7 @@ class Recycling:
 
     def sent(self, child: Child) -> None:
         """Ask for the heir when the child has got nearly all its jobs."""
-        if self._limits.max_tasks and child.room <= self._jobs_ahead:
+        if self._limits.max_tasks and child.room <= max(self._jobs_ahead, _jobs_while_another_loads(child)):
             self._mark(child, TASKS)
 
     def reported(self, child: Child) -> None:
@@ -83,7 +83,7 @@ class Recycling:
 
     def go_on(self, child: Child) -> None:
         """Take the next step of a replacement; call it on every change of the child or its heir."""
-        if child.retiring or child.dead or not child.pid or child.heir_of is not None:
+        if child.retiring or child.dead or not child.able or child.heir_of is not None:
             return
         if child.heir is None:
             heir = self._crew.fork()
@@ -92,7 +92,7 @@ class Recycling:
             elif child.room <= 0 and not child.in_hand:
                 self._crew.retire(child)  # it is of no use; muster tries for as long as it takes
                 self._crew.muster()
-        elif child.heir.pid:
+        elif child.heir.able:
             child.room = 0
             if not child.in_hand:
                 self._hand_over(child)
@@ -164,3 +164,11 @@ class Recycling:
     def info(self) -> Mapping[str, int]:
         """Return how many children were replaced, by reason."""
         return dict(self.counts)
+
+
+def _jobs_while_another_loads(child: Child) -> float:
+    """Return how many jobs such a child does in twice the time that it took to load the task code."""
+    if not child.start_s or not child.finished:
+        return 0.0
+    lived_s = clock.monotonic() - child.born - child.start_s
+    return 2.0 * child.start_s * child.finished / max(lived_s, 0.001)

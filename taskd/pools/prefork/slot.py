@@ -118,6 +118,10 @@ class ReportWriter:
         """Whether a report has not been sent yet."""
         return self._count > 0
 
+    def announce(self) -> None:
+        """Send a frame without reports."""
+        self._sock.sendall(_HEAD.pack(_HEAD.size - _LENGTH_BYTES, self._sent, _ARRAY32, 0))
+
     def append(self, report: Report) -> None:
         """Add the report of the next job.  A huge one is sent at once."""
         data = encode_report(report)

@@ -1,8 +1,12 @@
 """The template: loads the target once and forks children from that state, for as long as it lives.
 
 It has one thread and no connection but the control socket, so a child forked hours later inherits
-no held lock and no half-read stream.  It never runs a job and never listens to anything but the
-pool.  It ends when the pool's end of the control socket closes, and dies with its worker.
+no held lock and no half-read stream.  Task code that starts threads when it is loaded makes a template
+*unfit*: it reports what it loaded and ends, and the pool starts another that loads nothing (*bare*), whose
+children load the code after the fork, each for itself.
+
+It never runs a job and never listens to anything but the pool.  It ends when the pool's end of the control
+socket closes, and dies with its worker.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ import signal
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import NoReturn
 
 from taskd import exit_codes, prctl, proctitle
@@ -23,8 +29,9 @@ from taskd.errors import PoolError
 from taskd.loop import Loop
 from taskd.pools.base import Target
 from taskd.pools.prefork import wire
-from taskd.pools.prefork.child import leave, nothing, run_child
+from taskd.pools.prefork.child import Program, leave, nothing, run_child
 from taskd.priority import come_forward
+from taskd.process_limits import used_up
 from taskd.resolve import failure_of
 
 #: Returns the target and a blob that the pool hands to ``on_hello``.
@@ -42,8 +49,9 @@ def inherited_control() -> socket.socket:
     if not (number.isdigit() and parent.isdigit()):
         raise PoolError(f"{wire.CONTROL_FD_VARIABLE} is not set: a template is started by a prefork pool")
     prctl.die_with_parent(int(parent))
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
+    for not_ours in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Not SIG_IGN, which every program that the task code starts would inherit.
+        signal.signal(not_ours, _let_pass)
     control = socket.socket(fileno=int(number))
     control.set_inheritable(False)
     return control
@@ -60,20 +68,40 @@ def serve(
     ``begin`` and ``end`` are called in each child, see ``run_child``.
     """
     title = os.environ.pop(wire.TITLE_VARIABLE, "")
+    preload = os.environ.pop(wire.PRELOAD_VARIABLE, wire.AUTO)
     proctitle.set_title(f"template {title}".rstrip())
     gc.disable()  # collections during the import would only move garbage into the frozen heap
-    try:
-        target, hello = load()
-    except BaseException as error:  # noqa: BLE001 - SystemExit of a module too is a failure to load
-        reason, detail = failure_of(error)
-        _fail(control, f"the task code did not load: {reason}", detail)
-    if culprits := threads_beside_this():
-        _fail(control, _refusal(culprits), "")
+    target, hello = (None, b"") if preload == wire.BARE else _load(control, load)
+    if preload == wire.NEVER:
+        _unfit(control, 'preload = "false"', hello)
+    program = Program(target, partial(_load_late, load), begin, end)
+    template = _Template(control, program, title, preload, hello)
+    template.refuse_threads()
     gc.collect()
     gc.freeze()
     come_forward(with_descendants=True)
     _send_blob(control, wire.Loaded(), hello)
-    _Template(control, target, title, begin, end).run()
+    template.run()
+
+
+def _load(control: socket.socket, load: Load) -> tuple[Target, bytes]:
+    try:
+        return load()
+    except BaseException as error:  # noqa: BLE001 - SystemExit of a module too is a failure to load
+        reason, detail = failure_of(error)
+        _fail(control, f"the task code did not load: {reason}", detail)
+
+
+def _load_late(load: Load) -> Target:
+    """Load in a child."""
+    target = load()[0]
+    _disown()
+    return target
+
+
+def _unfit(control: socket.socket, reason: str, hello: bytes) -> NoReturn:
+    _send_blob(control, wire.Unfit(reason), hello)
+    leave(exit_codes.OK)
 
 
 def _fail(control: socket.socket, reason: str, detail: str) -> NoReturn:
@@ -91,46 +119,90 @@ def _send_blob(control: socket.socket, message: wire.ControlMessage, blob: bytes
         os.close(fd)
 
 
+def _let_pass(_number: int, _frame: FrameType | None) -> None:
+    """Go on: what the signal asks for is the worker's business."""
+
+
+def _end_threads_that_expect_a_fork() -> None:
+    """Fork once for nothing: a library that is prepared for forks ends its threads before one.
+
+    OpenBLAS does, which numpy, scipy and scikit-learn bring; it begins threads anew when it computes.
+    Only where no other library is known to be about, for the fork itself might hang.
+    """
+    if len(threading.enumerate()) > 1 or not _is_mapped(b"openblas") or _is_mapped(b"cygrpc"):
+        return
+    with _all_signals_held():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _is_mapped(library: bytes) -> bool:
+    with open("/proc/self/maps", "rb") as maps:
+        return any(library in os.path.basename(line) for line in maps)
+
+
+@contextmanager
+def _all_signals_held() -> Iterator[None]:
+    """Hold signals: one between fork and the child's set-up would run the template's handler in the child."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
 def threads_beside_this() -> list[str]:
     """Return a name for every other thread of this process, those of C libraries included."""
     own = threading.get_native_id()
+    own_name = _kernel_name(own)
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
     found = []
     for number in map(int, os.listdir("/proc/self/task")):
         if number == own:
             continue
-        try:
-            with open(f"/proc/self/task/{number}/comm", encoding="utf-8", errors="replace") as file:
-                kernel_name = file.read().strip()
-        except OSError:
+        name = names.get(number) or _kernel_name(number)
+        if name is None:
             continue  # it ended meanwhile
-        found.append(f'"{names.get(number, kernel_name)}" (thread {number})')
+        # C code that names its threads not leaves them the name of this process.
+        found.append(f'"{name}" (thread {number})' if name != own_name else f"thread {number} of a C library")
     return found
 
 
-def _refusal(culprits: Iterable[str]) -> str:
-    return (
-        f"the task code started threads while it was loaded: {', '.join(culprits)}; a process with "
-        f"threads cannot be forked safely: start them in a task, or use the threads pool"
-    )
+def _kernel_name(thread: int) -> str | None:
+    try:
+        with open(f"/proc/self/task/{thread}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None
 
 
 class _Template:
     def __init__(
-        self,
-        control: socket.socket,
-        target: Target,
-        title: str,
-        begin: Callable[[], None],
-        end: Callable[[], None],
+        self, control: socket.socket, program: Program, title: str, preload: str, hello: bytes
     ) -> None:
-        self._begin, self._end = begin, end
         self._control = control
-        self._target = target
+        self._program = program
         self._title = title
+        self._preload = preload
+        self._hello = hello
         self._loop = Loop()
         #: pidfds of living children, by pid.
         self._pidfds: dict[int, int] = {}
+
+    def refuse_threads(self) -> None:
+        """End this process if it has other threads: nothing could be forked from it safely."""
+        if threads_beside_this():
+            _end_threads_that_expect_a_fork()
+        culprits = threads_beside_this()
+        if not culprits:
+            return
+        reason = f"the task code started threads while it was loaded: {', '.join(culprits)}"
+        if self._preload == wire.AUTO:
+            _unfit(self._control, reason, self._hello)
+        remedy = 'start them in a task, set preload = "auto", or use the threads pool'
+        _fail(self._control, f"{reason}; a process with threads cannot be forked safely: {remedy}", "")
 
     def run(self) -> NoReturn:
         self._loop.add_reader(self._control.fileno(), self._on_request)
@@ -149,21 +221,17 @@ class _Template:
                 raise PoolError(f"the pool sent {message!r} to its template")
 
     def _fork(self, number: int, data: socket.socket, slot_fd: int) -> None:
-        if culprits := threads_beside_this():
-            _fail(self._control, _refusal(culprits), "")
+        self.refuse_threads()
         parent = os.getpid()
-        # A signal between fork and the child's set-up would run the template's handler in the child.
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
+            with _all_signals_held():
+                pid = os.fork()
+                if pid == 0:
+                    self._become_child(parent, number, data, slot_fd)
         except OSError as error:
-            self._say(wire.ForkFailed(number, f"fork: {error.strerror}"))
+            self._say(wire.ForkFailed(number, f"fork: {error.strerror}; {used_up()}"))
             return
-        else:
-            if pid == 0:
-                self._become_child(parent, number, data, slot_fd)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
             data.close()
             os.close(slot_fd)
         pidfd = os.pidfd_open(pid)
@@ -174,19 +242,19 @@ class _Template:
     def _become_child(self, parent: int, number: int, data: socket.socket, slot_fd: int) -> NoReturn:
         try:
             prctl.die_with_parent(parent)
+            os.setpgid(0, 0)  # what a task does to its process group must not reach the worker
             # Only what the template itself opened: a log file that a module opened at import stays.
             self._control.close()
             self._loop.close()
             for pidfd in self._pidfds.values():
                 os.close(pidfd)
-            atexit._clear()
-            _reset_signals()
+            _disown()
             gc.enable()
             proctitle.set_title(f"child {self._title}/{number}")
         except BaseException:  # noqa: BLE001 - the frames above belong to the template
             traceback.print_exc()
             leave(exit_codes.FAILURE)
-        run_child(self._target, data, slot_fd, self._begin, self._end)
+        run_child(self._program, data, slot_fd)
 
     def _reap(self, number: int, pid: int) -> None:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
@@ -206,14 +274,15 @@ class _Template:
             leave(exit_codes.OK)
 
 
-def _reset_signals() -> None:
-    """Undo every handler that the template or the task code set; then unblock.
+def _disown() -> None:
+    """Undo what the template or the task code has set up for this process: exit handlers, signals.
 
     SIGPIPE and SIGXFSZ stay ignored, as Python wants them: writing to a closed pipe is an exception.
     """
+    atexit._clear()
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is not signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, _let_pass)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())

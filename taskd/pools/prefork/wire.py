@@ -24,6 +24,12 @@ from taskd.pools.base import Broken, Done, Job
 CONTROL_FD_VARIABLE = "TASKD_POOL_FD"
 PARENT_VARIABLE = "TASKD_POOL_PARENT"
 TITLE_VARIABLE = "TASKD_POOL_TITLE"
+#: How the template is to come by the task code, see ``template``.
+PRELOAD_VARIABLE = "TASKD_POOL_PRELOAD"
+#: Load it; keep what was loaded, unless threads were started; never keep it; keep it or end.
+AUTO, NEVER, ALWAYS = "auto", "false", "true"
+#: Do not load it: the children do, each for itself.  Only the pool asks for this.
+BARE = "bare"
 
 _LENGTH = struct.Struct(">Q")
 _RECEIVE_BYTES = 64 * 1024
@@ -47,6 +53,14 @@ class Fork(msgspec.Struct, frozen=True, tag="fork"):
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """The target is there; beside it a memfd with the hello blob."""
+
+
+class Unfit(msgspec.Struct, frozen=True, tag="unfit"):
+    """The target loads, but nothing is to be forked from what was loaded: the template exits, and another
+    is to be started bare; beside it a memfd with the hello blob.
+    """
+
+    reason: str
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -79,7 +93,7 @@ class Exited(msgspec.Struct, frozen=True, tag="exited"):
     max_rss_bytes: int
 
 
-ControlMessage = Fork | Loaded | Failed | Forked | ForkFailed | Exited
+ControlMessage = Fork | Loaded | Unfit | Failed | Forked | ForkFailed | Exited
 
 _encoder = msgspec.msgpack.Encoder()
 _control_decoder = msgspec.msgpack.Decoder(ControlMessage)
