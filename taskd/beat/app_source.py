@@ -1,5 +1,8 @@
 """Learn what the apps' code declares: each app is imported once, in a process of its own, while beat works.
 
+Beat imports an app only where it has the user of the app's workers: else their code would run as beat's user,
+or they would have to let that one read it.
+
 An app that cannot be imported is an error in the log, and is tried again every ``AGAIN_S``: what the others
 declare, and the other sources, are not held up by it.
 """
@@ -9,18 +12,19 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from taskd.beat.stores.base import Declared
+from taskd.config.machine import user_of
 from taskd.config.problems import nearest
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.loop import Loop, Timer
 from taskd.protocol.status import SUPERVISOR_PID_VARIABLE
+from taskd.safe_python import module_command
 
 AGAIN_S = 60.0
 #: An import that takes longer hangs.
@@ -36,13 +40,23 @@ class Place:
     app: str
     directory: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    interpreter: str = ""
+    user: str = ""
+
+    def is_anothers(self) -> bool:
+        """Whether its code runs as another user than this process."""
+        try:
+            return bool(self.user) and user_of(self.user).pw_uid != os.geteuid()
+        except KeyError:
+            return True
 
 
 def places_of(config: Config) -> list[Place]:
     """Return the apps of all workers, each once."""
     found: list[Place] = []
     for worker in config.workers.values():
-        place = Place(worker.app or config.app, worker.directory, worker.environment)
+        app = worker.app or config.app
+        place = Place(app, worker.directory, worker.environment, worker.interpreter, worker.user)
         if place not in found:
             found.append(place)
     return found
@@ -92,11 +106,20 @@ class AppSource:
 
     def _read(self, number: int) -> None:
         place = self._places[number]
+        if place.is_anothers():
+            # Without it the names of all tasks are not known, so nobody is warned of unknown ones.
+            logger.warning(
+                'what app %s declares is not read: its worker runs as "%s", and beat does not; put its '
+                "entries into [beat.schedule], or give [beat] the same user",
+                place.app,
+                place.user,
+            )
+            return
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write_fd, True)
-        command = [sys.executable, "-m", "taskd.app.declarations", place.app]
+        command = module_command("taskd.app.declarations", place.app, python=place.interpreter)
         if place.directory:  # posix_spawn cannot change it
-            command = ["/usr/bin/env", "-C", place.directory, *command]
+            command = ("/usr/bin/env", "-C", place.directory, *command)
         pid = os.posix_spawn(
             command[0],
             command,

@@ -56,6 +56,14 @@ def _is_installed(module: str) -> bool:
     return PathFinder.find_spec(module) is not None
 
 
+def default_user() -> str:
+    """Return the user of programs whose table names none: TASKD_USER, where this process is root; else empty.
+
+    The drop-in for many users sets the variable, so that nothing runs as root unless the file says so.
+    """
+    return os.environ.get("TASKD_USER", "") if os.geteuid() == 0 else ""
+
+
 def user_of(name: str) -> pwd.struct_passwd:
     """Return the entry of a user that is given by name or number.
 

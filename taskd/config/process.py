@@ -21,7 +21,10 @@ class ProcessConfig:
     """Every process: keys of `[worker.NAME]`, `[program.NAME]` and `[beat]` alike; none: as the daemon."""
 
     user: str = option(
-        Kind.TEXT, "user that it runs as, a name or a number; empty keeps the daemon's", default=""
+        Kind.TEXT,
+        "user that it runs as, a name or a number; empty keeps the daemon's, or takes TASKD_USER where "
+        "that is root",
+        default="",
     )
     group: str = option(Kind.TEXT, "group that it runs as; empty takes the user's own", default="")
     groups: tuple[str, ...] | None = option(

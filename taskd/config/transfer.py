@@ -3,13 +3,17 @@
 Programs never read the file again: what was checked is what runs, and a half-written edit cannot
 reach a restarting worker.
 
-The descriptor holds one configuration a line.  The first is what a program starts with, and starts with
-again after a crash; those that follow change only what can be taken over while it runs, and the last
-one counts.  Lines are only ever appended, so whoever reads meanwhile sees whole ones.
+Each program has a descriptor of its own, with what concerns it and nothing else, and the kernel seals it:
+whoever inherits it may read it, and nobody but the supervisor can change it.
+
+The descriptor holds one configuration a line.  The first is what a program starts with; those that follow
+change only what can be taken over while it runs, and the last one counts.  Behind the last are NULs.
 """
 
 from __future__ import annotations
 
+import fcntl
+import mmap
 import os
 
 import msgspec
@@ -18,6 +22,13 @@ from taskd.config.schema import Config
 from taskd.errors import ConfigError
 
 CONFIG_FD_VARIABLE = "TASKD_CONFIG_FD"
+
+#: Since Linux 5.1; the name is not in every fcntl.  What is mapped writable already stays so, nothing else.
+_SEAL_FUTURE_WRITE = 0x10
+_SEALS = _SEAL_FUTURE_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+#: Room for later configurations; memory is taken only for what is written.
+_ROOM_BYTES = 1 << 18
+_ROOM_TIMES = 4
 
 
 def encode(config: Config) -> bytes:
@@ -36,16 +47,60 @@ def decode(data: bytes) -> Config:
         raise ConfigError(f"the inherited configuration cannot be read: {error}") from error
 
 
+class Handover:
+    """The supervisor's end: ``fd`` (close-on-exec) is for one program, ``add`` tells that program more."""
+
+    def __init__(self, config: Config) -> None:
+        line = encode(config) + b"\n"
+        self.fd = os.memfd_create("taskd-config", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            size = len(line) * (1 + _ROOM_TIMES) + _ROOM_BYTES
+            os.ftruncate(self.fd, size)
+            self._mapped = mmap.mmap(self.fd, size)
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
+        except OSError:
+            os.close(self.fd)
+            raise
+        self._first_end = self._end = len(line)
+        self._mapped[: self._end] = line
+
+    def add(self, config: Config) -> None:
+        """Add a configuration for the program that holds the descriptor; a signal must tell it.
+
+        Where the room is used up, the later ones are overwritten from the first of them on: who reads at
+        that moment reads again at the signal.  Raises: ``ConfigError`` for one that is larger than the room.
+        """
+        self.add_line(encode(config))
+
+    def add_line(self, line: bytes) -> None:
+        """Add a line as it is.  Raises: ``ConfigError`` as ``add``."""
+        room = len(self._mapped) - self._first_end
+        if len(line) >= room:
+            raise ConfigError(f"the changed configuration has {len(line)} bytes; there is room for {room}")
+        if self._end + len(line) >= len(self._mapped):
+            self._mapped[self._first_end :] = bytes(room)
+            self._end = self._first_end
+        self._mapped[self._end : self._end + len(line) + 1] = line + b"\n"
+        self._end += len(line) + 1
+
+    def let_go(self) -> None:
+        """Close the descriptor, which the program has now: this end needs only the mapping."""
+        os.close(self.fd)
+        self.fd = -1
+
+    def close(self) -> None:
+        """Give everything back; what programs hold of it stays readable."""
+        self._mapped.close()
+        if self.fd >= 0:
+            self.let_go()
+
+
 def into_descriptor(config: Config) -> int:
-    """Return a descriptor (close-on-exec, at offset 0) from which ``from_environment`` reads."""
-    fd = os.memfd_create("taskd-config", os.MFD_CLOEXEC)
-    append(fd, config)
+    """Return a descriptor (close-on-exec) of a configuration to which nothing will be added."""
+    handover = Handover(config)
+    fd = os.dup(handover.fd)
+    handover.close()
     return fd
-
-
-def append(fd: int, config: Config) -> None:
-    """Add a configuration for those that hold the descriptor already; a signal must tell them."""
-    os.pwrite(fd, encode(config) + b"\n", os.fstat(fd).st_size)
 
 
 class Inherited:

@@ -1,4 +1,7 @@
-"""What root makes beside a daemon's files belongs to the daemon's user.
+"""Whose a new file is: its user's or its group's, never everybody's; what root makes is the daemon's.
+
+A database holds the arguments of tasks, so the users of the machine have no part in it, whatever the umask.
+Where the umask leaves the group its rights, as where programs of several users share one, so does this.
 
 ``taskctl queues`` before the first start, typed by root, would otherwise leave a file that the daemon
 can never write.  SQLite does the same for the files that it makes beside a database.  Nothing here
@@ -8,25 +11,33 @@ raises: who is not root, or may not change owners, goes on as if it were not the
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 
 from taskd.storage.places import by_descriptor
 
+_SHARED = 0o660
+_PRIVATE = 0o600
+_SHARING = stat.S_ISGID | stat.S_IWGRP
 
-def make_for_the_directory(path: str) -> None:
-    """Let root make a new file for the owner of its directory, unless that is root too.
+
+def make_private(path: str) -> None:
+    """Make a new file, 0660 or 0600; by root for the directory's owner.
+
+    0660 where the umask lets a group write, and in a directory that a group shares (set-group-ID).
 
     Nothing is done to a file that is there: to open and close it would take SQLite's locks away.
     """
-    if os.geteuid() != 0:
-        return
     with suppress(OSError):
-        directory = os.stat(os.path.dirname(path))
-        if directory.st_uid == 0:
-            return
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _SHARED)
         try:
-            os.fchown(fd, directory.st_uid, directory.st_gid)
+            directory = os.stat(os.path.dirname(path))
+            if directory.st_mode & _SHARING == _SHARING:
+                os.fchmod(fd, _SHARED)
+            elif os.fstat(fd).st_mode & _SHARED != _SHARED:
+                os.fchmod(fd, _PRIVATE)
+            if os.geteuid() == 0 != directory.st_uid:
+                os.fchown(fd, directory.st_uid, directory.st_gid)
         finally:
             os.close(fd)
 

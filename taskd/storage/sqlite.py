@@ -19,7 +19,7 @@ from types import TracebackType
 
 from taskd.errors import StorageError, StorageReplacedError
 from taskd.lifecycle import Deadline
-from taskd.storage.ownership import make_for_the_directory
+from taskd.storage.ownership import make_private
 from taskd.storage.places import resolved
 from taskd.storage.sqlite_errors import translate
 from taskd.urls import shown
@@ -77,7 +77,7 @@ class Database:
                 "run it with a Python that is linked to a newer SQLite"
             )
         target = resolved(path)
-        make_for_the_directory(target)
+        make_private(target)
         try:
             self.connection = sqlite3.connect(
                 target,

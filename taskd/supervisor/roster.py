@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +10,7 @@ from taskd.config.process import ProcessConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
+from taskd.safe_python import module_command
 from taskd.supervisor.reload.rolling import Bounds
 
 WORKER = "worker"
@@ -48,11 +48,18 @@ class ProgramSpec:
     ready_after_s: float | None = None
     #: It starts beside others that do its work, and gives way to them until it can do it too.
     in_background: bool = False
+    #: Others have users of their own and its table names none: it must not run as root.
+    needs_user: bool = False
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a program of taskd, which gets the configuration and knows SIGQUIT as cold."""
+        """Whether it is a program of taskd, which knows SIGQUIT as cold."""
         return self.kind != PROGRAM
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether it is handed its share of the configuration."""
+        return self.kind in {WORKER, BEAT}
 
     @property
     def reports(self) -> bool:
@@ -63,8 +70,8 @@ class ProgramSpec:
 def commands(kind: str, name: str, pool: str) -> Sequence[str]:
     """Return the command that starts a program with the supervisor's own Python."""
     if kind == WORKER:
-        return (sys.executable, "-m", _PROGRAMS.get(pool, "taskd.worker"), name)
-    return (sys.executable, "-m", "taskd.beat")
+        return module_command(_PROGRAMS.get(pool, "taskd.worker"), name)
+    return module_command("taskd.beat")
 
 
 def groups(config: Config) -> Mapping[str, Bounds]:
@@ -93,14 +100,23 @@ def program_name(group: str, slot: int) -> str:
     return group if group == BEAT else f"{group}-{slot}"
 
 
-def member(config: Config, group: str, slot: int, table: CommandTable = commands) -> ProgramSpec:
-    """Return how the program in one slot of a group is started."""
+def member(
+    config: Config, group: str, slot: int, table: CommandTable = commands, *, default_user: str = ""
+) -> ProgramSpec:
+    """Return how the program in one slot of a group is started; ``default_user`` is for tables without."""
     name = program_name(group, slot)
     if group == BEAT:
-        return _beat(config.beat, table)
-    if group in config.programs:
-        return _program(config.programs[group], name)
-    return _worker(config.workers[group], name, table)
+        spec = _beat(config.beat, table)
+    elif group in config.programs:
+        spec = _program(config.programs[group], name)
+    else:
+        spec = _worker(config.workers[group], name, table)
+    if spec.process.user:
+        return spec
+    if default_user:
+        return replace(spec, process=replace(spec.process, user=default_user))
+    tables = (*config.workers.values(), *config.programs.values(), config.beat)
+    return replace(spec, needs_user=spec.is_own and any(each.user for each in tables))
 
 
 def _worker(worker: WorkerConfig, name: str, table: CommandTable) -> ProgramSpec:
@@ -137,6 +153,29 @@ def _beat(beat: BeatConfig, table: CommandTable) -> ProgramSpec:
 
 def _interpreted(interpreter: str, command: Sequence[str]) -> tuple[str, ...]:
     return (interpreter or command[0], *command[1:])
+
+
+def handed_to(config: Config, group: str, *, default_user: str = "") -> Config:
+    """Return what a worker or beat is told of a configuration: its own table, and what all have in common.
+
+    Beat is told where apps are read, and the variables for that only of workers that run as its user.
+    """
+    share = share_of(config, group)
+    if group != BEAT:
+        return share
+    own = config.beat.user or default_user
+    places = {}
+    for name, worker in config.workers.items():
+        user = worker.user or default_user
+        places[name] = WorkerConfig(
+            name=name,
+            app=worker.app,
+            directory=worker.directory,
+            user=user,
+            interpreter=worker.interpreter,
+            environment=worker.environment if user == own else {},
+        )
+    return replace(share, workers=places)
 
 
 def share_of(config: Config, group: str) -> Config:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from taskd.pools.base import ChildEnd, Outcome, Pool
 from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import TaskOptions
 from taskd.resolve import failure_of
+from taskd.safe_python import module_command
 from taskd.worker.ledger import Ledger, open_ledger
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
         events.set_log_level = level.set
         return PreforkPool(
             capacity,
-            [sys.executable, "-m", "taskd.worker.template", node_name, path],
+            module_command("taskd.worker.template", node_name, path),
             environment={
                 **os.environ,
                 transfer.CONFIG_FD_VARIABLE: str(config_fd),

@@ -20,7 +20,7 @@ from taskd.config.programs import WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import Stores
-from taskd.config.transfer import CONFIG_FD_VARIABLE, append, into_descriptor
+from taskd.config.transfer import CONFIG_FD_VARIABLE, Handover
 from taskd.protocol.status import STATUS_FD_VARIABLE, Ready, StatusLine, Waiting, decode_line
 from tests.signal_windows import signal_at_the_end
 from tests.waiting import wait_until
@@ -32,7 +32,8 @@ class Program:
     def __init__(self, config: Config) -> None:
         self.status_fd, writing = os.pipe()
         os.set_blocking(self.status_fd, False)
-        self.config_fd = config_fd = into_descriptor(config)
+        self.handover = Handover(config)
+        config_fd = self.handover.fd
         environment: Mapping[str, str] = {
             **os.environ,
             CONFIG_FD_VARIABLE: str(config_fd),
@@ -71,11 +72,11 @@ class Program:
             self.process.kill()
         self.process.communicate()
         os.close(self.status_fd)
-        os.close(self.config_fd)
+        self.handover.close()
 
     def tell(self, config: Config) -> None:
         """Hand a changed configuration over, as the supervisor does at a reload."""
-        append(self.config_fd, config)
+        self.handover.add(config)
         self.process.send_signal(signal.SIGHUP)
 
 
@@ -162,7 +163,7 @@ def test_a_changed_configuration_that_cannot_be_read_changes_nothing(
     started.append(program := Program(config))
     wait_until(lambda: program.has_line(Ready))
 
-    os.pwrite(program.config_fd, b"garbage\n", os.fstat(program.config_fd).st_size)
+    program.handover.add_line(b"garbage")
     program.process.send_signal(signal.SIGHUP)
 
     wait_until(lambda: program.logged("changed settings were not taken over"))

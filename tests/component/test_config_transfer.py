@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,33 +14,57 @@ from taskd.config.daemon import LogConfig
 from taskd.config.schema import Config
 from taskd.errors import ConfigError
 
+FIRST = Config(app="shop:app", path="/etc/taskd.toml")
+
 
 def inherited(fd: int) -> transfer.Inherited:
     return transfer.Inherited({transfer.CONFIG_FD_VARIABLE: str(os.dup(fd))})
 
 
-def test_a_program_begins_with_the_first_configuration_and_then_takes_the_last() -> None:
-    first = Config(app="shop:app", path="/etc/taskd.toml")
-    last = replace(first, log=LogConfig(level="debug"))
-    fd = transfer.into_descriptor(first)
-    early = inherited(fd)
+@pytest.fixture
+def handover() -> Iterator[transfer.Handover]:
+    found = transfer.Handover(FIRST)
+    yield found
+    found.close()
 
-    transfer.append(fd, replace(first, log=LogConfig(level="error")))
-    transfer.append(fd, last)
 
-    assert early.config == first
+def test_a_program_begins_with_the_first_configuration_and_then_takes_the_last(
+    handover: transfer.Handover,
+) -> None:
+    last = replace(FIRST, log=LogConfig(level="debug"))
+    early = inherited(handover.fd)
+
+    handover.add(replace(FIRST, log=LogConfig(level="error")))
+    handover.add(last)
+
+    assert early.config == FIRST
     assert early.latest() == last
-    assert inherited(fd).config == first, "one that starts again starts with what it had"
-    os.close(fd)
 
 
-def test_a_line_that_is_not_whole_yet_is_not_read() -> None:
-    config = Config(app="shop:app")
-    fd = transfer.into_descriptor(config)
-    os.pwrite(fd, transfer.encode(config)[:40], os.fstat(fd).st_size)
+def test_who_inherits_the_descriptor_can_change_nothing_in_it(handover: transfer.Handover) -> None:
+    again = os.open(f"/proc/self/fd/{handover.fd}", os.O_RDWR)
+    try:
+        for fd in (handover.fd, again):
+            with pytest.raises(PermissionError):
+                os.pwrite(fd, b"x", 0)
+            with pytest.raises(PermissionError):
+                os.ftruncate(fd, 0)
+            with pytest.raises(PermissionError):
+                mmap.mmap(fd, 4096)
+    finally:
+        os.close(again)
+    assert inherited(handover.fd).config == FIRST
 
-    assert inherited(fd).latest() == config
-    os.close(fd)
+
+def test_any_number_of_changes_finds_room(handover: transfer.Handover) -> None:
+    for number in range(2000):
+        last = replace(FIRST, log=LogConfig(tail=number))
+        handover.add(last)
+
+    assert inherited(handover.fd).latest() == last
+    assert inherited(handover.fd).config == FIRST
+    with pytest.raises(ConfigError, match="there is room for"):
+        handover.add(replace(FIRST, app="x" * 1_000_000))
 
 
 def test_a_descriptor_of_something_else_is_refused() -> None:

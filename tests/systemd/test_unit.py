@@ -81,3 +81,11 @@ def test_under_systemd(scenario: str) -> None:
     done = in_box(sys.executable, str(HERE / "inside.py"), scenario)
 
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize("scenario", ["a_task_of_one_user_stays_that_user"])
+def test_an_attack_under_systemd(scenario: str) -> None:
+    done = in_box(sys.executable, str(HERE / "attacks.py"), scenario)
+
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-8000:]}"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import pytest
 
+from taskd.config import transfer
 from taskd.config.programs import POOLS, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.supervisor.process.spawn import program_environment
-from taskd.supervisor.roster import ProgramSpec, groups, member, share_of
+from taskd.safe_python import module_command
+from taskd.supervisor.process.spawn import inherits, program_environment
+from taskd.supervisor.roster import ProgramSpec, groups, handed_to, member, share_of
 
 
 def test_a_worker_with_two_processes_becomes_two_numbered_programs() -> None:
@@ -27,7 +28,7 @@ def test_a_worker_with_two_processes_becomes_two_numbered_programs() -> None:
         ("mail-1", "mail", "/srv"),
         ("mail-2", "mail", "/srv"),
     ]
-    assert programs[0].command == (sys.executable, "-m", "taskd.worker", "mail-1")
+    assert programs[0].command == module_command("taskd.worker", "mail-1")
     assert programs[0].environment["TASKD_WORKER"] == "mail"
 
 
@@ -38,7 +39,7 @@ def test_beat_runs_only_when_its_schedule_has_entries() -> None:
 
     assert list(groups(config)) == ["beat"]
     assert member(config, "beat", 1).name == "beat"
-    assert member(config, "beat", 1).command == (sys.executable, "-m", "taskd.beat")
+    assert member(config, "beat", 1).command == module_command("taskd.beat")
     assert not groups(Config())
 
 
@@ -53,7 +54,8 @@ def test_a_program_does_not_inherit_what_systemd_told_the_supervisor() -> None:
         "C": "d",
     }
 
-    environment = program_environment(spec, base, config_path="/etc/t.toml", config_fd=7, status_fd=8)
+    kept = inherits(base, other_user=False)
+    environment = program_environment(spec, kept, config_path="/etc/t.toml", config_fd=7, status_fd=8)
 
     assert environment["A"] == "file"
     assert environment["C"] == "d"
@@ -75,7 +77,7 @@ def test_only_a_solo_worker_may_fall_silent_while_it_works() -> None:
 def test_a_worker_that_must_be_patched_first_is_a_program_of_its_own(pool: str) -> None:
     config = Config(workers={"io": WorkerConfig(name="io", pool=pool)})
 
-    assert member(config, "io", 1).command == (sys.executable, "-m", f"taskd.worker.{pool}_entry", "io-1")
+    assert member(config, "io", 1).command == module_command(f"taskd.worker.{pool}_entry", "io-1")
 
 
 def test_beat_and_solo_workers_are_replaced_in_their_place_others_beside_themselves() -> None:
@@ -98,3 +100,41 @@ def test_a_group_depends_on_its_own_table_and_on_what_all_have_in_common() -> No
     assert share_of(config, "a") == share_of(replace(config, app="other:app"), "a")
     assert share_of(config, "b") != share_of(replace(config, app="other:app"), "b")
     assert share_of(config, "a") != share_of(replace(config, broker="sqlite:///x"), "a")
+
+
+def test_a_program_of_another_user_gets_only_what_holds_no_secret() -> None:
+    base = {"PATH": "/bin", "LC_ALL": "C", "PYTHONPATH": "/srv", "BROKER_PASSWORD": "secret", "HOME": "/root"}
+
+    assert inherits(base, other_user=True) == {"PATH": "/bin", "LC_ALL": "C", "PYTHONPATH": "/srv"}
+    assert inherits(base, other_user=False) == base
+
+
+def test_a_program_is_told_nothing_of_the_tables_of_others() -> None:
+    entry = BeatEntryConfig(name="nightly", task="report", every=1.0)
+    config = Config(
+        app="shop:app",
+        workers={
+            name: WorkerConfig(name=name, user=name, environment={"TOKEN": f"secret of {name}"})
+            for name in ("mail", "shop")
+        },
+        beat=BeatConfig(user="shop", schedule={"nightly": entry}, environment={"TOKEN": "secret of beat"}),
+    )
+
+    told = {group: transfer.encode(handed_to(config, group)).decode() for group in ("mail", "shop", "beat")}
+
+    known = {
+        group: {each for each in ("mail", "shop", "beat") if f"secret of {each}" in text}
+        for group, text in told.items()
+    }
+    assert known == {"mail": {"mail"}, "shop": {"shop"}, "beat": {"shop", "beat"}}
+
+
+def test_where_others_have_users_of_their_own_nothing_of_taskds_is_root_without_being_told() -> None:
+    entry = BeatEntryConfig(name="nightly", task="report", every=1.0)
+    workers = {"mail": WorkerConfig(name="mail", user="mailer"), "io": WorkerConfig(name="io")}
+    config = Config(workers=workers, beat=BeatConfig(schedule={"nightly": entry}))
+
+    assert [member(config, group, 1).needs_user for group in ("mail", "io", "beat")] == [False, True, True]
+    assert member(config, "beat", 1, default_user="taskd").process.user == "taskd"
+    assert member(config, "mail", 1, default_user="taskd").process.user == "mailer"
+    assert not member(replace(config, workers={"io": workers["io"]}), "io", 1).needs_user

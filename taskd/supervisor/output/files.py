@@ -6,7 +6,6 @@ import fcntl
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 
 from taskd import clock
@@ -14,6 +13,7 @@ from taskd.backoff import Backoff
 from taskd.loop import Loop
 from taskd.plural import counted
 from taskd.protocol.status import StatusLine, Waiting
+from taskd.safe_python import module_command
 from taskd.supervisor.output import frames
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import Line, split_priority
@@ -52,7 +52,7 @@ class FilesSink:
             name="logger",
             kind="logger",
             group="logger",
-            command=(sys.executable, "-m", _WRITER, directory, str(max_bytes), str(backups)),
+            command=module_command(_WRITER, directory, str(max_bytes), str(backups)),
         )
         self._backlog = Backlog()
         self._partial = b""

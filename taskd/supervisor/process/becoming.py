@@ -32,8 +32,14 @@ class Becoming:
     settings: ProcessConfig
     parent: int
     in_background: bool = False
+    needs_user: bool = False
     variables: dict[str, str] = field(default_factory=dict)
     _former_uid: int = 0
+
+    @property
+    def is_another(self) -> bool:
+        """Whether the process has another user than the daemon by now."""
+        return os.geteuid() != self._former_uid
 
     def prepare(self) -> None:
         """Take every step but the exec.  Raises: ``StepError``."""
@@ -107,6 +113,10 @@ class Becoming:
         """Change supplementary groups, group and user, in this order: each step needs what the next drops."""
         wanted = self.settings.user
         if not wanted:
+            if self.needs_user and os.geteuid() == 0:
+                raise LookupError(
+                    'it would run as root beside programs of other users: give its table a user, or "root"'
+                )
             return
         try:
             user = user_of(wanted)

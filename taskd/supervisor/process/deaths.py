@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _FILE = "deaths.json"
 _MODE = 0o640
+# Lines of all programs: where those have users of their own, the daemon is root.
+_MODE_OF_ROOT = 0o600
 _AT_MOST_EVERY_S = 1.0
 
 
@@ -128,7 +130,11 @@ class Deaths:
         self._not_before = clock.monotonic() + _AT_MOST_EVERY_S
         draft = f"{self._path}.new"
         try:
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+            fd = os.open(
+                draft,
+                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW,
+                _MODE if os.geteuid() else _MODE_OF_ROOT,
+            )
             with open(fd, "wb") as file:
                 file.write(msgspec.json.encode(self._certificates))
             os.rename(draft, self._path)

@@ -35,6 +35,23 @@ EXEC_FAILED = 127
 # descriptors of one digit.
 _STATUS_FD = 3
 
+# What a program of another user is given of the daemon's environment: how to find and to show things.  The
+# rest may hold secrets, such as those that the file takes from ${NAME}.
+_FOR_EVERYBODY = (
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TERM",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "INVOCATION_ID",
+)
+_FOR_EVERYBODY_PREFIXES = ("LC_", "PYTHON")
+
 # Addressed to the supervisor alone: a program that inherited them would speak to systemd in its name.
 _PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
@@ -52,6 +69,22 @@ class Process:
     mark: str
 
 
+def inherits(environ: Mapping[str, str], *, other_user: bool) -> dict[str, str]:
+    """Return what a program has of the daemon's environment: all but systemd's addresses.
+
+    With ``other_user`` only what is known to hold no secret: the daemon's own user could read all of it in
+    /proc anyway, others could not.
+    """
+    kept = {key: value for key, value in environ.items() if key not in _PRIVATE}
+    if not other_user:
+        return kept
+    return {
+        key: value
+        for key, value in kept.items()
+        if key in _FOR_EVERYBODY or key.startswith(_FOR_EVERYBODY_PREFIXES)
+    }
+
+
 def program_environment(
     spec: ProgramSpec,
     base: Mapping[str, str],
@@ -62,25 +95,30 @@ def program_environment(
     mark: str = "",
     parent: int = 0,
 ) -> dict[str, str]:
-    """Return the environment of a program: ``base`` without systemd's addresses, then the additions.
+    """Return the environment of a program: what it ``inherits`` as ``base``, then the additions.
 
     Only taskd's own programs are given the configuration, which holds passwords.
     """
-    environment = {key: value for key, value in base.items() if key not in _PRIVATE}
+    environment = dict(base)
     if config_path:
         environment[CONFIG_VARIABLE] = config_path
     environment.update(spec.environment)
     environment[MARK_VARIABLE] = mark
     if spec.is_own:
-        environment[CONFIG_FD_VARIABLE] = str(config_fd)
+        if spec.is_configured:
+            environment[CONFIG_FD_VARIABLE] = str(config_fd)
         environment[SUPERVISOR_PID_VARIABLE] = str(parent)
     if spec.reports:
         environment[STATUS_FD_VARIABLE] = str(status_fd)
     return environment
 
 
-def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int, streams: Streams = INHERITED) -> Process:
+def spawn(
+    spec: ProgramSpec, *, config_path: str, config_fd: int = -1, streams: Streams = INHERITED
+) -> Process:
     """Start the program and return at once; the result is not waited for.
+
+    ``config_fd`` is for programs that are configured.
 
     A user or directory that does not exist, or a command that cannot be executed, is reported by the
     new process, as last words on its status descriptor.  Raises: ``OSError`` when no process could be
@@ -121,7 +159,7 @@ def spawn(spec: ProgramSpec, *, config_path: str, config_fd: int, streams: Strea
 
 def spawn_command(spec: ProgramSpec) -> Process:
     """Start something that is not a program of taskd and gets no configuration.  As ``spawn``."""
-    return spawn(spec, config_path="", config_fd=-1)
+    return spawn(spec, config_path="")
 
 
 def _fork(streams: Streams, become: Callable[[], None], held: Set[signal.Signals]) -> int:
@@ -155,14 +193,16 @@ def _become(
     mark: str,
 ) -> None:
     """Turn the forked child into the program, or say on the status descriptor why it cannot be."""
-    inherited = [*((config_fd,) if spec.is_own else ()), *((status_fd,) if spec.reports else ())]
+    inherited = [*((config_fd,) if spec.is_configured else ()), *((status_fd,) if spec.reports else ())]
     try:
-        child = Becoming(spec.process, parent=parent, in_background=spec.in_background)
+        child = Becoming(
+            spec.process, parent=parent, in_background=spec.in_background, needs_user=spec.needs_user
+        )
         _close_on_exec_except(inherited)
         child.prepare()
         environment = program_environment(
             spec,
-            {**os.environ, **child.variables},
+            {**inherits(os.environ, other_user=child.is_another), **child.variables},
             config_path=config_path,
             config_fd=config_fd,
             status_fd=status_fd if spec.is_own else _STATUS_FD,

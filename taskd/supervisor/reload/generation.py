@@ -7,26 +7,32 @@ middle of a reload starts again with what it had.
 
 from __future__ import annotations
 
-import os
+import logging
+from dataclasses import replace
 
+from taskd.config.machine import default_user
 from taskd.config.schema import Config
-from taskd.config.transfer import append, into_descriptor
+from taskd.config.transfer import Handover
+from taskd.errors import ConfigError
 from taskd.supervisor.output.streams import Streams
 from taskd.supervisor.process.spawn import Process, spawn
 from taskd.supervisor.program import Program
-from taskd.supervisor.roster import CommandTable, ProgramSpec, member
+from taskd.supervisor.roster import CommandTable, ProgramSpec, handed_to, member
 from taskd.supervisor.settings import Settings, settings
 from taskd.supervisor.surroundings import Surroundings
 
+_log = logging.getLogger(__name__)
+
 
 class Generation:
-    """A configuration, and the descriptor from which its programs read it.  Numbered from 1."""
+    """A configuration, and the descriptors from which its programs read their shares.  Numbered from 1."""
 
     def __init__(self, number: int, config: Config, table: CommandTable) -> None:
         self.number = number
         self.config = config
         self._table = table
-        self._config_fd = into_descriptor(config)
+        self._default_user = default_user()
+        self._handed: dict[str, Handover] = {}
 
     def program(self, group: str, slot: int, around: Surroundings) -> Program:
         """Return a program of this generation; nothing is started yet."""
@@ -36,21 +42,42 @@ class Generation:
         """Make a program, running or not, one of this generation; its process is not touched."""
         program.adopt(self._settings(group, slot))
 
-    def add(self, config: Config) -> None:
-        """Hand a later configuration to the processes of this generation that are told to look."""
-        append(self._config_fd, config)
+    def add(self, spec: ProgramSpec, config: Config) -> None:
+        """Hand a later configuration to a program of this generation, which is told to look."""
+        handed = self._handed.get(spec.name)
+        if handed is None:
+            return
+        try:
+            handed.add(handed_to(config, spec.group, default_user=self._default_user))
+        except ConfigError as error:
+            _log.error("program=%s was not told: %s", spec.name, error)
 
     def close(self) -> None:
-        """Give back the descriptor; no program can be started from this generation any more."""
-        os.close(self._config_fd)
+        """Give back the descriptors; no program can be started from this generation any more."""
+        for handed in self._handed.values():
+            handed.close()
+        self._handed.clear()
 
     def _settings(self, group: str, slot: int) -> Settings:
-        spec = member(self.config, group, slot, self._table)
+        spec = member(self.config, group, slot, self._table, default_user=self._default_user)
         return settings(spec, self.config.supervisor, self._spawn)
 
     def spawn_writer(self, spec: ProgramSpec, input_fd: int) -> Process:
         """Start the writer of log files, which reads ``input_fd``."""
+        spec = replace(spec, process=replace(spec.process, user=self._default_user))
         return self._spawn(spec, Streams(input_fd=input_fd))
 
     def _spawn(self, spec: ProgramSpec, streams: Streams) -> Process:
-        return spawn(spec, config_path=self.config.path, config_fd=self._config_fd, streams=streams)
+        if not spec.is_configured:
+            return spawn(spec, config_path=self.config.path, streams=streams)
+        handed = Handover(handed_to(self.config, spec.group, default_user=self._default_user))
+        try:
+            process = spawn(spec, config_path=self.config.path, config_fd=handed.fd, streams=streams)
+        except OSError:
+            handed.close()
+            raise
+        if former := self._handed.pop(spec.name, None):
+            former.close()
+        handed.let_go()
+        self._handed[spec.name] = handed
+        return process

@@ -76,6 +76,6 @@ class Member:
         if self._is_untold and self.pid != self._pid:
             self._is_untold = False  # another process, which began with what was to be told
         if self._is_untold and self.program.state is State.READY:
-            self._born.add(self.generation.config)
+            self._born.add(self.program.spec, self.generation.config)
             self.program.poke(signal.SIGHUP)
             self._is_untold = False

@@ -1,0 +1,221 @@
+"""Attacks by the code of a task, in the box of ``box.sh``: ``attacks.py SCENARIO``.
+
+Two users share one taskd.  Whatever the task of one of them tries, it stays that user, learns nothing of the
+other's secrets, and changes nothing of what the other runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import sys
+from pathlib import Path
+
+from tests.systemd.inside import (
+    CONFIG,
+    REPOSITORY,
+    SHOP,
+    add_drop_in,
+    install,
+    journal,
+    pids_of_programs,
+    run,
+    use_drop_in,
+)
+from tests.waiting import wait_until
+
+_STATE = Path("/var/lib/taskd")
+_CAUGHT = _STATE / "caught"
+
+# Runs what the message says: the worst that a task can be.
+_ATTACKER = """
+import json, os, traceback
+from taskd import App
+
+app = App()
+
+
+@app.task(name="evil.run")
+def run(code):
+    names = {}
+    exec(code, names)
+    return names.get("answer")
+"""
+
+_TABLES = f"""
+app = "shop:app"
+
+[log]
+directory = "/var/log/taskd"
+
+[worker.mail]
+app = "evil:app"
+queues = ["evil"]
+concurrency = 1
+directory = "{SHOP}"
+user = "mailer"
+groups = ["taskd"]
+environment = {{ TOKEN = "secret-of-mail" }}
+
+[worker.io]
+pool = "threads"
+queues = ["io"]
+concurrency = 1
+directory = "{SHOP}"
+environment = {{ TOKEN = "secret-of-io" }}
+
+[beat.schedule.tick]
+task = "shop.add"
+queue = "nobody"
+args = [1, 2]
+every = "1h"
+"""
+
+_LEFT_BEHIND = f"""
+import os
+trap = '''
+import os
+fd = os.open({str(_CAUGHT)!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+os.write(fd, f"{{os.getuid()}} {{__name__}}\\\\n".encode())
+raise ImportError
+'''
+for place in ({str(_STATE)!r}, "/tmp", "/", "/run/taskd", "/var/log/taskd"):
+    for name in ("logging", "runpy", "taskd", "sitecustomize", "usercustomize", "signal"):
+        try:
+            with open(f"{{place}}/{{name}}.py", "w") as file:
+                file.write(trap)
+        except OSError:
+            pass
+answer = sorted(os.listdir({str(_STATE)!r}))
+"""
+
+_LOOK_AROUND = """
+import glob, os
+found = {}
+places = ["/etc/taskd.toml", *glob.glob("/proc/[0-9]*/environ"), *glob.glob("/proc/[0-9]*/cmdline")]
+places += glob.glob("/proc/[0-9]*/fd/*") + glob.glob("/run/taskd/*")
+for top in ("/var/lib/taskd", "/var/log/taskd"):
+    places += [os.path.join(where, name) for where, _, names in os.walk(top) for name in names]
+for place in places:
+    try:
+        fd = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+        data = os.pread(fd, 1 << 22, 0)
+        os.close(fd)
+    except OSError:
+        continue
+    for secret in (b"secret-of-io", b"secret-of-the-daemon", b"secret-of-mail"):
+        # Its own name of a secret is in the message that carries this code.
+        if secret in data and b"names a secret" not in data:
+            found.setdefault(secret.decode(), []).append(place)
+answer = found
+"""
+
+_CHANGE_CONFIGURATION = """
+import glob, os
+answer = []
+for place in glob.glob("/proc/[0-9]*/fd/*"):
+    try:
+        if "memfd:taskd-config" not in os.readlink(place):
+            continue
+        answer.append("seen")
+        fd = os.open(place, os.O_RDWR)
+        os.pwrite(fd, b"{}", 0)
+        answer.append("changed " + place)
+    except OSError:
+        pass
+"""
+
+_KILL = """
+import os, signal
+answer = []
+for name in os.listdir("/proc"):
+    if name.isdigit() and os.stat(f"/proc/{name}").st_uid != os.getuid():
+        answer.append("seen " + name)
+for number in PIDS:
+    try:
+        os.kill(number, signal.SIGKILL)
+        answer.append(f"killed {number}")
+    except PermissionError:
+        pass
+"""
+
+
+def _start() -> None:
+    install(_TABLES)
+    (SHOP / "evil.py").write_text(_ATTACKER)
+    run("useradd", "--system", "mailer")
+    run("install", "-d", "-o", "taskd", "-g", "taskd", "-m", "0750", "/var/log/taskd")
+    use_drop_in("multi-user")
+    add_drop_in("more", 'ReadWritePaths=/var/log/taskd\nEnvironment="PASSWORD=secret-of-the-daemon"')
+    run(
+        "install",
+        "-m",
+        "0644",
+        str(REPOSITORY / "systemd/tmpfiles.d/multi-user.conf"),
+        "/etc/tmpfiles.d/taskd.conf",
+    )
+    run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/taskd.conf")
+    run("systemctl", "start", "taskd")
+
+
+def _attack(code: str) -> object:
+    """Have the task of the user mailer run the code; return its answer."""
+    script = (
+        "import json, sys\nfrom taskd import App\n"
+        f"app = App(config={str(CONFIG)!r})\n"
+        "print(json.dumps(app.send_task('evil.run', args=(sys.argv[1],), queue='evil').get(timeout=20)))"
+    )
+    return json.loads(run(sys.executable, "-c", script, "# names a secret\n" + code))
+
+
+def _owner(pid: int) -> int:
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
+def _writers() -> list[int]:
+    """Return the pids of the writer of log files."""
+    return [int(pid) for pid in run("pgrep", "-f", "taskd.*logger", check=False).split()]
+
+
+def a_task_of_one_user_stays_that_user() -> None:
+    _start()
+    before = pids_of_programs()
+    taskd, mailer = (pwd.getpwnam(name).pw_uid for name in ("taskd", "mailer"))
+    assert {name: _owner(pid) for name, pid in before.items()} == {
+        "beat": taskd,
+        "io-1": taskd,
+        "mail-1": mailer,
+    }
+    assert {_owner(pid) for pid in _writers()} == {taskd}, "the writer of log files"
+
+    # Code that it leaves lying about is run by nobody.
+    assert "logging.py" in str(_attack(_LEFT_BEHIND)), "it may write there"
+    former = _writers()
+    for pid in former:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: _writers() and not set(_writers()) & set(former), timeout_s=10)
+    for name in ("beat", "io"):
+        run("taskctl", "restart", name)
+    assert not _CAUGHT.exists(), _CAUGHT.read_text()
+
+    # It reads its own secret, and no other.
+    found = _attack(_LOOK_AROUND)
+    assert isinstance(found, dict)
+    assert set(found) == {"secret-of-mail"}, found
+
+    changed = _attack(_CHANGE_CONFIGURATION)
+    assert isinstance(changed, list)
+    assert not [each for each in changed if each.startswith("changed")], changed
+
+    # Others' work goes on.
+    now = pids_of_programs()
+    others = [pid for name, pid in now.items() if name != "mail-1"]
+    assert _attack(f"PIDS = {others}\n{_KILL}") == []
+    assert pids_of_programs() == now
+    assert "secret-of" not in journal()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
