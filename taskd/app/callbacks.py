@@ -136,7 +136,7 @@ class Aftermath:
 
 
 def after_failure(
-    headers: TaskHeaders, body: bytes, content_type: str, content_encoding: str, queue: str = DEFAULT_QUEUE
+    headers: TaskHeaders, body: bytes, content_type: str, queue: str = DEFAULT_QUEUE
 ) -> Aftermath:
     """Return what follows a task that the worker, not the task, has made a failure.
 
@@ -146,9 +146,7 @@ def after_failure(
     if carries_nothing(body):
         return Aftermath()
     try:
-        embed: Mapping[str, object] = decode_body(body, content_type, content_encoding, headers.compression)[
-            2
-        ]
+        embed: Mapping[str, object] = decode_body(body, content_type, headers.compression)[2]
     except ProtocolError as error:
         logger.error("task=%s id=%s errbacks not sent: %s", headers.task, headers.id, error)
         return Aftermath()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from taskd import clock
 from taskd.app.callbacks import Aftermath, after_failure
 from taskd.brokers.intake import Delivery
-from taskd.protocol.exceptions import NotRegistered, TimeLimitExceeded, WorkerLostError
+from taskd.protocol.exceptions import NotRegistered, TaskRejected, TimeLimitExceeded, WorkerLostError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, failure_record, revoked_record
 
@@ -27,14 +27,17 @@ class Ending:
 
 def aftermath(headers: TaskHeaders, delivery: Delivery) -> Aftermath:
     """Return what follows the task's end that is not its success."""
-    return after_failure(
-        headers, delivery.body, delivery.content_type, delivery.content_encoding, delivery.queue
-    )
+    return after_failure(headers, delivery.body, delivery.content_type, delivery.queue)
 
 
 def unknown(headers: TaskHeaders) -> Ending:
     """The task is not registered."""
     return _failed(headers, NotRegistered(headers.task))
+
+
+def malformed(headers: TaskHeaders, reason: str) -> Ending:
+    """Its message does not say what to run, or how."""
+    return _failed(headers, TaskRejected(reason))
 
 
 def child_lost(headers: TaskHeaders, cause: str) -> Ending:

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from itertools import count
 
+import msgspec
+
 from taskd import clock
 from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Intake, Requeue
 from taskd.consumer import endings, strategy, suspects
@@ -21,13 +23,15 @@ from taskd.consumer.prefetch import claim_size, target_held
 from taskd.consumer.request import Request
 from taskd.consumer.settling import Settling
 from taskd.consumer.stalling import StallWatch
-from taskd.errors import BrokerError, StorageError
+from taskd.errors import BrokerError, ProtocolError, StorageError
 from taskd.exhaustive import assert_never
 from taskd.loop import Timer
 from taskd.pools.base import Job
 from taskd.protocol import execution
+from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import Payload, TaskOptions
 from taskd.protocol.message import TaskHeaders
+from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +166,8 @@ class Intaking:
     ) -> Request | None:
         """Return what the pool is to be given of a delivery; None when it was settled without."""
         context = self._context
+        if is_protocol_1(delivery.headers):
+            delivery = self._of_protocol_2(delivery)
         verdict = strategy.decide(delivery, context.tasks, context.revoked, now)
         if type(verdict) is not strategy.Run:
             self._refuse(delivery, verdict)
@@ -173,6 +179,20 @@ class Intaking:
             self._put_back(delivery, verdict.headers, now + wait_s)
             return None
         return Request(delivery, verdict.headers, verdict.options, self._generation)
+
+    def _of_protocol_2(self, delivery: Delivery) -> Delivery:
+        """Return a message of protocol 1 with headers; any other as it is, for the verdict to refuse it."""
+        try:
+            headers = headers_from_body(
+                delivery.headers,
+                delivery.body,
+                delivery.content_type,
+                accepted_by(self._context.config.accept_content),
+            )
+        except ProtocolError as error:
+            logger.debug("queue=%s message is not of protocol 1: %s", delivery.queue, error)
+            return delivery
+        return msgspec.structs.replace(delivery, headers=headers)
 
     def _suspected(self, delivery: Delivery, verdict: strategy.Run, accepted: Mapping[int, Request]) -> bool:
         """Settle a message during whose last run a whole worker died, or that waits for such a one."""
@@ -259,9 +279,11 @@ class Intaking:
         """Settle a delivery that does not run; whoever waits for it is answered."""
         settling, tag = self._settling, delivery.tag
         match verdict:
-            case strategy.Malformed(reason):
+            case strategy.Malformed(reason, known):
                 logger.error("queue=%s message is no task: %s; dead-lettered", delivery.queue, reason)
                 settling.settle(Dead(tag, reason))
+                if known is not None:
+                    self._answer(delivery, known, endings.malformed(known, reason))
             case strategy.Unknown(headers):
                 reason = f'task "{headers.task}" is not registered in app "{self._app_name}"'
                 logger.error("task=%s id=%s is not registered; dead-lettered", headers.task, headers.id)

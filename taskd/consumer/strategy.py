@@ -14,7 +14,7 @@ from taskd.brokers.intake import Delivery
 from taskd.consumer.revoked import Revocations
 from taskd.errors import ProtocolError
 from taskd.protocol.execution import TaskOptions
-from taskd.protocol.message import TaskHeaders, decode_headers
+from taskd.protocol.message import TaskHeaders, UnclearTask, decode_headers
 
 #: A message that is due within this many seconds runs now: the round trip costs as much.
 _NEARLY_DUE_S = 0.001
@@ -33,6 +33,8 @@ class Malformed:
     """It is no task message that can be read; to the dead-letter queue."""
 
     reason: str
+    #: As much of the headers as could be understood, when the task's id is known: whoever waits is answered.
+    headers: TaskHeaders | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def decide(delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Revoca
     try:
         headers = decode_headers(delivery.headers)
     except ProtocolError as error:
-        return Malformed(str(error))
+        return Malformed(str(error), _known_of(error, delivery))
     options = tasks.get(headers.task)
     if options is None:
         return Unknown(headers)
@@ -82,3 +84,11 @@ def decide(delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Revoca
     if headers.eta_at is not None and headers.eta_at > now + _NEARLY_DUE_S:
         return NotDue(headers.eta_at)
     return Run(headers, options)
+
+
+def _known_of(error: ProtocolError, delivery: Delivery) -> TaskHeaders | None:
+    """Return what is known of a task: at least its id, which producers write into the properties, too."""
+    if isinstance(error, UnclearTask) and error.known is not None:
+        return error.known
+    task_id = delivery.task_id or delivery.correlation_id
+    return TaskHeaders(task="", id=task_id) if task_id else None

@@ -48,22 +48,23 @@ _KINDS: Mapping[str, Serializer] = {
     "application/x-python-serialize": Serializer.PICKLE,
     "application/pickle": Serializer.PICKLE,
 }
-_UTF_8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _NESTED = "it is nested too deeply"
 
 
 def read(
     body: bytes,
     content_type: str,
-    content_encoding: str,
     compression: str | None = None,
     accepted: Accepted = SAFE,
 ) -> object:
     """Return the value of a body; ``compression`` is the header of that name.
 
+    JSON and YAML are read as UTF-8, as kombu does, whatever the content encoding says: producers of other
+    languages write "binary", "UTF8" or nothing.
+
     Raises: ``SerializationError`` naming what is refused, what is not installed, or what is broken.
     """
-    kind = _kind(content_type, content_encoding)
+    kind = _kind(content_type)
     if kind not in accepted:
         raise SerializationError(_why_not_accepted(content_type, kind))
     if compression:
@@ -71,15 +72,13 @@ def read(
     return _READERS[kind](body)
 
 
-def _kind(content_type: str, content_encoding: str) -> Serializer:
+def _kind(content_type: str) -> Serializer:
     name = content_type.partition(";")[0].strip().lower()
     kind = _KINDS.get(name)
     if kind is None:
         raise SerializationError(
             f'content type "{content_type}" is not known; expected one of {", ".join(sorted(_KINDS))}'
         )
-    if kind is Serializer.JSON and content_encoding.lower() not in _UTF_8_NAMES:
-        raise SerializationError(f'content encoding "{content_encoding}" is not allowed; expected utf-8')
     return kind
 
 

@@ -4,11 +4,12 @@
 unset, with the user's own headers flat beside them.  ``TaskHeaders`` is what a worker reads to
 decide about a message without touching its body.  The body is ``[args, kwargs, embed]``.
 
-Protocol 1 (everything in the body) is refused: no client has sent it by default since Celery 4.
+A message of protocol 1 (everything in the body) gets headers of this protocol first (``protocol_1``).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Annotated, cast
@@ -17,14 +18,27 @@ import msgspec
 
 from taskd.errors import ProtocolError, SerializationError
 from taskd.protocol import content, serializers
+from taskd.protocol.lenient import LONGEST_S, MOST_RETRIES, understood
 
-#: An eta from this year on is a lie or a mistake: the message would wait for ever, unseen.
+#: Nobody may send for a time from this year on.  What others send is read as if it were this year's first
+#: instant: far away is far away, and every broker and every list of dates can hold it.
 FAR_FUTURE_YEAR = 2200
+FAR_FUTURE_AT = datetime(FAR_FUTURE_YEAR, 1, 1, tzinfo=timezone.utc).timestamp()
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-# Up to 126 years: more is a lie, and 1e308 overflows alarms, dates and sums.
-_Span = Annotated[float, msgspec.Meta(ge=0, le=4e9)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_RETRIES)]
+_Span = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_S)]
+
+
+class UnclearTask(ProtocolError):
+    """The headers of a message do not say what to run, or how.
+
+    ``known``: as much as they say, when they say the task's id, so that whoever waits for it can be answered.
+    """
+
+    def __init__(self, reason: str, known: TaskHeaders | None = None) -> None:
+        super().__init__(reason)
+        self.known = known
 
 
 class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -122,54 +136,46 @@ def encode_headers(headers: OutgoingHeaders, extra: Mapping[str, object] | None 
 def decode_headers(data: bytes) -> TaskHeaders:
     """Return the headers of a task message.
 
-    Raises: ``ProtocolError`` naming the header that is missing or has a value that cannot be.
+    Raises: ``ProtocolError`` for what is no table of headers; ``UnclearTask``, which is one too, naming the
+    header that is missing or has a value without a clear meaning.
     """
     try:
-        try:
-            headers = _header_decoder.decode(data)
-        except msgspec.ValidationError:
-            raise
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            # NaN or a lone surrogate in a user's header, which msgspec does not read.
-            headers = msgspec.convert(serializers.loads(data), TaskHeaders)
-            _refuse_surrogates(headers)
-    except (SerializationError, msgspec.ValidationError, UnicodeEncodeError) as error:
-        raise ProtocolError(_why_not_headers(data, error)) from error
-    if headers.eta is not None and headers.eta.year >= FAR_FUTURE_YEAR:
-        raise ProtocolError(
-            f"task headers: eta {headers.eta.isoformat()} of task {headers.id} lies beyond the year "
-            f"{FAR_FUTURE_YEAR}; expected a time at which the task is to run"
-        )
-    return headers
+        return _header_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass  # NaN or a lone surrogate in a user's header, or a producer that writes another way
+    fields = raw_headers(data)
+    meant, unclear = understood(fields)
+    missing = [name for name in ("task", "id") if name not in fields]
+    if not (missing or unclear):
+        return TaskHeaders(**meant)  # type: ignore[arg-type]  # checked just now
+    known = TaskHeaders(**{"task": "", **meant}) if "id" in meant else None  # type: ignore[arg-type]
+    reason = "; ".join([*(f"no header `{name}`" for name in missing), *unclear])
+    raise UnclearTask(f"task headers are not those of task protocol 2: {reason}", known)
 
 
-def _refuse_surrogates(headers: TaskHeaders) -> None:
-    """Raise ``ProtocolError`` for a name that no database, log or reply could be given."""
-    for name in ("task", "id", "group", "root_id", "parent_id"):
-        value = getattr(headers, name) or ""
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise ProtocolError(
-                f"task headers: {name} {value!a} holds a lone surrogate; expected text that UTF-8 can hold"
-            ) from error
-
-
-def _why_not_headers(data: bytes, error: Exception) -> str:
-    if isinstance(error, msgspec.ValidationError) and b'"task"' not in data:
-        return (
-            "task headers: no header `task`; the message is not a task, or has Celery's task protocol 1 "
-            "(expected protocol 2: set task_protocol = 2 in the producer)"
-        )
-    return f"task headers are not those of task protocol 2: {error}"
-
-
-def headers_as_mapping(data: bytes) -> dict[str, object]:
-    """Return all headers, the user's among them, for a message that is sent again.
+def raw_headers(data: bytes) -> dict[str, object]:
+    """Return all headers as they stand, for a message that is sent again.
 
     Raises: ``ProtocolError`` when the bytes are not a JSON object.
     """
-    headers = serializers.loads(data)
+    try:
+        headers = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"task headers are not JSON: {error}") from error
+    if type(headers) is not dict:
+        raise ProtocolError(f"task headers are {_shape(headers)}; expected a JSON object")
+    return headers
+
+
+def headers_as_mapping(data: bytes) -> dict[str, object]:
+    """Return all headers, the user's among them, with kombu's typed values as what they are.
+
+    Raises: ``ProtocolError`` when the bytes are not a JSON object.
+    """
+    try:
+        headers = serializers.loads(data)
+    except SerializationError:
+        return raw_headers(data)  # perhaps something that only looks like a typed value
     if type(headers) is not dict:
         raise ProtocolError(f"task headers are {_shape(headers)}; expected a JSON object")
     return headers
@@ -196,7 +202,6 @@ def carries_nothing(body: bytes) -> bool:
 def decode_body(
     body: bytes,
     content_type: str,
-    content_encoding: str,
     compression: str | None = None,
     accepted: content.Accepted = content.SAFE,
 ) -> tuple[list[object], dict[str, object], dict[str, object]]:
@@ -205,21 +210,23 @@ def decode_body(
     Raises: ``SerializationError`` for a content type that is not in ``accepted``, bytes that are not of it,
     or a value that is not ``[args, kwargs, embed]``.
     """
-    value = content.read(body, content_type, content_encoding, compression, accepted)
-    if not isinstance(value, (list, tuple)) or len(value) != 3:
+    value = content.read(body, content_type, compression, accepted)
+    if isinstance(value, dict) and not value.keys().isdisjoint(("task", "args", "kwargs")):
+        embed = {name: value.get(name) for name in ("callbacks", "errbacks", "chord")}
+        value = [value.get("args"), value.get("kwargs"), embed]  # protocol 1
+    if not isinstance(value, (list, tuple)) or len(value) not in (2, 3):
         raise SerializationError(f"task body is {_shape(value)}; expected a list [args, kwargs, embed]")
-    args, kwargs, embed = value
-    if type(args) is tuple:
-        args = list(args)  # YAML and pickle know tuples
+    args, kwargs, linked = value if len(value) == 3 else (*value, None)
+    # What is empty is empty: PHP writes an empty table as [], and YAML and pickle know tuples.
+    args = list(args) if isinstance(args, tuple) else args or []
+    kwargs, linked = kwargs or {}, linked or {}
     if type(args) is not list:
         raise SerializationError(f"task body: args is {_shape(args)}; expected a list")
     if type(kwargs) is not dict:
         raise SerializationError(f"task body: kwargs is {_shape(kwargs)}; expected an object")
-    if embed is None:
-        embed = {}
-    elif type(embed) is not dict:
-        raise SerializationError(f"task body: embed is {_shape(embed)}; expected an object")
-    return args, cast("dict[str, object]", kwargs), cast("dict[str, object]", embed)
+    if type(linked) is not dict:
+        raise SerializationError(f"task body: embed is {_shape(linked)}; expected an object")
+    return args, cast("dict[str, object]", kwargs), cast("dict[str, object]", linked)
 
 
 def _shape(value: object) -> str:
@@ -229,4 +236,4 @@ def _shape(value: object) -> str:
 def _epoch(moment: datetime) -> float:
     # Without an offset it is UTC, as in Celery with enable_utc.
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
-    return aware.timestamp()
+    return min(aware.timestamp(), FAR_FUTURE_AT)

@@ -117,7 +117,11 @@ def _encode_special(value: object) -> object:  # noqa: PLR0911 - one for each ty
     )
 
 
-def _decode_special(item: dict[str, object]) -> object:  # noqa: PLR0911 - one for each type
+def special(item: dict[str, object]) -> object:  # noqa: PLR0911 - one for each type
+    """Return the value that kombu's JSON writes as an object with its type; any other object as it is.
+
+    Raises: ``ValueError`` and the other errors of the types' own readers.
+    """
     if item.keys() != {"__type__", "__value__"}:
         return item
     value = item["__value__"]
@@ -140,4 +144,4 @@ def _decode_special(item: dict[str, object]) -> object:  # noqa: PLR0911 - one f
 
 
 _encoder = json.JSONEncoder(default=_encode_special, separators=(",", ":"))
-_decoder = json.JSONDecoder(object_hook=_decode_special)
+_decoder = json.JSONDecoder(object_hook=special)

@@ -166,7 +166,7 @@ class Executor:
         try:
             headers = decode_headers(payload.headers)
         except ProtocolError as error:
-            return Reply(End.REJECTED, text=str(error))
+            return replies.malformed(error)
         task = self._tasks.get(headers.task)
         if task is None:
             return replies.rejected(headers, f'task "{headers.task}" is not registered here', keep=True)
@@ -176,7 +176,6 @@ class Executor:
             args, kwargs, embed = decode_body(
                 payload.body,
                 payload.content_type,
-                payload.content_encoding,
                 headers.compression,
                 self._accepted,
             )

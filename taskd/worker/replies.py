@@ -5,6 +5,7 @@ Pure but for the clock and the log line of a failure.  Nothing here may raise fo
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +15,7 @@ from taskd.app.request import Request
 from taskd.app.send import moment
 from taskd.app.task import BoundTask
 from taskd.backoff import Backoff
-from taskd.errors import SerializationError, SoftTimeLimitExceeded
+from taskd.errors import ProtocolError, SerializationError, SoftTimeLimitExceeded
 from taskd.protocol import serializers
 from taskd.protocol.exceptions import (
     MaxRetriesExceededError,
@@ -24,7 +25,7 @@ from taskd.protocol.exceptions import (
     one_line,
 )
 from taskd.protocol.execution import End, NextMessage, Payload, Reply
-from taskd.protocol.message import TaskHeaders, encode_body, headers_as_mapping
+from taskd.protocol.message import TaskHeaders, UnclearTask, encode_body, raw_headers
 from taskd.protocol.message_repr import bounded_repr
 from taskd.protocol.results import failure_record, retry_record, success_record
 
@@ -82,6 +83,12 @@ def _for_the_record(error: BaseException) -> Exception:
     own = isinstance(error, (SystemExit, KeyboardInterrupt))
     what = "the task tried to end its process" if own else "the task was ended from outside"
     return WorkerLostError(f"{what}: {one_line(error)}").with_traceback(error.__traceback__)
+
+
+def malformed(error: ProtocolError) -> Reply:
+    """Reply for headers that do not say what to run; the parent has refused such a message already."""
+    known = error.known if isinstance(error, UnclearTask) else None
+    return Reply(End.REJECTED, text=str(error)) if known is None else rejected(known, str(error), keep=True)
 
 
 def rejected(headers: TaskHeaders, reason: str, *, keep: bool) -> Reply:
@@ -200,7 +207,7 @@ def _again(
     It goes straight to the queue it came from; through its exchange it could reach other queues too.
     """
     payload: Payload = request.payload
-    headers = headers_as_mapping(payload.headers)
+    headers = raw_headers(payload.headers)
     headers["retries"] = request.retries + 1
     headers["eta"] = clock.iso(due_at)
     headers["origin"] = ids.origin()
@@ -214,7 +221,7 @@ def _again(
         content_type, content_encoding = serializers.JSON, serializers.UTF_8
         headers.pop("compression", None)
     return NextMessage(
-        headers=serializers.dumps(headers),
+        headers=json.dumps(headers, separators=(",", ":")).encode(),
         body=body,
         content_type=content_type,
         content_encoding=content_encoding,

@@ -333,7 +333,7 @@ def test_the_message_is_a_task_of_protocol_2_marked_as_sent_by_beat() -> None:
     assert (headers.task, headers.id, headers.root_id) == ("tasks.report", message.task_id, message.task_id)
     assert headers.expires_at == NOON + 30.0
     assert msgspec.json.decode(message.headers)["celery_beat_task"] is True
-    assert decode_body(message.body, message.content_type, message.content_encoding)[:2] == (
+    assert decode_body(message.body, message.content_type)[:2] == (
         [1, "a"],
         {"deep": [True]},
     )

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,29 @@ def test_a_body_that_cannot_be_decoded_is_dead_lettered(daemon: Daemon) -> None:
     wait_until(lambda: len(daemon.dead_letters()) == len(bodies) + 1, 10)
 
     assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5, "the worker is unharmed"
+
+
+def test_messages_of_protocol_1_run_and_messages_that_cannot_be_meant_are_answered(daemon: Daemon) -> None:
+    from taskd.brokers.intake import Outgoing
+
+    old = b'{"task": "shop.add", "id": "old", "args": [2, 3], "kwargs": {}, "retries": null, "utc": true}'
+    odd = b'{"task": "shop.add", "id": "odd", "retries": null, "timelimit": [], "expires": "2199-01-01"}'
+    unclear = b'{"task": "shop.add", "id": "unclear", "eta": "soon"}'
+    body = b"[[2, 3], [], []]"
+    with closing(daemon.broker()) as broker, closing(broker.publisher()) as publisher:
+        publisher.publish(
+            [
+                Outgoing(routing_key="default", headers=b"{}", body=old, content_encoding="binary"),
+                Outgoing(routing_key="default", headers=odd, body=body, content_encoding="binary"),
+                Outgoing(routing_key="default", headers=unclear, body=body),
+            ]
+        )
+
+    assert daemon.app.result("old").get(timeout=10) == 5
+    assert daemon.app.result("odd").get(timeout=10) == 5
+    with pytest.raises(Exception, match="eta is 'soon'; expected a time"):
+        daemon.app.result("unclear").get(timeout=10)
+    assert len(daemon.dead_letters()) == 1
 
 
 def test_a_task_whose_child_dies_runs_again(daemon: Daemon, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_the_body_is_sent_after_the_last_part_with_the_results_in_order() -> Non
     ended = end(Store(3), part("b", 20), part("a", 10), part("c", float("inf")))
 
     (message,) = ended.messages
-    args, _, _ = decode_body(message.body, "application/json", "utf-8")
+    args, _, _ = decode_body(message.body, "application/json")
     headers = decode_headers(message.headers)
     assert (message.routing_key, message.task_id, args) == ("sums", "body", [[10, 20, float("inf")]])
     assert (headers.root_id, headers.parent_id) == ("root", "c")

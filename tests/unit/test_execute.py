@@ -361,7 +361,7 @@ def test_a_retry_may_change_the_arguments_and_name_its_time(app):
 
     retry = _run(app, _payload(fetch, ("x",))).retry
 
-    args, kwargs, _ = decode_body(retry.body, retry.content_type, retry.content_encoding)
+    args, kwargs, _ = decode_body(retry.body, retry.content_type)
     assert (args, kwargs) == (["other"], {"tries": 1})
     assert retry.due_at == eta.timestamp()
     assert decode_headers(retry.headers).argsrepr == "('other',)"

@@ -41,7 +41,7 @@ def app():
 
 
 def _parts(message):
-    args, kwargs, embed = decode_body(message.body, message.content_type, message.content_encoding)
+    args, kwargs, embed = decode_body(message.body, message.content_type)
     return decode_headers(message.headers), args, kwargs, embed
 
 
@@ -183,12 +183,12 @@ def test_the_parent_finds_the_errbacks_of_a_task_whose_process_died(app):
     plain = build_message(app.tasks["double"].settings, (1,), {})
     headers = decode_headers(sent.headers)
 
-    (message,) = after_failure(headers, sent.body, "application/json", "utf-8").errbacks
+    (message,) = after_failure(headers, sent.body, "application/json").errbacks
 
     assert _parts(message)[1] == ["i", "dead"]
     assert (message.routing_key, _parts(message)[0].parent_id) == ("mail", "i")
-    assert after_failure(headers, plain.body, "application/json", "utf-8") == Aftermath()
-    assert after_failure(headers, b"\xff", "application/json", "utf-8") == Aftermath()
+    assert after_failure(headers, plain.body, "application/json") == Aftermath()
+    assert after_failure(headers, b"\xff", "application/json") == Aftermath()
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_nothing_that_a_sender_writes_into_a_signature_ends_the_worker(app, opti
     assert reply.end in (End.FAILED, End.REJECTED)
     assert reply.callbacks == []
     headers = decode_headers(b'{"task": "double", "id": "i"}')
-    assert not after_failure(headers, body, "application/json", "utf-8").errbacks
+    assert not after_failure(headers, body, "application/json").errbacks
 
 
 def test_a_time_without_zone_is_utc_as_in_celery():

@@ -138,7 +138,7 @@ def opened(arrived: Arrived, tag: int, queue: str) -> Opened:
             arrived.body,
             _text(properties.get("content_type")),
             _text(properties.get("content_encoding")),
-            priority if isinstance(priority, int) else 0,
+            max(0, min(9, priority)) if isinstance(priority, int) else 0,
             deliveries + returns + 1,
             deaths,
             _text(properties.get("reply_to")),
@@ -156,12 +156,14 @@ def taken(raw: Any) -> Arrived:
         **raw.properties,
         "content_type": raw.content_type,
         "content_encoding": raw.content_encoding,
-        "application_headers": dict(raw.headers),
+        "application_headers": dict(raw.headers) if isinstance(raw.headers, Mapping) else {},
     }
     redelivered = bool(properties["application_headers"].pop("redelivered", False))
     info = raw.delivery_info or {}
     exchange, routing_key = _text(info.get("exchange")), _text(info.get("routing_key"))
-    body = raw.body.encode() if isinstance(raw.body, str) else bytes(raw.body)
+    body = raw.body if isinstance(raw.body, (str, bytes)) else json.dumps(raw.body, default=repr)
+    if isinstance(body, str):
+        body = body.encode("utf-8", "surrogatepass")
     return Arrived("", raw.delivery_tag, redelivered, exchange, routing_key, properties, body)
 
 

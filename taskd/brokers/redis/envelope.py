@@ -128,8 +128,8 @@ def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
             deaths,
             properties.reply_to or "",
             properties.correlation_id or "",
-            str(info.get("exchange") or ""),
-            str(info.get("routing_key") or queue),
+            _text(info.get("exchange")),
+            _text(info.get("routing_key")) or queue,
         ),
         key,
         raw,
@@ -150,7 +150,7 @@ def returned(opened: Opened, *, deliveries: int, deaths: int) -> bytes:
 
 
 class _Identified(msgspec.Struct, gc=False):
-    id: str = ""
+    id: str | int = ""
 
 
 _id_decoder = msgspec.json.Decoder(_Identified)
@@ -158,7 +158,7 @@ _id_decoder = msgspec.json.Decoder(_Identified)
 
 def _task_id(headers: bytes) -> str:
     try:
-        return _id_decoder.decode(headers).id
+        return str(_id_decoder.decode(headers).id)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
 
@@ -171,18 +171,50 @@ def _body(envelope: _Envelope) -> bytes:
 
 
 def _leniently(raw: bytes) -> tuple[_Envelope, bytes]:
-    """Read what msgspec refuses, such as NaN in a header, or a field of a strange type."""
-    garbage = _Envelope(headers=msgspec.Raw(b""))
-    garbage.content_type, garbage.content_encoding = "application/octet-stream", "binary"
+    """Read what msgspec refuses: NaN in a header, or a field that another producer writes its own way."""
     try:
         fields = json.loads(raw)
-        headers = json.dumps(fields.pop("headers", None) or {}).encode()
-        text = fields.pop("body", None)
-        # Half a character (a lone surrogate) is nothing that can be passed on in UTF-8.
-        fields = json.loads(json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace"))
-        envelope = msgspec.convert({**fields, "body": text}, _Envelope, strict=False)
-        body = _body(envelope)
+        given = fields.get("properties") or {}
+        info = given.get("delivery_info")
+        counts = given.get("taskd")
+        envelope = _Envelope(
+            body=_body_text(fields.get("body")),
+            content_encoding=_text(fields.get("content-encoding")),
+            content_type=_text(fields.get("content-type")),
+            headers=msgspec.Raw(json.dumps(fields.get("headers") or {}).encode()),
+            properties=_Properties(
+                correlation_id=_text(given.get("correlation_id")),
+                reply_to=_text(given.get("reply_to")),
+                delivery_info=info if isinstance(info, dict) else {},
+                priority=_priority(given.get("priority")),
+                body_encoding=_text(given.get("body_encoding")),
+                taskd=msgspec.convert(counts, tuple[int, int]) if counts else (0, 0),
+                taskd_once=given.get("taskd_once") is True,
+            ),
+        )
     except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
+        garbage = _Envelope(headers=msgspec.Raw(b""))
+        garbage.content_type, garbage.content_encoding = "application/octet-stream", "binary"
         return garbage, raw
-    envelope.headers = msgspec.Raw(headers)
-    return envelope, body
+    try:
+        return envelope, _body(envelope)
+    except ValueError:  # no base64: its headers say at least who waits
+        return envelope, (envelope.body or "").encode("utf-8", "surrogatepass")
+
+
+def _text(value: object) -> str:
+    # Half a character (a lone surrogate) is nothing that can be passed on in UTF-8.
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def _body_text(value: object) -> str:
+    """Return a body as text, also of a producer that forgot to make text of it."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+def _priority(value: object) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) == 1:
+        return int(value)
+    return min(9, max(0, value)) if isinstance(value, int) and not isinstance(value, bool) else None

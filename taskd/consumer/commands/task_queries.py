@@ -126,9 +126,7 @@ class TaskQueries:
         kwargs: object = headers.kwargsrepr
         if not safe:
             try:
-                args, kwargs, _ = decode_body(
-                    delivery.body, delivery.content_type, delivery.content_encoding, headers.compression
-                )
+                args, kwargs, _ = decode_body(delivery.body, delivery.content_type, headers.compression)
             except ProtocolError:
                 pass  # the reprs of the headers must do; the executor will reject the body
         return {
