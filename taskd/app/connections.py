@@ -17,6 +17,7 @@ from taskd.config.load import PATH_VARIABLE, find, load
 from taskd.config.rules import with_absolute_paths
 from taskd.config.schema import Config
 from taskd.errors import ConfigError, TaskdError
+from taskd.protocol import content
 from taskd.results.base import ResultStore
 
 _NO_RESULTS = "null://"
@@ -27,6 +28,12 @@ class _Closeable(Protocol):
 
 
 T = TypeVar("T", bound=_Closeable)
+
+
+def _in_force(config: Config) -> Config:
+    """Make the limits of a configuration those of the process."""
+    content.use(config.accept_content, config.max_message_size, config.max_message_containers)
+    return config
 
 
 class Connections:
@@ -52,13 +59,13 @@ class Connections:
     def bind(self, config: Config) -> None:
         """Use this configuration in place of everything else, as a worker does with its own."""
         self.close()
-        self._config = config
+        self._config = _in_force(config)
 
     @property
     def config(self) -> Config:
         """The configuration in use; read on first use.  Raises: ``ConfigError``."""
         if self._config is None:
-            self._config = self._find()
+            self._config = _in_force(self._find())
         return self._config
 
     def _find(self) -> Config:
@@ -72,7 +79,14 @@ class Connections:
         given = Config(broker=self._broker_url or config.broker, results=self._results_url or config.results)
         given = with_absolute_paths(given, os.getcwd())
         return Config(
-            path=config.path, broker=given.broker, results=given.results, sqlite=config.sqlite, app=config.app
+            path=config.path,
+            broker=given.broker,
+            results=given.results,
+            sqlite=config.sqlite,
+            app=config.app,
+            accept_content=config.accept_content,
+            max_message_size=config.max_message_size,
+            max_message_containers=config.max_message_containers,
         )
 
     def _load(self) -> Config:

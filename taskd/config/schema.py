@@ -54,10 +54,22 @@ class Config:
     )
     accept_content: tuple[str, ...] = option(
         Kind.TEXT_LIST,
-        'how arguments may be written: "json", "msgpack", "yaml" (needs PyYAML), and "pickle", which lets '
-        "everybody who can write to the broker run code in your workers",
-        factory=lambda: ("json", "msgpack", "yaml"),
+        'how arguments may be written: "json", "msgpack", "yaml" (needs PyYAML; slow), and "pickle", which '
+        "lets everybody who can write to the broker run code in your workers",
+        factory=lambda: ("json",),
         choices=("json", "msgpack", "yaml", "pickle"),
+    )
+    max_message_size: int = option(
+        Kind.SIZE,
+        "what the arguments or the result of one task may take, unpacked; senders and readers refuse more",
+        default=16 * 2**20,
+        minimum=1024,
+    )
+    max_message_containers: int = option(
+        Kind.INTEGER,
+        "how many lists and objects the arguments or the result of one task may hold",
+        default=500_000,
+        minimum=1000,
     )
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     control: ControlConfig = field(default_factory=ControlConfig)

@@ -28,7 +28,6 @@ from taskd.exhaustive import assert_never
 from taskd.loop import Timer
 from taskd.pools.base import Job
 from taskd.protocol import execution
-from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import Payload, TaskOptions
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
@@ -183,12 +182,7 @@ class Intaking:
     def _of_protocol_2(self, delivery: Delivery) -> Delivery:
         """Return a message of protocol 1 with headers; any other as it is, for the verdict to refuse it."""
         try:
-            headers = headers_from_body(
-                delivery.headers,
-                delivery.body,
-                delivery.content_type,
-                accepted_by(self._context.config.accept_content),
-            )
+            headers = headers_from_body(delivery.headers, delivery.body, delivery.content_type)
         except ProtocolError as error:
             logger.debug("queue=%s message is not of protocol 1: %s", delivery.queue, error)
             return delivery

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 from taskd.errors import SerializationError
 
-#: A body that grows beyond this when it is unpacked is refused.
-MOST_BYTES = 256 * 2**20
+#: LZMA needs this much for its window alone, at its highest level.
+_LZMA_BYTES = 128 * 2**20
 _REMEDY = 'is not installed here: pip install "taskd[compression]"'
 
 
@@ -28,28 +28,29 @@ class _Codec(NamedTuple):
     #: What the header says.
     kind: str
     pack: Callable[[bytes], bytes]
-    unpack: Callable[[bytes], bytes]
+    #: The body, and the most bytes that are wanted: one more of them says that there are more.
+    unpack: Callable[[bytes, int], bytes]
 
 
-def _whole(data: bytes, unpacker: _Unpacker) -> bytes:
-    if not unpacker.eof and len(data) <= MOST_BYTES:
+def _whole(data: bytes, unpacker: _Unpacker, most: int) -> bytes:
+    if not unpacker.eof and len(data) < most:
         raise SerializationError("the compressed body ends too early")
     return data
 
 
-def _from_zlib(body: bytes) -> bytes:
+def _from_zlib(body: bytes, most: int) -> bytes:
     unpacker = zlib.decompressobj()
-    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+    return _whole(unpacker.decompress(body, most), unpacker, most)
 
 
-def _from_bz2(body: bytes) -> bytes:
+def _from_bz2(body: bytes, most: int) -> bytes:
     unpacker = bz2.BZ2Decompressor()
-    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+    return _whole(unpacker.decompress(body, most), unpacker, most)
 
 
-def _from_lzma(body: bytes) -> bytes:
-    unpacker = lzma.LZMADecompressor(memlimit=2 * MOST_BYTES)
-    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+def _from_lzma(body: bytes, most: int) -> bytes:
+    unpacker = lzma.LZMADecompressor(memlimit=_LZMA_BYTES + 2 * most)
+    return _whole(unpacker.decompress(body, most), unpacker, most)
 
 
 def _zstd() -> Any:
@@ -63,9 +64,9 @@ def _zstd() -> Any:
     return zstd
 
 
-def _from_zstd(body: bytes) -> bytes:
+def _from_zstd(body: bytes, most: int) -> bytes:
     unpacker = _zstd().ZstdDecompressor()
-    return _whole(unpacker.decompress(body, MOST_BYTES + 1), unpacker)
+    return _whole(unpacker.decompress(body, most), unpacker, most)
 
 
 def _brotli() -> Any:
@@ -76,16 +77,16 @@ def _brotli() -> Any:
     return brotli
 
 
-def _from_brotli(body: bytes) -> bytes:
+def _from_brotli(body: bytes, most: int) -> bytes:
     unpacker = _brotli().Decompressor()
-    parts, size = [unpacker.process(body, output_buffer_limit=MOST_BYTES + 1)], 0
+    parts, size = [unpacker.process(body, output_buffer_limit=most)], 0
     while True:
         size += len(parts[-1])
-        if unpacker.is_finished() or size > MOST_BYTES:
+        if unpacker.is_finished() or size >= most:
             return b"".join(parts)
         if unpacker.can_accept_more_data():
             raise SerializationError("the compressed body ends too early")
-        parts.append(unpacker.process(b"", output_buffer_limit=MOST_BYTES + 1 - size))
+        parts.append(unpacker.process(b"", output_buffer_limit=most - size))
 
 
 _CODECS: Mapping[str, _Codec] = {
@@ -111,8 +112,10 @@ def packed(body: bytes, name: str) -> tuple[bytes, str]:
     return codec.pack(body), codec.kind
 
 
-def unpacked(body: bytes, kind: str) -> bytes:
+def unpacked(body: bytes, kind: str, max_bytes: int) -> bytes:
     """Return a body as it was before it was compressed; ``kind`` is what its header says.
+
+    No more than ``max_bytes`` are unpacked, and one.
 
     Raises: ``SerializationError``.
     """
@@ -120,11 +123,13 @@ def unpacked(body: bytes, kind: str) -> bytes:
     if codec is None:
         raise SerializationError(f'compression "{kind}" is not known; expected one of {", ".join(_BY_KIND)}')
     try:
-        data = codec.unpack(body)
+        data = codec.unpack(body, max_bytes + 1)
     except SerializationError:
         raise
     except Exception as error:
         raise SerializationError(f"the body is not {kind}: {error}") from error
-    if len(data) > MOST_BYTES:
-        raise SerializationError(f"the body is larger than {MOST_BYTES >> 20} MiB when unpacked ({kind})")
+    if len(data) > max_bytes:
+        raise SerializationError(
+            f"the body is larger than {max_bytes} bytes when unpacked ({kind}), the limit of max_message_size"
+        )
     return data

@@ -16,6 +16,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from taskd.errors import SerializationError
+from taskd.protocol import budget
 from taskd.protocol.lamport import MAX as MAX_CLOCK
 
 CONTENT_TYPE = "application/json"
@@ -269,7 +271,10 @@ def decode(body: bytes, content_type: str) -> tuple[list[Seen], list[str]]:
     if content_type != CONTENT_TYPE:
         return [], [f"content type {content_type!r} is not accepted; expected {CONTENT_TYPE}"]
     try:
+        budget.check_json(body, "the message of events")
         value = msgspec.json.decode(body)
+    except SerializationError as error:
+        return [], [str(error)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return [], [f"{body[:200]!r} is not JSON: {error}"]
     seen, problems = [], []

@@ -17,7 +17,7 @@ from typing import Annotated, cast
 import msgspec
 
 from taskd.errors import ProtocolError, SerializationError
-from taskd.protocol import content, serializers
+from taskd.protocol import budget, content, serializers
 from taskd.protocol.lenient import LONGEST_S, MOST_RETRIES, understood
 
 #: Nobody may send for a time from this year on.  What others send is read as if it were this year's first
@@ -139,6 +139,11 @@ def decode_headers(data: bytes) -> TaskHeaders:
     Raises: ``ProtocolError`` for what is no table of headers; ``UnclearTask``, which is one too, naming the
     header that is missing or has a value without a clear meaning.
     """
+    if len(data) > budget.MOST_HEADER_BYTES:
+        raise ProtocolError(
+            f"task headers take {len(data)} bytes; expected {budget.MOST_HEADER_BYTES} at most: data belongs "
+            "into the arguments"
+        )
     try:
         return _header_decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -186,12 +191,15 @@ def encode_body(
 ) -> bytes:
     """Return the body of a task; ``embed`` has its callbacks and errbacks as signatures.
 
-    Raises: ``SerializationError`` naming the type that JSON cannot represent.
+    Raises: ``SerializationError`` naming the type that JSON cannot represent, or the limit that is passed.
     """
-    if not embed:
-        return serializers.dumps((args, kwargs))[:-1] + _NO_EMBED
-    whole = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **embed}
-    return serializers.dumps((args, kwargs, whole))
+    if embed:
+        whole = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **embed}
+        data = serializers.dumps((args, kwargs, whole))
+    else:
+        data = serializers.dumps((args, kwargs))[:-1] + _NO_EMBED
+    budget.check_json(data, "the message with its arguments")
+    return data
 
 
 def carries_nothing(body: bytes) -> bool:
@@ -203,10 +211,11 @@ def decode_body(
     body: bytes,
     content_type: str,
     compression: str | None = None,
-    accepted: content.Accepted = content.SAFE,
+    accepted: content.Accepted | None = None,
 ) -> tuple[list[object], dict[str, object], dict[str, object]]:
     """Return the positional arguments, keyword arguments and embedded signatures.
 
+    ``accepted``: None for what this process reads safely, which is never pickle.
     Raises: ``SerializationError`` for a content type that is not in ``accepted``, bytes that are not of it,
     or a value that is not ``[args, kwargs, embed]``.
     """

@@ -16,6 +16,7 @@ from typing import Annotated
 import msgspec
 
 from taskd.errors import ProtocolError
+from taskd.protocol import budget
 
 #: The exchange of requests, and the end of the name of each node's queue.
 EXCHANGE = "celery.pidbox"
@@ -104,6 +105,8 @@ def decode_request(body: bytes, headers: bytes, content_type: str) -> Request:
     """
     if content_type != CONTENT_TYPE:
         raise ProtocolError(f"content type {content_type!r} is not accepted; expected {CONTENT_TYPE}")
+    budget.check_json(body, "the remote-control request")
+    budget.check_json(headers, "the request's headers")
     try:
         request = _request_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -158,6 +161,8 @@ def decode_reply(
     """
     if content_type != CONTENT_TYPE:
         raise ProtocolError(f"content type {content_type!r} is not accepted; expected {CONTENT_TYPE}")
+    budget.check_json(body, "the remote-control reply")
+    budget.check_json(headers, "the reply's headers")
     try:
         said = _reply_headers_decoder.decode(headers or b"{}")
         return _reply_decoder.decode(body), said.ticket, said.clock

@@ -25,7 +25,7 @@ def is_protocol_1(headers: bytes) -> bool:
     return b'"task"' not in headers
 
 
-def headers_from_body(headers: bytes, body: bytes, content_type: str, accepted: content.Accepted) -> bytes:
+def headers_from_body(headers: bytes, body: bytes, content_type: str) -> bytes:
     """Return the headers of protocol 2 that say what a body of protocol 1 says.
 
     Raises: ``ProtocolError`` when the body is none, or cannot be read without running code (pickle).
@@ -37,9 +37,8 @@ def headers_from_body(headers: bytes, body: bytes, content_type: str, accepted: 
     if not isinstance(given, dict):
         raise ProtocolError(f"task headers are of type {type(given).__name__}; expected a JSON object")
     compression = given.get("compression")
-    safe = accepted - {content.Serializer.PICKLE}
     try:
-        task = content.read(body, content_type, compression if isinstance(compression, str) else None, safe)
+        task = content.read(body, content_type, compression if isinstance(compression, str) else None)
     except SerializationError as error:
         raise ProtocolError(f"no header `task`, and the body cannot be asked for it: {error}") from error
     if not isinstance(task, dict) or "task" not in task:

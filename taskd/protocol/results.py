@@ -14,7 +14,7 @@ import msgspec
 
 from taskd import clock
 from taskd.errors import ProtocolError, SerializationError
-from taskd.protocol import serializers
+from taskd.protocol import budget, serializers
 from taskd.protocol.exceptions import (
     TaskRevokedError,
     decode_exception,
@@ -90,6 +90,8 @@ class ResultRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(ResultRecord)
 _NULL = msgspec.Raw(b"null")
+#: What a record holds beside the result: a traceback, and the children.
+_AROUND_BYTES, _AROUND_CONTAINERS = 2**20, 10_000
 
 
 def success_record(
@@ -110,7 +112,7 @@ def success_record(
     return _encoder.encode(
         ResultRecord(
             status="SUCCESS",
-            result=_NULL if value is None else msgspec.Raw(serializers.dumps(value)),
+            result=_NULL if value is None else _within_budget(value),
             traceback=None,
             children=_results_of(children),
             date_done=clock.iso(done_at),
@@ -164,7 +166,7 @@ def state_record(
     return _encoder.encode(
         ResultRecord(
             status=state,
-            result=msgspec.Raw(serializers.dumps(meta)),
+            result=_within_budget(meta),
             traceback=None,
             children=[],
             date_done=None,
@@ -238,6 +240,12 @@ def record_for(record: bytes, task_id: str) -> bytes:
     return _encoder.encode(other)
 
 
+def _within_budget(value: object) -> msgspec.Raw:
+    data = serializers.dumps(value)
+    budget.check_json(data, "the result")
+    return msgspec.Raw(data)
+
+
 def _results_of(task_ids: Sequence[str]) -> list[object]:
     """Return ids as Celery writes results: each with its parent, which it need not know, and its members."""
     return [[[task_id, None], None] for task_id in task_ids]
@@ -263,8 +271,11 @@ def _encodable(text: str) -> str:
 def decode_record(data: bytes) -> ResultRecord:
     """Return a stored record.
 
-    Raises: ``ProtocolError`` when the bytes are not one.
+    Raises: ``ProtocolError`` when the bytes are not one, or are over the budget of this process.
     """
+    now = budget.current()
+    room = budget.Budget(now.max_bytes + _AROUND_BYTES, now.max_containers + _AROUND_CONTAINERS)
+    budget.check_json(data, "the result record", room)
     try:
         return _decoder.decode(data)
     except msgspec.ValidationError as error:

@@ -19,6 +19,7 @@ from uuid import UUID
 import msgspec
 
 from taskd.errors import SerializationError
+from taskd.protocol import budget
 
 JSON = "application/json"
 UTF_8 = "utf-8"
@@ -49,8 +50,9 @@ def dumps(value: object) -> bytes:
 def loads(data: bytes) -> object:
     """Return the value of a JSON text in UTF-8.
 
-    Raises: ``SerializationError`` saying where the text is not JSON.
+    Raises: ``SerializationError`` saying where the text is not JSON, or that it is over the budget.
     """
+    budget.check_json(data)
     if _MARK not in data:
         try:
             return msgspec.json.decode(data)

@@ -18,6 +18,7 @@ from taskd.ids import node_name
 from taskd.lifecycle import Deadline
 from taskd.proctitle import set_title
 from taskd.program_signals import asked_to_end, ignore_from_now_on
+from taskd.protocol import content
 from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 from taskd.worker.autoscale import Autoscaler
 from taskd.worker.pools import AppImportError
@@ -104,6 +105,7 @@ def main() -> None:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(exit_codes.CONFIG)
+    content.use(config.accept_content, config.max_message_size, config.max_message_containers)
     log.setup(config.log.level, config.log.format, program=node_name(name))
     set_title(f"worker {node_name(name)} [{worker.pool} {worker.concurrency or 'auto'}]")
     if asked_to_end():  # why import the task code first, which may take its time

@@ -34,7 +34,7 @@ from taskd.errors import (
     SoftTimeLimitExceeded,
     TaskdError,
 )
-from taskd.protocol.content import SAFE, Accepted
+from taskd.protocol.content import Accepted
 from taskd.protocol.exceptions import one_line, readable
 from taskd.protocol.execution import End, NextMessage, Payload, Reply, decode_payload, encode
 from taskd.protocol.message import decode_body, decode_headers
@@ -73,7 +73,7 @@ class Executor:
 
     ``wait`` is how ``__call__`` runs the coroutine of an ``async def`` task to its end; a pool whose
     threads are not the system's, such as greenlets, passes its own.  ``ledger`` is told what runs.
-    ``accepted``: how arguments may be written.
+    ``accepted``: how arguments may be written; None for what runs no code.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Executor:
         node_name: str,
         wait: Wait = run_coroutine,
         ledger: Ledger | None = None,
-        accepted: Accepted = SAFE,
+        accepted: Accepted | None = None,
     ) -> None:
         self._connections = app.connections
         self._tasks = app.tasks

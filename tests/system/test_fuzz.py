@@ -17,6 +17,7 @@ from taskd.brokers.intake import Delivery, Outgoing
 from taskd.config.schema import Config
 from taskd.consumer import strategy
 from taskd.consumer.revoked import Revocations
+from taskd.errors import SerializationError
 from taskd.protocol.execution import End, Payload, TaskOptions
 from taskd.worker.execute import Executor
 from tests import fuzzing
@@ -139,11 +140,13 @@ def is_settled(desk: Desk) -> bool:
     return all(queue.ready == queue.claimed == 0 for queue in desk.queues())
 
 
-def test_a_body_of_50_megabytes_is_run_or_dead_lettered(make_daemon: Callable[..., Daemon]) -> None:
+def test_a_body_of_15_megabytes_is_run_or_dead_lettered_and_a_larger_one_is_not_sent(
+    make_daemon: Callable[..., Daemon],
+) -> None:
     daemon = make_daemon(head=HEAD)
     daemon.start()
     pid = daemon.pid_of("main-1")
-    large = "x" * 50_000_000
+    large = "x" * 15_000_000
 
     result = daemon.app.send_task("fuzz.length", (large,))
     headers = b'{"task": "fuzz.length", "id": "torn"}'
@@ -154,3 +157,5 @@ def test_a_body_of_50_megabytes_is_run_or_dead_lettered(make_daemon: Callable[..
     (letter,) = daemon.dead_letters()
     assert "not the JSON that kombu writes" in str(letter["reason"])
     assert daemon.pid_of("main-1") == pid
+    with pytest.raises(SerializationError, match="max_message_size"):
+        daemon.app.send_task("fuzz.length", (2 * large,))

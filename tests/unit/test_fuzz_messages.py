@@ -144,8 +144,8 @@ def test_a_reason_names_the_header_that_lies(name: str, value: object) -> None:
     assert not isinstance(read, str) or name in read
 
 
-def test_a_body_of_50_megabytes_is_run_or_refused() -> None:
-    large = b'[["' + b"x" * 50_000_000 + b'"],{},{}]'
+def test_a_body_of_15_megabytes_is_run_or_refused_and_a_larger_one_is_refused() -> None:
+    large = b'[["' + b"x" * 15_000_000 + b'"],{},{}]'
     headers = b'{"task": "fuzz.any", "id": "1"}'
 
     ran = execute.execute(Payload(headers, large, *fuzzing.PLAIN, "default", 0, 1, "", "", "", ""))
@@ -154,3 +154,7 @@ def test_a_body_of_50_megabytes_is_run_or_refused() -> None:
     assert ran.end is End.SUCCEEDED
     assert torn.end is End.REJECTED
     assert len(torn.text) < 1000
+    larger = large.replace(b'"]', b"x" * 3_000_000 + b'"]')
+    refused = execute.execute(Payload(headers, larger, *fuzzing.PLAIN, "default", 0, 1, "", "", "", ""))
+    assert refused.end is End.REJECTED
+    assert "max_message_size" in refused.text

@@ -17,7 +17,6 @@ from taskd.brokers.redis import envelope as redis
 from taskd.consumer.revoked import Revocations
 from taskd.consumer.strategy import Malformed, Run, decide
 from taskd.protocol import execution
-from taskd.protocol.content import SAFE
 from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import decode_record
@@ -58,7 +57,7 @@ def delivered(message: dict[str, Any]) -> Delivery:
 def ran(delivery: Delivery) -> object:
     """Return what the task returns when the message is run as a worker would."""
     if is_protocol_1(delivery.headers):
-        headers = headers_from_body(delivery.headers, delivery.body, delivery.content_type, SAFE)
+        headers = headers_from_body(delivery.headers, delivery.body, delivery.content_type)
         delivery = msgspec.structs.replace(delivery, headers=headers)
     verdict = decide(delivery, TASKS, Revocations(), NOW_AT)
     assert isinstance(verdict, Run), verdict

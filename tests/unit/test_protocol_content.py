@@ -10,8 +10,8 @@ from kombu.compression import compress, decompress
 from kombu.serialization import dumps
 
 from taskd.errors import SerializationError
-from taskd.protocol import compression
-from taskd.protocol.content import SAFE, Serializer, read
+from taskd.protocol import budget, compression
+from taskd.protocol.content import Serializer, read
 from taskd.protocol.message import decode_body
 
 BODY = ([1, "zwei", 3.5, None], {"key": [True, {"a": 1}]}, {"callbacks": None})
@@ -28,13 +28,13 @@ def packed(serializer: str, name: str | None = None) -> tuple[bytes, str, str | 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml"])
 @pytest.mark.parametrize("name", [None, *compression.NAMES])
 def test_what_kombu_writes_is_read(serializer, name):
-    args, kwargs, embed = decode_body(*packed(serializer, name))
+    args, kwargs, embed = decode_body(*packed(serializer, name), accepted=frozenset(Serializer))
 
     assert (args, kwargs, embed) == BODY
 
 
 def test_pickle_is_read_where_it_is_allowed():
-    assert decode_body(*packed("pickle"), accepted=SAFE | {Serializer.PICKLE}) == BODY
+    assert decode_body(*packed("pickle"), accepted=frozenset(Serializer)) == BODY
 
 
 def test_pickle_is_refused_with_the_remedy():
@@ -52,9 +52,10 @@ def test_a_refused_pickle_is_not_even_looked_at(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_accept_content_leaves_out_is_refused():
-    with pytest.raises(SerializationError, match='"yaml" is not in accept_content'):
-        decode_body(*packed("yaml"), accepted=frozenset({Serializer.JSON}))
+@pytest.mark.parametrize("name", ["yaml", "msgpack"])
+def test_what_accept_content_leaves_out_is_refused_with_the_remedy(name):
+    with pytest.raises(SerializationError, match=f'"{name}" is not in accept_content.*add "{name}"'):
+        decode_body(*packed(name))
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain"])
@@ -102,14 +103,70 @@ def test_a_damaged_body_is_refused(name, harm):
         read(harm(data), content_type, header)
 
 
-@pytest.mark.parametrize("name", compression.NAMES)
-def test_a_body_that_grows_without_measure_is_refused(monkeypatch, name):
-    monkeypatch.setattr(compression, "MOST_BYTES", 1000)
+@pytest.fixture
+def small_budget():
+    """A process that may read 10,000 bytes and 1,000 containers."""
+    before = budget.current()
+    budget.use(budget.Budget(10_000, 1000))
+    yield
+    budget.use(before)
 
-    body, kind = compression.packed(b" " * 100_000, name)
+
+@pytest.mark.parametrize("name", compression.NAMES)
+@pytest.mark.usefixtures("small_budget")
+def test_a_body_that_grows_without_measure_is_refused(name):
+    body, kind = compression.packed(b" " * 1_000_000, name)
 
     with pytest.raises(SerializationError, match=r"larger than|usage limit"):
         read(body, "application/json", kind)
+    assert compression.unpacked(*compression.packed(b" " * 10_000, name), 10_000) == b" " * 10_000
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b"[" + b"[]," * 2000 + b"[]]"),
+        ("application/json", b'[{"a":{}}' + b',{"a":{}}' * 600 + b"]"),
+        ("application/x-msgpack", b"\xdc\x07\xd0" + b"\x90" * 2000),
+        ("application/x-msgpack", b"\xdc\x07\xd0" + b"\x81\xa1a\x90" * 2000),
+        ("application/x-yaml", b"[" + b"[]," * 2000 + b"[]]"),
+    ],
+)
+@pytest.mark.usefixtures("small_budget")
+def test_containers_are_counted_before_they_are_made(content_type, body):
+    with pytest.raises(SerializationError, match=r"lists and objects|too large"):
+        read(body, content_type, accepted=frozenset(Serializer))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "value"),
+    [
+        ("application/json", b'["' + b"[" * 2000 + b'\\"{"]', ["[" * 2000 + '"{']),
+        ("application/x-msgpack", b"\x91\xc5\x07\xd0" + b"\x90" * 2000, [b"\x90" * 2000]),
+        ("application/x-msgpack", b"\x92\xcb" + b"\x90" * 8 + b"\xd9\x02ab", None),
+    ],
+)
+@pytest.mark.usefixtures("small_budget")
+def test_what_only_looks_like_a_container_is_not_counted(content_type, body, value):
+    found = read(body, content_type, accepted=frozenset(Serializer))
+
+    assert value is None or found == value
+
+
+def test_yaml_that_multiplies_itself_is_refused_at_once():
+    level = b"a0: &a0 {k0: 1, k1: 1}\n"
+    laughs = level + b"".join(
+        b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 30)
+    )
+    merges = level + b"".join(
+        b"a%d: &a%d {<<: [%s]}\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 30)
+    )
+
+    for body in (laughs, merges, b"&a [*a]"):
+        with pytest.raises(SerializationError, match="anchors and merges"):
+            read(body, "application/x-yaml", accepted=frozenset({Serializer.YAML}))
+    with pytest.raises(SerializationError, match="have the producer send JSON"):
+        read(b"- 1\n" * 300_000, "application/x-yaml", accepted=frozenset({Serializer.YAML}))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +183,7 @@ def test_a_body_that_grows_without_measure_is_refused(monkeypatch, name):
 )
 def test_bytes_that_are_not_of_their_type_are_refused(content_type, body):
     with pytest.raises(SerializationError):
-        read(body, content_type)
+        read(body, content_type, accepted=frozenset(Serializer))
 
 
 def test_a_pickle_that_cannot_be_read_is_refused():

@@ -16,7 +16,8 @@ import msgspec
 
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.brokers.redis.keys import STEPS
-from taskd.errors import BrokerError
+from taskd.errors import BrokerError, SerializationError
+from taskd.protocol import budget
 
 
 class _Properties(msgspec.Struct, omit_defaults=True):
@@ -103,8 +104,11 @@ def _headers(headers: bytes) -> msgspec.Raw:
 def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
     """Return what lay on a list.  Whatever it is, it becomes a delivery."""
     try:
+        budget.check_json(raw, "the envelope", budget.of_envelope())
         envelope = _decoder.decode(raw)
         body = _body(envelope)
+    except SerializationError:
+        envelope, body = _garbage(), raw
     except (msgspec.MsgspecError, ValueError, RecursionError):
         envelope, body = _leniently(raw)
     properties = envelope.properties
@@ -193,13 +197,17 @@ def _leniently(raw: bytes) -> tuple[_Envelope, bytes]:
             ),
         )
     except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
-        garbage = _Envelope(headers=msgspec.Raw(b""))
-        garbage.content_type, garbage.content_encoding = "application/octet-stream", "binary"
-        return garbage, raw
+        return _garbage(), raw
     try:
         return envelope, _body(envelope)
     except ValueError:  # no base64: its headers say at least who waits
         return envelope, (envelope.body or "").encode("utf-8", "surrogatepass")
+
+
+def _garbage() -> _Envelope:
+    return _Envelope(
+        headers=msgspec.Raw(b""), content_type="application/octet-stream", content_encoding="binary"
+    )
 
 
 def _text(value: object) -> str:
