@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from taskd.app.task import Task as Task
     from taskd.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
     from taskd.errors import TaskdError as TaskdError
+    from taskd.protocol.exceptions import register_exception as register_exception
 
 # PEP 562, with the whole table in sight: the supervisor imports this package and must not pay
 # for the task API, which it never uses.
@@ -42,6 +43,7 @@ _PUBLIC = {
     "at": "taskd.app.periodic",
     "cron": "taskd.app.periodic",
     "every": "taskd.app.periodic",
+    "register_exception": "taskd.protocol.exceptions",
     "solar": "taskd.app.periodic",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "at",
     "cron",
     "every",
+    "register_exception",
     "solar",
     "__version__",
 ]

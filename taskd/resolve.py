@@ -8,7 +8,7 @@ import sys
 import traceback
 from difflib import get_close_matches
 from importlib import import_module
-from types import ModuleType, TracebackType
+from types import TracebackType
 
 from taskd.errors import ResolveError, TaskdError
 
@@ -79,15 +79,3 @@ def _from_the_users_code_on(frames: TracebackType | None) -> TracebackType | Non
 
 def _is_machinery(filename: str) -> bool:
     return filename == __file__ or filename.startswith(_IMPORT_FILES)
-
-
-def module_near(module_name: str) -> ModuleType | None:
-    """Return a module that is loaded, or one below a package that is loaded, which it then imports.
-
-    For names that came over the wire: their sender must not be able to choose what gets imported.
-    Errors raised by the module pass through.
-    """
-    found = sys.modules.get(module_name)
-    if found is None and module_name.partition(".")[0] in sys.modules:
-        return import_module(module_name)
-    return found

@@ -80,7 +80,10 @@ class AsyncResult(Generic[R]):
     def info(self) -> object:
         """The value or the exception, whichever there is; None before that.  Raises nothing of the task."""
         record = self._look()
-        return None if record is None else record.exception() or record.value()
+        if record is None:
+            return None
+        error = record.exception()
+        return record.value() if error is None else error
 
     @property
     def traceback(self) -> str | None:

@@ -1,10 +1,12 @@
 """Exceptions on the wire: ``{"exc_type", "exc_message", "exc_module"}``, as Celery writes them.
 
-``encode_exception`` never raises, whatever the exception's own methods do.  ``decode_exception``
-builds the same type again and calls nothing but exception classes.  It imports a module only below
-a package that this process has loaded already: who can write to the result store must not be able
-to choose what gets imported.  A type that cannot be found becomes a subclass of ``RemoteError``
-with the same name.
+``encode_exception`` never raises, whatever the exception's own methods do.  Beside Celery's keys stand
+``exc_state``, the exception's attributes, and ``exc_args``, its ``args`` where they are not what its
+constructor takes; Celery's clients pass over both.
+
+``decode_exception`` builds the same type again, imports nothing, and runs no constructor that is written in
+Python unless its class was registered: who can write to the result store must not be able to choose what
+is called.  A type that is not loaded becomes a subclass of ``RemoteError`` with the same name.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any
 
 from taskd.errors import ProtocolError, SoftTimeLimitExceeded, TaskdError
 from taskd.protocol import serializers
 from taskd.protocol.message_repr import bounded_repr
-from taskd.resolve import module_near
 
 
 class RemoteError(TaskdError):
@@ -91,6 +95,11 @@ _WIRE_NAMES: dict[type[BaseException], tuple[str, str]] = {
 _OURS = {names: kind for kind, names in _WIRE_NAMES.items() if issubclass(kind, Exception)}
 
 
+#: Attributes of an exception that travel, and bytes of one of them, or of one argument.
+_MOST_STATE = 64
+_LONGEST_PART = 2**16
+#: CPython's flag of a type that was made at run time; the interpreter's own types lack it.
+_IS_HEAP_TYPE = 1 << 9
 #: What ``isinstance``, ``traceback`` and taskd ask of an exception.
 _READ = ("__class__", "__traceback__", "__cause__", "__context__", "__suppress_context__")
 
@@ -99,11 +108,31 @@ def encode_exception(error: BaseException) -> dict[str, object]:
     """Return the exception as Celery stores it.  Never raises."""
     kind = type(error)
     module, name = _WIRE_NAMES.get(kind) or (str(kind.__module__), kind.__qualname__)
-    return {
+    arguments, args = _arguments(error), _args(error)
+    record: dict[str, object] = {
         "exc_type": name,
-        "exc_message": [_serializable(part) for part in _arguments(error)],
+        "exc_message": [_serializable(part) for part in arguments],
         "exc_module": module,
     }
+    if args != arguments:
+        record["exc_args"] = [_serializable(part) for part in args]
+    state = _state(error)
+    if state:
+        record["exc_state"] = {each: _serializable(value) for each, value in state.items()}
+    return record
+
+
+_registered: set[type[Exception]] = set()
+
+
+def register_exception(kind: type[Exception]) -> type[Exception]:
+    """Let results call the constructor of an exception class when they build it again.  Returns the class.
+
+    It is needed only where attributes and ``args`` are not enough, and where another worker than taskd's ran
+    the task.  Whoever can write to the result store chooses the constructor's arguments.
+    """
+    _registered.add(kind)
+    return kind
 
 
 def readable(error: BaseException) -> BaseException:
@@ -132,7 +161,7 @@ def decode_exception(record: Mapping[str, object], traceback_text: str | None = 
         raise ProtocolError(f"exception record without exc_type and exc_module: {bounded_repr(record)}")
     args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
     kind = _find(module or "", name) or _unknown(module or "", name)
-    error = _build(kind, args)
+    error = _build(kind, args, record)
     if traceback_text:
         error.__cause__ = RemoteTraceback(traceback_text)
     return error
@@ -172,15 +201,31 @@ def _arguments(error: BaseException) -> tuple[object, ...]:
             return reduced[1]
     except BaseException:  # noqa: BLE001, S110 - the user's __reduce__; args are there in any case
         pass
+    return _args(error)
+
+
+def _args(error: BaseException) -> tuple[object, ...]:
     # What was given to BaseException itself; "error.args" may be the user's property.
     plain = BaseException.__reduce__(error)
     args = plain[1] if isinstance(plain, tuple) else ()
     return args if isinstance(args, tuple) else (args,)
 
 
+def _state(error: BaseException) -> dict[str, object]:
+    """Return the exception's own attributes, as far as they are few."""
+    try:
+        found = object.__getattribute__(error, "__dict__")
+        return dict(
+            islice(((name, value) for name, value in found.items() if type(name) is str), _MOST_STATE)
+        )
+    except Exception:  # noqa: BLE001 - a user's type may hide even that
+        return {}
+
+
 def _serializable(part: object) -> object:
     try:
-        serializers.dumps(part)
+        if len(serializers.dumps(part)) > _LONGEST_PART:
+            return bounded_repr(part)
     except BaseException:  # noqa: BLE001 - a user's __json__ runs here
         try:
             return bounded_repr(part)
@@ -194,15 +239,15 @@ def _find(module_name: str, qualified_name: str) -> type[Exception] | None:
     if ours is not None:
         return ours
     try:
-        found: object = module_near(module_name)
-    except Exception:  # noqa: BLE001 - the import runs the user's module
-        return None
-    for part in qualified_name.split("."):
-        # vars, not getattr: attribute hooks of modules and descriptors of classes must not run.
-        found = getattr(found, "__dict__", {}).get(part)
-    # KeyboardInterrupt, SystemExit and the like would end whoever reads the result.
-    if isinstance(found, type) and issubclass(found, Exception):
-        return found
+        found: object = sys.modules.get(module_name)
+        for part in qualified_name.split("."):
+            # vars, not getattr: attribute hooks of modules and descriptors of classes must not run.
+            found = getattr(found, "__dict__", {}).get(part)
+        # KeyboardInterrupt, SystemExit and the like would end whoever reads the result.
+        if isinstance(found, type) and issubclass(found, Exception):
+            return found
+    except BaseException:  # noqa: BLE001, S110 - a module or a class of the user's own kind
+        pass
     return None
 
 
@@ -213,16 +258,47 @@ def _unknown(module_name: str, qualified_name: str) -> type[Exception]:
     return type(name, (RemoteError,), {"__module__": module_name, "__doc__": RemoteError.__doc__})
 
 
-def _build(kind: type[Exception], args: tuple[object, ...]) -> Exception:
+def _build(kind: type[Exception], args: tuple[object, ...], record: Mapping[str, object]) -> Exception:
     try:
-        error = kind(*args)
-        if type(error) is kind:
+        if kind in _registered or kind.__module__.partition(".")[0] == "taskd":
+            error = kind(*args)
+            if type(error) is kind:
+                return _with_state(error, record)
+        error = _with_state(_without_constructor(kind, args), record)
+        if _speaks(error):
             return error
-    except Exception:  # noqa: BLE001, S110 - a constructor that wants other arguments
+        # Attributes that its __str__ wants were not on the wire.
+        names = {"__module__": kind.__module__, "__str__": BaseException.__str__}
+        error = _with_state(_without_constructor(type(kind.__name__, (kind,), names), args), record)
+        if _speaks(error):
+            return error
+    except BaseException:  # noqa: BLE001, S110 - a type that cannot be made at all, or not of this
         pass
-    try:
-        error = kind.__new__(kind)
-        error.args = args
-    except Exception:  # noqa: BLE001 - a type that cannot be made at all
-        error = _unknown(kind.__module__, kind.__qualname__)(*args)
+    return _unknown(kind.__module__, kind.__qualname__)(*args)
+
+
+def _without_constructor(kind: type[Exception], args: tuple[object, ...]) -> Exception:
+    """Return an exception made by the interpreter's own part of its type; no code of the type's own runs."""
+    base: Any = kind
+    while base.__flags__ & _IS_HEAP_TYPE:  # a class that Python code has made
+        base = base.__base__
+    error: Exception = base.__new__(kind, *args)
+    with suppress(Exception):  # the arguments may be those of the type, and not of its base
+        base.__init__(error, *args)
     return error
+
+
+def _with_state(error: Exception, record: Mapping[str, object]) -> Exception:
+    args, state = record.get("exc_args"), record.get("exc_state")
+    if isinstance(args, list):
+        BaseException.__dict__["args"].__set__(error, tuple(args))
+    if isinstance(state, dict):
+        object.__getattribute__(error, "__dict__").update(state)
+    return error
+
+
+def _speaks(error: Exception) -> bool:
+    try:
+        return isinstance(str(error), str)
+    except BaseException:  # noqa: BLE001 - the type's own __str__
+        return False

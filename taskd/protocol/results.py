@@ -7,13 +7,14 @@ executor and the others (child lost, time limit, revoked, unknown task) in the p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
 
 from taskd import clock
-from taskd.errors import ProtocolError, SerializationError
+from taskd.errors import ProtocolError
 from taskd.protocol import budget, serializers
 from taskd.protocol.exceptions import (
     TaskRevokedError,
@@ -252,14 +253,19 @@ def _results_of(task_ids: Sequence[str]) -> list[object]:
 
 
 def child_ids(children: Sequence[object]) -> list[str]:
-    """Return the ids of the tasks in a record's ``children``; the members of a group in the group's place."""
+    """Return the ids of the tasks in a record's ``children``; the members of a group in the group's place.
+
+    What is no result of Celery's is passed over.
+    """
     ids: list[str] = []
-    for child in children:
-        match child:
+    waiting = list(reversed(children))
+    while waiting:
+        match waiting.pop():
             case [[str(_), *_], [*members]]:
-                ids += child_ids(members)
+                waiting += reversed(members)
             case [[str(task_id), *_], *_] | [str(task_id), *_] | str(task_id):
-                ids.append(task_id)
+                if _encodable(task_id) == task_id:
+                    ids.append(task_id)
     return ids
 
 
@@ -283,9 +289,12 @@ def decode_record(data: bytes) -> ResultRecord:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # NaN or a lone surrogate in the result, which msgspec does not read
     try:
-        fields = serializers.loads(data)
-        if isinstance(fields, dict) and "result" in fields:
-            fields["result"] = msgspec.Raw(serializers.dumps(fields["result"]))
+        fields = json.loads(data)
+        if isinstance(fields, dict):
+            result = fields.get("result")
+            fields = {name: _encodable(text) if type(text) is str else text for name, text in fields.items()}
+            if "result" in fields:
+                fields["result"] = msgspec.Raw(json.dumps(result).encode())
         return msgspec.convert(fields, ResultRecord)
-    except (SerializationError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise ProtocolError(f"result record {data[:100]!r} cannot be read: {error}") from error

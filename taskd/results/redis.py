@@ -33,11 +33,18 @@ _LOOK_S = 1.0
 _STORE = Script(
     """
 -- KEYS: one for each record.  ARGV: for each, 1 if it is a success, milliseconds to live or 0, the record.
--- A stored success stays, as in Celery.
+-- A stored success stays, as in Celery.  The status stands first in what workers write; within a task's own
+-- values it means nothing, so that only a decoder can tell where it does not stand first.
+local function succeeded(text)
+  if not text or not string.find(text, '"status"%s*:%s*"SUCCESS"') then return false end
+  if string.find(text, '^%s*{%s*"status"%s*:%s*"SUCCESS"') then return true end
+  if string.find(text, '^%s*{%s*"status"%s*:') then return false end
+  local read, record = pcall(cjson.decode, text)
+  return read and type(record) == 'table' and record.status == 'SUCCESS'
+end
 for at, key in ipairs(KEYS) do
   local success, life, record = ARGV[at * 3 - 2], tonumber(ARGV[at * 3 - 1]), ARGV[at * 3]
-  local stored = success == '1' or not string.find(redis.call('GET', key) or '', '"status": ?"SUCCESS"')
-  if stored then
+  if success == '1' or not succeeded(redis.call('GET', key)) then
     if life > 0 then redis.call('SET', key, record, 'PX', life) else redis.call('SET', key, record) end
     redis.call('PUBLISH', key, record)
   end

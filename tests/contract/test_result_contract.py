@@ -14,6 +14,7 @@ from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.lifecycle import Deadline
+from taskd.protocol.results import state_record
 from taskd.results.base import ResultStore, StoredResult
 from taskd.results.memory import MemoryResults
 from taskd.results.redis import RedisResults
@@ -102,6 +103,19 @@ def test_a_success_is_never_overwritten_by_another_state(results: ResultStore, s
 
     assert results.get(["a"]) == {"a": record("a", "SUCCESS", "good")}
     assert set(results.get(["b"])) == {"b"}
+
+
+def test_what_a_tasks_own_values_say_of_success_is_not_its_state(results: ResultStore) -> None:
+    progress = state_record(
+        "1", "WAITING", {"upstream": {"status": "SUCCESS"}, "task": '"status": "SUCCESS"'}
+    )
+    turned = b'{"result": {"status": "SUCCESS"}, "task_id": "1", "status": "WAITING"}'
+
+    for first in (progress, turned):
+        results.store([StoredResult("1", "WAITING", first, None)])
+        results.store([result("1", "FAILURE")])
+        assert results.get(["1"]) == {"1": record("1", "FAILURE")}
+        results.forget(["1"])
 
 
 def test_a_success_may_be_written_again(results: ResultStore) -> None:

@@ -51,6 +51,31 @@ def test_a_value_is_returned(app):
     )
 
 
+class Falsy(Exception):
+    def __bool__(self):
+        return False
+
+
+def test_an_exception_that_is_falsy_is_an_exception(app):
+    _store(app, "i", "FAILURE", failure_record("i", Falsy("x"), done_at=0.0))
+
+    assert isinstance(app.result("i").info, Falsy)
+    with pytest.raises(Falsy):
+        app.result("i").get(timeout=1)
+
+
+@pytest.mark.parametrize(
+    "children", ["[" * 900 + "]" * 900, '[["\\ud800"], 7, null, {}, [[]], [["a", null], null]]', '["a"]']
+)
+def test_odd_children_in_a_record_are_passed_over(app, children):
+    fields = '"status": "SUCCESS", "result": NaN, "traceback": "\\ud800", "task_id": "i"'
+    record = f'{{{fields}, "children": {children}}}'
+    _store(app, "i", "SUCCESS", record.encode())
+
+    assert [child.id for child in app.result("i").children] in ([], ["a"])
+    assert app.result("i").traceback.encode()
+
+
 def test_an_exception_is_raised_with_the_traceback_in_the_worker(app):
     _store(app, "i", "FAILURE", failure_record("i", KeyError("k"), done_at=0.0, traceback="line 7"))
     result = app.result("i")

@@ -196,7 +196,7 @@ def test_a_hostile_exception_is_a_failure(app):
     reply = _run(app, _payload(fail))
 
     assert reply.end is End.FAILED
-    assert type(_error(reply)) is Hostile
+    assert isinstance(_error(reply), Hostile)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])

@@ -21,6 +21,7 @@ from taskd.protocol.exceptions import (
     format_traceback,
     one_line,
     readable,
+    register_exception,
 )
 
 
@@ -147,7 +148,9 @@ def test_a_hostile_exception_is_survived(kind):
 
     back = _cross(error)
 
-    assert type(back) is kind
+    assert isinstance(back, kind)
+    assert type(back).__name__ == kind.__name__
+    assert isinstance(str(back), str)
     assert kind.__name__ in one_line(error)
     assert kind.__name__ in format_traceback(error)
 
@@ -199,14 +202,119 @@ def test_a_module_of_a_package_that_is_not_loaded_is_not_imported():
     assert "antigravity" not in sys.modules
 
 
-def test_a_module_below_a_loaded_package_is_imported():
+def test_a_module_below_a_loaded_package_is_not_imported_either():
     sys.modules.pop("xml.dom", None)
     import xml  # noqa: F401 - loads the package
 
     back = decode_exception({"exc_type": "NotFoundErr", "exc_message": ["x"], "exc_module": "xml.dom"})
 
-    assert type(back).__name__ == "NotFoundErr"
-    assert not isinstance(back, RemoteError)
+    assert isinstance(back, RemoteError)
+    assert "xml.dom" not in sys.modules
+
+
+class HttpError(Exception):
+    """As those of Starlette: it has keyword-only arguments and says nothing to BaseException."""
+
+    def __init__(self, *, status_code, detail, body=None):
+        self.status_code, self.detail, self.body = status_code, detail, body
+
+    def __str__(self):
+        return f"{self.status_code}: {self.detail}"
+
+
+class Slotted(Exception):
+    __slots__ = ("code",)
+
+    def __init__(self, code):
+        self.code = code
+
+    def __str__(self):
+        return f"code {self.code}"
+
+
+class Falsy(Exception):
+    def __bool__(self):
+        return False
+
+
+class Counting(Exception):
+    built = 0
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        Counting.built += 1
+
+
+class Registered(Counting):
+    pass
+
+
+class Quitting(Exception):
+    def __new__(cls, *args):
+        raise SystemExit
+
+    def __init__(self, *args):
+        raise SystemExit
+
+
+class ReadError(OSError):
+    def __init__(self, path, *, at):
+        super().__init__(5, "cannot be read", path)
+        self.at = at
+
+
+def test_required_and_keyword_only_arguments_come_back_as_attributes():
+    error = HttpError(status_code=404, detail="x", body=object())
+    error.add_note("a note") if hasattr(error, "add_note") else None
+
+    back = _cross(error)
+
+    assert type(back) is HttpError
+    assert (back.status_code, back.detail, str(back), back.args) == (404, "x", "404: x", error.args)
+    assert getattr(back, "__notes__", None) == getattr(error, "__notes__", None)
+
+
+def test_what_did_not_travel_does_not_make_the_text_raise():
+    back = _cross(Slotted(7))
+
+    assert isinstance(back, Slotted)
+    assert str(back) == "7"
+
+
+def test_no_constructor_is_called_unless_its_class_is_registered():
+    before = Counting.built
+    record = {"exc_type": "Counting", "exc_message": ["x"], "exc_module": __name__}
+
+    assert decode_exception(record).args == ("x",)
+    assert Counting.built == before
+    register_exception(Registered)
+    assert type(decode_exception({**record, "exc_type": "Registered"})) is Registered
+    assert Counting.built == before + 1
+
+
+def test_nothing_escapes_from_a_class_that_would_end_the_reader():
+    record = {"exc_type": "Quitting", "exc_message": ["x"], "exc_module": __name__}
+
+    assert type(decode_exception(record)) is Quitting
+    register_exception(Quitting)
+    assert isinstance(decode_exception(record), RemoteError)
+
+
+def test_an_os_error_of_ones_own_keeps_what_it_knows():
+    back = _cross(ReadError("/x/y", at=7))
+
+    assert (type(back), back.at, back.errno, back.filename) == (ReadError, 7, 5, "/x/y")
+    assert "cannot be read" in str(back)
+
+
+def test_an_attribute_of_any_size_and_kind_is_survived():
+    error = Ordinary("x")
+    error.large, error.odd, error.itself = "y" * 10**6, {1, 2}, error
+
+    back = _cross(error)
+
+    assert len(back.large) <= 1024
+    assert back.odd == "{1, 2}"
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
