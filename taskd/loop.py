@@ -131,12 +131,13 @@ class Loop:
     def _let_rest(self, fd: int) -> None:
         """Do not watch a descriptor for a while, if it is registered still."""
         if fd in self._readers or fd in self._writers:
-            self._resting[fd] = self.call_later(_REST_S, lambda: self._watch_again(fd))
+            owner = Owner(f"descriptor {fd}", lambda _why: self._watch_again(fd))
+            self._resting[fd] = self.call_later(_REST_S, lambda: self._watch_again(fd), owner)
             self._watch(fd)
 
     def _watch_again(self, fd: int) -> None:
-        del self._resting[fd]
-        self._watch(fd)
+        if self._resting.pop(fd, None) is not None:
+            self._watch(fd)
 
     # -- time ------------------------------------------------------------------------------
 

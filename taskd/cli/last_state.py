@@ -26,7 +26,7 @@ def read(control_socket: str) -> LastState | None:
     try:
         with open(state_path(control_socket), "rb") as file:
             return msgspec.json.decode(file.read(), type=LastState)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

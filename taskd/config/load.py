@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.given import substitute
 from taskd.config.machine import check_machine
-from taskd.config.problems import Problem, Severity
+from taskd.config.problems import Problem, Severity, unforeseen
+from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.rules import check_rules, with_absolute_paths
 from taskd.config.schema import Config
@@ -86,7 +87,20 @@ def check(
 def check_bytes(
     data: bytes, path: str, environ: Mapping[str, str] = os.environ, *, machine: bool = False
 ) -> tuple[Config | None, list[Problem]]:
-    """Do as ``check`` with the contents of the file at ``path``, which is not opened."""
+    """Do as ``check`` with the contents of the file at ``path``, which is not opened.
+
+    Never raises: an error of the checker itself is a problem of the file too, because whoever asks may be
+    a daemon at work.
+    """
+    try:
+        return _check_bytes(data, path, environ, machine=machine)
+    except Exception as error:  # noqa: BLE001 - the barrier
+        return None, [Problem(Severity.ERROR, path, 0, "", unforeseen(error), "a file that taskd can check")]
+
+
+def _check_bytes(
+    data: bytes, path: str, environ: Mapping[str, str], *, machine: bool
+) -> tuple[Config | None, list[Problem]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,6 +113,8 @@ def check_bytes(
         return None, [_malformed(path, text, str(error))]
     except RecursionError:
         return None, [_malformed(path, text, "values are nested too deeply (at line 1, column 1)")]
+    except ValueError:  # a number beyond what Python converts (sys.set_int_max_str_digits), or no date
+        return None, [_malformed(path, text, "a number or a date is out of all bounds")]
     return _check_document(document, path, text, environ, machine=machine)
 
 
@@ -106,12 +122,27 @@ def _check_document(
     document: Table, path: str, text: str, environ: Mapping[str, str], *, machine: bool
 ) -> tuple[Config | None, list[Problem]]:
     report = Report(path, text, environ)
+    _check_integers(document, (), report)
+    if report.failed:
+        return None, report.in_order()
     absolute = os.path.abspath(path)
     config = with_absolute_paths(read_document(document, absolute, report), os.path.dirname(absolute))
     check_rules(config, report)
     if machine and not report.failed:
         check_machine(config, report)
     return None if report.failed else config, report.in_order()
+
+
+def _check_integers(value: object, path: KeyPath, report: Report) -> None:
+    """Note integers beyond those of TOML (64 bits), which no option can use and floats cannot hold."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_integers(inner, (*path, key), report)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_integers(inner, path, report)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        report.error(path, "the number is too large", "a whole number of at most 64 bits, as in TOML")
 
 
 def _unreadable(path: str, error: OSError) -> Problem:

@@ -6,6 +6,7 @@ a warning says so after the line.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -45,6 +46,13 @@ class Problem:
             text += f'; did you mean "{self.nearest}"?'
         # One problem is one line, whatever somebody put into a quoted key.
         return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def unforeseen(error: Exception) -> str:
+    """Return what to say of an error of the checker itself; the file and line of the code are in it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"taskd itself failed to check this ({type(error).__name__}: {error}{place}); please report it"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -43,7 +43,7 @@ def decode(data: bytes) -> Config:
     """
     try:
         return msgspec.json.decode(data, type=Config)
-    except (msgspec.DecodeError, TypeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
         raise ConfigError(f"the inherited configuration cannot be read: {error}") from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from taskd.config import forms, process_forms, rate_forms
 from taskd.config.given import BAD, Given, Option, show, substitute
 from taskd.config.option import Kind
+from taskd.config.problems import unforeseen
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.units import DURATION_FORM, SIZE_FORM, UnitError, parse_duration, parse_size
@@ -22,7 +23,15 @@ def convert(option: Option, value: object, path: KeyPath, report: Report) -> Any
             return BAD
     else:
         substituted = ""
-    converted = _CONVERTERS[option.kind](Given(option, value, substituted, path, report))
+    given = Given(option, value, substituted, path, report)
+    try:
+        converted = _CONVERTERS[option.kind](given)
+    except Exception as error:  # noqa: BLE001 - a barrier, here because here the key is known
+        # What the error quotes may have come from a variable, or be a secret.
+        hidden = given.substituted or option.secret
+        return given.bad(
+            "another value", f"taskd failed to read {given.shown}" if hidden else unforeseen(error)
+        )
     if isinstance(converted, (int, float)) and not isinstance(converted, bool):
         return _bounded(option, converted, value, path, report)
     return converted

@@ -8,6 +8,7 @@ The descriptor's number is in the environment variable ``TASKD_STATUS_FD``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -25,6 +26,10 @@ MAX_RUNNING = 20
 MAX_CHILDREN = 500
 
 
+#: What every counter is: a number that floats hold exactly.
+Count = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The program does its work: a worker consumes, beat ticks.  May be sent again after Waiting."""
 
@@ -40,7 +45,7 @@ class RunningTask(msgspec.Struct, frozen=True):
 
     id: str
     name: str
-    pid: int
+    pid: Count
     age_s: float
 
 
@@ -52,7 +57,7 @@ class ChildState(msgspec.Struct, frozen=True, kw_only=True):
     how long ago it reported; one in a long task has nothing to report.
     """
 
-    pid: int
+    pid: Count
     state: str = "idle"
     #: The task that it runs; empty for none.
     id: str = ""
@@ -68,15 +73,15 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
     first.  ``rss_bytes``: of the program with its children.  ``quiet``: it takes nothing new for now.
     """
 
-    busy: int = 0
-    reserved: int = 0
-    depth: int = 0
-    done: int = 0
+    busy: Count = 0
+    reserved: Count = 0
+    depth: Count = 0
+    done: Count = 0
     oldest_s: float = 0.0
     mean_s: float = 0.0
     quiet: bool = False
-    rss_bytes: int = 0
-    pids: Sequence[int] = ()
+    rss_bytes: Count = 0
+    pids: Sequence[Count] = ()
     #: The longest-running tasks, oldest first, at most ``MAX_RUNNING``.
     running: Sequence[RunningTask] = ()
     #: At most ``MAX_CHILDREN``.
@@ -90,12 +95,12 @@ class ChildDied(msgspec.Struct, frozen=True, tag="child_died", kw_only=True):
     ran, and ``fate`` what became of that.  ``asked``: it was ended for a request that named its task.
     """
 
-    pid: int
-    exit_code: int | None = None
-    signal: int | None = None
+    pid: Count
+    exit_code: Count | None = None
+    signal: Count | None = None
     cause: str = ""
     asked: bool = False
-    max_rss_bytes: int = 0
+    max_rss_bytes: Count = 0
     lived_s: float = 0.0
     last_words: str = ""
     task: RunningTask | None = None
@@ -105,7 +110,7 @@ class ChildDied(msgspec.Struct, frozen=True, tag="child_died", kw_only=True):
 class Draining(msgspec.Struct, frozen=True, tag="draining"):
     """The program takes nothing new and will exit when ``left`` tasks are done."""
 
-    left: int = 0
+    left: Count = 0
 
 
 class LastWords(msgspec.Struct, frozen=True, tag="last_words"):
@@ -131,7 +136,11 @@ def decode_line(data: bytes) -> StatusLine:
 
     Raises: ``ProtocolError`` for anything else.
     """
+    if len(data) > MAX_LINE_BYTES:
+        raise ProtocolError(f"a status line has {len(data)} bytes; at most {MAX_LINE_BYTES} are read")
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(f"status line {data[:200]!r} is not one: {error}") from error
+    except RecursionError as error:
+        raise ProtocolError(f"status line {data[:200]!r} is not one: it is nested too deeply") from error

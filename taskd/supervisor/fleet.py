@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from taskd import clock
 from taskd.errors import ControlError
+from taskd.loop import Callback, Owner
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.program import Program
 from taskd.supervisor.reload.generation import Generation
@@ -21,9 +22,17 @@ class Fleet:
     """All programs, by group in the order of the file, by slot within a group.  For the loop's thread."""
 
     def __init__(
-        self, make: Make, wake_at: Callable[[float], None], is_spare: Callable[[Program], bool]
+        self,
+        make: Make,
+        wake_at: Callable[[float], None],
+        is_spare: Callable[[Program], bool],
+        attempt: Callable[[Callback, Owner], bool],
     ) -> None:
-        """``wake_at`` has ``converge`` called again at a monotonic time; for the rest see ``Group``."""
+        """``wake_at`` has ``converge`` called again at a monotonic time; for the rest see ``Group``.
+
+        ``attempt`` is that of the loop: an error of our own in one group costs no other.
+        """
+        self._attempt = attempt
         self._make = make
         self._wake_at = wake_at
         self._is_spare = is_spare
@@ -66,7 +75,7 @@ class Fleet:
     def converge(self) -> None:
         """Do all that can be done now to bring what is nearer to what is wanted."""
         for group in self.groups():
-            group.converge()
+            self._attempt(group.converge, group.owner)
             if not group.members and not group.bounds.count:
                 del self._groups[group.name]
 

@@ -15,10 +15,12 @@ from dataclasses import replace
 
 from taskd import clock
 from taskd.exhaustive import assert_never
+from taskd.loop import Owner
 from taskd.protocol.status import Ready, StatusLine
 from taskd.supervisor.machine import ALIVE, DUE_BECAUSE, MOVES, Effect, Event, Outlook, State, due, step
 from taskd.supervisor.process import reaper
 from taskd.supervisor.process.background import Background
+from taskd.supervisor.process.certificate import Certificate
 from taskd.supervisor.process.hang import HangWatch
 from taskd.supervisor.process.hooks import Announcer
 from taskd.supervisor.process.life import NO_LOAD, Life, Told
@@ -30,6 +32,9 @@ from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.waiting import Standing
 
 _log = logging.getLogger(__name__)
+
+# After an internal error the loop looks at the program again, though nothing else may happen.
+_LOOK_AGAIN_S = 1.0
 
 
 class Program:
@@ -50,8 +55,11 @@ class Program:
         self._around = around
         self._settings = settings
         self._restart = settings.restart
+        #: What pays for callbacks that concern this program.
+        self.owner = Owner(f"program {self.spec.name}", self._fail)
         self._patience = Patience(
             around.loop,
+            self.owner,
             settings.limits,
             self.spec.ready_after_s,
             lambda text: self.watch.end(text),  # noqa: PLW0108 - it is made below
@@ -124,8 +132,12 @@ class Program:
 
     def reconcile(self) -> None:
         """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
+        self._around.loop.attempt(self._reconcile, self.owner)
+
+    def _reconcile(self) -> None:
         while event := due(self.state, wanted=self.wanted, outlook=self._outlook()):
-            self.feed(event, DUE_BECAUSE.get(event, ""))
+            if not self._feed(event, DUE_BECAUSE.get(event, "")):
+                break  # it is looked at again in a while
 
     def _outlook(self) -> Outlook:
         if not self.wanted or self.state in ALIVE:
@@ -142,9 +154,16 @@ class Program:
 
     def feed(self, event: Event, reason: str = "") -> None:
         """Let an event act; an empty reason keeps the present one."""
+        self._feed(event, reason)
+
+    def _feed(self, event: Event, reason: str) -> bool:
+        """As ``feed``; False when an error of our own ended the program."""
         self._events.append((event, reason))
         if self._stepping:
-            return  # an effect of an earlier event caused this one: it comes after it
+            return True  # an effect of an earlier event caused this one: it comes after it
+        return self._around.loop.attempt(self._step_all, self.owner)
+
+    def _step_all(self) -> None:
         self._stepping = True
         try:
             while self._events:
@@ -235,7 +254,7 @@ class Program:
         spec = replace(self.spec, in_background=self.gives_way and self.spec.is_own)
         try:
             process, capture = self._around.output.start(
-                spec.name, lambda streams: self._settings.spawn(spec, streams)
+                spec.name, lambda streams: self._settings.spawn(spec, streams), self.owner
             )
         except OSError as error:
             self.detail = f"no process could be made: {error}"
@@ -245,23 +264,23 @@ class Program:
         if self._counted:
             self._counted = False
             self.restarts += 1
-        pipe = StatusPipe(self._around.loop, process.status_fd, self._on_line, self._on_broken)
+        pipe = StatusPipe(self._around.loop, process.status_fd, self._on_line, self._on_broken, self.owner)
         self.life = Life(process, pipe, capture, heard=now, is_own=spec.is_own)
         start_timeout_s = self._settings.limits.start_timeout_s
-        self.life.background = Background(self._around.loop, process.pid, spec, start_timeout_s)
+        self.life.background = Background(self._around.loop, process.pid, spec, start_timeout_s, self.owner)
         self.life.on_child_died = lambda line: self._around.deaths.child_died(self.spec, line)
-        self._around.reaper.watch(process, self._on_exit)
+        self._around.reaper.watch(process, self._on_exit, self.owner)
         self._log(logging.INFO, "started restarts=%s", self.restarts)
 
     def _on_exit(self, ended: Exit) -> None:
         life = self.life
         assert life is not None, "only a process that was started can end"
+        life.ended = ended
         life.close()
         asked = self.state in {State.DRAINING, State.STOPPING}
         if life.words is not None or life.hang or not asked:
             self.detail = life.detail(ended)
-        told = Told(self.state.value, self.reason, asked, self.restarts)
-        death = life.certify(self.spec, ended, told, self._around.output.ring(self.spec.name))
+        death = self._certify(life, ended, asked=asked)
         # The life is still needed by COUNT, which is an effect of this event.
         self.feed(Event.EXITED, "" if asked else f"ended with {death.cause}")
         self.life = None
@@ -274,6 +293,32 @@ class Program:
         then = self._restart.in_words(clock.monotonic()) if self.wanted else "stays down"
         self._around.deaths.add(death, decision=then)
         self._around.changed()
+
+    def _certify(self, life: Life, ended: Exit, *, asked: bool) -> Certificate:
+        told = Told(self.state.value, self.reason, asked, self.restarts)
+        return life.certify(self.spec, ended, told, self._around.output.ring(self.spec.name))
+
+    def _fail(self, why: str) -> None:
+        """Pay for a callback that failed: the process is killed, certified, and started by its policy."""
+        self.detail = why
+        self._around.loop.call_later(_LOOK_AGAIN_S, self._around.changed, self.owner)
+        life = self.life
+        if life is not None and life.ended is None:
+            life.hang = life.hang or why
+            self._events.append((Event.HUNG, why))
+            try:
+                self._step_all()
+            finally:
+                reaper.send(life.process, signal.SIGKILL)
+            return
+        # The process is gone, or none was made, and its end was not carried out to the last.
+        self.life = None
+        if self.state in ALIVE:
+            self._events.append((Event.EXITED, why))
+            self._step_all()
+            if life is not None and life.ended is not None:
+                death = self._certify(life, life.ended, asked=False)
+                self._around.deaths.add(death, decision=self._restart.in_words(clock.monotonic()))
 
     # -- what the program says ---------------------------------------------------------------
 

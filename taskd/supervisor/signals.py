@@ -58,6 +58,10 @@ AT_ONCE = frozenset({signal.SIGUSR2, signal.SIGABRT})
 WATCHED = set(MEANINGS) - AT_ONCE
 
 
+#: Those that end the daemon.
+STOPS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
+
 def dispatch(number: int, daemon: Daemon) -> None:
     """Act on one signal.  Runs in the loop, never in a signal handler."""
     match number:

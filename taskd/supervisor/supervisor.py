@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from taskd import clock, exit_codes, log, prctl
 from taskd.config.schema import Config
 from taskd.errors import ControlError
-from taskd.loop import Loop
+from taskd.loop import Callback, Loop, Owner
 from taskd.plural import counted
 from taskd.supervisor.control.methods import Facts, Methods
 from taskd.supervisor.control.peers import access
@@ -37,7 +37,7 @@ from taskd.supervisor.reload.generation import Generation
 from taskd.supervisor.reload.reload import Outcome, Reloader
 from taskd.supervisor.roster import CommandTable, ProgramSpec, commands
 from taskd.supervisor.scaling.scaler import Scaler
-from taskd.supervisor.signals import WATCHED, Haste, dispatch, hastier
+from taskd.supervisor.signals import STOPS, WATCHED, Haste, dispatch, hastier
 from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.systemd import Notifier
 from taskd.supervisor.waiting import is_up, next_look
@@ -48,6 +48,10 @@ _log = logging.getLogger(__name__)
 # The longest wait for killed processes to vanish at the very end.
 _LAST_SWEEP_S = 2.0
 _SWEEP_EVERY_S = 0.02
+
+_AFTER_AN_ERROR_S = 1.0
+# Changes that follow from one another within one turn; more than that would be a fault, and starve the loop.
+_MOST_ROUNDS = 1000
 
 
 class Supervisor:
@@ -61,7 +65,8 @@ class Supervisor:
         self._socket = ControlSocket(
             config.supervisor.control_socket, mode=mode, group=config.control.socket_group
         )
-        self._loop = Loop()
+        self._owner = Owner("nothing but this turn of the daemon's loop", self._look_again)
+        self._loop = Loop(self._owner)
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
         self._ending = Ending()
@@ -70,7 +75,7 @@ class Supervisor:
         self._dirty = True
         self._deaths = Deaths(self._loop, config.supervisor)
         self._output = Output(self._loop, config.log, self._reaper, self._spawn_writer)
-        self._fleet = Fleet(self._make, self._wake_at, self._is_spare)
+        self._fleet = Fleet(self._make, self._wake_at, self._is_spare, self._loop.attempt)
         self._scaler = Scaler(self._loop, self._fleet, self._on_change)
         self._scaler.apply(config)
         self._around = Surroundings(
@@ -110,7 +115,7 @@ class Supervisor:
         prctl.become_subreaper()
         faulthandler.register(signal.SIGUSR2, all_threads=True)
         self._output.take_over()
-        self._loop.watch_signals(WATCHED, lambda number: dispatch(number, self))
+        self._loop.watch_signals(WATCHED, lambda number: dispatch(number, self), owner=self._owner_of_signal)
         self._fleet.aim(self._reloader.current, reason="taskd started")
         self._fleet.converge()
         _log.info(
@@ -123,7 +128,7 @@ class Supervisor:
         )
         try:
             while not self._finished():
-                self._turn()
+                self._loop.attempt(self._turn, self._owner)
                 self._loop.run_once()
             return exit_codes.OK
         finally:
@@ -140,14 +145,30 @@ class Supervisor:
             if program.spec.group not in later:
                 program.reconcile()
         # A change may be the cause of the next: a program that is gone makes room for another.
-        while self._dirty:
+        for _ in range(_MOST_ROUNDS):
+            if not self._dirty:
+                return
             self._dirty = False
             if self._haste is None:
                 self._fleet.converge()
                 if self._reloader.turn():
                     self._notifier.reloaded()
-            self._tell()
+            self._loop.attempt(self._tell, self._owner)
             self._state_file.changed()
+        self._look_again("what is wanted changes without end")
+
+    def _look_again(self, _why: str) -> None:
+        """Pay for an error of our own that concerns no program: nothing but a later look."""
+        self._dirty = True
+        self._wake_at(clock.monotonic() + _AFTER_AN_ERROR_S)
+
+    def _owner_of_signal(self, number: int) -> Owner:
+        """A stop that failed is tried once more; any other signal is lost, and that is in the log."""
+        name = f"signal {signal.Signals(number).name}"
+        if number not in STOPS:
+            return Owner(name, self._look_again)
+        again = Owner(name, self._look_again)
+        return Owner(name, lambda _why: self._loop.call_soon(lambda: dispatch(number, self), again))
 
     def _tell(self) -> None:
         """Tell systemd how things are."""
@@ -180,21 +201,20 @@ class Supervisor:
 
     def _end(self) -> None:
         """Leave nothing behind, whatever happened before."""
-        self._server.close()
-        self._hooks.close()
-        for program in self._fleet:
-            program.feed(Event.COLD)
-            program.feed(Event.OVERDUE, "taskd ends")
+        steps: list[Callback] = [self._server.close, self._hooks.close, *map(_kill, self._fleet), self._sweep]
+        steps += [self._state_file.close, self._socket.close, self._say_ended]
+        steps += [self._deaths.close, self._output.close, self._reloader.close]
+        for step in steps:  # one that fails costs none of the others
+            self._loop.attempt(step, self._owner)
+        self._loop.close()
+
+    def _sweep(self) -> None:
         deadline = clock.monotonic() + _LAST_SWEEP_S
         while self._left_behind() and clock.monotonic() < deadline:
             self._loop.run_once(_SWEEP_EVERY_S)
-        self._state_file.close()
-        self._socket.close()
+
+    def _say_ended(self) -> None:
         _log.info("taskd ended uptime_s=%.0f", clock.now() - self._started_at)
-        self._deaths.close()
-        self._output.close()
-        self._reloader.close()
-        self._loop.close()
 
     def _left_behind(self) -> bool:
         return self._reaper.end_orphans() > 0 or bool(self._fleet.alive())
@@ -270,7 +290,7 @@ class Supervisor:
         return self._reloader.current.config
 
     def _wake_at(self, when: float) -> None:
-        self._loop.call_at(when, self._on_change)
+        self._loop.call_at(when, self._on_change, self._owner)
 
     def _make(self, generation: Generation, group: str, slot: int) -> Program:
         program = generation.program(group, slot, self._around)
@@ -298,3 +318,13 @@ class Supervisor:
         log.set_level(config.log.level)
         self._scaler.apply(config)
         self._server.give(access(config.control))
+
+
+def _kill(program: Program) -> Callback:
+    """Return what ends a program at once."""
+
+    def kill() -> None:
+        program.feed(Event.COLD)
+        program.feed(Event.OVERDUE, "taskd ends")
+
+    return kill

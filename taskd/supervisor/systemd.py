@@ -13,11 +13,12 @@ from typing import Protocol
 import sdnotify
 
 from taskd import clock
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner, Timer
 
 # While a stop takes its time: each message must come before the extension of the last one is over.
 _EXTEND_EVERY_S = 5.0
 _EXTENSION_S = 15.0
+_AFTER_AN_ERROR_S = 1.0
 
 
 class _Sender(Protocol):
@@ -36,8 +37,9 @@ class Notifier:
         self._ready = False
         self._stopping = False
         self._text = ""
+        self._timers: dict[str, Timer] = {}
         if self._sender is not None and (every_s := _watchdog_s() / 2) > 0:
-            loop.call_later(every_s, lambda: self._repeat(every_s, "WATCHDOG=1"))
+            self._repeat_later(every_s, "WATCHDOG=1")
 
     def status(self, text: str) -> None:
         """Say in one line how things are; only changes are sent."""
@@ -73,7 +75,18 @@ class Notifier:
 
     def _repeat(self, every_s: float, state: str) -> None:
         self._send(state)
-        self._loop.call_later(every_s, lambda: self._repeat(every_s, state))
+        self._repeat_later(every_s, state)
+
+    def _repeat_later(self, every_s: float, state: str, delay_s: float | None = None) -> None:
+        # The next one must come, whatever happens to this one: systemd would end the daemon.
+        def again(_why: str) -> None:
+            self._timers[state].cancel()
+            self._repeat_later(every_s, state, min(every_s, _AFTER_AN_ERROR_S))
+
+        owner = Owner(f"a message to systemd: {state}", again)
+        self._timers[state] = self._loop.call_later(
+            every_s if delay_s is None else delay_s, lambda: self._repeat(every_s, state), owner
+        )
 
     def _send(self, state: str) -> None:
         if self._sender is not None:

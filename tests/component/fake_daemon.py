@@ -21,7 +21,9 @@ from taskd.config.load import check_bytes, load
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.errors import ControlError
+from taskd.supervisor.reload import reload
 from taskd.supervisor.supervisor import Supervisor
+from tests.component import faulty_loop
 
 PROGRAM = str(Path(__file__).with_name("fake_program.py"))
 
@@ -31,6 +33,10 @@ def fake_command(kind: str, name: str, pool: str) -> Sequence[str]:
 
 
 def main(directory: str, settings: dict[str, object]) -> int:
+    if os.environ.pop("FAKE_BROKEN_CHECKER", ""):
+        reload.check = lambda *_, **__: 1 // 0  # type: ignore[assignment]
+    if mode := os.environ.pop("FAKE_FAULTS", ""):
+        faulty_loop.install(Path(directory), mode)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # the fake programs are modules of the tests
     if settings.pop("file", False):
         return run(load(f"{directory}/taskd.toml"))

@@ -101,7 +101,9 @@ def behave() -> None:  # noqa: PLR0912 - one case for each mode
             while True:
                 say(b'{"type":"heartbeat","busy":1}\n' * 100)
         case "garbage":
-            say(b"\xff\x00 not a status line\n{}\n[1]\n" + READY)
+            say(b"\xff\x00 not a status line\n{}\n[1]\n" + b"[" * 2000 + b"\n")
+            say(b'{"type":"heartbeat","nobody":' + b"[" * 100_000 + b"\n")
+            say(b'{"type":"heartbeat","busy":1%s}\n' % (b"0" * 400) + READY)
             say(b'{"type":"waiting","reason":"\xff"}\n')
         case "half-lines":
             for byte in READY:

@@ -50,7 +50,7 @@ def test_the_file_is_for_those_who_may_use_the_socket(tmp_path: Path) -> None:
 
         wait_until(lambda: os.path.exists(state_path(running.socket_path)))
 
-    assert os.stat(state_path(running.socket_path)).st_mode & 0o777 == 0o660
+    assert os.stat(state_path(running.socket_path)).st_mode & 0o777 == 0o640  # to connect is to write
 
 
 def test_many_changes_are_one_write(tmp_path: Path) -> None:
@@ -96,3 +96,13 @@ def test_a_draft_that_somebody_replaced_by_a_link_is_not_followed(tmp_path: Path
     loop.close()
 
     assert precious.read_text() == "mine"
+
+
+def test_a_file_of_somebody_else_at_the_path_of_the_state_is_left_alone(tmp_path: Path) -> None:
+    loop = Loop()
+    (tmp_path / "f").write_text("precious")
+
+    StateFile(loop, str(tmp_path / "f"), dict).close()
+
+    loop.close()
+    assert (tmp_path / "f").read_text() == "precious"

@@ -341,3 +341,32 @@ def test_no_descriptor_is_left_by_many_reloads(running: Daemon, tmp_path: Path) 
 
     wait_until(lambda: descriptors() <= before + 1, what="no descriptor more")
     assert procinfo.is_alive(running.pid)
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_without_bounds_in_the_file_costs_the_reload_and_not_the_daemon(
+    running: Daemon, tmp_path: Path, digits: int
+) -> None:
+    before = pids(running)
+    write(tmp_path, worker("a", processes=2), worker("b"), f"soft_time_limit = {'9' * digits}\n")
+
+    running.signal(signal.SIGHUP)
+    wait_done(running, outcome="failed", generation=1)
+    assert running.call("reload")["ok"] is False
+
+    assert pids(running) == before
+
+
+def test_an_error_of_the_checker_itself_refuses_the_reload_and_costs_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path, worker("a"))
+    with daemon(tmp_path, {"FAKE_BROKEN_CHECKER": "1"}, file=True) as running:
+        pid = running.wait_for("a-1", "READY")["pid"]
+
+        answer = running.call("reload")
+        running.signal(signal.SIGHUP)
+
+        assert answer["ok"] is False
+        assert "it could not be checked: internal error: ZeroDivisionError" in answer["problems"][0]
+        wait_until(lambda: running.log.count("could not be checked for an unforeseen error") == 2)
+        assert running.row("a-1")["pid"] == pid
+        assert running.stop() == 0

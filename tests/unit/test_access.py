@@ -74,7 +74,8 @@ def test_every_method_stands_in_the_table_of_roles() -> None:
     def make(*_: object) -> Program:
         raise AssertionError("not called")
 
-    loop, fleet = Loop(), Fleet(make, lambda _: None, lambda _: False)
+    loop = Loop()
+    fleet = Fleet(make, lambda _: None, lambda _: False, loop.attempt)
     methods = Methods(
         fleet,
         Scaler(loop, fleet, lambda: None),

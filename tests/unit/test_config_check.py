@@ -467,3 +467,31 @@ def test_the_transports_of_kombu_are_not_all_listed() -> None:
     (problem,) = problems_of(f'broker = "reddis://x"\n{WORKER}')
 
     assert problem.endswith('kombu+NAME:// (NAME is a transport of kombu); did you mean "redis"?')
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "0x" + "f" * 5000, "-" + "9" * 25])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "concurrency = {}",
+        "soft_time_limit = {}",
+        "max_memory_per_child = {}",
+        "nice = {}",
+        "limits.nofile = {}",
+    ],
+)
+def test_an_integer_that_no_machine_word_holds_is_a_problem_with_its_key(line: str, number: str) -> None:
+    key = line.partition(" ")[0]
+    expected = "expected a whole number of at most 64 bits, as in TOML"
+    assert problems_of(WORKER + line.format(number)) == [
+        f"3: worker.mail.{key}: the number is too large; {expected}"
+    ]
+
+
+def test_a_number_of_more_digits_than_python_reads_is_a_problem_and_no_traceback() -> None:
+    assert "out of all bounds" in problems_of(WORKER + f"concurrency = {'9' * 5000}")[0]
+
+
+@given(st.text(alphabet="0123456789eE+-._xinfabo", min_size=1, max_size=40))
+def test_whatever_stands_for_a_number_the_check_answers(text: str) -> None:
+    check_bytes(f"{WORKER}concurrency = {text}\nsoft_time_limit = {text}".encode(), PATH, {})

@@ -123,7 +123,7 @@ class ControlClient:
         self._received = rest
         try:
             return msgspec.json.decode(line, type=_Response)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._close()
             raise ControlError(f"the answer on {self._path} is not JSON-RPC: {error}") from error
 

@@ -17,7 +17,7 @@ import msgspec
 
 from taskd import clock
 from taskd.errors import ControlError
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop, Owner, Timer
 from taskd.supervisor.control import peers
 from taskd.supervisor.control.access import Access, Peer
 from taskd.supervisor.control.audit import Audit
@@ -42,6 +42,10 @@ _FORBIDDEN = -32001
 Params = Mapping[str, object]
 #: Answers a method's parameters with its result.  Raises: ``ControlError`` to refuse.
 Method = Callable[[Params], object]
+
+
+# An error of our own costs the client that comes just then, which the loop's pause lets wait a little.
+_LISTENING = Owner("the control socket", lambda _why: None)
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,7 +94,7 @@ class ControlServer:
 
     def _listen(self) -> None:
         if self._listening.fileno() >= 0:
-            self._loop.add_reader(self._listening.fileno(), self._accept)
+            self._loop.add_reader(self._listening.fileno(), self._accept, _LISTENING)
 
     def _accept(self) -> None:
         try:
@@ -101,7 +105,7 @@ class ControlServer:
             # Out of descriptors: the client stays in the queue and would wake the loop without end.
             _log.error("control: cannot accept a client: %s", error)
             self._loop.remove_reader(self._listening.fileno())
-            self._loop.call_later(_ACCEPT_AGAIN_S, self._listen)
+            self._loop.call_later(_ACCEPT_AGAIN_S, self._listen, _LISTENING)
             return
         if len(self._clients) >= self._max_clients:
             _log.warning("control: refused a client: %s are connected already", len(self._clients))
@@ -122,7 +126,9 @@ class ControlServer:
                 _log.exception("control: a request could not be answered request=%r", frame[:200])
                 return _INTERNAL
 
-        self._clients.add(_Client(self._loop, connection, answer, self._clients.discard, self._idle_s))
+        name = f"control client pid={peer.pid} uid={peer.uid}"
+        gone, idle_s = self._clients.discard, self._idle_s
+        self._clients.add(_Client(self._loop, connection, answer, gone, name=name, idle_s=idle_s))
 
     def _answer(self, frame: bytes, peer: Peer) -> bytes | None:
         """Return the answer to one request as a line; None for a notification."""
@@ -197,6 +203,8 @@ class _Client:
         connection: socket.socket,
         answer: Callable[[bytes], bytes | None],
         gone: Callable[[_Client], None],
+        *,
+        name: str,
         idle_s: float,
     ) -> None:
         self._loop = loop
@@ -208,8 +216,9 @@ class _Client:
         self._unsent = bytearray()
         self._last_frame = clock.monotonic()
         self._closing = False
-        self._idle_timer: Timer = loop.call_later(idle_s, self._check_idle)
-        loop.add_reader(connection.fileno(), self._read)
+        self._owner = Owner(name, lambda _why: self.close())
+        self._idle_timer: Timer = loop.call_later(idle_s, self._check_idle, self._owner)
+        loop.add_reader(connection.fileno(), self._read, self._owner)
 
     def close(self) -> None:
         """Drop the connection.  A second call does nothing."""
@@ -251,9 +260,9 @@ class _Client:
             return
         if b"\n" in self._received:
             self._loop.remove_reader(self._connection.fileno())
-            self._loop.call_soon(self._work)
+            self._loop.call_soon(self._work, self._owner)
         else:
-            self._loop.add_reader(self._connection.fileno(), self._read)
+            self._loop.add_reader(self._connection.fileno(), self._read, self._owner)
 
     def _refuse_size(self) -> None:
         error = _error(_INVALID_REQUEST, f"a request may have {MAX_FRAME_BYTES} bytes")
@@ -282,7 +291,7 @@ class _Client:
             self.close()
             return
         if self._unsent:
-            self._loop.add_writer(self._connection.fileno(), self._flush)
+            self._loop.add_writer(self._connection.fileno(), self._flush, self._owner)
         elif self._closing:
             self.close()
         else:
@@ -293,4 +302,4 @@ class _Client:
         if left_s <= 0:
             self.close()
         else:
-            self._idle_timer = self._loop.call_later(left_s, self._check_idle)
+            self._idle_timer = self._loop.call_later(left_s, self._check_idle, self._owner)

@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from taskd import clock
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop, Owner, Timer
+from taskd.own_files import open_own, refuse_foreign
 
 _log = logging.getLogger(__name__)
 
 _AT_MOST_EVERY_S = 1.0
+_AFTER_AN_ERROR_S = 10.0
 _SUFFIX = ".state"
 
 
@@ -28,10 +30,14 @@ def state_path(control_socket: str) -> str:
     return control_socket + _SUFFIX
 
 
+def _is_ours(beginning: bytes) -> bool:
+    return not beginning or beginning.startswith(b'{"written":')
+
+
 class StateFile:
     """Writes ``state()`` soon after ``changed``.  For the loop's thread; a disk that is full is logged once.
 
-    ``mode`` is that of the socket: whoever may ask the daemon may read the file.
+    ``mode`` is that of the socket: whoever may ask the daemon may read the file.  Only its owner writes it.
     """
 
     def __init__(
@@ -40,7 +46,8 @@ class StateFile:
         self._loop = loop
         self._path = path
         self._state = state
-        self._mode = mode & 0o666
+        # To connect to a socket takes its write bit: of the file that means no more than to read.
+        self._mode = 0o600 | (mode | (mode & 0o022) << 1) & 0o044
         self._timer: Timer | None = None
         self._not_before = 0.0
         self._failed = False
@@ -48,7 +55,14 @@ class StateFile:
     def changed(self) -> None:
         """Write the state: now when the last time is long enough ago, else when it is."""
         if self._timer is None:
-            self._timer = self._loop.call_at(self._not_before, self._write)
+            self._timer = self._loop.call_at(
+                self._not_before, self._write, Owner("the state file", self._try_later)
+            )
+
+    def _try_later(self, _why: str) -> None:
+        self._timer = None
+        self._not_before = clock.monotonic() + _AFTER_AN_ERROR_S
+        self.changed()
 
     def close(self) -> None:
         """Write what is true at the end, and that this was the end."""
@@ -62,8 +76,10 @@ class StateFile:
         data = msgspec.json.encode({"written": clock.now(), "ended": ended, **self._state()})
         draft = f"{self._path}.new"
         try:
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            refuse_foreign(self._path, _is_ours)
+            fd = open_own(draft, os.O_RDWR | os.O_CREAT, 0o600, is_ours=_is_ours)
             try:
+                os.ftruncate(fd, 0)
                 os.fchmod(fd, self._mode)
                 os.write(fd, data)
             finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from taskd import clock
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop, Owner, Timer
 from taskd.supervisor.output.channel import Channel
 from taskd.supervisor.output.lines import Splitter
 
@@ -28,17 +28,21 @@ _LAST_READS = 4
 
 
 class Capture:
-    """Reads ``fd``, the reading end of a non-blocking pipe, which it owns, into a channel."""
+    """Reads ``fd``, the reading end of a non-blocking pipe, which it owns, into a channel.
 
-    def __init__(self, loop: Loop, fd: int, channel: Channel, pid: int) -> None:
+    ``owner`` is the program that writes.
+    """
+
+    def __init__(self, loop: Loop, fd: int, channel: Channel, pid: int, owner: Owner) -> None:
         self._loop = loop
+        self._owner = owner
         self._fd = fd
         self._channel = channel
         self._pid = pid
         self._splitter = Splitter()
         self._resting: Timer | None = None
         self._closed = False
-        loop.add_reader(fd, self._on_readable)
+        loop.add_reader(fd, self._on_readable, owner)
 
     @property
     def last_number(self) -> int:
@@ -50,10 +54,12 @@ class Capture:
 
         A descendant that still has the pipe gets EPIPE from here on.  A second call does nothing.
         """
-        for _ in range(_LAST_READS):
-            if self._closed or not self._read():
-                break
-        self._close()
+        try:
+            for _ in range(_LAST_READS):
+                if self._closed or not self._read():
+                    break
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self._closed:
@@ -69,7 +75,7 @@ class Capture:
         self._read()
         if self._channel.is_dropping and not self._closed:
             self._loop.remove_reader(self._fd)
-            self._resting = self._loop.call_later(_LEAST_REST_S, self._drop)
+            self._resting = self._loop.call_later(_LEAST_REST_S, self._drop, self._owner)
 
     def _drop(self) -> None:
         began = clock.monotonic()
@@ -84,10 +90,10 @@ class Capture:
             return
         if self._channel.recovers(self._pid):
             self._resting = None
-            self._loop.add_reader(self._fd, self._on_readable)
+            self._loop.add_reader(self._fd, self._on_readable, self._owner)
         else:
             rest_s = max(rest_s, (clock.monotonic() - began) * _REST_FACTOR)
-            self._resting = self._loop.call_later(rest_s, self._drop)
+            self._resting = self._loop.call_later(rest_s, self._drop, self._owner)
 
     def _read(self) -> bool:
         """Read once; return whether there may be more."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from taskd import clock
 from taskd.backoff import Backoff
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
 from taskd.plural import counted
 from taskd.protocol.status import StatusLine, Waiting
 from taskd.safe_python import module_command
@@ -61,6 +61,7 @@ class FilesSink:
         self._status: StatusPipe | None = None
         self._deaths = 0
         self._closing = False
+        self._owner = Owner("the writer of log files", self._fail)
         #: What is wrong with the files, for ``taskctl status``; empty when nothing is.
         self.trouble = ""
 
@@ -79,8 +80,8 @@ class FilesSink:
             return
         finally:
             os.close(reading)
-        self._status = StatusPipe(self._loop, self._process.status_fd, self._on_line, _ignore)
-        self._reaper.watch(self._process, self._on_exit)
+        self._status = StatusPipe(self._loop, self._process.status_fd, self._on_line, _ignore, self._owner)
+        self._reaper.watch(self._process, self._on_exit, self._owner)
         self._flush()
 
     @property
@@ -123,7 +124,7 @@ class FilesSink:
                     self._backlog.sent()
                 self._partial = self._partial[os.write(self._feed, self._partial) :]
         except BlockingIOError:
-            self._loop.add_writer(self._feed, self._flush)
+            self._loop.add_writer(self._feed, self._flush, self._owner)
             return
         except BrokenPipeError:
             self._hang_up()  # its exit is noticed in a moment
@@ -164,7 +165,15 @@ class FilesSink:
         delay_s = _RESTART.delay_s(self._deaths)
         self.trouble = f"the writer of log files is away: {text}"
         _log.error("log: %s; next start in %.1f s", self.trouble, delay_s)
-        self._loop.call_later(delay_s, self._start_again)
+        self._loop.call_later(delay_s, self._start_again, self._owner)
+
+    def _fail(self, why: str) -> None:
+        """Pay for an error of our own: the writer is killed and started anew."""
+        self._hang_up()
+        if self._process is None:
+            self._lose_writer(why)
+        else:
+            send(self._process, signal.SIGKILL)  # its exit is noticed in a moment
 
     def _start_again(self) -> None:
         if not self._closing:

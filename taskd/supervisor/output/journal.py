@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
 from taskd.plural import counted
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import INFO, Line, split_priority
@@ -61,6 +61,7 @@ class JournalSink:
         self._backlog = Backlog()
         self._socket: socket.socket | None = None
         self._waiting = False
+        self._owner = Owner("the sink of the journal", self._fail)
 
     @property
     def dropped(self) -> int:
@@ -90,9 +91,17 @@ class JournalSink:
         """Try again when journald's queue has room, or soon when there is no journald."""
         self._waiting = True
         if self._socket is not None:
-            self._loop.add_writer(self._socket.fileno(), self._retry)
+            self._loop.add_writer(self._socket.fileno(), self._retry, self._owner)
         else:
-            self._loop.call_later(_AGAIN_S, self._retry)
+            self._loop.call_later(_AGAIN_S, self._retry, self._owner)
+
+    def _fail(self, _why: str) -> None:
+        """Pay for an error of our own: the entry that is next is lost, and the rest is tried again."""
+        if len(self._backlog):
+            self._backlog.sent()
+            self._backlog.lose()
+        self._forget()
+        self._await()
 
     def _retry(self) -> None:
         if self._socket is not None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from taskd import log
 from taskd.config.daemon import LogConfig
 from taskd.errors import ControlError
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
 from taskd.supervisor.output import journal
 from taskd.supervisor.output.capture import Capture
 from taskd.supervisor.output.channel import Channel
 from taskd.supervisor.output.files import FilesSink, SpawnWriter
+from taskd.supervisor.output.guard import GuardedSink
 from taskd.supervisor.output.journal import JournalSink
 from taskd.supervisor.output.own import NAME, OwnHandler
 from taskd.supervisor.output.passthrough import PassThroughSink
@@ -40,7 +41,7 @@ class Output:
         self._settings = settings
         under_systemd = log.is_journal(_STDERR) and journal.is_there()
         primary: Sink = JournalSink(loop) if under_systemd else PassThroughSink(loop, _STDERR)
-        self._sinks = [primary]
+        self._sinks = [GuardedSink(primary)]
         self._files: FilesSink | None = None
         if settings.directory:
             self._files = FilesSink(
@@ -51,7 +52,7 @@ class Output:
                 max_bytes=settings.max_bytes,
                 backups=settings.backups,
             )
-            self._sinks.append(self._files)
+            self._sinks.append(GuardedSink(self._files))
         self._to_journal = [under_systemd, False][: len(self._sinks)]
         self._channels: dict[str, Channel] = {}
         self._former: list[logging.Handler] | None = None
@@ -76,18 +77,20 @@ class Output:
 
     # -- programs ----------------------------------------------------------------------------
 
-    def start(self, program: str, spawn: Callable[[Streams], Process]) -> tuple[Process, Capture]:
+    def start(
+        self, program: str, spawn: Callable[[Streams], Process], owner: Owner
+    ) -> tuple[Process, Capture]:
         """Start a process by ``spawn`` and read what it writes.  Raises: ``OSError``, as ``spawn`` does."""
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         try:
             process = spawn(Streams(output_fd=writing, to_journal=self._to_journal[-1]))
-        except OSError:
+        except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
-        return process, Capture(self._loop, reading, self._channel(program), process.pid)
+        return process, Capture(self._loop, reading, self._channel(program), process.pid, owner)
 
     def _channel(self, program: str) -> Channel:
         channel = self._channels.get(program)
@@ -120,8 +123,9 @@ class Output:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the log files; empty when nothing is."""
-        return self._files.trouble if self._files is not None else ""
+        """What is wrong with the log; empty when nothing is."""
+        troubles = [self._files.trouble] if self._files is not None else []
+        return "; ".join(filter(None, [*troubles, *(sink.trouble for sink in self._sinks)]))
 
     @property
     def dropped(self) -> int:

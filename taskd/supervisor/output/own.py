@@ -39,9 +39,15 @@ class OwnHandler(logging.Handler):
             pid=self._pid,
             number=self._number,
             at=clock.now(),
-            text=self.format(record).encode("utf-8", "surrogateescape"),
+            text=self._text(record).encode("utf-8", "surrogateescape"),
             priority=log.priority(record.levelno),
             fields=getattr(record, "fields", {}),
         )
         self.ring.add(line)
         self._sink.write(line)
+
+    def _text(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001 - whoever logs must not fail for it
+            return f"a record could not be formatted ({type(error).__name__}: {error}): {record.msg!r}"

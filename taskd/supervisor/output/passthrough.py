@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable
 
 from taskd import clock
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
 from taskd.plural import counted
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import Line
@@ -65,7 +65,12 @@ class PassThroughSink:
     def _await(self) -> None:
         """Try again soon: a file or a null device cannot be waited for."""
         self._waiting = True
-        self._loop.call_later(_AGAIN_S, self._retry)
+        self._loop.call_later(_AGAIN_S, self._retry, Owner("the sink of standard error", self._fail))
+
+    def _fail(self, _why: str) -> None:
+        """Pay for an error of our own: what is next was taken out already and is lost; the rest is tried."""
+        self._backlog.lose()
+        self._await()
 
     def _retry(self) -> None:
         if self._waiting:

@@ -11,7 +11,7 @@ import resource
 
 from taskd import priority
 from taskd.config.process import ProcessConfig
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop, Owner, Timer
 from taskd.supervisor.roster import ProgramSpec
 
 #: A program may be in the background for this part of its start_timeout.
@@ -22,12 +22,12 @@ _CAP_SYS_NICE = 23
 class Background:
     """Ends the background of one process, if it started in it, when it has lasted long enough."""
 
-    def __init__(self, loop: Loop, pid: int, spec: ProgramSpec, start_timeout_s: float) -> None:
+    def __init__(self, loop: Loop, pid: int, spec: ProgramSpec, start_timeout_s: float, owner: Owner) -> None:
         self._pid = pid
         self._nice = nice_of(spec.process)
         self._timer: Timer | None = None
         if spec.in_background:
-            self._timer = loop.call_later(start_timeout_s * _SHARE_OF_START, self._end)
+            self._timer = loop.call_later(start_timeout_s * _SHARE_OF_START, self._end, owner)
 
     def _end(self) -> None:
         # The process is not reaped while this is not closed, and it leads a group of its own.

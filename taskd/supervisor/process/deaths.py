@@ -17,7 +17,8 @@ import msgspec
 
 from taskd import clock
 from taskd.config.daemon import SupervisorConfig
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop, Owner, Timer
+from taskd.own_files import open_own, refuse_foreign
 from taskd.protocol.status import ChildDied
 from taskd.supervisor.process import child_deaths
 from taskd.supervisor.process.certificate import Certificate, log_death
@@ -31,6 +32,7 @@ _MODE = 0o640
 # Lines of all programs: where those have users of their own, the daemon is root.
 _MODE_OF_ROOT = 0o600
 _AT_MOST_EVERY_S = 1.0
+_AFTER_AN_ERROR_S = 10.0
 
 
 class Unreadable(Exception):
@@ -51,8 +53,12 @@ def read(path: str) -> Sequence[Certificate]:
         data = file.read()
     try:
         return msgspec.json.decode(data, type=list[Certificate])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"{path} is not a register of deaths: {error}") from error
+
+
+def _is_ours(beginning: bytes) -> bool:
+    return not beginning or beginning.startswith((b"[]", b'[{"program":'))
 
 
 class Deaths:
@@ -90,7 +96,16 @@ class Deaths:
         if len(self._certificates) > self._kept:
             self._certificates.remove(child_deaths.to_forget(self._certificates))
         if self._timer is None:
-            self._timer = self._loop.call_at(self._not_before, self._write)
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        self._timer = self._loop.call_at(
+            self._not_before, self._write, Owner("the register of deaths", self._try_later)
+        )
+
+    def _try_later(self, _why: str) -> None:
+        self._not_before = clock.monotonic() + _AFTER_AN_ERROR_S
+        self._write_soon()
 
     def last(self, names: Sequence[str] | None, count: int) -> Sequence[Certificate]:
         """Return the last ``count`` certificates of these programs, of all for None; oldest first."""
@@ -130,12 +145,10 @@ class Deaths:
         self._not_before = clock.monotonic() + _AT_MOST_EVERY_S
         draft = f"{self._path}.new"
         try:
-            fd = os.open(
-                draft,
-                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW,
-                _MODE if os.geteuid() else _MODE_OF_ROOT,
-            )
-            with open(fd, "wb") as file:
+            refuse_foreign(self._path, _is_ours)
+            mode = _MODE if os.geteuid() else _MODE_OF_ROOT
+            with open(open_own(draft, os.O_RDWR | os.O_CREAT, mode, is_ours=_is_ours), "wb") as file:
+                file.truncate()
                 file.write(msgspec.json.encode(self._certificates))
             os.rename(draft, self._path)
             self._failed = False

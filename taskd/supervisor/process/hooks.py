@@ -16,7 +16,7 @@ from enum import Enum
 
 from taskd import clock
 from taskd.errors import ProtocolError
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop, Owner, Timer
 from taskd.protocol.status import LastWords, decode_line
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.process import reaper
@@ -146,7 +146,20 @@ class Hooks:
         for key in [key for key in self._waiting if key not in self._running]:
             if len(self._running) >= MAX_RUNNING:
                 return
-            self._start(key, self._waiting.pop(key))
+            occurrence = self._waiting.pop(key)
+            self.loop.attempt(lambda: self._start(key, occurrence), self._owner(key))  # noqa: B023 - called now
+
+    def _owner(self, key: _Key) -> Owner:
+        return Owner(f"hook {key[0]} {key[1].value}", lambda _why: self._give_up(key))
+
+    def _give_up(self, key: _Key) -> None:
+        """Kill a command for an error of our own; what waits for its place starts."""
+        running = self._running.pop(key, None)
+        if running is not None:
+            running.timer.cancel()
+            _kill_group(running.process)
+            os.close(running.process.status_fd)
+        self.loop.call_soon(self._start_waiting, Owner("hooks", lambda _why: None))
 
     def _start(self, key: _Key, occurrence: Occurrence) -> None:
         hook = occurrence.hook()
@@ -155,16 +168,19 @@ class Hooks:
         except OSError as error:
             _log.error("hook=%r no process could be made: %s", hook.name, error)
             return
-        timer = self.loop.call_later(occurrence.spec.process.hook_timeout, lambda: self._on_late(key))
+        timeout_s, owner = occurrence.spec.process.hook_timeout, self._owner(key)
+        timer = self.loop.call_later(timeout_s, lambda: self._on_late(key), owner)
         self._running[key] = _Running(process, clock.monotonic(), timer)
-        self.reaper.watch(process, lambda ended: self._on_end(key, hook, ended))
+        self.reaper.watch(process, lambda ended: self._on_end(key, hook, process, ended), owner)
 
     def _on_late(self, key: _Key) -> None:
         running = self._running[key]
         running.is_late = True
         _kill_group(running.process)
 
-    def _on_end(self, key: _Key, hook: ProgramSpec, ended: Exit) -> None:
+    def _on_end(self, key: _Key, hook: ProgramSpec, process: Process, ended: Exit) -> None:
+        if key not in self._running or self._running[key].process is not process:
+            return  # given up
         running = self._running.pop(key)
         running.timer.cancel()
         words = _last_words(running.process)

@@ -91,6 +91,8 @@ class Life:
     load: Heartbeat = field(default_factory=Heartbeat)
     #: When that came (monotonic).
     load_heard: float = 0.0
+    #: How it ended, once it is reaped.
+    ended: Exit | None = None
     _consuming: Consuming = field(default_factory=Consuming)
     #: It counts as waiting because it does not consume.
     _idles: bool = False
@@ -129,9 +131,11 @@ class Life:
 
     def close(self) -> None:
         """Take what it still has to say: its last lines first, then the last words."""
-        self._come_forward()
-        self.capture.close()
-        self.pipe.close()
+        try:
+            self._come_forward()
+            self.capture.close()
+        finally:
+            self.pipe.close()
 
     def _come_forward(self) -> None:
         if self.background is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskd import clock
-from taskd.loop import Callback, Loop, Timer
+from taskd.loop import Callback, Loop, Owner, Timer
 from taskd.supervisor.process.life import Limits
 
 
@@ -20,6 +20,7 @@ class Patience:
     """
 
     loop: Loop
+    owner: Owner
     limits: Limits
     ready_after_s: float | None
     on_hung: Callable[[str], None]
@@ -49,7 +50,7 @@ class Patience:
         """Wait until a time; inf is never."""
         self.rest()
         if until < math.inf:
-            self._timer = self.loop.call_at(until, callback)
+            self._timer = self.loop.call_at(until, callback, self.owner)
 
     def rest(self) -> None:
         """Wait for nothing."""

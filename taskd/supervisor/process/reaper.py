@@ -13,12 +13,19 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
 from taskd.supervisor.process.belonging import Belonging
 from taskd.supervisor.process.memory_kills import MemoryKills
 from taskd.supervisor.process.spawn import Process
 
 _log = logging.getLogger(__name__)
+
+
+def _go_on(_why: str) -> None:
+    """Nobody pays: an exit must reach whoever waits for it, even if less is known of it."""
+
+
+_NOBODY = Owner("what is known of an exit", _go_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +62,10 @@ class Reaper:
         self._belonging = Belonging()
         self._memory = MemoryKills()
 
-    def watch(self, process: Process, ended: Callable[[Exit], None]) -> None:
+    def watch(self, process: Process, ended: Callable[[Exit], None], owner: Owner) -> None:
         """Call ``ended`` once, when the process has ended and is reaped and what it left behind is killed.
 
-        Closes the pidfd then.
+        Closes the pidfd then.  ``owner`` pays for what nobody foresaw in that.
         """
         self._known.add(process.pid)
         self._belonging.begins(process.mark, process.pid)
@@ -71,22 +78,28 @@ class Reaper:
             os.close(process.pidfd)
             self._known.discard(pid)
             # What it leaves behind has nobody who waits for it, and its tasks will run again.
-            self._belonging.ends(process.mark)
-            left_behind = self._end_left_behind()
+            left_behind, out_of_memory = [0], [False]
+            self._loop.attempt(lambda: left_behind.insert(0, self._ends(process)), _NOBODY)
             signalled = os.WIFSIGNALED(status)
+            if signalled:
+                self._loop.attempt(lambda: out_of_memory.insert(0, self._memory.has_killed()), _NOBODY)
             ended(
                 Exit(
                     code=None if signalled else os.waitstatus_to_exitcode(status),
                     signum=os.WTERMSIG(status) if signalled else None,
                     cpu_s=usage.ru_utime + usage.ru_stime,
                     max_rss_bytes=usage.ru_maxrss * 1024,
-                    left_behind=left_behind,
+                    left_behind=left_behind[0],
                     core_dumped=signalled and os.WCOREDUMP(status),
-                    out_of_memory=signalled and self._memory.has_killed(),
+                    out_of_memory=out_of_memory[0],
                 )
             )
 
-        self._loop.add_reader(process.pidfd, reap)
+        self._loop.add_reader(process.pidfd, reap, owner)
+
+    def _ends(self, process: Process) -> int:
+        self._belonging.ends(process.mark)
+        return self._end_left_behind()
 
     def reap_orphans(self) -> None:
         """Reap the dead among the processes that lost their parent below us.

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from taskd.errors import ProtocolError
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
 from taskd.protocol.status import MAX_LINE_BYTES, StatusLine, decode_line
 
 # What is read in one turn of the loop: what a pipe holds.  A flooding program so gets no more turns
@@ -33,6 +33,7 @@ class StatusPipe:
         fd: int,
         on_line: Callable[[StatusLine], None],
         on_broken: Callable[[str, bool], None],
+        owner: Owner,
     ) -> None:
         self._loop = loop
         self._fd = fd
@@ -41,14 +42,16 @@ class StatusPipe:
         self._partial = bytearray()
         self._complained = False
         self._closed = False
-        loop.add_reader(fd, self._on_readable)
+        loop.add_reader(fd, self._on_readable, owner)
 
     def close(self) -> None:
         """Deliver what is left and close.  A second call does nothing."""
-        for _ in range(_LAST_READS):
-            if self._closed or not self._read():
-                break
-        self._close()
+        try:
+            for _ in range(_LAST_READS):
+                if self._closed or not self._read():
+                    break
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if not self._closed:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from taskd import clock
+from taskd.loop import Owner
 from taskd.plural import counted
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.program import Program
@@ -24,6 +25,8 @@ from taskd.supervisor.reload.plan import Running, live_changes, roll_changes
 from taskd.supervisor.reload.rolling import Berth, Bounds, Standing, is_extra, is_settled, next_step
 
 _log = logging.getLogger(__name__)
+
+_AFTER_AN_ERROR_S = 5.0
 
 #: Makes the program in a slot of a group from a generation; it is not started yet.
 Make = Callable[[Generation, str, int], Program]
@@ -50,6 +53,8 @@ class Group:
         self.target: Generation | None = None
         #: Why the last change did not work out; empty when it did, or may still.
         self.trouble = ""
+        #: What pays for what fails while the group is brought to what is wanted.
+        self.owner = Owner(f"group {name}", self._fail)
         self._make = make
         self._wake_at = wake_at
         self._is_spare = is_spare
@@ -147,6 +152,11 @@ class Group:
             member.pass_on()
         if is_settled(berths, self.bounds):
             self._settle()
+
+    def _fail(self, why: str) -> None:
+        """Pay for an error of our own: the programs stay as they are, and it is tried again in a while."""
+        self.trouble = why
+        self._wake_at(clock.monotonic() + _AFTER_AN_ERROR_S)
 
     def _begin(self) -> None:
         self.trouble = ""

@@ -55,6 +55,7 @@ class Reloader:
     ) -> None:
         """``begun`` is called when a reload begins, ``apply_live`` with what the daemon itself obeys."""
         self.current = Generation(1, config, table)
+        self._sound = self.current
         self.outcome = Outcome.DONE
         self.troubles: tuple[str, ...] = ()
         self._number = 1
@@ -79,6 +80,23 @@ class Reloader:
         """Take the file over, if it is sound; return the plan that is carried out, or every problem."""
         self._begun()
         read = self._read()
+        try:
+            return self._take_over(read, why)
+        except Exception as error:  # noqa: BLE001 - a barrier: a reload never ends the daemon
+            _log.exception("reload (%s) refused for an unforeseen error", why)
+            return self._refuse(read, f"{self.current.config.path}: internal error: {_in_words(error)}")
+
+    def _refuse(self, read: Read, trouble: str) -> Mapping[str, object]:
+        """Go on with what ran before: the fleet is aimed at it again, if it was aimed at anything else."""
+        sound = self._sound
+        if self.current is not sound:
+            self.current = sound
+            self._apply_live(sound.config)
+            self._fleet.aim(sound, reason=f"back to generation {sound.number}: {trouble}")
+        self.outcome, self.troubles = Outcome.FAILED, (trouble,)
+        return self._answer(Read(None, (*read.problems, trouble), (trouble,)), None)
+
+    def _take_over(self, read: Read, why: str) -> Mapping[str, object]:
         for problem in read.problems:
             (_log.error if problem in read.errors else _log.warning)("reload: %s", problem)
         if read.config is None:
@@ -88,6 +106,7 @@ class Reloader:
             self.troubles = read.errors
             return self._answer(read, None)
         decided = self._planned(read.config)
+        self._sound = self.current
         self._number += 1
         self.current = Generation(self._number, read.config, self._table)
         self._generations.add(self.current)
@@ -97,6 +116,7 @@ class Reloader:
         _log.info("reload (%s) generation=%s: %s", why, self._number, _summary(decided))
         self._apply_live(read.config)
         self._fleet.aim(self.current, reason=f"reload, generation {self._number}")
+        self._sound = self.current
         return self._answer(read, decided)
 
     def turn(self) -> bool:
@@ -141,7 +161,12 @@ class Reloader:
         path = self.current.config.path
         if refusal := _refusal(path):
             return Read(None, (refusal,), (refusal,))
-        config, problems = check(path, machine=True)
+        try:
+            config, problems = check(path, machine=True)
+        except Exception as error:  # noqa: BLE001 - a barrier: a file never ends the daemon that reads it
+            _log.exception("reload: %s could not be checked for an unforeseen error", path)
+            trouble = f"{path}: it could not be checked: internal error: {_in_words(error)}"
+            return Read(None, (trouble,), (trouble,))
         texts = tuple(str(problem) for problem in problems)
         errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
         return Read(config, texts, errors)
@@ -159,6 +184,10 @@ class Reloader:
             "changes": [str(change) for change in (decided.changes if decided else ())],
             "needs_restart": [str(change) for change in (decided.needs_restart if decided else ())],
         }
+
+
+def _in_words(error: Exception) -> str:
+    return f"{' '.join(f'{type(error).__name__}: {error}'.split())}; the log of taskd has the traceback"
 
 
 def _summary(decided: Plan) -> str:

@@ -51,7 +51,7 @@ def parse(lines: Iterable[str]) -> list[Arrivals]:
             continue
         try:
             arrivals = _decoder.decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"line {number}: {error}") from error
         if arrivals.second < 0 or arrivals.tasks < 0 or arrivals.service_s < 0:
             raise ValueError(f"line {number}: second, tasks and service_s are at least 0")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from taskd import clock
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop, Owner, Timer
 from taskd.protocol.status import Heartbeat
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.machine import State
@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 #: Decisions are no closer together than this; heartbeats of busy workers come once a second each.
 DECIDE_EVERY_S = 1.0
+_AFTER_AN_ERROR_S = 30.0
 _UNNEEDED = "not needed by the load"
 
 
@@ -90,7 +91,14 @@ class Scaler:
     def hear(self) -> None:
         """Note that some program has said something: decide soon."""
         if self._groups and self._timer is None:
-            self._timer = self._loop.call_later(DECIDE_EVERY_S, self._decide)
+            self._decide_in(DECIDE_EVERY_S)
+
+    def _decide_in(self, delay_s: float) -> None:
+        # After an error each group stays as large as it is for a while.
+        owner = Owner("scaling by load", lambda _why: self._decide_in(_AFTER_AN_ERROR_S))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay_s, self._decide, owner)
 
     def explain(self) -> Mapping[str, object]:
         """Return for each scaled group what it has, what was measured and why it is as it is."""
