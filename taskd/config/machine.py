@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import resource
+import stat
 from importlib.machinery import PathFinder
 
 from taskd.config.env_file import read_env_file
@@ -28,6 +29,7 @@ from taskd.errors import ConfigError
 def check_machine(config: Config, report: Report) -> None:
     """Note what the tables of processes name and this machine does not have."""
     _check_libraries(config, report)
+    _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
     for _, path, table in process_tables(config):
         _check_identity(table, path, report)
         _check_files(table, path, report)
@@ -50,6 +52,16 @@ def _check_libraries(config: Config, report: Report) -> None:
         if here and scheme == "memory":
             wrong = "what is kept in the memory of one process does not reach another"
             report.warning((key,), wrong, "sqlite:// here; memory:// is for tests within one process")
+
+
+def _check_socket(socket: str, path: KeyPath, report: Report) -> None:
+    """Note anything but a socket that lies where the socket is to be; the daemon will not remove it."""
+    try:
+        is_socket = stat.S_ISSOCK(os.lstat(socket).st_mode)
+    except OSError:
+        return  # nothing is there, or the start will say why it cannot be used
+    if not is_socket:
+        report.error(path, f"{socket} is there and is not a socket", "a path at which nothing else lies")
 
 
 def _is_installed(module: str) -> bool:

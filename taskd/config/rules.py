@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from taskd.config.control import SOCKET_MODE, WHO, WHO_FORM, ControlConfig
 from taskd.config.daemon import SupervisorConfig
+from taskd.config.places import check_places
 from taskd.config.process_rules import BEAT, check_processes, with_absolute_process_paths
 from taskd.config.programs import RESIZABLE_POOLS, WorkerConfig
 from taskd.config.provenance import KeyPath
@@ -59,6 +60,7 @@ def check_rules(config: Config, report: Report) -> None:
     _check_app(config.app, ("app",), report)
     _check_results(config, ("results",), report)
     _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
+    check_places(config, report)
     _check_heartbeat(config.supervisor, ("supervisor", "heartbeat_timeout"), report)
     _check_delays(config.supervisor, ("supervisor", "restart_delay_max"), report)
     _check_control(config.control, report)

@@ -18,6 +18,7 @@ import struct
 from pathlib import Path
 
 from taskd.consumer.suspects import MAX_KEY_BYTES, Suspects, key_of
+from taskd.own_files import open_own
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,10 @@ class Ledger:
     def __init__(self, path: Path, slots: int) -> None:
         """Take over what the former process of this name left.  Raises: ``OSError``."""
         self.suspects = _read(path)
-        temporary = path.with_suffix(".new")
-        with temporary.open("w+b") as file:
+        temporary = Path(f"{path}.new")
+        fd = open_own(str(temporary), os.O_RDWR | os.O_CREAT, 0o600)
+        with open(fd, "r+b") as file:
+            file.truncate(0)  # zeros from here on, whatever it held
             file.truncate(_HEADER_BYTES + slots * _SLOT_BYTES)
             self._map = mmap.mmap(file.fileno(), 0)
         self._map[: len(_MAGIC)] = _MAGIC
@@ -74,9 +77,10 @@ class Ledger:
 
 
 def _read(path: Path) -> Suspects:
-    """Return what was running when the last process died of it."""
+    """Return what was running when the last process died of it.  Raises: ``OSError``."""
     try:
-        content = path.read_bytes()
+        with open(open_own(str(path), os.O_RDONLY, 0), "rb") as file:
+            content = file.read()
     except FileNotFoundError:
         return Suspects()
     if not content.startswith(_MAGIC) or len(content) < _HEADER_BYTES or content[_STOPPING_AT]:

@@ -11,7 +11,9 @@ import fcntl
 import grp
 import os
 import socket
+import stat
 
+from taskd import own_files
 from taskd.errors import ControlError
 
 # sockaddr_un(7): 108 bytes with the terminating zero.
@@ -39,6 +41,7 @@ class ControlSocket:
             os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o755, exist_ok=True)
             self._lock_fd = _lock(path)
             self.socket = _listen(path, mode, group)
+            self._identity = _identity(path)
         except ControlError:
             self._unlock()
             raise
@@ -53,7 +56,8 @@ class ControlSocket:
         """Stop listening, and let another daemon take the socket."""
         self.socket.close()
         try:
-            os.unlink(self.path)
+            if _identity(self.path) == self._identity:  # else it is somebody else's by now
+                os.unlink(self.path)
         except OSError:
             pass  # somebody removed it, or the directory: nothing is left to do
         self._unlock()
@@ -64,8 +68,13 @@ class ControlSocket:
             self._lock_fd = -1
 
 
+def _identity(path: str) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
 def _lock(path: str) -> int:
-    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = own_files.open_own(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600, is_ours=_is_a_pid)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -80,11 +89,32 @@ def _lock(path: str) -> int:
     return fd
 
 
-def _listen(path: str, mode: int, group: str) -> socket.socket:
+def _is_a_pid(beginning: bytes) -> bool:
+    return not beginning.strip() or beginning.strip().isdigit()
+
+
+def _make_way(path: str) -> None:
+    """Remove a socket that answers to nobody; the lock says that no taskd uses it.  Never anything else."""
     try:
-        os.unlink(path)  # left by a daemon that was killed; the lock says that it is not in use
+        mode = os.lstat(path).st_mode
     except FileNotFoundError:
-        pass
+        return
+    remedy = "move it away, or set supervisor.control_socket to another path"
+    if not stat.S_ISSOCK(mode):
+        raise ControlError(f"control socket {path}: something that is not a socket lies there; {remedy}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking:
+        try:
+            asking.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            os.unlink(path)  # left by a daemon that was killed
+            return
+        except OSError:
+            pass  # a full queue, or a socket of another kind: somebody is there
+    raise ControlError(f"control socket {path}: another program listens there; stop it, or {remedy}")
+
+
+def _listen(path: str, mode: int, group: str) -> socket.socket:
+    _make_way(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     # For the owner alone from the first moment (bind obeys the umask); others once the group is right.
     former = os.umask(0o177)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from taskd.own_files import open_own
+
 _MODE = 0o640
 
 
@@ -39,7 +41,7 @@ class RotatedFile:
             self._fd = -1
 
     def _open(self) -> None:
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        self._fd = open_own(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
         self._size = os.fstat(self._fd).st_size
 
     def _rotate(self) -> None:
