@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import taskd.supervisor
-from taskd import procinfo
+from taskd import clock, procinfo
 from taskd.errors import ControlError
 from tests.component.supervised import Daemon, NotifySocket, daemon
 from tests.waiting import wait_until
@@ -75,6 +75,13 @@ def kill_writer(running: Daemon) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+def put_a_file_at(directory: Path) -> bool:
+    with contextlib.suppress(OSError):  # the writer was there first, and has made it anew
+        directory.rename(directory.with_name(f"former-{clock.monotonic()}"))
+        directory.touch(exist_ok=False)
+    return directory.is_file()
+
+
 @pytest.fixture
 def notify(tmp_path: Path) -> Iterator[NotifySocket]:
     made = NotifySocket(tmp_path)
@@ -108,8 +115,9 @@ def test_every_callback_of_the_loop_may_raise_once_and_the_daemon_works_on(
         for method in ("reload", "reload", "deaths", "autoscale"):
             ask(running, method)
         goes_on("the reload")
-        (tmp_path / "logs").rename(tmp_path / "former")
-        (tmp_path / "logs").touch()  # so that the writer of log files has something to say
+        wait_until(
+            lambda: put_a_file_at(tmp_path / "logs"), 10.0, "the writer of log files has something to say"
+        )
         running.signal(signal.SIGUSR1)
 
         def missing() -> set[str]:
