@@ -74,6 +74,8 @@ class QueueInfo:
     delayed: int
     claimed: int
     dead: int
+    #: Claimed by Celery workers, or left by one that was killed (Redis alone).
+    unacked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 import click
 
@@ -11,7 +11,7 @@ from taskd.cli.desk import open_desk, require_queue
 from taskd.cli.output import echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
 
-_COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD")
+_COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD", "UNACKED")
 
 
 @click.command()
@@ -21,7 +21,8 @@ def queues(session: Session, *, as_json: bool) -> int:
     """Show how many messages wait in each queue.
 
     Ready ones could run now, delayed ones are not due yet, claimed ones are with workers, dead ones are in
-    the dead-letter queue.
+    the dead-letter queue.  Unacked ones, shown if there are any, are with Celery workers on the same Redis,
+    or were left by one that was killed.
 
     Example: taskctl queues
     """
@@ -30,8 +31,9 @@ def queues(session: Session, *, as_json: bool) -> int:
     if as_json:
         echo_json([asdict(queue) for queue in found])
     else:
-        rows = [(queue.name, queue.ready, queue.delayed, queue.claimed, queue.dead) for queue in found]
-        echo_table(_COLUMNS, rows, right=_COLUMNS[1:])
+        rows = [astuple(each) for each in found]
+        columns = _COLUMNS if any(each.unacked for each in found) else _COLUMNS[:-1]
+        echo_table(columns, [row[: len(columns)] for row in rows], right=columns[1:])
     return exit_codes.OK
 
 

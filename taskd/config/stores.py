@@ -64,6 +64,12 @@ class RedisConfig:
         Kind.DURATION, "how long to wait for a connection, and for an answer", default=5.0, minimum=0.1
     )
     master: str = option(Kind.TEXT, "the name of the master, for sentinel:// URLs", default="")
+    visibility_timeout: float = option(
+        Kind.DURATION,
+        "how long a message may stay with a Celery worker until taskd puts it back, as kombu's",
+        default=3600.0,
+        minimum=1.0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

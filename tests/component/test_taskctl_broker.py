@@ -98,6 +98,7 @@ def test_queues_shows_how_many_messages_wait(run: Run, broker: Broker) -> None:
         "delayed": 0,
         "claimed": 0,
         "dead": 1,
+        "unacked": 0,
     }
 
 

@@ -29,6 +29,13 @@ def both(*numbers: int) -> str:
     return f"celery {sum(numbers)}"
 
 
+@app.task(name="both.mark", acks_late=True, reject_on_worker_lost=True)  # type: ignore[untyped-decorator]
+def mark(number: int, path: str) -> None:
+    time.sleep(0.02)
+    with open(path, "a") as lines:
+        lines.write(f"celery {number}\n")
+
+
 @app.task(name="theirs.request", bind=True)  # type: ignore[untyped-decorator]
 def request(self: Any, *_args: object, **_kwargs: object) -> dict[str, object]:
     names = (

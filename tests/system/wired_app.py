@@ -32,6 +32,14 @@ def both(*numbers: int) -> str:
     return f"taskd {sum(numbers)}"
 
 
+@app.task(name="both.mark")
+def mark(number: int, path: str) -> None:
+    """Note who ran which number, a moment after it began."""
+    time.sleep(0.02)
+    with open(path, "a") as lines:
+        lines.write(f"taskd {number}\n")
+
+
 @app.task(name="wired.quiet", send_events=False)
 def quiet(*numbers: int) -> int:
     return sum(numbers)

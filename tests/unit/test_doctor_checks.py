@@ -165,6 +165,11 @@ ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
             ERROR,
             "h:6379 cannot be reached: refused",
         ),
+        (
+            replace(GOOD, stores=[StoreFacts("broker", address="h:6379", unacked=7)]),
+            NOTE,
+            "7 messages are with Celery workers",
+        ),
         (replace(GOOD, clock=ClockFacts(1000.0, False)), WARNING, "not synchronized"),
         (replace(GOOD, clock=ClockFacts(1000.0, None)), NOTE, "cannot be seen"),
         (replace(GOOD, clock=ClockFacts(1000.0, True, 4600.0)), WARNING, "from the future"),

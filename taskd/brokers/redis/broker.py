@@ -32,7 +32,9 @@ class RedisBroker:
         """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
         self.url = url
         address = address_of(url, timeout_s=config.timeout, master=config.master)
-        self._store = Store(address, Keys(config.key_prefix, address.database), timing)
+        self._store = Store(
+            address, Keys(config.key_prefix, address.database), timing, config.visibility_timeout
+        )
         self._parts: list[_Any] = []
 
     def _keep(self, part: Part) -> Part:

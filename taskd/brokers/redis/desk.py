@@ -12,6 +12,7 @@ from taskd.brokers.redis import scripts
 from taskd.brokers.redis.keys import STEPS
 from taskd.brokers.redis.letters import Letter, passes, unfold
 from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.unacked import Unacked
 from taskd.storage.redis.line import Argument, Command
 from taskd.storage.redis.link import Link
 
@@ -35,12 +36,14 @@ class RedisDesk:
     def queues(self) -> Sequence[QueueInfo]:
         """Return all durable queues that taskd knows, by name.
 
-        One that only Celery's clients and workers have used so far is not among them.
+        One that only Celery's clients and workers have used so far is among them while something of it is
+        with a Celery worker, or was left by one.
         """
         keys = self._store.keys
         due = self._store.due_time() or f"{self._store.now():.6f}"
         with self._lock:
-            names = sorted(name.decode() for name in self._link.call("SMEMBERS", keys.queues))
+            unacked = Unacked(self._store, self._link).counts()
+            names = sorted({*unacked, *(name.decode() for name in self._link.call("SMEMBERS", keys.queues))})
             leases = self._link.call("ZRANGE", keys.leases, 0, -1)
             claims = [keys.claims(lease.partition(b":")[0].decode()) for lease in leases]
             lists = [key for name in names for key in keys.lists((name,))]
@@ -57,7 +60,8 @@ class RedisDesk:
         for at, name in enumerate(names):
             late, later = waiting[2 * at : 2 * at + 2]
             ready = sum(lengths[at * len(STEPS) : (at + 1) * len(STEPS)]) + late
-            found.append(QueueInfo(name, ready, later - late, claimed[name], dead[name]))
+            with_celery = unacked.get(name, 0)
+            found.append(QueueInfo(name, ready, later - late, claimed[name], dead[name], with_celery))
         return found
 
     def purge(self, queue: str) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from os import urandom
+from typing import Any
 
 import msgspec
 
@@ -151,6 +152,25 @@ def returned(opened: Opened, *, deliveries: int, deaths: int) -> bytes:
     except (ValueError, TypeError, AttributeError, RecursionError):
         return opened.raw  # no envelope: it has no place for counts, and does not run
     return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def restored(envelope: dict[str, Any]) -> tuple[bytes, int]:
+    """Return what kombu noted of a claim as it goes back to a list, counted and marked, and its priority.
+
+    Raises: ``AttributeError``, ``TypeError`` or ``ValueError`` for what is no envelope.
+    """
+    properties = envelope.setdefault("properties", {})
+    if isinstance(headers := envelope.get("headers"), dict):
+        headers["redelivered"] = True
+    if isinstance(info := properties.get("delivery_info"), dict):
+        info["redelivered"] = True
+    try:
+        deliveries, deaths = msgspec.convert(properties.get("taskd", (0, 0)), tuple[int, int])
+    except msgspec.ValidationError:
+        deliveries, deaths = 0, 0
+    properties["taskd"] = (deliveries + 1, deaths)
+    priority = int(properties.get("priority") or 0)
+    return json.dumps(envelope, separators=(",", ":")).encode(), priority
 
 
 class _Identified(msgspec.Struct, gc=False):

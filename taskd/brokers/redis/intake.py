@@ -19,6 +19,7 @@ from taskd.brokers.redis.envelope import Opened
 from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import Plan
 from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.unacked import Unacked
 from taskd.errors import LeaseLostError, StorageError, StorageFullError
 from taskd.storage.redis.link import ScriptCall
 
@@ -44,6 +45,7 @@ class RedisIntake:
         self._connections = Connections(store.address, store.keys.own("nudge", uuid4().hex))
         self._link = self._connections.link
         self._delayed = Delayed(store, self._link)
+        self._unacked = Unacked(store, self._link)
         try:
             self._generation = self._open()
         except BaseException:
@@ -183,12 +185,17 @@ class RedisIntake:
         return True
 
     def renew(self) -> None:
-        """Extend the lease of all claims; connect anew if a connection was lost."""
+        """Extend the lease of all claims; connect anew if a connection was lost.
+
+        Now and then put back what killed Celery workers have left.
+        """
         self._mend()
         keys = self._store.keys
         arguments = (self._name, self._generation, self._lease_s, self._store.lease_time())
         if not self._link.run(scripts.RENEW, (keys.owners, keys.leases), arguments):
             raise self._lease_lost()
+        if self._unacked.restore():
+            self._connections.nudge()  # of its own changes nobody tells this worker
 
     def _mend(self) -> None:
         """Connect anew if a connection was lost: what the server tells us hangs on both."""

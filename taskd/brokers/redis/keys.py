@@ -7,6 +7,10 @@ kombu's, shared with Celery (celery-wire: "kombu Redis transport"):
                                          is priority step 0, which is served first
 ``_kombu.binding.EXCHANGE``     set      ``routing key\\x06\\x16pattern\\x06\\x16queue``
 ``/DB.EXCHANGE[/KEY]``          channel  messages of fanout exchanges, remote control and events
+``unacked``                     hash     what Celery workers have claimed: tag -> JSON of ``[envelope,
+                                         exchange, routing key]``
+``unacked_index``               zset     those tags, scored by when the worker's clock says it claimed
+``unacked_mutex``               string   there while a Celery worker restores what others left
 ==============================  =======  ==========================================================
 
 Our own:
@@ -72,6 +76,21 @@ class Keys:
         """Return the channel, or the pattern of channels, of a fanout exchange."""
         suffix = f"/{routing_key}" if routing_key else ""
         return f"{self.prefix}/{self.database}.{exchange}{suffix}"
+
+    @property
+    def unacked(self) -> str:
+        """What Celery workers have claimed."""
+        return f"{self.prefix}unacked"
+
+    @property
+    def unacked_index(self) -> str:
+        """When Celery workers claimed it."""
+        return f"{self.prefix}unacked_index"
+
+    @property
+    def unacked_mutex(self) -> str:
+        """There while a Celery worker restores."""
+        return f"{self.prefix}unacked_mutex"
 
     def own(self, *words: str) -> str:
         """Return a key of our own."""

@@ -59,13 +59,21 @@ class Exchanges:
         if kind == "fanout":
             channel = keys.channel(message.exchange, message.routing_key)
             return [("PUBLISH", channel, seal(message, message.routing_key))]
+        return [
+            place(self._store, message, queue) for queue in self.bound(message.exchange, message.routing_key)
+        ]
+
+    def bound(self, exchange: str, routing_key: str) -> Sequence[str]:
+        """Return the queues to which an exchange sends what has this routing key.  Asks the server."""
+        if not exchange:
+            return (routing_key,)
         queues = set()
-        for binding in self._link.call("SMEMBERS", keys.binding(message.exchange)):
+        for binding in self._link.call("SMEMBERS", self._store.keys.binding(exchange)):
             # Between the two stands kombu's regular expression for topics, which says the same.
-            routing_key, _, queue = binding.decode().split(SEPARATOR)
-            if matches(kind, routing_key, message.routing_key):
+            bound_key, _, queue = binding.decode().split(SEPARATOR)
+            if matches(self._type_of(exchange), bound_key, routing_key):
                 queues.add(queue)
-        return [place(self._store, message, queue) for queue in sorted(queues)]
+        return sorted(queues)
 
     def _type_of(self, exchange: str) -> ExchangeType:
         if exchange not in self._types:

@@ -285,3 +285,51 @@ end
 return {{#old, kept}}
 """
 )
+
+#: Put back what Celery workers claimed long ago: answers with how many messages went back.  A claim that was
+#: settled or renewed since it was read stays as it is.
+RESTORE = Script(
+    """
+-- KEYS: what Celery workers have claimed, when, then the lists that the steps name.
+-- ARGV: the latest time of a claim, then tag, number of lists, their positions, envelope, in turn.
+local count, at = 0, 2
+while at <= #ARGV do
+  local tag, lists = ARGV[at], tonumber(ARGV[at + 1])
+  local since = redis.call('ZSCORE', KEYS[2], tag)
+  if since and tonumber(since) <= tonumber(ARGV[1]) then
+    redis.call('ZREM', KEYS[2], tag)
+    if redis.call('HDEL', KEYS[1], tag) == 1 then
+      for list = 1, lists do
+        redis.call('RPUSH', KEYS[tonumber(ARGV[at + 1 + list])], ARGV[at + 2 + lists])
+      end
+      count = count + 1
+    end
+  end
+  at = at + 3 + lists
+end
+return count
+"""
+)
+
+#: Count what Celery workers have claimed, a piece at a time: answers with the size of the piece, and with
+#: exchange, routing key and how many in turn.
+UNACKED = Script(
+    f"""
+-- KEYS: what Celery workers have claimed, when.  ARGV: how many to pass over.
+local tags = redis.call('ZRANGE', KEYS[2], ARGV[1], ARGV[1] + {MOST_AT_ONCE} - 1)
+local counts, answer = {{}}, {{#tags}}
+for _, claim in ipairs(#tags > 0 and redis.call('HMGET', KEYS[1], unpack(tags)) or {{}}) do
+  -- JSON: the envelope, then two texts.
+  local exchange, key = string.match(claim or '', '"([^"]*)", ?"([^"]*)"%]$')
+  if exchange then
+    local place = exchange .. '\\0' .. key
+    counts[place] = (counts[place] or 0) + 1
+  end
+end
+for place, count in pairs(counts) do
+  answer[#answer + 1] = place
+  answer[#answer + 1] = count
+end
+return answer
+"""
+)

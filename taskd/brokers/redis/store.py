@@ -18,11 +18,13 @@ class Store:
     """One database as one configuration sees it.
 
     ``timing`` is None but in tests: the server's clock decides for all workers, of all hosts.
+    What a Celery worker has claimed for ``visibility_s`` counts as left behind.
     """
 
     address: Address
     keys: Keys
     timing: Timing | None = None
+    visibility_s: float = 3600.0
 
     def lease_time(self) -> str:
         """Return the time by which leases are judged, as the scripts take it."""

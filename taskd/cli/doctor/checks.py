@@ -8,6 +8,7 @@ from taskd.cli.doctor.facts import Facts, Place, StoreFacts
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 from taskd.cli.doctor.unit_checks import check_unit
 from taskd.cli.output import age, size
+from taskd.plural import counted
 
 #: File systems on which the locks of SQLite do not hold between machines, or not at all.
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs"}) | {
@@ -168,6 +169,8 @@ def _stores(facts: Facts) -> Iterator[Finding]:
     for store in facts.stores:
         if store.address:
             yield _server(store)
+            if store.unacked:
+                yield _with_celery(store)
         elif store.directory is not None:
             yield from _embedded(store, facts)
 
@@ -180,6 +183,15 @@ def _server(store: StoreFacts) -> Finding:
         f"{store.address} cannot be reached: {store.connect_error}",
         "workers wait until it is there, and senders get an error",
         "start the server, or correct the URL; mind a firewall",
+    )
+
+
+def _with_celery(store: StoreFacts) -> Finding:
+    claimed = counted(store.unacked, "message is", "messages are")
+    return note(
+        store.key,
+        f"{claimed} with Celery workers or left by killed ones",
+        "a taskd worker puts each back after redis.visibility_timeout; taskctl queues shows them as UNACKED",
     )
 
 

@@ -70,7 +70,8 @@ class DaemonFacts:
 class StoreFacts:
     """Where messages or results are kept; ``key`` is that of the configuration.
 
-    ``file`` and what follows are of an embedded store, ``address`` and ``connect_error`` of a server.
+    ``file`` and what follows are of an embedded store, ``address`` and ``connect_error`` of a server,
+    ``unacked`` of a broker that Celery workers share.
     """
 
     key: str
@@ -83,6 +84,7 @@ class StoreFacts:
     total_inodes: int = 0
     address: str = ""
     connect_error: str = ""
+    unacked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ import pwd
 import resource
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from taskd import clock
 from taskd.cli import daemon
+from taskd.cli.desk import open_desk
 from taskd.cli.doctor.facts import (
     ClockFacts,
     ConfigFacts,
@@ -27,7 +29,8 @@ from taskd.cli.doctor.facts import (
 from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
-from taskd.errors import ControlError, DaemonDownError
+from taskd.config.stores import REDIS_SCHEMES
+from taskd.errors import BrokerError, ControlError, DaemonDownError, StorageError
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.peers import unknown_names
 from taskd.urls import credentials_of
@@ -52,6 +55,8 @@ def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Fac
     stores = [store for key in ("broker", "results") if (store := _store(key, getattr(known, key)))]
     socket_path = control_socket or known.supervisor.control_socket
     running = _daemon(socket_path)
+    if config is not None:
+        stores = [_shared_with_celery(config, store) for store in stores]
     newest = [file, running.socket, *(store.file for store in stores if store.file)]
     return Facts(
         who=_who(unit, running),
@@ -181,6 +186,17 @@ def _store(key: str, url: str) -> StoreFacts | None:
     except OSError as error:
         return StoreFacts(key, address=shown, connect_error=error.strerror or str(error))
     return StoreFacts(key, address=shown)
+
+
+def _shared_with_celery(config: Config, store: StoreFacts) -> StoreFacts:
+    """Return a broker with what Celery workers hold of it, if it is a Redis that can be asked."""
+    if store.key != "broker" or urlsplit(config.broker).scheme not in REDIS_SCHEMES or store.connect_error:
+        return store
+    try:
+        with open_desk(config) as desk:
+            return replace(store, unacked=sum(queue.unacked for queue in desk.queues()))
+    except (BrokerError, StorageError) as error:
+        return replace(store, connect_error=str(error))
 
 
 def _embedded(key: str, path: str) -> StoreFacts:
