@@ -57,3 +57,18 @@ def hold_once(path: str, line: str) -> None:
 @app.task(name="bench.noop_async", ignore_result=True)
 async def noop_async() -> None:
     """Do nothing, in a coroutine."""
+
+
+def busy(seconds: float) -> int:
+    """Use the processor for so long, by this thread's own time; return how often it looked at the clock."""
+    looked = 0
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        looked += 1
+    return looked
+
+
+@app.task(name="bench.spin")
+def spin(seconds: float) -> int:
+    """Do as ``busy``, which can be pickled."""
+    return busy(seconds)

@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from taskd.app import request as requests
+from taskd.app.collecting_app import Collecting
 from taskd.app.connections import Connections
 from taskd.app.hooks import Hooks
 from taskd.app.naming import default_name
 from taskd.app.periodic import Entries, EntryOptions
 from taskd.app.request import Request
-from taskd.app.result import AsyncResult, wait_all
+from taskd.app.result import AsyncResult
 from taskd.app.send import build_message, publish, send
 from taskd.app.settings import DeclareOptions, SendOptions, TaskSettings, settings_from
 from taskd.app.task import BoundTask, Call, CoroutineTask, Task
@@ -38,7 +39,7 @@ TRIP = 256
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
 
 
-class App:
+class App(Collecting):
     """Tasks and the way to send them.  Safe to share between threads, and across a fork.
 
     The configuration is the file named by ``config``, else by TASKD_CONFIG, else /etc/taskd.toml.
@@ -244,13 +245,6 @@ class App:
     def result(self, task_id: str) -> AsyncResult[object]:
         """Return the result of a task that was sent elsewhere."""
         return AsyncResult(task_id, self.connections)
-
-    def wait_all(self, results: Sequence[AsyncResult[R]], timeout: float | None = None) -> list[R]:
-        """Wait for all and return their values in order, or raise the first failure in that order.
-
-        Raises: ``ResultTimeout`` when one did not end within ``timeout`` seconds.
-        """
-        return wait_all(results, self.connections, timeout)
 
     @staticmethod
     def current_request() -> Request | None:

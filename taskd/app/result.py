@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Generic, TypeVar, cast
 
 from taskd.app.connections import Connections
@@ -12,10 +11,6 @@ from taskd.lifecycle import Deadline
 from taskd.protocol.results import ResultRecord, State, child_ids, decode_record
 
 R = TypeVar("R")
-T = TypeVar("T")
-
-# One question to the store names at most so many tasks: SQLite bounds the variables of a statement.
-_ASK_AT_ONCE = 500
 
 
 class ResultTimeout(TaskdError, TimeoutError):
@@ -51,7 +46,7 @@ class AsyncResult(Generic[R]):
         Raises: ``ResultTimeout``; ``TaskRevokedError`` for a task that was revoked or expired;
         ``TaskdError`` at once for a task that keeps no result.
         """
-        record = self._record or self._wait(_deadline(timeout), timeout)
+        record = self._record or self._wait(deadline_of(timeout), timeout)
         return cast("R", _value(record))
 
     async def aget(self, timeout: float | None = None) -> R:
@@ -140,31 +135,8 @@ class AsyncResult(Generic[R]):
         return self._record is not None
 
 
-def wait_all(
-    results: Sequence[AsyncResult[T]], connections: Connections, timeout: float | None = None
-) -> list[T]:
-    """Wait for all and return their values in order, or raise the first failure in that order.
-
-    Raises: ``ResultTimeout`` when one did not end within ``timeout`` seconds, and what a task raised.
-    """
-    deadline = _deadline(timeout)
-    store = connections.results()
-    pending: dict[str, list[AsyncResult[T]]] = {}
-    for result in results:
-        result.check_kept()
-        if not result.is_taken:
-            pending.setdefault(result.id, []).append(result)
-    while pending:
-        found = store.wait(list(pending)[:_ASK_AT_ONCE], deadline)
-        for task_id, record in found.items():
-            for result in pending.pop(task_id, ()):
-                result.take(record)
-        if not found and deadline.passed:
-            raise ResultTimeout(f"{len(pending)} of {len(results)} tasks did not end within {timeout} s")
-    return [result.get(0) for result in results]
-
-
-def _deadline(timeout: float | None) -> Deadline:
+def deadline_of(timeout: float | None) -> Deadline:
+    """Return the end of a timeout in seconds; None is for ever."""
     return Deadline(math.inf) if timeout is None else Deadline.after(timeout)
 
 

@@ -7,7 +7,7 @@ SUCCESS is never overwritten by another state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
@@ -54,6 +54,9 @@ class ResultStore(Protocol):
         Empty when the deadline passed first.  Wakes by event, with a slow poll as safety net.
         """
 
+    def collect(self, task_ids: Collection[str]) -> Collector:
+        """Return what finds the final records of many tasks as they arrive; close it afterwards."""
+
     def forget(self, task_ids: Sequence[str]) -> None:
         """Delete records; unknown ids are no error."""
 
@@ -62,6 +65,23 @@ class ResultStore(Protocol):
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""
+
+
+class Collector(Protocol):
+    """Finds final records of many tasks at a cost for each that does not grow with their number.
+
+    For one thread.  It may hold a descriptor or a connection until it is closed.
+    """
+
+    def next(self, deadline: Deadline) -> Mapping[str, bytes]:
+        """Block until final records have come; return each once, in about the order of their arrival.
+
+        Empty when the deadline passed first, or when all have been returned.
+        Raises: ``StorageError`` when the store is away for more than ten seconds; then call it again.
+        """
+
+    def close(self) -> None:
+        """Release what it holds.  May be called twice."""
 
 
 @runtime_checkable

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
+from taskd.results.collecting import PlainCollector
 
 
 class _Shelf:
@@ -50,7 +51,7 @@ class MemoryResults:
                 name: self._shelf.results[name].record for name in task_ids if name in self._shelf.results
             }
 
-    def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
+    def wait(self, task_ids: Collection[str], deadline: Deadline) -> Mapping[str, bytes]:
         """Block until at least one of the tasks is in a final state; return all final ones."""
         with self._shelf.changed:
             while True:
@@ -59,6 +60,10 @@ class MemoryResults:
                 if final or not task_ids or deadline.passed:
                     return final
                 self._shelf.changed.wait(None if math.isinf(deadline.until) else deadline.remaining_s())
+
+    def collect(self, task_ids: Collection[str]) -> PlainCollector:
+        """Return what finds the final records of many tasks as they arrive."""
+        return PlainCollector(self.wait, task_ids)
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Delete records; unknown ids are no error."""

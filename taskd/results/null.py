@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from taskd.errors import StorageError
 from taskd.lifecycle import Deadline
 from taskd.results.base import StoredResult
+from taskd.results.collecting import PlainCollector
 
 
 class NullResults:
@@ -28,6 +29,10 @@ class NullResults:
         raise StorageError(
             'results are off ("null://"), so there is nothing to wait for; set results to a store'
         )
+
+    def collect(self, task_ids: Collection[str]) -> PlainCollector:
+        """Return what raises ``StorageError`` at the first question."""
+        return PlainCollector(lambda ids, deadline: self.wait([*ids], deadline), task_ids)
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Do nothing."""

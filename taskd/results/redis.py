@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 import msgspec
 
 from taskd import clock
 from taskd.config.stores import RedisConfig
-from taskd.errors import StorageError
+from taskd.errors import ProtocolError, StorageError
 from taskd.lifecycle import Deadline
-from taskd.protocol.results import FINAL_STATES
+from taskd.protocol.results import FINAL_STATES, decode_record
 from taskd.results.base import StoredResult
+from taskd.results.collecting import SourceCollector
 from taskd.results.redis_listeners import Listeners
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link, Script, ScriptCall
+from taskd.storage.redis.subscription import Subscription
 from taskd.wakeup import Readable
 
 _KEY = "celery-task-meta-"
 #: Records in one script, so that none holds the server for long.
 _AT_ONCE = 500
+#: A subscription to more channels than this is closed instead of leaving them.
+_MOST_LEFT = 500
 #: How often a waiter looks by itself: a message on a channel is lost when nobody hears it.
 _LOOK_S = 1.0
 
@@ -137,6 +141,11 @@ class RedisResults:
                 listening.receive()
         return final
 
+    def collect(self, task_ids: Collection[str]) -> SourceCollector:
+        """Return what finds the final records of many tasks as they arrive."""
+        self._lock_here()
+        return SourceCollector(_Published(self._final, self._listeners, f"{self._prefix}{_KEY}"), task_ids)
+
     def forget(self, task_ids: Sequence[str]) -> None:
         """Delete records; unknown ids are no error."""
         if task_ids:
@@ -156,8 +165,64 @@ class RedisResults:
                 self._link.close()
 
 
+class _Published:
+    """``Source`` of the records that are published on the channels of their tasks."""
+
+    def __init__(
+        self, final: Callable[[Sequence[str]], Mapping[str, bytes]], listeners: Listeners, prefix: str
+    ) -> None:
+        self._final = final
+        self._listeners = listeners
+        self._prefix = prefix
+        self._skip = len(prefix.encode())
+        self._listening: Subscription | None = None
+        self._heard: set[str] = set()
+
+    def ask(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
+        """Listen to the channels of these first, and then ask: what is stored in between is not missed."""
+        new = [f"{self._prefix}{task_id}" for task_id in task_ids if task_id not in self._heard]
+        if self._listening is None:
+            self._listening = self._listeners.take(new)
+        elif new:
+            self._listening.join(new)
+        self._heard.update(task_ids)
+        return self._final(task_ids)
+
+    def arrived(self, pending: Set[str], deadline: Deadline) -> Mapping[str, bytes]:
+        """Return the final records that were published since; the message of each is the record itself."""
+        found = {}
+        for channel, record in self._subscription().receive():
+            task_id = channel[self._skip :].decode()
+            if task_id in pending and _is_final(record):
+                found[task_id] = record
+        return found
+
+    def fileno(self) -> int:
+        """Return the descriptor of the subscription."""
+        return self._subscription().fileno()
+
+    def _subscription(self) -> Subscription:
+        assert self._listening is not None, "ask comes first"
+        return self._listening
+
+    def close(self) -> None:
+        """Keep the connection for the next wait, unless it hears so many channels that closing is cheaper."""
+        listening, heard = self._listening, self._heard
+        self._listening, self._heard = None, set()
+        if listening is None:
+            return
+        if listening.lost or len(heard) > _MOST_LEFT:
+            listening.close()
+        else:
+            self._listeners.give_back(listening, [f"{self._prefix}{task_id}" for task_id in heard])
+
+
 def _is_final(record: bytes) -> bool:
     try:
         return _decoder.decode(record).status in FINAL_STATES
     except (msgspec.MsgspecError, UnicodeDecodeError):
+        pass  # NaN or a lone surrogate in the result, which msgspec does not read
+    try:
+        return decode_record(record).is_final
+    except ProtocolError:
         return False  # another program's key of this name

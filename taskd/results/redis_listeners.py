@@ -31,13 +31,17 @@ class Listeners:
     @contextmanager
     def hearing(self, channels: Sequence[str]) -> Iterator[Subscription]:
         """Yield a subscription that hears these channels.  Raises: ``StorageError``: it cannot connect."""
-        listening = self._joined(channels) or Subscription(self._address, channels=channels)
+        listening = self.take(channels)
         try:
             yield listening
         except BaseException:
             listening.close()
             raise
-        self._give_back(listening, channels)
+        self.give_back(listening, channels)
+
+    def take(self, channels: Sequence[str]) -> Subscription:
+        """Return a subscription that hears these channels.  Raises: ``StorageError``: it cannot connect."""
+        return self._joined(channels) or Subscription(self._address, channels=channels)
 
     def _joined(self, channels: Sequence[str]) -> Subscription | None:
         """Return a kept one that hears the channels; None when there is none that still stands."""
@@ -55,8 +59,11 @@ class Listeners:
             kept.close()
         return None
 
-    def _give_back(self, listening: Subscription, channels: Sequence[str]) -> None:
-        """Keep one whose wait has ended; never raises, for the wait has its answer."""
+    def give_back(self, listening: Subscription, channels: Sequence[str]) -> None:
+        """Keep one whose wait has ended; ``channels``: all that it hears.
+
+        Never raises, for the wait has its answer.
+        """
         if not self._closed and len(self._unused) < _MOST_KEPT:
             try:
                 listening.leave(channels)

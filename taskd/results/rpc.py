@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ from taskd.errors import ProtocolError, StorageError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES, State, decode_record
 from taskd.results.base import Box, Post, StoredResult
+from taskd.results.collecting import PlainCollector
 from taskd.wakeup import Readable
 
 #: Final records that were asked for and are kept for whoever asks again.
@@ -95,7 +96,7 @@ class RpcResults:
                 self._read(0.0)
             return self._found(task_ids, final=False)
 
-    def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
+    def wait(self, task_ids: Collection[str], deadline: Deadline) -> Mapping[str, bytes]:
         """Block until at least one of the tasks is in a final state; return all final ones."""
         with self._lock_here():
             while True:
@@ -145,8 +146,10 @@ class RpcResults:
             shelf[head.task_id] = _Arrival(record, head.status, now)
         self._expire(now)
 
-    def _found(self, task_ids: Sequence[str], *, final: bool) -> Mapping[str, bytes]:
+    def _found(self, task_ids: Collection[str], *, final: bool) -> Mapping[str, bytes]:
         found = {}
+        if isinstance(task_ids, Set) and len(task_ids) > len(self._arrived) + len(self._asked):
+            task_ids = [each for shelf in (self._arrived, self._asked) for each in shelf if each in task_ids]
         for task_id in task_ids:
             arrival = self._arrived.get(task_id) or self._asked.get(task_id)
             if arrival is None:
@@ -159,6 +162,10 @@ class RpcResults:
         while len(self._asked) > _MOST_ASKED:
             del self._asked[next(iter(self._asked))]
         return found
+
+    def collect(self, task_ids: Collection[str]) -> PlainCollector:
+        """Return what finds the final records of many tasks as they arrive."""
+        return PlainCollector(self.wait, task_ids)
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Drop records that have arrived; unknown ids are no error."""

@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
+from typing import Any
+from weakref import WeakSet
 from zlib import crc32
 
 import msgspec
 
+from taskd import clock
 from taskd.config.stores import SqliteConfig
 from taskd.errors import StorageError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
+from taskd.results.collecting import SourceCollector
 from taskd.storage.sqlite import Database, Schema, path_of
 from taskd.storage.wake import WakeListener, WakeSender
 from taskd.wakeup import Readable
@@ -45,6 +49,17 @@ WHERE result.state <> 'SUCCESS' OR excluded.state = 'SUCCESS'
 """
 _AMONG = "task_id IN (SELECT value FROM json_each(?))"
 _FINAL = ",".join(f"'{state.value}'" for state in sorted(FINAL_STATES))
+_ENDS = f"SELECT task_id, CASE WHEN state IN ({_FINAL}) THEN record END FROM result WHERE {_AMONG}"  # noqa: S608
+_NEWEST = "SELECT coalesce(max(number), 0) FROM result"
+_ARRIVED = "SELECT number, task_id, state FROM result WHERE number > ? ORDER BY number LIMIT ?"
+_NUMBERED = (
+    "SELECT task_id, record FROM result WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number"
+)
+_ARRIVALS_AT_ONCE = 1000
+#: A waiter for more tasks than this is woken by any; so many topics fit into the name of a socket.
+_MOST_TOPICS = 4
+#: Asking again for tasks that have begun takes at most this share of the time.
+_BEGUN_SHARE = 0.1
 _EXPIRE = (
     "DELETE FROM result WHERE number IN"
     " (SELECT number FROM result WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
@@ -62,7 +77,8 @@ class SqliteResults:
     """``ResultStore`` over one file, opened at the first use; a forked child opens it anew."""
 
     def __init__(self, url: str, config: SqliteConfig) -> None:
-        self._path = path_of(url)
+        #: Of the file, absolute.
+        self.path = path_of(url)
         self._config = config
         self._closed = False
         self._start()
@@ -71,6 +87,7 @@ class SqliteResults:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._opened: tuple[Database, WakeSender] | None = None
+        self._collecting: WeakSet[_Arrivals] = WeakSet()
 
     def _lock_here(self) -> threading.Lock:
         if self._pid != os.getpid():
@@ -82,15 +99,13 @@ class SqliteResults:
     def _open(self, limit_s: float = math.inf) -> tuple[Database, WakeSender]:
         """Return the open file, which waits for other processes at most ``limit_s`` or ``busy_timeout``."""
         if self._closed:
-            raise StorageError(f"{self._path}: this result store is closed")
+            raise StorageError(f"{self.path}: this result store is closed")
         if self._opened is not None and not self._opened[0].is_in_place():
             self._shut()  # somebody replaced the file
         limit_s = min(self._config.busy_timeout, max(limit_s, _PATIENCE_S))
         if self._opened is None:
-            database = Database(
-                self._path, SCHEMA, durability=self._config.durability, busy_timeout_s=limit_s
-            )
-            self._opened = (database, WakeSender(self._path))
+            database = Database(self.path, SCHEMA, durability=self._config.durability, busy_timeout_s=limit_s)
+            self._opened = (database, WakeSender(self.path))
         if self._opened[0].limit_s != limit_s:
             self._opened[0].be_patient_for(limit_s)
         return self._opened
@@ -124,7 +139,7 @@ class SqliteResults:
 
     def _select(
         self, statement: str, task_ids: Sequence[str], limit_s: float = math.inf
-    ) -> Mapping[str, bytes]:
+    ) -> Mapping[str, Any]:
         with self._lock_here(), self._open(limit_s)[0].read() as connection:
             return dict(connection.execute(statement, (_encode_json(task_ids).decode(),)).fetchall())
 
@@ -133,7 +148,7 @@ class SqliteResults:
         final = self._final(task_ids, deadline)
         if final or not task_ids or deadline.passed:
             return final
-        listener = WakeListener(self._path, {_topic(task_id) for task_id in task_ids})
+        listener = WakeListener(self.path, {_topic(task_id) for task_id in task_ids})
         try:
             readable = Readable(listener.fileno())
             while True:
@@ -145,6 +160,25 @@ class SqliteResults:
         finally:
             listener.close()
 
+    def collect(self, task_ids: Collection[str]) -> SourceCollector:
+        """Return what finds the final records of many tasks as they arrive."""
+        arrivals = _Arrivals(self, task_ids)
+        self._collecting.add(arrivals)
+        return SourceCollector(arrivals, task_ids)
+
+    def ends_of(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes | None]:
+        """Return the final records, and None for tasks with a record that is not final yet."""
+        return self._select(_ENDS, task_ids, deadline.remaining_s())
+
+    def read(
+        self, deadline: Deadline, statement: str, *values: object
+    ) -> tuple[list[tuple[Any, ...]], Database]:
+        """Return the rows of one question, and the open file: another one after it was replaced."""
+        with self._lock_here():
+            database = self._open(deadline.remaining_s())[0]
+            with database.read() as connection:
+                return connection.execute(statement, values).fetchall(), database
+
     def forget(self, task_ids: Sequence[str]) -> None:
         """Delete records; unknown ids are no error."""
         with self._lock_here(), self._open()[0].write() as connection:
@@ -152,6 +186,9 @@ class SqliteResults:
                 f"DELETE FROM result WHERE {_AMONG}",  # noqa: S608
                 (_encode_json(task_ids).decode(),),
             )
+            end = connection.execute(_NEWEST).fetchone()[0]
+        for arrivals in list(self._collecting):
+            arrivals.lower(end)  # SQLite gives the numbers of the last rows again
 
     def expire(self, now: float) -> int:
         """Delete records whose time has come, in short transactions; return how many."""
@@ -174,6 +211,93 @@ class SqliteResults:
             for part in self._opened:
                 part.close()
             self._opened = None
+
+
+class _Arrivals:
+    """``Source`` of the rows that are added to the table.
+
+    A row keeps its number when its state changes, so tasks whose row is not final yet are asked for by id.
+    """
+
+    def __init__(self, results: SqliteResults, task_ids: Collection[str]) -> None:
+        self._results = results
+        few = len(task_ids) <= _MOST_TOPICS
+        self._topics = {_topic(task_id) for task_id in task_ids} if few else None
+        self._listener: WakeListener | None = None
+        self._database: Database | None = None
+        #: The number of the last row that was read.
+        self._seen = 0
+        #: Tasks with a row that is not final yet, and the monotonic time before which nobody asks for them.
+        self._begun: dict[str, None] = {}
+        self._ask_begun_from = 0.0
+
+    def ask(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
+        """Note where the table ends and listen, then ask: what is stored in between is read later."""
+        if self._listener is None:
+            rows, self._database = self._results.read(deadline, _NEWEST)
+            self._seen = rows[0][0]
+            self._listener = WakeListener(self._results.path, self._topics)
+        return self._final(task_ids, deadline)
+
+    def _final(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
+        found = {}
+        for task_id, record in self._results.ends_of(task_ids, deadline).items():
+            if record is None:
+                self._begun[task_id] = None
+            else:
+                found[task_id] = record
+                self._begun.pop(task_id, None)
+        return found
+
+    def arrived(self, pending: Set[str], deadline: Deadline) -> Mapping[str, bytes]:
+        """Return the final records among the rows that were added since, and of tasks that had begun."""
+        assert self._listener is not None, "ask comes first"
+        self._listener.clear()
+        numbers: list[int] = []
+        while not numbers:
+            rows, database = self._results.read(deadline, _ARRIVED, self._seen, _ARRIVALS_AT_ONCE)
+            if database is not self._database:
+                raise StorageError(f"{self._results.path} was deleted or replaced while in use")
+            for number, task_id, state in rows:
+                if task_id not in pending:
+                    continue
+                if state in FINAL_STATES:
+                    numbers.append(number)
+                else:
+                    self._begun[task_id] = None
+            if rows:
+                self._seen = rows[-1][0]
+            if len(rows) < _ARRIVALS_AT_ONCE:
+                break
+        found = self._begun_ones(deadline)
+        if numbers:
+            found.update(self._results.read(deadline, _NUMBERED, _encode_json(numbers).decode())[0])
+        return found
+
+    def lower(self, end: int) -> None:
+        """Note that the table ends here now: rows of this process were deleted."""
+        self._seen = min(self._seen, end)
+
+    def _begun_ones(self, deadline: Deadline) -> dict[str, bytes]:
+        start = clock.monotonic()
+        if not self._begun or start < self._ask_begun_from:
+            return {}
+        found = dict(self._final(list(self._begun), deadline))
+        now = clock.monotonic()
+        self._ask_begun_from = now + (now - start) / _BEGUN_SHARE
+        return found
+
+    def fileno(self) -> int:
+        """Return the descriptor of the listener."""
+        assert self._listener is not None, "ask comes first"
+        return self._listener.fileno()
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        self._begun.clear()
 
 
 def _topic(task_id: str) -> int:

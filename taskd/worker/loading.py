@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from taskd.app.app import App
+from taskd.app.mapping import add_chunk_task
 from taskd.errors import ResolveError
 from taskd.protocol.execution import TaskOptions
 from taskd.resolve import resolve
@@ -37,4 +38,5 @@ def load_app(path: str) -> App:
         # Whoever comes from Celery names the app that is there.
         hint = ", in a module beside Celery's app (docs/celery.md)" if kind.startswith("celery.") else ""
         raise ResolveError(f'app "{path}" is of type {kind}; expected taskd.App{hint}')
+    add_chunk_task(found)
     return found

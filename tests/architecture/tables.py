@@ -62,7 +62,7 @@ GATES: Mapping[str, Sequence[str]] = {
     "gevent": (r"pools\.gevent", r"worker\.gevent_entry"),
     "eventlet": (r"pools\.eventlet", r"worker\.eventlet_entry"),
     "click": (r"cli\..+",),
-    "rich": (r"cli\..+",),
+    "rich": (r"cli\..+", r"app\.bar"),  # the latter when a caller asks for a bar
     "signal": (
         r"loop",
         r"prctl",

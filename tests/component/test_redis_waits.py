@@ -11,8 +11,10 @@ import pytest
 from redis import Redis
 
 from taskd.config.stores import RedisConfig
+from taskd.errors import StorageError
 from taskd.lifecycle import Deadline
 from taskd.results import redis_listeners
+from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
 from tests.services import RedisServer
 from tests.waiting import wait_until
@@ -134,6 +136,35 @@ def test_a_user_who_may_not_take_back_a_channel_waits_all_the_same(server: Redis
     url = server.url.replace("//", "//narrow:any@")
     with closing(RedisResults(url, CONFIG)) as results:
         assert [waited(results, admin, each) for each in ("one", "two")] == [["one"], ["two"]]
+
+
+def test_collecting_bears_a_server_that_is_restarted() -> None:
+    own = RedisServer()
+    found: list[str] = []
+    with closing(RedisResults(own.url, CONFIG)) as results, closing(Redis(port=own.port)) as admin:
+        collector = results.collect(["a", "b"])
+        thread = threading.Thread(target=lambda: found.extend(collector.next(Deadline.after(20.0))))
+        thread.start()
+        wait_until(lambda: len(admin.pubsub_channels("celery-task-meta-*")) == 2, 10)
+        own.kill()
+        own.start()
+
+        results.store([StoredResult("b", "SUCCESS", RECORD, None)])
+        thread.join(20.0)
+        collector.close()
+
+        assert found == ["b"]
+        own.kill()
+        with pytest.raises(StorageError):
+            results.collect(["a"]).next(Deadline.after(20.0))
+    own.end()
+
+
+def test_a_result_that_only_python_reads_is_waited_for(results: RedisResults) -> None:
+    record = b'{"status":"SUCCESS","result":NaN,"task_id":"odd","traceback":null,"children":[]}'
+    results.store([StoredResult("odd", "SUCCESS", record, None)])
+
+    assert results.wait(["odd"], Deadline.after(0.0)) == {"odd": record}
 
 
 def test_a_closed_store_leaves_no_connection(server: RedisServer, admin: Redis) -> None:

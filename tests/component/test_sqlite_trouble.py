@@ -18,6 +18,7 @@ from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.schema import SCHEMA
 from taskd.config.stores import SqliteConfig
 from taskd.errors import StorageCorruptError, StorageError, StorageFullError
+from taskd.lifecycle import Deadline
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
 from taskd.storage.sqlite import Database
@@ -276,6 +277,22 @@ def test_a_file_deleted_while_in_use_is_noticed(path: Path, replaced: bool) -> N
         with pytest.raises(StorageError, match="was deleted or replaced while in use"):
             intake.renew()
         path.unlink(missing_ok=True)
+
+
+def test_collecting_goes_on_in_the_file_that_took_the_place_of_the_other(path: Path) -> None:
+    results = SqliteResults(f"sqlite://{path}", SqliteConfig())
+    results.store([StoredResult("other", "SUCCESS", b"{}", None)])
+    collector = results.collect(["a"])
+    assert collector.next(Deadline.after(0.0)) == {}
+
+    path.rename(path.with_suffix(".away"))
+    worker = SqliteResults(f"sqlite://{path}", SqliteConfig())
+    worker.store([StoredResult("a", "SUCCESS", b"{}", None)])
+
+    assert collector.next(Deadline.after(20.0)) == {"a": b"{}"}
+    collector.close()
+    worker.close()
+    results.close()
 
 
 # -- the wake directory ----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from taskd.brokers.generic.broker import GenericBroker
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import state_record
-from taskd.results.base import ResultStore, StoredResult
+from taskd.results.base import Collector, ResultStore, StoredResult
 from taskd.results.memory import MemoryResults
 from taskd.results.redis import RedisResults
 from taskd.results.rpc import RpcResults
@@ -202,6 +202,65 @@ def test_several_threads_wait_for_different_results(results: ResultStore) -> Non
         waiter.join(10.0)
 
     assert {name: set(records) for name, records in found.items()} == {name: {name} for name in names}
+
+
+def collected(collector: Collector, patience_s: float = 10.0) -> list[str]:
+    """Return the ids of what is found until nothing more is pending, or comes in time."""
+    found: list[str] = []
+    while records := collector.next(Deadline.after(patience_s)):
+        found += records
+    return found
+
+
+def test_each_result_is_collected_once_whenever_it_came(results: ResultStore) -> None:
+    names = [str(number) for number in range(1200)]
+    results.store([result("other"), *map(result, names[:600])])
+    collector = results.collect([*names, "never"])
+
+    early = [*collector.next(Deadline.after(10.0)), *collected(collector, 0.0)]
+    results.store([result(name, "FAILURE") for name in reversed(names[600:900])])
+    results.store([result("another")])
+    middle = [*collector.next(Deadline.after(10.0)), *collected(collector, 0.5)]
+    results.store([result(name) for name in names[900:]])
+    late = collected(collector, 0.5)
+
+    assert set(early) == set(names[:600])
+    assert [*early, *middle, *late].count("never") == 0
+    assert sorted([*early, *middle, *late], key=int) == names
+    assert collector.next(Deadline.after(0.0)) == {}
+    collector.close()
+    collector.close()
+
+
+def test_a_task_that_has_begun_is_collected_when_it_ends(results: ResultStore) -> None:
+    results.store([result("early", "RETRY")])
+    collector = results.collect(["early", "late"])
+    assert collector.next(Deadline.after(0.0)) == {}
+
+    results.store([result("late", "STARTED")])
+    assert collector.next(Deadline.after(0.05)) == {}
+    results.store([result("early", "SUCCESS", "now"), result("late", "FAILURE")])
+
+    found: dict[str, bytes] = {}
+    while len(found) < 2 and (more := collector.next(Deadline.after(10.0))):
+        found.update(more)
+    collector.close()
+    assert found == {"early": record("early", "SUCCESS", "now"), "late": record("late", "FAILURE")}
+
+
+def test_what_is_forgotten_as_it_is_collected_hides_nothing(results: ResultStore) -> None:
+    names = [str(number) for number in range(20)]
+    collector = results.collect(names)
+    assert collector.next(Deadline.after(0.0)) == {}
+
+    found = []
+    for name in names:  # a number in the table that is given again must not be taken for one that was read
+        results.store([result(name)])
+        found += collector.next(Deadline.after(0.9))
+        results.forget([name])
+    collector.close()
+
+    assert found == names
 
 
 def test_closing_twice_does_nothing(results: ResultStore) -> None:

@@ -32,6 +32,13 @@ def append(path: str, line: str) -> None:
         os.close(fd)
 
 
+@app.task(name="shop.squared")
+def squared(number: int) -> int:
+    if number < 0:
+        raise OutOfStock("squares", number)
+    return number * number
+
+
 @app.task(name="shop.add")
 def add(a: int, b: int) -> int:
     return a + b

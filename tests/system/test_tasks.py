@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from taskd import App
 from tests.system import shop
 from tests.system.daemon import Daemon
 from tests.waiting import wait_until
@@ -52,6 +53,21 @@ def test_sync_and_async_functions_run_on_every_pool(make_daemon: Callable[..., D
     assert daemon.app.send_task("shop.later", ("abc",)).get(timeout=10) == "ABC"
     with pytest.raises(shop.OutOfStock):
         daemon.app.send_task("shop.fail", ("tea", 3)).get(timeout=10)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_task_is_mapped_over_many_items_in_chunks(make_daemon: Callable[..., Daemon], pool: str) -> None:
+    daemon = make_daemon(f'[worker.main]\npool = "{pool}"\nconcurrency = 2\n')
+    daemon.start()
+    sender = App(config=str(daemon.file))
+    squared = sender.task(name="shop.squared")(shop.squared.run)
+
+    found = sender.map(squared, range(-3, 300), chunk=20, return_exceptions=True, timeout=20)
+    sender.close()
+
+    assert isinstance(found[0], shop.OutOfStock)
+    assert "raise OutOfStock" in str(found[0].__cause__)
+    assert found[3:] == [number * number for number in range(300)]
 
 
 def test_a_countdown_is_held_by_the_broker_and_shown_by_inspect(daemon: Daemon) -> None:

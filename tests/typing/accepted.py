@@ -75,6 +75,10 @@ later = add.apply_async((1,), {"y": 2}, countdown=1.5, eta=datetime.now(timezone
 call: Call[int] = add.call(1).with_options(priority=9)
 many: list[int] = app.wait_all(app.send_many([add.call(n) for n in range(10)]))
 mapped: list[AsyncResult[int]] = add.map([(1,), (2,)])
+gathered: list[int | Exception] = app.gather(mapped, return_exceptions=True, timeout=5)
+squares: list[int] = app.map(add, range(10), chunk=5, bar=True)
+pages: list[list[str] | Exception] = app.map(crawl, ["http://x"], return_exceptions=True)
+firsts: list[int] = [ended.get(0) for ended in app.as_completed(mapped)]
 linked = add.apply_async((1,), link=[send.s(subject="x"), add.si(1, y=2)], link_error={"task": "shop.report"})
 chained: Call[int] = add.s().with_options(link=crawl.s())
 by_name: AsyncResult[object] = app.send_task("shop.add", (1,), expires=60)

@@ -68,5 +68,10 @@ def after(request: int) -> None:
     del request
 
 
+app.map(add, ["one"])  # error
+app.map(len, ["one"])  # error
+app.gather([1])  # error
+
+
 async def main() -> None:
     await add.adelay("one")  # error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
@@ -11,6 +11,7 @@ from taskd.consumer.settling import FULL_BATCH, LINGER_S, Settling
 from taskd.errors import StorageError, StorageFullError
 from taskd.lifecycle import Deadline
 from taskd.results.base import StoredResult
+from taskd.results.collecting import PlainCollector
 
 
 class Stores:
@@ -38,6 +39,9 @@ class Stores:
 
     def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
         return {}
+
+    def collect(self, task_ids: Collection[str]) -> PlainCollector:
+        return PlainCollector(lambda ids, deadline: {}, task_ids)
 
     def forget(self, task_ids: Sequence[str]) -> None:
         self._call("forget")
