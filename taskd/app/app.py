@@ -19,6 +19,7 @@ from taskd.app.naming import default_name
 from taskd.app.periodic import Entries, EntryOptions
 from taskd.app.request import Request
 from taskd.app.result import AsyncResult
+from taskd.app.revoking import revoke
 from taskd.app.send import build_message, publish, send
 from taskd.app.settings import DeclareOptions, SendOptions, TaskSettings, settings_from
 from taskd.app.task import BoundTask, Call, CoroutineTask, Task
@@ -245,6 +246,27 @@ class App(Collecting):
     def result(self, task_id: str) -> AsyncResult[object]:
         """Return the result of a task that was sent elsewhere."""
         return AsyncResult(task_id, self.connections)
+
+    def revoke(
+        self,
+        tasks: str | AsyncResult[Any] | Iterable[str | AsyncResult[Any]],
+        *,
+        terminate: bool = False,
+        signal: str | None = None,
+    ) -> bool:
+        """Keep tasks from running, given by id or result; return without waiting for the workers.
+
+        Workers that are up are told; those that start within three hours read it.  A message stays in the
+        broker until its turn comes, and is dropped then.  A task that runs goes on, unless ``terminate``:
+        then its worker ends it step by step, with ``signal`` ("TERM").
+
+        Returns False when workers that start later do not know it, over RabbitMQ and other brokers of kombu:
+        there only the workers that are up are told, and nobody if none is.
+        Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``; then it may not be revoked everywhere.
+        """
+        given = [tasks] if isinstance(tasks, (str, AsyncResult)) else tasks
+        ids = [task if isinstance(task, str) else task.id for task in given]
+        return revoke(self.connections, ids, terminate=terminate, signal=signal)
 
     @staticmethod
     def current_request() -> Request | None:

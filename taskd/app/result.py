@@ -6,6 +6,7 @@ import math
 from typing import Generic, TypeVar, cast
 
 from taskd.app.connections import Connections
+from taskd.app.revoking import revoke
 from taskd.errors import TaskdError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import ResultRecord, State, child_ids, decode_record
@@ -97,6 +98,10 @@ class AsyncResult(Generic[R]):
         """Delete the stored result."""
         self._record = None
         self._connections.results().forget([self.id])
+
+    def revoke(self, *, terminate: bool = False, signal: str | None = None) -> bool:
+        """Keep the task from running, and with ``terminate`` end it if it runs.  As ``App.revoke``."""
+        return revoke(self._connections, (self.id,), terminate=terminate, signal=signal)
 
     def _look(self) -> ResultRecord | None:
         if self._record is None:

@@ -35,6 +35,10 @@ destination_option = click.option(
 )
 
 
+class NobodyAnswers(Failure):
+    """No worker answered in time."""
+
+
 def ask(
     config: Config,
     method: str,
@@ -43,7 +47,7 @@ def ask(
     destination: Sequence[str],
     timeout_s: float,
 ) -> dict[str, object]:
-    """Return the answers by node.  Raises: ``Failure`` when nobody answers."""
+    """Return the answers by node.  Raises: ``NobodyAnswers``."""
     nodes = [node if "@" in node else node_name(node) for node in destination]
     limit = None if nodes else _workers_of_this_host(config)
     with RemoteControl(config.broker, config.stores) as remote:
@@ -52,7 +56,7 @@ def ask(
         )
     if not answers:
         asked = f" ({', '.join(nodes)})" if nodes else ""
-        raise Failure(
+        raise NobodyAnswers(
             f"no worker answered within {timeout_s:g} s{asked}; is taskd running?", exit_codes.UNAVAILABLE
         )
     return answers

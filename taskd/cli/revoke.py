@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 import click
 
-from taskd.cli.output import json_option
-from taskd.cli.remote import destination_option, tell, timeout_option
+from taskd import exit_codes
+from taskd.cli.output import Failure, echo_json, json_option
+from taskd.cli.remote import NobodyAnswers, destination_option, tell, timeout_option
 from taskd.cli.session import Session, duration, pass_session
+from taskd.config.schema import Config
+from taskd.revocations.known import By
+from taskd.revocations.store import state_of
 
 
 @click.command()
@@ -55,8 +60,8 @@ def revoke(
 ) -> int:
     """Keep tasks from running, or end them.
 
-    What is revoked stays so for three hours, over restarts of the workers too. A name or a header covers
-    tasks that are sent later as well, until --undo.
+    What is revoked stays so for three hours, over restarts of the workers too. No worker need be up, except
+    over RabbitMQ. A name or a header covers tasks that are sent later as well, until --undo.
 
     Example: taskctl revoke 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --terminate --soft 10s --term 5s
     """
@@ -82,9 +87,42 @@ def revoke(
         if undo
         else [(_METHODS[key], {key: value, **how}) for key, value in given.items()]
     )
-    return tell(session.config, requests, destination=destination, timeout_s=timeout_s, as_json=as_json)
+    kept = not destination and _keep(session.config, given, undo=undo)
+    try:
+        return tell(session.config, requests, destination=destination, timeout_s=timeout_s, as_json=as_json)
+    except NobodyAnswers as error:
+        if destination:
+            raise
+        if not kept:
+            raise Failure(_NOT_KEPT, error.exit_code) from error
+        if as_json:
+            echo_json({})
+        click.echo(_UNDONE if undo else _KEPT + (_ENDED_NOTHING if terminate else ""), err=as_json)
+        return exit_codes.OK
 
 
+def _keep(config: Config, given: Mapping[str, Sequence[str]], *, undo: bool) -> bool:
+    """Write it where workers that start later read it; return whether there is such a place."""
+    state = state_of(config.broker, config.stores)
+    if state is None:
+        return False
+    with closing(state):
+        for key, what in given.items():
+            (state.discard if undo else state.add)(_KINDS[key], what)
+    return True
+
+
+#: What is said when no worker is up.
+_KEPT = "no worker is up: every worker that starts within three hours drops these tasks when their turn comes"
+_ENDED_NOTHING = "; nothing that runs was ended"
+_UNDONE = "no worker is up: workers that start from now on run these tasks"
+_NOT_KEPT = (
+    "no worker answered, and this broker keeps no revocations (SQLite and Redis do): these tasks run when a "
+    "worker starts. Start a worker and revoke them then, or remove all that waits by taskctl purge QUEUE"
+)
+
+
+_KINDS = {"task_id": By.ID, "task_name": By.NAME, "headers": By.STAMP}
 _METHODS = {
     "task_id": "revoke",
     "task_name": "revoke_by_name",

@@ -19,8 +19,6 @@ from taskd.consumer.neighbours.task_events import TaskEvents
 from taskd.consumer.prefetch import RunTimes
 from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request
-from taskd.consumer.revoked import Revocations
-from taskd.consumer.state import State
 from taskd.consumer.suspects import Suspects
 from taskd.events.dispatcher import Dispatcher
 from taskd.loop import Loop
@@ -29,6 +27,8 @@ from taskd.protocol.execution import TaskOptions
 from taskd.protocol.lamport import LamportClock
 from taskd.protocol.status import StatusLine
 from taskd.results.base import ChordStore, ResultStore
+from taskd.revocations.known import Revocations
+from taskd.revocations.store import State
 
 
 class Shutdown(IntEnum):

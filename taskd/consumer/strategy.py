@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskd.brokers.intake import Delivery
-from taskd.consumer.revoked import Revocations
 from taskd.errors import ProtocolError
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders, UnclearTask, decode_headers
+from taskd.revocations.known import Revocations
 
 #: A message that is due within this many seconds runs now: the round trip costs as much.
 _NEARLY_DUE_S = 0.001

@@ -22,7 +22,6 @@ from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Autoscaling, Context, Fatal, Shutdown
 from taskd.consumer.heart import BUSY_INTERVAL_S
-from taskd.consumer.state import State, state_of
 from taskd.errors import StorageError
 from taskd.ids import node_name
 from taskd.lifecycle import Deadline
@@ -31,6 +30,7 @@ from taskd.pools.base import Pool
 from taskd.priority import come_forward
 from taskd.results import factory
 from taskd.results.base import ChordStore, ResultStore
+from taskd.revocations.store import Forgiving, State, state_of
 from taskd.supervised import Reporter
 from taskd.worker.ledger import Ledger
 from taskd.worker.life import Life
@@ -197,7 +197,8 @@ class StateDB(Step[State | None]):
     def start(self, given: Given) -> State | None:
         """Say where it is; the consumer reads it as soon as it can hear what is revoked."""
         config = self._program.config
-        self._state = state_of(config.broker, config.stores)
+        state = state_of(config.broker, config.stores)
+        self._state = None if state is None else Forgiving(state)
         return self._state
 
     def stop(self, deadline: Deadline) -> None:

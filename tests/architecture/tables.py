@@ -18,7 +18,7 @@ VOCABULARY = "vocabulary"
 RANKS: Mapping[str, int] = {
     VOCABULARY: 0,
     "config": 1, "protocol": 1, "blueprint": 1, "storage": 1, "metrics": 1,
-    "brokers": 2, "results": 2, "pools": 2, "supervisor": 2, "supervised": 2,
+    "brokers": 2, "results": 2, "revocations": 2, "pools": 2, "supervisor": 2, "supervised": 2,
     "app": 3, "events": 3, "control": 3,
     "beat": 4, "workflow": 4,
     "consumer": 5,
@@ -41,7 +41,7 @@ LAZY = (
     r"brokers\.factory",
     r"results\.factory",
     r"beat\.stores\.factory",
-    r"consumer\.state",
+    r"revocations\.store",
     r"worker\.pools",
     r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
     r"cli\.verbs",  # one verb's module: ``taskctl status`` must not pay for kombu

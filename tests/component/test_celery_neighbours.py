@@ -21,7 +21,7 @@ from kombu.pidbox import Mailbox
 from taskd import clock
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.config.stores import SqliteConfig
-from taskd.consumer.revoked import By
+from taskd.revocations.known import By
 from tests.component.cluster import Node
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.consumer.neighbours.mingle import HOLD_S
-from taskd.consumer.revoked import By
+from taskd.revocations.known import By
 from tests.component.cluster import Node, new_url
 from tests.waiting import wait_until
 

@@ -11,9 +11,9 @@ from redis import Redis
 
 from taskd import clock
 from taskd.config.stores import RedisConfig, Stores
-from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
-from taskd.consumer.state import State, state_of
-from taskd.consumer.statekeys import StateKeys
+from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
+from taskd.revocations.redis import StateKeys
+from taskd.revocations.store import Forgiving, State, state_of
 from tests import services
 
 
@@ -70,7 +70,8 @@ def test_no_more_are_kept_than_a_worker_remembers(state: State, url: str) -> Non
 
 
 def test_a_server_that_is_away_costs_the_memory_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    with closing(StateKeys("redis://127.0.0.1:1/0", RedisConfig())) as state, caplog.at_level(logging.ERROR):
+    away = Forgiving(StateKeys("redis://127.0.0.1:1/0", RedisConfig()))
+    with closing(away) as state, caplog.at_level(logging.ERROR):
         state.add(By.ID, ["a"])
         state.discard(By.ID, ["a"])
 

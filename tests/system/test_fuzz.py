@@ -16,9 +16,9 @@ from taskd.brokers.base import Desk
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.config.schema import Config
 from taskd.consumer import strategy
-from taskd.consumer.revoked import Revocations
 from taskd.errors import SerializationError
 from taskd.protocol.execution import End, Payload, TaskOptions
+from taskd.revocations.known import Revocations
 from taskd.worker.execute import Executor
 from tests import fuzzing
 from tests.system.daemon import Daemon

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from taskd import exit_codes
 from taskd.app.result import AsyncResult
 from taskd.brokers.intake import Outgoing
 from taskd.ids import new_task_id, node_name
@@ -57,6 +58,40 @@ def send_stamped(
 def assert_revoked(result: AsyncResult[object], how: str = "revoked") -> None:
     with pytest.raises(Exception, match=how):
         result.get(timeout=10)
+
+
+def test_what_is_revoked_while_no_worker_is_up_does_not_run(
+    daemon_over: Callable[[str], Daemon], tmp_path: Path
+) -> None:
+    daemon = daemon_over(ONE_PREFORK_WORKER)
+    amqp = daemon.app.config.broker.startswith("amqp")
+    daemon.stop()
+    notes = str(tmp_path / "notes")
+    by_code, by_command, _ = (daemon.app.send_task("shop.note", (notes, each)) for each in "abc")
+
+    kept = by_code.revoke()
+    done = daemon.ctl("revoke", by_command.id, check=False)
+
+    if amqp:
+        assert (kept, done.returncode) == (False, exit_codes.UNAVAILABLE)
+        assert "keeps no revocations" in done.stderr
+        return
+    assert (kept, done.returncode) == (True, exit_codes.OK)
+    assert "every worker that starts within three hours" in done.stdout
+    daemon.start()
+    assert_revoked(by_code)
+    assert_revoked(by_command)
+    wait_until((tmp_path / "notes").exists, 20)
+    assert (tmp_path / "notes").read_text().split() == ["c"]
+
+
+def test_code_ends_a_task_that_runs(daemon_over: Callable[[str], Daemon], tmp_path: Path) -> None:
+    daemon = daemon_over(ONE_PREFORK_WORKER)
+    result, _ = hold(daemon, tmp_path)
+
+    daemon.app.revoke([result, "unknown"], terminate=True, signal="KILL")
+
+    assert_revoked(result, "terminated")
 
 
 def test_a_restarted_worker_remembers_what_was_revoked(

@@ -14,12 +14,12 @@ from taskd.brokers.dead import storable, task_name
 from taskd.brokers.intake import Delivery
 from taskd.consumer import endings, strategy
 from taskd.consumer.request import Request
-from taskd.consumer.revoked import By, Revocations
 from taskd.errors import ProtocolError
 from taskd.protocol import execution
 from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.protocol.results import decode_record
+from taskd.revocations.known import By, Revocations
 from taskd.worker.execute import Executor
 from tests import fuzzing
 

@@ -14,12 +14,12 @@ from taskd import App
 from taskd.brokers.generic import envelope as generic
 from taskd.brokers.intake import Delivery
 from taskd.brokers.redis import envelope as redis
-from taskd.consumer.revoked import Revocations
 from taskd.consumer.strategy import Malformed, Run, decide
 from taskd.protocol import execution
 from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import decode_record
+from taskd.revocations.known import Revocations
 from taskd.worker.execute import Executor
 
 NOW_AT = 1_800_000_000.0

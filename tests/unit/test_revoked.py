@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.consumer.revoked import KEEP_S, By, Revocations, RevokedIds
 from taskd.protocol.message import TaskHeaders, decode_headers
+from taskd.revocations.known import KEEP_S, By, Revocations, RevokedIds
 
 
 def test_an_added_id_is_a_member() -> None:

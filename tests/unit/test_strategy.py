@@ -7,9 +7,9 @@ import json
 import pytest
 
 from taskd.brokers.intake import Delivery
-from taskd.consumer.revoked import By, Revocations
 from taskd.consumer.strategy import Expired, Malformed, NotDue, Revoked, Run, Unknown, Verdict, decide
 from taskd.protocol.execution import TaskOptions
+from taskd.revocations.known import By, Revocations
 
 NOW_AT = 1_800_000_000.0
 TASKS = {"shop.report": TaskOptions(name="shop.report")}

@@ -14,7 +14,7 @@ from taskd import clock
 from taskd.consumer.commands.escalating import Escalation, Step, ladder_of, steps
 from taskd.consumer.context import Context
 from taskd.consumer.request import Request
-from taskd.consumer.revoked import By, stamp_text, stamps_of
+from taskd.revocations.known import By, stamp_text, stamps_of
 
 
 class Revoking:

@@ -8,19 +8,17 @@ opened by the worker when there is one: without any, there is no descriptor and 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from taskd import clock
 from taskd.config.stores import SqliteConfig
-from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
 from taskd.errors import StorageError
+from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.storage.sqlite import Connection, Database, Schema
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 #: Appended to the name of the broker's file.
 SUFFIX = ".revoked"
@@ -37,10 +35,7 @@ _SCHEMA = Schema(
 
 
 class StateFile:
-    """The revoked ids, names and stamps of one broker on disk.
-
-    A file that cannot be used costs the memory over restarts and nothing else: errors are logged.
-    """
+    """The revoked ids, names and stamps of one broker on disk.  Every method raises ``StorageError``."""
 
     def __init__(self, path: str, sqlite: SqliteConfig) -> None:
         self._path = path
@@ -59,7 +54,7 @@ class StateFile:
             )
         )
         kinds = {kind.value: into[kind] for kind in By}
-        for kind, what, at in rows or ():
+        for kind, what, at in rows:
             known = kinds[kind]
             if what not in known:
                 # Its age counts from when it was revoked, not from this start.
@@ -103,8 +98,8 @@ class StateFile:
 
         self._use(write)
 
-    def _use(self, work: Callable[[Database], T]) -> T | None:
-        """Do something with the open file; None when that failed."""
+    def _use(self, work: Callable[[Database], T]) -> T:
+        """Do something with the open file; one that fails is opened anew the next time."""
         try:
             if self._database is not None and not self._database.is_in_place():
                 self.close()
@@ -116,10 +111,9 @@ class StateFile:
                     busy_timeout_s=min(self._sqlite.busy_timeout, _BUSY_S),
                 )
             return work(self._database)
-        except StorageError as error:
-            logger.error("what is revoked cannot be kept over restarts: %s", error)
+        except StorageError:
             self.close()
-            return None
+            raise
 
 
 def _prune(connection: Connection, now_at: float) -> None:

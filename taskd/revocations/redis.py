@@ -6,24 +6,18 @@ writes what it is told and reads all of it whenever its inner blueprint starts.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
 from taskd import clock
 from taskd.config.stores import RedisConfig
-from taskd.consumer.revoked import KEEP_S, MAX_IDS, By, Revocations
-from taskd.errors import StorageError
+from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link
 
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
-
 
 class StateKeys:
-    """``State`` over one connection, which is opened at first use."""
+    """``State`` over one connection, which is opened at first use.  Every method raises ``StorageError``."""
 
     def __init__(self, url: str, config: RedisConfig) -> None:
         """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
@@ -42,7 +36,7 @@ class StateKeys:
             ("ZRANGEBYSCORE", self._key(kind), f"({now_at - KEEP_S:.6f}", "+inf", "WITHSCORES")
             for kind in kinds
         ]
-        for kind, row in zip(kinds, self._use(lambda link: link.pipeline(commands)) or (), strict=False):
+        for kind, row in zip(kinds, self._opened().pipeline(commands), strict=True):
             known = into[kind]
             for what, at in zip(row[::2], row[1::2], strict=True):
                 name = what.decode("utf-8", "surrogatepass")
@@ -59,13 +53,13 @@ class StateKeys:
         if pairs:
             old = ("ZREMRANGEBYSCORE", key, "-inf", f"{now_at - KEEP_S:.6f}")
             many = ("ZREMRANGEBYRANK", key, 0, -MAX_IDS - 1)
-            self._use(lambda link: link.pipeline([("ZADD", key, *pairs), old, many]))
+            self._opened().pipeline([("ZADD", key, *pairs), old, many])
 
     def discard(self, kind: By, what: Iterable[str]) -> None:
         """Forget revocations, whether they are there or not."""
         members = [each.encode("utf-8", "surrogatepass") for each in what]
         if members:
-            self._use(lambda link: link.call("ZREM", self._key(kind), *members))
+            self._opened().call("ZREM", self._key(kind), *members)
 
     def close(self) -> None:
         """Release the connection.  May be called twice; the next call of another method opens it again."""
@@ -73,12 +67,7 @@ class StateKeys:
             self._link.close()
             self._link = None
 
-    def _use(self, work: Callable[[Link], T]) -> T | None:
-        """Do something with the connection; None when that failed."""
+    def _opened(self) -> Link:
         if self._link is None:
             self._link = Link(self._address)
-        try:
-            return work(self._link)
-        except StorageError as error:
-            logger.error("what is revoked cannot be kept over restarts: %s", error)
-            return None
+        return self._link

@@ -1,0 +1,79 @@
+"""Where revocations outlive a worker: beside the broker, whatever it is, for all of its workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from taskd.config.stores import REDIS_SCHEMES, Stores
+from taskd.errors import StorageError
+from taskd.revocations.known import By, Revocations
+
+logger = logging.getLogger(__name__)
+
+
+class State(Protocol):
+    """What is revoked, for all workers of one broker.  For one thread.  Methods raise ``StorageError``."""
+
+    def load(self, into: Revocations) -> None:
+        """Take over everything that is not too old and not known yet."""
+
+    def add(self, kind: By, what: Iterable[str]) -> None:
+        """Keep revocations."""
+
+    def discard(self, kind: By, what: Iterable[str]) -> None:
+        """Forget revocations, whether they are there or not."""
+
+    def close(self) -> None:
+        """Release it.  May be called twice; the next call of another method opens it again."""
+
+
+class Forgiving:
+    """For a worker's loop: a ``State`` that cannot be used costs the memory over restarts and a log line."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def load(self, into: Revocations) -> None:
+        """Take over everything that is not too old and not known yet."""
+        with _logged():
+            self._state.load(into)
+
+    def add(self, kind: By, what: Iterable[str]) -> None:
+        """Keep revocations."""
+        with _logged():
+            self._state.add(kind, what)
+
+    def discard(self, kind: By, what: Iterable[str]) -> None:
+        """Forget revocations, whether they are there or not."""
+        with _logged():
+            self._state.discard(kind, what)
+
+    def close(self) -> None:
+        """Release it.  May be called twice."""
+        self._state.close()
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        logger.error("what is revoked cannot be kept over restarts: %s", error)
+
+
+def state_of(broker_url: str, stores: Stores) -> State | None:
+    """Return what belongs to a broker; None for one that keeps nothing beside its messages."""
+    scheme = broker_url.partition("://")[0]
+    if scheme in REDIS_SCHEMES:
+        from taskd.revocations.redis import StateKeys
+
+        return StateKeys(broker_url, stores.redis)
+    if scheme == "sqlite":
+        from taskd.revocations.sqlite import SUFFIX, StateFile
+        from taskd.storage.sqlite import path_of
+
+        return StateFile(path_of(broker_url) + SUFFIX, stores.sqlite)
+    return None
