@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 from taskd import clock, ids
 from taskd.app import request
 from taskd.app.connections import Connections
+from taskd.app.moments import due_in, expires_at, moment
 from taskd.app.result import AsyncResult
 from taskd.app.settings import Link, SendOptions, TaskSettings, check_options, check_priority
 from taskd.brokers.intake import Outgoing
 from taskd.errors import ProtocolError, SerializationError
 from taskd.protocol.compression import packed
 from taskd.protocol.message import (
-    FAR_FUTURE_YEAR,
     RESERVED_HEADERS,
     OutgoingHeaders,
     encode_body,
@@ -54,9 +54,9 @@ def build_message(
     args: Sequence[object],
     kwargs: Mapping[str, object],
     *,
-    countdown: float | None = None,
+    countdown: float | timedelta | None = None,
     eta: datetime | None = None,
-    expires: float | datetime | None = None,
+    expires: float | timedelta | datetime | None = None,
     queue: str | None = None,
     priority: int | None = None,
     task_id: str | None = None,
@@ -84,7 +84,7 @@ def build_message(
         task=name,
         id=task_id,
         eta=None if due_at is None else clock.iso(due_at),
-        expires=_expires(name, (settings.expires or None) if expires is None else expires),
+        expires=expires_at((settings.expires or None) if expires is None else expires, name),
         timelimit=(time_limit, soft_time_limit),
         root_id=lineage.root_id or task_id,
         parent_id=lineage.parent_id,
@@ -228,30 +228,9 @@ def signatures(name: str, links: Link | Sequence[Link] | None) -> list[dict[str,
     return found
 
 
-def _due_at(name: str, countdown: float | None, eta: datetime | None) -> float | None:
+def _due_at(name: str, countdown: float | timedelta | None, eta: datetime | None) -> float | None:
     if eta is None:
-        return None if countdown is None else clock.now() + countdown
+        return None if countdown is None else due_in(countdown, f'task "{name}": countdown')
     if countdown is not None:
         raise ValueError(f'task "{name}": give either countdown or eta, not both')
     return moment(eta, f'task "{name}": eta')
-
-
-def _expires(name: str, expires: float | datetime | None) -> str | None:
-    if expires is None:
-        return None
-    if isinstance(expires, datetime):
-        return clock.iso(moment(expires, f'task "{name}": expires'))
-    return clock.iso(clock.now() + expires)
-
-
-def moment(when: datetime, what: str) -> float:
-    """Return an aware datetime as wall-clock seconds.
-
-    Raises: ``ValueError`` without a time zone (a naive one is local time for some and UTC for
-    others) or in a year that no server will see.
-    """
-    if when.tzinfo is None:
-        raise ValueError(f"{what} {when.isoformat()} has no time zone; use datetime.now(timezone.utc) + ...")
-    if when.year >= FAR_FUTURE_YEAR:
-        raise ValueError(f"{what} {when.isoformat()} lies beyond the year {FAR_FUTURE_YEAR}")
-    return when.timestamp()

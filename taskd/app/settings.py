@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import isfinite
 from numbers import Integral, Real
 from typing import Literal, Protocol, TypedDict
@@ -13,6 +13,7 @@ from taskd.config.problems import nearest
 from taskd.config.programs import DEFAULT_QUEUE
 from taskd.protocol.compression import NAMES as COMPRESSIONS
 from taskd.protocol.execution import Acks
+from taskd.protocol.lenient import LONGEST_S, MOST_RETRIES
 from taskd.rates import parse_rate
 
 _NOT_NEGATIVE = (
@@ -81,11 +82,11 @@ class SendOptions(TypedDict, total=False):
     """Keywords of ``apply_async``, ``send_task`` and ``Call.with_options``, all optional."""
 
     #: Run it in so many seconds.
-    countdown: float
+    countdown: float | timedelta
     #: Run it then; needs a time zone.
     eta: datetime
     #: Do not run it later than in so many seconds, or then.
-    expires: float | datetime
+    expires: float | timedelta | datetime
     queue: str
     priority: int
     task_id: str
@@ -106,9 +107,9 @@ class SendOptions(TypedDict, total=False):
 
 #: What the options of a send may be besides None.
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "countdown": ((Real,), "seconds"),
+    "countdown": ((Real, timedelta), "seconds or a timedelta"),
     "eta": ((datetime,), "a datetime with a time zone"),
-    "expires": ((Real, datetime), "seconds, or a datetime with a time zone"),
+    "expires": ((Real, timedelta, datetime), "seconds, a timedelta, or a datetime with a time zone"),
     "queue": ((str,), "text"),
     "priority": ((Integral,), "0 to 9"),
     "task_id": ((str,), "text"),
@@ -123,6 +124,16 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "link_error": ((object,), "a call or a list of them"),
 }
 
+
+#: What a worker takes for a mistake beyond; it reads the same limits.
+_MOST: Mapping[str, float] = {
+    "max_retries": MOST_RETRIES,
+    "retry_delay": LONGEST_S,
+    "soft_time_limit": LONGEST_S,
+    "time_limit": LONGEST_S,
+}
+#: Where True would be a second.
+_TIMES = frozenset({"countdown", "expires", "retry_delay", "soft_time_limit", "time_limit"})
 
 _DECLARED_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "name": ((str,), "text"),
@@ -151,12 +162,15 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
             raise TypeError(f'task "{name}" cannot be sent with {option}: no such option{remedy}')
         if value is not None:
             _check_kind(name, option, value, *_KINDS[option])
+            most = _MOST.get(option)
+            if most is not None and not 0 <= value <= most:  # type: ignore[operator]  # a number
+                raise ValueError(f'task "{name}": {option} is {value}; expected 0 to {most:g}')
 
 
 def _check_kind(name: str, option: str, value: object, kinds: tuple[type, ...], expected: str) -> None:
-    if not isinstance(value, kinds):
+    if not isinstance(value, kinds) or (isinstance(value, bool) and option in _TIMES):
         raise TypeError(f'task "{name}": {option} is {value!r}; expected {expected}')
-    if isinstance(value, Real) and not isfinite(value):
+    if not isinstance(value, int) and isinstance(value, Real) and not isfinite(value):
         raise ValueError(f'task "{name}": {option} is {value!r}; expected {expected}')
 
 
@@ -198,6 +212,8 @@ class TaskSettings:
             value = getattr(self, option)
             if value is not None and value < 0:
                 raise ValueError(f'task "{self.name}": {option} is {value}; expected 0 or more')
+            if value is not None and value > LONGEST_S:
+                raise ValueError(f'task "{self.name}": {option} is {value}; expected {LONGEST_S:g} at most')
 
 
 def settings_from(name: str, options: DeclareOptions) -> TaskSettings:

@@ -5,6 +5,9 @@ The bytes are those of kombu's JSON: what JSON lacks is written as
 the rest: msgspec writes dates in a form of its own and NaN as null, so it gets only values in which
 neither can occur.
 
+What is written can be read again, and is the same but for its kind where JSON has fewer of them: a tuple
+comes back as a list, a key as text, a subclass as its base.  A value of which that is not true is refused.
+
 What others than JSON have written is read by ``taskd.protocol.content``; taskd itself writes JSON alone.
 """
 
@@ -12,8 +15,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import repeat
 from uuid import UUID
 
 import msgspec
@@ -27,20 +32,26 @@ UTF_8 = "utf-8"
 _SCALARS = frozenset({str, int, bool, type(None)})
 _TEXT = frozenset({str})
 _MARK = b'"__type__"'
+_TYPED = {"__type__", "__value__"}
+#: Python reads no decimal number of more than 4,300 digits, unless it is told to.
+_LONG_INTEGER = 10**4300
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def dumps(value: object) -> bytes:
     """Return the value as JSON in UTF-8.
 
-    Raises: ``SerializationError`` naming the type that JSON cannot represent.
+    Raises: ``SerializationError`` naming the type that JSON cannot represent, or what would not come back.
     """
     try:
         if _is_plain(value):
             return msgspec.json.encode(value)
-    except (UnicodeEncodeError, RecursionError):
-        pass  # lone surrogates, which only the standard library writes; a cycle, which it names
+    except (ValueError, RecursionError):
+        pass  # lone surrogates, which only the standard library writes; a cycle or a number that it names
     try:
-        return _encoder.encode(value).encode()
+        data = _encoder.encode(value).encode()
+        _check_comes_back(value, 0)
+        return data
     except (TypeError, ValueError) as error:
         raise SerializationError(f"the value cannot be written as JSON: {error}") from error
     except RecursionError as error:
@@ -68,41 +79,67 @@ def loads(data: bytes) -> object:
         raise SerializationError(f"the text is not the JSON that kombu writes: {error}") from error
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: object, depth: int = 0) -> bool:
     """Whether msgspec and kombu write the value alike: exact JSON types, finite numbers, text keys."""
     kind = type(value)
     if kind in _SCALARS:
         return True
     if kind is float:
         return bool(value - value == 0.0)  # type: ignore[operator]  # false for NaN and the infinities
+    if depth > budget.MOST_DEPTH:
+        return False
     if kind is list or kind is tuple:
         parts = value
     elif kind is dict:
-        if not _TEXT.issuperset(map(type, value)):  # type: ignore[call-overload]
+        if not _TEXT.issuperset(map(type, value)) or value.keys() == _TYPED:  # type: ignore[call-overload,attr-defined]
             return False
         parts = value.values()  # type: ignore[attr-defined]
     else:
         return False
-    return _SCALARS.issuperset(map(type, parts)) or all(map(_is_plain, parts))  # type: ignore[call-overload]
+    return _SCALARS.issuperset(map(type, parts)) or all(map(_is_plain, parts, repeat(depth + 1)))  # type: ignore[call-overload]
+
+
+def _check_comes_back(value: object, depth: int) -> None:
+    """Raise ``ValueError`` for what would be read as something else, or not at all."""
+    if depth > budget.MOST_DEPTH:
+        raise ValueError(f"it is nested deeper than {budget.MOST_DEPTH} levels")
+    if isinstance(value, str):
+        if not value.isascii() and _PAIR.search(value):
+            raise ValueError("text with two lone surrogates in a row would come back as one character")
+    elif isinstance(value, int):
+        if not -_LONG_INTEGER < value < _LONG_INTEGER:
+            raise ValueError("an integer of more than 4,300 digits cannot be read again; send it as text")
+    elif isinstance(value, dict):
+        if value.keys() == _TYPED:
+            raise ValueError('a dict of "__type__" and "__value__" alone would be read as a typed value')
+        if len({_key(key) for key in value}) < len(value):
+            raise ValueError("two keys of a dict have the same text, and JSON has only text for keys")
+        for key, part in value.items():
+            _check_comes_back(key, depth + 1)
+            _check_comes_back(part, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _check_comes_back(part, depth + 1)
+
+
+def _key(key: object) -> str:
+    """Return a key as the standard library writes it."""
+    return key if isinstance(key, str) else json.dumps(key)
 
 
 def _typed(kind: str, value: object) -> dict[str, object]:
     return {"__type__": kind, "__value__": value}
 
 
-def _encode_special(value: object) -> object:  # noqa: PLR0911 - one for each type
+def _encode_special(value: object) -> object:
     """Write what JSON lacks as kombu does; datetime stands before date, of which it is a subclass."""
     reducer = getattr(value, "__json__", None)
     if reducer is not None:
         reduced: object = reducer()
         return reduced
     match value:
-        case datetime():
-            return _typed("datetime", value.isoformat())
-        case date():
-            return _typed("date", value.isoformat())
-        case time():
-            return _typed("time", value.isoformat())
+        case datetime() | date() | time():
+            return _moment(value)
         case Decimal():
             return _typed("decimal", str(value))
         case UUID():
@@ -119,12 +156,29 @@ def _encode_special(value: object) -> object:  # noqa: PLR0911 - one for each ty
     )
 
 
+def _moment(value: datetime | date | time) -> object:
+    """Write a date or a time if it comes back equal; pandas' NaT and its nanoseconds do not."""
+    kind = "datetime" if isinstance(value, datetime) else "date" if isinstance(value, date) else "time"
+    text = value.isoformat()
+    written = _typed(kind, text)
+    lost_zone = isinstance(value, time) and value.tzinfo is not None and value.utcoffset() is None
+    try:
+        same = bool(special(written) == value) and not lost_zone
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(
+            f"the {kind} {text!r} of type {type(value).__name__} would not come back as it is; send text"
+        )
+    return written
+
+
 def special(item: dict[str, object]) -> object:  # noqa: PLR0911 - one for each type
     """Return the value that kombu's JSON writes as an object with its type; any other object as it is.
 
     Raises: ``ValueError`` and the other errors of the types' own readers.
     """
-    if item.keys() != {"__type__", "__value__"}:
+    if item.keys() != _TYPED:
         return item
     value = item["__value__"]
     match item["__type__"], value:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from taskd import clock, ids
 from taskd.app.control_flow import Reject, Retry
+from taskd.app.moments import due_in, moment
 from taskd.app.request import Request
-from taskd.app.send import moment
 from taskd.app.task import BoundTask
 from taskd.backoff import Backoff
 from taskd.errors import ProtocolError, SerializationError, SoftTimeLimitExceeded
@@ -122,7 +122,7 @@ def on_retry(task: BoundTask, request: Request, retry: Retry, *, keep: bool) -> 
             due_at = moment(retry.eta, f'task "{task.name}": eta of the retry')
         else:
             countdown = _delay_s(task, request) if retry.countdown is None else retry.countdown
-            due_at = clock.now() + countdown
+            due_at = due_in(countdown, f'task "{task.name}": countdown of the retry')
         message = _again(request, due_at, retry.task_args, retry.task_kwargs)
     except (ValueError, TypeError, OverflowError, SerializationError) as error:
         return failed(headers, error, keep=keep, children=request.children)

@@ -112,13 +112,14 @@ def test_options_are_on_the_wire(bench):
 def test_a_delayed_message_waits_in_the_broker(bench):
     bench.add.apply_async((1,), countdown=60)
     bench.add.apply_async((2,), eta=datetime.now(timezone.utc) + timedelta(seconds=60))
+    bench.add.apply_async((3,), countdown=timedelta(minutes=1))
 
     broker = factory.connect(bench.url, Stores())
     intake = broker.intake("reader", ["default"])
     waiting = intake.scheduled(10)
     broker.close()
     assert bench.sent() == []
-    assert len(waiting) == 2
+    assert len(waiting) == 3
     for due_at, delivery in waiting:
         eta = datetime.fromisoformat(json.loads(delivery.headers)["eta"])
         assert abs(eta.timestamp() - due_at) < 0.001
@@ -133,6 +134,17 @@ def test_a_delayed_message_waits_in_the_broker(bench):
         ({"eta": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001
         ({"eta": datetime(9999, 1, 1, tzinfo=timezone.utc)}, "2200"),
         ({"expires": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001
+        ({"expires": datetime(9999, 1, 1, tzinfo=timezone.utc)}, "2200"),
+        ({"countdown": 1e12}, "countdown lies beyond the year 2200"),
+        ({"countdown": 10**400}, "2200"),
+        ({"countdown": timedelta.max}, "2200"),
+        ({"countdown": float("nan")}, "countdown is nan"),
+        ({"expires": 1e12}, "expires lies beyond the year 2200"),
+        ({"expires": float("inf")}, "expires is inf"),
+        ({"time_limit": 1e10}, "time_limit"),
+        ({"soft_time_limit": -1}, "soft_time_limit"),
+        ({"max_retries": -1}, "max_retries"),
+        ({"retry_delay": 1e10}, "retry_delay"),
         ({"countdown": 1, "eta": datetime(2026, 1, 1, tzinfo=timezone.utc)}, "not both"),
         ({"headers": {"task": "other"}}, "header task"),
     ],
@@ -142,6 +154,15 @@ def test_an_option_that_cannot_be_meant_is_refused_before_anything_is_sent(bench
         bench.add.apply_async((1,), **options)
 
     assert bench.sent() == []
+
+
+@pytest.mark.parametrize("countdown", [-5, -1e12, -(10**400), timedelta.min])
+def test_a_time_that_is_past_is_past_however_long(bench, countdown):
+    bench.add.apply_async((1,), countdown=countdown)
+    bench.add.apply_async((1,), eta=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23))))
+
+    for message in bench.sent():
+        assert datetime.fromisoformat(json.loads(message.headers)["eta"]).timestamp() <= clock.now()
 
 
 def test_an_unknown_option_is_refused(bench):
@@ -330,6 +351,8 @@ def test_an_option_that_does_not_exist_is_refused_with_the_nearest_name(bench):
     ("option", "value"),
     [
         ("countdown", "5"),
+        ("countdown", True),
+        ("expires", True),
         ("eta", 5),
         ("expires", "tomorrow"),
         ("queue", 3),

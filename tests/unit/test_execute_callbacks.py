@@ -202,7 +202,7 @@ def test_the_parent_finds_the_errbacks_of_a_task_whose_process_died(app):
         {"task_id": "\ud800"},
         {"eta": "9999-12-31T00:00:00"},
         {"link": 7},
-        {"headers": {"x": "\ud800"}, "countdown": -1e300},
+        {"headers": {"x": "\ud800"}, "countdown": 1e300},
     ],
 )
 def test_nothing_that_a_sender_writes_into_a_signature_ends_the_worker(app, options):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
 from taskd.errors import SerializationError
-from taskd.protocol import serializers
+from taskd.protocol import budget, serializers
 
 _SPECIAL = [
     datetime(2026, 3, 4, 5, 6, 7, 8, tzinfo=timezone(timedelta(hours=2))),
@@ -124,3 +126,101 @@ def test_text_that_looks_like_a_mark_stays_text():
     value = {"__type__": "datetime", "note": '"__type__"'}
 
     assert serializers.loads(serializers.dumps(value)) == value
+
+
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**4290, 10**4310)
+    | st.floats()
+    | st.text(st.characters(), max_size=8)
+    | st.text(st.characters(categories=["Cs"]), max_size=3)
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.binary(max_size=8)
+    | st.dates()
+    | st.times(timezones=st.none() | st.timezones())
+    | st.datetimes(timezones=st.none() | st.timezones())
+    | st.sampled_from(["__type__", "__value__", "datetime"])
+)
+_keys = st.text(max_size=4) | st.sampled_from(["__type__", "__value__"]) | st.integers(0, 3) | st.none()
+_any_values = st.recursive(
+    _scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner) | st.dictionaries(_keys, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def expected(value: object) -> object:
+    """Return how a value is to come back: what JSON has fewer kinds of is of the kind that it has."""
+    if isinstance(value, (list, tuple)):
+        return [expected(part) for part in value]
+    if isinstance(value, dict):
+        return {
+            key if isinstance(key, str) else json.dumps(key): expected(part) for key, part in value.items()
+        }
+    return repr(value) if isinstance(value, float) else value
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(_any_values)
+def test_what_is_written_comes_back_or_is_refused(value):
+    try:
+        data = serializers.dumps(value)
+    except SerializationError:
+        return
+
+    assert expected(serializers.loads(data)) == expected(value)
+    assert expected(kombu_json.loads(data)) == expected(value)
+
+
+class NaT(datetime):
+    """As pandas' "not a time": a datetime that is none."""
+
+    def isoformat(self, *_):
+        return "NaT"
+
+
+class Timestamp(datetime):
+    """As pandas' Timestamp with nanoseconds, which text of a datetime cannot hold."""
+
+    def __eq__(self, other):
+        return type(other) is Timestamp
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NaT(2026, 1, 1),
+        Timestamp(2026, 1, 1),
+        time(1, 2, tzinfo=ZoneInfo("Europe/Berlin")),
+        {"__type__": "datetime", "__value__": "2026-01-01"},
+        {"__type__": "shop.Order", "__value__": 1},
+        10**5000,
+        -(10**4300),
+        {1: "a", "1": "b"},
+        "\ud83d\ude00",
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_that_would_not_come_back_is_refused(value):
+    for nested in (value, [{"a": (value,)}]):
+        with pytest.raises(SerializationError):
+            serializers.dumps(nested)
+
+
+def test_what_is_nested_as_deeply_as_may_be_is_read_from_deep_in_a_stack():
+    deep: object = 1
+    for _ in range(budget.MOST_DEPTH):
+        deep = [deep]
+    data = serializers.dumps(deep)
+
+    def at_depth(frames: int) -> object:
+        return at_depth(frames - 1) if frames else serializers.loads(data)
+
+    assert at_depth(300) == deep
+    with pytest.raises(SerializationError, match="deep"):
+        serializers.dumps([[deep]])
