@@ -27,7 +27,7 @@ class Leaf:
     @property
     def shown(self) -> str:
         """The value as written in a file, without secrets."""
-        if not self.option.secret:
+        if not self.option.secret or self.value in ("", {}):
             return written(self.value, self.option.kind)
         return f'"{masked(str(self.value))}"' if self.option.kind is Kind.URL else MASK
 
@@ -56,8 +56,8 @@ def walk(table: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Leaf | Na
 
 
 def _leaves(value: object, option: Option, path: KeyPath) -> Iterator[tuple[KeyPath, Leaf]]:
-    if option.kind is Kind.TEXT_MAP and isinstance(value, Mapping):
-        # Variables of an environment: one may have changed, and any may hold a password.
+    if isinstance(value, Mapping) and (option.kind is Kind.TEXT_MAP or (option.secret and value)):
+        # Variables of an environment, options of a library: one may have changed, any may hold a password.
         secret = replace(option, kind=Kind.TEXT, secret=True)
         yield from (((*path, name), Leaf(text, secret)) for name, text in value.items())
     else:

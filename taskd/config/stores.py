@@ -94,7 +94,7 @@ class AmqpConfig:
         Kind.DURATION, "how long to wait for a connection, and for an answer", default=5.0, minimum=0.1
     )
     transport_options: Mapping[str, Any] = option(
-        Kind.ANY_MAP, "kombu's options for the transport of a kombu+ URL", factory=dict
+        Kind.ANY_MAP, "kombu's options for the transport of a kombu+ URL", factory=dict, secret=True
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import textwrap
 
 from taskd.config.diff import Difference, diff
+from taskd.config.leaves import Leaf, walk
 from taskd.config.load import check_bytes
 from taskd.config.option import Applies
 from taskd.config.schema import Config
+from taskd.config.stores import AmqpConfig
+from taskd.consumer.commands.masked import masked
 
 _BASE = """
 app = "shop:app"
@@ -73,6 +76,17 @@ def test_of_an_environment_only_the_names_are_shown() -> None:
         "worker.mail.environment.NEW",
     ]
     assert not any(value in str(changes) for value in ("one", "two", "'x'", "'y'"))
+
+
+def test_of_the_options_of_a_transport_only_the_names_are_shown() -> None:
+    options = {"password": "hunter2", "client": {"token": "hunter2"}}
+    config = Config(amqp=AmqpConfig(transport_options=options))
+
+    shown = {".".join(path): leaf.shown for path, leaf in walk(config) if isinstance(leaf, Leaf)}
+
+    assert {"amqp.transport_options.password", "amqp.transport_options.client"} <= set(shown)
+    assert "hunter2" not in f"{shown} {masked(config)} {config!r}"
+    assert "password" in str(masked(config)), "its name helps"
 
 
 def test_each_change_says_what_it_takes_to_be_in_force() -> None:

@@ -12,16 +12,18 @@ MASK = "********"
 def masked(table: object) -> object:
     """Return a table of the configuration as JSON values.
 
-    Hidden are the keys that the schema calls secret, and the values of environment variables.
+    Hidden are the keys that the schema calls secret, and the values of environment variables; of a table
+    its names are shown.
     """
     if is_dataclass(table):
         shown: dict[str, object] = {}
         for each in fields(table):
             value = getattr(table, each.name)
-            if each.metadata.get("secret") and value:
-                shown[each.name] = MASK
-            elif each.name == "environment":
+            is_secret = bool(each.metadata.get("secret"))
+            if isinstance(value, Mapping) and (is_secret or each.name == "environment"):
                 shown[each.name] = dict.fromkeys(value, MASK)
+            elif is_secret and value:
+                shown[each.name] = MASK
             else:
                 shown[each.name] = masked(value)
         return shown
