@@ -27,6 +27,7 @@ from taskd.supervisor.process.life import NO_LOAD, Life, Told
 from taskd.supervisor.process.patience import Patience
 from taskd.supervisor.process.reaper import Exit
 from taskd.supervisor.process.status_pipe import StatusPipe
+from taskd.supervisor.roster import WORKER
 from taskd.supervisor.settings import Settings
 from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.waiting import Standing
@@ -99,7 +100,10 @@ class Program:
     def standing(self) -> Standing:
         """Return what decides whether others wait for this program."""
         give_up_at, past = self._wanted_since + self._settings.limits.start_timeout_s, self._restart
-        return Standing(self.spec.name, self.state, self.wanted, give_up_at, past.is_done, past.is_over)
+        is_worker = self.spec.kind == WORKER
+        return Standing(
+            self.spec.name, self.state, self.wanted, give_up_at, past.is_done, past.is_over, is_worker
+        )
 
     def restart(self, reason: str) -> None:
         """End the present process warmly and start another one without delay."""

@@ -30,6 +30,8 @@ class Standing:
     give_up_at: float
     is_done: bool = False
     is_over: bool = False
+    #: It runs tasks, for which the daemon is there.
+    is_worker: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -76,11 +78,13 @@ def needed(alive: Iterable[ProcessConfig]) -> frozenset[str]:
 def is_up(programs: Sequence[Standing], now: float) -> bool:
     """Return whether the daemon has started: nothing is left to wait for, and something works.
 
-    One broken program holds nobody up; but where nothing at all works, there is nothing to report.
+    One broken program holds nobody up; but where no worker works, there is nothing to report: beat or an
+    exporter alone does nobody's tasks.
     """
     wanted = [each for each in programs if each.wanted]
+    needed_one = [each for each in wanted if each.is_worker] or wanted
     return all(each.is_settled(now) for each in wanted) and (
-        not wanted or any(each.is_ready for each in wanted)
+        not wanted or any(each.is_ready for each in needed_one)
     )
 
 

@@ -13,6 +13,7 @@ from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
+from taskd.worker.loading import load_app
 
 ROOT = Path(__file__).parents[2]
 TABLES = (
@@ -39,6 +40,17 @@ def test_the_example_has_no_problems() -> None:
 
     assert config is not None
     assert problems == []
+
+
+def test_the_example_runs_as_it_is() -> None:
+    config, _ = check_bytes(EXAMPLE.encode(), "/etc/taskd.toml", {})
+    assert config is not None
+
+    tasks = {name for worker in config.workers.values() for name in load_app(worker.app or config.app).tasks}
+
+    assert {entry.task for entry in config.beat.schedule.values()} <= tasks
+    served = {queue for worker in config.workers.values() for queue in worker.queues}
+    assert {entry.queue or "default" for entry in config.beat.schedule.values()} <= served
 
 
 def test_the_example_mentions_every_key() -> None:

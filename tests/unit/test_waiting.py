@@ -21,8 +21,9 @@ def standing(
     give_up_at: float = 160.0,
     is_done: bool = False,
     is_over: bool = False,
+    is_worker: bool = False,
 ) -> Standing:
-    return Standing(name, state, wanted, give_up_at, is_done, is_over)
+    return Standing(name, state, wanted, give_up_at, is_done, is_over, is_worker)
 
 
 def reason(settings: ProcessConfig, *members: Standing) -> str:
@@ -86,6 +87,8 @@ def test_what_living_programs_were_started_after_is_stopped_later() -> None:
         ([standing(State.STARTING, give_up_at=NOW)], False),
         ([standing(State.DOWN, is_done=True, is_over=True)], True),
         ([standing(State.DOWN, wanted=False)], True),
+        ([standing(State.FAILED, is_worker=True), standing()], False),
+        ([standing(State.FAILED, is_worker=True), standing(is_worker=True), standing()], True),
     ],
 )
 def test_the_daemon_is_up_when_nothing_is_left_to_wait_for_and_something_works(
