@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import pwd
+import shlex
 import sys
 import traceback
 from difflib import get_close_matches
@@ -13,6 +15,10 @@ from types import TracebackType
 from taskd.errors import ResolveError, TaskdError
 
 _IMPORT_FILES = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
+
+
+class ModuleNotFoundInPath(ResolveError):
+    """There is no such module where Python looks."""
 
 
 def resolve(path: str, *, default_attribute: str = "app") -> object:
@@ -33,9 +39,9 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise  # the module exists; something that it imports does not
-        raise ResolveError(
+        raise ModuleNotFoundInPath(
             f'no module "{error.name}" for app "{path}"; expected "package.module:attribute" that can be '
-            f"imported from the program's working directory or its PYTHONPATH"
+            f"imported from the program's working directory or its PYTHONPATH; looked in {_looked_in()}"
         ) from error
     found = module
     for part in attribute.split("."):
@@ -47,6 +53,27 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
             )
         found = getattr(found, part)
     return found
+
+
+def _looked_in() -> str:
+    """Return the places of users' code on the import path: the working directory, and PYTHONPATH."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        here = "a working directory that is gone"
+    return ", ".join([here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+
+
+def by_hand(path: str) -> str:
+    """Return the command by which an operator imports the module of an app as this process does."""
+    module = path.partition(":")[0]
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'import {module}')}"
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = f"#{os.geteuid()}"
+    as_user = "" if os.geteuid() == 0 else f"sudo -u {shlex.quote(user)} "
+    return f"cd {shlex.quote(os.getcwd())} && {as_user}{command}"
 
 
 def failure_of(error: BaseException) -> tuple[str, str]:
@@ -61,12 +88,14 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     except BaseException:  # noqa: BLE001 - the user's __str__
         text = ""
     reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
-    frames = _from_the_users_code_on(error.__traceback__)
+    frames = first_of_the_users(error.__traceback__)
     return reason, "".join(traceback.format_exception(type(error), error, frames)).rstrip()
 
 
-def _from_the_users_code_on(frames: TracebackType | None) -> TracebackType | None:
-    """Leave out what led to ``resolve``, and the import machinery behind it; nothing if it went elsewhere."""
+def first_of_the_users(frames: TracebackType | None) -> TracebackType | None:
+    """Return the frames from the user's code on: what led to ``resolve``, and the import machinery behind it,
+    is left out; nothing if it went elsewhere.
+    """
     here = frames
     while here is not None and here.tb_frame.f_code is not resolve.__code__:
         here = here.tb_next

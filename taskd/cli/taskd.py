@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with a status of ``taskd.exit_codes``."""
     options = _parser().parse_args(arguments)
     path = options.config or os.environ.get(PATH_VARIABLE) or DEFAULT_PATH
-    sys.exit(_check(path) if options.check else _run(path))
+    if options.importing and not options.check:
+        _parser().error("--import goes with --check")
+    sys.exit(_check(path, importing=options.importing) if options.check else _run(path))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,16 +56,47 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print every problem of the configuration and exit (78 if it is wrong)",
     )
+    parser.add_argument(
+        "--import",
+        action="store_true",
+        dest="importing",
+        help=f"with --check: also import each app in a process as its worker's user "
+        f"(exit status {exit_codes.APP_BROKEN} if one fails)",
+    )
     parser.add_argument("--version", action="version", version=f"taskd {__version__}")
     return parser
 
 
-def _check(path: str) -> int:
+def _check(path: str, *, importing: bool) -> int:
     config = _checked(path)
     if config is None:
         return exit_codes.CONFIG
-    print(f"{path}: configuration ok")
-    return exit_codes.OK
+    print(f"{path}: configuration ok", flush=True)
+    return _import_apps(config) if importing else exit_codes.OK
+
+
+def _import_apps(config: Config) -> int:
+    """Import the app of each worker as the worker would; print how that went."""
+    from taskd.config.machine import default_user
+    from taskd.supervisor.process.trial import run_to_end
+    from taskd.supervisor.roster import trial_of
+
+    status = exit_codes.OK
+    for name, worker in config.workers.items():
+        spec = trial_of(config, name, default_user=default_user())
+        if os.geteuid() == 0 and not spec.process.user:
+            print(
+                f"worker.{name}: imported as root; for the unit's user: sudo -u taskd taskd --check --import"
+            )
+        timeout_s = worker.start_timeout or config.supervisor.start_timeout
+        tried = run_to_end(spec, config_path=config.path, timeout_s=timeout_s)
+        how = (
+            "" if tried.status in {exit_codes.OK, exit_codes.APP_BROKEN} else f" (ended with {tried.status})"
+        )
+        out = sys.stdout if tried.status == exit_codes.OK else sys.stderr
+        print(f"worker.{name}: {tried.output.strip() or 'no word'}{how}", file=out, flush=True)
+        status = status if tried.status == exit_codes.OK else exit_codes.APP_BROKEN
+    return status
 
 
 def _checked(path: str) -> Config | None:

@@ -13,7 +13,7 @@ DAEMON = (
     *("logs", "deaths", "autoscale", "top", "shutdown"),
 )
 BROKER = ("inspect", "control", "events", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
-LOCAL = ("beat", "check", "config", "doctor", "completion")
+LOCAL = ("beat", "check", "config", "doctor", "install-unit", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
 
 
@@ -112,7 +112,7 @@ def _of_the_broker(name: str) -> click.Command | None:  # noqa: PLR0911 - one re
             return None
 
 
-def _local(name: str) -> click.Command | None:
+def _local(name: str) -> click.Command | None:  # noqa: PLR0911 - one return for each verb
     """Return a verb that works on this machine alone."""
     match name:
         case "beat":
@@ -131,6 +131,10 @@ def _local(name: str) -> click.Command | None:
             from taskd.cli.doctor import command
 
             return command.doctor
+        case "install-unit":
+            from taskd.cli import install_unit
+
+            return install_unit.install_unit
         case "completion":
             from taskd.cli import completion
 

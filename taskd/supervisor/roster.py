@@ -155,14 +155,29 @@ def _interpreted(interpreter: str, command: Sequence[str]) -> tuple[str, ...]:
     return (interpreter or command[0], *command[1:])
 
 
+def trial_of(config: Config, group: str, *, default_user: str = "") -> ProgramSpec:
+    """Return what imports the app of a worker as the worker would, and ends."""
+    spec = member(config, group, 1, default_user=default_user)
+    worker = config.workers[group]
+    command = module_command("taskd.worker.trial", worker.app or config.app, group, worker.directory)
+    return replace(
+        spec,
+        kind=PROGRAM,
+        command=_interpreted(worker.interpreter, command),
+        ready_after_s=0.0,
+    )
+
+
 def handed_to(config: Config, group: str, *, default_user: str = "") -> Config:
     """Return what a worker or beat is told of a configuration: its own table, and what all have in common.
 
     Beat is told where apps are read, and the variables for that only of workers that run as its user.
     """
     share = share_of(config, group)
+    if group in config.workers:
+        return replace(share, app=share.workers[group].app)
     if group != BEAT:
-        return share
+        return Config()  # it is about to leave
     own = config.beat.user or default_user
     places = {}
     for name, worker in config.workers.items():

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
 from taskd.app.app import App
 from taskd.app.mapping import add_chunk_task
 from taskd.errors import ResolveError
 from taskd.protocol.execution import TaskOptions
-from taskd.resolve import resolve
+from taskd.resolve import ModuleNotFoundInPath, first_of_the_users, resolve
 
 
 def task_table(app: App) -> list[TaskOptions]:
@@ -26,13 +32,23 @@ def task_table(app: App) -> list[TaskOptions]:
     ]
 
 
-def load_app(path: str) -> App:
+def load_app(path: str, table: str = "", directory: str = "") -> App:
     """Import the user's code and return the App at ``package.module:attribute``.
 
-    Raises: ``ResolveError`` when there is no such object or it is no App; whatever the user's module
-    raises when imported.
+    ``table`` is that of the worker, ``directory`` what stands there: for the message that names the key.
+    Raises: ``ResolveError`` when there is no such object, it is no App, or the code ends the process;
+    whatever else the user's module raises when imported.
     """
-    found = resolve(path)
+    try:
+        with _exit_raises():
+            found = resolve(path)
+    except SystemExit as error:
+        raise ResolveError(f'the code of app "{path}" ends the process: {_exit_of(error)}') from error
+    except ModuleNotFoundInPath as error:
+        if not table:
+            raise
+        is_set = f"is {directory}" if directory else "is not set"
+        raise ResolveError(f"{error}; worker.{table}.directory {is_set}") from error
     if not isinstance(found, App):
         kind = f"{type(found).__module__}.{type(found).__qualname__}"
         # Whoever comes from Celery names the app that is there.
@@ -40,3 +56,30 @@ def load_app(path: str) -> App:
         raise ResolveError(f'app "{path}" is of type {kind}; expected taskd.App{hint}')
     add_chunk_task(found)
     return found
+
+
+@contextmanager
+def _exit_raises() -> Iterator[None]:
+    """Have ``os._exit`` of this process raise meanwhile: it would end a worker without a word."""
+    real, own_pid, is_loading = os._exit, os.getpid(), True
+
+    def leave(status: int) -> NoReturn:
+        if is_loading and os.getpid() == own_pid:
+            raise SystemExit(status)
+        real(status)
+
+    os._exit = leave
+    try:
+        yield
+    finally:
+        is_loading = False
+        os._exit = real
+
+
+def _exit_of(error: SystemExit) -> str:
+    """Say with which status, and at which line."""
+    frames = traceback.extract_tb(first_of_the_users(error.__traceback__))
+    places = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename != __file__]
+    where = f" at {places[0]}" if places else ""
+    by = f", in {places[-1]}" if len(places) > 1 else ""
+    return f"exit status {error.code}{where}{by}"

@@ -23,7 +23,7 @@ from taskd.exit_codes import APP_BROKEN
 from taskd.pools.base import ChildEnd, Outcome, Pool
 from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import TaskOptions
-from taskd.resolve import failure_of
+from taskd.resolve import by_hand, failure_of
 from taskd.safe_python import module_command
 from taskd.worker.ledger import Ledger, open_ledger
 
@@ -103,6 +103,11 @@ class PoolEvents:
             self._take(outcomes)
 
 
+def with_remedy(detail: str, path: str) -> str:
+    """Return the detail of a failure to load, and how an operator meets the same failure by hand."""
+    return "\n".join(each for each in (detail, f"by hand: {by_hand(path)}") if each)
+
+
 def _no_hooks(stage: Stage) -> None:
     """The worker's own process holds no user code."""
 
@@ -139,7 +144,7 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
         events.set_log_level = level.set
         return PreforkPool(
             capacity,
-            module_command("taskd.worker.template", node_name, path),
+            module_command("taskd.worker.template", node_name, path, worker.name),
             environment={
                 **os.environ,
                 transfer.CONFIG_FD_VARIABLE: str(config_fd),
@@ -147,7 +152,7 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
             },
             on_ready=events.on_ready,
             on_hello=events.on_hello,
-            on_failed=events.on_failed,
+            on_failed=lambda reason, detail: events.on_failed(reason, with_remedy(detail, path)),
             on_death=events.on_death,
             title=node_name,
             preload=worker.preload,
@@ -163,10 +168,11 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
     from taskd.worker.loading import load_app, task_table
 
     try:
-        app = load_app(path)
+        app = load_app(path, worker.name, worker.directory)
     except Exception as error:
         # Whatever the user's module raises at import is this one failure, with its traceback.
         reason, detail = failure_of(error)
+        detail = with_remedy(detail, path)
         raise AppImportError(f"the task code did not load: {reason}", detail) from error
     app.bind_config(config)
     events.on_hello(msgspec.json.encode(task_table(app)))

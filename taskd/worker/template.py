@@ -27,7 +27,7 @@ from taskd.worker.stages import register
 def main() -> None:
     """Run until the worker closes the control socket."""
     control = inherited_control()
-    node_name, path = sys.argv[1], sys.argv[2]
+    node_name, path, table = sys.argv[1:4]
     config = transfer.from_environment()
     log.setup(config.log.level, config.log.format, program=node_name)
 
@@ -36,7 +36,7 @@ def main() -> None:
     apps: list[App] = []
 
     def load() -> tuple[Target, bytes]:
-        app = load_app(path)
+        app = load_app(path, table, config.workers[table].directory)
         app.bind_config(config)
         register(app, node_name)
         apps.append(app)

@@ -95,7 +95,7 @@ CALLS: Mapping[str, Sequence[str]] = {
     "os.kill": (r"supervisor\..+", r"pools\.prefork\..+", r"beat\.app_source"),
     "os.killpg": (r"supervisor\..+", r"pools\.prefork\..+"),
     "os.waitpid": (r"supervisor\.process\.reaper", r"pools\.prefork\..+", r"beat\.app_source"),
-    "os.waitid": (r"supervisor\.process\.reaper", r"pools\.prefork\..+"),
+    "os.waitid": (r"supervisor\.process\.(reaper|trial)", r"pools\.prefork\..+"),
     "signal.pidfd_send_signal": (r"supervisor\..+", r"pools\.prefork\..+"),
     # The last is the alarm of ``taskctl --timeout``, the one way to end a system call that waits.
     "signal.signal": (

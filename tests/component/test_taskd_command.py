@@ -78,3 +78,27 @@ def test_wrong_words_on_the_command_line_are_a_usage_error() -> None:
 
     assert done.returncode == exit_codes.USAGE
     assert "--nonsense" in done.stderr
+
+
+def test_check_imports_each_app_as_its_worker_would_and_says_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text("from taskd import App\napp = App()\n")
+    (tmp_path / "leaves.py").write_text("import os\n\nos._exit(7)\n")
+    (tmp_path / "quits.py").write_text("import sys\nsys.exit('no licence')\n")
+    (tmp_path / "wrong.py").write_text("import good\ngood.missing\n")
+    tables = [
+        f'[worker.{name}]\napp = "{name}:app"\ndirectory = "{tmp_path}"\n'
+        for name in ("good", "leaves", "quits", "wrong")
+    ]
+    file = tmp_path / "taskd.toml"
+    file.write_text("\n".join([*tables, '[worker.lost]\napp = "shop:app"\n']))
+
+    done = taskd("--check", "--import", "--config", str(file))
+
+    assert done.returncode == exit_codes.APP_BROKEN
+    assert "worker.good: good:app has 0 tasks" in done.stdout
+    assert f"ends the process: exit status 7 at {tmp_path}/leaves.py:3" in done.stderr
+    assert f"ends the process: exit status no licence at {tmp_path}/quits.py:2" in done.stderr
+    assert f'File "{tmp_path}/wrong.py", line 2' in done.stderr
+    assert f"by hand: cd {tmp_path} && " in done.stderr
+    assert f"{sys.executable} -c 'import wrong'" in done.stderr
+    assert f"looked in {os.getcwd()}; worker.lost.directory is not set" in done.stderr

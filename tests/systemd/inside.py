@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,36 @@ def install(config: str = CONFIG_TEXT) -> None:
     run("systemctl", "daemon-reload")
 
 
+def install_without_network(place: Path) -> None:
+    """Do what pip does to a virtualenv, with what the tests have: the package, its scripts and libraries."""
+    (libraries,) = place.glob("lib/python3.*/site-packages")
+    found, wanted = {"taskd"}, ["taskd"]
+    while wanted:
+        for requirement in metadata.requires(wanted.pop()) or ():
+            name = re.split(r"[^\w.-]", requirement)[0]
+            if "extra ==" not in requirement and name not in found and is_installed(name):
+                found.add(name)
+                wanted.append(name)
+    for name in found - {"taskd"}:
+        for file in metadata.files(name) or ():
+            target = libraries / file
+            if target.is_relative_to(libraries) and ".." not in file.parts:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), target)
+    shutil.copytree(REPOSITORY / "taskd", libraries / "taskd")
+    for name in ("taskd", "taskctl"):
+        script = Path(sys.prefix, "bin", name).read_text()
+        (place / "bin" / name).write_text(script.replace(sys.executable, f"{place}/bin/python"))
+        (place / "bin" / name).chmod(0o755)
+
+
+def is_installed(name: str) -> bool:
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
+
+
 def reveal_python(drop_ins: Path) -> None:
     """Let the unit's user reach a Python or a checkout that lies where the unit hides things.
 
@@ -232,6 +264,57 @@ def stop_leaves_nothing() -> None:
     assert shown("Result") == "success", journal()
     assert processes() == []
     assert not Path("/run/taskd/taskd.sock").exists()
+
+
+# As an operator's shell has it: nothing of the tests' environment.
+_BARE = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+
+
+def it_works_as_the_page_says() -> None:
+    """The commands of docs/operating.md, from a bare machine to a task that ran."""
+    page = (REPOSITORY / "docs/operating.md").read_text()
+    block = page.partition("```console\n")[2].partition("```")[0]
+    commands = [line[2:].partition("  #")[0].strip() for line in block.splitlines()]
+    for command in commands:
+        if "pip install" in command:
+            install_without_network(Path("/opt/taskd"))
+            continue
+        print(command, run(*_BARE, "sh", "-c", command), sep="\n", flush=True)
+
+    assert shown("ActiveState") == "active"
+    assert shown("StatusText") == "3 of 3 programs ready", shown("StatusText")
+    assert "pong" in run(*_BARE, "taskctl", "send", "taskd.ping", "--wait", "20s")
+    assert run(*_BARE, "taskctl", "dlq", "list", "--json") == "[]"
+
+
+def a_start_fails_when_no_worker_is_ready() -> None:
+    install(CONFIG_TEXT + '[beat.schedule.tick]\ntask = "shop.add"\nevery = "1h"\n')
+    (SHOP / "shop.py").write_text("import os\n\nos._exit(7)\n")
+    add_drop_in("soon", "TimeoutStartSec=8s")
+
+    started = subprocess.run(["systemctl", "start", "taskd"], capture_output=True, text=True, check=False)
+
+    assert started.returncode != 0, "beat alone does nobody's tasks"
+    assert f"exit status 7 at {SHOP}/shop.py:3" in journal()
+    assert "1 of 3 programs ready" in journal() or "1 of 3" in shown("StatusText"), journal()
+
+
+def a_python_below_root_is_refused_by_name() -> None:
+    install()
+    hidden = Path("/root/env/bin")
+    hidden.mkdir(parents=True)
+    (hidden / "taskd").write_text("#!/root/env/bin/python\n")
+    (hidden / "taskd").chmod(0o755)
+    add_drop_in("start", "ProtectHome=yes\nExecStart=\nExecStart=/root/env/bin/taskd")
+
+    told = subprocess.run(["taskctl", "doctor"], capture_output=True, text=True, check=False).stdout
+
+    assert "ExecStart: /root/env/bin/taskd lies below /root, which the unit hides" in told, told
+    assert "/usr/bin/python3 -m venv /opt/taskd" in told
+    if str(Path(sys.executable).resolve()).startswith("/root/"):
+        refused = subprocess.run(["taskctl", "install-unit"], capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert "which the unit hides" in refused.stderr, refused
 
 
 def a_stop_while_workers_start_leaves_nothing() -> None:

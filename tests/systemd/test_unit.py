@@ -54,6 +54,9 @@ def test_start_and_stop_a_hundred_times_leave_nothing() -> None:
     [
         "start_returns_only_after_every_worker_is_ready",
         "a_task_runs",
+        "it_works_as_the_page_says",
+        "a_start_fails_when_no_worker_is_ready",
+        "a_python_below_root_is_refused_by_name",
         "stop_leaves_nothing",
         "a_stop_while_workers_start_leaves_nothing",
         pytest.param("a_drain_may_last_longer_than_the_units_stop_timeout", marks=pytest.mark.slow),

@@ -140,7 +140,7 @@ def _daemon(facts: Facts) -> Iterator[Finding]:
             "daemon",
             daemon.error,
             "a killed daemon left its socket, which the next one replaces" if stale else "no task runs here",
-            "systemctl start taskd, then journalctl -u taskd",
+            "systemctl reset-failed taskd; systemctl start taskd; then journalctl -u taskd",
         )
         return
     if daemon.error:

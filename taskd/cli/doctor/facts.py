@@ -116,6 +116,8 @@ class UnitFacts:
     properties: Mapping[str, str] = field(default_factory=dict)
     verify_output: str = ""
     exposure: float | None = None
+    #: Why its user cannot execute what it starts.
+    unreachable: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

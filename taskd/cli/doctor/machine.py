@@ -6,6 +6,7 @@ import ctypes
 import grp
 import os
 import pwd
+import re
 import resource
 import socket
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from taskd.cli.doctor.facts import (
     UnitFacts,
     Who,
 )
+from taskd.cli.doctor.reach import executed_by, unreachable
 from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
@@ -57,9 +59,10 @@ def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Fac
     running = _daemon(socket_path)
     if config is not None:
         stores = [_shared_with_celery(config, store) for store in stores]
+    who = _who(unit, running)
     newest = [file, running.socket, *(store.file for store in stores if store.file)]
     return Facts(
-        who=_who(unit, running),
+        who=who,
         config=ConfigFacts(
             file=file,
             errors=errors,
@@ -77,8 +80,15 @@ def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Fac
         stores=stores if config is not None else [],
         clock=ClockFacts(clock.now(), _is_synchronized(), max(each.modified_at for each in newest)),
         kernel=_kernel(),
-        unit=unit,
+        unit=replace(unit, unreachable=list(_unreachable(unit, who))),
     )
+
+
+def _unreachable(unit: UnitFacts, who: Who) -> Iterator[str]:
+    """Say why the user of a unit cannot execute what it starts."""
+    command = re.search(r"path=(\S+)", unit.properties.get("ExecStart", ""))
+    if command is not None:
+        yield from unreachable(executed_by(command[1]), who, unit.properties, place)
 
 
 def place(path: str) -> Place:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from taskd.cli.doctor.facts import UnitFacts
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
+from taskd.cli.doctor.reach import REMEDY
 from taskd.plural import counted
 
 #: The most that `systemd-analyze security` may say of the shipped unit with its drop-ins.
@@ -45,7 +46,7 @@ def check_unit(unit: UnitFacts, *, gives_roles: bool) -> Iterator[Finding]:
             "unit",
             f"{unit.name} is not installed ({unit.properties.get('LoadState', 'unknown')})",
             "taskd does not start with the machine, and nobody starts it again when it is killed",
-            "copy systemd/taskd.service to /etc/systemd/system; systemctl enable --now taskd",
+            "taskctl install-unit, and what it prints",
         )
         return
     findings = [*_manners(unit), *_settings(unit, gives_roles=gives_roles)]
@@ -57,6 +58,15 @@ def check_unit(unit: UnitFacts, *, gives_roles: bool) -> Iterator[Finding]:
 
 def _manners(unit: UnitFacts) -> Iterator[Finding]:
     """How the unit stands with the manager."""
+    for fault in unit.unreachable:
+        yield error("unit", f"ExecStart: {fault}", "systemd ends the start with 203/EXEC", REMEDY)
+    if unit.properties.get("Result") == "start-limit-hit":
+        yield error(
+            "unit",
+            "taskd failed to start too often, and systemd tries no more",
+            "it also refuses to start by hand until that is forgotten",
+            "journalctl -u taskd says why; then systemctl reset-failed taskd && systemctl start taskd",
+        )
     if unit.properties.get("NeedDaemonReload") == "yes":
         yield warning(
             "unit",

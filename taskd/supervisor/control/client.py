@@ -128,19 +128,23 @@ class ControlClient:
             raise ControlError(f"the answer on {self._path} is not JSON-RPC: {error}") from error
 
 
+# systemd refuses to start what failed too often, until it is told to forget that.
+_START = "systemctl reset-failed taskd; systemctl start taskd"
+
+
 def _explain(path: str, error: OSError) -> ControlError:
     match error:
         case FileNotFoundError():
             return DaemonDownError(
-                f"taskd is not running: nobody listens on {path}; start it (systemctl start taskd), or name "
-                "its configuration by --config or its socket by --socket"
+                f"taskd is not running: nobody listens on {path}; start it ({_START}), or name its "
+                "configuration by --config or its socket by --socket"
             )
         case ConnectionRefusedError():
             if not stat.S_ISSOCK(os.stat(path).st_mode):
                 return ControlError(f"{path} is no socket; name taskd's control socket by --socket")
             return DaemonDownError(
                 f"taskd is not running: nobody listens on {path}, which a killed daemon left behind; "
-                "start it again (systemctl start taskd)"
+                f"start it again ({_START})"
             )
         case PermissionError():
             return ControlError(

@@ -1,0 +1,38 @@
+"""``python -m taskd.worker.trial APP TABLE DIRECTORY``: import an app as its worker would; say how it went.
+
+Started by ``taskd --check --import`` as the worker's user.  Nothing else is opened or started.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+
+from taskd import exit_codes
+from taskd.resolve import by_hand, failure_of
+from taskd.supervised import die_with_supervisor
+from taskd.worker.loading import load_app
+
+
+def main() -> None:
+    """Print what there is, or what failed; leave without waiting for threads of the user's."""
+    die_with_supervisor()
+    faulthandler.enable()
+    path, table, directory = sys.argv[1:4]
+    status = exit_codes.OK
+    try:
+        app = load_app(path, table, directory)
+    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is what is asked for
+        reason, detail = failure_of(error)
+        sys.stdout.write("\n".join(each for each in (reason, detail, f"by hand: {by_hand(path)}") if each))
+        status = exit_codes.APP_BROKEN
+    else:
+        sys.stdout.write(f"{path} has {len(app.tasks)} tasks")
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()
