@@ -1,8 +1,14 @@
-"""Messages as nobody should send them, for the fuzz tests of every tier."""
+"""Messages as nobody should send them, for the fuzz tests of every tier; and the frame of all fuzzers.
+
+Those in ``tests/fuzz`` belong to the slow tier; ``scripts/prove`` runs them for as long as a night.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import random
+from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 
@@ -123,3 +129,61 @@ content_types = st.sampled_from(
         ("\x00", "utf-8"),
     ]
 )
+
+#: Multiplies the counts of all fuzzers; ``scripts/prove`` sets it for a night.
+TIMES_VARIABLE = "TASKD_FUZZ_TIMES"
+#: The first seed of ``each_case``, to see a failure again.
+SEED_VARIABLE = "TASKD_FUZZ_SEED"
+
+
+def times(count: int) -> int:
+    """Return how many cases a fuzzer is to draw that draws ``count`` in the slow tier."""
+    return max(1, int(count * float(os.environ.get(TIMES_VARIABLE, "1"))))
+
+
+def each_case(count: int, check: Callable[[random.Random], object]) -> None:
+    """Call ``check`` for ``count`` cases, each of which draws from its own numbers.
+
+    A case that raises fails the test with its seed, and is the first when that stands in ``TASKD_FUZZ_SEED``.
+    """
+    given = os.environ.get(SEED_VARIABLE)
+    first = int(given) if given else random.randrange(2**48)
+    for number in range(first, first + times(count)):
+        try:
+            check(random.Random(number))
+        except Exception as error:
+            raise AssertionError(f"{SEED_VARIABLE}={number}: {type(error).__name__}: {error}") from error
+
+
+_TOKENS = (
+    *(b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true", b"NaN", b"1e999", b"-", b".", b"/", b"%"),
+    *(b"\x00", b"\xff", b"\xed\xa0\x80", b"\\ud800", b'"__type__"', b'"__value__"', b"\n", b"\x1b[2J", b"="),
+    *(b"9" * 400, b"9" * 5000, b"[" * 2000, b'{"a":' * 2000, b"\x91" * 2000, b"\xdd\xff\xff\xff\xff"),
+    *(b"#", b"'", b"${A}"),
+)
+
+
+def mutated(rng: random.Random, samples: Sequence[bytes]) -> bytes:
+    """Return one of the samples after up to six changes, or now and then plain noise."""
+    if rng.random() < 0.02:
+        return rng.randbytes(rng.randrange(64))
+    data = bytearray(rng.choice(samples))
+    for _ in range(rng.randrange(1, 7)):
+        at = rng.randrange(len(data) + 1)
+        to = min(len(data), at + rng.choice((1, 1, 2, 4, 16)))
+        match rng.randrange(6):
+            case 0:
+                data[at:to] = rng.randbytes(to - at)
+            case 1:
+                del data[at:to]
+            case 2:
+                data[at:at] = rng.choice(_TOKENS)
+            case 3:
+                data[at:to] = rng.choice(_TOKENS)
+            case 4:
+                data[at:at] = data[at:to] * rng.choice((1, 2, 50))
+            case 5:
+                other = rng.choice(samples)
+                cut = rng.randrange(len(other) + 1)
+                data[at:] = other[cut:]
+    return bytes(data)

@@ -15,6 +15,8 @@ from operator import attrgetter
 import msgspec
 
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
+from taskd.errors import SerializationError
+from taskd.protocol import budget
 
 _when = attrgetter(*(each.name for each in fields(WhenConfig)))
 
@@ -125,4 +127,8 @@ def encode_entry(entry: BeatEntryConfig) -> bytes:
 
 def decode_entry(data: bytes) -> BeatEntryConfig:
     """Read a kept entry.  Raises: ``ValueError`` for something else."""
-    return msgspec.json.decode(data, type=BeatEntryConfig)
+    try:
+        budget.check_json(data, "the entry")
+        return msgspec.json.decode(data, type=BeatEntryConfig)
+    except (SerializationError, RecursionError) as error:
+        raise ValueError(f"the entry cannot be read: {error}") from error

@@ -64,7 +64,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
 
 
-@settings(max_examples=300)
+@settings(max_examples=fuzzing.times(300))
 @given(st.fixed_dictionaries(dict.fromkeys(("callbacks", "errbacks", "chain", "chord"), signatures)))
 def test_what_follows_a_task_is_read_or_refused(embed: Mapping[str, object]) -> None:
     for chords in (True, False):
@@ -75,7 +75,7 @@ def test_what_follows_a_task_is_read_or_refused(embed: Mapping[str, object]) -> 
         assert all(single.subtask_type in (None, "") for single in found.step)
 
 
-@settings(max_examples=300)
+@settings(max_examples=fuzzing.times(300))
 @given(signatures)
 def test_what_a_chain_promises_is_found_or_refused(chain: object) -> None:
     try:
@@ -85,7 +85,7 @@ def test_what_a_chain_promises_is_found_or_refused(chain: object) -> None:
     assert all(isinstance(each, str) and each for each in found.ids)
 
 
-@settings(max_examples=300)
+@settings(max_examples=fuzzing.times(300))
 @given(signatures, st.booleans(), st.sampled_from([None, b"[]", b'{"result":[1,[[["a",null],null]]]}']))
 def test_any_body_of_a_chord_is_sent_or_fails(body: object, failed: bool, tree: bytes | None) -> None:
     store = Store(1)

@@ -68,7 +68,7 @@ def test_a_header_that_lies_is_read_or_refused_with_a_reason(name: str, value: o
         check(fuzzing.encoded({"task": "fuzz.any", "id": "1", name: value}, escaped=escaped))
 
 
-@settings(max_examples=200)
+@settings(max_examples=fuzzing.times(200))
 @given(fuzzing.headers())
 def test_headers_are_read_or_refused_with_a_reason(headers: bytes) -> None:
     check(headers)
@@ -89,7 +89,7 @@ def check(headers: bytes) -> None:
     assert 0 <= read.retries < 2**31
 
 
-@settings(max_examples=200)
+@settings(max_examples=fuzzing.times(200))
 @given(fuzzing.headers())
 def test_every_message_gets_a_verdict_that_can_be_carried_out(headers: bytes) -> None:
     verdict = strategy.decide(delivery(headers), TASKS, REVOKED, NOW_AT)
@@ -108,7 +108,7 @@ def test_every_message_gets_a_verdict_that_can_be_carried_out(headers: bytes) ->
             assert NOW_AT < due_at < 1e12
 
 
-@settings(max_examples=200)
+@settings(max_examples=fuzzing.times(200))
 @given(fuzzing.headers(), fuzzing.bodies(), fuzzing.content_types)
 def test_every_message_ends_in_a_reply_of_the_executor(
     headers: bytes, body: bytes, kind: tuple[str, str]
@@ -124,7 +124,7 @@ def test_every_message_ends_in_a_reply_of_the_executor(
         assert decode_record(reply.record).status in ("SUCCESS", "FAILURE")
 
 
-@settings(max_examples=100)
+@settings(max_examples=fuzzing.times(100))
 @given(fuzzing.headers())
 def test_any_headers_have_a_name_to_list_or_none(headers: bytes) -> None:
     name = task_name(headers)
@@ -132,7 +132,7 @@ def test_any_headers_have_a_name_to_list_or_none(headers: bytes) -> None:
     assert name == "" or is_text(name)
 
 
-@settings(max_examples=50)
+@settings(max_examples=fuzzing.times(50))
 @given(st.sampled_from(["task", "id", "retries", "timelimit", "eta", "expires"]), fuzzing.json_values)
 def test_a_reason_names_the_header_that_lies(name: str, value: object) -> None:
     headers = {"task": "fuzz.any", "id": "1", name: value}

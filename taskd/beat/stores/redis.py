@@ -159,12 +159,12 @@ class RedisStore:
         entries: dict[str, BeatEntryConfig | None] = {}
         unreadable: dict[str, str] = {}
         for name, text in all_entries.items():
-            row = _entry(text)
-            if row.revision <= since:
-                continue
             try:
+                row = _entry(text)
+                if row.revision <= since:
+                    continue
                 entries[name] = None if row.text is None else decode_entry(row.text.encode())
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 unreadable[name] = str(error)
         pauses = {name: each for name, text in all_pauses.items() if (each := _pause(text)).revision > since}
         asked = [(int(number), _asked(all_requests[number])) for number in sorted(all_requests, key=int)]
