@@ -8,7 +8,7 @@ in between runs that part again, which finds the chord complete.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -24,6 +24,7 @@ from taskd.protocol.exceptions import ChordError, decode_exception
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, decode_record, failure_record
 from taskd.protocol.signature import promised, read_signatures
+from taskd.protocol.steps import listed, members, options_of
 from taskd.results.base import ChordStore, Counted, ResultStore
 
 logger = logging.getLogger(__name__)
@@ -121,10 +122,10 @@ class Chords:
         assert self._store is not None
         part = returned.part
         body = _body_of(part)
+        tree = self._store.tree(part.group)
         try:
             values = [read_value(value) for value in self._store.values(part.group)]
             results = [value.result() for value in values]
-            tree = self._store.tree(part.group)
             if tree is not None:
                 results = self._arranged(tree, {v.task_id: r for v, r in zip(values, results, strict=True)})
             signatures = read_signatures(body, f"body of chord {part.group}")
@@ -132,6 +133,8 @@ class Chords:
             messages = messages_of(signatures, results, returned.headers, self._settings_of, queue=queue)
         except ChordError as error:
             logger.error("chord=%s will not run its body: %s", part.group, error)
+            if tree is not None:
+                error.__cause__ = None  # Celery joins such a header, and has the error of no part
             return _failed(returned, body, error)
         except (ProtocolError, *UNSENDABLE) as error:
             logger.error("chord=%s cannot run its body: %s", part.group, error)
@@ -231,29 +234,36 @@ def _failed(returned: Returned, body: object, error: Exception) -> Ended:
     return Ended(part.group, messages, (), ends.ids, record, outer)
 
 
-def _errbacks(body: object) -> list[tuple[str, object]]:
+def _errbacks(body: object) -> list[tuple[str, list[object]]]:
     """Return the errbacks of a body with the id that each gets: of a group, those of its tasks."""
-    match body:
-        case {"subtask_type": "group", "kwargs": {"tasks": [*tasks]}, **rest}:
-            own = _linked(rest)
-            return [(task_id, errbacks) for each in tasks for task_id, errbacks in _of_task(each, own)]
-        case _:
-            return _of_task(body, [])
+    if not isinstance(body, Mapping):
+        return []
+    if body.get("subtask_type") != "group":
+        return [_of_task(body)]
+    own = _linked(body)
+    return [
+        (task_id, [*more, *(each for each in own if each not in more)])
+        for task_id, more in map(_of_task, members(body))
+    ]
 
 
-def _of_task(task: object, more: list[object]) -> list[tuple[str, object]]:
-    match task:
-        case {"subtask_type": "chain", "kwargs": {"tasks": [*_, last]}}:
-            return [*_of_task(last, [*more, *_linked(task)])]
-        case {"options": {"task_id": str(task_id)}}:
-            return [(task_id, [*_linked(task), *more])]
-    return []
+def _of_task(task: object) -> tuple[str, list[object]]:
+    """Return the id of what a task, chain or chord ends with, and what is linked to the whole of it."""
+    errbacks: list[object] = []
+    while isinstance(task, Mapping) and task.get("subtask_type") == "chord":
+        errbacks += _linked(task)
+        kwargs = task.get("kwargs")
+        task = kwargs.get("body") if isinstance(kwargs, Mapping) else None
+    if not isinstance(task, Mapping):
+        return "", errbacks
+    errbacks += _linked(task)
+    if task.get("subtask_type") == "group":
+        errbacks += [errback for each in members(task) for errback in _of_task(each)[1]]
+    task_id = options_of(task).get("task_id")
+    if not task_id and task.get("subtask_type") == "chain" and members(task):
+        task_id = _of_task(members(task)[-1])[0]
+    return task_id if isinstance(task_id, str) else "", errbacks
 
 
-def _linked(task: object) -> list[object]:
-    match task:
-        case {"options": {"link_error": [*errbacks]}}:
-            return errbacks
-        case {"options": {"link_error": {**errback}}} if errback:
-            return [errback]
-    return []
+def _linked(task: Mapping[str, object]) -> list[object]:
+    return listed(options_of(task).get("link_error"))

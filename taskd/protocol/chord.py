@@ -15,11 +15,16 @@ import msgspec
 from taskd import ids
 from taskd.errors import ProtocolError
 from taskd.protocol import serializers
-
-Plain = dict[str, object]
-
-#: Levels of groups, chains and chords within one another; more are a mistake.
-_DEEPEST = 50
+from taskd.protocol.steps import (
+    DEEPEST,
+    Plain,
+    listed,
+    members,
+    options_of,
+    upgraded,
+    with_callbacks,
+    with_errbacks,
+)
 
 
 class ChordPart(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,18 +54,6 @@ def part_of(task_id: str, group: object, index: object, body: object) -> ChordPa
     return ChordPart(group, at, task_id, serializers.dumps(body))
 
 
-def upgraded(steps: Sequence[object]) -> list[object]:
-    """Return the steps of a chain; a group with a step behind it becomes the chord that it is by nature."""
-    found = list(steps)
-    at = 0
-    while at + 1 < len(found):
-        step = found[at]
-        if isinstance(step, Mapping) and step.get("subtask_type") == "group" and len(_members(step)) > 1:
-            found[at : at + 2] = [_chord(step, found[at + 1])]
-        at += 1
-    return found
-
-
 def begin(
     kwargs: Mapping[str, object], options: Mapping[str, object], *, immutable: bool, what: str
 ) -> tuple[Begun, list[Plain]]:
@@ -71,7 +64,7 @@ def begin(
     """
     given, body = kwargs.get("header"), kwargs.get("body")
     if isinstance(given, Mapping):
-        header, group = _members(given), _options(given).get("task_id")
+        header, group = members(given), options_of(given).get("task_id")
     else:
         header, group = list(given) if isinstance(given, (list, tuple)) else [], None
     if not header or not isinstance(body, Mapping) or not body.get("task"):
@@ -90,17 +83,14 @@ def begin(
     return Begun(group, size), tasks
 
 
-def _chord(header: Mapping[str, object], body: object) -> Plain:
-    kwargs = {"header": header, "body": body, "kwargs": {}}
-    return {"task": "celery.chord", "args": [], "kwargs": kwargs, "options": {}, "subtask_type": "chord"}
-
-
 def _body(body: Mapping[str, object], options: Mapping[str, object], what: str) -> Plain:
     """Return the body with what the whole chord is said to be: what follows it, and where it belongs."""
-    own = dict(_options(body))
-    for name in ("link", "link_error"):
-        own[name] = [*_list(own.get(name)), *_list(options.get(name))]
-    own["chain"] = [*_list(options.get("chain")), *_list(own.get("chain"))]
+    linked = with_callbacks(body, listed(options.get("link")))
+    linked = _with_own_errbacks(linked, listed(options.get("link_error")))
+    assert isinstance(linked, Mapping)
+    body = linked
+    own = dict(options_of(body))
+    own["chain"] = [*listed(options.get("chain")), *listed(own.get("chain"))]
     if not body.get("subtask_type"):
         own = _named(own)
     named = {**body, "options": {name: value for name, value in own.items() if value not in (None, [])}}
@@ -110,11 +100,24 @@ def _body(body: Mapping[str, object], options: Mapping[str, object], what: str) 
     return named
 
 
+def _with_own_errbacks(body: object, errbacks: Sequence[object]) -> object:
+    """Return the body of a chord with the errbacks of the chord.
+
+    A group of which errbacks are said has them instead of its tasks, also when it runs.
+    """
+    if isinstance(body, Mapping) and body.get("subtask_type") == "group":
+        own = listed(options_of(body).get("link_error"))
+        if own:
+            new = [each for each in errbacks if each not in own]
+            return {**body, "options": {**options_of(body), "link_error": [*own, *new]}}
+    return with_errbacks(body, errbacks)
+
+
 def _enrolled(  # noqa: PLR0917 - it calls itself with all of them
     task: object, body: Mapping[str, object], group: str, index: int, what: str, depth: int = 0
 ) -> tuple[Plain, int]:
     """Return a signature that counts for a chord when it has ended, and for how many parts."""
-    if not isinstance(task, Mapping) or depth > _DEEPEST:
+    if not isinstance(task, Mapping) or depth > DEEPEST:
         raise ProtocolError(f"{what}: a part of a chord is no signature")
     given = task.get("kwargs") or {}
     if not isinstance(given, Mapping):
@@ -132,11 +135,11 @@ def _enrolled(  # noqa: PLR0917 - it calls itself with all of them
 
     match task.get("subtask_type"):
         case "group":
-            if not _members(task):
+            if not members(task):
                 raise ProtocolError(f"{what}: a group in a chord is empty")
-            kwargs["tasks"] = [enrol(each) for each in _members(task)]
+            kwargs["tasks"] = [enrol(each) for each in members(task)]
         case "chain":
-            steps = upgraded(_members(task))
+            steps = upgraded(members(task))
             if not steps:
                 raise ProtocolError(f"{what}: a chain in a chord is empty")
             kwargs["tasks"] = [*steps[:-1], enrol(steps[-1])]
@@ -144,7 +147,7 @@ def _enrolled(  # noqa: PLR0917 - it calls itself with all of them
             kwargs["body"] = enrol(kwargs.get("body"))
         case _:
             place = {"chord": body, "group_id": group, "group_index": index}
-            return {**task, "options": {**_named(_options(task)), **place}}, 1
+            return {**task, "options": {**_named(options_of(task)), **place}}, 1
     return {**task, "kwargs": kwargs}, parts
 
 
@@ -155,28 +158,12 @@ def _named(options: Mapping[str, object]) -> Plain:
 
 def _flat(tasks: Sequence[object], what: str, depth: int = 0) -> list[object]:
     """Return the tasks of a header, those of groups in the groups' places."""
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         raise ProtocolError(f"{what}: groups are nested too deeply")
     found: list[object] = []
     for each in tasks:
         if isinstance(each, Mapping) and each.get("subtask_type") == "group":
-            found += _flat(_members(each), what, depth + 1)
+            found += _flat(members(each), what, depth + 1)
         else:
             found.append(each)
     return found
-
-
-def _members(signature: Mapping[str, object]) -> list[object]:
-    kwargs = signature.get("kwargs")
-    return _list(kwargs.get("tasks")) if isinstance(kwargs, Mapping) else []
-
-
-def _options(signature: Mapping[str, object]) -> Mapping[str, object]:
-    options = signature.get("options")
-    return options if isinstance(options, Mapping) else {}
-
-
-def _list(value: object) -> list[object]:
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    return [value] if isinstance(value, Mapping) else []

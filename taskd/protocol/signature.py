@@ -15,12 +15,15 @@ from datetime import datetime
 import msgspec
 
 from taskd.errors import ProtocolError
-from taskd.protocol.chord import Begun, ChordPart, begin, part_of, upgraded
+from taskd.protocol.chord import Begun, ChordPart, begin, part_of
+from taskd.protocol.steps import handed, listed, options_of, sent, upgraded
 
 #: Signatures in one message; more are a mistake, or somebody's attempt to keep a worker busy.
 _MOST = 10_000
 #: What is said of a chord and is meant of its body.
 _OF_THE_BODY = ("task_id", "chain", "link", "link_error", "chord", "group_id", "group_index")
+#: The header of a chord waits, its body does not.
+_AT_ONCE: Mapping[str, object] = {"countdown": None, "eta": None}
 
 
 class SignatureOptions(msgspec.Struct, frozen=True):
@@ -145,7 +148,7 @@ def promised(chain: object) -> Promised:
     The tasks of a chord's header have ids; its body also ends for the chord around it.
     Raises: ``SerializationError`` for a chord that JSON cannot represent.
     """
-    waiting = [(each, True) for each in _list(chain)]
+    waiting = [(each, True) for each in listed(chain)]
     found: list[str] = []
     parts: list[ChordPart] = []
     while waiting and len(found) < _MOST:
@@ -159,17 +162,11 @@ def promised(chain: object) -> Promised:
             if counts and not kind and (part := part_of(task_id, *place, options.get("chord"))):
                 parts.append(part)
         if isinstance(kwargs, Mapping) and kind:
-            waiting += [(task, counts) for task in _list(kwargs.get("tasks"))]
-            waiting += [(task, False) for task in _list(kwargs.get("header"))]
-            waiting += [(body, counts) for body in _list(kwargs.get("body"))]
-        waiting += [(step, counts) for step in _list(options.get("chain"))]
+            waiting += [(task, counts) for task in listed(kwargs.get("tasks"))]
+            waiting += [(task, False) for task in listed(kwargs.get("header"))]
+            waiting += [(body, counts) for body in listed(kwargs.get("body"))]
+        waiting += [(step, counts) for step in listed(options.get("chain"))]
     return Promised(found, parts)
-
-
-def _list(value: object) -> list[object]:
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    return [value] if isinstance(value, Mapping) else []
 
 
 def _each(value: object, what: str) -> list[Signature]:
@@ -206,34 +203,47 @@ def _singles(signature: Signature, what: str) -> list[Signature]:
         case None | "":
             singles = [signature]
         case "group":
-            members = [
-                _with_chain(each, signature.options.chain) for each in _list(signature.kwargs.get("tasks"))
-            ]
+            said = msgspec.structs.asdict(signature.options)
+            members = [_of_group(each, said) for each in listed(signature.kwargs.get("tasks"))]
             singles = _each(members, f"group in {what}")
         case "chain":
-            tasks = upgraded(_list(signature.kwargs.get("tasks")))
-            if not tasks:
+            said = msgspec.structs.asdict(signature.options)
+            steps = handed(upgraded(listed(signature.kwargs.get("tasks"))), said)
+            if not steps:
                 return []
-            rest = [*(signature.options.chain or ()), *_backwards(tasks[1:])]
-            singles = _each([_with_chain(tasks[0], rest)], f"chain in {what}")
+            first, *more = steps
+            if signature.immutable and isinstance(first, Mapping):
+                first = {**first, "immutable": True}
+            rest = [*(signature.options.chain or ()), *_backwards(more)]
+            singles = _each([_with_chain(first, rest)], f"chain in {what}")
         case "chord":
             _each(signature.kwargs.get("body"), f"body of a chord in {what}")
-            options = {name: getattr(signature.options, name) for name in _OF_THE_BODY}
-            begun, header = begin(signature.kwargs, options, immutable=signature.immutable, what=what)
-            singles = _each(header, f"chord in {what}")
+            said = msgspec.structs.asdict(signature.options)
+            kwargs = {**signature.kwargs, "body": sent(signature.kwargs.get("body"), {**said, **_AT_ONCE})}
+            options = {name: said[name] for name in _OF_THE_BODY}
+            begun, header = begin(kwargs, options, immutable=signature.immutable, what=what)
+            singles = _each([sent(each, said) for each in header], f"chord in {what}")
             singles[0] = msgspec.structs.replace(singles[0], begins=[*singles[0].begins, begun])
         case kind:
             raise ProtocolError(f"{what}: {signature.task} is a {kind}, which is not supported yet")
     return singles
 
 
-def _with_chain(step: object, chain: list[dict[str, object]] | None) -> object:
+def _of_group(task: object, said: Mapping[str, object]) -> object:
+    """Return a task of a group with what is said of the group; errbacks of the group replace its own."""
+    task = _with_chain(sent(task, said), said.get("chain"))
+    errbacks = listed(said.get("link_error"))
+    if errbacks and isinstance(task, Mapping):
+        return {**task, "options": {**options_of(task), "link_error": errbacks}}
+    return task
+
+
+def _with_chain(step: object, chain: object) -> object:
     """Return a signature with what follows it; what it brings itself comes first."""
     if not chain or not isinstance(step, Mapping):
         return step
-    own = step.get("options")
-    options = own if isinstance(own, Mapping) else {}
-    return {**step, "options": {**options, "chain": [*chain, *_list(options.get("chain"))]}}
+    options = options_of(step)
+    return {**step, "options": {**options, "chain": [*listed(chain), *listed(options.get("chain"))]}}
 
 
 def _backwards(steps: Sequence[object]) -> list[dict[str, object]]:

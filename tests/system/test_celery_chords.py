@@ -63,7 +63,8 @@ def celery(url: str) -> Iterator[Any]:
 def sig(celery: Any) -> Callable[..., Any]:
     def signature(name: str, *args: object, **options: Any) -> Any:
         name = name if "." in name else f"wired.{name}"
-        return celery.signature(name, args=args, options=options)
+        immutable = options.pop("immutable", False)
+        return celery.signature(name, args=args, options=options, immutable=immutable)
 
     return signature
 
@@ -114,6 +115,37 @@ def test_bodies_and_headers_may_be_chains_groups_and_chords(daemon: Daemon, sig:
     assert to_group.apply_async().get(timeout=20) == [3, [[[1, 2]], {}]]
     assert to_chain.apply_async().get(timeout=20) == 8
     assert nested.apply_async().get(timeout=20) == 7
+
+
+def test_a_body_may_be_a_chain_of_groups(daemon: Daemon, sig: Sig) -> None:
+    ones = [sig("total", [1, 1, 1], immutable=True) for _ in range(3)]
+    body = chain(group(ones), group(sig("total") for _ in range(3)), sig("total"))
+
+    assert chord([sig("echo"), sig("echo")], body).apply_async().get(timeout=20) == 27
+
+
+def test_errbacks_of_a_chord_are_called_wherever_its_body_fails(
+    daemon: Daemon, sig: Sig, tmp_path: Path
+) -> None:
+    def errback(name: str) -> Any:
+        return sig("note_last", str(tmp_path / name))
+
+    for name, body in (
+        ("before", chain(sig("total"), sig("fail"), sig("echo"))),
+        ("last", chain(sig("total"), sig("fail"))),
+    ):
+        whole = chord([sig("add", 1), sig("add", 2)], body)
+        whole.link_error(errback(name))
+        whole.apply_async()
+    inner = chord([sig("add", 1)], sig("total"))
+    inner.link_error(errback("inner"))
+    waiting = chord([sig("fail"), sig("add", 1)], group(inner, sig("echo"))).apply_async()
+
+    for name in ("before", "last", "inner"):
+        wait_until((tmp_path / name).exists, 20)
+        assert len((tmp_path / name).read_text().split()) == 1
+    with pytest.raises(LookupError):
+        waiting.get(timeout=20)
 
 
 def test_groups_in_a_header_arrive_as_lists(daemon: Daemon, sig: Sig) -> None:

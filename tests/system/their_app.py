@@ -36,6 +36,22 @@ def mark(number: int, path: str) -> None:
         lines.write(f"celery {number}\n")
 
 
+@app.task(name="both.shape")  # type: ignore[untyped-decorator]
+def shape(tag: int, *args: object) -> list[object]:
+    return [tag, *args]
+
+
+@app.task(name="both.bad")  # type: ignore[untyped-decorator]
+def bad(*_args: object) -> None:
+    raise LookupError("bad")
+
+
+@app.task(name="both.called")  # type: ignore[untyped-decorator]
+def called(_first: object, *, tag: int, path: str) -> None:
+    with open(path, "a") as lines:
+        lines.write(f"{tag}\n")
+
+
 @app.task(name="theirs.request", bind=True)  # type: ignore[untyped-decorator]
 def request(self: Any, *_args: object, **_kwargs: object) -> dict[str, object]:
     names = (

@@ -40,6 +40,24 @@ def mark(number: int, path: str) -> None:
         lines.write(f"taskd {number}\n")
 
 
+@app.task(name="both.shape")
+def shape(tag: int, *args: object) -> list[object]:
+    """Return what it was called with."""
+    return [tag, *args]
+
+
+@app.task(name="both.bad")
+def bad(*_args: object) -> None:
+    raise LookupError("bad")
+
+
+@app.task(name="both.called")
+def called(_first: object, *, tag: int, path: str) -> None:
+    """Note that it was called, as a callback or errback."""
+    with open(path, "a") as lines:
+        lines.write(f"{tag}\n")
+
+
 @app.task(name="wired.quiet", send_events=False)
 def quiet(*numbers: int) -> int:
     return sum(numbers)
