@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from taskd.errors import TaskdError
 
@@ -16,18 +16,19 @@ class Retry(ControlFlow):
     """Run this task again later; ``self.retry()`` raises it.
 
     ``cause`` is what went wrong.  Neither ``countdown`` (seconds) nor ``eta``: the task's
-    ``retry_delay`` counts.  ``max_retries`` None: the task's own.
+    ``retry_delay`` counts.  ``max_retries`` None: the task's own.  ``options``: see ``BoundTask.retry``.
     """
 
     def __init__(
         self,
         cause: BaseException | None = None,
         *,
-        countdown: float | None = None,
+        countdown: float | timedelta | None = None,
         eta: datetime | None = None,
         max_retries: int | None = None,
         args: Sequence[object] | None = None,
         kwargs: Mapping[str, object] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__("retry" if cause is None else f"retry after {type(cause).__name__}")
         self.cause = cause
@@ -36,6 +37,7 @@ class Retry(ControlFlow):
         self.max_retries = max_retries
         self.task_args = args
         self.task_kwargs = kwargs
+        self.options = options or {}
 
 
 class Ignore(ControlFlow):

@@ -34,11 +34,14 @@ class Request:
         "kwargs",
         "message",
         "payload",
+        "retry_beside",
         "task",
     )
 
     #: taskd has no eager mode; for code that asks.
     is_eager = False
+    #: Times are in UTC.
+    utc = True
 
     def __init__(
         self,
@@ -66,6 +69,8 @@ class Request:
         #: Off with ``ignore_result``: then no state is stored either.
         self.keeps_result = keeps_result
         self.called_directly = called_directly
+        #: A retry that was asked for with ``throw=False``: the run ends by itself, and another follows.
+        self.retry_beside: BaseException | None = None
 
     @property
     def retries(self) -> int:

@@ -16,9 +16,12 @@ from taskd.results.base import StoredResult
 _WORKERS = frozenset({State.PENDING, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED})
 
 
-def store_state(connections: Connections, request: Request, state: str, meta: object) -> None:
+def store_state(
+    connections: Connections, request: Request, state: str, meta: object, task_id: str | None = None
+) -> None:
     """Store the state of a running task; do nothing when no result is kept for it.
 
+    ``task_id``: of another task than the one that runs.
     Raises: ``ValueError`` for a state that only the worker may store, ``SerializationError`` for a
     ``meta`` that JSON cannot represent, ``StorageError``.
     """
@@ -29,10 +32,18 @@ def store_state(connections: Connections, request: Request, state: str, meta: ob
         )
     if not request.keeps_result or not connections.keeps_results:
         return
-    record = state_record(request.id, state, meta, group_id=request.group, parent_id=request.parent_id)
+    if task_id is None or task_id == request.id:
+        record = state_record(request.id, state, meta, group_id=request.group, parent_id=request.parent_id)
+    else:
+        record = state_record(task_id, state, meta)
     expires_s = connections.config.result_expires
     expires_at = clock.now() + expires_s if expires_s else None
     result = StoredResult(
-        request.id, state, record, expires_at, request.reply_to, request.payload.correlation_id
+        task_id or request.id,
+        state,
+        record,
+        expires_at,
+        request.reply_to,
+        task_id or request.payload.correlation_id,
     )
     connections.results().store([result])

@@ -12,19 +12,20 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from taskd.app import request as requests
 from taskd.app.control_flow import Retry
 from taskd.app.request import Request, direct_request
 from taskd.app.result import AsyncResult
+from taskd.app.retrying import changes_of
 from taskd.app.send import send, signatures
 from taskd.app.settings import Link, SendOptions, TaskSettings, check_options
 from taskd.app.states import store_state
 from taskd.protocol.exceptions import MaxRetriesExceededError
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from typing_extensions import Unpack
 
@@ -69,20 +70,63 @@ class BoundTask:
             return direct_request(self.name)
         return running
 
+    @property
+    def max_retries(self) -> int | None:
+        """How often it may be retried; None: any number.  What is set counts for this process from now on."""
+        own = self.request.message.taskd_max_retries
+        return self.settings.max_retries if own is None else own
+
+    @max_retries.setter
+    def max_retries(self, value: int | None) -> None:
+        self.settings = replace(self.settings, max_retries=value)
+
+    def AsyncResult(self, task_id: str) -> AsyncResult[Any]:
+        """Return the result of a task by its id."""
+        return self.app.result(task_id)
+
+    @overload
     def retry(
         self,
-        *,
-        exc: BaseException | None = None,
-        countdown: float | None = None,
-        eta: datetime | None = None,
-        max_retries: int | None = None,
         args: Sequence[object] | None = None,
         kwargs: Mapping[str, object] | None = None,
-    ) -> NoReturn:
+        exc: BaseException | None = None,
+        throw: Literal[True] = True,
+        eta: datetime | None = None,
+        countdown: float | timedelta | None = None,
+        max_retries: int | None = None,
+        **options: object,
+    ) -> NoReturn: ...
+    @overload
+    def retry(
+        self,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        exc: BaseException | None = None,
+        *,
+        throw: bool,
+        eta: datetime | None = None,
+        countdown: float | timedelta | None = None,
+        max_retries: int | None = None,
+        **options: object,
+    ) -> Retry: ...
+    def retry(  # noqa: PLR0917 - the order of Celery's
+        self,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        exc: BaseException | None = None,
+        throw: bool = True,
+        eta: datetime | None = None,
+        countdown: float | timedelta | None = None,
+        max_retries: int | None = None,
+        **options: object,
+    ) -> Retry:
         """End this run and have the task run again under the same id.
 
         Without ``countdown`` (seconds) and ``eta`` it waits ``retry_delay``.  ``exc`` defaults to the
-        exception being handled.  ``args`` and ``kwargs`` take the place of the present ones.
+        exception being handled.  ``args`` and ``kwargs`` take the place of the present ones.  ``max_retries``
+        None: as many as the task may have.  ``options``: ``queue``, ``priority``, ``expires``, ``headers``,
+        ``ignore_result``, ``time_limit`` and ``soft_time_limit`` of the next run.  With ``throw=False`` the
+        exception is returned, this run ends as it does, and the next follows all the same.
 
         Raises: ``Retry``, always, unless no retry is left or there is no message (a direct call):
         then ``exc``, or ``MaxRetriesExceededError`` without one.
@@ -95,13 +139,25 @@ class BoundTask:
             raise MaxRetriesExceededError(
                 f"task {self.name} with id {request.id or 'none'} has no retry left after {request.retries}"
             )
-        raise Retry(
-            cause, countdown=countdown, eta=eta, max_retries=max_retries, args=args, kwargs=kwargs
-        ) from cause
+        changes_of(self.name, request, options)  # an option that cannot be is an error of this run
+        retry = Retry(
+            cause,
+            countdown=countdown,
+            eta=eta,
+            max_retries=max_retries,
+            args=args,
+            kwargs=kwargs,
+            options=options,
+        )
+        if throw:
+            raise retry from cause
+        request.retry_beside = retry
+        return retry
 
-    def update_state(self, *, state: str = "PROGRESS", meta: object = None) -> None:
+    def update_state(self, task_id: str | None = None, state: str | None = None, meta: object = None) -> None:
         """Show how far the running task is: ``AsyncResult.state`` and ``.info`` return both at once.
 
+        ``state`` None is PROGRESS.  ``task_id``: another task than the running one, of which it is said.
         Blocks for one write to the result store; an ``async def`` task awaits
         ``asyncio.to_thread(self.update_state, meta=...)``.  Does nothing in a direct call, with
         ``ignore_result``, and when results are switched off.
@@ -109,7 +165,7 @@ class BoundTask:
         Raises: ``ValueError`` for a state that the worker alone may store (SUCCESS and its like),
         ``SerializationError`` for a ``meta`` that JSON cannot represent, ``StorageError``.
         """
-        store_state(self.app.connections, self.request, state, meta)
+        store_state(self.app.connections, self.request, "PROGRESS" if state is None else state, meta, task_id)
 
     def send_event(self, event_type: str, **fields: object) -> None:
         """Tell monitors something about the running task: ``self.send_event("task-progress", done=3)``.

@@ -215,6 +215,7 @@ class Executor:
         except SoftTimeLimitExceeded:
             # It struck in the instant after the task had ended, which must not cost its outcome.
             reply = self._reply_to_value(run, value)
+        reply = self._with_retry_beside(run, reply)
         if self._hooks.any:
             self._run_after(run, reply, None)
         return _hushed(reply, run)
@@ -224,9 +225,14 @@ class Executor:
             reply = self._reply_to_error(run, error)
         except SoftTimeLimitExceeded:
             reply = self._reply_to_error(run, error)
+        reply = self._with_retry_beside(run, reply)
         if self._hooks.any:
             self._run_after(run, reply, error)
         return _hushed(reply, run)
+
+    @staticmethod
+    def _with_retry_beside(run: Run, reply: Reply) -> Reply:
+        return replies.with_retry_beside(run.task, run.request, reply) if run.request.retry_beside else reply
 
     def _reply_to_value(self, run: Run, value: object) -> Reply:
         request, headers = run.request, run.request.message

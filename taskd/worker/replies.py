@@ -9,10 +9,13 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from taskd import clock, ids
 from taskd.app.control_flow import Reject, Retry
 from taskd.app.moments import due_in, moment
 from taskd.app.request import Request
+from taskd.app.retrying import Changes, arguments_again, changes_of
 from taskd.app.task import BoundTask
 from taskd.backoff import Backoff
 from taskd.errors import ProtocolError, SerializationError, SoftTimeLimitExceeded
@@ -31,6 +34,8 @@ from taskd.protocol.results import failure_record, retry_record, success_record
 
 logger = logging.getLogger(__name__)
 
+#: Ends of a run that are its own: another run may follow beside.
+_ENDED = frozenset({End.SUCCEEDED, End.FAILED, End.IGNORED})
 _LONGEST_WAIT_S = 365 * 86_400.0
 
 
@@ -118,15 +123,35 @@ def on_retry(task: BoundTask, request: Request, retry: Retry, *, keep: bool) -> 
         error = retry.cause or MaxRetriesExceededError(f"no retry left after {request.retries}")
         return failed(headers, error, keep=keep, children=request.children)
     try:
-        if retry.eta is not None:
-            due_at = moment(retry.eta, f'task "{task.name}": eta of the retry')
-        else:
-            countdown = _delay_s(task, request) if retry.countdown is None else retry.countdown
-            due_at = due_in(countdown, f'task "{task.name}": countdown of the retry')
-        message = _again(request, due_at, retry.task_args, retry.task_kwargs)
+        message = _as_asked_for(task, request, retry)
     except (ValueError, TypeError, OverflowError, SerializationError) as error:
         return failed(headers, error, keep=keep, children=request.children)
     return _retried(headers, retry.cause or retry, message, keep=keep)
+
+
+def with_retry_beside(task: BoundTask, request: Request, reply: Reply) -> Reply:
+    """Add the next run that was asked for with ``throw=False`` to the reply of a run that has ended."""
+    retry = request.retry_beside
+    if not isinstance(retry, Retry) or reply.end not in _ENDED:
+        return reply
+    try:
+        message = _as_asked_for(task, request, retry)
+    except (ValueError, TypeError, OverflowError, SerializationError) as error:
+        return failed(request.message, error, keep=request.keeps_result, children=request.children)
+    return msgspec.structs.replace(reply, callbacks=[*reply.callbacks, message])
+
+
+def _as_asked_for(task: BoundTask, request: Request, retry: Retry) -> NextMessage:
+    if retry.eta is not None:
+        due_at = moment(retry.eta, f'task "{task.name}": eta of the retry')
+    else:
+        countdown = _delay_s(task, request) if retry.countdown is None else retry.countdown
+        due_at = due_in(countdown, f'task "{task.name}": countdown of the retry')
+    changes = changes_of(task.name, request, retry.options)
+    if retry.task_args is None and retry.task_kwargs is None:
+        return _again(request, due_at, changes=changes)
+    args, kwargs = arguments_again(task.run, request, retry.task_args, retry.task_kwargs)
+    return _again(request, due_at, args, kwargs, changes)
 
 
 def on_error(task: BoundTask, request: Request, error: BaseException, *, keep: bool) -> Reply:
@@ -201,20 +226,21 @@ def _again(
     due_at: float,
     args: Sequence[object] | None = None,
     kwargs: Mapping[str, object] | None = None,
+    changes: Changes = Changes(),  # noqa: B008 - frozen
 ) -> NextMessage:
-    """Return the message of the next run: the same headers but for retries, eta and origin.
+    """Return the message of the next run: the same headers but for retries, eta, origin and the changes.
 
-    It goes straight to the queue it came from; through its exchange it could reach other queues too.
+    ``args`` and ``kwargs``: both or neither.  It goes straight to a queue, the one it came from if no other
+    is asked for; through its exchange it could reach other queues too.
     """
     payload: Payload = request.payload
     headers = raw_headers(payload.headers)
     headers["retries"] = request.retries + 1
     headers["eta"] = clock.iso(due_at)
     headers["origin"] = ids.origin()
+    headers.update(changes.headers or {})
     body, content_type, content_encoding = payload.body, payload.content_type, payload.content_encoding
-    if args is not None or kwargs is not None:
-        args = request.args if args is None else args
-        kwargs = request.kwargs if kwargs is None else kwargs
+    if args is not None and kwargs is not None:
         headers["argsrepr"], headers["kwargsrepr"] = bounded_repr(tuple(args)), bounded_repr(dict(kwargs))
         # What is linked to the task stays with it.
         body = encode_body(args, kwargs, request.embed)
@@ -226,8 +252,8 @@ def _again(
         content_type=content_type,
         content_encoding=content_encoding,
         exchange="",
-        routing_key=payload.queue,
-        priority=payload.priority,
+        routing_key=changes.queue or payload.queue,
+        priority=payload.priority if changes.priority is None else changes.priority,
         due_at=due_at,
         task_id=request.id,
         reply_to=payload.reply_to,

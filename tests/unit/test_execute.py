@@ -609,3 +609,95 @@ def test_a_soft_limit_that_strikes_after_the_end_costs_nothing(app, monkeypatch)
 
     monkeypatch.setattr(replies, "failure_record", struck)
     assert isinstance(_error(_run(app, _payload(fail))), ValueError)
+
+
+def test_a_retry_takes_celerys_options(app):
+    @app.task(bind=True, name="fetch", max_retries=None)
+    def fetch(self: BoundTask, url, depth=0):
+        raise self.retry(
+            (url, depth + 1),
+            None,
+            ValueError("x"),
+            countdown=timedelta(minutes=5),
+            queue="slow",
+            priority=2,
+            expires=900,
+            time_limit=30,
+            headers={"try": "again"},
+            serializer="json",
+            retry_policy={"max_retries": 3},
+        )
+
+    before = clock.now()
+    retry = _run(app, _payload(fetch, ("u",), {"depth": 1})).retry
+
+    headers = headers_as_mapping(retry.headers)
+    assert (retry.routing_key, retry.priority, headers["try"]) == ("slow", 2, "again")
+    assert before + 300 <= retry.due_at <= clock.now() + 300
+    assert before + 900 <= decode_headers(retry.headers).expires_at <= clock.now() + 900
+    assert headers["timelimit"] == [30, None]
+    assert decode_body(retry.body, "application/json")[:2] == (["u", 2], {})
+
+
+@pytest.mark.parametrize(
+    ("sent", "again", "expected"),
+    [
+        (((), {"a": 1, "b": 2}), ((9,), None), ([9], {"b": 2})),
+        (((1, 2), {}), (None, {"b": 9}), ([1, 9], {})),
+        (((1,), {"b": 2}), (None, {"b": 9}), ([1], {"b": 9})),
+        (((1, 2, 3), {}), (None, {"c": 9}), ([1, 2, 3], {"c": 9})),
+        (((1, 2), {"c": 3}), ((), {}), ([], {})),
+    ],
+)
+def test_a_retry_may_name_what_was_given_by_its_place_and_the_other_way_round(app, sent, again, expected):
+    @app.task(bind=True, name="fetch", max_retries=None)
+    def fetch(self: BoundTask, a, b=0, *rest, c=0):
+        self.retry(*again)
+
+    body = _run(app, _payload(fetch, *sent)).retry.body
+
+    assert decode_body(body, "application/json")[:2] == expected
+
+
+def test_an_option_that_a_retry_does_not_have_is_named(app):
+    @app.task(bind=True, name="fetch")
+    def fetch(self: BoundTask):
+        self.retry(qeue="slow")
+
+    error = _error(_run(app, _payload(fetch)))
+
+    assert str(error) == 'task "fetch" cannot be retried with qeue: no such option, did you mean "queue"?'
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_retry_that_is_not_thrown_follows_a_run_that_ends_as_it_does(app, fails):
+    @app.task(bind=True, name="fetch")
+    def fetch(self: BoundTask):
+        self.retry(countdown=1, throw=False)
+        if fails:
+            raise ValueError("x")
+        return "done for now"
+
+    reply = _run(app, _payload(fetch, task_id="i"))
+
+    assert reply.end is (End.FAILED if fails else End.SUCCEEDED)
+    (again,) = reply.callbacks
+    assert (again.task_id, headers_as_mapping(again.headers)["retries"]) == ("i", 1)
+
+
+def test_a_task_may_lift_its_own_limit_as_in_celery(app):
+    @app.task(bind=True, name="fetch", max_retries=1)
+    def fetch(self: BoundTask):
+        assert self.max_retries == 1
+        self.max_retries = None
+        self.retry()
+
+    assert _run(app, _payload(fetch, changes={"retries": 7})).end is End.RETRIED
+
+
+def test_celerys_names_are_there(app):
+    @app.task(bind=True, name="fetch")
+    def fetch(self: BoundTask):
+        return [self.AsyncResult("j").id, self.request.utc]
+
+    assert decode_record(_run(app, _payload(fetch)).record).value() == ["j", True]

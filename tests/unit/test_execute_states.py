@@ -109,3 +109,13 @@ def test_the_parent_learns_the_rate_limit(app):
     def copy(): ...
 
     assert task_table(app)[0].rate_limit == 0.5
+
+
+def test_celerys_way_to_call_it_names_the_task_first(app):
+    @app.task(bind=True, name="copy")
+    def copy(self: BoundTask):
+        self.update_state(None, "PROGRESS", {"done": 1})
+        self.update_state(task_id="other", state="PROGRESS", meta={"done": 2})
+        return [app.result(task_id).info for task_id in ("i", "other")]
+
+    assert _run(app, _payload(copy, task_id="i")).text == "[{'done': 1}, {'done': 2}]"
