@@ -10,6 +10,7 @@ import errno
 import itertools
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,8 @@ def target(payload: bytes) -> bytes:  # noqa: PLR0911, PLR0912 - one line for ea
         case b"print":
             sys.stdout.write("x" * int(argument))
             return b""
+        case b"garbage":  # into the socket to the pool
+            return _write_to_the_pool(bytes.fromhex(argument.decode()))
         case b"kill-group":
             os.killpg(os.getpgrp(), signal.SIGKILL)
         case b"ignored":  # which signals a program that the job starts ignores and blocks
@@ -77,6 +80,16 @@ def target(payload: bytes) -> bytes:  # noqa: PLR0911, PLR0912 - one line for ea
             os.closerange(3, 100)
             return b""
     return b"?"
+
+
+def _write_to_the_pool(data: bytes) -> bytes:
+    for fd in range(3, 20):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.write(fd, data)
+        except OSError:
+            continue
+    return b"wrote"
 
 
 def _signals_of_a_program() -> bytes:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -289,6 +290,33 @@ def test_programs_that_jobs_or_their_import_start_neither_ignore_nor_block_a_sig
 
     c_library = 0b11 << 31  # two signals that no program may use: posix_spawn(3) leaves them ignored
     assert [(int(held, 16), int(ignored, 16) & ~c_library) for held, ignored in found] == [(0, 0)] * 2
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        struct.pack(">Q", 8 * 2**30),
+        struct.pack(">Q", 0),
+        struct.pack(">QQ", 8, 0),
+        struct.pack(">QQBI", 13, 0, 0xDD, 2**32 - 1),
+        struct.pack(">QQBI", 14, 0, 0xDD, 1) + b"\xc1",
+        struct.pack(">QQBI", 13 + 14, 0, 0xDD, 1) + b"\x94\x00\x07\xc4\x00\xcb" + struct.pack(">d", 0.1),
+        struct.pack(">QQBI", 13 + 14, 0, 0xDD, 1)
+        + b"\x94\x00\x00\xc4\x00\xcb"
+        + struct.pack(">d", float("nan")),
+    ],
+    ids=["8GB", "empty", "no-head", "4e9-reports", "no-msgpack", "wrong-tag", "nan"],
+)
+def test_a_child_that_writes_garbage_is_ended_and_its_job_is_accounted(garbage: bytes, lone: Runner) -> None:
+    former = child_pids(lone)
+    lone.submit(b"garbage " + garbage.hex().encode(), b"echo on")
+
+    lost, done = lone.until_outcomes(2)
+
+    assert isinstance(lost, ChildLost)
+    assert isinstance(done, Done)
+    assert done.reply == b"on"
+    assert not set(former) & set(child_pids(lone))
 
 
 def test_template_and_children_inherit_no_descriptor_of_the_worker() -> None:

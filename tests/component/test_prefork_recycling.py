@@ -6,17 +6,15 @@ import logging
 import os
 import random
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from taskd.pools.base import Done, Job, Outcome, Pool
-from taskd.pools.prefork.pool import PreforkPool
+from taskd.pools.base import Done, Job, Outcome
 from taskd.pools.prefork.recycling import AGE, MEMORY, TASKS, ChildLimits
 from taskd.resident import proportional_bytes, resident_bytes
-from tests.component.pool_runner import ROOT, Runner
+from tests.component.pool_runner import Runner
 
 MAKE = Callable[..., "Recycled"]
 SHORT_S = 0.00001
@@ -26,19 +24,7 @@ class Recycled(Runner):
     """A prefork pool with limits for its children."""
 
     def __init__(self, limits: ChildLimits, capacity: int = 2) -> None:
-        self._limits = limits
-        super().__init__("prefork", capacity)
-
-    def _make(self, kind: str, capacity: int, mode: str, pass_fds: Sequence[int]) -> Pool:
-        return PreforkPool(
-            capacity,
-            [sys.executable, "-m", "tests.component.prefork_template", mode],
-            environment={**os.environ, "PYTHONPATH": str(ROOT)},
-            on_ready=self._on_ready,
-            on_hello=self.hellos.append,
-            on_failed=lambda reason, detail: self.failures.append((reason, detail)),
-            limits=self._limits,
-        )
+        super().__init__("prefork", capacity, limits=limits)
 
     def pids(self) -> list[int]:
         return list(self.pool.info().processes)

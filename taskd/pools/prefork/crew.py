@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-import msgspec
-
 from taskd import exit_codes
 from taskd.errors import PoolError, StartError
 from taskd.loop import Loop
@@ -91,6 +89,14 @@ class Crew:
             for fd in fds:
                 os.close(fd)
             return
+        try:
+            self._take(message, fds)
+        except (PoolError, LookupError) as error:
+            _logger.error("template speaks nonsense and is ended pid=%d: %r", self.template_pid, error)
+            if self._template is not None:
+                self._template.kill()
+
+    def _take(self, message: wire.ControlMessage, fds: Sequence[int]) -> None:
         match message:
             case wire.Loaded():
                 self._loaded = self._ever_loaded = True
@@ -266,10 +272,6 @@ class Crew:
             received = child.receive()
         except BlockingIOError:
             return False
-        except (PoolError, msgspec.DecodeError) as error:
-            _logger.error("child speaks nonsense pid=%d: %s", child.pid, error)
-            child.signal(signal.SIGKILL)
-            received = None
         if received is None:
             self._loop.remove_reader(child.sock.fileno())
             self._loop.call_later(_HANG_UP_S, partial(child.signal, signal.SIGKILL))
@@ -280,7 +282,9 @@ class Crew:
         if child.able and not was_able and not child.dead:
             self._on_able(child)
         self._events.on_reports(child, *received)
-        return child.number in self.children  # the pool may have been killed in there
+        if child.number in self.children and child.nonsense:
+            self._loop.remove_reader(child.sock.fileno())
+        return child.number in self.children and not child.nonsense  # it may have been killed in there
 
     def _on_dead(self, child: Child) -> None:
         child.dead = True
@@ -292,10 +296,7 @@ class Crew:
         self._loop.remove_writer(child.sock.fileno())
         self._loop.remove_reader(child.pidfd)
         self._dying[child.number] = self.children.pop(child.number)
-        try:
-            self._events.on_reports(child, *child.rescue())
-        except (PoolError, msgspec.DecodeError) as error:
-            _logger.error("shared memory of a dead child is damaged pid=%d: %s", child.pid, error)
+        self._events.on_reports(child, *child.rescue())
         if child.number not in self._dying:
             return
         if not child.begun and not child.retiring:

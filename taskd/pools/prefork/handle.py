@@ -1,11 +1,13 @@
 """What the pool knows of one child: its socket, its shared slot, and the jobs in its hands.
 
 Numbers of jobs are those of ``slot``: ``finished`` of them were reported, ``begun`` stands in the
-shared memory, ``in_hand[0]`` is number ``finished + 1``.  Nothing here blocks or decides.
+shared memory, ``in_hand[0]`` is number ``finished + 1``.  Nothing here blocks or decides, but that a
+child whose words make no sense is killed.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -15,10 +17,12 @@ from collections.abc import Sequence
 
 from taskd import clock
 from taskd.errors import PoolError
-from taskd.pools.base import ChildEnd, ChildInfo, ChildLost, Job, Outcome, Running
+from taskd.pools.base import ChildEnd, ChildInfo, ChildLost, Done, Job, Outcome, Running
 from taskd.pools.prefork import slot as slots
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.last_lines import last_lines
+
+_logger = logging.getLogger(__name__)
 
 
 class Child:
@@ -60,6 +64,8 @@ class Child:
         self.measured = -float("inf")
         #: The process has ended; its last reports are being read.
         self.dead = False
+        #: What it said made no sense: it is being killed, and nothing more is read of it.
+        self.nonsense = False
         #: Jobs behind the running one are being taken back; gets no new job until it reports.
         self.holding = False
         #: What to report of a job for whose sake the child is being killed.
@@ -127,8 +133,11 @@ class Child:
     def receive(self) -> tuple[list[Outcome], list[Job]] | None:
         """Read once; return outcomes and the jobs that came back unbegun; None when it hung up.
 
-        Raises: ``BlockingIOError``; ``PoolError`` when the bytes make no sense.
+        A child whose bytes make no sense is killed, and gives what it had said before.
+        Raises: ``BlockingIOError``.
         """
+        if self.nonsense:
+            return None
         try:
             frames = self._reader.receive()
         except ConnectionError:
@@ -141,9 +150,19 @@ class Child:
             self.start_s = self.heard - self.born
         outcomes: list[Outcome] = []
         returned: list[Job] = []
-        for frame in frames:
-            self._settle(*slots.read_reports(frame), outcomes, returned)
+        try:
+            for frame in frames:
+                self._settle(*slots.read_reports(frame), outcomes, returned)
+            if self._reader.lost:
+                raise PoolError("a frame says that it is longer than any may be")
+        except PoolError as error:
+            self._refuse(error)
         return outcomes, returned
+
+    def _refuse(self, error: PoolError) -> None:
+        _logger.error("child speaks nonsense and is ended pid=%d: %s", self.pid, error)
+        self.nonsense = self.holding = True
+        self.signal(signal.SIGKILL)
 
     def overhear(self) -> tuple[list[Outcome], list[Job]] | None:
         """Return what a child inside a long job has finished and not sent yet.
@@ -152,19 +171,28 @@ class Child:
         on while its memory was read, as one does that the machine had only put aside.
         """
         begun = self.slot.words[slots.BEGUN]
-        base, reports = self.slot.unsent()
-        if base > self.finished or self.slot.words[slots.BEGUN] != begun:
-            return None
         outcomes: list[Outcome] = []
         returned: list[Job] = []
-        self._settle(base, reports, outcomes, returned)
+        try:
+            base, reports = self.slot.unsent()
+            if base > self.finished or self.slot.words[slots.BEGUN] != begun:
+                return None
+            self._settle(base, reports, outcomes, returned)
+        except PoolError as error:
+            if self.slot.words[slots.BEGUN] == begun:  # else it went on while its memory was read
+                self._refuse(error)
+            return None
         return outcomes, returned
 
     def rescue(self) -> tuple[list[Outcome], list[Job]]:
         """Return what a dead child has finished and not sent; everything that it sent has been read."""
         outcomes: list[Outcome] = []
         returned: list[Job] = []
-        self._settle(*self.slot.unsent(), outcomes, returned)
+        try:
+            if not self.nonsense:
+                self._settle(*self.slot.unsent(), outcomes, returned)
+        except PoolError as error:
+            _logger.error("shared memory of a dead child is damaged pid=%d: %s", self.pid, error)
         return outcomes, returned
 
     def _settle(
@@ -174,13 +202,18 @@ class Child:
             raise PoolError(f"child {self.pid} reports jobs from {base} on, expected from {self.finished} on")
         reports = reports[self.finished - base :]  # those before were rescued already
         in_hand = self.in_hand
+        if len(reports) > len(in_hand):
+            raise PoolError(f"child {self.pid} reports {len(reports)} jobs and has {len(in_hand)}")
+        for job, report in zip(in_hand, reports, strict=False):  # all of them before the first is taken
+            if job is not None and job.tag != report.tag:
+                raise PoolError(f"child {self.pid} reported job {report.tag} instead of {job.tag}")
+            if type(report) is Done and not 0.0 <= report.runtime_s < sys.float_info.max:
+                raise PoolError(f"child {self.pid} reported a run of {report.runtime_s} s")
         for report in reports:
             job = in_hand.popleft()
             self.finished += 1
             if job is None:
                 continue
-            if job.tag != report.tag:
-                raise PoolError(f"child {self.pid} reported job {report.tag} instead of {job.tag}")
             self.load_s -= job.expected_s
             if self.verdicts:
                 self.verdicts.pop(job.tag, None)  # it ended before the signal reached it
@@ -199,7 +232,12 @@ class Child:
         if begun <= words[slots.BASE] + (words[slots.FILL] >> 32) or not 0 <= position < len(self.in_hand):
             return None
         job = self.in_hand[position]
-        return Running(job.tag, self.pid, self.slot.times[slots.SINCE]) if job is not None else None
+        return Running(job.tag, self.pid, self._since()) if job is not None else None
+
+    def _since(self) -> float:
+        """When the last job began; its birth where the shared memory says what can not be."""
+        since = self.slot.times[slots.SINCE]
+        return since if self.born <= since <= clock.monotonic() else self.born
 
     def soften(self, tag: int) -> bool:
         """Raise the soft limit in the job ``tag`` if the child is in it."""
@@ -263,7 +301,7 @@ class Child:
             lived_s=clock.monotonic() - self.born,
             last_words=self.slot.last_words(),
             outcome=outcome,
-            began=self.slot.times[slots.SINCE],
+            began=self._since(),
         )
 
     def _lost(self, job: Job) -> ChildLost:

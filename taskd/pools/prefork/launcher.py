@@ -5,17 +5,20 @@ Knows processes and the control socket; who needs how many children is decided i
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from taskd.errors import StartError
+from taskd.errors import PoolError, StartError
 from taskd.loop import Loop
 from taskd.pools.prefork import wire
 
 _STDIN, _FIRST_FREE = 0, 3
+
+_logger = logging.getLogger(__name__)
 
 OnMessage = Callable[[wire.ControlMessage, Sequence[int]], None]
 #: Called with (exit code, signal) when the template is gone and reaped.
@@ -84,6 +87,10 @@ class Template:
         try:
             received = wire.receive_control(self._control)
         except BlockingIOError:
+            return False
+        except PoolError as error:
+            _logger.error("template speaks nonsense and is ended pid=%d: %s", self.pid, error)
+            self.kill()
             return False
         if received is None:
             self._loop.remove_reader(self._control.fileno())  # its exit is reported by the pidfd

@@ -128,7 +128,7 @@ class PreforkPool:
         while backlog and self._idle:
             share = -(-len(backlog) // len(self._idle))
             child = self._idle.popitem()[1]
-            if not (child.retiring or child.dead):
+            if not (child.retiring or child.dead or child.nonsense):
                 self._send(child, next_trip(backlog, min(share, TRIP_JOBS, child.room)))
         if not backlog or not is_short(backlog[0]):
             return

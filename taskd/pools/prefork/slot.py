@@ -32,6 +32,9 @@ import signal
 import socket
 import struct
 
+import msgspec
+
+from taskd.errors import PoolError
 from taskd.pools.prefork.wire import Report, decode_reports, encode_report
 
 BEGUN, SINCE, BASE, FILL, HOLD, SOFTEN, NOTED, SAID = range(8)
@@ -50,6 +53,8 @@ _SLOT_BYTES = _LINES_AT + LINES_BYTES
 _HEAD = struct.Struct(">QQBI")
 _LENGTH_BYTES = 8
 _BASE = struct.Struct(">Q")
+#: The same without the length.
+_FRAME_HEAD = struct.Struct(">QBI")
 _ARRAY32 = 0xDD
 
 
@@ -70,11 +75,14 @@ class Slot:
         """Return the reports that wait in the area, and how many were sent before them.
 
         For the pool, when the child is dead or known to be inside a job.
+        Raises: ``PoolError`` when the memory makes no sense.
         """
         base, fill = self.words[BASE], self.words[FILL]
         count, end = fill >> 32, fill & 0xFFFFFFFF
         if not count:
             return base, []
+        if not _HEAD.size <= end <= AREA_BYTES:
+            raise PoolError(f"the shared memory says that reports end at byte {end} of {AREA_BYTES}")
         frame = bytearray(self.area[:end])
         _HEAD.pack_into(frame, 0, end - _LENGTH_BYTES, base, _ARRAY32, count)
         return read_reports(memoryview(frame)[_LENGTH_BYTES:])
@@ -99,8 +107,19 @@ def create() -> tuple[int, Slot]:
 
 
 def read_reports(frame: memoryview) -> tuple[int, list[Report]]:
-    """Return the reports of a frame and how many the child had sent before them."""
-    return _BASE.unpack_from(frame)[0], decode_reports(frame[_BASE.size :])
+    """Return the reports of a frame and how many the child had sent before them.
+
+    Raises: ``PoolError`` when the bytes make no sense.
+    """
+    if len(frame) < _HEAD.size - _LENGTH_BYTES:
+        raise PoolError(f"a frame has {len(frame)} bytes, too few for its head")
+    base, kind, count = _FRAME_HEAD.unpack_from(frame)
+    if kind != _ARRAY32 or count > len(frame):
+        raise PoolError(f"a frame of {len(frame)} bytes begins with {bytes(frame[:13])!r}")
+    try:
+        return base, decode_reports(frame[_BASE.size :])
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise PoolError(f"a frame holds no reports: {error}") from error
 
 
 class ReportWriter:

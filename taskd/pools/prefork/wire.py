@@ -32,6 +32,8 @@ AUTO, NEVER, ALWAYS = "auto", "false", "true"
 BARE = "bare"
 
 _LENGTH = struct.Struct(">Q")
+#: No frame is longer, whatever it says.
+MAX_FRAME_BYTES = 512 * 1024 * 1024
 _RECEIVE_BYTES = 64 * 1024
 _MAX_FDS = 4
 
@@ -112,13 +114,15 @@ def encode_jobs(jobs: Sequence[Job]) -> bytearray:
 
 
 class FrameReader:
-    """Cuts a stream into frames.  A long frame is received straight into a buffer of its size."""
+    """Cuts a stream into frames.  The buffer grows with what arrives, not by what a frame says of itself."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._start = 0
         self._end = 0
+        #: A frame says that it is longer than any may be: where the next begins can not be known.
+        self.lost = False
 
     def receive(self) -> list[memoryview] | None:
         """Receive once and return the frames that are complete now; None at the end of the stream.
@@ -135,8 +139,10 @@ class FrameReader:
         view = memoryview(self._buffer)
         start, end = self._start, self._end
         while end - start >= _LENGTH.size:
-            stop = start + _LENGTH.size + _LENGTH.unpack_from(view, start)[0]
-            if stop > end:
+            length = _LENGTH.unpack_from(view, start)[0]
+            stop = start + _LENGTH.size + length
+            self.lost = length > MAX_FRAME_BYTES
+            if self.lost or stop > end:
                 break
             frames.append(view[start + _LENGTH.size : stop])
             start = stop
@@ -144,11 +150,15 @@ class FrameReader:
         return frames
 
     def _make_room(self) -> None:
-        """Move the incomplete frame to the front of a buffer that can hold all of it."""
+        """Move the incomplete frame to the front of a buffer with room for more of it."""
         rest = self._end - self._start
-        size = _RECEIVE_BYTES
+        whole, size = _RECEIVE_BYTES, len(self._buffer)
         if rest >= _LENGTH.size:
-            size = max(size, _LENGTH.size + _LENGTH.unpack_from(self._buffer, self._start)[0])
+            whole = max(whole, _LENGTH.size + _LENGTH.unpack_from(self._buffer, self._start)[0])
+        if whole == _RECEIVE_BYTES:
+            size = whole
+        elif size - rest < _RECEIVE_BYTES:
+            size = min(whole, 2 * size)
         if size != len(self._buffer):
             former, self._buffer = self._buffer, bytearray(size)
             self._buffer[:rest] = memoryview(former)[self._start : self._end]
@@ -169,7 +179,8 @@ def send_control(sock: socket.socket, message: ControlMessage, fds: Sequence[int
 def receive_control(sock: socket.socket) -> tuple[ControlMessage, list[int]] | None:
     """Receive one message and its descriptors (close-on-exec); None when the peer is gone.
 
-    Raises: ``BlockingIOError`` when the socket does not block and has nothing.
+    Raises: ``BlockingIOError`` when the socket does not block and has nothing; ``PoolError`` for what is no
+    message.
     """
     room = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
     try:
@@ -184,7 +195,9 @@ def receive_control(sock: socket.socket) -> tuple[ControlMessage, list[int]] | N
         return None
     try:
         return _control_decoder.decode(data), list(fds)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
+        for fd in fds:
+            os.close(fd)
         raise PoolError(f"the prefork control socket carries something else: {error}") from error
 
 
