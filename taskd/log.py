@@ -27,6 +27,12 @@ from taskd import clock, running
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG_PRIORITY = 7
 
+#: The logger above all of taskd's.  It exists early, so that it is disabled when any of them is.
+_own = logging.getLogger("taskd")
+#: What ``setup`` has put on the root, and the level that was asked for last.
+_placed: list[logging.Handler] = []
+_level: list[int] = []
+
 
 def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the name of the key in [log]
     """Send the records of all loggers to standard error; a second call replaces the first.
@@ -41,7 +47,8 @@ def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the
         root.removeHandler(former)
         former.close()
     root.addHandler(handler)
-    root.setLevel(level.upper())
+    _placed[:] = [handler]
+    set_level(level)
     # Facts that no format prints; each costs a call for every record.
     logging.logThreads = False
     logging.logProcesses = False
@@ -56,14 +63,36 @@ def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the
 
 def redirect(former: object, stream: object) -> None:
     """Have what went to ``former``, a stream, go to another: a process has put it in that one's place."""
-    for handler in logging.getLogger().handlers:
+    for handler in {*logging.getLogger().handlers, *_own.handlers}:
         if isinstance(handler, logging.StreamHandler) and handler.stream is former:
             handler.setStream(stream)
 
 
-def set_level(level: str) -> None:
-    """Have the least severe level that is written be another from now on."""
-    logging.getLogger().setLevel(level.upper())
+def set_level(level: str | int) -> None:
+    """Have the least severe level that is written be another from now on; a name, or a number of logging."""
+    logging.getLogger().setLevel(level.upper() if isinstance(level, str) else level)
+    _level[:] = [logging.getLogger().level]
+    if _own.handlers:
+        _own.setLevel(_level[0])
+
+
+def bring_back() -> None:
+    """Have taskd's own records written again if a configuration of logging by other code put an end to that.
+
+    ``dictConfig`` disables the loggers that it does not name, and puts other handlers on the root.  What the
+    other code logs goes where that code wants it; the records of taskd go where ``setup`` sent them.
+    Cheap when nothing has changed.  Does nothing where ``setup`` was not called.
+    """
+    root = logging.getLogger()
+    if not _placed or not (_own.disabled or (_placed[0] not in root.handlers and not _own.handlers)):
+        return
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and (name + ".").startswith("taskd."):
+            logger.disabled = False
+    if _placed[0] not in root.handlers and not _own.handlers:
+        _own.addHandler(_placed[0])
+        _own.setLevel(_level[0])
+        _own.propagate = False
 
 
 def is_journal(fd: int, environ: Mapping[str, str] = os.environ) -> bool:

@@ -42,7 +42,7 @@ class SharedLevel:
         level = self._word[0]
         if level != self._taken:
             self._taken = level
-            logging.getLogger().setLevel(level)
+            log.set_level(level)
 
 
 def create() -> tuple[int, SharedLevel]:
@@ -58,5 +58,5 @@ def inherited(environ: dict[str, str] | os._Environ[str] = os.environ) -> Shared
     fd = int(environ.pop(LEVEL_FD_VARIABLE))
     shared = SharedLevel(fd)
     os.close(fd)
-    logging.getLogger().setLevel(shared.level)
+    log.set_level(shared.level)
     return shared

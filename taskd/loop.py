@@ -31,12 +31,18 @@ _log = logging.getLogger(__name__)
 
 Callback = Callable[[], None]
 
+SignalHandler = Callable[[int, object], None]
+
 # A descriptor whose callback failed is left alone for this long: it would fail without a pause otherwise.
 _REST_S = 1.0
 
 
 def _nothing(number: int) -> None:
     """There is nothing to be done at once."""
+
+
+def _no_handler(number: int, frame: object) -> None:
+    """No signal is watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,11 @@ class Owner:
 
     name: str
     fail: Callable[[str], None]
+
+
+def _handle_by(number: signal.Signals, handler: SignalHandler) -> None:
+    signal.signal(number, handler)
+    signal.siginterrupt(number, False)
 
 
 class Timer:
@@ -86,6 +97,11 @@ class Loop:
         self._resting: dict[int, Timer] = {}
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._former_wakeup_fd = -1
+        self._signal_numbers: set[signal.Signals] = set()
+        self._signal_handler: SignalHandler = _no_handler
+        self._deliver_signal: Callable[[int], None] = _nothing
+        #: Signals whose handler was called and whose callback was not yet.
+        self._undelivered: set[int] = set()
         self._selector.register(self._wakeup.fileno(), selectors.EVENT_READ, None)
 
     # -- descriptors -----------------------------------------------------------------------
@@ -188,11 +204,12 @@ class Loop:
 
         def handle(number: int, _frame: object) -> None:
             # The C handler has written the number to the wake-up descriptor already.
+            self._undelivered.add(number)
             at_once(number)
 
-        for number in numbers:
-            signal.signal(number, handle)
-            signal.siginterrupt(number, False)
+        def deliver_one(number: int) -> None:
+            self._undelivered.discard(number)
+            self.attempt(functools.partial(callback, number), owner(number) if owner else None)
 
         def deliver() -> None:
             try:
@@ -200,10 +217,35 @@ class Loop:
             except BlockingIOError:
                 return
             for number in received:
-                self.attempt(functools.partial(callback, number), owner(number) if owner else None)
+                deliver_one(number)
 
+        for number in numbers:
+            _handle_by(number, handle)
+        self._signal_handler, self._signal_numbers, self._deliver_signal = handle, numbers, deliver_one
         self.add_reader(here.fileno(), deliver)
         program_signals.let_in(numbers)
+
+    def take_signals_back(self) -> None:
+        """Watch the signals again if code that has run in this process took them over, and say so.
+
+        Such code may have set handlers, a mask, or the wake-up descriptor.  For the main thread; cheap.
+        """
+        if self._signal_sockets is None:
+            return
+        wakeup_fd = self._signal_sockets[1].fileno()
+        lost = {each for each in self._signal_numbers if signal.getsignal(each) is not self._signal_handler}
+        lost |= self._signal_numbers & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        is_ours = signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False) == wakeup_fd
+        if is_ours and not lost:
+            return
+        for each in lost:
+            _handle_by(each, self._signal_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signal_numbers)
+        if not is_ours:  # what came meanwhile went to the descriptor of somebody else
+            for number in self._undelivered.copy():
+                self.call_soon(functools.partial(self._deliver_signal, number))
+        names = ", ".join(sorted(each.name for each in lost)) or "the wake-up descriptor of all signals"
+        _log.warning("task code has taken over %s, which ends this process in order; it is taken back", names)
 
     # -- running ---------------------------------------------------------------------------
 

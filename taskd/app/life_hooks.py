@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
+from taskd import log
+
 logger = logging.getLogger(__name__)
 
 
@@ -94,5 +96,7 @@ class LifeHooks:
             try:
                 hook(place)
             except BaseException:
+                log.bring_back()
                 name = getattr(hook, "__qualname__", type(hook).__qualname__)
                 logger.exception("%s hook %s failed; the worker goes on", stage.value, name)
+        log.bring_back()

@@ -107,6 +107,7 @@ class Books(ABC):
             outcomes, self._outcomes = self._outcomes, []
             self._held -= len(outcomes)
         if outcomes:
+            self._loop.take_signals_back()
             self._on_outcomes(outcomes)
         self._after_change()
 

@@ -91,6 +91,7 @@ class SoloPool:
                     self._running = Running(job.tag, os.getpid(), clock.monotonic())
                     self._outcomes.append(run_in_place(self._target, job))
                     self._running = None
+                    self._loop.take_signals_back()
                 outcomes, self._outcomes = self._outcomes, []
                 self._on_outcomes(outcomes)
         finally:

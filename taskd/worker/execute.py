@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from taskd import log
 from taskd.app import request as requests
 from taskd.app.app import App
 from taskd.app.callbacks import UNSENDABLE, ends_of, own_part
@@ -210,6 +211,7 @@ class Executor:
             logger.warning("task=%s id=%s STARTED is not stored: %s", request.task, request.id, error)
 
     def _returned(self, run: Run, value: object) -> Reply:
+        log.bring_back()
         try:
             reply = self._reply_to_value(run, value)
         except SoftTimeLimitExceeded:
@@ -221,6 +223,7 @@ class Executor:
         return _hushed(reply, run)
 
     def _raised(self, run: Run, error: BaseException) -> Reply:
+        log.bring_back()
         try:
             reply = self._reply_to_error(run, error)
         except SoftTimeLimitExceeded:

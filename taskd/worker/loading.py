@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from taskd import log
 from taskd.app.app import App
 from taskd.app.mapping import add_chunk_task
 from taskd.errors import ResolveError
@@ -49,6 +50,8 @@ def load_app(path: str, table: str = "", directory: str = "") -> App:
             raise
         is_set = f"is {directory}" if directory else "is not set"
         raise ResolveError(f"{error}; worker.{table}.directory {is_set}") from error
+    finally:
+        log.bring_back()
     if not isinstance(found, App):
         kind = f"{type(found).__module__}.{type(found).__qualname__}"
         # Whoever comes from Celery names the app that is there.

@@ -110,6 +110,7 @@ class PoolStep(Step[tuple[Pool, PoolEvents]]):
         events = PoolEvents()
         program = self._program
         self._pool = make_pool(program.worker, program.config, node_name(program.name), events)
+        given[Timer].take_signals_back()  # the import of the task code may have taken them
         self._ledger, self._run_stage = events.ledger, events.run_stage
         if self._ledger is not None:
             given[Hub].at_once = self._ledger.stopping
