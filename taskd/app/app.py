@@ -103,6 +103,11 @@ class App(Collecting):
                 raise TypeError(
                     f"@app.task makes a task of a function, not of {function!r}; options are keywords"
                 )
+            if isinstance(function, type):
+                raise TypeError(
+                    f"@app.task makes a task of a function, not of the class {function.__name__}, whose "
+                    f"instances no result could hold; decorate a function that uses it"
+                )
             settings = settings_from(
                 options.get("name") or default_name(function), cast("DeclareOptions", options)
             )

@@ -7,7 +7,9 @@ Two threads that open at the same time make one connection too many, and close i
 from __future__ import annotations
 
 import os
-from typing import Protocol, TypeVar, cast
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Protocol, TypeVar, cast
 
 from taskd.app.news import News
 from taskd.app.replies import open_results
@@ -55,6 +57,17 @@ class Connections:
         self._publisher: Publisher | None = None
         self._results: ResultStore | None = None
         self._news: News | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., Connections], tuple[object, ...]]:
+        """Pickle where to connect; what is open stays here.  A bound configuration is read from its file."""
+        path = self._path
+        if path is None and self._broker_url is None and self._config is not None:
+            path = self._config.path or None
+        return _connections, (path, self._broker_url, self._results_url, self._sent_events)
+
+    def __deepcopy__(self, _memo: object) -> Connections:
+        """Return the same: copies of what uses it share what is open."""
+        return self
 
     def bind(self, config: Config) -> None:
         """Use this configuration in place of everything else, as a worker does with its own."""
@@ -165,3 +178,9 @@ class Connections:
         self._publisher = self._results = self._news = None
         while self._open:  # what uses the broker was opened after it
             self._open.popitem()[1].close()
+
+
+@cache
+def _connections(*where: Any) -> Connections:
+    """Return the connections of all that was unpickled with the same addresses."""
+    return Connections(*where)

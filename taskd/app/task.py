@@ -61,6 +61,10 @@ class BoundTask:
         """Return the class and the name."""
         return f"<{type(self).__name__} {self.name}>"
 
+    def __reduce__(self) -> str:
+        """Pickle and copy it as what it stands for, a function of a module: by name."""
+        return self.__qualname__
+
     @property
     def request(self) -> Request:
         """The request that runs now in this thread or coroutine; an empty one in a direct call."""
