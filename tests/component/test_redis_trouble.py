@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from taskd import clock
-from taskd.brokers.intake import Ack, Delay, Intake, Replace
+from taskd.brokers.intake import Ack, Dead, Delay, Intake, Replace
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.redis.connections import Connections
 from taskd.config.stores import RedisConfig
@@ -301,7 +301,10 @@ def test_a_full_server_refuses_senders_and_is_emptied_by_its_workers(
     rest = intake.claim(100)
 
     assert sorted(map(int, bodies(rest))) == list(range(20))
-    assert intake.settle([Ack(each.tag) for each in rest]) == []
+    assert intake.settle([Dead(rest[0].tag, "evidence"), *(Ack(each.tag) for each in rest[1:])]) == []
+    with closing(broker.desk()) as desk:
+        assert desk.purge("mail") == 0
+        assert desk.purge_dead(desk.dead_ids()) == 1
     admin.config_set("maxmemory", "0")
     assert waiting(broker) == [(0, 0, 0, 0)]
 

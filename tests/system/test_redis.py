@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
+from redis import Redis
 
 from tests.services import RedisServer
 from tests.system.daemon import ONE_WORKER_FOR_CELERY, Daemon, head_over
@@ -68,6 +69,26 @@ def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_pat
     gate.touch()
 
     assert [each.get(timeout=20) for each in held] == ["held"] * 4
+
+
+def test_a_worker_that_starts_on_a_full_server_empties_it(
+    make_daemon: Callable[..., Daemon], server: RedisServer
+) -> None:
+    daemon = make_daemon(ONE_WORKER_FOR_CELERY, head=head_over(server.url, "sqlite://results.db"))
+    sent = [daemon.app.send_task("shop.add", (number, 1)) for number in range(20)]
+    with Redis.from_url(server.url) as admin:
+        admin.config_set("maxmemory", "1")
+
+    daemon.start()
+
+    assert [each.get(timeout=20) for each in sent] == [number + 1 for number in range(20)]
+    # An answer has no room, which is no reason to work no more.
+    daemon.ctl("inspect", "ping", "--timeout", "1s", check=False)
+    assert daemon.broker().desk().purge("default") == 0
+    with Redis.from_url(server.url) as admin:
+        admin.config_set("maxmemory", "0")
+    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=20) == 2
+    assert "not consuming" not in daemon.log.read_text()
 
 
 def test_a_server_that_restarts_empty_is_used_again(daemon: Daemon, server: RedisServer) -> None:

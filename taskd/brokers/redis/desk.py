@@ -13,7 +13,7 @@ from taskd.brokers.redis.keys import STEPS
 from taskd.brokers.redis.letters import Letter, passes, unfold
 from taskd.brokers.redis.store import Store
 from taskd.brokers.redis.unacked import Unacked
-from taskd.storage.redis.line import Argument, Command
+from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link
 
 #: Letters or claims fetched at a time.
@@ -69,9 +69,7 @@ class RedisDesk:
         keys = self._store.keys
         gone = [*keys.lists((queue,)), keys.delayed(queue)]
         with self._lock:
-            counts = [*(("LLEN", key) for key in gone[: len(STEPS)]), ("ZCARD", gone[-1])]
-            replies = self._link.pipeline([("MULTI",), *counts, ("DEL", *gone), ("EXEC",)])
-        return sum(replies[-1][: len(gone)])
+            return int(self._link.run(scripts.PURGE, gone, ()))
 
     def dead_letters(self, which: DeadFilter = ALL_DEAD, limit: int = 100) -> Sequence[DeadLetter]:
         """Return up to ``limit`` dead letters, the newest first."""
@@ -132,8 +130,7 @@ class RedisDesk:
             return 0
         keys = self._store.keys
         with self._lock:
-            gone: list[Command] = [("HDEL", keys.dead, *ids), ("ZREM", keys.dead_by_time, *ids)]
-            return int(self._link.pipeline([("MULTI",), *gone, ("EXEC",)])[-1][0])
+            return int(self._link.run(scripts.DROP, (keys.dead, keys.dead_by_time), ids))
 
     def close(self) -> None:
         """Release the connection."""

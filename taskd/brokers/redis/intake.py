@@ -20,7 +20,7 @@ from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import Plan
 from taskd.brokers.redis.store import Store
 from taskd.brokers.redis.unacked import Unacked
-from taskd.errors import LeaseLostError, StorageError, StorageFullError
+from taskd.errors import LeaseLostError, StorageError
 from taskd.storage.redis.link import ScriptCall
 
 logger = logging.getLogger(__name__)
@@ -75,12 +75,9 @@ class RedisIntake:
         """Make queues known to those who list them, and reachable through Celery's exchange of their name."""
         if queues:
             keys = self._store.keys
-            bindings = [("SADD", keys.binding(name), SEPARATOR.join((name, "", name))) for name in queues]
-            try:
-                self._link.pipeline([("SADD", keys.queues, *queues), *bindings])
-            except StorageFullError as error:
-                # What makes room is to run what lies there.
-                logger.warning("queues=%s are not listed: %s", ",".join(queues), error)
+            sets = (*(keys.queues for _ in queues), *map(keys.binding, queues))
+            members = (*queues, *(SEPARATOR.join((name, "", name)) for name in queues))
+            self._link.run(scripts.REGISTER, (keys.exchanges, *sets), ("", "", *members))
 
     @property
     def lease_s(self) -> float:

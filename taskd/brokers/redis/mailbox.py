@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.intake import Delivery
+from taskd.brokers.redis import scripts
 from taskd.brokers.redis.envelope import read
 from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.posting import types
@@ -35,12 +36,11 @@ class RedisMailbox:
             pattern = _regex(routing_key) if kind == "topic" else ""
             self._binding = SEPARATOR.join((routing_key, pattern, queue))
         self._link = Link(store.address)
-        declare_exchange(store, self._link, exchange, kind)
+        bindings = {store.keys.binding(exchange): self._binding} if self._binding else {}
+        register(store, self._link, exchange, kind, bindings)
         self._subscription = Subscription(store.address, patterns=patterns)
         try:
             self._link.call("DEL", self._key)
-            if self._binding:
-                self._link.call("SADD", store.keys.binding(exchange), self._binding)
             self._subscription.follow(self._link)
             self._link.pipeline(tracked((self._key,)))
         except BaseException:
@@ -54,10 +54,8 @@ class RedisMailbox:
         found: list[bytes] = []
         while True:
             # Told of what comes from here on; then take what is there.
-            last = ("LRANGE", self._key, -_RECEIVE_AT_ONCE, -1)
-            rest = ("LTRIM", self._key, 0, -_RECEIVE_AT_ONCE - 1)
-            transaction = (("MULTI",), last, rest, ("EXEC",))
-            batch, _ = self._link.pipeline([*tracked((self._key,)), *transaction])[-1]
+            take = scripts.TAKE.call((self._key,), (_RECEIVE_AT_ONCE,))
+            batch = self._link.pipeline([*tracked((self._key,)), take], (scripts.TAKE,))[-1]
             found += reversed(batch)
             if len(batch) < _RECEIVE_AT_ONCE:
                 break
@@ -84,12 +82,16 @@ class RedisMailbox:
             self._link.close()
 
 
-def declare_exchange(store: Store, link: Link, exchange: str, kind: ExchangeType) -> None:
-    """Note an exchange's type.  Raises: ``BrokerError`` when it has another."""
-    own = types().get(exchange)
-    if own is None:
-        link.call("HSETNX", store.keys.exchanges, exchange, kind)
-        own = link.call("HGET", store.keys.exchanges, exchange).decode()
+def register(store: Store, link: Link, exchange: str, kind: ExchangeType, members: Mapping[str, str]) -> None:
+    """Note an exchange's type, and a member for each of some sets; a full server takes that too.
+
+    Raises: ``BrokerError`` when the exchange has another type.
+    """
+    given = types().get(exchange)
+    if given is not None and given != kind:
+        raise BrokerError(f'exchange "{exchange}" exists with the type {given}, not {kind}')
+    arguments = ("" if given else exchange, kind, *members.values())
+    own = link.run(scripts.REGISTER, (store.keys.exchanges, *members), arguments).decode()
     if own != kind:
         raise BrokerError(f'exchange "{exchange}" exists with the type {own}, not {kind}')
 
@@ -104,9 +106,10 @@ def bind(store: Store, queue: str, exchange: str, kind: ExchangeType, routing_ke
     """Bind a durable queue to an exchange; a second time does nothing."""
     link = Link(store.address)
     try:
-        declare_exchange(store, link, exchange, kind)
         pattern = _regex(routing_key) if kind == "topic" else ""
         member = SEPARATOR.join((routing_key, pattern, queue))
-        link.pipeline([("SADD", store.keys.binding(exchange), member), ("SADD", store.keys.queues, queue)])
+        register(
+            store, link, exchange, kind, {store.keys.binding(exchange): member, store.keys.queues: queue}
+        )
     finally:
         link.close()

@@ -6,7 +6,8 @@ the name changes nothing and says so.
 
 A server that is out of memory refuses a script's first write if that may need memory, and lets all later
 ones pass.  So the first write of each script that workers need is one that only frees: a full server can
-still be emptied by its workers, and their leases hold.
+still be emptied by its workers, and their leases hold.  It refuses every transaction, even one that only
+reads or deletes; so what must pass on a full server is a script.
 """
 
 from __future__ import annotations
@@ -36,6 +37,33 @@ local generation = redis.call('INCR', KEYS[3])
 redis.call('HSET', KEYS[1], ARGV[1], generation)
 redis.call('ZADD', KEYS[2], text(seconds(ARGV[3]) + tonumber(ARGV[2])), generation .. ':' .. ARGV[1])
 return {tostring(generation), former or ''}
+"""
+)
+
+#: Make an exchange known, and members of sets: answers with the exchange's type, which may be another one's.
+REGISTER = Script(
+    """
+-- KEYS: exchanges, sets.  ARGV: exchange or '', its type, a member for each set.
+redis.call('HDEL', KEYS[1], '')
+local kind = ARGV[2]
+if ARGV[1] ~= '' then
+  redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+  kind = redis.call('HGET', KEYS[1], ARGV[1])
+end
+if kind == ARGV[2] then
+  for at = 2, #KEYS do redis.call('SADD', KEYS[at], ARGV[at + 1]) end
+end
+return kind
+"""
+)
+
+#: Take up to a number of items out of a list, the latest first.
+TAKE = Script(
+    """
+-- KEYS: list.  ARGV: how many.
+local found = redis.call('LRANGE', KEYS[1], -ARGV[1], -1)
+redis.call('LTRIM', KEYS[1], 0, -ARGV[1] - 1)
+return found
 """
 )
 
@@ -232,6 +260,31 @@ for list, count in pairs(counts) do
   claimed[#claimed + 1] = count
 end
 return {lengths, delayed, claimed}
+"""
+)
+
+#: Delete what waits in a queue: answers with how many there were.
+PURGE = Script(
+    """
+-- KEYS: lists of the queue, its delayed set.
+local count = redis.call('ZCARD', KEYS[#KEYS])
+for at = 1, #KEYS - 1 do count = count + redis.call('LLEN', KEYS[at]) end
+redis.call('DEL', unpack(KEYS))
+return count
+"""
+)
+
+#: Delete dead letters: answers with how many there were.
+DROP = Script(
+    """
+-- KEYS: dead letters, their order by time.  ARGV: ids.
+local count = 0
+for first = 1, #ARGV, 1000 do
+  local last = math.min(first + 999, #ARGV)
+  count = count + redis.call('HDEL', KEYS[1], unpack(ARGV, first, last))
+  redis.call('ZREM', KEYS[2], unpack(ARGV, first, last))
+end
+return count
 """
 )
 
