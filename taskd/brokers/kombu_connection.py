@@ -37,7 +37,9 @@ def kombu_connection(broker_url: str, stores: Stores) -> Connection:
         if scheme in REDIS_SCHEMES:
             return _redis(broker_url, stores.redis)
         if scheme in AMQP_SCHEMES:
-            return Connection(broker_url, connect_timeout=stores.amqp.timeout)  # type: ignore[no-untyped-call]
+            return Connection(  # type: ignore[no-untyped-call]
+                broker_url, connect_timeout=stores.amqp.timeout, transport_options=dict(_ONE_TRY)
+            )
     except ImportError as error:
         extra = "taskd[redis]" if scheme in REDIS_SCHEMES else "taskd"
         wrong = f"kombu's transport for {scheme}:// cannot be imported ({error})"

@@ -67,16 +67,39 @@ def cli(ctx: click.Context, config_path: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; expected errors are one message on stderr."""
+    _open_what_is_closed()
     try:
         status = cli.main(args=arguments, prog_name="taskctl", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has enough of it.  Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exit_codes.FAILURE
+    except OSError as error:
+        # Errors of sockets and databases are translated where they arise: what is left is standard output.
+        return _report_output(error)
     except (click.ClickException, click.Abort, TaskdError) as error:
         return _report(error)
     return status if isinstance(status, int) else exit_codes.OK
+
+
+def _open_what_is_closed() -> None:
+    """Give a command that was started without one of its three standard streams another.
+
+    Else the first file that it opens would take the place, and be written to.  A closed output refuses to be
+    written, as it would without Python.
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - for as long as the command runs
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _report_output(error: OSError) -> int:
+    # Python would complain again when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):  # then whoever read the output has enough of it
+        what = error.filename or "the output cannot be written"
+        click.echo(f"taskctl: {what}: {error.strerror or error}", err=True)
+    return exit_codes.FAILURE
 
 
 def _report(error: Exception) -> int:

@@ -5,12 +5,15 @@ For short-lived programs; workers answer with ``node.py``.  Not thread-safe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import cast
 
 from kombu.pidbox import Mailbox
 
+from taskd.brokers.generic.address import BROKER_ERRORS
+from taskd.brokers.generic.errors import told
 from taskd.brokers.kombu_connection import kombu_connection
 from taskd.config.stores import Stores
 from taskd.errors import BrokerError
@@ -25,6 +28,7 @@ class RemoteControl:
     """Asks the workers that share a broker.  A context manager; ``close`` may be called twice."""
 
     def __init__(self, broker_url: str, stores: Stores) -> None:
+        self._url = broker_url
         self._connection = kombu_connection(broker_url, stores)
         self._mailbox = Mailbox(  # type: ignore[no-untyped-call]
             NAMESPACE, type="fanout", connection=self._connection, accept=["json"], serializer="json"
@@ -45,13 +49,11 @@ class RemoteControl:
         for ``timeout_s``.  Raises: ``BrokerError`` when the broker cannot be used.
         """
         given = dict(arguments or {})
-        try:
+        with self._errors("asked"):
             if destination:
                 replies = self._mailbox.call(list(destination), method, given, timeout_s)  # type: ignore[no-untyped-call]
             else:
                 replies = self._mailbox.multi_call(method, given, timeout_s, limit)  # type: ignore[no-untyped-call]
-        except self._errors() as error:
-            raise BrokerError(f"the workers cannot be asked: {error}") from error
         answers: dict[str, object] = {}
         for reply in cast("list[dict[str, object]]", replies):
             answers.update(reply)
@@ -65,14 +67,13 @@ class RemoteControl:
         Raises: ``BrokerError`` when the broker cannot be used.
         """
         named = list(destination) if destination else None
-        try:
+        with self._errors("told"):
             self._mailbox.cast(named, method, dict(arguments or {}))  # type: ignore[no-untyped-call]
-        except self._errors() as error:
-            raise BrokerError(f"the workers cannot be told: {error}") from error
 
     def close(self) -> None:
-        """Close the connection; the reply queue goes with it."""
-        self._connection.release()  # type: ignore[no-untyped-call]
+        """Close the connection; the reply queue goes with it, unless the broker is away."""
+        with suppress(BrokerError), self._errors("left"):
+            self._connection.release()  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> RemoteControl:
         return self
@@ -85,5 +86,11 @@ class RemoteControl:
     ) -> None:
         self.close()
 
-    def _errors(self) -> tuple[type[BaseException], ...]:
-        return (*self._connection.connection_errors, *self._connection.channel_errors)
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Turn whatever kombu and the transports below it raise into ``BrokerError``."""
+        kombu = self._connection
+        try:
+            yield
+        except (*BROKER_ERRORS, *kombu.connection_errors, *kombu.channel_errors) as error:
+            raise BrokerError(f"the workers cannot be {what}: {told(error, self._url)}") from error

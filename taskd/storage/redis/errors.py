@@ -15,6 +15,7 @@ from redis.exceptions import (
 )
 
 from taskd.errors import StorageError, StorageFullError
+from taskd.remedies import with_remedy
 
 
 def translate(error: Exception, server: str) -> StorageError:
@@ -25,32 +26,8 @@ def translate(error: Exception, server: str) -> StorageError:
         )
     for kind, text in _TEXTS:
         if isinstance(error, kind):
-            return StorageError(text.format(server=server, error=error) + _remedy(str(error)))
-    return StorageError(f"{server}: {error}{_remedy(str(error))}")
-
-
-def _remedy(said: str) -> str:
-    return next((f"; {remedy}" for words, remedy in _REMEDIES if words in said), "")
-
-
-#: What helps, by words of the server's or the system's.
-_REMEDIES: tuple[tuple[str, str], ...] = (
-    ("Connection refused", "nobody listens there: is the server up, and the port right?"),
-    ("No such file", "is the server up, and does its unixsocket say this path?"),
-    ("Name or service not known", "check the host of the URL"),
-    ("name resolution", "check the host of the URL, and the resolver of this machine"),
-    ("CERTIFICATE_VERIFY_FAILED", "name the authority of its certificate: ?ssl_ca_certs=FILE in the URL"),
-    ("WRONG_VERSION_NUMBER", "does this port speak TLS? rediss:// does, and redis:// does not"),
-    ("DB index is out of range", "the number at the end of the URL is more than the server has databases"),
-    ("MISCONF", "the server cannot save to its disk and takes nothing: see its log, and its free space"),
-    ("max number of clients", "raise maxclients of the server, or let fewer processes connect"),
-    (
-        "WRONGTYPE",
-        "a key of this name belongs to another program: set [redis] key_prefix, or another database",
-    ),
-    ("MOVED ", "this is a Redis Cluster; taskd needs one server, or one behind Sentinels"),
-    ("CROSSSLOT", "this is a Redis Cluster; taskd needs one server, or one behind Sentinels"),
-)
+            return StorageError(with_remedy(text.format(server=server, error=error)))
+    return StorageError(with_remedy(f"{server}: {error}"))
 
 
 # The first that fits: several are subclasses of the error of connections.
