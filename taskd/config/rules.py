@@ -59,6 +59,12 @@ def check_rules(config: Config, report: Report) -> None:
     """Note what is wrong between the keys of a configuration; keys noted as wrong are passed over."""
     _check_app(config.app, ("app",), report)
     _check_results(config, ("results",), report)
+    for key, url in (
+        (("broker",), config.broker),
+        (("results",), config.results),
+        (("beat", "store"), config.beat.store),
+    ):
+        _check_place(url, key, report)
     _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
     check_places(config, report)
     _check_heartbeat(config.supervisor, ("supervisor", "heartbeat_timeout"), report)
@@ -100,6 +106,17 @@ def _check_results(config: Config, path: KeyPath, report: Report) -> None:
             "results travel as messages only over RabbitMQ",
             "a broker amqp://, or a store: redis:// or sqlite://",
         )
+
+
+def _check_place(url: str, path: KeyPath, report: Report) -> None:
+    """Warn of what looks relative and is not: elsewhere three slashes are a file beside the program."""
+    place = url.removeprefix(_SQLITE)
+    if url.startswith(_SQLITE) and os.path.dirname(place) == "/" and report.is_sound(path):
+        wrong = f"{place} is a file in the root directory"
+        expected = (
+            f"sqlite:/{place} for a file beside this one, or an absolute path in a directory of its own"
+        )
+        report.warning(path, wrong, expected)
 
 
 def _check_socket(socket: str, path: KeyPath, report: Report) -> None:

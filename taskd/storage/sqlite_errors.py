@@ -57,7 +57,11 @@ def _why_not_writable(path: str) -> str:
         return f"the directory {directory} does not exist; create it"
     user = os.geteuid()
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        return f"user {user} may not write the directory {directory} (SQLite makes files beside the database)"
+        hint = (
+            "; sqlite://NAME.db, with two slashes, is a file beside the program" if directory == "/" else ""
+        )
+        files = "SQLite makes files beside the database"
+        return f"user {user} may not write the directory {directory} ({files}){hint}"
     if os.path.isdir(path):
         return "it is a directory; name a file"
     if os.path.exists(path) and not os.access(path, os.W_OK, effective_ids=True):

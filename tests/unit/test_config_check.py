@@ -432,6 +432,14 @@ def test_a_solar_entry_without_the_extra_is_refused_with_the_remedy(monkeypatch:
     assert "pip install 'taskd[solar]'" in str(problems[0])
 
 
+def test_a_database_in_the_root_directory_is_warned_of() -> None:
+    (problem,) = problems_of(f'broker = "sqlite:///b.db"\n{WORKER}')
+
+    assert problem.startswith(
+        "1: warning: broker: /b.db is a file in the root directory; expected sqlite://b.db for"
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "wrong"),
     [
