@@ -5,6 +5,7 @@ A new one takes several trips, and more with TLS and a login, which is more than
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -27,6 +28,8 @@ class Listeners:
         #: Each with the monotonic time since when it has been unused, the latest last.
         self._unused: list[tuple[float, Subscription]] = []
         self._closed = False
+        #: Held for no longer than a look at the list takes.
+        self._lock = threading.Lock()
 
     @contextmanager
     def hearing(self, channels: Sequence[str]) -> Iterator[Subscription]:
@@ -45,11 +48,11 @@ class Listeners:
 
     def _joined(self, channels: Sequence[str]) -> Subscription | None:
         """Return a kept one that hears the channels; None when there is none that still stands."""
-        while self._unused:
-            try:
+        while True:
+            with self._lock:
+                if not self._unused:
+                    return None
                 since, kept = self._unused.pop()
-            except IndexError:  # another thread was quicker
-                break
             if clock.monotonic() - since < _FRESH_S:
                 try:
                     kept.join(channels)
@@ -57,25 +60,28 @@ class Listeners:
                 except StorageError:
                     pass  # a new one shows whether it was the connection only
             kept.close()
-        return None
 
     def give_back(self, listening: Subscription, channels: Sequence[str]) -> None:
         """Keep one whose wait has ended; ``channels``: all that it hears.
 
         Never raises, for the wait has its answer.
         """
-        if not self._closed and len(self._unused) < _MOST_KEPT:
-            try:
-                listening.leave(channels)
-            except StorageError:
-                pass  # closed below
-            else:
+        try:
+            listening.leave(channels)
+        except StorageError:
+            listening.close()
+            return
+        with self._lock:
+            is_kept = not self._closed and len(self._unused) < _MOST_KEPT
+            if is_kept:
                 self._unused.append((clock.monotonic(), listening))
-                return
-        listening.close()
+        if not is_kept:
+            listening.close()
 
     def close(self) -> None:
         """Close those that are unused; the others are closed when their wait ends."""
-        self._closed = True
-        while self._unused:
-            self._unused.pop()[1].close()
+        with self._lock:
+            self._closed = True
+            unused, self._unused = self._unused, []
+        for _, listening in unused:
+            listening.close()

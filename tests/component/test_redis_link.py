@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -19,8 +19,17 @@ FIVE = Script("return ARGV[1] + 5")
 
 @pytest.fixture
 def link() -> Iterator[Link]:
-    with closing(Link(address_of(redis_database(), timeout_s=5.0, master=""))) as opened:
+    with closing(Link(address_of(redis_database(), timeout_s=20.0, master=""))) as opened:
         yield opened
+
+
+def error_of(call: Callable[[], object]) -> str:
+    """Return what a call says that fails; no text for one that does not."""
+    try:
+        call()
+    except StorageError as error:
+        return str(error)
+    return ""
 
 
 def test_replies_come_in_the_order_of_their_commands_and_errors_in_their_places(link: Link) -> None:
@@ -61,13 +70,13 @@ def test_a_forgotten_script_is_sent_again_among_other_commands(link: Link) -> No
 
 def test_a_login_that_the_server_takes_back_is_asked_for_anew(link: Link) -> None:
     link.call("ACL", "SETUSER", "gone", "on", "nopass", "+@all", "~*")
-    address = address_of(link.address.shown.replace("//", "//gone:any@"), timeout_s=5.0, master="")
+    address = address_of(link.address.shown.replace("//", "//gone:any@"), timeout_s=20.0, master="")
     with closing(Link(address)) as other:
         assert other.call("PING") == b"PONG"
 
         link.call("ACL", "DELUSER", "gone")
-        with pytest.raises(StorageError, match="refuses the user or password"):
-            other.call("PING")
+        # The first that fails may meet the connection while the server ends it, as a reset.
+        wait_until(lambda: "refuses the user or password" in error_of(lambda: other.call("PING")))
         link.call("ACL", "SETUSER", "gone", "on", "nopass", "+@all", "~*")
 
         assert other.call("PING") == b"PONG"
@@ -82,7 +91,7 @@ def test_a_subscription_hears_what_is_published_and_never_waits(link: Link) -> N
             link.call("PUBLISH", channel, f"to {channel}")
 
         heard: list[tuple[bytes, bytes]] = []
-        wait_until(lambda: heard.extend(subscription.receive()) or len(heard) == 3, 5)
+        wait_until(lambda: heard.extend(subscription.receive()) or len(heard) == 3)
         assert heard == [(b"a", b"to a"), (b"c1", b"to c1"), (b"b", b"to b")]
 
 
@@ -95,7 +104,7 @@ def test_a_subscription_joins_other_channels_and_leaves_them(link: Link) -> None
         assert [link.call("PUBLISH", channel, f"to {channel}") for channel in "abc"] == [0, 1, 1]
 
         heard: list[tuple[bytes, bytes]] = []
-        wait_until(lambda: heard.extend(subscription.receive()) or len(heard) == 2, 5)
+        wait_until(lambda: heard.extend(subscription.receive()) or len(heard) == 2)
         assert heard == [(b"b", b"to b"), (b"c", b"to c")]
 
 
@@ -109,7 +118,7 @@ def test_what_is_published_while_a_channel_is_joined_is_heard(link: Link) -> Non
 
 def test_a_subscription_that_may_not_join_is_lost(link: Link) -> None:
     link.call("ACL", "SETUSER", "narrow", "on", "nopass", "+@all", "resetchannels", "&a", "&__redis__*")
-    address = address_of(link.address.shown.replace("//", "//narrow:any@"), timeout_s=5.0, master="")
+    address = address_of(link.address.shown.replace("//", "//narrow:any@"), timeout_s=20.0, master="")
     with closing(Subscription(address, channels=["a"])) as subscription:
         with pytest.raises(StorageError, match=r"(?i)no permissions"):
             subscription.join(["b"])
@@ -121,6 +130,6 @@ def test_a_subscription_says_when_its_connection_is_gone(link: Link) -> None:
     with closing(Subscription(link.address, channels=["a"])) as subscription:
         link.call("CLIENT", "KILL", "TYPE", "pubsub")
 
-        with pytest.raises(StorageError, match="closed the connection"):
-            wait_until(subscription.receive, 5)
+        with pytest.raises(StorageError, match=r"closed the connection|[Rr]eset"):
+            wait_until(subscription.receive)
         assert subscription.lost
