@@ -11,6 +11,7 @@ no difference, so the cache is small and the others are left alone.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -22,7 +23,10 @@ from taskd.lifecycle import Deadline
 from taskd.storage.ownership import make_private
 from taskd.storage.places import resolved
 from taskd.storage.sqlite_errors import translate
+from taskd.storage.sqlite_log import garbage_bytes
 from taskd.urls import shown
+
+logger = logging.getLogger(__name__)
 
 #: What a transaction block is given; only this module makes them.
 Connection = sqlite3.Connection
@@ -78,6 +82,13 @@ class Database:
             )
         target = resolved(path)
         make_private(target)
+        lost_bytes = garbage_bytes(target)
+        if lost_bytes:
+            logger.warning(
+                "%s-wal is not a log of SQLite: the transactions that were in its %d bytes are lost",
+                path,
+                lost_bytes,
+            )
         try:
             self.connection = sqlite3.connect(
                 target,

@@ -178,6 +178,28 @@ def test_a_file_with_broken_pages_is_reported_when_they_are_read(path: Path) -> 
         broker.intake("w", ["mail"]).claim(500)
 
 
+def test_a_log_that_is_garbage_is_said_and_one_that_is_torn_is_not(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = path.with_name("left.db")
+    log = Path(f"{left}-wal")
+    with opened(path) as broker:
+        broker.publisher().publish([message("x" * 500) for _ in range(50)])
+        for end in ("", "-wal"):  # as a crash leaves them
+            Path(f"{left}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
+    whole = log.read_bytes()
+
+    log.write_bytes(whole[:-2000])
+    Database(str(left), SCHEMA, durability="normal", busy_timeout_s=1.0).close()
+    assert caplog.messages == []
+
+    log.write_bytes(b"\xa5" * len(whole))
+    Database(str(left), SCHEMA, durability="normal", busy_timeout_s=1.0).close()
+    assert (
+        f"left.db-wal is not a log of SQLite: the transactions that were in its {len(whole)}" in caplog.text
+    )
+
+
 def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
     with opened(path) as broker:
         broker.publisher().publish([message()])

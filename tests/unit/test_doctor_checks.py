@@ -159,6 +159,7 @@ ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
         ),
         (store(free_bytes=1024), ERROR, "are free at /var/lib/taskd"),
         (store(free_bytes=200 * 1024**2), WARNING, "are free at /var/lib/taskd"),
+        (store(file=file("/v/b", 0o600, 990), garbage_bytes=4096), ERROR, "/v/b-wal is not a log of SQLite"),
         (store(free_inodes=5), ERROR, "5 inodes are free"),
         (
             replace(GOOD, stores=[StoreFacts("broker", address="h:6379", connect_error="refused")]),

@@ -228,6 +228,13 @@ def _embedded(store: StoreFacts, facts: Facts) -> Iterator[Finding]:
                 "nothing can be sent or settled",
                 f"chown {who.name} {wanted.path}",
             )
+    if store.file and store.garbage_bytes:
+        yield error(
+            store.key,
+            f"{store.file.path}-wal is not a log of SQLite ({size(store.garbage_bytes)})",
+            "the last transactions are lost: SQLite takes such a log for an empty one and writes over it",
+            f"before the next start, keep {store.file.path} and its -wal, and see what damaged the disk",
+        )
     if store.file and (store.file.mode or 0) & _OTHERS_READ and place.mode & 0o001:
         yield warning(
             store.key,

@@ -78,6 +78,8 @@ class StoreFacts:
     file: Place | None = None
     directory: Place | None = None
     filesystem: str = ""
+    #: The size of a log that is not one, beside a database.
+    garbage_bytes: int = 0
     free_bytes: int = 0
     total_bytes: int = 0
     free_inodes: int = 0

@@ -33,6 +33,7 @@ from taskd.config.problems import Severity
 from taskd.config.schema import Config
 from taskd.config.stores import REDIS_SCHEMES
 from taskd.errors import BrokerError, ControlError, DaemonDownError, StorageError
+from taskd.storage.sqlite_log import garbage_bytes
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.peers import unknown_names
 from taskd.urls import credentials_of
@@ -221,6 +222,7 @@ def _embedded(key: str, path: str) -> StoreFacts:
         place(path),
         directory,
         filesystem=kind,
+        garbage_bytes=garbage_bytes(os.path.realpath(path)),
         free_bytes=space.f_bavail * space.f_frsize,
         total_bytes=space.f_blocks * space.f_frsize,
         free_inodes=space.f_favail,
