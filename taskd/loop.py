@@ -21,7 +21,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from taskd import clock, program_signals
@@ -51,10 +51,14 @@ class Owner:
 
     ``name`` stands in the log, such as ``program mail-1``.  ``fail`` gets the error in one line, in the
     loop's thread: it ends or parks the thing, and arms again what the callback would have armed.
+
+    ``again``: a timer or a call that has failed is made once more after a rest, as descriptors are called
+    again.  For things that go on, whose callbacks look at what is to be done.
     """
 
     name: str
     fail: Callable[[str], None]
+    again: bool = False
 
 
 def _handle_by(number: signal.Signals, handler: SignalHandler) -> None:
@@ -65,12 +69,16 @@ def _handle_by(number: signal.Signals, handler: SignalHandler) -> None:
 class Timer:
     """A call that is due at a monotonic time; ``cancel`` may be called at any time."""
 
-    __slots__ = ("callback", "owner", "until")
+    __slots__ = ("callback", "every_s", "owner", "until")
 
-    def __init__(self, until: float, callback: Callback, owner: Owner | None = None) -> None:
+    def __init__(
+        self, until: float, callback: Callback, owner: Owner | None = None, every_s: float = 0.0
+    ) -> None:
         self.until = until
         self.callback: Callback | None = callback
         self.owner = owner
+        #: How long after a call the next one is due; 0 for a timer of one call.
+        self.every_s = every_s
 
     def cancel(self) -> None:
         """Never call the callback any more.  A second call does nothing."""
@@ -84,7 +92,9 @@ class Loop:
     Without an owner there, that of the loop pays; without one here either, the exception leaves ``run_once``.
     """
 
-    def __init__(self, owner: Owner | None = None) -> None:
+    def __init__(self, owner: Owner | None = None, passing: tuple[type[Exception], ...] = ()) -> None:
+        """``passing``: errors that are foreseen; they leave ``run_once`` whoever the owner is."""
+        self._passing = passing
         self._owner = owner
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
@@ -167,6 +177,12 @@ class Loop:
         """Call ``callback`` once, ``delay_s`` seconds from now."""
         return self.call_at(clock.monotonic() + delay_s, callback, owner)
 
+    def every(self, interval_s: float, callback: Callback, owner: Owner | None = None) -> Timer:
+        """Call ``callback`` each ``interval_s`` seconds until it is cancelled, also after one that failed."""
+        timer = Timer(clock.monotonic() + interval_s, callback, owner, interval_s)
+        heapq.heappush(self._timers, (timer.until, next(self._order), timer))
+        return timer
+
     def call_soon(self, callback: Callback, owner: Owner | None = None) -> None:
         """Call ``callback`` in the next turn.  For the loop's own thread."""
         self._soon.append((callback, owner))
@@ -209,7 +225,7 @@ class Loop:
 
         def deliver_one(number: int) -> None:
             self._undelivered.discard(number)
-            self.attempt(functools.partial(callback, number), owner(number) if owner else None)
+            self._call_once(functools.partial(callback, number), owner(number) if owner else None)
 
         def deliver() -> None:
             try:
@@ -264,7 +280,7 @@ class Loop:
         if self._timers:
             self._run_due(clock.monotonic())
         for _ in range(len(self._soon)):
-            self.attempt(*self._soon.popleft())
+            self._call_once(*self._soon.popleft())
 
     def _call(self, fd: int, registered: tuple[Callback, Owner | None] | None) -> None:
         if registered is not None and not self.attempt(*registered):
@@ -283,6 +299,8 @@ class Loop:
             return True
         try:
             callback()
+        except self._passing:
+            raise
         except Exception as error:  # noqa: BLE001 - the barrier of the loop
             _log.exception("unforeseen error in %s, which costs %s", name_of(callback), payer.name)
             try:
@@ -291,6 +309,11 @@ class Loop:
                 _log.exception("%s could not be ended after that", payer.name)
             return False
         return True
+
+    def _call_once(self, callback: Callback, owner: Owner | None) -> None:
+        payer = owner or self._owner
+        if not self.attempt(callback, owner) and payer is not None and payer.again:
+            self.call_later(_REST_S, callback, replace(payer, again=False))
 
     def _wait_s(self, max_wait_s: float | None) -> float | None:
         if self._soon:
@@ -305,9 +328,17 @@ class Loop:
     def _run_due(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             timer = heapq.heappop(self._timers)[2]
-            callback, timer.callback = timer.callback, None
-            if callback is not None:
+            callback = timer.callback
+            if callback is None:
+                continue
+            if timer.every_s:
+                # Before the call: so the next one comes whatever becomes of this one, and it may cancel.
+                timer.until = now + timer.every_s
+                heapq.heappush(self._timers, (timer.until, next(self._order), timer))
                 self.attempt(callback, timer.owner)
+            else:
+                timer.callback = None
+                self._call_once(callback, timer.owner)
 
     def close(self) -> None:
         """Release the loop's own descriptors and give back the signal wake-up descriptor."""

@@ -47,10 +47,6 @@ class Heart(Step[None]):
         intake = given[Connection].intake
         loop = self._context.loop
 
-        def renew() -> None:
-            self._renewal = loop.call_later(intake.lease_s / 3, renew)
-            intake.renew()
-
         def tick() -> None:
             now = clock.monotonic()
             seen = (self._context.done, self._context.quiet, tuple(self._context.pool.info().processes))
@@ -59,20 +55,16 @@ class Heart(Step[None]):
                 self._last_beat_at = now
                 self._last_seen = seen
                 self._context.report(heartbeat(self._context, intake.depth()))
-            self._beat = loop.call_later(BUSY_INTERVAL_S, tick)
 
         announcer = Announcer(self._context)
-
-        def pulse() -> None:
-            self._pulse = loop.call_later(FREQ_S, pulse)
-            announcer.heartbeat()
 
         self._last_beat_at = -math.inf
         # What may fail comes first: a timer that is left behind would act for a blueprint that is down.
         tick()
         announcer.online()
-        self._renewal = loop.call_later(intake.lease_s / 3, renew)
-        self._pulse = loop.call_later(FREQ_S, pulse)
+        self._beat = loop.every(BUSY_INTERVAL_S, tick)
+        self._renewal = loop.every(intake.lease_s / 3, intake.renew)
+        self._pulse = loop.every(FREQ_S, announcer.heartbeat)
 
     def stop(self, deadline: Deadline) -> None:
         """Fall silent."""

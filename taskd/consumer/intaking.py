@@ -61,6 +61,7 @@ class Intaking:
     def start(self) -> None:
         """Watch the broker for messages."""
         self._context.loop.add_reader(self._intake.fileno(), self._on_wakeup)
+        self._look_timer = self._context.loop.every(LOOK_ANYWAY_S, self._look_anyway)
         self._look_anyway()
 
     def quiet(self) -> None:
@@ -322,7 +323,6 @@ class Intaking:
         self._may_have_more = True
         self._settling.recount()
         self._context.revoked.forget(clock.monotonic())
-        self._look_timer = self._context.loop.call_later(LOOK_ANYWAY_S, self._look_anyway)
 
     def _watch_due(self) -> None:
         """Look again when the next delayed message becomes due."""

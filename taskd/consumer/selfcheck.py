@@ -83,10 +83,9 @@ class SelfCheck:
 
     def start(self) -> None:
         """Begin to look."""
-        self._timer = self._context.loop.call_later(LOOK_EVERY_S, self._look)
+        self._timer = self._context.loop.every(LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
-        self._timer = self._context.loop.call_later(LOOK_EVERY_S, self._look)
         verdict, self._in_vain = look(self._sight(), self._in_vain)
         if verdict is Verdict.DEAF:
             raise NotConsumingError(

@@ -6,7 +6,7 @@ Behaves on the wire as kombu's ``pidbox.Node``, without kombu: a worker must not
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from taskd.brokers.base import Mailbox, Publisher
 from taskd.brokers.intake import Delivery, Outgoing
@@ -54,13 +54,28 @@ class ControlNode:
         time limit.  Raises: ``BrokerError`` or ``StorageError`` when nothing can be received now.
         """
         deliveries = self._mailbox.receive()
-        replies = [reply for delivery in deliveries if (reply := self._answer(delivery)) is not None]
-        if replies:
+        replies: list[Outgoing] = []
+        for delivery in deliveries:
             try:
-                self._publisher.publish(replies)
-            except (BrokerError, StorageError) as error:
-                logger.error("remote control answers=%d not sent: %s", len(replies), error)
+                reply = self._answer(delivery)
+                if reply is not None:
+                    replies.append(reply)
+            except Exception:  # the barrier of what is no request either
+                logger.exception("remote control message dropped")
+        if replies:
+            self._publish(replies)
         return len(deliveries)
+
+    def _publish(self, replies: Sequence[Outgoing]) -> None:
+        try:
+            self._publisher.publish(replies)
+        except (BrokerError, StorageError) as error:
+            logger.error("remote control answers=%d not sent: %s", len(replies), error)
+        except Exception:
+            logger.exception("remote control answers=%d not sent", len(replies))
+            if len(replies) > 1:  # one of them is to blame
+                for reply in replies:
+                    self._publish([reply])
 
     def _answer(self, delivery: Delivery) -> Outgoing | None:
         try:
@@ -73,19 +88,12 @@ class ControlNode:
         if not concerned:
             return None
         answer = self._run(request)
-        if isinstance(answer, Later):
-            answer.begin(lambda value: self._answer_later(request, value))
-            return None
-        return self._reply(request, answer)
+        return None if isinstance(answer, Later) else self._reply(request, answer)
 
     def _answer_later(self, request: pidbox.Request, answer: object) -> None:
         reply = self._reply(request, answer)
-        if reply is None:
-            return
-        try:
-            self._publisher.publish([reply])
-        except (BrokerError, StorageError) as error:
-            logger.error("remote control answer not sent method=%s: %s", request.method, error)
+        if reply is not None:
+            self._publish([reply])
 
     def _reply(self, request: pidbox.Request, answer: object) -> Outgoing | None:
         body = self._encode(request, answer)
@@ -101,7 +109,10 @@ class ControlNode:
 
     def _run(self, request: pidbox.Request) -> object:
         try:
-            return self._commands[request.method](**(request.arguments or {}))
+            answer = self._commands[request.method](**(request.arguments or {}))
+            if isinstance(answer, Later):
+                answer.begin(lambda value: self._answer_later(request, value))
+            return answer
         except Exception as error:  # the barrier of control commands: whoever asked learns what failed
             unknown = isinstance(error, KeyError) and request.method not in self._commands
             logger.error(
@@ -112,6 +123,6 @@ class ControlNode:
     def _encode(self, request: pidbox.Request, answer: object) -> bytes:
         try:
             return pidbox.encode_reply(self._node_name, answer)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever asked learns what failed
             logger.error("remote control answer is not JSON method=%s: %s", request.method, error)
             return pidbox.encode_reply(self._node_name, {"error": repr(error)})

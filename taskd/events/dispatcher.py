@@ -172,8 +172,7 @@ class Dispatcher:
         waiting = self._waiting
         count = len(waiting)
         batches = [list(islice(waiting, first, first + BATCH)) for first in range(0, count, BATCH)]
-        key = events.multi_key("task")
-        if self._send([self._message(key, batch) for batch in batches]):
+        if self._send([message for batch in batches for message in self._messages(batch)]):
             for _ in range(count):
                 waiting.popleft()
         else:
@@ -196,6 +195,22 @@ class Dispatcher:
             self.dropped += 1
 
     # -- the broker ----------------------------------------------------------------------------
+
+    def _messages(self, batch: Sequence[TaskEvent]) -> Sequence[Outgoing]:
+        """Return one message of all, or one of each where one event cannot be written, which is dropped."""
+        key = events.multi_key("task")
+        try:
+            return [self._message(key, batch)]
+        except Exception:
+            logger.exception("task events cannot be written together")
+        found: list[Outgoing] = []
+        for event in batch:
+            try:
+                found.append(self._message(key, [event]))
+            except Exception as error:  # noqa: BLE001 - the barrier of events
+                self.dropped += 1
+                self._say(f"an event of task {event.uuid} cannot be written: {error!r}")
+        return found
 
     def _message(self, routing_key: str, body: Event | Sequence[Event]) -> Outgoing:
         return Outgoing(

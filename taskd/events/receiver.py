@@ -36,8 +36,11 @@ class Receiver:
         """Return the events that have arrived.  Raises: ``BrokerError`` or ``StorageError``."""
         found: list[Seen] = []
         for delivery in self._mailbox.receive():
-            seen, problems = events.decode(delivery.body, delivery.content_type)
-            found += [self._clocked(event) for event in seen]
+            try:
+                seen, problems = events.decode(delivery.body, delivery.content_type)
+                found += [self._clocked(event) for event in seen]
+            except Exception as error:  # noqa: BLE001 - the barrier of what others send
+                problems = [repr(error)]
             for problem in problems:
                 self.garbage += 1
                 # One line of it is enough: whoever sends it may send much.

@@ -51,10 +51,9 @@ class Autoscaler(Step[None]):
         self._pool, _ = given[PoolStep]
         # Nothing is known yet: no shrinking before a whole quiet time has passed.
         self._memory = Memory(clock.monotonic(), 0, self._bounds.most)
-        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+        self._timer = self._loop.every(LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
-        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
         pool, now = self._pool, clock.monotonic()
         if not pool.ready or pool.slots < pool.capacity:  # it starts, is still growing, or ends
             if self._former and now >= self._grow_until:

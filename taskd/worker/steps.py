@@ -22,10 +22,10 @@ from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Autoscaling, Context, Fatal, Shutdown
 from taskd.consumer.heart import BUSY_INTERVAL_S
-from taskd.errors import StorageError
+from taskd.errors import BrokerError, StorageError
 from taskd.ids import node_name
 from taskd.lifecycle import Deadline
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
 from taskd.pools.base import Pool
 from taskd.priority import come_forward
 from taskd.results import factory
@@ -70,8 +70,10 @@ class Timer(Step[Loop]):
         self._loop: Loop | None = None
 
     def start(self, given: Given) -> Loop:
-        """Make the loop."""
-        self._loop = Loop()
+        """Make the loop.  What nobody foresaw costs the one call, and what it concerned looks again."""
+        # The log has said it; a broker or a store that is away is for the consumer.
+        owner = Owner("one call of the worker", lambda _why: None, again=True)
+        self._loop = Loop(owner, passing=(BrokerError, StorageError))
         return self._loop
 
     def stop(self, deadline: Deadline) -> None:
@@ -164,13 +166,12 @@ class Queues(Step[Stores]):
         loop = given[Timer]
 
         def expire() -> None:
-            self._expiry = loop.call_later(_EXPIRE_EVERY_S, expire)
             try:
                 stores.results.expire(clock.now())
             except StorageError as error:
                 logger.error("old results could not be deleted: %s", error)
 
-        self._expiry = loop.call_later(_EXPIRE_EVERY_S, expire)
+        self._expiry = loop.every(_EXPIRE_EVERY_S, expire)
         self._stores = stores
         return stores
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from taskd import App
+
+APP = "tests.component.barrier_app:app"
 
 app = App(broker="memory://unused", results="null://")
 
@@ -20,3 +23,21 @@ def slow(what: str, seconds: float) -> str:
     """Take a while."""
     time.sleep(seconds)
     return what
+
+
+@app.task(name="limited")
+def limited(what: str) -> str:
+    """Return what was given, five times a second."""
+    return what
+
+
+@app.task(name="late", time_limit=0.2)
+def late() -> None:
+    """Run for longer than it may."""
+    time.sleep(60.0)
+
+
+@app.task(name="die")
+def die() -> None:
+    """Take the process along."""
+    os._exit(7)

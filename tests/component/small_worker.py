@@ -20,9 +20,8 @@ from taskd.protocol.results import decode_record
 from taskd.protocol.status import StatusLine
 from taskd.results.memory import MemoryResults
 from taskd.worker.pools import PoolEvents, make_pool
+from tests.component.barrier_app import APP
 from tests.waiting import wait_until
-
-APP = "tests.component.barrier_app:app"
 
 
 class SharedBroker(MemoryBroker):

@@ -275,3 +275,33 @@ def test_without_an_owner_the_loop_s_own_pays_and_without_that_the_caller(loop: 
     guarded.run_once(0.0)
     guarded.close()
     assert len(paid) == 1
+
+
+def test_a_thing_that_goes_on_is_called_again_once_and_at_each_interval(loop: Loop) -> None:
+    calls: list[str] = []
+    owner = Owner("the worker", lambda _why: None, again=True)
+
+    def fails(name: str) -> None:
+        calls.append(name)
+        raise LookupError(name)
+
+    loop.call_soon(lambda: fails("soon"), owner)
+    timer = loop.every(0.01, lambda: fails("every"), owner)
+
+    def called() -> bool:
+        loop.run_once(0.1)
+        return calls.count("soon") == 2 and calls.count("every") > 3
+
+    wait_until(called, 10.0)
+    timer.cancel()
+    calls.clear()
+    loop.run_once(0.05)
+    assert calls == []
+
+
+def test_errors_that_are_foreseen_leave_the_loop(loop: Loop) -> None:
+    guarded = Loop(Owner("the worker", lambda _why: None), passing=(LookupError,))
+    guarded.call_soon(broken)
+    with pytest.raises(LookupError):
+        guarded.run_once(0.0)
+    guarded.close()

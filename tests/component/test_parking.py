@@ -106,3 +106,21 @@ def test_a_chord_of_nothing_behind_a_task_ends_no_worker() -> None:
             assert worker.outcome(name)[0] in ("FAILURE", "SUCCESS")
         worker.send(message("note", "later", "a"))
         assert worker.outcome("later") == ("SUCCESS", "a")
+
+
+def test_a_step_that_fails_for_no_message_s_sake_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = Intaking.turn
+    failed: list[bool] = []
+
+    def fails_once(self: Intaking) -> None:
+        if not failed:
+            failed.append(True)
+            raise IndexError("nobody foresaw this")
+        turn(self)
+
+    monkeypatch.setattr(Intaking, "turn", fails_once)
+    with SmallWorker() as worker:
+        worker.send(message("note", "later", "a"))
+
+        assert worker.outcome("later") == ("SUCCESS", "a")
+        assert any("nobody foresaw this" in str(line) for line in worker.reports)

@@ -11,6 +11,7 @@ import pytest
 
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.control.node import ControlNode
+from taskd.protocol import pidbox
 from taskd.protocol.lamport import LamportClock
 
 NODE = "mail-1@host"
@@ -163,3 +164,24 @@ def test_garbage_is_logged_and_dropped_and_what_follows_is_answered(caplog: pyte
 
     assert len(box.sent) == 1
     assert len([record for record in caplog.records if "dropped" in record.message]) == 4
+
+
+def test_a_message_on_which_the_node_itself_fails_costs_no_other_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box, node, _ = make()
+    concerns = pidbox.Request.concerns
+    failed: list[bool] = []
+
+    def fails_once(self: pidbox.Request, node_name: str) -> bool:
+        if not failed:
+            failed.append(True)
+            raise IndexError("nobody foresaw this")
+        return concerns(self, node_name)
+
+    monkeypatch.setattr(pidbox.Request, "concerns", fails_once)
+    for _ in range(2):
+        box.put(method="ping", **ASKED)
+
+    assert node.process() == 2
+    assert len(box.sent) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 
 import msgspec
 
@@ -18,7 +19,7 @@ from taskd.events.election import Call, Elections
 from taskd.events.receiver import Receiver
 from taskd.events.state import ClusterState
 from taskd.lifecycle import Deadline
-from taskd.loop import Timer
+from taskd.loop import Owner, Timer
 from taskd.protocol.events import Seen, WorkerElect, WorkerElectAck
 from taskd.protocol.signature import read_signatures
 
@@ -41,10 +42,10 @@ class Neighbours:
     def start(self) -> None:
         """Listen."""
         self._context.loop.add_reader(self._receiver.fileno(), self._hear)
+        self._timer = self._context.loop.every(_LOOK_EVERY_S, self._look)
         self._look()
 
     def _look(self) -> None:
-        self._timer = self._context.loop.call_later(_LOOK_EVERY_S, self._look)
         self._hear()  # a wake-up may have been lost, and nobody is to be called dead for that
         for worker in self._state.forget_lost(clock.monotonic()):
             logger.info("gossip: missed the heartbeat of %s", worker.hostname)
@@ -56,7 +57,8 @@ class Neighbours:
             logger.warning("gossip: events cannot be read: %s", error)
             return
         for event in seen:
-            self._take(event)
+            owner = Owner(f"an event of {event.hostname}", _nothing_to_end)
+            self._context.loop.attempt(partial(self._take, event), owner)
 
     def _take(self, event: Seen) -> None:
         match event.type:
@@ -141,6 +143,10 @@ class Neighbours:
             self._timer.cancel()
         self._context.loop.remove_reader(self._receiver.fileno())
         self._receiver.close()
+
+
+def _nothing_to_end(why: str) -> None:
+    """An event is over when it was heard."""
 
 
 class Gossip(Step[None]):

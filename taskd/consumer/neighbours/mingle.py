@@ -7,18 +7,19 @@ first claim, and that not longer than the pool needs to start anyway.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from uuid import uuid4
 
 from taskd import clock
 from taskd.blueprint import Given, Step
 from taskd.brokers.base import Mailbox
-from taskd.brokers.intake import Outgoing
+from taskd.brokers.intake import Delivery, Outgoing
 from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.events import Events
 from taskd.errors import BrokerError, ProtocolError, StorageError
 from taskd.lifecycle import Deadline
-from taskd.loop import Timer
+from taskd.loop import Owner, Timer
 from taskd.protocol import pidbox
 
 logger = logging.getLogger(__name__)
@@ -87,17 +88,21 @@ class Mingle(Step[None]):
             self._end()
             return
         for delivery in deliveries:
-            try:
-                answers, answered, logical = pidbox.decode_reply(
-                    delivery.body, delivery.headers, delivery.content_type
-                )
-            except ProtocolError as error:
-                logger.warning("mingle: %s", error)
-                continue
-            if answered == ticket:
-                self._context.logical.adjust(logical)
-                for node, answer in answers.items():
-                    self._sync(node, answer, revoking)
+            take = partial(self._take, delivery, ticket, revoking)
+            self._context.loop.attempt(take, Owner("an answer of a neighbour", _nothing_to_end))
+
+    def _take(self, delivery: Delivery, ticket: str, revoking: Revoking) -> None:
+        try:
+            answers, answered, logical = pidbox.decode_reply(
+                delivery.body, delivery.headers, delivery.content_type
+            )
+        except ProtocolError as error:
+            logger.warning("mingle: %s", error)
+            return
+        if answered == ticket:
+            self._context.logical.adjust(logical)
+            for node, answer in answers.items():
+                self._sync(node, answer, revoking)
 
     def _sync(self, node: str, answer: object, revoking: Revoking) -> None:
         if not isinstance(answer, dict) or node == self._context.node_name:
@@ -120,3 +125,7 @@ class Mingle(Step[None]):
     def stop(self, deadline: Deadline) -> None:
         """Listen no more."""
         self._end()
+
+
+def _nothing_to_end(why: str) -> None:
+    """An answer is over when it was heard."""

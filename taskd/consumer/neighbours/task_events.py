@@ -7,7 +7,10 @@ timestamp is the true one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import ParamSpec
 
 import msgspec
 
@@ -33,8 +36,26 @@ from taskd.protocol.execution import End, Reply
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State
 
+logger = logging.getLogger(__name__)
+
 #: How often to look for tasks that have begun.
 _LOOK_EVERY_S = 0.1
+
+
+P = ParamSpec("P")
+
+
+def _harmless(tell: Callable[P, None]) -> Callable[P, None]:
+    """Let no event cost the task that it tells of."""
+
+    @wraps(tell)
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            tell(*args, **kwargs)
+        except Exception:
+            logger.exception("an event was not sent")
+
+    return attempt
 
 
 class TaskEvents:
@@ -51,6 +72,7 @@ class TaskEvents:
         self._unstarted: set[str] = set()
         self._look_timer: Timer | None = None
 
+    @_harmless
     def received(self, requests: Iterable[Request]) -> None:
         """Tell of tasks that go to the pool now."""
         now = clock.now()
@@ -93,6 +115,7 @@ class TaskEvents:
             self._unstarted.discard(task_id)
             self._add(TaskStarted, at, task_id)
 
+    @_harmless
     def done(self, headers: TaskHeaders, reply: Reply, runtime_s: float) -> None:
         """Tell how a task ended that ran to its end."""
         now, task_id = clock.now(), headers.id
@@ -119,6 +142,7 @@ class TaskEvents:
         exception = exception_of(reply.record, reply.text)
         self._add(TaskFailed, now, task_id, exception=exception, traceback=reply.traceback or None)
 
+    @_harmless
     def ended(
         self, ending: Ending, *, terminated: bool = False, signum: int = 0, expired: bool = False
     ) -> None:
@@ -138,6 +162,7 @@ class TaskEvents:
             exception = exception_of(ending.record, ending.state)
             self._add(TaskFailed, now, ending.task_id, exception=exception, traceback=None)
 
+    @_harmless
     def cancelled(self, headers: TaskHeaders) -> None:
         """Tell of a task that a cold stop ends."""
         self._unstarted.discard(headers.id)
