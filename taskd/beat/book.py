@@ -11,7 +11,8 @@ already are refused by the broker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from taskd.beat.agenda import Agenda
@@ -50,10 +51,16 @@ class Row:
         return self.schedule.next_after(self.mark.decided_at)
 
 
+def _nobody_hears(name: str, why: str) -> None:
+    """Tests look at ``unusable``."""
+
+
 class Book:
     """All entries of one beat."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, parked: Callable[[str, str], None] = _nobody_hears) -> None:
+        """``parked`` hears the name of an entry that is parked, and why."""
+        self._parked = parked
         self.listing = Listing()
         self.rows: dict[str, Row] = {}
         self.agenda = Agenda()
@@ -107,7 +114,24 @@ class Book:
             self.agenda.drop(name)
             row = self._make_row(name, self.rows.pop(name, None), now)
             if row is not None and not row.listed.is_paused:
-                self.agenda.put(name, row.first_at)
+                self.agenda.put(name, self._first_at(row))
+
+    def park(self, name: str, error: Exception) -> None:
+        """Fire an entry no more on which beat itself has failed: until it, or the time, is changed.
+
+        Otherwise one entry would keep all the others from firing.
+        """
+        why = f"beat failed on it: {type(error).__name__}: {error}"
+        self.agenda.drop(name)
+        self.unusable[name] = why
+        self._parked(name, why)
+
+    def _first_at(self, row: Row) -> float:
+        try:
+            return row.first_at
+        except Exception as error:  # noqa: BLE001 - the barrier of entries
+            self.park(row.mark.name, error)
+            return math.inf
 
     def _make_row(self, name: str, former: Row | None, now: float) -> Row | None:
         self.unusable.pop(name, None)
@@ -122,6 +146,9 @@ class Book:
             overlap = _OVERLAP[entry.overlap]
         except (ConfigError, KeyError) as error:
             self.unusable[name] = str(error)
+            return None
+        except Exception as error:  # noqa: BLE001 - the barrier of entries
+            self.park(name, error)
             return None
         if former is None:
             mark, is_guess = Mark(name, text, now), True
@@ -154,7 +181,7 @@ class Book:
         for name in self._take_marks(marks, now):
             row = self.rows[name]
             if not row.listed.is_paused:
-                self.agenda.put(name, row.first_at)
+                self.agenda.put(name, self._first_at(row))
 
     def _take_marks(self, marks: Iterable[Mark], now: float) -> list[str]:
         """Take over marks where they count; return the names whose next occurrence may be another one."""
@@ -185,10 +212,11 @@ class Book:
             key = (id(row.schedule), row.mark.decided_at)  # the rows keep the schedules alive
             found = known.get(key)
             if found is None:
-                found = known[key] = row.first_at
+                found = known[key] = self._first_at(row)
             return found
 
-        self.agenda.plan((name, first_at(row)) for name, row in self.rows.items() if not row.listed.is_paused)
+        rows = self.rows.items()
+        self.agenda.plan([(name, first_at(row)) for name, row in rows if not row.listed.is_paused])
 
     # -- time ------------------------------------------------------------------------------------
 

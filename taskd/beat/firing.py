@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from taskd import clock
@@ -18,7 +19,7 @@ from taskd.beat.overlap import Admission, Overlap, admit
 from taskd.beat.stores.base import Decision, Mark, Outcome, Request
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.once import OncePublisher
-from taskd.errors import SerializationError
+from taskd.errors import BrokerError, SerializationError, StorageError
 
 #: Messages in one transaction; the next thousand waits for the next turn of the loop.
 BATCH = 1000
@@ -41,6 +42,8 @@ class _Run:
     row: Row
     due_at: float
     message: Outgoing
+    #: What it comes from: the time, or an operator's request.
+    due: _Due | None = None
     request: Request | None = None
 
 
@@ -71,6 +74,8 @@ class Firing:
     def __init__(self, book: Book, now: Callable[[], float]) -> None:
         self._book = book
         self._now = now
+        #: What is to be said of entries that were parked.
+        self._parked: list[Decision] = []
 
     def fire(self, publisher: OncePublisher, *, until: float, delayed_by: str = "") -> Fired:
         """Send what is due and move past it; ``delayed_by`` says what had kept it, for the history.
@@ -83,7 +88,7 @@ class Firing:
         try:
             self._admit(dues, publisher)
             runs = [*self._runs(dues), *self._asked(requests)]
-            refused = publisher.publish_once([run.message for run in runs], until=until) if runs else ()
+            runs, refused = _publish(publisher, runs, until)
         except BaseException:
             for due in dues:
                 self._book.agenda.put(due.row.mark.name, due.row.first_at)
@@ -102,9 +107,11 @@ class Firing:
             name = self._book.agenda.take_due(now)
             if name is None:
                 return dues, False
-            due = self._plan(self._book.rows[name], now)
-            dues.append(due)
-            count += max(len(due.plan.fire), 1)
+            row = self._book.rows[name]
+            with self._barrier(row):
+                dues.append(self._plan(row, now))
+                count += max(len(dues[-1].plan.fire) - 1, 0)
+            count += 1
         return dues, True
 
     def _plan(self, row: Row, now: float) -> _Due:
@@ -134,16 +141,20 @@ class Firing:
             active = publisher.active([row.mark.task_id for row in watched if row.mark.task_id])
         for due in dues:
             former = None if active is None else due.row.mark.task_id in active
-            due.admission = admit(due.row.overlap, due.plan.fire, former_is_active=former)
+            with self._barrier(due.row):
+                due.admission = admit(due.row.overlap, due.plan.fire, former_is_active=former)
 
     def _runs(self, dues: Sequence[_Due]) -> Iterator[_Run]:
         for due in dues:
             entry = due.row.listed.entry
             try:
                 for at in due.admission.send:
-                    yield _Run(due.row, at, beat_message(entry, at, occurrence_id(entry.name, at)))
+                    yield _Run(due.row, at, beat_message(entry, at, occurrence_id(entry.name, at)), due=due)
             except SerializationError as error:
                 due.failure = str(error)
+            except Exception as error:  # the barrier of entries
+                logger.exception("run cannot be built entry=%s", entry.name)
+                due.failure = f"{type(error).__name__}: {error}"
 
     def _asked(self, requests: Sequence[Request]) -> Iterator[_Run]:
         for request in requests:
@@ -151,10 +162,10 @@ class Firing:
             task_id = request_id(request.name, request.number, request.requested_at)
             try:
                 message = beat_message(row.listed.entry, request.requested_at, task_id)
-            except SerializationError as error:
+            except Exception as error:  # noqa: BLE001 - the barrier of entries
                 logger.error("a run on request cannot be sent entry=%s error=%s", request.name, error)
                 continue
-            yield _Run(row, request.requested_at, message, request)
+            yield _Run(row, request.requested_at, message, request=request)
 
     # -- noting ----------------------------------------------------------------------------------
 
@@ -168,13 +179,32 @@ class Firing:
     ) -> list[Decision]:
         decisions: list[Decision] = []
         for due in dues:
-            decisions += self._without_run(due, now)
+            with self._barrier(due.row):
+                decisions += self._without_run(due, now)
         for run in runs:
-            again = run.message.task_id in refused
-            decisions.append(self._sent(run, now, again=again, delayed_by=delayed_by))
+            with self._barrier(run.row):
+                again = run.message.task_id in refused
+                decisions.append(self._sent(run, now, again=again, delayed_by=delayed_by))
         for due in dues:
-            self._plan_next(due, now)
-        return decisions
+            if due.row.mark.name not in self._book.unusable:
+                with self._barrier(due.row):
+                    self._plan_next(due, now)
+        parked, self._parked = self._parked, []
+        return decisions + parked
+
+    @contextmanager
+    def _barrier(self, row: Row) -> Iterator[None]:
+        """Take an entry out on which beat itself fails, and say so in its history; the others go on."""
+        try:
+            yield
+        except Exception as error:
+            logger.exception("beat failed on entry=%s", row.mark.name)
+            now = self._now()
+            mark = replace(row.mark, failed=row.mark.failed + 1, decisions=row.mark.decisions + 1)
+            self._book.settle(mark.name, mark)
+            self._book.park(mark.name, error)
+            reason = f"parked: {self._book.unusable[mark.name]}"
+            self._parked.append(Decision(mark.name, mark.decisions, now, now, Outcome.FAILED, reason))
 
     def _without_run(self, due: _Due, now: float) -> Iterator[Decision]:
         row = due.row
@@ -239,6 +269,36 @@ class Firing:
             next_at = due.plan.following
         self._book.settle(row.mark.name, replace(row.mark, decided_at=max(before_at, row.mark.decided_at)))
         self._book.agenda.put(row.mark.name, next_at)
+
+
+def _publish(publisher: OncePublisher, runs: list[_Run], until: float) -> tuple[list[_Run], Collection[str]]:
+    """Send runs in one trip; return those that were sent, and the ids that had been sent before.
+
+    A message on which the broker's client itself fails costs its own run: it is told as a failure.
+    Raises: ``BrokerError``, ``StorageError``.
+    """
+    if not runs:
+        return runs, ()
+    try:
+        return runs, publisher.publish_once([run.message for run in runs], until=until)
+    except (BrokerError, StorageError):
+        raise
+    except Exception:
+        logger.exception("runs=%d cannot be sent together; sending them one by one", len(runs))
+    sent: list[_Run] = []
+    refused: set[str] = set()
+    for run in runs:
+        try:
+            refused.update(publisher.publish_once([run.message], until=until))
+        except (BrokerError, StorageError):
+            raise
+        except Exception as error:
+            logger.exception("run cannot be sent entry=%s", run.row.mark.name)
+            if run.due is not None:
+                run.due.failure = f"{type(error).__name__}: {error}"
+        else:
+            sent.append(run)
+    return sent, refused
 
 
 def _last_decided(row: Row, due: _Due) -> float:

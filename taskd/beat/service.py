@@ -34,7 +34,7 @@ from taskd.brokers.once import OncePublisher, once_publisher
 from taskd.config.schedule import BeatEntryConfig
 from taskd.errors import BrokerError, StorageError, TooLateError
 from taskd.exhaustive import assert_never
-from taskd.loop import Loop, Timer
+from taskd.loop import Loop, Owner, Timer
 from taskd.protocol.status import Heartbeat, Ready, Waiting
 from taskd.resident import resident_bytes
 
@@ -44,8 +44,14 @@ HEARTBEAT_S = 1.0
 #: How long the broker remembers the ids of runs that are over and recorded.
 REMEMBER_S = 3600.0
 _FORGET_EVERY_S = 60.0
+#: How soon beat looks again after a look that failed as nobody foresaw.
+LOOK_AGAIN_S = 1.0
 
 logger = logging.getLogger(__name__)
+
+
+def _say_parked(name: str, why: str) -> None:
+    logger.error("entry is parked, change it or restart beat entry=%s: %s", name, why)
 
 
 class Beat:
@@ -57,13 +63,15 @@ class Beat:
         self._loop = loop
         self._around = surroundings
         self._now = surroundings.now
-        self._book = Book(self._now())
+        self._book = Book(self._now(), _say_parked)
+        self._owner = Owner("this look of beat", self._failed)
+        self._trouble = ""
         self._book.listing.replace(Source.FILE, entries)
         self._firing = Firing(self._book, self._now)
         self._keeper = Keeper(
             surroundings.open_store,
             lease_s=surroundings.lease_s,
-            opened=lambda store: loop.add_reader(store.fileno(), self._on_change),
+            opened=lambda store: loop.add_reader(store.fileno(), self._on_change, self._owner),
             closed=lambda store: loop.remove_reader(store.fileno()),
         )
         self._sources = Sources(self._book, self._keeper, self._now)
@@ -87,7 +95,7 @@ class Beat:
         try:
             self._load()
             self._connect()
-            self.tick()
+            self._loop.attempt(self.tick, self._owner)
         finally:
             gc.enable()
 
@@ -124,6 +132,21 @@ class Beat:
         more = self._has_work(now) and self._work(now)
         self._heartbeat()
         self._set_timer(at_once=more)
+        if self._trouble and self._up:
+            self._trouble = ""
+            self._around.report(Ready())
+
+    def _failed(self, why: str) -> None:
+        """A look has failed as nobody foresaw, and may have armed nothing: look again, and say so."""
+        self._trouble = why
+        self._around.report(Waiting(why))
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        self._tick_timer = self._loop.call_later(LOOK_AGAIN_S, self.tick, self._owner)
+        if not self._up:
+            if self._retry_timer is not None:
+                self._retry_timer.cancel()
+            self._retry_timer = self._loop.call_later(LOOK_AGAIN_S, self._reconnect, self._owner)
 
     def _has_work(self, now: float) -> bool:
         if not self._up:
@@ -190,7 +213,7 @@ class Beat:
         wait_s = min(MAX_WAIT_S, self._look_until - monotonic, self._keeper.look_until - monotonic)
         if self._up and self._look_until == math.inf:
             wait_s = min(wait_s, self._book.next_at() - self._now())
-        self._tick_timer = self._loop.call_later(0.0 if at_once else max(wait_s, 0.0), self.tick)
+        self._tick_timer = self._loop.call_later(0.0 if at_once else max(wait_s, 0.0), self.tick, self._owner)
 
     def _heartbeat(self) -> None:
         if clock.monotonic() < self._heartbeat_until:
@@ -288,7 +311,7 @@ class Beat:
         self._delayed_by = "the broker was away"
         self._around.report(Waiting(f"broker: {error}"))
         delay_s = self._around.backoff.delay_s(self._failures)
-        self._retry_timer = self._loop.call_later(delay_s, self._reconnect)
+        self._retry_timer = self._loop.call_later(delay_s, self._reconnect, self._owner)
 
     def _disconnect(self) -> None:
         self._up = False

@@ -29,7 +29,7 @@ from tests.waiting import wait_until
 class Program:
     """One running ``python -m taskd.beat`` and this end of its status pipe."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, module: str = "taskd.beat") -> None:
         self.status_fd, writing = os.pipe()
         os.set_blocking(self.status_fd, False)
         self.handover = Handover(config)
@@ -41,7 +41,7 @@ class Program:
             "TASKD_SUPERVISOR_PID": str(os.getpid()),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "taskd.beat"],
+            [sys.executable, "-m", module],
             pass_fds=(config_fd, writing),
             env=environment,
             stderr=subprocess.PIPE,

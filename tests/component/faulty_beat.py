@@ -1,0 +1,13 @@
+"""The beat program over a ``FaultyLoop``."""
+
+from __future__ import annotations
+
+import sys
+
+from taskd.beat import __main__ as beat
+from tests.component.faulty_loop import FaultyLoop
+
+beat.Loop = FaultyLoop  # type: ignore[misc]
+
+if __name__ == "__main__":
+    sys.exit(beat.main())
