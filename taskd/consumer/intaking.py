@@ -192,11 +192,9 @@ class Intaking:
     def _suspected(self, delivery: Delivery, verdict: strategy.Run, accepted: Mapping[int, Request]) -> bool:
         """Settle a message during whose last run a whole worker died, or that waits for such a one."""
         context, headers = self._context, verdict.headers
-        if context.worker.pool == "prefork":
-            return False  # its pool counts the deaths of children
         lost = context.suspects.take(delivery, headers.id)
         if lost is None:
-            if suspects.must_wait(delivery, [*context.requests.values(), *accepted.values()]):
+            if self._takes_turns(delivery, [*context.requests.values(), *accepted.values()]):
                 self._settling.settle(Delay(delivery.tag, clock.now() + suspects.WAIT_S))
                 return True
             return False
@@ -210,6 +208,13 @@ class Intaking:
                 "task=%s id=%s was running when this worker died; requeued", headers.task, headers.id
             )
         return True
+
+    def _takes_turns(self, delivery: Delivery, held: Sequence[Request]) -> bool:
+        """Return whether a message with deaths on it has to wait until another such has ended."""
+        if self._context.worker.pool != "prefork":
+            return suspects.must_wait(delivery, held)
+        counted = self._context.suspects.was_counted
+        return counted(delivery.task_id) and any(counted(request.headers.id) for request in held)
 
     def _acknowledge_early(self, accepted: Mapping[int, Request]) -> None:
         """Acknowledge what is to be acknowledged before it runs; this cannot wait for the next flush."""

@@ -1,11 +1,12 @@
-"""Tasks during which a whole worker died, on the pools that run them in the worker itself.
+"""Tasks during which a whole worker died.
 
-Pure.  A prefork child dies alone, and its pool says with what.  Where tasks run in the worker's process,
-its successor learns from the ledger what was running (``taskd.worker.ledger``); when one of these messages
-comes again, the death is counted against it before it runs.
+Pure.  Its successor learns from the ledger what was running (``taskd.worker.ledger``); when one of these
+messages comes again, the death is counted against it before it runs.  Deaths of single prefork children are
+the pool's to tell.
 
 All that ran are suspects, and one was the cause.  So a task that has deaths on it runs while no other
-such task does: the next death then counts against one suspect alone, and the innocent get through.
+such task does: the next death then counts against one suspect alone, and the innocent get through.  On
+prefork, where most deaths are those of single children, only the suspects of this worker take turns.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Suspects:
 
     def __init__(self, keys: Iterable[bytes] = (), pid: int = 0) -> None:
         self._keys = set(keys)
+        #: Those that have come again.
+        self._counted: set[bytes] = set()
         self._among = len(self._keys)
         self._pid = pid
 
@@ -52,6 +55,7 @@ class Suspects:
         if key not in self._keys:
             return None
         self._keys.remove(key)
+        self._counted.add(key)
         return ChildLost(
             delivery.tag,
             self._pid,
@@ -60,6 +64,10 @@ class Suspects:
             signal=0,
             last_words=f"the whole worker process died while this task ran; running tasks: {self._among}",
         )
+
+    def was_counted(self, task_id: str) -> bool:
+        """Return whether a death was counted here against a task."""
+        return bool(self._counted) and key_of(task_id) in self._counted
 
 
 def must_wait(delivery: Delivery, held: Iterable[Request]) -> bool:

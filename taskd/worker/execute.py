@@ -45,7 +45,7 @@ from taskd.results.factory import counts_chords
 from taskd.worker import replies
 from taskd.worker.coroutines import meant_by, run_coroutine
 from taskd.worker.in_thread import run_in_thread
-from taskd.worker.ledger import Ledger
+from taskd.worker.ledger import ChildLedger, Ledger
 from taskd.worker.linked import Linked, after_success, with_failure, with_success
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Executor:
         app: App,
         node_name: str,
         wait: Wait = run_coroutine,
-        ledger: Ledger | None = None,
+        ledger: Ledger | ChildLedger | None = None,
         accepted: Accepted | None = None,
     ) -> None:
         self._connections = app.connections

@@ -1,9 +1,11 @@
 """Which tasks run in this process, in a file that outlives it: so that its successor knows what it died of.
 
-For the pools that run tasks in the worker itself.  A task writes its id into a slot of a shared mapping
-when it begins and clears it when it ends: two stores, no system call, and what a killed process wrote
-stays in the page cache.  The file stands beside the control socket, in memory where that is a tmpfs; a
-reboot, of which no task is guilty, takes it away.
+A task writes its id into a slot of a shared mapping when it begins and clears it when it ends: two stores,
+no system call, and what a killed process wrote stays in the page cache.  The file stands beside the control
+socket, in memory where that is a tmpfs; a reboot, of which no task is guilty, takes it away.
+
+A child of prefork has a slot of its own in its worker's ledger.  The worker clears it when the child dies
+alone; otherwise the worker's successor finds what the children ran that died with it.
 
 A death counts against what was running, with two exceptions: a worker that had been asked to end was killed
 because it did not in time, and one whose supervisor is not the same any more has died with that.
@@ -29,6 +31,8 @@ _HEADER_BYTES = 64
 _PIDS = struct.Struct("<II")
 _PIDS_AT = 32
 _SLOT_BYTES = MAX_KEY_BYTES + 1
+#: Tells the template the descriptor of its worker's ledger.
+LEDGER_FD_VARIABLE = "TASKD_LEDGER_FD"
 #: Padded with zeros; a slot that begins with one is free.
 _KEY = struct.Struct(f"{MAX_KEY_BYTES}s")
 
@@ -45,6 +49,8 @@ class Ledger:
             file.truncate(0)  # zeros from here on, whatever it held
             file.truncate(_HEADER_BYTES + slots * _SLOT_BYTES)
             self._map = mmap.mmap(file.fileno(), 0)
+            #: For a template, whose children write into it.
+            self.fd = os.dup(file.fileno())
         self._map[: len(_MAGIC)] = _MAGIC
         _PIDS.pack_into(self._map, _PIDS_AT, os.getpid(), os.getppid())
         temporary.replace(path)
@@ -67,6 +73,13 @@ class Ledger:
             self._map[slot] = 0
             self._free.append(slot)
 
+    def forget(self, task_id: str) -> None:
+        """Note that a task has ended with the child that ran it, which could not say so."""
+        key, at = _KEY.pack(key_of(task_id)), _HEADER_BYTES - 1
+        while (at := self._map.find(key, at + 1)) >= 0:
+            if (at - _HEADER_BYTES) % _SLOT_BYTES == 0:
+                self._map[at] = 0
+
     def stopping(self) -> None:
         """Note that the worker was asked to end.  May be called in a signal handler."""
         self._map[_STOPPING_AT] = 1
@@ -74,6 +87,41 @@ class Ledger:
     def close(self) -> None:
         """The process ends in order: nothing is to be known of it.  The mapping goes with the process."""
         self._path.unlink(missing_ok=True)
+        os.close(self.fd)
+
+
+class ChildLedger:
+    """The slot of one prefork child, which runs one task at a time, in the ledger of its worker."""
+
+    def __init__(self, fd: int) -> None:
+        """Map the worker's ledger, in the template."""
+        self._map = mmap.mmap(fd, 0)
+        self._slot = 0
+
+    def take_slot(self, number: int) -> None:
+        """Take the slot of the child ``number``, counted from 1.  In the child."""
+        at = _HEADER_BYTES + (number - 1) * _SLOT_BYTES
+        self._slot = at if at + _SLOT_BYTES <= len(self._map) else 0
+
+    def begin(self, task_id: str) -> int:
+        """Note that a task begins; return the slot, 0 for none."""
+        if self._slot:
+            _KEY.pack_into(self._map, self._slot, key_of(task_id))
+        return self._slot
+
+    def end(self, slot: int) -> None:
+        """Note that the task has ended, however."""
+        self._map[slot] = 0
+
+
+def inherited_ledger() -> ChildLedger | None:
+    """Return the ledger that the worker passed to this template, if there is one."""
+    number = os.environ.pop(LEDGER_FD_VARIABLE, "")
+    if not number.isdigit():
+        return None
+    ledger = ChildLedger(int(number))
+    os.close(int(number))
+    return ledger
 
 
 def _read(path: Path) -> Suspects:

@@ -20,12 +20,12 @@ from taskd.consumer.child_deaths import report_death
 from taskd.consumer.context import Context, Fatal
 from taskd.errors import ConfigError, StartError
 from taskd.exit_codes import APP_BROKEN
-from taskd.pools.base import ChildEnd, Outcome, Pool
+from taskd.pools.base import ChildEnd, Done, Outcome, Pool
 from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import TaskOptions
 from taskd.resolve import by_hand, failure_of
 from taskd.safe_python import module_command
-from taskd.worker.ledger import Ledger, open_ledger
+from taskd.worker.ledger import LEDGER_FD_VARIABLE, Ledger, open_ledger
 
 if TYPE_CHECKING:
     from taskd.worker.execute import Executor
@@ -52,8 +52,11 @@ class PoolEvents:
         self._context: Context | None = None
         self._take: Callable[[Sequence[Outcome]], None] | None = None
         self._fatal: Fatal | None = None
-        #: Of the pools that run tasks in the worker itself: what runs, and the hooks of the user.
+        #: What runs; None where it cannot be kept.
         self.ledger: Ledger | None = None
+        #: Notes that a task has ended with the child that ran it.
+        self.forget: Callable[[str], None] = _nothing_to_forget
+        #: Of the pools that run tasks in the worker itself: the hooks of the user.
         self.run_stage: Callable[[Stage], None] = _no_hooks
         #: Changes the log level wherever tasks run.
         self.set_log_level: Callable[[str], None] = log.set_level
@@ -99,6 +102,11 @@ class PoolEvents:
 
     def on_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Pass outcomes on."""
+        if self._context is not None:
+            for outcome in outcomes:
+                request = None if type(outcome) is Done else self._context.requests.get(outcome.tag)
+                if request is not None:
+                    self.forget(request.headers.id)
         if self._take is not None:
             self._take(outcomes)
 
@@ -106,6 +114,10 @@ class PoolEvents:
 def with_remedy(detail: str, path: str) -> str:
     """Return the detail of a failure to load, and how an operator meets the same failure by hand."""
     return "\n".join(each for each in (detail, f"by hand: {by_hand(path)}") if each)
+
+
+def _nothing_to_forget(task_id: str) -> None:
+    """Tasks that run in this process say themselves that they have ended."""
 
 
 def _no_hooks(stage: Stage) -> None:
@@ -132,38 +144,13 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
     Pools that run tasks in this process import the user's code here and raise what it raises.
     """
     events.limited = tuple(worker.rate_limits)
-    capacity, _ = concurrency_bounds(worker)  # with room to grow it begins with the fewest
+    capacity, most = concurrency_bounds(worker)  # with room to grow it begins with the fewest
     path = app_path(worker, config)
+    # Twice as many slots as tasks at once: those that were given up keep theirs, and children have heirs.
+    open_own = partial(open_ledger, config.supervisor.control_socket, node_name.partition("@")[0], 2 * most)
     if worker.pool == "prefork":
-        from taskd.pools.prefork.pool import PreforkPool
-        from taskd.pools.prefork.recycling import ChildLimits
-
-        # Kept open for the life of the pool: a template that dies is replaced by one that reads it anew.
-        config_fd = transfer.into_descriptor(config)
-        level_fd, level = log_level.create()
-        events.set_log_level = level.set
-        return PreforkPool(
-            capacity,
-            module_command("taskd.worker.template", node_name, path, worker.name),
-            environment={
-                **os.environ,
-                transfer.CONFIG_FD_VARIABLE: str(config_fd),
-                log_level.LEVEL_FD_VARIABLE: str(level_fd),
-            },
-            on_ready=events.on_ready,
-            on_hello=events.on_hello,
-            on_failed=lambda reason, detail: events.on_failed(reason, with_remedy(detail, path)),
-            on_death=events.on_death,
-            title=node_name,
-            preload=worker.preload,
-            pass_fds=(config_fd, level_fd),
-            limits=ChildLimits(
-                max_tasks=worker.max_tasks_per_child,
-                max_bytes=worker.max_memory_per_child,
-                max_age_s=worker.max_age_per_child,
-                proportional=worker.memory_measure == "pss",
-            ),
-        )
+        events.ledger = open_own()
+        return _prefork(worker, config, [node_name, path, worker.name], capacity, events)
     from taskd.worker.execute import Executor
     from taskd.worker.loading import load_app, task_table
 
@@ -178,11 +165,44 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
     events.on_hello(msgspec.json.encode(task_table(app)))
     events.run_stage = partial(app.hooks.run_stage, place=Place(node_name, os.getpid()))
     events.run_stage(Stage.PROCESS_INIT)
-    # Twice as many slots as tasks at once: those that were given up keep theirs.
-    events.ledger = open_ledger(config.supervisor.control_socket, node_name.partition("@")[0], 2 * capacity)
+    events.ledger = open_own()
     accepted = accepted_by(config.accept_content)
     executor = partial(Executor, app, node_name, ledger=events.ledger, accepted=accepted)
     return _in_process(worker.pool, capacity, executor, events.on_ready)
+
+
+def _prefork(
+    worker: WorkerConfig, config: Config, arguments: Sequence[str], capacity: int, events: PoolEvents
+) -> Pool:
+    from taskd.pools.prefork.pool import PreforkPool
+    from taskd.pools.prefork.recycling import ChildLimits
+
+    # Kept open for the life of the pool: a template that dies is replaced by one that reads it anew.
+    config_fd = transfer.into_descriptor(config)
+    level_fd, level = log_level.create()
+    events.set_log_level = level.set
+    passed = {transfer.CONFIG_FD_VARIABLE: config_fd, log_level.LEVEL_FD_VARIABLE: level_fd}
+    if events.ledger is not None:
+        events.forget = events.ledger.forget
+        passed[LEDGER_FD_VARIABLE] = events.ledger.fd
+    return PreforkPool(
+        capacity,
+        module_command("taskd.worker.template", *arguments),
+        environment={**os.environ, **{name: str(fd) for name, fd in passed.items()}},
+        on_ready=events.on_ready,
+        on_hello=events.on_hello,
+        on_failed=lambda reason, detail: events.on_failed(reason, with_remedy(detail, arguments[1])),
+        on_death=events.on_death,
+        title=arguments[0],
+        preload=worker.preload,
+        pass_fds=tuple(passed.values()),
+        limits=ChildLimits(
+            max_tasks=worker.max_tasks_per_child,
+            max_bytes=worker.max_memory_per_child,
+            max_age_s=worker.max_age_per_child,
+            proportional=worker.memory_measure == "pss",
+        ),
+    )
 
 
 def _in_process(

@@ -20,6 +20,7 @@ from taskd.pools.base import Target
 from taskd.pools.prefork.template import inherited_control, serve
 from taskd.protocol.content import accepted_by
 from taskd.worker.execute import Executor
+from taskd.worker.ledger import inherited_ledger
 from taskd.worker.loading import load_app, task_table
 from taskd.worker.stages import register
 
@@ -32,6 +33,7 @@ def main() -> None:
     log.setup(config.log.level, config.log.format, program=node_name)
 
     level = log_level.inherited()
+    ledger = inherited_ledger()
 
     apps: list[App] = []
 
@@ -40,7 +42,7 @@ def main() -> None:
         app.bind_config(config)
         register(app, node_name)
         apps.append(app)
-        executor = Executor(app, node_name, accepted=accepted_by(config.accept_content))
+        executor = Executor(app, node_name, ledger=ledger, accepted=accepted_by(config.accept_content))
 
         def execute(payload: bytes) -> bytes:
             level.follow()
@@ -51,7 +53,12 @@ def main() -> None:
     def run_stage(stage: Stage) -> None:
         apps[0].hooks.run_stage(stage, Place(node_name, os.getpid()))
 
-    serve(control, load, partial(run_stage, Stage.PROCESS_INIT), partial(run_stage, Stage.PROCESS_SHUTDOWN))
+    def born(number: int) -> None:
+        if ledger is not None:
+            ledger.take_slot(number)
+
+    begin, end = partial(run_stage, Stage.PROCESS_INIT), partial(run_stage, Stage.PROCESS_SHUTDOWN)
+    serve(control, load, begin, end, born)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from taskd.consumer.suspects import key_of
-from taskd.worker.ledger import Ledger, open_ledger
+from taskd.worker.ledger import ChildLedger, Ledger, open_ledger
 
 _PROGRAM = """
 import os, signal, sys
@@ -94,6 +94,21 @@ def test_a_full_ledger_takes_no_more_and_loses_nothing(tmp_path: Path) -> None:
     for slot in slots:
         ledger.end(slot)
     assert ledger.begin("again") != 0
+
+
+def test_a_child_writes_into_the_ledger_of_its_worker_which_forgets_what_died_alone(tmp_path: Path) -> None:
+    path = tmp_path / "main-1.running"
+    ledger = Ledger(path, 3)
+    children = [ChildLedger(ledger.fd) for _ in range(3)]
+    for number, child in enumerate(children, 1):
+        child.take_slot(number)
+        child.begin(f"t{number}")
+    children[0].end(children[0].begin("t1"))
+    ledger.forget("t2")
+
+    assert Ledger(path, 3).suspects.keys() == {b"t3"}
+    children[0].take_slot(4)
+    assert children[0].begin("beyond the last slot") == 0
 
 
 def test_without_a_place_for_it_there_is_none(tmp_path: Path) -> None:

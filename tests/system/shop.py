@@ -104,6 +104,23 @@ def segfault(path: str) -> None:
     ctypes.string_at(0)
 
 
+@app.task(name="shop.kill_worker")
+def kill_worker(path: str) -> None:
+    """Kill the worker, which on prefork is the parent of the template."""
+    append(path, str(os.getpid()))
+    with open(f"/proc/{os.getppid()}/stat", encoding="utf-8") as stat:
+        parent = int(stat.read().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    time.sleep(60.0)
+
+
+@app.task(name="shop.kill_group")
+def kill_group(path: str) -> None:
+    """Kill everything in the process group."""
+    append(path, str(os.getpid()))
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
 @app.task(name="shop.flaky", bind=True, max_retries=3, retry_for=(OutOfStock,), retry_delay=0.05)
 def flaky(self: BoundTask, path: str) -> int:
     """Fail twice, then return which retry it is."""

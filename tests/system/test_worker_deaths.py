@@ -68,3 +68,30 @@ def test_a_task_whose_worker_is_killed_because_it_does_not_stop_is_not_blamed(
 
     assert result.get(timeout=10) == "held"
     assert daemon.dead_letters() == []
+
+
+@pytest.mark.parametrize(
+    ("task", "whose"), [("shop.kill_worker", "worker"), ("shop.kill_group", "pool child")]
+)
+def test_a_prefork_task_that_kills_more_than_its_child_is_parked(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, task: str, whose: str
+) -> None:
+    daemon = make_daemon("[worker.main]\nconcurrency = 2\n", head=HEAD)
+    daemon.start()
+    runs, gate = tmp_path / "runs", tmp_path / "gate"
+    beside = daemon.app.send_task("shop.hold", (str(tmp_path / "held"), str(gate)))
+    wait_until((tmp_path / "held").exists, 20)
+
+    killer = daemon.app.send_task(task, (str(runs),))
+    if whose == "worker":
+        # Both are suspects now, and one suspect runs at a time.
+        wait_until(lambda: len((tmp_path / "held").read_text().split()) == 2, 20)
+    gate.touch()
+    with pytest.raises(Exception, match="Worker exited prematurely"):
+        killer.get(timeout=40)
+
+    assert len(runs.read_text().split()) == 3
+    (dead,) = daemon.dead_letters()
+    assert (dead["task_id"], dead["reason"][:19]) == (killer.id, f"its {whose} died 3 times"[:19])
+    assert beside.get(timeout=20) == "held"
+    assert daemon.app.send_task("shop.add", (1, 2)).get(timeout=20) == 3

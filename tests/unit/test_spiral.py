@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taskd.supervisor.process.memory_kills import MemoryKills
+from taskd.supervisor.process.memory_kills import MemoryKills, places
 from taskd.supervisor.process.spiral import Spiral
 
 
@@ -73,3 +73,21 @@ def test_the_kernels_counter_is_compared_with_its_last_value(tmp_path: Path) -> 
 
 def test_without_the_counter_nobody_was_killed_for_memory(tmp_path: Path) -> None:
     assert not MemoryKills(str(tmp_path / "none")).has_killed()
+
+
+def test_the_counter_of_killed_processes_is_found_with_both_versions_of_cgroups() -> None:
+    assert (
+        places(["0::/system.slice/taskd.service"], "/c")[0] == "/c/system.slice/taskd.service/memory.events"
+    )
+    v1 = ["9:name=systemd:/", "4:memory:/docker/ab", "2:cpu,cpuacct:/", "0::/docker/ab"]
+    assert places(v1, "/c")[:2] == ["/c/memory/docker/ab/memory.oom_control", "/c/memory/memory.oom_control"]
+    assert places([]) == []
+
+
+def test_the_counter_of_version_1_is_read(tmp_path: Path) -> None:
+    events = tmp_path / "memory.oom_control"
+    events.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    kills = MemoryKills(str(events))
+    events.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+
+    assert kills.has_killed()

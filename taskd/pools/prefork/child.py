@@ -47,13 +47,15 @@ class Program:
     """What a child runs.
 
     ``target`` is None where the child is to ``load`` it.  ``begin`` is called before the first job, ``end``
-    after the last when the child ends in order; neither may raise.
+    after the last when the child ends in order; neither may raise.  ``born`` gets the number of the child,
+    right after the fork.
     """
 
     target: Target | None
     load: Callable[[], Target]
     begin: Callable[[], None] = nothing
     end: Callable[[], None] = nothing
+    born: Callable[[int], None] = lambda _number: None
 
 
 def run_child(program: Program, sock: socket.socket, slot_fd: int) -> NoReturn:

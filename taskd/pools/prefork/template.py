@@ -62,10 +62,12 @@ def serve(
     load: Load,
     begin: Callable[[], None] = nothing,
     end: Callable[[], None] = nothing,
+    born: Callable[[int], None] = lambda _number: None,
 ) -> NoReturn:
     """Load the target, report, and fork children on request until the pool goes away.
 
-    ``begin`` and ``end`` are called in each child, see ``run_child``.
+    ``begin`` and ``end`` are called in each child, see ``run_child``; ``born`` before that, with the number
+    of the child.
     """
     title = os.environ.pop(wire.TITLE_VARIABLE, "")
     preload = os.environ.pop(wire.PRELOAD_VARIABLE, wire.AUTO)
@@ -74,7 +76,7 @@ def serve(
     target, hello = (None, b"") if preload == wire.BARE else _load(control, load)
     if preload == wire.NEVER:
         _unfit(control, 'preload = "false"', hello)
-    program = Program(target, partial(_load_late, load), begin, end)
+    program = Program(target, partial(_load_late, load), begin, end, born)
     template = _Template(control, program, title, preload, hello)
     template.refuse_threads()
     gc.collect()
@@ -251,6 +253,7 @@ class _Template:
             _disown()
             gc.enable()
             proctitle.set_title(f"child {self._title}/{number}")
+            self._program.born(number)
         except BaseException:  # noqa: BLE001 - the frames above belong to the template
             traceback.print_exc()
             leave(exit_codes.FAILURE)
