@@ -140,9 +140,12 @@ class Intaking:
         context = self._context
         accepted: dict[int, Request] = {}
         jobs: list[Job] = []
+        again = any(request.generation != self._generation for request in context.requests.values())
         for delivery in deliveries:
             before = self._settling.mark()
             try:
+                if (again or delivery.deliveries > 1) and self._runs_already(delivery):
+                    continue
                 request = self._admit(delivery, accepted, now, monotonic)
                 if request is None:
                     continue
@@ -160,6 +163,22 @@ class Intaking:
                 context.task_events.received(accepted.values())
             context.pool.submit(jobs)
             self._stall.look()
+
+    def _runs_already(self, delivery: Delivery) -> bool:
+        """Hold a message that still runs here: its connection was cut, or its lease ended, and it came again.
+
+        It is answered with the outcome of that run.
+        """
+        requests = self._context.requests.values()
+        run = next((each for each in requests if each.is_run_of(delivery, self._generation)), None)
+        if run is None:
+            return False
+        logger.info("task=%s id=%s came again while it runs here; held", run.headers.task, run.headers.id)
+        if run.acks_early:
+            self._settling.settle(Ack(delivery.tag))
+        else:
+            run.take_over(delivery, self._generation)
+        return True
 
     def _admit(
         self, delivery: Delivery, accepted: Mapping[int, Request], now: float, monotonic: float

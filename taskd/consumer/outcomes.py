@@ -219,6 +219,9 @@ class Outcomes:
         """Queue a settlement, unless the claim belongs to a lost generation: then it is void."""
         if request.generation == self.generation:
             self._settling.settle(settlement)
+            is_over = isinstance(settlement, (Ack, Replace, Dead))
+            for tag in request.twins:
+                self._settling.settle(Ack(tag) if is_over else Requeue(tag, started=False))
 
     def _answer(self, request: Request, ending: endings.Ending) -> None:
         if self._context.dispatcher.on and request.options.send_events:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from taskd.brokers.intake import Delivery
@@ -33,7 +33,25 @@ class Request:
     generation: int
     #: Set by ``revoke --terminate``: the signal that ends it.
     terminated_by: int = 0
+    #: Further claims of the same message: their broker handed it out again while it ran.
+    twins: list[int] = field(default_factory=list)
     softened: Softened = Softened.NO
+
+    def is_run_of(self, delivery: Delivery, generation: int) -> bool:
+        """Return whether a message that comes again, to this generation, is the one that runs here.
+
+        Not one that is only called the same: the content is compared, and it must have been handed out.
+        """
+        ours = self.delivery
+        again = delivery.deliveries > 1 or self.generation != generation
+        return again and (ours.headers, ours.body) == (delivery.headers, delivery.body)
+
+    def take_over(self, delivery: Delivery, generation: int) -> None:
+        """Let the run answer for this claim of its message; the former one counts no more if it was lost."""
+        if self.generation == generation:
+            self.twins.append(delivery.tag)
+        else:
+            self.delivery, self.generation, self.twins = delivery, generation, []
 
     @property
     def acks_early(self) -> bool:

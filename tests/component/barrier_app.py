@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections import Counter
 
 from taskd import App
 
 APP = "tests.component.barrier_app:app"
 
 app = App(broker="memory://unused", results="null://")
+
+#: How often the tasks behind the gate have begun, by what they were given, and what lets them end.
+begun: Counter[str] = Counter()
+gate = threading.Event()
+
+
+@app.task(name="gated")
+def gated(what: str) -> str:
+    """Wait for the gate."""
+    begun[what] += 1
+    gate.wait(30.0)
+    return what
+
+
+@app.task(name="gated_early", acks="early")
+def gated_early(what: str) -> str:
+    """Wait for the gate, acknowledged before."""
+    return str(gated.run(what))
 
 
 @app.task(name="note")

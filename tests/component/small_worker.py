@@ -50,7 +50,7 @@ class SmallWorker:
         **worker: object,
     ) -> None:
         config = Config(app=app)
-        table = WorkerConfig(name="main", pool=pool, concurrency=2, **worker)  # type: ignore[arg-type]
+        table = WorkerConfig(name="main", pool=pool, **{"concurrency": 2, **worker})  # type: ignore[arg-type]
         self.reports: list[StatusLine] = []
         self.loop = loop()
         self.broker = broker(f"memory://{uuid4()}")
