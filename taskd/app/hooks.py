@@ -1,5 +1,8 @@
 """Functions of the user that are called around every task of an App, in the process that runs it.
 
+An end that the worker decides (a process that died, a hard limit, a request to terminate) is told to the
+hooks on the next free slot, with the exception that the result has.
+
 Order: ``before_task`` as registered, then the task; then ``on_failure`` or ``on_retry``, then
 ``after_task``, each kind in the reverse order, so that what was set up last is taken down first.
 All see the same ``current_request``, and what they log names the task.
@@ -26,8 +29,9 @@ logger = logging.getLogger(__name__)
 class Ended:
     """How a run ended.
 
-    ``state``: SUCCESS, FAILURE, RETRY, IGNORED, REQUEUED or REJECTED.  ``text``: the repr of the value, or
-    the exception in one line.  ``error``: the exception that the task raised, if it did.
+    ``state``: SUCCESS, FAILURE, RETRY, IGNORED, REQUEUED, REJECTED or REVOKED.  ``text``: the repr of the
+    value, or the exception in one line.  ``error``: the exception that the task raised, or that its worker
+    gave it as its end.
     """
 
     state: str
@@ -55,6 +59,11 @@ class Hooks(LifeHooks):
         #: Whether there are any: without them a task costs nothing more.
         self.any = False
 
+    @property
+    def hear_ends(self) -> bool:
+        """Whether any of them is called after a run that failed, or after any run."""
+        return bool(self._after or self._failure)
+
     def before_task(self, hook: Before) -> Before:
         """Call ``hook(request)`` before each run of a task, after STARTED is stored."""
         self._before.append(hook)
@@ -68,7 +77,7 @@ class Hooks(LifeHooks):
         return hook
 
     def on_failure(self, hook: After) -> After:
-        """Call ``hook(request, ended)`` after a run that is a FAILURE for good."""
+        """Call ``hook(request, ended)`` after a run that is a FAILURE for good, whoever decided that."""
         self._failure.insert(0, hook)
         self.any = True
         return hook

@@ -32,6 +32,7 @@ class ProgramRow(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int = 0
     depth: int = 0
     done: int = 0
+    failed: int = 0
     rss_bytes: int = 0
     oldest_s: float = 0.0
     detail: str = ""

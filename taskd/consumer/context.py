@@ -111,7 +111,9 @@ class Context:
     time_limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     run_times: RunTimes = field(default_factory=RunTimes)
     totals: Counter[str] = field(default_factory=Counter)
+    #: Runs that have ended, however, and those of them that are FAILURE.
     done: int = 0
+    failed: int = 0
     #: Takes nothing new until it is told to go on.
     quiet: bool = False
     shutdown: Shutdown = Shutdown.NONE
@@ -142,6 +144,12 @@ class Context:
         if how > self.shutdown:
             self.shutdown = how
             self.on_shutdown(how)
+
+    def note_end(self, options: TaskOptions, *, failed: bool) -> None:
+        """Count a run that has ended, however."""
+        self.totals[options.name] += 1
+        self.done += 1
+        self.failed += failed
 
     def set_quiet(self, quiet: bool) -> None:
         """Rest, or go on; what runs is not touched by either."""

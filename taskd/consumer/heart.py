@@ -83,6 +83,7 @@ def heartbeat(context: Context, depth: int) -> Heartbeat:
         reserved=max(0, context.pool.held - len(running)),
         depth=depth,
         done=context.done,
+        failed=context.failed,
         running=running_tasks(context, running, now),
         children=child_states(context, running, now),
         oldest_s=max((now - each.since for each in running), default=0.0),

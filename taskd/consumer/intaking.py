@@ -20,15 +20,16 @@ from taskd.consumer.deaths import after_child_lost, cause
 from taskd.consumer.outcomes import again
 from taskd.consumer.parking import park
 from taskd.consumer.prefetch import claim_size, target_held
-from taskd.consumer.request import Request
+from taskd.consumer.request import Request, payload_of
 from taskd.consumer.settling import Settling
 from taskd.consumer.stalling import StallWatch
+from taskd.consumer.telling import Telling
 from taskd.errors import BrokerError, ProtocolError, StorageError
 from taskd.exhaustive import assert_never
 from taskd.loop import Timer
-from taskd.pools.base import Job
+from taskd.pools.base import Cancelled, Job
 from taskd.protocol import execution
-from taskd.protocol.execution import Payload, TaskOptions
+from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 
@@ -48,6 +49,7 @@ class Intaking:
         self._intake = intake
         self._settling = settling
         self._generation = generation
+        self._telling = Telling(context)
         self._may_have_more = True
         self._quiet = False
         self._rests = False
@@ -83,6 +85,8 @@ class Intaking:
         for tag in self._context.pool.recall():
             request = self._context.requests.pop(tag, None)
             if request is None:
+                if (call := self._context.calls.pop(tag, None)) is not None:
+                    call(Cancelled(tag, started=False))
                 continue
             if request.acks_early:
                 self._settling.publish(again(request))
@@ -221,7 +225,10 @@ class Intaking:
         self._settling.settle(settlement)
         if isinstance(settlement, Dead):
             logger.error("task=%s id=%s dead-lettered: %s", headers.task, headers.id, settlement.reason)
-            self._answer(delivery, headers, endings.child_lost(headers, cause(lost)))
+            ending = endings.child_lost(headers, cause(lost))
+            self._answer(delivery, headers, ending)
+            context.note_end(verdict.options, failed=True)
+            self._telling.tell(delivery, verdict.options, ending)
         else:
             logger.warning(
                 "task=%s id=%s was running when this worker died; requeued", headers.task, headers.id
@@ -249,23 +256,10 @@ class Intaking:
 
     def _job(self, tag: int, request: Request) -> Job:
         delivery, headers, worker = request.delivery, request.headers, self._context.worker
-        payload = Payload(
-            delivery.headers,
-            delivery.body,
-            delivery.content_type,
-            delivery.content_encoding,
-            delivery.queue,
-            delivery.priority,
-            delivery.deliveries,
-            delivery.reply_to,
-            delivery.correlation_id,
-            delivery.exchange,
-            delivery.routing_key,
-        )
         soft_s, hard_s = self._limits_of(request.options)
         return Job(
             tag,
-            execution.encode(payload),
+            execution.encode(payload_of(delivery)),
             # A task that has killed a child before runs alone: no neighbour dies with it.
             0.0 if delivery.deaths else self._context.run_times.expected_s(headers.task),
             headers.soft_limit_s or soft_s or worker.soft_time_limit,

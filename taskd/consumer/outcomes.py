@@ -18,10 +18,12 @@ from taskd.consumer.deaths import after_child_lost, cause
 from taskd.consumer.parking import park
 from taskd.consumer.request import Request, Softened
 from taskd.consumer.settling import Settling
+from taskd.consumer.telling import Telling
 from taskd.exhaustive import assert_never
 from taskd.exit_codes import describe_signal
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.execution import End, NextMessage, Reply, decode_reply
+from taskd.protocol.results import State
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class Outcomes:
     def __init__(self, context: Context, settling: Settling) -> None:
         self._context = context
         self._settling = settling
+        self._telling = Telling(context)
         self.generation = 0
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
@@ -80,9 +83,8 @@ class Outcomes:
         context = self._context
         name = request.headers.task
         context.run_times.record(name, done.runtime_s)
-        context.totals[name] += 1
-        context.done += 1
         reply = decode_reply(done.reply)
+        context.note_end(request.options, failed=reply.end in (End.FAILED, End.REJECTED))
         if request.softened is not Softened.NO and self._ended_on_request(request, reply):
             return
         if context.dispatcher.on and request.options.send_events:
@@ -172,12 +174,12 @@ class Outcomes:
         delivery, headers = request.delivery, request.headers
         if request.acks_early:
             logger.error("task=%s id=%s lost its pool child: %s", headers.task, headers.id, cause(lost))
-            self._answer(request, endings.child_lost(headers, cause(lost)))
+            self._cut_short(request, endings.child_lost(headers, cause(lost)))
             return
         settlement = after_child_lost(delivery.tag, delivery.deaths, self._context.worker.max_deaths, lost)
         if isinstance(settlement, Dead):
             logger.error("task=%s id=%s dead-lettered: %s", headers.task, headers.id, settlement.reason)
-            self._answer(request, endings.child_lost(headers, cause(lost)))
+            self._cut_short(request, endings.child_lost(headers, cause(lost)))
         else:
             logger.warning(
                 "task=%s id=%s lost its pool child pid=%s: %s; requeued",
@@ -191,14 +193,17 @@ class Outcomes:
     def _timed_out(self, request: Request, timed_out: TimedOut) -> None:
         headers = request.headers
         logger.error("task=%s id=%s ended by its limit of %s s", headers.task, headers.id, timed_out.limit_s)
-        self._answer(request, endings.timed_out(headers, timed_out.limit_s))
+        self._cut_short(request, endings.timed_out(headers, timed_out.limit_s))
         self._ack(request)
 
     def _cancelled(self, request: Request, cancelled: Cancelled) -> None:
         headers = request.headers
         how = describe_signal(request.terminated_by) if cancelled.started else "before it ran"
         logger.warning("task=%s id=%s terminated on request: %s", headers.task, headers.id, how)
-        self._answer(request, endings.revoked(headers, "terminated" if cancelled.started else "revoked"))
+        if cancelled.started:
+            self._cut_short(request, endings.revoked(headers, "terminated"))
+        else:
+            self._answer(request, endings.revoked(headers, "revoked"))
         self._ack(request)
 
     def _broken(self, request: Request, broken: Broken) -> None:
@@ -206,7 +211,7 @@ class Outcomes:
         if self._ended_on_request(request, Reply(End.FAILED, softly=True)):
             return  # it was asked while the executor had not reached the task, or had left it
         logger.error("task=%s id=%s broke the executor\n%s", headers.task, headers.id, broken.traceback)
-        self._answer(request, endings.broken(headers, broken.traceback))
+        self._cut_short(request, endings.broken(headers, broken.traceback))
         if not request.acks_early:
             evidence = msgspec.json.encode({"traceback": broken.traceback})
             self._settle(request, Dead(request.delivery.tag, "the executor failed", evidence))
@@ -222,6 +227,12 @@ class Outcomes:
             is_over = isinstance(settlement, (Ack, Replace, Dead))
             for tag in request.twins:
                 self._settling.settle(Ack(tag) if is_over else Requeue(tag, started=False))
+
+    def _cut_short(self, request: Request, ending: endings.Ending) -> None:
+        """Answer for a run that did not end by itself, so that neither counted nor told its end."""
+        self._context.note_end(request.options, failed=ending.state == State.FAILURE)
+        self._answer(request, ending)
+        self._telling.tell(request.delivery, request.options, ending)
 
     def _answer(self, request: Request, ending: endings.Ending) -> None:
         if self._context.dispatcher.on and request.options.send_events:

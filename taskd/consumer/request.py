@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from taskd.brokers.intake import Delivery
-from taskd.protocol.execution import Acks, TaskOptions
+from taskd.protocol.execution import Acks, Payload, TaskOptions
 from taskd.protocol.message import TaskHeaders
 
 
@@ -18,6 +18,24 @@ class Softened(Enum):
     REVOKED = "revoked"
     #: The worker ends: what the task has not finished goes back to its queue.
     SHUTDOWN = "shutdown"
+
+
+def payload_of(delivery: Delivery, ended: bytes = b"") -> Payload:
+    """Return what whoever runs a task needs of its message, or who hears of its end."""
+    return Payload(
+        delivery.headers,
+        delivery.body,
+        delivery.content_type,
+        delivery.content_encoding,
+        delivery.queue,
+        delivery.priority,
+        delivery.deliveries,
+        delivery.reply_to,
+        delivery.correlation_id,
+        delivery.exchange,
+        delivery.routing_key,
+        ended,
+    )
 
 
 @dataclass(slots=True, eq=False)

@@ -146,5 +146,10 @@ class Tasks(Step[TasksGiven]):
             self._running = None
 
     def info(self) -> dict[str, object]:
-        """Return Celery's ``prefetch_count`` and ``total``."""
-        return {"prefetch_count": self._context.pool.held, "total": dict(self._context.totals)}
+        """Return Celery's ``prefetch_count`` and ``total``, and how many of these have failed."""
+        context = self._context
+        return {
+            "prefetch_count": context.pool.held,
+            "total": dict(context.totals),
+            "failed": context.failed,
+        }

@@ -29,6 +29,7 @@ from taskd.errors import SoftTimeLimitExceeded
 from taskd.pools.base import Broken, Done, Job, Outcome
 from taskd.pools.cooperative import CooperativePool, Slot
 from taskd.pools.daemon_executor import DaemonExecutor
+from taskd.pools.interrupt import ABORTED
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class _Lane:
     def _tidy(self) -> None:
         left = asyncio.all_tasks(self.loop)
         for task in left:
-            task.cancel()
+            task.cancel(ABORTED)
         if left:
             self.loop.run_until_complete(asyncio.wait(left, timeout=_TIDY_S))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
@@ -163,7 +164,7 @@ class AsyncioPool(CooperativePool):
             task.cancel(SoftTimeLimitExceeded(slot.why_softened))
         else:
             slot.heard = True
-            task.cancel()
+            task.cancel(ABORTED)
 
     def _gave_up(self, slot: Slot) -> None:
         lane = _handle(slot).lane

@@ -13,6 +13,18 @@ class JobAborted(BaseException):
     """Raised inside a job to end it.  Not an ``Exception``: a job's ``except Exception`` lets it pass."""
 
 
+#: What a cancellation of asyncio carries that stands for ``JobAborted``.
+ABORTED = "taskd: the job is aborted"
+
+
+def is_abort(error: BaseException) -> bool:
+    """Return whether the pool has raised this in a job to end it: it reports the end itself."""
+    if isinstance(error, JobAborted):
+        return True
+    # By name: asyncio is imported by those alone who use it.
+    return type(error).__name__ == "CancelledError" and error.args == (ABORTED,)
+
+
 def raise_in_thread(ident: int, error: type[BaseException]) -> None:
     """Have ``error`` raised in the thread; a former one that it has not seen yet is replaced."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error))

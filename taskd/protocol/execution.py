@@ -35,6 +35,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     queue: str = ""
     #: Whether its events are told at all.
     send_events: bool = True
+    #: Whether the app has hooks that are to hear of an end that the worker decides.
+    hears_ends: bool = False
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -51,6 +53,8 @@ class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
     correlation_id: str
     exchange: str
     routing_key: str
+    #: The result record of a run that the worker has ended: hooks are to hear of it, nothing runs.
+    ended: bytes = b""
 
 
 class End(int, Enum):

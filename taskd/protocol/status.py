@@ -76,7 +76,9 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
     busy: Count = 0
     reserved: Count = 0
     depth: Count = 0
+    #: Runs that have ended, however, and those of them that are FAILURE.
     done: Count = 0
+    failed: Count = 0
     oldest_s: float = 0.0
     mean_s: float = 0.0
     quiet: bool = False

@@ -35,11 +35,12 @@ from taskd.errors import (
     SoftTimeLimitExceeded,
     TaskdError,
 )
+from taskd.pools.interrupt import is_abort
 from taskd.protocol.content import Accepted
 from taskd.protocol.exceptions import one_line, readable
 from taskd.protocol.execution import End, NextMessage, Payload, Reply, decode_payload, encode
 from taskd.protocol.message import decode_body, decode_headers
-from taskd.protocol.results import State
+from taskd.protocol.results import State, decode_record
 from taskd.protocol.signature import read_embed
 from taskd.results.factory import counts_chords
 from taskd.worker import replies
@@ -106,12 +107,17 @@ class Executor:
         the exception itself.  Any other cancellation abandons the run.  An answer comes in every case,
         unless the cancellation came before the asyncio task had taken its first step.
         """
-        run = self._prepare(decode_payload(payload))
+        given = decode_payload(payload)
+        run = self._prepare(given)
+        if given.ended:
+            return encode(self._tell_of_end(run, given.ended))
         return encode(run if isinstance(run, Reply) else await self._run_natively(run))
 
     def execute(self, payload: Payload) -> Reply:
         """Run the task and say how it ended.  Blocks until it has."""
         run = self._prepare(payload)
+        if payload.ended:
+            return self._tell_of_end(run, payload.ended)
         if isinstance(run, Reply):
             return run
         token = requests.current.set(run.request)
@@ -126,7 +132,7 @@ class Executor:
                 if type(value) is CoroutineType:
                     value = self._wait(value)
             except BaseException as error:  # noqa: BLE001 - the task barrier
-                return self._raised(run, readable(error))
+                return self._raised(run, readable(error), told=is_abort(error))
             return self._returned(run, value)
         finally:
             requests.current.reset(token)
@@ -150,12 +156,13 @@ class Executor:
                 else:
                     thread = await run_in_thread(partial(task.run, *request.args, **request.kwargs))
                     if thread.error is not None:
-                        return self._raised(run, readable(thread.error))
+                        aborted = is_abort(thread.error)
+                        return self._raised(run, readable(thread.error), told=aborted)
                     value = thread.value
                     if type(value) is CoroutineType:
                         value = await value
             except BaseException as error:  # noqa: BLE001 - the task barrier
-                return self._raised(run, meant_by(readable(error)))
+                return self._raised(run, meant_by(readable(error)), told=is_abort(error))
             return self._returned(run, value)
         finally:
             requests.current.reset(token)
@@ -196,6 +203,20 @@ class Executor:
         request = Request(headers, payload, args, kwargs, self._node_name, embed=embed, keeps_result=keep)
         return Run(task, request, linked)
 
+    def _tell_of_end(self, run: Run | Reply, record: bytes) -> Reply:
+        """Call the hooks for a run that the worker has ended; nothing of the message is run."""
+        if isinstance(run, Reply):
+            return Reply(End.IGNORED)
+        token = requests.current.set(run.request)
+        try:
+            found = decode_record(record)
+            error = found.exception()
+            text = one_line(error) if error is not None else found.status
+            self._hooks.run_after(run.request, Ended(found.status, text, found.traceback or "", error))
+        finally:
+            requests.current.reset(token)
+        return Reply(End.IGNORED)
+
     def _counts_chords(self) -> bool:
         return counts_chords(self._connections.config.results)
 
@@ -222,14 +243,15 @@ class Executor:
             self._run_after(run, reply, None)
         return _hushed(reply, run)
 
-    def _raised(self, run: Run, error: BaseException) -> Reply:
+    def _raised(self, run: Run, error: BaseException, *, told: bool = False) -> Reply:
+        """Return the reply to what a task has raised; ``told``: the worker tells the hooks of its end."""
         log.bring_back()
         try:
             reply = self._reply_to_error(run, error)
         except SoftTimeLimitExceeded:
             reply = self._reply_to_error(run, error)
         reply = self._with_retry_beside(run, reply)
-        if self._hooks.any:
+        if self._hooks.any and not told:
             self._run_after(run, reply, error)
         return _hushed(reply, run)
 

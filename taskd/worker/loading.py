@@ -28,6 +28,7 @@ def task_table(app: App) -> list[TaskOptions]:
             rate_limit=settings.rate_limit,
             queue=settings.queue,
             send_events=settings.send_events,
+            hears_ends=app.hooks.hear_ends,
         )
         for settings in (task.settings for task in app.tasks.values())
     ]

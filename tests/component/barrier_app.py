@@ -8,6 +8,8 @@ import time
 from collections import Counter
 
 from taskd import App
+from taskd.app.hooks import Ended
+from taskd.app.request import Request
 
 APP = "tests.component.barrier_app:app"
 
@@ -16,6 +18,23 @@ app = App(broker="memory://unused", results="null://")
 #: How often the tasks behind the gate have begun, by what they were given, and what lets them end.
 begun: Counter[str] = Counter()
 gate = threading.Event()
+
+#: What hooks are told, a line each, goes here.
+TOLD = "TASKD_TEST_TOLD"
+
+
+@app.hooks.on_failure
+def tell(request: Request, ended: Ended) -> None:
+    """Write down how a task ended."""
+    if path := os.environ.get(TOLD):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{request.id} {request.args} {ended.state} {type(ended.error).__name__}\n")
+
+
+@app.task(name="fail")
+def fail(what: str) -> None:
+    """Raise."""
+    raise ValueError(what)
 
 
 @app.task(name="gated")
@@ -52,12 +71,12 @@ def limited(what: str) -> str:
 
 
 @app.task(name="late", time_limit=0.2)
-def late() -> None:
+def late(what: str = "") -> None:
     """Run for longer than it may."""
     time.sleep(60.0)
 
 
 @app.task(name="die")
-def die() -> None:
+def die(what: str = "") -> None:
     """Take the process along."""
     os._exit(7)

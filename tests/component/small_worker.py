@@ -15,6 +15,7 @@ from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
+from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.protocol.results import decode_record
 from taskd.protocol.status import StatusLine
@@ -70,6 +71,9 @@ class SmallWorker:
             self.context.pool.start(self.loop, self.events.on_outcomes)
             self.consumer.run()
             self.context.pool.kill()
+            deadline = Deadline.after(5.0)
+            while not self.context.pool.stopped and not deadline.passed:
+                self.loop.run_once(0.1)
             self.consumer.finish(())
         except BaseException as error:
             self.failure = error

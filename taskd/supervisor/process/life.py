@@ -48,6 +48,7 @@ def _load_row(load: Heartbeat) -> Mapping[str, object]:
         "reserved": load.reserved,
         "depth": load.depth,
         "done": load.done,
+        "failed": load.failed,
         "rss_bytes": load.rss_bytes,
         "oldest_s": load.oldest_s,
     }
