@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from taskd.beat import __main__ as beat
-from tests.component.faulty_loop import FaultyLoop
+from tests.component.once_failing_loop import FaultyLoop
 
 beat.Loop = FaultyLoop  # type: ignore[misc]
 
