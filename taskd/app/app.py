@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 from taskd.app import request as requests
 from taskd.app.collecting_app import Collecting
 from taskd.app.connections import Connections
+from taskd.app.foreign import refuse_task
 from taskd.app.hooks import Hooks
 from taskd.app.naming import default_name
 from taskd.app.periodic import Entries, EntryOptions
@@ -108,6 +109,7 @@ class App(Collecting):
                     f"@app.task makes a task of a function, not of the class {function.__name__}, whose "
                     f"instances no result could hold; decorate a function that uses it"
                 )
+            refuse_task(function)
             settings = settings_from(
                 options.get("name") or default_name(function), cast("DeclareOptions", options)
             )

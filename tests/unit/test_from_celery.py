@@ -11,6 +11,7 @@ from celery import Celery, schedules
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from taskd.app.app import App
 from taskd.app.from_celery import when_of
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.zones import changes_between, overlap_around, wall_clock
@@ -198,3 +199,27 @@ their_app = Celery("proj")
 def test_an_app_of_celery_is_refused_with_the_way_to_go() -> None:
     with pytest.raises(ResolveError, match=r"Celery; expected taskd\.App, in a module beside Celery's app"):
         load_app("tests.unit.test_from_celery:their_app")
+
+
+def test_a_task_of_celery_is_refused_by_name_in_every_form_that_would_lose_its_retries():
+    celery = Celery("theirs", set_as_current=False)
+
+    @celery.task(name="theirs.bound", bind=True)
+    def bound(self):
+        raise self.retry()
+
+    @celery.task(name="theirs.again", autoretry_for=(OSError,))
+    def again():
+        raise OSError
+
+    @celery.task(name="theirs.plain")
+    def plain():
+        return 1
+
+    for task, name in ((bound, "bound"), (again, "again"), (plain, "plain")):
+        with pytest.raises(TypeError, match=f"theirs.{name} is a task of Celery"):
+            App().task(name="ours")(task)
+    for run, name in ((bound.run, "bound"), (again.run, "again")):
+        with pytest.raises(TypeError, match=f"theirs.{name} is a task of Celery"):
+            App().task(name="ours")(run)
+    assert App().task(name="ours")(plain.run)() == 1
