@@ -50,8 +50,8 @@ class SmallWorker:
         broker: Callable[[str], Broker] = SharedBroker,
         **worker: object,
     ) -> None:
-        config = Config(app=app)
         table = WorkerConfig(name="main", pool=pool, **{"concurrency": 2, **worker})  # type: ignore[arg-type]
+        config = Config(app=app, workers={table.name: table})
         self.reports: list[StatusLine] = []
         self.loop = loop()
         self.broker = broker(f"memory://{uuid4()}")
