@@ -18,6 +18,7 @@ from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
+from taskd.config.security import SecurityConfig
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.config.tables import options
 from taskd.config.written import written
@@ -49,6 +50,7 @@ _TABLES: tuple[tuple[str, type], ...] = (
     ("Top level", Config),
     ("`[supervisor]`", SupervisorConfig),
     ("`[control]`", ControlConfig),
+    ("`[security]`", SecurityConfig),
     ("`[log]`", LogConfig),
     ("`[sqlite]`", SqliteConfig),
     ("`[redis]`", RedisConfig),

@@ -1,5 +1,5 @@
 """The whole TOML file as a frozen dataclass.  Its tables stand in the other
-modules: ``daemon``, ``control``, ``stores``, ``programs``, ``schedule``.
+modules: ``daemon``, ``control``, ``security``, ``stores``, ``programs``, ``schedule``.
 
 One dataclass per table and one field per key; ``option`` says how a key is declared.
 """
@@ -14,6 +14,7 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.option import Kind, option
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
+from taskd.config.security import SecurityConfig
 from taskd.config.stores import (
     BROKER_SCHEMES,
     RESULT_SCHEMES,
@@ -73,6 +74,7 @@ class Config:
     )
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
+    security: SecurityConfig = field(default_factory=SecurityConfig)
     log: LogConfig = field(default_factory=LogConfig)
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)

@@ -15,6 +15,7 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
+from taskd.config.security import SecurityConfig
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.config.values import convert
 
@@ -28,6 +29,7 @@ NAME_FORM = "a name of letters, digits, - and _, at most 100"
 SINGLE_TABLES: Mapping[str, type] = {
     "supervisor": SupervisorConfig,
     "control": ControlConfig,
+    "security": SecurityConfig,
     "log": LogConfig,
     "sqlite": SqliteConfig,
     "redis": RedisConfig,

@@ -8,7 +8,6 @@ tells this answer from a late one to an earlier question.  A reply is ``{"<node>
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Annotated
@@ -20,6 +19,8 @@ from taskd.protocol import budget
 
 #: The exchange of requests, and the end of the name of each node's queue.
 EXCHANGE = "celery.pidbox"
+#: Matching takes time by the length of the pattern.
+_LONGEST_PATTERN = 256
 REPLY_EXCHANGE = "reply.celery.pidbox"
 CONTENT_TYPE = "application/json"
 
@@ -46,22 +47,22 @@ class Request(msgspec.Struct, frozen=True):
     def concerns(self, node: str) -> bool:
         """Return whether this node is meant: named, matched by the pattern, or everyone is.
 
-        Raises: ``ProtocolError`` when the pattern is not one, or its matcher is unknown.
+        Regular expressions are refused: matching one can take for ever, and every worker hears it.
+        Raises: ``ProtocolError`` when the pattern is too long, or its matcher is not accepted.
         """
         if self.destination:
             return node in self.destination
         if not (self.pattern and self.matcher):
             return True
-        if self.matcher == "glob":
-            return fnmatch(node, self.pattern)
-        if self.matcher == "pcre":
-            try:
-                return re.match(self.pattern, node) is not None
-            except re.error as error:
-                raise ProtocolError(
-                    f"pattern {self.pattern!r} is not a regular expression: {error}"
-                ) from error
-        raise ProtocolError(f"matcher {self.matcher!r} is unknown; expected glob or pcre")
+        if self.matcher != "glob":
+            raise ProtocolError(
+                f"matcher: {self.matcher[:40]!r} is not accepted; use glob, or destination with whole names"
+            )
+        if len(self.pattern) > _LONGEST_PATTERN:
+            raise ProtocolError(
+                f"pattern: {len(self.pattern)} characters are not accepted; use at most {_LONGEST_PATTERN}"
+            )
+        return fnmatch(node, self.pattern)
 
 
 class _RequestBody(msgspec.Struct, frozen=True):

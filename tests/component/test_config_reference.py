@@ -11,6 +11,7 @@ from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.reference import render
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
+from taskd.config.security import SecurityConfig
 from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
 from taskd.worker.loading import load_app
@@ -20,6 +21,7 @@ TABLES = (
     Config,
     SupervisorConfig,
     LogConfig,
+    SecurityConfig,
     SqliteConfig,
     WorkerConfig,
     ProgramConfig,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from taskd.blueprint import Given, Step
 from taskd.brokers.base import Mailbox
 from taskd.consumer.commands.of_the_app import AllCommands
+from taskd.consumer.commands.permitted import Permitted
 from taskd.consumer.commands.table import Commands
 from taskd.consumer.context import Context, not_heard
 from taskd.consumer.tasks import Tasks
@@ -36,7 +37,11 @@ class Control(Step[None]):
             mailbox,
             self._context.publisher,
             node_name,
-            AllCommands(self._context, commands.table()),
+            Permitted(
+                AllCommands(self._context, commands.table()),
+                self._context.tasks,
+                self._context.config.security.remote_control,
+            ),
             self._context.logical,
         )
         # What was revoked while this worker could not hear it; from here on the mailbox hears it.

@@ -1,0 +1,56 @@
+"""What of remote control a worker carries out: ``[security] remote_control``.
+
+Whoever can write to the broker can send a request.  What is refused is answered, so that whoever asks knows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from taskd.control.node import Command
+from taskd.protocol.commands import BY_NAME, Kind, task_of
+from taskd.protocol.execution import TaskOptions
+
+logger = logging.getLogger(__name__)
+
+
+class Permitted(Mapping[str, Command]):
+    """The commands of a worker, those that are not permitted as ones that refuse."""
+
+    def __init__(
+        self, commands: Mapping[str, Command], tasks: Mapping[str, TaskOptions], remote_control: str
+    ) -> None:
+        """``tasks``: the worker's live table, in which the app's commands are, too."""
+        self._commands = commands
+        self._tasks = tasks
+        self._remote_control = remote_control
+
+    def __getitem__(self, name: str) -> Command:
+        """Return a command.  Raises: ``KeyError``."""
+        command = self._commands[name]
+        if self._remote_control == "all":
+            return command
+        if self._remote_control == "off" or not self._only_looks(name):
+            return partial(self._refuse, name)
+        if name == "hello":  # which also tells what is revoked elsewhere
+            return lambda from_node="", **_told: command(from_node=from_node)
+        return command
+
+    def _only_looks(self, name: str) -> bool:
+        spec = BY_NAME.get(name)
+        return spec.kind is Kind.INSPECT if spec else task_of(Kind.INSPECT, name) in self._tasks
+
+    def _refuse(self, name: str, **_arguments: object) -> object:
+        why = f'this worker has [security] remote_control = "{self._remote_control}"'
+        logger.warning("remote control refused method=%s: %s", name, why)
+        return {"error": f"{name} is refused: {why}"}
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names of all commands."""
+        return iter(self._commands)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._commands)
