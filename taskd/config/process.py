@@ -47,7 +47,8 @@ class ProcessConfig:
     directory: str = option(Kind.TEXT, "working directory; empty keeps the daemon's", default="")
     limits: Mapping[str, tuple[int, int]] = option(
         Kind.LIMITS,
-        "resource limits of setrlimit(2), each a value for both, or [soft, hard]",
+        "resource limits of setrlimit(2), each a value for both, or [soft, hard]; a worker without data and "
+        "as may have three quarters of the machine's memory for its data",
         factory=dict,
     )
     nice: int | None = option(

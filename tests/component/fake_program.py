@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -55,6 +56,7 @@ def facts() -> str:
             "blocked": masks["SigBlk"],
             "directory": os.getcwd(),
             "environment": dict(os.environ),
+            "data": resource.getrlimit(resource.RLIMIT_DATA),
             "session": os.getsid(0) == os.getpid(),
         }
     )

@@ -85,6 +85,22 @@ def test_a_program_gets_the_settings_of_its_table(tmp_path: Path) -> None:
     assert facts["no_new_privs"] == 0
 
 
+def test_one_process_of_a_worker_can_not_have_all_memory(tmp_path: Path) -> None:
+    def data_limit(name: str, limits: str = "") -> list[int]:
+        place = tmp_path / name
+        place.mkdir()
+        table = f'[worker.a]\napp = "x:y"\n{limits}environment = {{ FAKE_MODE = "facts" }}\n'
+        with daemon(place, toml=table) as running:
+            detail = wait_until(lambda: running.wait_for("a-1", "BACKOFF")["detail"])
+        found: list[int] = json.loads(detail.partition("\n")[2])["data"]
+        return found
+
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    assert data_limit("by-default") == [int(machine * 0.75), -1]
+    assert data_limit("chosen", 'limits = { data = "1GiB" }\n') == [1 << 30, 1 << 30]
+
+
 def test_another_command_gets_neither_the_configuration_nor_a_status_descriptor(tmp_path: Path) -> None:
     with daemon(tmp_path, toml=program("x", *python(_FACTS, str(tmp_path / "facts")))) as running:
         facts = facts_of(running, tmp_path / "facts")

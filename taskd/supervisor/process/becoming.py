@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from taskd.config.env_file import read_env_file
 from taskd.config.machine import find_command, group_of, set_limit, user_of
 from taskd.config.process import ProcessConfig
 from taskd.supervisor.process import background
+
+#: What one process that runs tasks may have of the machine's memory for its data.
+MEMORY_SHARE = 0.75
 
 
 class StepError(Exception):
@@ -33,6 +37,8 @@ class Becoming:
     parent: int
     in_background: bool = False
     needs_user: bool = False
+    #: Whether it runs tasks, which get no more than a share of the machine's memory unless the table says so.
+    runs_tasks: bool = False
     variables: dict[str, str] = field(default_factory=dict)
     _former_uid: int = 0
 
@@ -59,6 +65,7 @@ class Becoming:
             ("nice", self._nice, "values below the daemon's own need CAP_SYS_NICE"),
             ("cpu_affinity", self._cpu_affinity, "name processors that this machine has"),
             ("limits", self._limits, "raise the limit of taskd itself (Limit...= in its unit)"),
+            ("memory", self._bound_memory, "limits.data in its table"),
             ("umask", self._umask, "an octal mode such as 027"),
             ("env_file", self._env_file, "correct the file, or take env_file out"),
             (
@@ -100,6 +107,21 @@ class Becoming:
                 set_limit(name, pair)
             except (OSError, ValueError) as error:
                 raise ValueError(f"{name} = {list(pair)}: {_words(error)}") from error
+
+    def _bound_memory(self) -> None:
+        """Let an allocation fail that nobody can mean: MemoryError in one task, and not the end of others.
+
+        Only the soft limit, which the code may raise for itself.
+        """
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if (
+            self.runs_tasks
+            and soft == resource.RLIM_INFINITY
+            and not {"data", "as"} & set(self.settings.limits)
+        ):
+            machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            most = int(machine_bytes * MEMORY_SHARE)
+            resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
 
     def _umask(self) -> None:
         if self.settings.umask is not None:

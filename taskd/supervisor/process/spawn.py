@@ -23,7 +23,7 @@ from taskd.protocol.status import STATUS_FD_VARIABLE, SUPERVISOR_PID_VARIABLE, L
 from taskd.supervisor.output.streams import INHERITED, Streams
 from taskd.supervisor.process.becoming import Becoming, StepError, execute
 from taskd.supervisor.process.belonging import MARK_VARIABLE, new_mark
-from taskd.supervisor.roster import ProgramSpec
+from taskd.supervisor.roster import WORKER, ProgramSpec
 
 #: Where a program and the user's code in it find the configuration file.
 CONFIG_VARIABLE = "TASKD_CONFIG"
@@ -196,7 +196,11 @@ def _become(
     inherited = [*((config_fd,) if spec.is_configured else ()), *((status_fd,) if spec.reports else ())]
     try:
         child = Becoming(
-            spec.process, parent=parent, in_background=spec.in_background, needs_user=spec.needs_user
+            spec.process,
+            parent=parent,
+            in_background=spec.in_background,
+            needs_user=spec.needs_user,
+            runs_tasks=spec.kind == WORKER,
         )
         _close_on_exec_except(inherited)
         child.prepare()
