@@ -95,3 +95,21 @@ def test_a_file_that_is_not_there_is_the_first_finding(
     assert "the file cannot be read" in output
     assert "remedy: " in output
     assert output.splitlines()[-1].startswith("1 error, ")
+
+
+def test_of_security_it_speaks_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(
+        tmp_path,
+        f'app = "x:y"\nbroker = "redis://mq.example/0"\nresults = "sqlite://{tmp_path}/r.db"\n'
+        f'accept_content = ["json", "pickle"]\n[worker.a]\ndirectory = "{tmp_path}"\n',
+    )
+    (tmp_path / "r.db").touch(0o644)
+
+    assert about(diagnosis(capsys, "--config", path, "doctor")[1], "security") == []
+    status, findings = diagnosis(capsys, "--config", path, "doctor", "--security")
+
+    assert status == exit_codes.FAILURE
+    said = "\n".join(about(findings, "security"))
+    assert "broker: redis://mq.example/0 is used without a password" in said
+    assert "broker: redis://mq.example/0 is another host, and the connection is not encrypted" in said
+    assert 'accept_content has "pickle"' in said

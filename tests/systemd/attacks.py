@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -179,6 +180,13 @@ def _writers() -> list[int]:
     return [int(pid) for pid in run("pgrep", "-f", "taskd.*logger", check=False).split()]
 
 
+def _open_ways() -> list[str]:
+    """Return the errors of ``doctor --security``, but for the Python of the tests, wherever that lies."""
+    found = json.loads(run("taskctl", "doctor", "--security", "--json", check=False))["findings"]
+    faults = [each["what"] for each in found if (each["check"], each["severity"]) == ("security", "error")]
+    return [each for each in faults if sys.prefix not in each and sys.base_prefix not in each]
+
+
 def a_task_of_one_user_stays_that_user() -> None:
     _start()
     before = pids_of_programs()
@@ -215,6 +223,13 @@ def a_task_of_one_user_stays_that_user() -> None:
     assert _attack(f"PIDS = {others}\n{_KILL}") == []
     assert pids_of_programs() == now
     assert "secret-of" not in journal()
+
+    # What is shipped for this case has no open way; the file as it is for one user has.
+    assert _open_ways() == []
+    shutil.chown(CONFIG, "root", "taskd")
+    CONFIG.chmod(0o640)
+    found_ways = _open_ways()
+    assert f"mailer, the user of [worker.mail], may read {CONFIG}" in found_ways, found_ways
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import click
 
 from taskd import exit_codes
 from taskd.cli.doctor.checks import diagnose
+from taskd.cli.doctor.exposure import expose
 from taskd.cli.doctor.findings import Finding, Severity
 from taskd.cli.doctor.machine import gather
+from taskd.cli.doctor.security import diagnose_security
 from taskd.cli.doctor.unit import unit_facts
 from taskd.cli.output import echo_json, json_option, printable
 from taskd.cli.session import Session, pass_session
@@ -19,19 +21,28 @@ from taskd.plural import counted
 
 @click.command()
 @click.option("--unit", "unit_name", default="taskd.service", show_default=True, help="The systemd unit.")
+@click.option("--security", "of_security", is_flag=True, help="Also look for ways that need not be open.")
 @socket_option
 @json_option
 @pass_session
-def doctor(session: Session, *, unit_name: str, socket_path: str | None, as_json: bool) -> int:
+def doctor(
+    session: Session, *, unit_name: str, of_security: bool, socket_path: str | None, as_json: bool
+) -> int:
     """Check whether this machine is fit for taskd.
 
     Looks at the unit, its user, permissions, the configuration, the broker and its disk, the clock, the
     kernel and the running daemon, and says for each finding why it matters and what to do.  Changes
     nothing.  As root it sees most.  The exit status is 1 when there is an error.
 
+    With --security it also looks at who may read and write the files of taskd and the code of its programs,
+    at their users, at what messages may be, and at the way to the broker.
+
     Example: taskctl doctor
     """
-    findings = diagnose(gather(session.config_path, socket_path, unit_facts(unit_name)))
+    facts = gather(session.config_path, socket_path, unit_facts(unit_name))
+    findings = list(diagnose(facts))
+    if of_security and not facts.config.errors:
+        findings += diagnose_security(expose(session.config, facts))
     failed = any(finding.severity is Severity.ERROR for finding in findings)
     if as_json:
         echo_json(

@@ -11,7 +11,8 @@ from taskd.cli.doctor.facts import UnitFacts
 _TIMEOUT_S = 20.0
 _PROPERTIES = (
     "LoadState,ActiveState,FragmentPath,UnitFileState,NeedDaemonReload,Type,NotifyAccess,KillMode,WatchdogUSec,Restart,"
-    "OOMPolicy,PrivateUsers,User,NRestarts,Result,ExecStart,ProtectHome,PrivateTmp"
+    "OOMPolicy,PrivateUsers,User,NRestarts,Result,ExecStart,ProtectHome,PrivateTmp,MemoryMax,"
+    "WorkingDirectory,Environment"
 )
 _VERSION = re.compile(r"^systemd (\d+)")
 _EXPOSURE = re.compile(r"[Oo]verall exposure level for \S+: ([0-9.]+)")
