@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
@@ -189,9 +190,11 @@ class Request:
 
     @property
     def properties(self) -> dict[str, object]:
-        """The properties of the message that Celery's clients set."""
+        """The properties of the message, also those that the sender chose, such as ``app_id``."""
         payload = self.payload
+        others = json.loads(payload.properties) if payload.properties else {}
         return {
+            **others,
             "correlation_id": payload.correlation_id,
             "reply_to": payload.reply_to,
             "content_type": payload.content_type,

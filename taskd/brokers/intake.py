@@ -42,6 +42,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     correlation_id: str
     exchange: str
     routing_key: str
+    #: JSON of the properties that have no place above, such as ``app_id``; None for none.
+    properties: bytes | None = None
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -63,6 +65,8 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     due_at: float | None = None
     reply_to: str = ""
     correlation_id: str = ""
+    #: As ``Delivery.properties``.
+    properties: bytes | None = None
 
 
 def lease_lost(owner: str, lease_s: float) -> LeaseLostError:

@@ -265,6 +265,7 @@ def outgoing(message: NextMessage) -> Outgoing:
         due_at=message.due_at,
         reply_to=message.reply_to,
         correlation_id=message.correlation_id,
+        properties=message.properties,
     )
 
 
@@ -281,4 +282,5 @@ def again(request: Request) -> Outgoing:
         priority=delivery.priority,
         reply_to=delivery.reply_to,
         correlation_id=delivery.correlation_id,
+        properties=delivery.properties,
     )

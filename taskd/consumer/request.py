@@ -35,6 +35,7 @@ def payload_of(delivery: Delivery, ended: bytes = b"") -> Payload:
         delivery.exchange,
         delivery.routing_key,
         ended,
+        delivery.properties,
     )
 
 

@@ -55,6 +55,8 @@ class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
     routing_key: str
     #: The result record of a run that the worker has ended: hooks are to hear of it, nothing runs.
     ended: bytes = b""
+    #: JSON of the properties that have no field here.
+    properties: bytes | None = None
 
 
 class End(int, Enum):
@@ -84,6 +86,7 @@ class NextMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     task_id: str
     reply_to: str
     correlation_id: str
+    properties: bytes | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):

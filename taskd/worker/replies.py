@@ -258,4 +258,5 @@ def _again(
         task_id=request.id,
         reply_to=payload.reply_to,
         correlation_id=payload.correlation_id,
+        properties=payload.properties,
     )

@@ -61,10 +61,12 @@ def test_a_message_arrives_with_everything_it_was_sent_with(broker: Broker) -> N
         priority=4,
         reply_to="there",
         correlation_id="c",
+        properties=b'{"app_id": "shop"}',
     )
     send(broker, sent)
+    intake = broker.intake("w", ["mail"])
 
-    (got,) = broker.intake("w", ["mail"]).claim(10)
+    (got,) = intake.claim(10)
 
     assert as_object(got.headers) == as_object(sent.headers)
     assert (got.body, got.task_id, got.queue) == (sent.body, "1", "mail")
@@ -72,6 +74,7 @@ def test_a_message_arrives_with_everything_it_was_sent_with(broker: Broker) -> N
     assert (got.priority, got.reply_to, got.correlation_id) == (4, "there", "c")
     assert (got.exchange, got.routing_key) == ("", "mail")
     assert (got.deliveries, got.deaths) == (1, 0)
+    assert as_object(got.properties or b"") == as_object(sent.properties or b"")
 
 
 def test_an_empty_queue_gives_nothing(broker: Broker) -> None:

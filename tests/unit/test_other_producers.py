@@ -11,12 +11,14 @@ import msgspec
 import pytest
 
 from taskd import App
+from taskd.app.request import Request
 from taskd.brokers.generic import envelope as generic
 from taskd.brokers.intake import Delivery
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer.strategy import Malformed, Run, decide
 from taskd.protocol import execution
 from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
+from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import decode_record
 from taskd.revocations.known import Revocations
@@ -163,3 +165,18 @@ def test_an_id_that_stands_beside_the_headers_counts() -> None:
     assert isinstance(verdict, Malformed)
     assert verdict.headers is not None
     assert verdict.headers.id == "c1"
+
+
+def test_properties_that_the_sender_chose_reach_the_task() -> None:
+    raw = json.loads(RECORDED[0].read_text())["redis"]
+    raw["properties"] |= {"app_id": "shop", "type": "order", "priority": None, "correlation_id": 17}
+    found = redis.read(json.dumps(raw).encode(), 1, b"celery", "celery", 0).delivery
+    kind = (found.content_type, found.content_encoding)
+    payload = Payload(
+        found.headers, found.body, *kind, "celery", 0, 1, "", "17", "", "", properties=found.properties
+    )
+    request = Request(TaskHeaders(task="shop.add", id="1"), payload, (), {}, "w@here")
+
+    assert request.properties["app_id"] == "shop"
+    assert request.properties["type"] == "order"
+    assert request.properties["correlation_id"] == "17"

@@ -24,6 +24,10 @@ DEATHS = "x-taskd-deaths"
 _RETURNS = "x-delivery-count"
 _OWN = frozenset({DUE_AT, DELIVERIES, DEATHS, _RETURNS})
 
+#: Properties that have no place in a delivery, and those of them that go with a message that is sent again:
+#: the server checks user_id, and an expiration would begin anew.
+_OTHERS = ("app_id", "type", "user_id", "cluster_id", "timestamp", "expiration")
+_SENT_AGAIN = ("app_id", "type")
 #: More is a lie.
 _MOST = 2**31 - 1
 
@@ -85,6 +89,9 @@ def seal(message: Outgoing, *, deliveries: int = 0, deaths: int = 0, due_at: flo
         "priority": max(0, min(9, message.priority)),
         "correlation_id": message.correlation_id or message.task_id,
     }
+    if message.properties:
+        kept = json.loads(message.properties)
+        properties.update({name: kept[name] for name in _SENT_AGAIN if name in kept})
     if message.reply_to:
         properties["reply_to"] = message.reply_to
     if message.task_id:
@@ -145,6 +152,7 @@ def opened(arrived: Arrived, tag: int, queue: str) -> Opened:
             correlation_id,
             arrived.exchange,
             arrived.routing_key,
+            _rest(properties),
         ),
         due_at,
     )
@@ -184,7 +192,13 @@ def outgoing(delivery: Delivery) -> Outgoing:
         priority=delivery.priority,
         reply_to=delivery.reply_to,
         correlation_id=delivery.correlation_id,
+        properties=delivery.properties,
     )
+
+
+def _rest(properties: Mapping[str, Any]) -> bytes | None:
+    found = {name: properties[name] for name in _OTHERS if properties.get(name) is not None}
+    return json.dumps(found, default=str).encode() if found else None
 
 
 def _number(value: object) -> float:

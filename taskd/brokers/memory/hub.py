@@ -163,6 +163,7 @@ def _delivery(tag: int, queue: str, message: Outgoing) -> Delivery:
         correlation_id=message.correlation_id,
         exchange=message.exchange,
         routing_key=message.routing_key,
+        properties=message.properties,
     )
 
 

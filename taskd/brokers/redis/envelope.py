@@ -29,6 +29,13 @@ class _Properties(msgspec.Struct, omit_defaults=True):
     priority: int | None = None
     body_encoding: str = ""
     delivery_tag: str | int | None = ""
+    #: What others choose, and nobody here asks for.
+    app_id: object = None
+    type: object = None
+    user_id: object = None
+    timestamp: object = None
+    message_id: object = None
+    expiration: object = None
     #: Deliveries that may have run, and deaths, so far.
     taskd: tuple[int, int] = (0, 0)
     #: The message's id is remembered, so that it is sent once.
@@ -56,6 +63,7 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     once: bool
 
 
+_OTHERS = ("app_id", "type", "user_id", "timestamp", "message_id", "expiration")
 #: No honest count is higher.
 _MOST = 1_000_000
 
@@ -81,6 +89,7 @@ def seal(message: Outgoing, queue: str, *, once: bool = False) -> bytes:
                 "body_encoding": "base64",
                 "delivery_tag": urandom(16).hex(),
                 **({"taskd_once": True} if once else {}),
+                **(json.loads(message.properties) if message.properties else {}),
             },
         }
     )
@@ -135,6 +144,7 @@ def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
             properties.correlation_id or "",
             _text(info.get("exchange")),
             _text(info.get("routing_key")) or queue,
+            _rest(properties),
         ),
         key,
         raw,
@@ -218,6 +228,8 @@ def _leniently(raw: bytes) -> tuple[_Envelope, bytes]:
         )
     except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
         return _garbage(), raw
+    for name in _OTHERS:
+        setattr(envelope.properties, name, given.get(name))
     try:
         return envelope, _body(envelope)
     except ValueError:  # no base64: its headers say at least who waits
@@ -228,6 +240,11 @@ def _garbage() -> _Envelope:
     return _Envelope(
         headers=msgspec.Raw(b""), content_type="application/octet-stream", content_encoding="binary"
     )
+
+
+def _rest(properties: _Properties) -> bytes | None:
+    found = {name: value for name in _OTHERS if (value := getattr(properties, name)) is not None}
+    return json.dumps(found).encode() if found else None
 
 
 def _text(value: object) -> str:

@@ -197,8 +197,9 @@ class Channel(virtual.Channel):
             priority=self._get_message_priority(message),
             reply_to=properties.get("reply_to") or "",
             correlation_id=properties.get("correlation_id") or "",
+            properties=dumps(rest).encode() if rest else None,
         )
-        self.link.post(outgoing, dumps(rest).encode() if rest else None)
+        self.link.post(outgoing)
 
     def _get(self, queue: str, timeout: float | None = None) -> Envelope:
         return self._take(queue, no_ack=queue in self._no_ack)

@@ -26,7 +26,8 @@ _COUNT_AT_MOST = 100_000
 # In the order of Delivery's fields.
 _DELIVERY = (
     "m.id, q.name, m.task_id, m.headers, m.body, m.content_type, m.content_encoding, -s.rank,"
-    " s.deliveries, s.deaths, m.reply_to, m.correlation_id, m.exchange, m.routing_key"
+    " s.deliveries, s.deaths, m.reply_to, m.correlation_id, m.exchange, m.routing_key,"
+    " m.properties"
 )
 
 # CROSS JOIN keeps SQLite from reordering: the rows stay in the order of the merged heads.

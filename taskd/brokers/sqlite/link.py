@@ -56,11 +56,11 @@ class Link:
         with self._lock, self._store.database.read() as connection:
             return work(connection)
 
-    def post(self, message: Outgoing, properties: bytes | None) -> None:
+    def post(self, message: Outgoing) -> None:
         """Publish one message, and wake whoever waits for it."""
         now = self._store.timing.now()
         with self._lock:
-            self._store.wake(self.write(lambda connection: post(connection, (message,), now, properties)))
+            self._store.wake(self.write(lambda connection: post(connection, (message,), now)))
 
     # -- queues that vanish --------------------------------------------------------------------
 

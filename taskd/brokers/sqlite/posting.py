@@ -18,7 +18,6 @@ def post(
     connection: Connection,
     messages: Sequence[Outgoing],
     now: float,
-    properties: bytes | None = None,
 ) -> set[int]:
     """Write messages to the queues they route to; return these queues, to be woken after the commit."""
     routes: dict[tuple[str, str], list[int]] = {}
@@ -49,7 +48,7 @@ def post(
                 message.correlation_id,
                 message.exchange,
                 message.routing_key,
-                properties,
+                message.properties,
             )
         )
         rank = -min(max(message.priority, 0), 9)
