@@ -11,6 +11,7 @@ import msgspec
 
 from taskd import exit_codes
 from taskd.cli import daemon
+from taskd.cli.former import counted, former_brokers
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.programs import timeout_option
 from taskd.cli.session import Session, pass_session
@@ -41,6 +42,8 @@ class Answer(msgspec.Struct, frozen=True):
     programs: list[Decided]
     changes: list[str]
     needs_restart: list[str]
+    #: What to know beside; a daemon of before says nothing.
+    notes: list[str] = []
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -85,6 +88,8 @@ def reload(session: Session, *, wait: bool, timeout_s: float, socket_path: str |
     deadline = Deadline.after(timeout_s)
     with _reaching(session, socket_path) as client:
         answer = ask(client, "reload")
+        if answer.notes and not as_json:
+            _echo_former(client)
         if not (as_json and wait and answer.ok):
             status = _show(answer, as_json=as_json)
             if not answer.ok or not wait:
@@ -129,9 +134,18 @@ def _show(answer: Answer, *, as_json: bool) -> int:
         elif answer.programs:
             rows = [(each.name, each.action, "; ".join(each.why)) for each in answer.programs]
             echo_table(("PROGRAM", "ACTION", "WHY"), rows)
+        for note in answer.notes:
+            click.echo(printable(note), err=True)
         for change in answer.needs_restart:
             click.echo(printable(f"only a restart of taskd changes {change}"), err=True)
     return exit_codes.OK if answer.ok else exit_codes.CONFIG
+
+
+def _echo_former(client: ControlClient) -> None:
+    for former in map(counted, former_brokers(daemon.fetch_status(client))):
+        if former.waiting is not None:
+            text = f"{former.address}: {former.waiting} wait, {former.dead} dead"
+            click.echo(printable(text), err=True)
 
 
 def _wait(client: ControlClient, generation: int, deadline: Deadline) -> Progress:

@@ -9,6 +9,7 @@ import msgspec
 
 from taskd import clock, exit_codes, procinfo
 from taskd.cli import children, daemon, last_state
+from taskd.cli.former import former_brokers
 from taskd.cli.output import age, echo_json, echo_table, json_option, printable, size
 from taskd.cli.session import Session, duration, pass_session
 from taskd.errors import DaemonDownError
@@ -123,6 +124,8 @@ def _echo_daemon(answer: daemon.Status) -> None:
     noun = "program" if facts.get("programs_wanted") == 1 else "programs"
     ready = f"{facts.get('programs_ready')} of {facts.get('programs_wanted')} {noun} ready"
     click.echo(f"{who}: {facts.get('state')}, {ready}\n")
+    for former in former_brokers(answer):
+        click.echo(printable(f"no worker here takes what waits in {former.address}: {former.command}\n"))
     match facts.get("reload"):
         case {"outcome": "failed", "troubles": list(troubles)} if troubles:
             click.echo(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from taskd import exit_codes
+from taskd.brokers.factory import connect
 from taskd.cli.taskctl import main
+from taskd.config.stores import Stores
 from tests.component.supervised import Daemon, daemon
-from tests.component.test_supervisor_reload import pids, wait_done, worker, write
+from tests.component.test_supervisor_reload import _HEAD, pids, wait_done, worker, write
+from tests.contract.brokers import message
 from tests.waiting import wait_until
 
 Output = pytest.CaptureFixture[str]
@@ -189,3 +193,44 @@ def test_config_diff_compares_the_file_with_what_runs_and_with_another_file(
     wait_done(running)
     ctl(running, "config", "diff")
     assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon with a broker of its own."""
+    write(tmp_path, worker("a"), head=served_by("old.db"))
+    with daemon(tmp_path, file=True) as made:
+        made.wait_for("a-1", "READY")
+        yield made
+
+
+def served_by(file: str) -> str:
+    return f'broker = "sqlite://{file}"\n{_HEAD}state_directory = "."\n'
+
+
+def test_a_broker_that_a_reload_leaves_is_said_everywhere_with_what_waits_there(
+    served: Daemon, tmp_path: Path, capsys: Output
+) -> None:
+    old = f"sqlite://{tmp_path}/old.db"
+    with closing(connect(old, Stores())) as broker:
+        broker.publisher().publish([message("waits")])
+    write(tmp_path, worker("a"), head=served_by("new.db"))
+    capsys.readouterr()
+
+    assert ctl(served, "plan") == exit_codes.OK
+    assert f"what waits in {old} stays there" in capsys.readouterr().err
+    assert ctl(served, "reload") == exit_codes.OK
+    assert f"{old}: 1 wait, 0 dead" in capsys.readouterr().err
+    assert ctl(served, "status") == exit_codes.OK
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "no worker here takes" in line]
+    command = said.rpartition(": taskctl ")[2].split()
+    assert main(command) == exit_codes.OK
+    assert capsys.readouterr().out.split()[-5:] == ["mail", "1", "0", "0", "0"]
+    main(["--config", str(tmp_path / "taskd.toml"), "doctor"])
+    assert f"1 message of the former broker {old}" in capsys.readouterr().out
+    file = Path(command[1])
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    write(tmp_path, worker("a"), head=served_by("old.db"))
+    assert ctl(served, "reload", "--wait") == exit_codes.OK
+    assert not file.exists()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from taskd.cli.doctor.facts import Facts, Place, StoreFacts
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 from taskd.cli.doctor.unit_checks import check_unit
+from taskd.cli.former import Former
 from taskd.cli.output import age, size
 from taskd.plural import counted
 
@@ -161,8 +162,32 @@ def _daemon(facts: Facts) -> Iterator[Finding]:
             "it does no work",
             f"taskctl status; taskctl start {name}",
         )
+    for former in daemon.former:
+        yield _former(former)
     if not daemon.unwell:
         yield ok("daemon", f"taskd {daemon.version} runs and every wanted program is ready")
+
+
+def _former(former: Former) -> Finding:
+    if former.waiting == former.dead == 0:
+        return note(
+            "broker", f"nothing waits any more in the former broker {former.address}: rm {former.file}"
+        )
+    if former.waiting is None:
+        wrong = (
+            f"what waits in the former broker {former.address} cannot be counted by this user, or from here"
+        )
+    else:
+        wrong = (
+            f"{counted(former.waiting, 'message')} of the former broker {former.address} and "
+            f"{counted(former.dead, 'dead letter')} were left behind"
+        )
+    return warning(
+        "broker",
+        wrong,
+        "a reload left that broker, and no worker of this daemon takes anything from it",
+        f"{former.command}; run a daemon with the former broker until it is empty, then rm {former.file}",
+    )
 
 
 def _stores(facts: Facts) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from taskd.cli.former import Former
+
 
 @dataclass(frozen=True, slots=True)
 class Who:
@@ -64,6 +66,7 @@ class DaemonFacts:
     max_open_files: int | None = None
     #: Name, state and reason of the programs that are wanted and not ready.
     unwell: Sequence[tuple[str, str, str]] = ()
+    former: Sequence[Former] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from taskd.cli.doctor.facts import (
     Who,
 )
 from taskd.cli.doctor.reach import executed_by, unreachable
+from taskd.cli.former import counted, former_brokers
 from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
@@ -172,6 +173,7 @@ def _daemon(socket_path: str) -> DaemonFacts:
             for row in status.programs
             if row.wanted and row.state != "READY"
         ],
+        former=[counted(each) for each in former_brokers(status)],
     )
 
 

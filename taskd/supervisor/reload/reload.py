@@ -16,6 +16,7 @@ from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
 from taskd.supervisor.fleet import Fleet
+from taskd.supervisor.reload.former import FormerBrokers
 from taskd.supervisor.reload.generation import Generation
 from taskd.supervisor.reload.half_written import is_being_written
 from taskd.supervisor.reload.plan import Action, Plan, plan
@@ -65,6 +66,7 @@ class Reloader:
         self._apply_live = apply_live
         self._generations = {self.current}
         self._concerned: frozenset[str] = frozenset()
+        self._former = FormerBrokers(config.supervisor.state_directory)
 
     @property
     def under_way(self) -> bool:
@@ -74,7 +76,10 @@ class Reloader:
     def plan(self) -> Mapping[str, object]:
         """Return what a reload would do now, and do nothing."""
         read = self._read()
-        return self._answer(read, None if read.config is None else self._planned(read.config))
+        if read.config is None:
+            return self._answer(read, None)
+        note = self._former.note(self.current.config, read.config)
+        return self._answer(read, self._planned(read.config), note)
 
     def reload(self, why: str) -> Mapping[str, object]:
         """Take the file over, if it is sound; return the plan that is carried out, or every problem."""
@@ -106,6 +111,8 @@ class Reloader:
             self.troubles = read.errors
             return self._answer(read, None)
         decided = self._planned(read.config)
+        note = self._former.note(self.current.config, read.config)
+        self._former.replace(self.current.config, read.config)
         self._sound = self.current
         self._number += 1
         self.current = Generation(self._number, read.config, self._table)
@@ -117,7 +124,7 @@ class Reloader:
         self._apply_live(read.config)
         self._fleet.aim(self.current, reason=f"reload, generation {self._number}")
         self._sound = self.current
-        return self._answer(read, decided)
+        return self._answer(read, decided, note)
 
     def turn(self) -> bool:
         """Look whether the reload is over; return whether it has ended just now."""
@@ -141,6 +148,7 @@ class Reloader:
             "generation": self.current.number,
             "outcome": self.outcome.value,
             "troubles": self.troubles,
+            "former_brokers": self._former.rows(),
         }
 
     def close(self) -> None:
@@ -171,7 +179,7 @@ class Reloader:
         errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
         return Read(config, texts, errors)
 
-    def _answer(self, read: Read, decided: Plan | None) -> Mapping[str, object]:
+    def _answer(self, read: Read, decided: Plan | None, note: str = "") -> Mapping[str, object]:
         return {
             "file": self.current.config.path,
             "generation": self.current.number,
@@ -182,6 +190,7 @@ class Reloader:
                 for each in (decided.decisions if decided else ())
             ],
             "changes": [str(change) for change in (decided.changes if decided else ())],
+            "notes": [note] if note else [],
             "needs_restart": [str(change) for change in (decided.needs_restart if decided else ())],
         }
 
