@@ -15,13 +15,15 @@ Threads are daemons: the worker's exit never waits for one.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from taskd import clock
-from taskd.errors import SoftTimeLimitExceeded
+from taskd.backoff import Backoff
+from taskd.errors import SoftTimeLimitExceeded, StartError
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop
 from taskd.pools.base import (
@@ -39,6 +41,11 @@ from taskd.pools.base import (
 from taskd.pools.books import Books
 from taskd.pools.interrupt import JobAborted, forget_in_thread, raise_in_thread
 from taskd.pools.solo import run_in_place
+from taskd.process_limits import used_up
+
+_REFUSED = Backoff(base_s=0.1, max_s=10.0)
+
+_logger = logging.getLogger(__name__)
 
 
 class _Slot:
@@ -65,6 +72,8 @@ class ThreadsPool(Books):
         # Guarded by the lock: both.
         self._slots: list[_Slot] = []
         self._waiting = 0
+        #: How often in a row no more threads could be had.
+        self._refused = 0
 
     def start(self, loop: Loop, on_outcomes: OnOutcomes) -> None:
         """Start the threads; ``on_ready`` is called in the next turn of the loop."""
@@ -72,18 +81,48 @@ class ThreadsPool(Books):
         self._on_outcomes = on_outcomes
         with self._lock:
             self._fill()
+        if not self._slots:
+            raise StartError(f"the threads pool can start no thread: {used_up()}")
         loop.call_soon(self._on_ready)
 
     def _fill(self) -> None:
         while len(self._slots) < self.capacity:
             slot = _Slot()
             self._slots.append(slot)
-            threading.Thread(target=self._serve, args=(slot,), name="taskd-job", daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(slot,), name="taskd-job", daemon=True).start()
+            except RuntimeError as error:
+                self._slots.remove(slot)
+                self._go_on_with_fewer(error)
+                return
+        if self._refused:
+            self._refused = 0
+            _logger.info("all %d threads are there", self.capacity)
+
+    def _go_on_with_fewer(self, error: RuntimeError) -> None:
+        self._refused += 1
+        delay_s = _REFUSED.delay_s(self._refused)
+        if self._refused == 1:
+            there, wanted = len(self._slots), self.capacity
+            _logger.warning(
+                "%d of %d threads are there, next in %.2f s: %s; %s", there, wanted, delay_s, error, used_up()
+            )
+        self._loop.call_later(delay_s, self._fill_again)
+
+    def _fill_again(self) -> None:
+        with self._lock:
+            if not self._stopping:
+                self._fill()
 
     @property
     def ready(self) -> bool:
-        """Whether all threads are there."""
-        return not self._stopping and len(self._slots) >= self.capacity
+        """Whether jobs can run."""
+        return not self._stopping and bool(self._slots)
+
+    @property
+    def slots(self) -> int:
+        """How many threads there are."""
+        return len(self._slots)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Take jobs; those without a thread wait, in order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -75,3 +77,29 @@ def test_equal_bounds_need_no_autoscaler() -> None:
         WorkerConfig("main", min_concurrency=10_000),
     ):
         assert not Autoscaler(Program("main-1", Config(), worker)).included()
+
+
+def test_a_threads_pool_that_gets_no_more_threads_works_with_those_it_has(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    begin, left = threading.Thread.start, [2]
+
+    def limited(thread: threading.Thread) -> None:
+        if not left[0]:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    runner = Runner("threads", capacity=3)
+    try:
+        runner.until_ready()
+        assert runner.pool.slots == 2
+        runner.submit(b"echo a", b"echo b", b"echo c")
+        runner.until_outcomes(3)
+        assert "2 of 3 threads are there" in caplog.text
+        left[0] = 1
+        runner.until(lambda: runner.pool.slots == 3)
+    finally:
+        runner.close()

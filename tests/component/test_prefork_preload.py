@@ -114,15 +114,17 @@ def test_a_child_that_loads_for_itself_gets_its_heir_before_it_has_had_all_its_j
 def test_a_pool_that_gets_no_more_children_works_with_those_it_has(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     runner = Runner(capacity=3, mode="few-forks")
     try:
         runner.until_ready()
         assert runner.pool.slots == 2
         runner.submit(b"pid", b"pid", b"pid")
         assert len({outcome.reply for outcome in runner.until_outcomes(3) if isinstance(outcome, Done)}) == 2
-        assert "fork: Resource temporarily unavailable; no limit" in caplog.text
+        assert "2 of 3 are there; fork: Resource temporarily unavailable; no limit" in caplog.text
         (path,) = runner.hellos
         Path(path.decode()).touch()  # there is room again
         runner.until(lambda: runner.pool.slots == 3)
+        assert "all 3 children are there" in caplog.text
     finally:
         runner.close()

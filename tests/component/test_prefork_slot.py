@@ -16,6 +16,8 @@ from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.last_lines import last_lines, note
 from taskd.pools.prefork.slot import AREA_BYTES, ReportWriter, Slot
 from taskd.pools.prefork.wire import FrameReader, Skipped, decode_jobs, encode_jobs
+from tests import fuzzing
+from tests.component.prefork_garbage import attack
 
 
 class Ends:
@@ -218,3 +220,7 @@ def test_one_line_that_is_longer_than_the_memory_is_kept_by_its_end(ends: Ends) 
     note(ends.slot, "x" * 100_000 + "\nthe end\n")
 
     assert last_lines(ends.pool_end.slot) == "the end\n"
+
+
+def test_whatever_a_child_writes_each_of_its_jobs_ends_once() -> None:
+    fuzzing.each_case(1500, attack)

@@ -7,7 +7,7 @@ import threading
 
 from taskd import App
 
-app = App("threaded")
+app = App()
 threading.Thread(target=threading.Event().wait, name="metrics-pusher", daemon=True).start()
 
 

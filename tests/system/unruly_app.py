@@ -9,7 +9,7 @@ import threading
 
 from taskd import App
 
-app = App("unruly")
+app = App()
 
 
 def configure(path: str) -> None:

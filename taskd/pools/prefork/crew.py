@@ -51,6 +51,8 @@ class Crew:
         self._is_unfit = False
         #: Whether a child of a template of the present kind could take jobs.
         self._ever_able = False
+        #: Whether the machine has refused a fork since there were all children.
+        self._refused = False
         #: Whether there were all children once, or no more could be had.
         self.settled = False
         self._failure: tuple[str, str] | None = None
@@ -114,9 +116,9 @@ class Crew:
             case wire.Forked(number=number, pid=pid):
                 self._on_forked(self.children[number], pid, fds[0])
             case wire.ForkFailed(number=number, reason=reason):
-                self._pause.fork_failed(reason)
+                self.settled = self._refused = True
+                self._pause.fork_failed(f"{len(self.active())} of {self.wanted} are there; {reason}")
                 self._drop_unborn(number)
-                self.settled = True
                 self._events.on_short()
             case wire.Exited(number=number):
                 child = self._dying.get(number) or self.children.get(number)
@@ -250,7 +252,11 @@ class Crew:
         if child.heir_of is not None:
             self._events.on_heir(child.heir_of)
         else:
-            self.settled = self.settled or self.complete
+            if self.complete:
+                self.settled = True
+                if self._refused:
+                    self._refused = False
+                    _logger.info("all %d children are there", self.wanted)
             self._events.on_child(child)
 
     def write_when_possible(self, child: Child) -> None:
