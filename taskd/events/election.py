@@ -12,7 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 #: Elections that never end, because a worker died in between, are forgotten beyond this.
-MAX_OPEN = 1000
+MAX_OPEN = 100
+#: Answers to one election that are counted; more workers than this elect nobody.
+MAX_ANSWERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,7 +30,8 @@ class Call:
 
 @dataclass(slots=True)
 class _Open:
-    calls: list[Call] = field(default_factory=list)
+    #: The call that leads by now.  The others are not kept: anybody may send any number.
+    first: Call | None = None
     #: Who has answered us; None while we have not asked.
     answers: set[str] | None = None
 
@@ -52,15 +55,17 @@ class Elections:
 
     def called(self, election: str, call: Call) -> None:
         """Note that a worker, this one too, has asked."""
-        self._of(election).calls.append(call)
+        found = self._of(election)
+        found.first = call if found.first is None else min(found.first, call)
 
     def answered(self, election: str, hostname: str, alive: int) -> Call | None:
         """Note an answer; return who leads when that was the last of ``alive`` workers."""
         found = self._open.get(election)
         if found is None or found.answers is None:
             return None  # not for us
-        found.answers.add(hostname)
-        if len(found.answers) < alive or not found.calls:
+        if len(found.answers) < MAX_ANSWERS:
+            found.answers.add(hostname)
+        if len(found.answers) < alive or found.first is None:
             return None
         del self._open[election]
-        return min(found.calls)
+        return found.first

@@ -18,6 +18,8 @@ MAX_WORKERS = 5_000
 _EXPIRE_INTERVALS = 2.0
 _DEFAULT_FREQ_S = 60.0
 _LONGEST_FREQ_S = 3600.0
+#: Of what is only shown.
+_LONGEST_TEXT = 200
 
 _STATES: Mapping[str, str] = {
     "task-sent": "PENDING",
@@ -104,7 +106,7 @@ class ClusterState:
             worker.pid = event.pid
             worker.active = int(event.number("active") or 0)
             worker.processed = int(event.number("processed") or 0)
-            worker.software = f"{event.text('sw_ident')} {event.text('sw_ver')}".strip()
+            worker.software = f"{event.text('sw_ident')} {event.text('sw_ver')}".strip()[:_LONGEST_TEXT]
         while len(self.workers) > self._max_workers:
             del self.workers[next(iter(self.workers))]
 

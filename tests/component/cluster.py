@@ -34,7 +34,7 @@ class SharedBroker(MemoryBroker):
 class HoldingPool:
     """Begins every job and ends none; the tests look at what was submitted."""
 
-    capacity = 4
+    capacity = slots = 4
     ready = True
     stopped = False
 

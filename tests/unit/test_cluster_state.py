@@ -142,3 +142,21 @@ def test_answers_to_others_mean_nothing_and_open_elections_are_bounded() -> None
     elections.called("mine", call(1, "a.1"))
 
     assert elections.answered("mine", "a", alive=1) is not None
+
+
+def test_calls_of_a_stranger_without_end_take_no_room_and_keep_nobody_from_leading() -> None:
+    elections = Elections()
+    elections.ask("e")
+    elections.called("e", Call(7, "a@x.1", "task", {}))
+    for number in range(50_000):
+        elections.called("e", Call(100 + number, f"liar{number}@x.1", "task", {"big": "x"}))
+
+    assert kept(elections) == 1
+    leader = elections.answered("e", "a@x", alive=1)
+    assert leader is not None
+    assert leader.who == "a@x.1"
+
+
+def kept(elections: Elections) -> int:
+    """Return how many calls are kept."""
+    return sum(each.first is not None for each in elections._open.values())

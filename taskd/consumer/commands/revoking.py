@@ -108,7 +108,11 @@ class Revoking:
             # Up to Celery 5.6 a mapping of ids to times, since then a list.
             if isinstance(what, (list, dict)):
                 fresh = [
-                    each for each in what if isinstance(each, str) and each not in self._context.revoked[kind]
+                    each
+                    for each in what
+                    if isinstance(each, str)
+                    and len(each) <= _LONGEST
+                    and each not in self._context.revoked[kind]
                 ]
                 if fresh:
                     self._revoke(kind, fresh, ())
@@ -135,6 +139,9 @@ class Revoking:
         return ended
 
 
+#: Characters of an id, a name or a stamp that is remembered.
+_LONGEST = 4096
+
 #: Under which name ``hello`` has each kind.
 _HELLO: Mapping[str, By] = {"revoked": By.ID, "revoked_names": By.NAME, "revoked_stamps": By.STAMP}
 
@@ -158,12 +165,15 @@ def _revoked_all(kind: str, what: object, ended: list[str], *, terminate: bool) 
 
 
 def id_list(ids: object) -> list[str]:
-    """Return one text or a list of texts as a list.  Raises ``ValueError`` for anything else."""
+    """Return one text or a list of texts as a list.  Raises ``ValueError`` for what is none, or huge."""
     if isinstance(ids, str):
-        return [ids]
-    if isinstance(ids, Iterable) and not isinstance(ids, Mapping):
-        return [str(each) for each in ids]
-    raise ValueError(f"task ids and names are text or a list of texts, not {ids!r}")
+        ids = [ids]
+    if not isinstance(ids, Iterable) or isinstance(ids, Mapping):
+        raise ValueError(f"task ids and names are text or a list of texts, not {ids!r}")
+    found = [str(each) for each in ids]
+    if any(len(each) > _LONGEST for each in found):  # for they are remembered
+        raise ValueError(f"task ids, names and stamps of more than {_LONGEST} characters are not remembered")
+    return found
 
 
 def stamp_list(headers: object) -> list[str]:
@@ -172,11 +182,11 @@ def stamp_list(headers: object) -> list[str]:
     Raises: ``ValueError`` for anything else, such as a text without ``=``.
     """
     if isinstance(headers, Mapping):
-        return [
+        return id_list(
             stamp_text(str(name), each)
             for name, value in headers.items()
             for each in (value if isinstance(value, (list, tuple)) else [value])
-        ]
+        )
     stamps = id_list(headers)
     for stamp in stamps:
         if not stamp.partition("=")[1]:

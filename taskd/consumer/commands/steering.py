@@ -18,6 +18,10 @@ from taskd.rates import parse_rate
 
 #: A change of a rate limit brings back at most so many messages; the later ones keep their time.
 _BROUGHT_BACK = 10_000
+#: As in the file.
+_MOST_SLOTS = 10_000
+#: Queues of one worker, beyond which none is added.
+_MOST_QUEUES = 1000
 
 
 class Steering:
@@ -87,6 +91,8 @@ class Steering:
         wanted = pool.capacity + change
         if wanted < 1:
             return {"error": f"pool_{verb}: {counted(pool.capacity, 'slot')}; at least one must stay"}
+        if wanted > _MOST_SLOTS:
+            return {"error": f"pool_{verb}: {wanted} slots are not accepted; use at most {_MOST_SLOTS}"}
         pool.resize(wanted)
         if pool.capacity != wanted:
             return {"error": f"pool_{verb} is not supported by a {worker.pool} pool"}
@@ -119,6 +125,8 @@ class Steering:
         """Consume from ``queue`` too; it is made if missing, and bound if more than its name is given."""
         if options:
             return {"error": f"add_consumer: {', '.join(sorted(options))} cannot be declared by a worker"}
+        if len(self._context.queues) >= _MOST_QUEUES:
+            return {"error": f"add_consumer: a worker consumes from at most {_MOST_QUEUES} queues"}
         if exchange or routing_key or exchange_type not in (None, "", "direct"):
             kind = topology.exchange_type(exchange_type or "direct")
             self._context.broker.bind(queue, exchange or queue, kind, routing_key or queue)

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: How often to look for workers that have fallen silent.
 _LOOK_EVERY_S = 5.0
+#: What an election may be called, which is kept until it is over.
+_LONGEST_ID = 500
 
 
 class Neighbours:
@@ -101,8 +103,10 @@ class Neighbours:
 
     def _on_elect(self, event: Seen) -> None:
         election = event.text("id")
-        if not election:
-            logger.warning("gossip: election of %s has no id", event.hostname)
+        if not election or len(election) > _LONGEST_ID:
+            logger.warning(
+                "gossip: election of %s has no id of 1 to %d characters", event.hostname, _LONGEST_ID
+            )
             return
         call = Call(
             event.clock, f"{event.hostname}.{event.pid}", event.text("topic"), event.raw.get("action")
