@@ -1,7 +1,7 @@
-"""The broker and the results of an App, opened when first used.
+"""The broker and the results of an App, opened when first used: by one thread, and split by no fork.
 
-No lock guards the opening: one held by another thread during a fork would hang the child for ever.
-Two threads that open at the same time make one connection too many, and close it.
+Opening imports modules; a child that was forked in the middle of an import by another thread would wait for
+its end for ever.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
+from taskd import forks
 from taskd.app.news import News
 from taskd.app.replies import open_results
 from taskd.brokers import factory as brokers
@@ -57,6 +58,7 @@ class Connections:
         self._publisher: Publisher | None = None
         self._results: ResultStore | None = None
         self._news: News | None = None
+        self._opening = forks.Section()
 
     def __reduce__(self) -> tuple[Callable[..., Connections], tuple[object, ...]]:
         """Pickle where to connect; what is open stays here.  A bound configuration is read from its file."""
@@ -78,7 +80,9 @@ class Connections:
     def config(self) -> Config:
         """The configuration in use; read on first use.  Raises: ``ConfigError``."""
         if self._config is None:
-            self._config = _in_force(self._find())
+            with self._opening:
+                if self._config is None:
+                    self._config = _in_force(self._find())
         return self._config
 
     def _find(self) -> Config:
@@ -119,13 +123,11 @@ class Connections:
     def publisher(self) -> Publisher:
         """Return the publisher.  Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``."""
         if self._publisher is None:
-            self._publisher = self._keep("publisher", self._broker().publisher())
+            self._publisher = self._kept("publisher", lambda: self._broker().publisher())
         return self._publisher
 
     def _broker(self) -> Broker:
-        if "broker" in self._open:
-            return cast("Broker", self._open["broker"])
-        return self._keep("broker", brokers.connect(self.config.broker, self.config.stores))
+        return self._kept("broker", lambda: brokers.connect(self.config.broker, self.config.stores))
 
     @property
     def keeps_results(self) -> bool:
@@ -143,7 +145,7 @@ class Connections:
                     'results are switched off (results = "null://"), so nothing can be asked about a task; '
                     "set results in the configuration file or App(results=...)"
                 )
-            self._results = self._keep("results", open_results(self.config, self._broker()))
+            self._results = self._kept("results", lambda: open_results(self.config, self._broker()))
         return self._results
 
     def reply_to(self, *, ignored: bool) -> str:
@@ -163,15 +165,15 @@ class Connections:
     def news(self) -> News:
         """Return what sends events from here.  Raises: ``ConfigError``, ``StorageError``, ``BrokerError``."""
         if self._news is None:
-            self._news = self._keep("news", News(self._broker().event_sender))
+            self._news = self._kept("news", lambda: News(self._broker().event_sender))
         return self._news
 
-    def _keep(self, name: str, opened: T) -> T:
-        """Keep what was opened, unless another thread was first: then close it and return the other."""
-        kept = self._open.setdefault(name, opened)
-        if kept is not opened:
-            opened.close()
-        return cast("T", kept)
+    def _kept(self, name: str, make: Callable[[], T]) -> T:
+        """Return what is open under this name; make it if nothing is."""
+        with self._opening:
+            if name not in self._open:
+                self._open[name] = make()
+            return cast("T", self._open[name])
 
     def close(self) -> None:
         """Close what is open; the next use opens again."""

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from taskd import clock, ids
+from taskd import clock, forks, ids
 from taskd.brokers.base import EventSender
 from taskd.brokers.event_sender import LazyEventSender
 from taskd.brokers.intake import Outgoing
@@ -34,9 +34,10 @@ class News:
 
     def __init__(self, open_sender: Callable[[], EventSender]) -> None:
         self._open_sender = open_sender
-        self._start()
+        forks.renew(self)
 
-    def _start(self) -> None:
+    def renew(self) -> None:
+        """Start with a lock, a connection and a clock of its own."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._sender = LazyEventSender(self._open_sender)
@@ -101,8 +102,6 @@ class News:
         )
 
     def _tell(self, make: Callable[[], Sequence[Outgoing]]) -> None:
-        if self._pid != os.getpid():
-            self._start()
         with self._lock:
             try:
                 if self._sender.listened():
@@ -115,6 +114,5 @@ class News:
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""
-        if self._pid == os.getpid():
-            with self._lock:
-                self._sender.close()
+        with self._lock:
+            self._sender.close()

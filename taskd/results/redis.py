@@ -6,13 +6,12 @@ clients read what our workers write, and ours what a Celery worker wrote.  Redis
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 import msgspec
 
-from taskd import clock
+from taskd import clock, forks
 from taskd.config.stores import RedisConfig
 from taskd.errors import ProtocolError, StorageError
 from taskd.lifecycle import Deadline
@@ -73,17 +72,15 @@ class RedisResults:
         self._address = address_of(url, timeout_s=config.timeout, master=config.master)
         self._prefix = config.key_prefix
         self._closed = False
-        self._start()
+        forks.renew(self)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def renew(self) -> None:
+        """Start with a lock and connections of its own."""
         self._lock = threading.Lock()
         self._link = Link(self._address)
         self._listeners = Listeners(self._address)
 
     def _lock_here(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            self._start()  # the lock and the connection belong to the parent
         if self._closed:
             raise StorageError("this result store is closed")
         return self._lock
@@ -159,10 +156,9 @@ class RedisResults:
     def close(self) -> None:
         """Release the connection.  May be called twice."""
         self._closed = True
-        if self._pid == os.getpid():
-            self._listeners.close()
-            with self._lock:
-                self._link.close()
+        self._listeners.close()
+        with self._lock:
+            self._link.close()
 
 
 class _Published:

@@ -9,14 +9,13 @@ How a record travels is not known here: ``Post`` is given by those who know brok
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import msgspec
 
-from taskd import clock, ids
+from taskd import clock, forks, ids
 from taskd.errors import ProtocolError, StorageError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES, State, decode_record
@@ -51,10 +50,10 @@ class RpcResults:
     def __init__(self, post: Post) -> None:
         self._post = post
         self._closed = False
-        self._start()
+        forks.renew(self)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def renew(self) -> None:
+        """Start with a lock, a queue and a connection of its own."""
         self._changed = threading.Condition()
         self._queue = ids.new_task_id()
         self._box: Box | None = None
@@ -66,8 +65,6 @@ class RpcResults:
         self._asked: dict[str, _Arrival] = {}
 
     def _lock_here(self) -> threading.Condition:
-        if self._pid != os.getpid():
-            self._start()  # lock, queue and connection belong to the parent
         if self._closed:
             raise StorageError("this result store is closed")
         return self._changed
@@ -195,10 +192,9 @@ class RpcResults:
             return
         self._closed = True
         self._post.close()
-        if self._pid == os.getpid():
-            with self._changed:
-                if self._box is not None and not self._reading:
-                    self._box.close()
+        with self._changed:
+            if self._box is not None and not self._reading:
+                self._box.close()
 
 
 def _head_of(record: bytes) -> _Head | None:

@@ -7,7 +7,6 @@ who waits for something else.  With nobody waiting, ``store`` pays one stat(2) f
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
@@ -16,7 +15,7 @@ from zlib import crc32
 
 import msgspec
 
-from taskd import clock
+from taskd import clock, forks
 from taskd.config.stores import SqliteConfig
 from taskd.errors import StorageError
 from taskd.lifecycle import Deadline
@@ -81,20 +80,13 @@ class SqliteResults:
         self.path = path_of(url)
         self._config = config
         self._closed = False
-        self._start()
+        forks.renew(self)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def renew(self) -> None:
+        """Start with a lock and a file of its own."""
         self._lock = threading.Lock()
         self._opened: tuple[Database, WakeSender] | None = None
         self._collecting: WeakSet[_Arrivals] = WeakSet()
-
-    def _lock_here(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            if self._opened is not None:
-                self._opened[0].close()
-            self._start()  # the lock may be held by a thread of the parent
-        return self._lock
 
     def _open(self, limit_s: float = math.inf) -> tuple[Database, WakeSender]:
         """Return the open file, which waits for other processes at most ``limit_s`` or ``busy_timeout``."""
@@ -119,7 +111,7 @@ class SqliteResults:
         if not results:
             return
         rows = [(result.task_id, result.state, result.record, result.expires_at) for result in results]
-        with self._lock_here():
+        with self._lock:
             database, sender = self._open()
             with database.write() as connection:
                 connection.executemany(_STORE, rows)
@@ -140,7 +132,7 @@ class SqliteResults:
     def _select(
         self, statement: str, task_ids: Sequence[str], limit_s: float = math.inf
     ) -> Mapping[str, Any]:
-        with self._lock_here(), self._open(limit_s)[0].read() as connection:
+        with self._lock, self._open(limit_s)[0].read() as connection:
             return dict(connection.execute(statement, (_encode_json(task_ids).decode(),)).fetchall())
 
     def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
@@ -174,14 +166,14 @@ class SqliteResults:
         self, deadline: Deadline, statement: str, *values: object
     ) -> tuple[list[tuple[Any, ...]], Database]:
         """Return the rows of one question, and the open file: another one after it was replaced."""
-        with self._lock_here():
+        with self._lock:
             database = self._open(deadline.remaining_s())[0]
             with database.read() as connection:
                 return connection.execute(statement, values).fetchall(), database
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Delete records; unknown ids are no error."""
-        with self._lock_here(), self._open()[0].write() as connection:
+        with self._lock, self._open()[0].write() as connection:
             connection.execute(
                 f"DELETE FROM result WHERE {_AMONG}",  # noqa: S608
                 (_encode_json(task_ids).decode(),),
@@ -194,7 +186,7 @@ class SqliteResults:
         """Delete records whose time has come, in short transactions; return how many."""
         expired = 0
         while True:
-            with self._lock_here(), self._open()[0].write() as connection:
+            with self._lock, self._open()[0].write() as connection:
                 deleted = connection.execute(_EXPIRE, (now, _EXPIRE_AT_ONCE)).rowcount
             expired += deleted
             if deleted < _EXPIRE_AT_ONCE:
@@ -202,7 +194,7 @@ class SqliteResults:
 
     def close(self) -> None:
         """Release the file.  May be called twice."""
-        with self._lock_here():
+        with self._lock:
             self._closed = True
             self._shut()
 

@@ -11,13 +11,16 @@ no difference, so the cache is small and the others are left alone.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from taskd import forks
 from taskd.errors import StorageError, StorageReplacedError
 from taskd.lifecycle import Deadline
 from taskd.storage.ownership import make_private
@@ -38,10 +41,6 @@ _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHE_KIB = 1024
 _SHORTEST_WAIT_S = 0.001
 _TURN_MS = 18  # SQLite's busy handler sleeps 1, 2, 5 and 10 ms in it
-
-# Connections that a fork left in this process.  Closing one would touch files that the parent is
-# using (https://www.sqlite.org/howtocorrupt.html, 2.6), so they are kept and never used.
-_inherited: list[Connection] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +64,17 @@ def path_of(url: str) -> str:
 
 
 class Database:
-    """One connection.  Not thread-safe, but may be handed from thread to thread under a lock."""
+    """One connection.  Not thread-safe, but may be handed from thread to thread under a lock.
+
+    A fork waits until no thread is inside of SQLite, which keeps locks in the memory of the process, those
+    of files among them: a child with a copy of a held one would hang, or find the file locked for ever.
+    """
 
     def __init__(self, path: str, schema: Schema, *, durability: str, busy_timeout_s: float) -> None:
         self.path = path
-        self._pid = os.getpid()
+        #: Held by the thread that is inside of SQLite.
+        self.inside = threading.RLock()
+        self._inherited = False
         self.busy_timeout_s = busy_timeout_s
         self.limit_s = busy_timeout_s
         self.patient = True
@@ -89,24 +94,29 @@ class Database:
                 path,
                 lost_bytes,
             )
+        forks.guard(self)
+        with self.inside:
+            self._connect(target, schema, durability)
+
+    def _connect(self, target: str, schema: Schema, durability: str) -> None:
         try:
             self.connection = sqlite3.connect(
                 target,
-                timeout=busy_timeout_s,
+                timeout=self.busy_timeout_s,
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=256,
             )
             try:
-                self._prepare(schema, durability, Deadline.after(busy_timeout_s))
-                self._inode = os.stat(path).st_ino
+                self._prepare(schema, durability, Deadline.after(self.busy_timeout_s))
+                self._inode = os.stat(self.path).st_ino
             except BaseException:
                 self.connection.close()
                 raise
         except sqlite3.Error as error:
             raise self.translate(error) from error
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}") from error
+            raise StorageError(f"{self.path}: {error.strerror}") from error
 
     def _prepare(self, schema: Schema, durability: str, deadline: Deadline) -> None:
         connection = self.connection
@@ -130,7 +140,8 @@ class Database:
         """Let each later transaction wait at most this long for those of others."""
         self.limit_s = limit_s
         if self.patient:
-            self.connection.execute(f"PRAGMA busy_timeout={int(limit_s * 1000)}")
+            with self.inside:
+                self.connection.execute(f"PRAGMA busy_timeout={int(limit_s * 1000)}")
 
     def _switch_to_wal(self, deadline: Deadline) -> None:
         # SQLite does not wait here for other first openers, but it does for a transaction: each tries, and
@@ -223,10 +234,28 @@ class Database:
 
     def close(self) -> None:
         """Close the file.  May be called twice; does nothing to a connection made before a fork."""
-        if self._pid == os.getpid():
-            self.connection.close()
-        else:
-            _inherited.append(self.connection)
+        if not self._inherited:
+            with self.inside:
+                self.connection.close()
+
+    def rest(self, timeout_s: float) -> bool:
+        """Keep other threads out of SQLite, for a fork."""
+        return self.inside.acquire(timeout=timeout_s)
+
+    def go_on(self) -> None:
+        """Let other threads in again."""
+        self.inside.release()
+
+    def give_up(self) -> None:
+        """Keep the parent's connection in a forked child for good.
+
+        Closing it, which the end of the interpreter does too, would touch files that the parent is using
+        (https://www.sqlite.org/howtocorrupt.html, 2.6).
+        """
+        self._inherited = True
+        self.inside = threading.RLock()
+        if (connection := getattr(self, "connection", None)) is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     def translate(self, error: sqlite3.Error) -> StorageError:
         """Return our error for SQLite's."""
@@ -250,12 +279,16 @@ class _Block:
 
     def __enter__(self) -> Connection:
         connection = self._database.connection
+        self._database.inside.acquire()
         try:
             self._be_patient(not self._writing)
             if self._writing:
                 self._begin(connection)
-        except sqlite3.Error as error:
-            raise self._database.translate(error) from error
+        except BaseException as error:
+            self._database.inside.release()
+            if isinstance(error, sqlite3.Error):
+                raise self._database.translate(error) from error
+            raise
         return connection
 
     def _be_patient(self, patient: bool) -> None:
@@ -279,6 +312,12 @@ class _Block:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._end(error)
+        finally:
+            self._database.inside.release()
+
+    def _end(self, error: BaseException | None) -> None:
         database = self._database
         connection = database.connection
         if error is None and self._writing:

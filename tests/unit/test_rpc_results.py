@@ -124,15 +124,17 @@ def test_a_connection_that_is_cut_is_made_anew_and_loses_nothing(post: FakePost)
     assert [box.closed for box in post.boxes] == [True, False]
 
 
-def test_a_forked_child_has_a_queue_of_its_own(post: FakePost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_has_a_queue_of_its_own(post: FakePost) -> None:
     store = RpcResults(post)
     parents = store.reply_to()
     answer(store, "a")
 
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if store.reply_to() != parents and store.get(["a"]) == {} else 1)
 
-    assert store.reply_to() != parents
-    assert store.get(["a"]) == {}
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert store.reply_to() == parents
 
 
 def test_what_is_no_result_is_passed_over_and_odd_ones_are_not(post: FakePost) -> None:

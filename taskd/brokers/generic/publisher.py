@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from amqp.exceptions import NotFound
 from kombu.exceptions import ChannelError as VirtualChannelError
 
+from taskd import forks
 from taskd.brokers.generic import naming, pulled, wire
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Sealed, seal
@@ -29,10 +29,10 @@ class GenericPublisher:
     def __init__(self, address: Address) -> None:
         self._address = address
         self.closed = False
-        self._start()
+        forks.renew(self)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def renew(self) -> None:
+        """Start with a lock and a connection of its own."""
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._side: Any = None
@@ -45,8 +45,6 @@ class GenericPublisher:
         """Send all messages; return when the server has taken charge of them."""
         if self.closed:
             raise BrokerError("this publisher is closed; ask the broker for a new one")
-        if self._pid != os.getpid():
-            self._start()
         sealed = [seal(message) for message in messages]
         with self._lock:
             try:
@@ -115,9 +113,8 @@ class GenericPublisher:
     def close(self) -> None:
         """Release the connection."""
         self.closed = True
-        if self._pid == os.getpid():
-            with self._lock:
-                self._disconnect()
+        with self._lock:
+            self._disconnect()
 
 
 def _is_alive(link: Link, address: Address) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 
+from taskd import forks
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.posting import Exchanges, grouped, place
 from taskd.brokers.redis.store import Store
@@ -23,10 +23,10 @@ class RedisPublisher:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.closed = False
-        self._start()
+        forks.renew(self)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def renew(self) -> None:
+        """Start with a lock and a connection of its own."""
         self._lock = threading.Lock()
         self._link = Link(self._store.address)
         self._exchanges = Exchanges(self._store, self._link)
@@ -36,8 +36,6 @@ class RedisPublisher:
         """Push all messages in one transaction."""
         if self.closed:
             raise StorageError("this publisher is closed; ask the broker for a new one")
-        if self._pid != os.getpid():
-            self._start()
         with self._lock:
             self._publish(messages)
 
@@ -62,9 +60,8 @@ class RedisPublisher:
     def close(self) -> None:
         """Release the connection."""
         self.closed = True
-        if self._pid == os.getpid():
-            with self._lock:
-                self._link.close()
+        with self._lock:
+            self._link.close()
 
 
 def send(link: Link, commands: Sequence[Command]) -> list[Reply]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 
 import msgspec
 
+from taskd import forks
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.sqlite.queues import ensure_queue, purge_queue, queue_id
 from taskd.brokers.sqlite.store import Store
@@ -40,20 +40,19 @@ class SqliteDesk:
 
     def __init__(self, open_store: Callable[[], Store]) -> None:
         self._open_store = open_store
-        self._pid = os.getpid()
+        self.closed = False
+        forks.renew(self)
+
+    def renew(self) -> None:
+        """Start with a lock and a file of its own."""
         self._lock = threading.Lock()
         self._opened: Store | None = None
-        self.closed = False
 
     @property
     def _store(self) -> Store:
         if self.closed:
             raise StorageError("this desk is closed; ask the broker for a new one")
-        if self._opened is not None and self._pid != os.getpid():
-            self._opened.close()
-            self._opened = None
         if self._opened is None:
-            self._pid = os.getpid()
             self._opened = self._open_store()
         return self._opened
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from taskd import forks
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.store import Store
@@ -52,10 +52,10 @@ class SqlitePublisher:
     def __init__(self, open_store: Callable[[], Store]) -> None:
         self._open_store = open_store
         self.closed = False
-        self._start()
+        forks.renew(self)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def renew(self) -> None:
+        """Start with a lock and a file of its own, and without the calls of other threads."""
         self._lock = threading.Lock()
         self._waiting: deque[_Call] = deque()
         self._store: Store | None = None
@@ -64,10 +64,6 @@ class SqlitePublisher:
         """Write all messages in one transaction, all or none."""
         if not messages:
             return
-        if self._pid != os.getpid():
-            if self._store is not None:
-                self._store.close()
-            self._start()  # the lock and the calls belong to threads of the parent
         call = _Call(messages)
         self._waiting.append(call)
         while not call.done:
@@ -135,7 +131,7 @@ class SqlitePublisher:
         """Release the file.  May be called twice."""
         self.closed = True
         if self._store is not None:
-            with self._lock if self._pid == os.getpid() else threading.Lock():
+            with self._lock:
                 self._store.close()
                 self._store = None
 
