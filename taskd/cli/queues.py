@@ -10,6 +10,7 @@ from taskd import exit_codes
 from taskd.cli.desk import open_desk, require_queue
 from taskd.cli.output import echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
+from taskd.config.serving import servers_of, unserved
 
 _COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD", "UNACKED")
 
@@ -22,18 +23,23 @@ def queues(session: Session, *, as_json: bool) -> int:
 
     Ready ones could run now, delayed ones are not due yet, claimed ones are with workers, dead ones are in
     the dead-letter queue.  Unacked ones, shown if there are any, are with Celery workers on the same Redis,
-    or were left by one that was killed.
+    or were left by one that was killed.  A queue in which something waits is named when no worker of the
+    file takes from it.
 
     Example: taskctl queues
     """
     with open_desk(session.config) as desk:
         found = desk.queues()
     if as_json:
-        echo_json([asdict(queue) for queue in found])
+        config = session.config
+        echo_json([{**asdict(queue), "workers": servers_of(queue.name, config)} for queue in found])
     else:
         rows = [astuple(each) for each in found]
         columns = _COLUMNS if any(each.unacked for each in found) else _COLUMNS[:-1]
         echo_table(columns, [row[: len(columns)] for row in rows], right=columns[1:])
+        for queue in found:
+            if (queue.ready or queue.delayed) and (said := unserved(queue.name, session.config)):
+                click.echo(f"\n{printable(said)}")
     return exit_codes.OK
 
 

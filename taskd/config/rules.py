@@ -16,6 +16,7 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
+from taskd.config.serving import unserved
 from taskd.config.stores import AMQP_SCHEMES
 from taskd.config.when import problems_of
 
@@ -76,6 +77,7 @@ def check_rules(config: Config, report: Report) -> None:
     _check_budget(config, report)
     for name, entry in config.beat.schedule.items():
         _check_entry(entry, ("beat", "schedule", name), report)
+        _check_served(entry, ("beat", "schedule", name), config, report)
     check_processes(config, report)
     if not config.workers and report.is_sound(("worker",)):
         report.warning((), "there are no workers, so no task will run here", "a table [worker.NAME]")
@@ -247,6 +249,14 @@ def _check_budget(config: Config, report: Report) -> None:
     least = sum(worker.min_processes for worker in config.workers.values())
     if report.is_sound(path) and 0 < most < least:
         report.error(path, f"the min_processes of all workers are {least} already", f"0 or at least {least}")
+
+
+def _check_served(entry: BeatEntryConfig, path: KeyPath, config: Config, report: Report) -> None:
+    """Warn of a queue without a worker, where workers of other hosts cannot have it."""
+    if config.broker.startswith(_SQLITE) and report.is_sound(("worker",)) and report.is_sound(path):
+        wrong, _, remedy = unserved(entry.queue, config).partition("; ")
+        if wrong:
+            report.warning((*path, "queue"), wrong, f"the queue of a worker; {remedy}")
 
 
 def _check_entry(entry: BeatEntryConfig, path: KeyPath, report: Report) -> None:

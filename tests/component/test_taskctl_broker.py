@@ -21,6 +21,7 @@ from taskd.config.stores import Stores
 from taskd.protocol.results import failure_record, success_record
 from taskd.results import factory as results
 from taskd.results.base import StoredResult
+from tests.contract.brokers import message
 
 Run = Callable[..., str]
 
@@ -49,6 +50,19 @@ def run(file: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 def broker(file: Path) -> Iterator[Broker]:
     with closing(connect(f"sqlite://{file.parent}/broker.db", Stores())) as opened:
         yield opened
+
+
+def test_a_queue_in_which_something_waits_is_named_when_no_worker_takes_from_it(
+    run: Run, broker: Broker, file: Path
+) -> None:
+    file.write_text(file.read_text() + 'app = "a:b"\n[worker.main]\nqueues = ["mail"]\n')
+    broker.publisher().publish([message("x", "mial"), message("y", "mail")])
+
+    said = run("queues")
+
+    assert 'no worker of this file takes from the queue "mial"; did you mean "mail"?' in said
+    assert 'queue "mail"' not in said
+    assert [row["workers"] for row in json.loads(run("queues", "--json"))] == [["main"], []]
 
 
 def claim(broker: Broker, queue: str = "default") -> Delivery:
@@ -99,6 +113,7 @@ def test_queues_shows_how_many_messages_wait(run: Run, broker: Broker) -> None:
         "claimed": 0,
         "dead": 1,
         "unacked": 0,
+        "workers": None,
     }
 
 

@@ -432,6 +432,16 @@ def test_a_solar_entry_without_the_extra_is_refused_with_the_remedy(monkeypatch:
     assert "pip install 'taskd[solar]'" in str(problems[0])
 
 
+def test_a_periodic_task_for_a_queue_without_a_worker_is_warned_of() -> None:
+    entry = "[beat.schedule.x]\ntask = 't'\nevery = '1s'\nqueue = 'defualt'\n"
+
+    (problem,) = problems_of(f"{WORKER}{entry}")
+
+    assert 'beat.schedule.x.queue: no worker of this file takes from the queue "defualt"' in problem
+    assert 'did you mean "default"?' in problem
+    assert problems_of(f'broker = "redis://localhost/0"\n{WORKER}{entry}') == []
+
+
 def test_a_database_in_the_root_directory_is_warned_of() -> None:
     (problem,) = problems_of(f'broker = "sqlite:///b.db"\n{WORKER}')
 

@@ -17,6 +17,7 @@ from taskd.beat.stores.factory import has_store
 from taskd.cli.beat.view import View, look, opened
 from taskd.cli.output import age, echo_json, echo_table, json_option, local_time, printable
 from taskd.cli.session import Session, duration, pass_session
+from taskd.config.serving import unserved
 
 _LIST = ("NAME", "FROM", "TASK", "SCHEDULE", "NEXT", "LAST", "LATE", "FIRED", "SKIPPED", "FAILED")
 _NEXT = ("AT", "NAME", "TASK")
@@ -42,6 +43,8 @@ def list_(session: Session, *, as_json: bool) -> int:
     echo_table(_LIST, [_row(listed, schedule, view, now) for listed, schedule in found], right=_LIST[6:])
     for listed, _ in found:
         if doubt := view.doubt(listed.entry.task):
+            click.echo(printable(f"\n{listed.entry.name}: {doubt}"))
+        if doubt := unserved(listed.entry.queue, session.config):
             click.echo(printable(f"\n{listed.entry.name}: {doubt}"))
     return exit_codes.OK
 
