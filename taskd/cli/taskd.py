@@ -114,10 +114,11 @@ def _run(path: str) -> int:
     if config is None:
         return exit_codes.CONFIG
 
-    from taskd import program_signals
+    from taskd import breakpoints, program_signals
     from taskd.supervisor.signals import WATCHED
 
     program_signals.hold(WATCHED)  # until its loop takes them
+    breakpoints.offer_terminal()
 
     import faulthandler
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 from taskd import log
 from taskd.app.app import App
 from taskd.app.mapping import add_chunk_task
+from taskd.breakpoints import use_terminal
 from taskd.errors import ResolveError
 from taskd.protocol.execution import TaskOptions
 from taskd.resolve import ModuleNotFoundInPath, first_of_the_users, resolve
@@ -41,6 +42,7 @@ def load_app(path: str, table: str = "", directory: str = "") -> App:
     Raises: ``ResolveError`` when there is no such object, it is no App, or the code ends the process;
     whatever else the user's module raises when imported.
     """
+    use_terminal()
     try:
         with _exit_raises():
             found = resolve(path)

@@ -73,17 +73,17 @@ class Daemon:
         config = load(str(self.file))
         return connect(config.broker, config.stores)
 
-    def spawn(self, *, limits: str = "") -> None:
+    def spawn(self, *, limits: str = "", stdin: int | None = None) -> None:
         """Start the process; ``limits`` are words of a shell that run first, such as ``ulimit -f 10``."""
         command = [sys.executable, "-m", "taskd", "--config", str(self.file)]
         if limits:
             command = ["sh", "-c", f'{limits}; exec "$@"', "sh", *command]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=log, stderr=log)
 
-    def start(self, *, timeout_s: float = 20.0) -> None:
+    def start(self, *, timeout_s: float = 20.0, stdin: int | None = None) -> None:
         """Start the process and wait until every program is READY."""
-        self.spawn()
+        self.spawn(stdin=stdin)
         self.wait_ready(timeout_s)
 
     def wait_ready(self, timeout_s: float = 20.0) -> None:

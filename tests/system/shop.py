@@ -176,3 +176,10 @@ def stubborn() -> None:
     """Outlast any limit."""
     while True:
         time.sleep(60)
+
+
+@app.task(name="shop.stop_here")
+def stop_here(number: int) -> int:
+    """Stop at a breakpoint, at which the number may be changed."""
+    breakpoint()
+    return number

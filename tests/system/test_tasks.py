@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import time
 from collections.abc import Callable
@@ -288,3 +290,24 @@ def test_short_tasks_claimed_ahead_of_long_ones_are_given_to_another_worker(
     assert held.state == "PENDING"
     gate.touch()
     assert held.get(timeout=10) == "held"
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_a_breakpoint_asks_at_the_terminal_of_the_daemon(
+    make_daemon: Callable[..., Daemon], pool: str
+) -> None:
+    ours, theirs = pty.openpty()
+    daemon = make_daemon(f'[worker.main]\npool = "{pool}"\nconcurrency = 1\n')
+    daemon.start(stdin=theirs)
+    try:
+        result = daemon.app.send_task("shop.stop_here", (1,))
+        said = b""
+        while b"(Pdb) " not in said:
+            said += os.read(ours, 4096)
+        os.write(ours, b"number = 42\nc\n")
+
+        assert result.get(timeout=20) == 42
+        assert daemon.stop() == 0
+    finally:
+        os.close(ours)
+        os.close(theirs)
