@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from taskd import log
 from taskd.app.app import App
+from taskd.app.celery_tasks import add_celery_tasks
 from taskd.app.mapping import add_chunk_task
 from taskd.breakpoints import use_terminal
 from taskd.errors import ResolveError
@@ -61,6 +62,7 @@ def load_app(path: str, table: str = "", directory: str = "") -> App:
         hint = ", in a module beside Celery's app (docs/celery.md)" if kind.startswith("celery.") else ""
         raise ResolveError(f'app "{path}" is of type {kind}; expected taskd.App{hint}')
     add_chunk_task(found)
+    add_celery_tasks(found)
     return found
 
 
