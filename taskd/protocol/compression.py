@@ -97,6 +97,8 @@ _CODECS: Mapping[str, _Codec] = {
     "zstd": _Codec("application/zstd", lambda body: bytes(_zstd().compress(body)), _from_zstd),
 }
 _BY_KIND = {codec.kind: codec for codec in _CODECS.values()}
+#: kombu reads these in a header, too; producers of other languages write them.
+_ALIASES = {"zlib": "gzip", "bzip": "bzip2", "xz": "lzma", "zstandard": "zstd"}
 #: What a sender may ask for.
 NAMES = tuple(_CODECS)
 
@@ -119,7 +121,8 @@ def unpacked(body: bytes, kind: str, max_bytes: int) -> bytes:
 
     Raises: ``SerializationError``.
     """
-    codec = _BY_KIND.get(kind.strip().lower())
+    name = kind.strip().lower()
+    codec = _BY_KIND.get(name) or _CODECS.get(_ALIASES.get(name, name))
     if codec is None:
         raise SerializationError(f'compression "{kind}" is not known; expected one of {", ".join(_BY_KIND)}')
     try:

@@ -234,3 +234,23 @@ _READERS: Mapping[str, Callable[[object], object]] = {
     "taskd_max_retries": _optional_count,
     "taskd_retry_delay": _span,
 }
+
+
+def _moment_or_span(value: object) -> object:
+    return value if isinstance(value, (int, float)) else moment(value)
+
+
+#: Options of a signature, which say the same as headers under other names.
+OPTION_READERS: Mapping[str, Callable[[object], object]] = {
+    "task_id": _text,
+    "group_id": _optional_text,
+    "group_index": _place,
+    "eta": moment,
+    "expires": _moment_or_span,
+    "countdown": _number,
+    "ignore_result": _flag,
+    "max_retries": _count,
+    "retry_delay": _span,
+    "soft_time_limit": _span,
+    "time_limit": _span,
+}

@@ -126,11 +126,16 @@ _NO_EMBED = b',{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 
 
 def encode_headers(headers: OutgoingHeaders, extra: Mapping[str, object] | None = None) -> bytes:
-    """Return the headers as JSON, ``extra`` flat beside them."""
+    """Return the headers as JSON, ``extra`` flat beside them.
+
+    Raises: ``SerializationError`` for what JSON cannot represent, or no worker would read.
+    """
     data = _header_encoder.encode(headers)
-    if not extra:
-        return data
-    return data[:-1] + b"," + serializers.dumps(dict(extra))[1:]
+    if extra:
+        data = data[:-1] + b"," + serializers.dumps(dict(extra))[1:]
+    if len(data) > budget.MOST_HEADER_BYTES:
+        raise SerializationError(_too_long(data))
+    return data
 
 
 def decode_headers(data: bytes) -> TaskHeaders:
@@ -140,10 +145,7 @@ def decode_headers(data: bytes) -> TaskHeaders:
     header that is missing or has a value without a clear meaning.
     """
     if len(data) > budget.MOST_HEADER_BYTES:
-        raise ProtocolError(
-            f"task headers take {len(data)} bytes; expected {budget.MOST_HEADER_BYTES} at most: data belongs "
-            "into the arguments"
-        )
+        raise ProtocolError(_too_long(data))
     try:
         return _header_decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -156,6 +158,11 @@ def decode_headers(data: bytes) -> TaskHeaders:
     known = TaskHeaders(**{"task": "", **meant}) if "id" in meant else None  # type: ignore[arg-type]
     reason = "; ".join([*(f"no header `{name}`" for name in missing), *unclear])
     raise UnclearTask(f"task headers are not those of task protocol 2: {reason}", known)
+
+
+def _too_long(data: bytes) -> str:
+    most = budget.MOST_HEADER_BYTES
+    return f"task headers take {len(data)} bytes; expected {most} at most: data belongs into the arguments"
 
 
 def raw_headers(data: bytes) -> dict[str, object]:

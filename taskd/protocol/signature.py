@@ -10,12 +10,14 @@ header, of which the first says that it begins (``taskd.protocol.chord``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
 
 from taskd.errors import ProtocolError
 from taskd.protocol.chord import Begun, ChordPart, begin, part_of
+from taskd.protocol.lenient import OPTION_READERS
 from taskd.protocol.steps import handed, listed, options_of, sent, upgraded
 
 #: Signatures in one message; more are a mistake, or somebody's attempt to keep a worker busy.
@@ -174,6 +176,8 @@ def _each(value: object, what: str) -> list[Signature]:
         return []
     given = [value] if isinstance(value, Mapping) else value
     found: list[Signature] = []
+    if isinstance(given, (list, tuple)):
+        given = [_as_meant(each) for each in given]
     try:
         read = msgspec.convert(given, list[Signature])
         for signature, raw in zip(read, given, strict=True):  # type: ignore[call-overload]  # it was converted
@@ -183,6 +187,28 @@ def _each(value: object, what: str) -> list[Signature]:
     if len(found) > _MOST:
         raise ProtocolError(f"{what}: more than {_MOST} signatures in one message")
     return found
+
+
+def _as_meant(raw: object) -> object:
+    """Return a signature with its fields as Celery writes them, if another producer wrote its own way."""
+    if not isinstance(raw, Mapping):
+        return raw
+    meant: dict[str, object] = {
+        **raw,
+        "immutable": bool(raw.get("immutable")),
+        "args": raw.get("args") or [],  # null, or an empty table
+        "kwargs": raw.get("kwargs") or {},
+        "options": raw.get("options") or {},
+    }
+    given = meant["options"]
+    if isinstance(given, Mapping):
+        options = dict(given)
+        for name, reader in OPTION_READERS.items():
+            if options.get(name) is not None:
+                with suppress(ValueError, OverflowError):  # what it cannot mean is refused with its name
+                    options[name] = reader(options[name])
+        meant["options"] = options
+    return meant
 
 
 def _with_stamps(signature: Signature, raw: Mapping[str, object]) -> Signature:

@@ -165,6 +165,22 @@ def test_a_time_that_is_past_is_past_however_long(bench, countdown):
         assert datetime.fromisoformat(json.loads(message.headers)["eta"]).timestamp() <= clock.now()
 
 
+@pytest.mark.parametrize(
+    ("args", "options", "named"),
+    [
+        (("x" * 17_000_000,), {}, "max_message_size"),
+        (([[]] * 500_001,), {}, "max_message_containers"),
+        ((1,), {"headers": {"x": "y" * 1_100_000}}, "headers take"),
+    ],
+    ids=["bytes", "containers", "headers"],
+)
+def test_what_no_worker_would_read_is_refused(bench, args, options, named):
+    with pytest.raises(SerializationError, match=named):
+        bench.add.apply_async(args, **options)
+
+    assert bench.sent() == []
+
+
 def test_an_unknown_option_is_refused(bench):
     with pytest.raises(TypeError, match="countdwn"):
         bench.add.apply_async((1,), countdwn=3)

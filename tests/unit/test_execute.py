@@ -188,6 +188,17 @@ class Hostile(Exception):
         raise RuntimeError("reduce")
 
 
+def test_a_result_that_no_client_would_read_is_a_failure(app):
+    @app.task(name="large")
+    def large():
+        return "x" * 17_000_000
+
+    reply = _run(app, _payload(large))
+
+    assert reply.end is End.FAILED
+    assert "max_message_size" in str(_error(reply))
+
+
 def test_a_hostile_exception_is_a_failure(app):
     @app.task(name="fail")
     def fail():

@@ -168,7 +168,8 @@ def test_an_id_that_stands_beside_the_headers_counts() -> None:
 
 
 def test_properties_that_the_sender_chose_reach_the_task() -> None:
-    raw = json.loads(RECORDED[0].read_text())["redis"]
+    (path,) = (each for each in RECORDED if each.stem == "rusty_celery")
+    raw = json.loads(path.read_text())["redis"]
     raw["properties"] |= {"app_id": "shop", "type": "order", "priority": None, "correlation_id": 17}
     found = redis.read(json.dumps(raw).encode(), 1, b"celery", "celery", 0).delivery
     kind = (found.content_type, found.content_encoding)

@@ -89,6 +89,13 @@ def test_what_we_compress_is_read_by_kombu(name):
     assert len(body) < 100
 
 
+@pytest.mark.parametrize("name", [*compression.NAMES, "zlib", "bzip", "xz", "zstandard"])
+def test_every_name_by_which_kombu_reads_a_compression_is_read(name):
+    body, _ = compress(b"[1]", name)
+
+    assert read(body, "application/json", name) == [1]
+
+
 def test_an_unknown_compression_is_named():
     with pytest.raises(SerializationError, match='"rot13" is not known'):
         read(b"x", "application/json", "rot13")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from taskd.errors import ProtocolError
@@ -52,7 +54,7 @@ def test_a_single_one_needs_no_list_and_none_is_none():
         ([{"args": []}], "task"),
         (["shop.add"], "not a signature"),
         (7, "not a signature"),
-        ([{**CELERYS, "args": {}}], "args"),
+        ([{**CELERYS, "args": {"a": 1}}], "args"),
         ([{**CELERYS, "options": {"countdown": "soon"}}], "countdown"),
         (
             [{**CELERYS, "options": {"link": [{**CELERYS, "subtask_type": "chord"}]}}],
@@ -216,3 +218,16 @@ def test_a_signature_with_many_links_below_one_another_is_read():
         signature = {**CELERYS, "options": {"link": [signature]}}
 
     assert len(read_signatures([signature], "callbacks")) == 1
+
+
+def test_a_signature_that_another_producer_wrote_its_own_way_is_read_by_what_it_means():
+    options = {"task_id": 5, "group_id": 7, "countdown": "5", "expires": "2199-01-01", "ignore_result": 0}
+    odd = {"task": "a", "args": None, "kwargs": [], "options": options, "immutable": None}
+
+    (read,) = read_signatures([odd], "callbacks")
+    (bare,) = read_signatures({"task": "a", "options": []}, "callbacks")
+
+    assert (read.args, read.kwargs, read.immutable) == ([], {}, False)
+    assert (read.options.task_id, read.options.group_id, read.options.countdown) == ("5", "7", 5.0)
+    assert (read.options.expires, read.options.ignore_result) == (datetime(2199, 1, 1), False)  # noqa: DTZ001
+    assert bare.options.task_id is None
