@@ -1,8 +1,8 @@
 """What follows a task (``link``, ``link_error``, a chain): from what senders give to signatures, to messages.
 
 As in Celery: a callback gets the task's result as its first argument, an errback the task's id; one that
-is immutable gets neither.  Celery calls errbacks of three parameters in the worker's process; here
-every errback is a task of its own, which asks ``app.result(id)`` for the exception.
+is immutable gets neither.  Errbacks of three parameters are called where the task failed, and are not sent
+(``taskd.worker.linked``); the others ask ``app.result(id)`` for the exception.
 """
 
 from __future__ import annotations

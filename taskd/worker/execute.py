@@ -269,12 +269,12 @@ class Executor:
                 follows = after_success(run.linked, value, request, self._tasks)
             except UNSENDABLE as error:
                 reply = replies.failed(headers, error, keep=keep, children=children)
-                return with_failure(reply, run.linked, request, self._tasks)
+                return with_failure(reply, run.linked, request, self._tasks, error)
             children = [*children, *(message.task_id for message in follows)]
         reply = replies.succeeded(headers, value, keep=keep, children=children)
         if run.linked is not None:
             if reply.end is not End.SUCCEEDED:
-                return with_failure(reply, run.linked, request, self._tasks)
+                return with_failure(reply, run.linked, request, self._tasks, SerializationError(reply.text))
             reply = with_success(reply, run.linked, follows)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("task=%s id=%s %s: %s", headers.task, headers.id, reply.state, reply.text)
@@ -284,7 +284,9 @@ class Executor:
         reply = self._ended_by(run, error)
         if run.linked is None:
             return reply
-        return with_failure(reply, run.linked, run.request, self._tasks)
+        if isinstance(error, Retry):
+            error = error.cause or error
+        return with_failure(reply, run.linked, run.request, self._tasks, error)
 
     def _run_after(self, run: Run, reply: Reply, error: BaseException | None) -> None:
         if isinstance(error, Retry):

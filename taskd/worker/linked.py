@@ -8,14 +8,16 @@ sends them together with the acknowledgement.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from inspect import Parameter, isfunction, signature
 
 import msgspec
 
 from taskd.app.callbacks import UNSENDABLE, begun_by, messages_of
 from taskd.app.request import Request
 from taskd.app.settings import TaskSettings
-from taskd.app.task import BoundTask
+from taskd.app.task import BoundTask, CoroutineTask
 from taskd.brokers.intake import Outgoing
 from taskd.protocol.chord import ChordPart
 from taskd.protocol.execution import End, NextMessage, Reply
@@ -45,19 +47,58 @@ def after_success(
     return _messages([*linked.embed.callbacks, *linked.embed.step], value, request, tasks)
 
 
-def with_failure(reply: Reply, linked: Linked, request: Request, tasks: Mapping[str, BoundTask]) -> Reply:
-    """Return the reply with what follows an end that is not a success."""
+def with_failure(
+    reply: Reply, linked: Linked, request: Request, tasks: Mapping[str, BoundTask], error: BaseException
+) -> Reply:
+    """Return the reply with what follows an end that is not a success.
+
+    Errbacks that take the request, the exception and its traceback are called here, as in Celery.
+    """
     if reply.end not in (End.FAILED, End.REJECTED):
         return reply
     reply = msgspec.structs.replace(reply, given_up=linked.ends.ids, parts=linked.ends.parts)
     if reply.end is End.REJECTED:
         return reply  # the parent sends the errbacks, together with the dead letter
+    called = called_here(linked.embed.errbacks, tasks)
+    errbacks = [each for each in linked.embed.errbacks if each not in called]
     try:
-        messages = _messages(linked.embed.errbacks, request.id, request, tasks)
-    except UNSENDABLE as error:
-        logger.error("task=%s id=%s errbacks not sent: %s", request.task, request.id, error)
-        return reply
-    return msgspec.structs.replace(reply, callbacks=messages, begins=begun_by(linked.embed.errbacks))
+        messages = _messages(errbacks, request.id, request, tasks)
+    except UNSENDABLE as wrong:
+        logger.error("task=%s id=%s errbacks not sent: %s", request.task, request.id, wrong)
+        messages, errbacks = [], []
+    for errback in called:
+        try:
+            task = tasks[errback.task]
+            task.run(request, error, reply.traceback or None, *errback.args, **errback.kwargs)
+        except BaseException:  # the user's function
+            logger.exception("task=%s id=%s errback %s failed", request.task, request.id, errback.task)
+    return msgspec.structs.replace(reply, callbacks=messages, begins=begun_by(errbacks))
+
+
+def called_here(errbacks: Sequence[Signature], tasks: Mapping[str, BoundTask]) -> list[Signature]:
+    """Return the errbacks that are called in this process; the others become tasks and get the id.
+
+    Called are those of this app that take more than one argument beside those that they bring, and neither
+    themselves (``bind=True``) nor time to wait for (``async def``).
+    """
+    found = []
+    for errback in errbacks:
+        task = tasks.get(errback.task)
+        plain = task is not None and isfunction(task.run) and not isinstance(task, CoroutineTask)
+        if task is not None and plain and not errback.immutable and not errback.begins:
+            options = errback.options
+            if not (options.chain or options.chord) and _takes_more_than_one(task.run, errback):
+                found.append(errback)
+    return found
+
+
+def _takes_more_than_one(function: Callable[..., object], errback: Signature) -> bool:
+    try:
+        left = signature(partial(function, *errback.args, **errback.kwargs)).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
+    return sum(each.kind in positional for each in left) > 1
 
 
 def with_success(reply: Reply, linked: Linked, follows: Sequence[NextMessage]) -> Reply:

@@ -148,6 +148,31 @@ def test_a_callback_whose_result_json_lacks_makes_a_failure_that_calls_errbacks(
     assert [_parts(message)[1] for message in reply.callbacks] == [["i"]]
 
 
+def test_an_errback_of_three_parameters_is_called_with_what_celery_gives_it(app, caplog):
+    seen = []
+
+    @app.task(name="tell")
+    def tell(request, exc, traceback, *, more=None):
+        seen.append((request.id, repr(exc), traceback.splitlines()[-1], more))
+
+    @app.task(name="wrong")
+    def wrong(request, exc, traceback):
+        raise OSError("down")
+
+    @app.task(name="later", bind=True)
+    def later(self, request, exc): ...
+
+    links = [wrong.s(), tell.s(more=1), later.s(), tell.si()]
+    reply = _run(app, _payload(app.tasks["fail"], task_id="i", link_error=links))
+
+    assert seen == [("i", "ValueError('x')", "ValueError: x", 1)]
+    assert "errback wrong failed" in caplog.text
+    assert [(head.task, args) for head, args, _, _ in map(_parts, reply.callbacks)] == [
+        ("later", ["i"]),
+        ("tell", []),
+    ]
+
+
 def test_an_errback_that_cannot_be_sent_leaves_the_failure_as_it_is(app, caplog):
     wrong = {"task": "note", "options": {"priority": 99}}
     reply = _run(app, _payload(app.tasks["fail"], task_id="i", link_error=wrong))
