@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -73,7 +74,10 @@ def test_each_role_may_do_its_part_and_a_refusal_names_the_remedy(running: Daemo
     )
     assert call(running, OPERATOR, *restart) == "ok"
     assert "shutdown needs the role admin" in call(running, OPERATOR, "shutdown")
-    assert "needs the role viewer" in call(running, STRANGER, "status")
+    assert call(running, STRANGER, "status") == (
+        f"uid {STRANGER} has no role here: put the user or one of its groups into [control] viewers, "
+        "operators or admins, and reload taskd, or call it as root"
+    )
     assert call(running, STRANGER, *restart, groups=f"[{GROUP}]") == "ok"
     assert call(running, ADMIN, "shutdown") == "ok"
     assert running.wait() == 0
@@ -100,6 +104,38 @@ def test_who_changed_what_stands_in_the_log(running: Daemon) -> None:
     ]
     assert "INFO" in lines[0]
     assert "WARNING" in lines[1]
+
+
+_HOLD = """
+import os, socket, sys
+path, uid = sys.argv[1:]
+os.setgroups([]); os.setgid(int(uid)); os.setuid(int(uid))
+held = []
+for _ in range(60):
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].connect(path)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_whoever_holds_as_many_connections_as_it_can_leaves_others_theirs(running: Daemon) -> None:
+    with contextlib.ExitStack() as stack:
+        for uid in (STRANGER, VIEWER, OPERATOR):
+            holder = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _HOLD, running.socket_path, str(uid)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            stack.callback(holder.kill)
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+        assert "of this user are connected already" in call(running, VIEWER, "status")
+        assert "the other places are kept for root" in call(running, ADMIN, "status")
+        assert running.row("mail-1")["state"] == "READY"
+        assert running.log.count(f"uid={STRANGER}") < 10
 
 
 def test_a_name_that_the_machine_does_not_know_is_a_warning_and_gives_nobody_a_role(running: Daemon) -> None:

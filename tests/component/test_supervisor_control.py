@@ -81,6 +81,16 @@ def test_an_unknown_program_is_refused_with_the_known_names(running: Daemon) -> 
         running.call("restart", name="nail")
 
 
+@pytest.mark.parametrize("name", [5, ["mail-1"], {"a": 1}, "nobody\n", "\x1b", True, ""])
+@pytest.mark.parametrize("method", ["deaths", "logs", "stop", "signal", "scale"])
+def test_a_name_that_cannot_be_one_is_refused_and_is_no_internal_error(
+    running: Daemon, method: str, name: object
+) -> None:
+    with pytest.raises(ControlError) as caught:
+        running.call(method, name=name, signal="TERM", processes=2)
+    assert "internal" not in str(caught.value)
+
+
 def test_an_unknown_method_is_refused_with_the_known_ones(running: Daemon) -> None:
     with pytest.raises(ControlError, match=r"no method 'explode'; there are: .*restart, .*status"):
         running.call("explode")

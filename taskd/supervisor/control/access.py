@@ -81,6 +81,16 @@ class Access:
             return Role.ADMIN
         return max((role for role, who in self.members.items() if peer in who), default=Role.NOBODY)
 
+    def turning_away(self, peer: Peer) -> str:
+        """Return why the peer may not even stay connected; an empty text when it has a role."""
+        if self.role_of(peer) is not Role.NOBODY:
+            return ""
+        lists = "[control] viewers, operators or admins"
+        return (
+            f"uid {peer.uid} has no role here: put the user or one of its groups into {lists}, and reload "
+            "taskd, or call it as root"
+        )
+
     def refusal(self, method: str, peer: Peer) -> str:
         """Return why the peer may not call the method, with the remedy; an empty text when it may."""
         needed = METHOD_ROLES.get(method, Role.ADMIN)

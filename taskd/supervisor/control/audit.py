@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 
 import msgspec
 
+from taskd import clock
 from taskd.supervisor.control.access import METHOD_ROLES, Peer, Role
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_PARAMS = 300
+#: How long a user that is turned away is not noted again, and how many users are remembered for that.
+_SILENT_S = 10.0
+_MOST_UIDS = 1000
 
 
 class Audit:
@@ -22,6 +27,7 @@ class Audit:
 
     def __init__(self, user_names: Mapping[int, str]) -> None:
         self._user_names = user_names
+        self._silent_until: dict[int, float] = {}
 
     def done(self, peer: Peer, method: str, params: Mapping[str, object]) -> None:
         """Note what was carried out, or is under way."""
@@ -34,6 +40,16 @@ class Audit:
     def refused(self, peer: Peer, method: str, params: Mapping[str, object]) -> None:
         """Note what the peer may not do."""
         self._write(logging.WARNING, peer, method, params, "refused: no permission")
+
+    def turned_away(self, peer: Peer) -> None:
+        """Note who connected without a role; one that tries without end is noted once in a while."""
+        now = clock.monotonic()
+        if now < self._silent_until.get(peer.uid, -math.inf):
+            return
+        if len(self._silent_until) >= _MOST_UIDS:
+            self._silent_until.clear()
+        self._silent_until[peer.uid] = now + _SILENT_S
+        self._write(logging.WARNING, peer, "connect", {}, "refused: no role")
 
     def _level(self, method: str) -> int:
         return logging.DEBUG if METHOD_ROLES.get(method) is Role.VIEWER else logging.INFO

@@ -39,6 +39,8 @@ class Records:
         name, count = params.get("name"), params.get("count", DEFAULT_DEATHS)
         if not isinstance(count, int) or count < 0:
             raise ControlError(f"deaths: count is {count!r}; expected a number from 0")
+        if not isinstance(name, str | None):
+            raise ControlError(f"deaths: name is {name!r}; expected the name of a program, or none")
         if name is None or name in self._deaths.programs:
             names = None if name is None else [str(name)]
         else:

@@ -26,6 +26,10 @@ _log = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES = 64 * 1024
 MAX_CLIENTS = 32
+#: Of these, places that only root gets, and how many another user may hold: the daemon's own too, because
+#: its tasks are that user.
+KEPT_FOR_ROOT = 8
+MAX_CLIENTS_OF_A_USER = 12
 IDLE_S = 60.0
 # Answers that wait for a client that does not read them.
 _MAX_UNSENT_BYTES = 4 * 1024 * 1024
@@ -85,6 +89,8 @@ class ControlServer:
     def give(self, access: Access) -> None:
         """Let these roles decide from now on, for clients that are connected already too."""
         self._access = access
+        for client in [each for each in self._clients if access.turning_away(each.peer)]:
+            client.close()
 
     def close(self) -> None:
         """Drop every client and stop accepting; the listening socket belongs to the caller."""
@@ -107,16 +113,20 @@ class ControlServer:
             self._loop.remove_reader(self._listening.fileno())
             self._loop.call_later(_ACCEPT_AGAIN_S, self._listen, _LISTENING)
             return
-        if len(self._clients) >= self._max_clients:
-            _log.warning("control: refused a client: %s are connected already", len(self._clients))
-            _turn_away(connection, f"{self._max_clients} clients are connected already; try again later")
-            return
         connection.setblocking(False)
         try:
             peer = peers.peer_of(connection)
         except OSError as error:
             _log.warning("control: refused a client whose user is unknown: %s", error)
             connection.close()
+            return
+        if refusal := self._access.turning_away(peer):
+            self._audit.turned_away(peer)
+            _turn_away(connection, refusal)
+            return
+        if crowd := self._crowd(peer.uid):
+            _log.warning("control: refused a client of uid %s: %s", peer.uid, crowd)
+            _turn_away(connection, f"{crowd}; try again later")
             return
 
         def answer(frame: bytes) -> bytes | None:
@@ -126,9 +136,22 @@ class ControlServer:
                 _log.exception("control: a request could not be answered request=%r", frame[:200])
                 return _INTERNAL
 
-        name = f"control client pid={peer.pid} uid={peer.uid}"
         gone, idle_s = self._clients.discard, self._idle_s
-        self._clients.add(_Client(self._loop, connection, answer, gone, name=name, idle_s=idle_s))
+        self._clients.add(_Client(self._loop, connection, answer, gone, peer=peer, idle_s=idle_s))
+
+    def _crowd(self, uid: int) -> str:
+        """Return in words why there is no place for one more client of this user; empty when there is."""
+        total = len(self._clients)
+        if total >= self._max_clients:
+            return f"{total} clients are connected already"
+        if uid == 0:
+            return ""
+        own = sum(client.peer.uid == uid for client in self._clients)
+        if own >= MAX_CLIENTS_OF_A_USER:
+            return f"{own} clients of this user are connected already"
+        if total >= self._max_clients - KEPT_FOR_ROOT:
+            return f"{total} clients are connected already, and the other places are kept for root"
+        return ""
 
     def _answer(self, frame: bytes, peer: Peer) -> bytes | None:
         """Return the answer to one request as a line; None for a notification."""
@@ -204,7 +227,7 @@ class _Client:
         answer: Callable[[bytes], bytes | None],
         gone: Callable[[_Client], None],
         *,
-        name: str,
+        peer: Peer,
         idle_s: float,
     ) -> None:
         self._loop = loop
@@ -216,7 +239,8 @@ class _Client:
         self._unsent = bytearray()
         self._last_frame = clock.monotonic()
         self._closing = False
-        self._owner = Owner(name, lambda _why: self.close())
+        self.peer = peer
+        self._owner = Owner(f"control client pid={peer.pid} uid={peer.uid}", lambda _why: self.close())
         self._idle_timer: Timer = loop.call_later(idle_s, self._check_idle, self._owner)
         loop.add_reader(connection.fileno(), self._read, self._owner)
 
