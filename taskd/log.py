@@ -12,7 +12,9 @@ logging.config is not imported: it costs more than this module and offers nothin
 
 from __future__ import annotations
 
+import copy
 import io
+import json
 import logging
 import os
 import sys
@@ -21,7 +23,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taskd import clock, running
+from taskd import clock, running, safe_text
 
 # The priorities of syslog(3) that the levels of logging map to.
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -111,7 +113,7 @@ def formatter(chosen: str, program: str, *, to_journal: bool) -> logging.Formatt
     What goes to the journal itself (``to_journal``) has its priority in a field.
     """
     if to_journal and chosen in {"auto", "journal"}:
-        return logging.Formatter(program.replace("%", "%%") + ": %(message)s")
+        return SafeFormatter(program.replace("%", "%%") + ": %(message)s")
     return _formatter(chosen, program, to_journal=False)
 
 
@@ -123,14 +125,40 @@ def _formatter(chosen: str, program: str, *, to_journal: bool) -> logging.Format
     return PlainFormatter(program)
 
 
-class _NamingFormatter(logging.Formatter):
+class SafeFormatter(logging.Formatter):
+    """Writes what others chose as text: it forges no line, and steers no terminal.
+
+    Of a record of taskd itself the arguments are data, each in one line; only a ``safe_text.Block`` has more.
+    Every further line of a record is indented, so that it can not pass for a record.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text."""
+        return safe_text.block(super().format(_tamed(record)))
+
+
+def _tamed(record: logging.LogRecord) -> logging.LogRecord:
+    if not record.name.startswith("taskd.") or not isinstance(record.args, tuple) or not record.args:
+        return record
+    tamed = copy.copy(record)
+    tamed.args = tuple(
+        safe_text.one_line(str(arg))
+        if isinstance(arg, (str, BaseException)) and not isinstance(arg, safe_text.Block)
+        else arg
+        for arg in record.args
+    )
+    return tamed
+
+
+class _NamingFormatter(SafeFormatter):
     """Puts ``task=NAME id=ID`` before what a running task logs."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line; the messages of taskd itself about a task begin with its name already."""
         task = running.current.get()
         if task is not None and not record.message.startswith("task="):
-            record.message = f"task={task.task} id={task.id} {record.message}"
+            name, task_id = safe_text.one_line(task.task), safe_text.one_line(task.id)
+            record.message = f"task={name} id={task_id} {record.message}"
         return super().formatMessage(record)
 
 
@@ -166,7 +194,14 @@ class JsonFormatter(logging.Formatter):
             fields["task"], fields["id"] = task.task, task.id
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
+        return safe_text.json_text(_encoded(fields))
+
+
+def _encoded(fields: Mapping[str, object]) -> str:
+    try:
         return msgspec.json.encode(fields).decode()
+    except UnicodeEncodeError:  # lone surrogates
+        return json.dumps(fields)
 
 
 class JournalFormatter(_NamingFormatter):

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from taskd import clock, program_signals
+from taskd.safe_text import one_line
 from taskd.wakeup import Wakeup
 
 _log = logging.getLogger(__name__)
@@ -304,7 +305,9 @@ class Loop:
         except Exception as error:  # noqa: BLE001 - the barrier of the loop
             _log.exception("unforeseen error in %s, which costs %s", name_of(callback), payer.name)
             try:
-                payer.fail(f"internal error in {name_of(callback)}: {_in_one_line(error)}")
+                payer.fail(
+                    f"internal error in {name_of(callback)}: {one_line(f'{type(error).__name__}: {error}')}"
+                )
             except Exception:  # noqa: BLE001 - the loop goes on, whatever the thing is now
                 _log.exception("%s could not be ended after that", payer.name)
             return False
@@ -356,7 +359,3 @@ def name_of(callback: Callable[..., object]) -> str:
     while isinstance(callback, functools.partial):
         callback = callback.func
     return getattr(callback, "__qualname__", None) or type(callback).__qualname__
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -122,7 +122,8 @@ def _echo_whole(last: Certificate) -> None:
         click.echo(f"  {printable(fact)}")
     parts = {
         "tasks that ran": "\n".join(
-            f"{task.name} {task.id} for {age(task.age_s)} in pid {task.pid}" for task in last.running
+            f"{printable(task.name)} {printable(task.id)} for {age(task.age_s)} in pid {task.pid}"
+            for task in last.running
         ),
         "pool children": "\n".join(in_words(child) for child in last.children),
         "last words": f"{last.words}\n{last.traceback}".strip(),
@@ -131,5 +132,5 @@ def _echo_whole(last: Certificate) -> None:
     }
     for title, text in parts.items():
         if text:
-            indented = "\n".join(f"    {line}" for line in printable(text).splitlines())
+            indented = "\n".join(f"    {printable(line)}" for line in text.split("\n"))
             click.echo(f"  {title}:\n{indented}")

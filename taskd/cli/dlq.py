@@ -11,7 +11,7 @@ from taskd import clock, exit_codes
 from taskd.brokers.base import DeadFilter, Desk
 from taskd.cli import letters
 from taskd.cli.desk import open_desk
-from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
+from taskd.cli.output import Failure, echo_json, echo_table, json_option
 from taskd.cli.pacing import hand_over, per_second
 from taskd.cli.session import Session, duration, pass_session
 from taskd.plural import counted
@@ -84,7 +84,7 @@ def show(session: Session, *, letter_id: int, as_json: bool) -> int:
         echo_json(letters.all_facts(dead))
     else:
         for line in letters.lines(dead):
-            click.echo(printable(line))
+            click.echo(line)
     return exit_codes.OK
 
 

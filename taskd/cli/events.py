@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,7 +12,7 @@ from taskd import clock, exit_codes
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Outgoing
-from taskd.cli.output import age, local_time, printable
+from taskd.cli.output import age, json_line, local_time, printable
 from taskd.cli.session import Session, duration, pass_session
 from taskd.events.receiver import Receiver
 from taskd.events.state import ClusterState
@@ -84,10 +83,10 @@ def _call(broker: Broker, logical: LamportClock, methods: tuple[str, ...]) -> No
 
 def _line(event: Seen, picture: ClusterState, *, as_json: bool, dump: bool) -> str:
     if as_json:
-        return json.dumps(event.raw, ensure_ascii=False)
+        return json_line(event.raw)
     head = f"{event.hostname} [{local_time(event.timestamp)}] {event.type}"
     rest = _fields(event.raw) if dump else _summary(event, picture)
-    return printable(f"{head}: {rest}" if rest else head).replace("\n", "\\n")
+    return printable(f"{head}: {rest}" if rest else head)
 
 
 def _fields(raw: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from taskd.brokers.base import DeadLetter, DeadMessage
 from taskd.cli.output import local_time, size
 from taskd.exit_codes import describe_signal
+from taskd.safe_text import block, json_text, one_line
 
 COLUMNS = ("ID", "QUEUE", "DIED", "DEATHS", "TASK", "TASK ID", "REASON")
 _INDENT = "    "
@@ -46,22 +47,22 @@ def all_facts(dead: DeadMessage) -> dict[str, object]:
 
 
 def lines(dead: DeadMessage) -> Iterator[str]:
-    """Yield the letter for people: reason, evidence, headers, body; tracebacks line by line."""
+    """Yield the letter for people: reason, evidence, headers, body; safe to print as it is."""
     letter = dead.letter
     yield f"id: {letter.id}"
-    yield f"queue: {letter.queue}"
-    yield f"task: {letter.task or '(no name)'}"
-    yield f"task id: {letter.task_id or '(none)'}"
+    yield f"queue: {one_line(letter.queue)}"
+    yield f"task: {one_line(letter.task) or '(no name)'}"
+    yield f"task id: {one_line(letter.task_id) or '(none)'}"
     yield f"died: {local_time(letter.died_at)}"
-    yield f"reason: {letter.reason}"
+    yield f"reason: {one_line(letter.reason)}"
     evidence = decoded(dead.evidence)
     if not isinstance(evidence, dict):
         yield f"evidence: {_text(evidence)}"
     else:
         for key, value in evidence.items():
-            yield from _evidence(str(key), value)
+            yield from _evidence(one_line(str(key)), value)
     yield f"headers: {_text(decoded(dead.headers))}"
-    yield f"content: {dead.content_type}, {dead.content_encoding}, {size(len(dead.body))}"
+    yield f"content: {one_line(dead.content_type)}, {one_line(dead.content_encoding)}, {size(len(dead.body))}"
     yield f"body: {_text(decoded(dead.body))}"
 
 
@@ -75,15 +76,15 @@ def _evidence(key: str, value: object) -> Iterator[str]:
         yield f"{name.removesuffix(' bytes')}: {size(value)}"
     elif isinstance(value, str) and "\n" in value.strip():
         yield f"{name}:"
-        yield from (_INDENT + line for line in value.rstrip().splitlines())
+        yield from (_INDENT + one_line(line) for line in value.rstrip().split("\n"))
     else:
         yield f"{name}: {_text(value)}"
 
 
 def _text(value: object) -> str:
     if isinstance(value, str):
-        return value
-    return msgspec.json.format(msgspec.json.encode(value)).decode()
+        return block(value)
+    return json_text(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
 def decoded(data: bytes) -> object:

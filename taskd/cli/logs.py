@@ -13,7 +13,15 @@ import msgspec
 from taskd import clock, exit_codes
 from taskd.cli import daemon
 from taskd.cli.names import name_argument
-from taskd.cli.output import Failure, echo_json, json_option, local_time, printable
+from taskd.cli.output import (
+    Failure,
+    echo_json,
+    json_line,
+    json_option,
+    local_time,
+    printable,
+    printable_block,
+)
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.errors import ControlError, RefusedError
@@ -134,10 +142,10 @@ def _echo(lines: Sequence[Line], *, as_json: bool, many: bool, known: dict[str, 
                 f"taskctl: {counted(missing, 'line')} of {line.program} came too fast to follow", err=True
             )
         if as_json:
-            click.echo(msgspec.json.encode(line))
+            click.echo(json_line(msgspec.to_builtins(line)))
             continue
         # Lines in the form for the journal leave the time to it; the others bring their own.
         is_dated = line.priority is None or (line.program == NAME and _DATED.match(line.text))
         time = "" if is_dated else f"{local_time(line.at)} "
         source = f"{line.program} | " if many else ""
-        click.echo(f"{source}{time}{printable(line.text)}")
+        click.echo(f"{source}{time}{printable_block(line.text)}")

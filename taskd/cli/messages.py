@@ -9,7 +9,7 @@ import click
 from taskd import exit_codes
 from taskd.app.app import App
 from taskd.app.settings import SendOptions
-from taskd.cli.output import Failure, echo_json, json_option, printable
+from taskd.cli.output import Failure, echo_json, json_option, printable, printable_block
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
 from taskd.errors import SerializationError
 from taskd.lifecycle import Deadline
@@ -129,7 +129,7 @@ def _show(task_id: str, record: ResultRecord | None, as_json: bool) -> int:
     elif failed:
         click.echo(f"taskctl: task {task_id} ended as {state}: {_error(record)}", err=True)
         if record.traceback:
-            click.echo(printable(record.traceback.rstrip()), err=True)
+            click.echo(printable_block(record.traceback.rstrip()), err=True)
     else:
         value = _value(record)
         if isinstance(value, str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taskd import clock, exit_codes
+from taskd import clock, exit_codes, safe_text
 from taskd.errors import TaskdError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Failure(TaskdError):
 
 def echo_json(value: object) -> None:
     """Print one JSON document; what JSON does not know is printed as its repr."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=repr))
+    click.echo(safe_text.json_text(json.dumps(value, indent=2, ensure_ascii=False, default=repr)))
 
 
 def echo_table(
@@ -85,8 +85,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
 
 
 def printable(text: str) -> str:
-    """Return text that cannot steer the terminal: names and errors come from messages of others."""
-    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+    """Return text in one line that cannot steer the terminal: names and errors come from others' messages."""
+    return safe_text.one_line(text)
+
+
+def printable_block(text: str) -> str:
+    """Return text of several lines that cannot steer the terminal; all but the first are indented."""
+    return safe_text.block(text)
+
+
+def json_line(value: object) -> str:
+    """Return a value as one line of JSON, for what is followed."""
+    return safe_text.json_text(json.dumps(value, ensure_ascii=False, default=repr))
 
 
 def age(seconds: float) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from taskd import clock, exit_codes, procinfo
 from taskd.cli import children, daemon, last_state
 from taskd.cli.former import former_brokers
-from taskd.cli.output import age, echo_json, echo_table, json_option, printable, size
+from taskd.cli.output import age, echo_json, echo_table, json_option, printable, printable_block, size
 from taskd.cli.session import Session, duration, pass_session
 from taskd.errors import DaemonDownError
 from taskd.supervisor.control.client import ControlClient
@@ -104,7 +104,7 @@ def _echo_programs(rows: Sequence[daemon.ProgramRow], *, now: float) -> None:
         for text in _said_of(row):
             said.setdefault(text, []).append(row.name)
     for text, names in said.items():
-        click.echo(f"\n{', '.join(names)}: {printable(text)}")
+        click.echo(f"\n{printable(', '.join(names))}: {printable_block(text)}")
 
 
 def _said_of(row: daemon.ProgramRow) -> Iterator[str]:

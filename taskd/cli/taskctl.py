@@ -10,7 +10,7 @@ import click
 
 from taskd import exit_codes
 from taskd.cli import verbs
-from taskd.cli.output import Failure, printable
+from taskd.cli.output import Failure, printable, printable_block
 from taskd.cli.session import Session
 from taskd.cli.time_limit import limited
 from taskd.config.problems import nearest
@@ -113,10 +113,10 @@ def _report(error: Exception) -> int:
             return exit_codes.FAILURE
         case ConfigError():
             # One problem a line, each beginning with its file and line.
-            click.echo(printable(str(error)), err=True)
+            click.echo("\n".join(printable(line) for line in str(error).split("\n")), err=True)
             return exit_codes.CONFIG
         case _:
-            click.echo(f"taskctl: {printable(str(error))}", err=True)
+            click.echo(f"taskctl: {printable_block(str(error))}", err=True)
     return _status(error)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from taskd.safe_text import one_line
+
 
 class Severity(Enum):
     """Whether the file can be used all the same."""
@@ -45,7 +47,7 @@ class Problem:
         if self.nearest:
             text += f'; did you mean "{self.nearest}"?'
         # One problem is one line, whatever somebody put into a quoted key.
-        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+        return one_line(text)
 
 
 def unforeseen(error: Exception) -> str:

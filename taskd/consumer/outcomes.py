@@ -24,6 +24,7 @@ from taskd.exit_codes import describe_signal
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.execution import End, NextMessage, Reply, decode_reply
 from taskd.protocol.results import State
+from taskd.safe_text import Block
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +211,8 @@ class Outcomes:
         headers = request.headers
         if self._ended_on_request(request, Reply(End.FAILED, softly=True)):
             return  # it was asked while the executor had not reached the task, or had left it
-        logger.error("task=%s id=%s broke the executor\n%s", headers.task, headers.id, broken.traceback)
+        trace = Block(broken.traceback)
+        logger.error("task=%s id=%s broke the executor\n%s", headers.task, headers.id, trace)
         self._cut_short(request, endings.broken(headers, broken.traceback))
         if not request.acks_early:
             evidence = msgspec.json.encode({"traceback": broken.traceback})

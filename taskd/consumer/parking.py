@@ -17,6 +17,7 @@ from taskd.consumer import endings
 from taskd.consumer.settling import Settling
 from taskd.errors import ProtocolError
 from taskd.protocol.message import TaskHeaders, decode_headers
+from taskd.safe_text import Block
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def park(
     """
     trace = "".join(traceback.format_exception(error))
     name, task_id = (headers.task, headers.id) if headers else ("?", delivery.task_id)
-    logger.error("task=%s id=%s the worker failed on this message; parked\n%s", name, task_id, trace)
+    logger.error("task=%s id=%s the worker failed on this message; parked\n%s", name, task_id, Block(trace))
     if claimed and not last_word:
         evidence = msgspec.json.encode({"traceback": trace.encode("utf-8", "replace").decode()})
         settling.settle(Dead(delivery.tag, f"the worker failed on it: {in_a_line(error)}", evidence))

@@ -19,6 +19,7 @@ from taskd.lifecycle import Deadline
 from taskd.proctitle import set_title
 from taskd.program_signals import asked_to_end, ignore_from_now_on
 from taskd.protocol import content
+from taskd.safe_text import Block
 from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 from taskd.worker.autoscale import Autoscaler
 from taskd.worker.pools import AppImportError
@@ -79,7 +80,7 @@ def run(program: Program, reporter: Reporter) -> int:
         blueprint.stop(Deadline.after(_STOP_GRACE_S))
     if fatal is None:
         return exit_codes.OK
-    logger.error("%s%s", fatal.reason, f"\n{fatal.detail}" if fatal.detail else "")
+    logger.error("%s%s", fatal.reason, Block(f"\n{fatal.detail}" if fatal.detail else ""))
     reporter.last_words(fatal.reason, fatal.detail)
     return fatal.exit_code
 

@@ -31,6 +31,7 @@ from taskd.protocol.execution import End, NextMessage, Payload, Reply
 from taskd.protocol.message import TaskHeaders, UnclearTask, encode_body, raw_headers
 from taskd.protocol.message_repr import bounded_repr
 from taskd.protocol.results import failure_record, retry_record, success_record
+from taskd.safe_text import Block
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ def failed(headers: TaskHeaders, error: BaseException, *, keep: bool, children: 
     if not isinstance(error, Exception):
         error = _for_the_record(error)
     text, traceback = one_line(error), format_traceback(error)
-    logger.error("task=%s id=%s failed: %s\n%s", headers.task, headers.id, text, traceback.rstrip())
+    trace = Block(traceback.rstrip())
+    logger.error("task=%s id=%s failed: %s\n%s", headers.task, headers.id, text, trace)
     record = b""
     if keep:
         record = failure_record(

@@ -233,7 +233,7 @@ def test_what_a_callback_raises_costs_its_owner_and_the_loop_turns_on(
 
     loop.run_once(1.0)
 
-    assert paid == ["internal error in broken: LookupError: nobody foresaw this"] * 3 + ["the next"]
+    assert paid == ["internal error in broken: LookupError: nobody\\nforesaw this"] * 3 + ["the next"]
     assert "unforeseen error in broken, which costs program mail-1" in caplog.text
 
 

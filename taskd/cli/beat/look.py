@@ -43,9 +43,9 @@ def list_(session: Session, *, as_json: bool) -> int:
     echo_table(_LIST, [_row(listed, schedule, view, now) for listed, schedule in found], right=_LIST[6:])
     for listed, _ in found:
         if doubt := view.doubt(listed.entry.task):
-            click.echo(printable(f"\n{listed.entry.name}: {doubt}"))
+            click.echo("\n" + printable(f"{listed.entry.name}: {doubt}"))
         if doubt := unserved(listed.entry.queue, session.config):
-            click.echo(printable(f"\n{listed.entry.name}: {doubt}"))
+            click.echo("\n" + printable(f"{listed.entry.name}: {doubt}"))
     return exit_codes.OK
 
 

@@ -56,9 +56,13 @@ class ControlClient:
         self._calls += 1
         request = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": dict(params or {})}
         try:
+            data = msgspec.json.encode(request) + b"\n"
+        except UnicodeEncodeError:
+            raise RefusedError(f"{method}: a name that is not text in UTF-8 is not one of taskd's") from None
+        try:
             connection = self._connected(timeout_s)
             try:
-                connection.sendall(msgspec.json.encode(request) + b"\n")
+                connection.sendall(data)
             except BrokenPipeError:
                 pass  # turned away: the reason is there to be read
             response = self._receive(connection, deadline)

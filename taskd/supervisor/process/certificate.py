@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.protocol.status import ChildState, RunningTask
+from taskd.safe_text import Block
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def log_death(certificate: Certificate) -> None:
         certificate.cpu_s,
         certificate.max_rss_bytes,
         " (the kernel had no memory left)" if certificate.out_of_memory else "",
-        "" if _is_written(certificate) else f"\n{certificate.traceback}",
+        Block("" if _is_written(certificate) else f"\n{certificate.traceback}"),
         extra={"fields": {name: value for name, value in fields.items() if value}},
     )
 
