@@ -122,7 +122,13 @@ class LastWords(msgspec.Struct, frozen=True, tag="last_words"):
     detail: str = ""
 
 
-StatusLine = Ready | Waiting | Heartbeat | ChildDied | Draining | LastWords
+class Lost(msgspec.Struct, frozen=True, tag="lost"):
+    """The writer of log files could not write so many lines, since it last said so."""
+
+    lines: Count = 0
+
+
+StatusLine = Ready | Waiting | Heartbeat | ChildDied | Draining | LastWords | Lost
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[StatusLine] = msgspec.json.Decoder(StatusLine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from taskd import procinfo
 from taskd.errors import ControlError
 from taskd.resident import resident_bytes
+from taskd.supervisor.output import rotation
 from tests.component.fake_output import FLOOD_BYTES
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until
@@ -252,11 +254,11 @@ def test_usr1_opens_the_files_by_their_names_again(tmp_path: Path, gate: Path) -
         assert content(tmp_path, "moved") == "before\n"
 
 
-def test_a_full_disk_is_said_and_what_was_lost_is_counted_when_there_is_room(
+def test_files_that_cannot_be_written_are_said_and_what_was_lost_is_counted(
     tmp_path: Path, gate: Path
 ) -> None:
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "a-1.log").symlink_to("/dev/full")
+    (tmp_path / "logs" / "a-1.log").mkdir()
     environ = {"FAKE_GATE": str(gate)}
     with daemon(tmp_path, environ, modes={"a": "on-demand"}, log=files(tmp_path)) as running:
         running.wait_for("a-1", "READY")
@@ -265,12 +267,13 @@ def test_a_full_disk_is_said_and_what_was_lost_is_counted_when_there_is_room(
             orders.flush()
             trouble = wait_until(lambda: running.call("status")["taskd"]["log_trouble"])
             wait_until(lambda: "two" in texts(running, "a-1"))
-            (tmp_path / "logs" / "a-1.log").unlink()
+            wait_until(lambda: running.call("status")["taskd"]["lines_dropped"] == 2)
+            (tmp_path / "logs" / "a-1.log").rmdir()
             orders.write("three\n")
             orders.flush()
             written = wait_until(lambda: content(tmp_path, "a-1.log"))
 
-        assert "No space left on device" in trouble
+        assert "Is a directory" in trouble
         assert written.splitlines()[0].startswith("taskd: 2 lines were lost here: ")
         assert written.splitlines()[1] == "three"
         wait_until(lambda: not running.call("status")["taskd"]["log_trouble"])
@@ -318,3 +321,37 @@ def test_kill_nine_of_the_daemon_leaves_no_writer_and_loses_no_line(tmp_path: Pa
 
         wait_until(lambda: not running.left_behind())
         assert "the last line" in content(tmp_path, "a-1.log")
+
+
+def test_a_log_file_that_somebody_deleted_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotation, "_LOOK_EVERY_S", 0.0)
+    file = rotation.RotatedFile(str(tmp_path / "f"), max_bytes=0, backups=0)
+    file.write(b"one\n")
+    (tmp_path / "f").unlink()
+    file.write(b"two\n")
+    (tmp_path / "f").rename(tmp_path / "moved")
+    file.write(b"three\n")
+    file.close()
+
+    assert (tmp_path / "moved").read_text() == "two\n"
+    assert (tmp_path / "f").read_text() == "three\n"
+
+
+def test_a_line_that_a_full_disk_cut_off_leaves_no_half_behind(tmp_path: Path) -> None:
+    file = rotation.RotatedFile(str(tmp_path / "f"), max_bytes=0, backups=0)
+    file.write(b"one\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))  # the disk has four bytes more
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            file.write(b"two three\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, former)
+    file.write(b"four\n")
+    file.close()
+
+    assert (tmp_path / "f").read_text() == "one\nfour\n"

@@ -355,6 +355,8 @@ def test_a_number_without_bounds_in_the_file_costs_the_reload_and_not_the_daemon
     assert running.call("reload")["ok"] is False
 
     assert pids(running) == before
+    noted = wait_until(lambda: [line for line in running.log.splitlines() if "verb=reload" in line])
+    assert "outcome='failed: refused: " in noted[0]
 
 
 def test_an_error_of_the_checker_itself_refuses_the_reload_and_costs_nothing_else(tmp_path: Path) -> None:

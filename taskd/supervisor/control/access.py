@@ -53,6 +53,8 @@ class Peer:
     gid: int
     #: Its group and its supplementary ones.
     gids: frozenset[int]
+    #: Whether systemd started it: ``systemctl reload`` calls taskctl as the user of the unit.
+    is_of_systemd: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,11 +62,12 @@ class Audit:
             given = given[:_LONGEST_PARAMS] + "..."
         _log.log(
             level,
-            "audit user=%s uid=%s gid=%s pid=%s verb=%s params=%s outcome=%r",
+            "audit user=%s uid=%s gid=%s pid=%s%s verb=%s params=%s outcome=%r",
             self._user_names.get(peer.uid, "?"),
             peer.uid,
             peer.gid,
             peer.pid,
+            " via=systemd" if peer.is_of_systemd else "",
             method,
             given,
             outcome,

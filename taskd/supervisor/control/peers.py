@@ -31,7 +31,21 @@ def peer_of(connection: socket.socket) -> Peer:
     except OSError:
         groups = b""
     supplementary = struct.unpack(f"{len(groups) // _GID_BYTES}I", groups)
-    return Peer(pid=pid, uid=uid, gid=gid, gids=frozenset({gid, *supplementary}))
+    gids = frozenset({gid, *supplementary})
+    return Peer(pid=pid, uid=uid, gid=gid, gids=gids, is_of_systemd=_is_of_systemd(pid))
+
+
+def _is_of_systemd(pid: int) -> bool:
+    """Return whether a process is a child of pid 1, and in the control group that systemd gave this daemon.
+
+    A task cannot pass for it: what it detaches becomes a child of the daemon.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            parent = file.read().rpartition(b")")[2].split()[1]
+    except (OSError, IndexError):
+        return False
+    return parent == b"1" and "INVOCATION_ID" in os.environ
 
 
 def access(config: ControlConfig) -> Access:

@@ -195,8 +195,16 @@ class ControlServer:
             _log.exception("control: a command failed method=%s params=%r", name, params)
             self._audit.failed(peer, name, params, "internal error")
             return _error(_REFUSED, "internal error; the log of taskd has the traceback")
-        self._audit.done(peer, name, params)
+        if isinstance(result, Mapping) and result.get("ok") is False:
+            self._audit.failed(peer, name, params, _first_problem(result))
+        else:
+            self._audit.done(peer, name, params)
         return {"result": result}
+
+
+def _first_problem(result: Mapping[str, object]) -> str:
+    problems = result.get("problems")
+    return f"refused: {problems[0]}" if isinstance(problems, (list, tuple)) and problems else "refused"
 
 
 def _error(code: int, message: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from taskd import clock
 from taskd.backoff import Backoff
 from taskd.loop import Loop, Owner
 from taskd.plural import counted
-from taskd.protocol.status import StatusLine, Waiting
+from taskd.protocol.status import Lost, StatusLine, Waiting
 from taskd.safe_python import module_command
 from taskd.supervisor.output import frames
 from taskd.supervisor.output.backlog import Backlog
@@ -62,6 +62,7 @@ class FilesSink:
         self._deaths = 0
         self._closing = False
         self._owner = Owner("the writer of log files", self._fail)
+        self._lost = 0
         #: What is wrong with the files, for ``taskctl status``; empty when nothing is.
         self.trouble = ""
 
@@ -86,8 +87,8 @@ class FilesSink:
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped because the writer did not take them in time."""
-        return self._backlog.dropped_total
+        """How many lines were dropped: the writer did not take them in time, or could not write them."""
+        return self._backlog.dropped_total + self._lost
 
     def write(self, line: Line) -> None:
         """Hand the line over, or keep it."""
@@ -145,6 +146,9 @@ class FilesSink:
 
     def _on_line(self, line: StatusLine) -> None:
         self._deaths = 0
+        if isinstance(line, Lost):
+            self._lost += max(0, line.lines)
+            return
         former, self.trouble = self.trouble, line.reason if isinstance(line, Waiting) else ""
         if self.trouble:
             _log.error("log: %s", self.trouble)

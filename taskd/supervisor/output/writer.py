@@ -17,7 +17,7 @@ from types import FrameType
 from taskd import prctl
 from taskd.plural import counted
 from taskd.proctitle import set_title
-from taskd.protocol.status import STATUS_FD_VARIABLE, Ready, StatusLine, Waiting, encode_line
+from taskd.protocol.status import STATUS_FD_VARIABLE, Lost, Ready, StatusLine, Waiting, encode_line
 from taskd.supervisor.output.frames import Decoder, Kind
 from taskd.supervisor.output.rotation import RotatedFile
 
@@ -39,6 +39,7 @@ class Writer:
         self._report = report
         self._files: dict[str, RotatedFile] = {}
         self._lost: dict[str, int] = {}
+        self._unsaid = 0
         self._trouble = ""
 
     def take(self, kind: Kind, name: str, data: bytes) -> None:
@@ -66,11 +67,18 @@ class Writer:
         except OSError as error:
             file.close()
             self._lost[name] = lost + 1
+            self._unsaid += 1
             self._say(f"log files in {self._directory} cannot be written: {error.strerror or error}")
         else:
             self._lost.pop(name, None)
             if not self._lost:
                 self._say("")
+
+    def tell_lost(self) -> None:
+        """Report how many lines were lost since the last call."""
+        if self._unsaid:
+            self._report(Lost(self._unsaid))
+            self._unsaid = 0
 
     def _reopen(self) -> None:
         for file in self._files.values():
@@ -103,6 +111,7 @@ def main() -> None:
     while data := os.read(0, _READ_BYTES):
         for kind, name, payload in decoder.feed(data):
             writer.take(kind, name, payload)
+        writer.tell_lost()  # at once for all that came together
 
 
 def _hurry(_number: int, _frame: FrameType | None) -> None:

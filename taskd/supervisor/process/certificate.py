@@ -9,6 +9,7 @@ import msgspec
 
 from taskd.protocol.status import ChildState, RunningTask
 from taskd.safe_text import Block
+from taskd.supervisor.output.lines import split_priority
 
 _log = logging.getLogger(__name__)
 
@@ -123,4 +124,5 @@ def clipped(text: str) -> str:
 
 def output_of(lines: Sequence[bytes]) -> Sequence[str]:
     """Return the last lines of output as texts."""
-    return [line.decode("utf-8", "backslashreplace")[:_LINE_CHARACTERS] for line in lines[-OUTPUT_LINES:]]
+    texts = [split_priority(line)[1] for line in lines[-OUTPUT_LINES:]]
+    return [text.decode("utf-8", "backslashreplace")[:_LINE_CHARACTERS] for text in texts]

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from taskd import clock
-from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Ready, StatusLine, Waiting
+from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Lost, Ready, StatusLine, Waiting
 from taskd.supervisor.machine import Event
 from taskd.supervisor.output.capture import Capture
+from taskd.supervisor.output.lines import split_priority
 from taskd.supervisor.output.ring import Ring
 from taskd.supervisor.process.background import Background
 from taskd.supervisor.process.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
@@ -114,10 +115,8 @@ class Life:
                 return self._judge(self._consuming.heard(line, now))
             case ChildDied():
                 self.on_child_died(line)
-                return None, ""
             case LastWords():
                 self.words = line
-                return None, ""
             case Ready():
                 self.waiting, self._idles = "", False
                 if self.ready_since is None:
@@ -129,6 +128,9 @@ class Life:
                 return Event.WAITING, f"waiting: {line.reason}"
             case Draining():
                 return Event.DRAINING, "drains of its own accord"
+            case Lost():
+                pass  # of the writer of log files alone
+        return None, ""
 
     def close(self) -> None:
         """Take what it still has to say: its last lines first, then the last words."""
@@ -175,7 +177,8 @@ class Life:
         """Log how the process ended, and return the certificate of it; a decision is not in it yet."""
         now = clock.monotonic()
         cause = self._cause(ended)
-        stack = b"\n".join(line.text for line in output.after(self.stack_from)) if self.hang else b""
+        written = output.after(self.stack_from) if self.hang else ()
+        stack = b"\n".join(split_priority(line.text)[1] for line in written)
         certificate = Certificate(
             program=spec.name,
             group=spec.group,
