@@ -169,6 +169,20 @@ def test_group_and_supplementary_groups_can_be_chosen(tmp_path: Path, open_place
     assert status["NoNewPrivs"] == ["0"]
 
 
+@needs_root
+def test_beside_programs_of_other_users_a_worker_is_root_only_if_its_table_says_so(tmp_path: Path) -> None:
+    tables = "".join(
+        f'[worker.{name}]\napp = "x:y"\nenvironment = {{ FAKE_MODE = "good" }}\n{user}'
+        for name, user in (("nobodys", ""), ("roots", 'user = "root"\n'))
+    )
+    with daemon(tmp_path, toml=tables) as running:
+        running.wait_for("roots-1", "READY")
+        detail = wait_until(lambda: running.row("nobodys-1")["detail"])
+
+        assert "it would run as root beside programs of other users" in detail
+        assert running.row("nobodys-1")["state"] != "READY"
+
+
 def test_a_worker_is_run_by_the_interpreter_of_its_table(tmp_path: Path) -> None:
     other = tmp_path / "python"
     other.write_text(f'#!/bin/sh\nexport VIA=other\nexec {sys.executable} "$@"\n')

@@ -143,6 +143,20 @@ for number in PIDS:
 """
 
 
+_KNOCK = """
+import socket
+answer = []
+for path in ("/run/taskd/taskd.sock", "/run/systemd/private", "/run/systemd/notify"):
+    kind = socket.SOCK_DGRAM if path.endswith("notify") else socket.SOCK_STREAM
+    with socket.socket(socket.AF_UNIX, kind) as one:
+        try:
+            one.connect(path)
+            answer.append(path)
+        except OSError:
+            pass
+"""
+
+
 def _start() -> None:
     install(_TABLES)
     (SHOP / "evil.py").write_text(_ATTACKER)
@@ -216,6 +230,9 @@ def a_task_of_one_user_stays_that_user() -> None:
     changed = _attack(_CHANGE_CONFIGURATION)
     assert isinstance(changed, list)
     assert not [each for each in changed if each.startswith("changed")], changed
+
+    # Nobody lets it in who could act for it; what it tells systemd is not heard.
+    assert _attack(_KNOCK) in ([], ["/run/systemd/notify"])
 
     # Others' work goes on.
     now = pids_of_programs()

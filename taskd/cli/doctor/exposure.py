@@ -35,7 +35,7 @@ def expose(config: Config, facts: Facts) -> ExposureFacts:
         servers=[server for key in ("broker", "results") if (server := _server(key, getattr(config, key)))],
         files=list(_databases(facts)),
         accept_content=config.accept_content,
-        remote_control=getattr(getattr(config, "security", None), "remote_control", "all"),
+        remote_control=config.security.remote_control,
         socket_mode=int(config.control.socket_mode, 8),
         unit=facts.unit.properties,
     )
