@@ -22,7 +22,7 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
-from taskd.config.stores import REDIS_SCHEMES
+from taskd.config.stores import LIBRARIES
 from taskd.errors import ConfigError
 
 
@@ -45,13 +45,22 @@ def _check_libraries(config: Config, report: Report) -> None:
         if worker.pool in {"gevent", "eventlet"} and not _is_installed(worker.pool):
             wrong = f"{worker.pool} is not installed"
             report.error(("worker", name, "pool"), wrong, f'pip install "taskd[{worker.pool}]"')
-    for key in ("broker", "results"):
-        scheme = getattr(config, key).partition("://")[0]
-        if here and scheme in REDIS_SCHEMES and not _is_installed("redis"):
-            report.error((key,), "the client library redis is not installed", 'pip install "taskd[redis]"')
-        if here and scheme == "memory":
+    for key in ("broker", "results") if here else ():
+        _check_store(getattr(config, key), (key,), report)
+        if getattr(config, key).partition("://")[0] == "memory":
             wrong = "what is kept in the memory of one process does not reach another"
             report.warning((key,), wrong, "sqlite:// here; memory:// is for tests within one process")
+    if config.beat.run != "never" and not config.beat.interpreter:
+        _check_store(config.beat.store, ("beat", "store"), report)
+
+
+def _check_store(url: str, path: KeyPath, report: Report) -> None:
+    """Note each library that a store needs and this Python does not have."""
+    modules, extra = LIBRARIES.get(url.partition("://")[0], ((), ""))
+    missing = [module for module in modules if not _is_installed(module)]
+    if missing:
+        wrong = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        report.error(path, wrong, f'pip install "{extra}"')
 
 
 def _check_socket(socket: str, path: KeyPath, report: Report) -> None:

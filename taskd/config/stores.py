@@ -31,6 +31,22 @@ KOMBU_SCHEMES = tuple(
         "pyro",
     )
 )
+#: The modules that a store needs beside what taskd always has, and the extra that brings them.
+LIBRARIES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    **dict.fromkeys(REDIS_SCHEMES, (("redis", "hiredis"), "taskd[redis]")),
+    "kombu+sqla+sqlite": (("sqlalchemy",), "kombu[sqlalchemy]"),
+    "kombu+sqla+postgresql": (("sqlalchemy", "psycopg2"), 'kombu[sqlalchemy]" "psycopg2'),
+    "kombu+sqla+mysql": (("sqlalchemy", "MySQLdb"), 'kombu[sqlalchemy]" "mysqlclient'),
+    "kombu+mongodb": (("pymongo",), "kombu[mongodb]"),
+    "kombu+sqs": (("boto3",), "kombu[sqs]"),
+    "kombu+azureservicebus": (("azure",), "kombu[azureservicebus]"),
+    "kombu+azurestoragequeues": (("azure",), "kombu[azurestoragequeues]"),
+    "kombu+gcpubsub": (("google",), "kombu[gcpubsub]"),
+    "kombu+etcd": (("etcd",), "kombu[etcd]"),
+    "kombu+consul": (("consul",), "kombu[consul]"),
+    "kombu+zookeeper": (("kazoo",), "kombu[zookeeper]"),
+    "kombu+pyro": (("Pyro4",), "Pyro4"),
+}
 BROKER_SCHEMES = ("sqlite", "memory", *REDIS_SCHEMES, *AMQP_SCHEMES, *KOMBU_SCHEMES)
 BEAT_STORE_SCHEMES = ("sqlite", *REDIS_SCHEMES)
 RESULT_SCHEMES = ("sqlite", "memory", "null", "rpc", *REDIS_SCHEMES)

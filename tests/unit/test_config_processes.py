@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -251,6 +252,25 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra() -> None:
         'worker.a.pool: gevent is not installed; expected pip install "taskd[gevent]"'
     )
     assert problems_of(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('results = "redis://h/0"', 'results: hiredis is not installed; expected pip install "taskd[redis]"'),
+        ('[beat]\nstore = "redis://h/0"', "beat.store: hiredis is not installed"),
+        ('broker = "kombu+mongodb://h/x"', 'broker: pymongo is not installed; expected pip install "kombu['),
+    ],
+)
+def test_every_store_names_what_it_needs_and_this_python_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, expected: str
+) -> None:
+    (tmp_path / "redis.py").touch()
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+
+    problems = problems_of(f'{text}\n[worker.a]\napp = "a:b"\n', machine=True)
+
+    assert any(expected in each for each in problems), problems
 
 
 @pytest.mark.usefixtures("without_libraries")
