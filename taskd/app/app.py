@@ -44,7 +44,8 @@ _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
 class App(Collecting):
     """Tasks and the way to send them.  Safe to share between threads, and across a fork.
 
-    The configuration is the file named by ``config``, else by TASKD_CONFIG, else /etc/taskd.toml.
+    The configuration is the file named by ``config``, else by TASKD_CONFIG, else ./taskd.toml (not for
+    root), else /etc/taskd.toml.
     With ``broker`` (and ``results``) given as URLs no file is needed; relative files are then taken
     from the working directory.  ``sent_events`` outranks the file's.
     """

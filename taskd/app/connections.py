@@ -16,9 +16,10 @@ from taskd.app.news import News
 from taskd.app.replies import open_results
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
-from taskd.config.load import PATH_VARIABLE, find, load
+from taskd.config.load import load
 from taskd.config.rules import with_absolute_paths
 from taskd.config.schema import Config
+from taskd.config.where import PATH_VARIABLE, find
 from taskd.errors import ConfigError, TaskdError
 from taskd.protocol import content
 from taskd.results.base import ResultStore

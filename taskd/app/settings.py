@@ -237,14 +237,35 @@ def settings_from(name: str, options: DeclareOptions) -> TaskSettings:
         given[option] = tuple(kinds)
     for option, value in given.items():
         if option not in TaskSettings.__dataclass_fields__:
-            hint = nearest(option, TaskSettings.__dataclass_fields__)
-            raise TypeError(
-                f'task "{name}" has no option {option}' + (f', did you mean "{hint}"?' if hint else "")
-            )
+            raise TypeError(f'task "{name}" has no option {option}{_remedy(option)}')
         if option in _DECLARED_KINDS and not (value is None and option == "max_retries"):
             _check_kind(name, option, value, *_DECLARED_KINDS[option])
     given["retry_backoff"] = float(options.get("retry_backoff", True))
     return TaskSettings(**given)  # type: ignore[arg-type]  # just checked
+
+
+#: Options of Celery's decorator, and what says the same here.
+_CELERYS: Mapping[str, str] = {
+    "acks_late": 'acks="late" is the default, acks="early" the other',
+    "reject_on_worker_lost": 'acks="late" does so',
+    "acks_on_failure_or_timeout": 'acks="late" does so',
+    "autoretry_for": "write retry_for",
+    "dont_autoretry_for": "write dont_retry_for",
+    "default_retry_delay": "write retry_delay",
+    "store_errors_even_if_ignored": "ignore_result keeps no errors either",
+    "serializer": "arguments travel as JSON",
+    "base": "write app.hooks, or a decorator of the function",
+}
+
+
+def _remedy(option: str) -> str:
+    """Return what to write in the place of an unknown option."""
+    if option in _CELERYS:
+        return f"; {_CELERYS[option]}"
+    hint = nearest(option, TaskSettings.__dataclass_fields__)
+    return (
+        f', did you mean "{hint}"?' if hint else f"; there are {', '.join(TaskSettings.__dataclass_fields__)}"
+    )
 
 
 def _rate(name: str, rate: str | float | None) -> float:

@@ -10,8 +10,12 @@ from taskd import exit_codes
 from taskd.app.app import App
 from taskd.app.settings import SendOptions
 from taskd.cli.output import Failure, echo_json, json_option, printable, printable_block
+from taskd.cli.remote import consuming_here
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
-from taskd.errors import SerializationError
+from taskd.config.problems import nearest
+from taskd.config.schema import Config
+from taskd.control.client import RemoteControl
+from taskd.errors import SerializationError, TaskdError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import ResultRecord, State, decode_record
 from taskd.results import factory
@@ -40,6 +44,7 @@ wait_option = click.option(
     "--expires", type=duration, metavar="DURATION", help="Do not run it after this time has passed."
 )
 @click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is served first.")
+@click.option("--force", is_flag=True, help="Also a task that no worker of this broker knows.")
 @wait_option
 @json_option
 @pass_session
@@ -53,16 +58,20 @@ def send(
     countdown: float | None,
     expires: float | None,
     priority: int | None,
+    force: bool,
     wait_s: float | None,
     as_json: bool,
 ) -> int:
     """Send a task by its name and print its id.
 
+    Where the daemon runs, a task that no worker knows is refused; --force sends it all the same.
     ARGS_JSON is a JSON list of its arguments.  With --wait the result is printed instead, and the exit status
     is 1 if the task failed and 75 if it did not end in time.
 
     Example: taskctl send shop.tasks.add '[2, 3]' --wait 10s
     """
+    if not force:
+        _check_known(session.config, name)
     options: SendOptions = {}
     if queue:
         options["queue"] = queue
@@ -83,6 +92,30 @@ def send(
     else:
         click.echo(task_id)
     return exit_codes.OK
+
+
+def _check_known(config: Config, name: str) -> None:
+    """Raise ``Failure`` when workers answer and none of them knows the task."""
+    known: set[str] = set()
+    try:
+        if not consuming_here(config):
+            return  # workers may be on other hosts only, or start later: nothing is known
+        with RemoteControl(config.broker, config.stores) as remote:
+            # Whoever answers first knows it, mostly; else all are heard.
+            for limit in (1, None):
+                for names in remote.inspect("registered", {"builtins": True}, limit=limit).values():
+                    if isinstance(names, list):
+                        known.update(str(each).partition(" [")[0] for each in names)
+                if name in known or not known:
+                    return
+    except TaskdError:
+        return  # the send itself says what is wrong
+    hint = nearest(name, known)
+    raise Failure(
+        f'no worker knows the task "{name}"{f"; did you mean {hint}?" if hint else ""}; '
+        "--force sends it all the same",
+        exit_codes.USAGE,
+    )
 
 
 @click.command()

@@ -20,7 +20,8 @@ _INTRODUCTION = """\
 
 `taskctl [--config FILE] COMMAND`: see and steer a taskd daemon, its workers and its queues. The
 configuration is the one named by `--config`, else by the environment variable `TASKD_CONFIG`, else
-`/etc/taskd.toml`; commands that speak to the daemon alone need none with `--socket PATH`.
+`./taskd.toml` (not for root), else `/etc/taskd.toml`; commands that speak to the daemon alone need none
+with `--socket PATH`.
 
 | exit status | meaning |
 |---|---|

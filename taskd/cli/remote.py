@@ -94,8 +94,11 @@ def _workers_of_this_host(config: Config) -> int | None:
 
     Only the embedded broker is known to have no workers on other hosts.
     """
-    if not config.broker.startswith("sqlite:"):
-        return None
+    return consuming_here(config) if config.broker.startswith("sqlite:") else None
+
+
+def consuming_here(config: Config) -> int | None:
+    """Return how many workers of this host's daemon consume; None for none, or when it does not answer."""
     try:
         with ControlClient(config.supervisor.control_socket) as client:
             rows = daemon.fetch_status(client).programs

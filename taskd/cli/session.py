@@ -7,9 +7,10 @@ from functools import cached_property
 
 import click
 
-from taskd.config.load import control_socket_in, find, load
+from taskd.config.load import control_socket_in, load
 from taskd.config.schema import Config
 from taskd.config.units import UnitError, parse_duration
+from taskd.config.where import find
 from taskd.errors import ConfigError
 
 

@@ -14,6 +14,7 @@ from taskd.cli.output import Failure, printable, printable_block
 from taskd.cli.session import Session
 from taskd.cli.time_limit import limited
 from taskd.config.problems import nearest
+from taskd.config.where import RULE
 from taskd.errors import (
     BrokerError,
     ConfigError,
@@ -53,7 +54,7 @@ class _Verbs(click.Group):
     "--config",
     "config_path",
     metavar="FILE",
-    help="The configuration file (default: $TASKD_CONFIG, else /etc/taskd.toml).",
+    help=f"The configuration file (default: {RULE}).",
 )
 @click.version_option(__version__, prog_name="taskctl")
 @click.pass_context

@@ -14,13 +14,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from taskd import exit_codes
+from taskd.config.where import RULE, find
 from taskd.version import __version__
 
 if TYPE_CHECKING:
     from taskd.config.schema import Config
-
-DEFAULT_PATH = "/etc/taskd.toml"
-PATH_VARIABLE = "TASKD_CONFIG"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with a status of ``taskd.exit_codes``."""
     options = _parser().parse_args(arguments)
-    path = options.config or os.environ.get(PATH_VARIABLE) or DEFAULT_PATH
+    path = find(options.config)
     if options.importing and not options.check:
         _parser().error("--import goes with --check")
     sys.exit(_check(path, importing=options.importing) if options.check else _run(path))
@@ -49,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help=f"the configuration (default: ${PATH_VARIABLE}, else {DEFAULT_PATH})",
+        help=f"the configuration (default: {RULE})",
     )
     parser.add_argument(
         "--check",

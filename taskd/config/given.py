@@ -77,6 +77,7 @@ def show(value: object) -> str:
 def substitute(text: str, path: KeyPath, report: Report) -> str | None:
     """Put the environment's values in the place of ``${NAME}``; ``$${`` is a plain ``${``.
 
+    ``${NAME:-text}`` is the text where the variable is not defined or empty, as in a shell.
     None after noting a variable that is not defined.
     """
     if "${" not in text:
@@ -87,9 +88,11 @@ def substitute(text: str, path: KeyPath, report: Report) -> str | None:
         nonlocal sound
         if match[1]:
             return match[1]
-        name = match[2]
+        name, has_default, default = match[2].partition(":-")
         if not _VARIABLE_NAME.fullmatch(name):
             report.error(path, "a ${...} does not name a variable", '"${NAME}", or "$${" for a plain "${"')
+        elif has_default and not report.environ.get(name):
+            return default
         elif name not in report.environ:
             report.error(
                 path, f"the environment variable {name} is not defined", f"{name} in the daemon's environment"

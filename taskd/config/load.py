@@ -15,11 +15,12 @@ from taskd.config.daemon import SupervisorConfig
 from taskd.config.given import substitute
 from taskd.config.machine import check_machine
 from taskd.config.problems import Problem, Severity, unforeseen
-from taskd.config.provenance import KeyPath
+from taskd.config.provenance import KeyPath, scan
 from taskd.config.report import Report
 from taskd.config.rules import check_rules, with_absolute_paths
 from taskd.config.schema import Config
 from taskd.config.tables import Table, read_document
+from taskd.config.where import DEFAULT_PATH, LOCAL_NAME, PATH_VARIABLE
 from taskd.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -27,17 +28,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DEFAULT_PATH = "/etc/taskd.toml"
-PATH_VARIABLE = "TASKD_CONFIG"
-
 _CONTROL_SOCKET = re.compile(r"""^[ \t]*control_socket[ \t]*=[ \t]*(?:"([^"\n]+)"|'([^'\n]+)')""", re.M)
 # tomllib ends its messages with the place.
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-
-
-def find(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the path of the file: as given by --config, else TASKD_CONFIG, else /etc/taskd.toml."""
-    return explicit or environ.get(PATH_VARIABLE) or DEFAULT_PATH
 
 
 def load(path: str, environ: Mapping[str, str] = os.environ) -> Config:
@@ -146,7 +139,8 @@ def _check_integers(value: object, path: KeyPath, report: Report) -> None:
 
 
 def _unreadable(path: str, error: OSError) -> Problem:
-    expected = f"a configuration file, named by --config FILE, by {PATH_VARIABLE}, or at {DEFAULT_PATH}"
+    places = f"by {PATH_VARIABLE}, or at ./{LOCAL_NAME} (not for root) or {DEFAULT_PATH}"
+    expected = f"a configuration file, named by --config FILE, {places}"
     if isinstance(error, PermissionError):
         expected = "a file that this user may read: be root or the user of taskd, or in the file's group"
     wrong = f"the file cannot be read ({error.strerror or error})"
@@ -168,7 +162,30 @@ def _malformed(path: str, text: str, message: str) -> Problem:
     place = _PLACE.search(message)
     wrong = message[: place.start()] if place else message
     wrong = next((words for begin, words in _IN_WORDS if wrong.startswith(begin)), wrong)
+    if place is not None and place[1] is not None:
+        first = _first_of(text, int(place[1]), message)
+        if first:
+            wrong += f", first on line {first}"
     if place is None or place[1] is None:
         line = text.count("\n") + (not text.endswith("\n"))
         return Problem(Severity.ERROR, path, line, "", f"not TOML at the end of the file: {wrong}")
     return Problem(Severity.ERROR, path, int(place[1]), "", f"not TOML at column {place[2]}: {wrong}")
+
+
+_TWICE = re.compile(r"Cannot declare \((.*)\) twice")
+_HEADER = re.compile(r"^[ \t]*\[([^\[\]\n]+)\]", re.M)
+
+
+def _first_of(text: str, line: int, message: str) -> int:
+    """Return the line on which the table or key of this line stands for the first time; 0 if unknown."""
+    before = "".join(text.splitlines(keepends=True)[: line - 1])
+    twice = _TWICE.match(message)
+    if twice is not None:
+        path = tuple(re.findall(r"'([^']*)'", twice[1]))
+    elif message.startswith("Cannot overwrite a value"):
+        header = _HEADER.findall(before)
+        key = text.splitlines()[line - 1].partition("=")[0]
+        path = tuple(part.strip(" \t\"'") for part in ".".join([*header[-1:], key]).split("."))
+    else:
+        return 0
+    return scan(before).lines.get(path, 0)

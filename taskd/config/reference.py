@@ -29,7 +29,9 @@ _INTRODUCTION = """\
 <!-- Written by `python -m taskd.config.reference`; do not edit. -->
 
 `taskd`, `taskctl` and `App()` read the same TOML file: the one named by `--config FILE`, else by the
-environment variable `TASKD_CONFIG`, else `/etc/taskd.toml`. `taskd --check` (or `taskctl check`) reports
+environment variable `TASKD_CONFIG`, else `taskd.toml` in the working directory, else `/etc/taskd.toml`. The
+one in the working directory counts when its owner is the present user or root and not everybody may write
+it, and never for root. `taskd --check` (or `taskctl check`) reports
 every problem of a file with its line and exits 78 if there is an error. `etc/taskd.toml` is a complete
 example.
 
@@ -37,8 +39,9 @@ example.
   seconds.
 - **Sizes** are texts such as `"64KiB"`, `"512MiB"`, `"1GB"` (10⁹ bytes), or a bare number of bytes.
 - **Variables**: `${NAME}` in a text is replaced by the environment variable, so that passwords need not
-  stand in the file; one that is not defined is an error. `$${` is a plain `${`. The `args` and `kwargs` of
-  beat entries are sent as they stand.
+  stand in the file; one that is not defined is an error, and `${NAME:-text}` stands for the text then.
+  Numbers, true and false may be given so, too: `concurrency = "${SLOTS:-4}"`. `$${` is a plain `${`. The
+  `args` and `kwargs` of beat entries are sent as they stand.
 - **Paths** that are relative (`control_socket`, `state_directory`, `directory`, `env_file`, `interpreter`, a
   command with a slash, and `sqlite://file.db` with two slashes) start at the directory of the
   file. `sqlite:///var/lib/taskd/broker.db` with three slashes is absolute.

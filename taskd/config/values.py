@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from taskd.config import forms, process_forms, rate_forms
 from taskd.config.given import BAD, Given, Option, show, substitute
@@ -13,6 +14,8 @@ from taskd.config.problems import unforeseen
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.units import DURATION_FORM, SIZE_FORM, UnitError, parse_duration, parse_size
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,9})?", re.ASCII)
 
 
 def convert(option: Option, value: object, path: KeyPath, report: Report) -> Any:
@@ -46,19 +49,39 @@ def _text(given: Given) -> object:
 
 
 def _integer(given: Given) -> object:
-    if isinstance(given.raw, bool) or not isinstance(given.raw, int):
+    value = _plain(given)
+    if isinstance(value, bool) or not isinstance(value, int):
         return given.bad("a whole number" + _bounds(given.option))
-    return given.raw
+    return value
 
 
 def _number(given: Given) -> object:
-    if isinstance(given.raw, bool) or not isinstance(given.raw, (int, float)) or not math.isfinite(given.raw):
+    value = _plain(given)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return given.bad("a number" + _bounds(given.option))
-    return float(given.raw)
+    return float(value)
 
 
 def _boolean(given: Given) -> object:
-    return given.raw if isinstance(given.raw, bool) else given.bad("true or false")
+    value = _plain(given)
+    return value if isinstance(value, bool) else given.bad("true or false")
+
+
+def _plain(given: Given) -> object:
+    """Return the value; of a text with variables what TOML would read without its quotes."""
+    if not given.substituted:
+        return given.raw
+    text = given.text.strip()
+    if text in {"true", "false"}:
+        return text == "true"
+    for kind in (int, float):
+        # As TOML: ASCII, no inf and nan; and no more digits than 64 bits have.
+        if _NUMBER.fullmatch(text):
+            try:
+                return kind(text)
+            except ValueError:
+                pass
+    return given.raw
 
 
 def _quantity(parse: Callable[[str | float], float], form: str) -> Callable[[Given], object]:
@@ -72,6 +95,25 @@ def _quantity(parse: Callable[[str | float], float], form: str) -> Callable[[Giv
             return given.bad(form, "" if given.substituted else error.wrong)
 
     return read
+
+
+_read_duration = _quantity(parse_duration, DURATION_FORM)
+#: A bare number of seconds above this is meant to be milliseconds, more often than not.
+_LONG_LIMIT_S = 86_400
+
+
+def _duration(given: Given) -> object:
+    seconds = _read_duration(given)
+    bare = isinstance(given.raw, (int, float))
+    if bare and given.path[-1] in {"time_limit", "soft_time_limit"} and seconds is not BAD:
+        long_s = cast("float", seconds)
+        if long_s > _LONG_LIMIT_S:
+            given.report.warning(
+                given.path,
+                f"{given.shown} seconds are {long_s / 86_400:.1f} days",
+                f'a unit, to say what is meant: "{given.raw}ms", or "{given.raw}s"',
+            )
+    return seconds
 
 
 def _choice(given: Given) -> object:
@@ -146,7 +188,7 @@ _CONVERTERS: Mapping[Kind, Callable[[Given], object]] = {
     Kind.INTEGER: _integer,
     Kind.NUMBER: _number,
     Kind.BOOLEAN: _boolean,
-    Kind.DURATION: _quantity(parse_duration, DURATION_FORM),
+    Kind.DURATION: _duration,
     Kind.SIZE: _quantity(parse_size, SIZE_FORM),
     Kind.CHOICE: _choice,
     Kind.TEXT_LIST: _text_list,

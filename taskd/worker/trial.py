@@ -14,6 +14,9 @@ from taskd.resolve import by_hand, failure_of
 from taskd.supervised import die_with_supervisor
 from taskd.worker.loading import load_app
 
+#: How the names begin of tasks that every app has.
+_OURS = ("taskd.", "celery.")
+
 
 def main() -> None:
     """Print what there is, or what failed; leave without waiting for threads of the user's."""
@@ -28,7 +31,8 @@ def main() -> None:
         sys.stdout.write("\n".join(each for each in (reason, detail, f"by hand: {by_hand(path)}") if each))
         status = exit_codes.APP_BROKEN
     else:
-        sys.stdout.write(f"{path} has {len(app.tasks)} tasks")
+        own = [name for name in app.tasks if not name.startswith(_OURS)]
+        sys.stdout.write(f"{path} has {len(own)} tasks")
     sys.stdout.write("\n")
     sys.stdout.flush()
     os._exit(status)

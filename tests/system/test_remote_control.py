@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from taskd import exit_codes
 from taskd.ids import node_name
 from taskd.protocol.exceptions import TimeLimitExceeded
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
@@ -223,3 +224,13 @@ def test_a_draining_worker_still_answers(daemon: Daemon, tmp_path: Path) -> None
     assert inspect(daemon, "ping") == {"ok": "pong"}
     gate.touch()
     assert daemon.wait_exit() == 0
+
+
+def test_a_task_that_no_worker_knows_is_sent_by_force_alone(daemon: Daemon) -> None:
+    refused = daemon.ctl("send", "shop.ad", "[1, 2]", check=False)
+    forced = daemon.ctl("send", "shop.ad", "[1, 2]", "--force")
+
+    assert refused.returncode == exit_codes.USAGE
+    assert "did you mean shop.add?" in refused.stderr
+    assert daemon.app.result(forced.stdout.strip()).id
+    assert daemon.ctl("send", "shop.add", "[1, 2]", "--wait", "10s").stdout.strip() == "3"

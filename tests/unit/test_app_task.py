@@ -189,6 +189,8 @@ def test_an_option_of_a_wrong_type_is_refused_by_name(option, value, expected):
 
 
 def test_an_unknown_option_is_refused_with_the_nearest():
+    with pytest.raises(TypeError, match=r'task "t" has no option acks_late; acks="late" is the default'):
+        App().task(name="t", acks_late=True)(print)
     with pytest.raises(TypeError, match='task "t" has no option time_limits, did you mean "time_limit"'):
         App().task(name="t", time_limits=3)(print)
 

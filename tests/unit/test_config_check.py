@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taskd.config import transfer
-from taskd.config.load import check_bytes, find
+from taskd.config.load import check_bytes
 from taskd.config.problems import Problem, Severity
 from taskd.config.schema import Config
+from taskd.config.where import find
 
 PATH = "/srv/app/taskd.toml"
 WORKER = '[worker.mail]\napp = "shop:app"\n'
@@ -294,8 +297,11 @@ def test_errors_stand_before_warnings() -> None:
         (b"a = ", f"{PATH}:1: not TOML at "),
         (b"ok = 1\n[worker\n", f"{PATH}:2: not TOML at column "),
         (b"\n\nx = 1\nx = 2\n", f"{PATH}:4: not TOML at "),
-        (b"x = 1\nx = 2\n", f"{PATH}:2: not TOML at column 6: the key stands twice in its table"),
-        (b"[a.b]\n[a.b]\n", f"{PATH}:2: not TOML at column 5: the table stands twice"),
+        (
+            b"x = 1\nx = 2\n",
+            f"{PATH}:2: not TOML at column 6: the key stands twice in its table, first on line 1",
+        ),
+        (b"[a.b]\n[a.b]\n", f"{PATH}:2: not TOML at column 5: the table stands twice, first on line 1"),
         (
             b"pool = prefork\n",
             f"{PATH}:1: not TOML at column 8: the value cannot be read; a text needs quotes",
@@ -413,6 +419,58 @@ def test_the_file_is_found_by_option_then_variable_then_default() -> None:
     assert find("x.toml", {"TASKD_CONFIG": "y.toml"}) == "x.toml"
     assert find(None, {"TASKD_CONFIG": "y.toml"}) == "y.toml"
     assert find(None, {}) == "/etc/taskd.toml"
+
+
+def test_the_file_in_the_working_directory_counts_for_its_owner_and_never_for_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    local = tmp_path / "taskd.toml"
+    local.touch(0o600)
+    owner = local.stat().st_uid or 1234
+    if os.geteuid() == 0:
+        os.chown(local, owner, -1)
+    seen = []
+    for user, mode in ((owner, 0o600), (owner, 0o666), (owner + 1, 0o644), (0, 0o600)):
+        local.chmod(mode)
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        seen.append(find(None, {}) == str(local))
+
+    assert seen == [True, False, False, False]
+
+
+def test_the_first_of_two_equal_keys_is_named_where_it_stands() -> None:
+    text = b'app = "a:b"\n[worker.mail]\nqueues = ["a"]\n\n[worker."x"]\nqueues = ["a"]\nqueues = ["b"]\n'
+
+    (problem,) = check_bytes(text, PATH)[1]
+
+    assert "the key stands twice in its table, first on line 6" in str(problem)
+
+
+def test_numbers_and_words_may_come_from_variables_with_defaults() -> None:
+    text = (
+        b'app = "a:b"\nbroker = "${BROKER:-sqlite:///srv/x.db}"\n[worker.mail]\nconcurrency = "${SLOTS}"\n'
+        b'processes = "${N:-3}"\nmingle = "${MINGLE:-false}"\n'
+    )
+
+    config, _ = check_bytes(text, PATH, {"SLOTS": "7", "BROKER": ""})
+    wrong = check_bytes(text, PATH, {"SLOTS": "seven"})[1]
+
+    assert config is not None
+    worker = config.workers["mail"]
+    assert (config.broker, worker.concurrency, worker.processes) == ("sqlite:///srv/x.db", 7, 3)
+    assert [problem.key for problem in wrong if problem.severity is Severity.ERROR] == [
+        "worker.mail.concurrency"
+    ]
+
+
+def test_a_limit_of_days_without_a_unit_is_taken_for_milliseconds() -> None:
+    text = b'[worker.mail]\nsoft_time_limit = 300000\ntime_limit = "5d"\n'
+
+    problems = [str(problem) for problem in check_bytes(text, PATH)[1] if "limit" in str(problem)]
+
+    assert len(problems) == 1
+    assert "soft_time_limit: 300000 seconds are 3.5 days; expected a unit" in problems[0]
 
 
 def test_a_problem_is_one_line_even_with_line_breaks_in_a_key() -> None:
