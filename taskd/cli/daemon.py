@@ -25,7 +25,9 @@ class ProgramRow(msgspec.Struct, frozen=True, kw_only=True):
     #: Not wanted because the load does not need it, not because somebody stopped it.
     spare: bool = False
     reason: str = ""
+    #: Since when, by the wall clock, and for how long, which no jump of that one changes.
     since: float = 0.0
+    for_s: float | None = None
     pid: int | None = None
     restarts: int = 0
     busy: int = 0

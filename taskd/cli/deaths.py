@@ -19,6 +19,7 @@ from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.process import deaths as register
 from taskd.supervisor.process.certificate import Certificate
+from taskd.supervisor.process.folding import folded
 
 _COLUMNS = ("WHEN", "PROGRAM", "PID", "LIVED", "STATE", "CAUSE", "MEMORY", "THEN")
 
@@ -34,12 +35,22 @@ class Answer(msgspec.Struct, frozen=True):
 @click.option(
     "-n", "--count", type=click.IntRange(1), default=20, show_default=True, help="The last so many."
 )
+@click.option("--all", "everything", is_flag=True, help="Orderly ends too, and equal ones each for itself.")
 @socket_option
 @json_option
 @pass_session
-def deaths(session: Session, *, name: str | None, count: int, socket_path: str | None, as_json: bool) -> int:
+def deaths(
+    session: Session,
+    *,
+    name: str | None,
+    count: int,
+    everything: bool,
+    socket_path: str | None,
+    as_json: bool,
+) -> int:
     """Show how programs ended: the table, and below it all that is known of the last one.
 
+    Ends that somebody asked for and that needed no force are left out, and equal ones in a row are one.
     NAME is a program such as mail-1, or a worker such as mail for all of its programs.  When the daemon is
     down, the register in supervisor.state_directory is read instead.
 
@@ -47,27 +58,30 @@ def deaths(session: Session, *, name: str | None, count: int, socket_path: str |
     """
     try:
         with ControlClient(socket_path or session.config.supervisor.control_socket) as client:
-            params: dict[str, object] = {"count": count, **({"name": name} if name else {})}
+            params: dict[str, object] = {"count": count, "folded": not everything}
+            params |= {"name": name} if name else {}
             found: Sequence[Certificate] = daemon.typed(client.call("deaths", params), Answer).deaths
     except ControlError as error:
         if "no program" in str(error):
             raise Failure(str(error)) from None
         if "not running" not in str(error) or socket_path is not None:
             raise
-        found = _left_behind(session, name, count)
+        found = _left_behind(session, name, count, everything=everything)
         click.echo("taskd is not running; from its register:", err=True)
     if as_json:
         echo_json({"deaths": msgspec.to_builtins(found)})
         return exit_codes.OK
     if not found:
-        click.echo("no deaths")
+        click.echo("no deaths" if everything else "no deaths but orderly ends, which --all shows")
         return exit_codes.OK
     echo_table(_COLUMNS, [_row(each) for each in found], right=("PID", "LIVED", "MEMORY"))
     _echo_whole(found[-1])
     return exit_codes.OK
 
 
-def _left_behind(session: Session, name: str | None, count: int) -> Sequence[Certificate]:
+def _left_behind(
+    session: Session, name: str | None, count: int, *, everything: bool
+) -> Sequence[Certificate]:
     path = register.path_in(session.config.supervisor.state_directory)
     try:
         found = register.read(path)
@@ -78,7 +92,7 @@ def _left_behind(session: Session, name: str | None, count: int) -> Sequence[Cer
     except register.Unreadable as error:
         raise Failure(f"taskd is not running, and {error}") from error
     chosen = [each for each in found if name is None or name in {each.program, each.group}]
-    return chosen[-count:]
+    return (chosen if everything else folded(chosen))[-count:]
 
 
 def _row(each: Certificate) -> tuple[object, ...]:
@@ -97,7 +111,8 @@ def _row(each: Certificate) -> tuple[object, ...]:
 def _facts_of_a_program(last: Certificate) -> list[str]:
     ready = "never was ready" if last.ready_s is None else f"did its work for {age(last.ready_s)}"
     asked = "was asked to end" if last.asked else "was not asked to end"
-    return [f"{ready}, {asked}; {last.reason}", f"used {last.cpu_s:.2f} s of CPU"]
+    times = f"; {last.count} ended like this, the last one is shown" if last.count > 1 else ""
+    return [f"{ready}, {asked}; {last.reason}{times}", f"used {last.cpu_s:.2f} s of CPU"]
 
 
 def _facts_of_a_child(last: Certificate) -> list[str]:

@@ -10,9 +10,19 @@ import msgspec
 from taskd import clock, exit_codes, procinfo
 from taskd.cli import children, daemon, last_state
 from taskd.cli.former import former_brokers
-from taskd.cli.output import age, echo_json, echo_table, json_option, printable, printable_block, size
+from taskd.cli.output import (
+    age,
+    echo_json,
+    echo_table,
+    json_option,
+    local_time,
+    printable,
+    printable_block,
+    size,
+)
 from taskd.cli.session import Session, duration, pass_session
 from taskd.errors import DaemonDownError
+from taskd.jumps import in_words
 from taskd.supervisor.control.client import ControlClient
 
 socket_option = click.option(
@@ -118,14 +128,19 @@ def _said_of(row: daemon.ProgramRow) -> Iterator[str]:
 
 def _echo_daemon(answer: daemon.Status) -> None:
     facts = answer.taskd
-    since = facts.get("since")
-    running = f", running for {age(clock.now() - since)}" if isinstance(since, (int, float)) else ""
+    uptime_s = facts.get("uptime_s")
+    running = f", running for {age(uptime_s)}" if isinstance(uptime_s, (int, float)) else ""
     who = f"taskd {facts.get('version', '')} on {facts.get('host', '')}, pid {facts.get('pid')}{running}"
     noun = "program" if facts.get("programs_wanted") == 1 else "programs"
     ready = f"{facts.get('programs_ready')} of {facts.get('programs_wanted')} {noun} ready"
     click.echo(f"{who}: {facts.get('state')}, {ready}\n")
     for former in former_brokers(answer):
         click.echo(printable(f"no worker here takes what waits in {former.address}: {former.command}\n"))
+    match facts.get("clock_jump"):
+        case {"at": float(at), "by_s": float(by_s)}:
+            click.echo(
+                f"{in_words(by_s)} at {local_time(at)}: what is due by the time of day is early or late\n"
+            )
     match facts.get("reload"):
         case {"outcome": "failed", "troubles": list(troubles)} if troubles:
             click.echo(
@@ -137,7 +152,7 @@ def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:
     return (
         row.name,
         daemon.state_of(row),
-        age(now - row.since),
+        age(now - row.since if row.for_s is None else row.for_s),
         "" if row.pid is None else row.pid,
         row.restarts,
         row.busy,

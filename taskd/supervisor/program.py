@@ -52,7 +52,7 @@ class Program:
         self.restarts = 0
         #: Ends that nobody asked for; whoever counts them sets it back.
         self.failures = 0
-        self._since_at = clock.now()
+        self._since_at, self._since = clock.now(), clock.monotonic()
         self._around = around
         self._settings = settings
         self._restart = settings.restart
@@ -186,6 +186,7 @@ class Program:
             "spare": self.spare,
             "reason": self.reason,
             "since": self._since_at,
+            "for_s": clock.monotonic() - self._since,
             "pid": life.process.pid if life else None,
             "restarts": self.restarts,
             **(life.load_row() if life else NO_LOAD),
@@ -203,7 +204,7 @@ class Program:
         for effect in effects:
             self._carry_out(effect)
         if self.state is not former:
-            self._since_at = clock.now()
+            self._since_at, self._since = clock.now(), clock.monotonic()
             self._log(logging.DEBUG, "from=%s to=%s reason=%r", former.value, self.state.value, self.reason)
             self._announcer.moved(
                 former, self.state, reason=self.reason, restarts=self.restarts, asked=not self._counted

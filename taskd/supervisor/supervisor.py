@@ -18,6 +18,7 @@ from taskd.config.schema import Config
 from taskd.errors import ControlError
 from taskd.loop import Callback, Loop, Owner
 from taskd.plural import counted
+from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.control.methods import Facts, Methods
 from taskd.supervisor.control.peers import access
 from taskd.supervisor.control.records import Records
@@ -59,7 +60,7 @@ class Supervisor:
 
     def __init__(self, config: Config, *, table: CommandTable = commands) -> None:
         """Take the control socket.  Raises: ``ControlError`` when another daemon holds it."""
-        self._started_at = clock.now()
+        self._began = clock.monotonic()
         self._haste: Haste | None = None
         mode = int(config.control.socket_mode, 8)
         self._socket = ControlSocket(
@@ -67,6 +68,7 @@ class Supervisor:
         )
         self._owner = Owner("nothing but this turn of the daemon's loop", self._look_again)
         self._loop = Loop(self._owner)
+        self._clock = ClockWatch(self._loop)
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
         self._ending = Ending()
@@ -214,7 +216,7 @@ class Supervisor:
             self._loop.run_once(_SWEEP_EVERY_S)
 
     def _say_ended(self) -> None:
-        _log.info("taskd ended uptime_s=%.0f", clock.now() - self._started_at)
+        _log.info("taskd ended uptime_s=%.0f", clock.monotonic() - self._began)
 
     def _left_behind(self) -> bool:
         return self._reaper.end_orphans() > 0 or bool(self._fleet.alive())
@@ -283,6 +285,7 @@ class Supervisor:
             self._reloader.row(),
             log_trouble=self._output.trouble,
             lines_dropped=self._output.dropped,
+            clock_jump=self._clock.last,
         )
 
     @property

@@ -99,7 +99,7 @@ def test_every_callback_of_the_loop_may_raise_once_and_the_daemon_works_on(
 
         def goes_on(what: str) -> None:
             try:
-                wait_until(lambda: running.process.poll() is not None or all_ready(running), 30.0, what)
+                wait_until(lambda: running.process.poll() is not None or all_ready(running), 60.0, what)
             except AssertionError as error:
                 rows = running.call("status")["programs"]
                 raise AssertionError(f"{error}\n{running.log}\n{rows}") from None
@@ -134,7 +134,7 @@ def test_every_callback_of_the_loop_may_raise_once_and_the_daemon_works_on(
             return not missing()
 
         try:
-            wait_until(all_raised, 20.0, "each registered callback has raised")
+            wait_until(all_raised, 60.0, "each registered callback has raised")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{missing()}") from None
         registered = names(tmp_path / "registered")

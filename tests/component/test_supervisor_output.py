@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from taskd import procinfo
+from taskd import clock, procinfo
 from taskd.errors import ControlError
+from taskd.loop import Loop
 from taskd.resident import resident_bytes
+from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.output import rotation
 from tests.component.fake_output import FLOOD_BYTES
 from tests.component.supervised import Daemon, daemon
+from tests.component.test_program_settings import program
 from tests.waiting import wait_until
 
 _MOST_MEMORY_BYTES = 64 << 20
@@ -355,3 +358,27 @@ def test_a_line_that_a_full_disk_cut_off_leaves_no_half_behind(tmp_path: Path) -
     file.close()
 
     assert (tmp_path / "f").read_text() == "one\nfour\n"
+
+
+def test_a_bar_of_progress_without_a_newline_is_seen_while_it_grows(tmp_path: Path, gate: Path) -> None:
+    shell = f"printf '10 %%\\r20 %%\\r'; read x < {gate}; printf '100 %%\\n'; sleep 600"
+    with daemon(tmp_path, toml=program("x", "/bin/sh", "-c", shell, ready_after=0)) as running:
+        running.wait_for("x-1", "READY")
+        wait_until(lambda: texts(running, "x-1") == ["20 %"])
+        gate.write_text("go\n")
+        wait_until(lambda: texts(running, "x-1") == ["20 %", "100 %"])
+
+
+def test_a_clock_that_jumps_is_said_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    ahead_s = [0.0]
+    loop = Loop()
+    watch = ClockWatch(loop, now=lambda: clock.monotonic() + ahead_s[0], every_s=0.01)
+    loop.run_once()
+    assert watch.last is None
+
+    ahead_s[0] = 3600.0
+    loop.run_once()
+    loop.close()
+
+    assert "the clock was set forward by 3600 s" in caplog.text
+    assert watch.last is not None

@@ -153,3 +153,15 @@ def test_a_message_of_several_lines_is_one_entry_with_its_length() -> None:
 
     assert data.startswith(b"MESSAGE\n" + struct.pack("<Q", 7) + b"one\ntwo\nPRIORITY=4\n")
     assert data.endswith(b"\nTASKD_CAUSE=signal SIGKILL\n")
+
+
+def test_of_a_line_that_is_overwritten_the_last_text_is_kept() -> None:
+    splitter = Splitter()
+
+    assert splitter.feed(b"10 %\r20 %\r30 %") == []
+    assert splitter.has_progress
+    assert splitter.progress() == b"30 %"
+    assert splitter.feed(b"\r40 %\r") == []
+    assert splitter.progress() == b"40 %"
+    assert splitter.feed(b"100 %\r\ndone\r\nplain\n") == [b"100 %", b"done", b"plain"]
+    assert not splitter.has_progress

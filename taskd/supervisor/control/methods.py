@@ -37,6 +37,8 @@ class Facts:
     #: What is wrong with log files, and how many lines of output were dropped.
     log_trouble: str = ""
     lines_dropped: int = 0
+    #: The last jump of the wall clock: when, and by how many seconds.
+    clock_jump: Mapping[str, object] | None = None
 
 
 class Shutdown(Protocol):
@@ -72,6 +74,7 @@ class Methods:
         self._reload = reload
         self._plan = plan
         self._started_at = clock.now()
+        self._began = clock.monotonic()
 
     def table(self) -> Mapping[str, Method]:
         """Return the methods by their names on the wire."""
@@ -107,6 +110,8 @@ class Methods:
             "control_socket": facts.control_socket,
             "state": "STOPPING" if facts.haste else "READY" if ready == wanted else "STARTING",
             "since": self._started_at,
+            "uptime_s": clock.monotonic() - self._began,
+            "clock_jump": facts.clock_jump,
             "programs_ready": ready,
             "log_trouble": facts.log_trouble,
             "lines_dropped": facts.lines_dropped,

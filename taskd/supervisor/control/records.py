@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ from taskd.supervisor.output.output import Output
 from taskd.supervisor.output.own import NAME
 from taskd.supervisor.output.reading import LogReading
 from taskd.supervisor.process.deaths import Deaths
+from taskd.supervisor.process.folding import folded
 
 DEFAULT_DEATHS = 20
 #: The names of the methods.
@@ -45,7 +47,10 @@ class Records:
             names = None if name is None else [str(name)]
         else:
             names = [program.spec.name for program in self._fleet.named(name)]
-        return {"deaths": msgspec.to_builtins(self._deaths.last(names, count))}
+        found = self._deaths.last(names, sys.maxsize)
+        if params.get("folded") is True:
+            found = folded(found)
+        return {"deaths": msgspec.to_builtins(found[len(found) - min(count, len(found)) :])}
 
     def _children(self, _params: Params) -> object:
         rows: list[Mapping[str, object]] = []

@@ -23,6 +23,8 @@ _REST_FACTOR = 4.0
 _LEAST_REST_S = 0.002
 # When the pipe is empty there is less hurry.
 _QUIET_REST_S = 0.02
+# A bar of progress is one line for each change on a terminal; in the log it is one for each such while.
+_PROGRESS_EVERY_S = 2.0
 # At the end of a process its pipe is read until it is empty, unless a descendant goes on writing.
 _LAST_READS = 4
 
@@ -41,6 +43,7 @@ class Capture:
         self._pid = pid
         self._splitter = Splitter()
         self._resting: Timer | None = None
+        self._progress: Timer | None = None
         self._closed = False
         loop.add_reader(fd, self._on_readable, owner)
 
@@ -65,14 +68,22 @@ class Capture:
         if self._closed:
             return
         self._closed = True
-        if self._resting is not None:
-            self._resting.cancel()
+        for timer in (self._resting, self._progress):
+            if timer is not None:
+                timer.cancel()
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
         self._channel.end(self._splitter.rest(), self._pid)
 
+    def _show_progress(self) -> None:
+        self._progress = None
+        if not self._closed and self._splitter.has_progress and (shown := self._splitter.progress()):
+            self._channel.write([shown], self._pid)
+
     def _on_readable(self) -> None:
         self._read()
+        if self._progress is None and not self._closed and self._splitter.has_progress:
+            self._progress = self._loop.call_later(_PROGRESS_EVERY_S, self._show_progress, self._owner)
         if self._channel.is_dropping and not self._closed:
             self._loop.remove_reader(self._fd)
             self._resting = self._loop.call_later(_LEAST_REST_S, self._drop, self._owner)

@@ -49,6 +49,8 @@ class Splitter:
             _, newline, data = data.partition(b"\n")
             self._skipping = not newline
         *lines, rest = (self._partial + data).split(b"\n")
+        if b"\r" in data or b"\r" in self._partial:
+            lines = [_overwritten(line) for line in lines]
         self._partial = rest
         if len(rest) <= MAX_LINE_BYTES and all(len(line) <= MAX_LINE_BYTES for line in lines):
             return lines
@@ -57,6 +59,17 @@ class Splitter:
             cut.append(self._partial[:MAX_LINE_BYTES])
             self._partial = self._partial[MAX_LINE_BYTES:]
         return cut
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether the line that has no end yet was begun anew by a carriage return, as progress bars do."""
+        return b"\r" in self._partial
+
+    def progress(self) -> bytes:
+        """Return what such a line shows now, and go on after it; empty when that is nothing."""
+        before, _, after = self._partial.rpartition(b"\r")
+        self._partial = b""
+        return _overwritten(before + b"\r" + after)
 
     def skip(self) -> None:
         """Forget the line that has begun, up to its end: what came in between was dropped."""
@@ -68,6 +81,11 @@ class Splitter:
         rest, self._partial = self._partial, b""
         self._skipping = False
         return rest
+
+
+def _overwritten(line: bytes) -> bytes:
+    """Return what a terminal shows of a line with carriage returns: the last text that is one."""
+    return next((part for part in reversed(line.split(b"\r")) if part), b"")
 
 
 def _pieces(line: bytes) -> list[bytes]:

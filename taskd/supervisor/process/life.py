@@ -83,6 +83,7 @@ class Life:
     waiting: str = ""
     words: LastWords | None = None
     started_at: float = field(default_factory=clock.now)
+    _began: float = field(default_factory=clock.monotonic)
     #: Why it counts as hung, and the number of the last line of output before it was asked for its stacks.
     hang: str = ""
     stack_from: int = 0
@@ -186,7 +187,7 @@ class Life:
             pid=self.process.pid,
             at=clock.now(),
             started_at=self.started_at,
-            lived_s=max(0.0, clock.now() - self.started_at),
+            lived_s=now - self._began,
             ready_s=None if self.ready_since is None else now - self.ready_since,
             state=told.state,
             asked=told.asked and not self.hang,
