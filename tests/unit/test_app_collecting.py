@@ -106,7 +106,8 @@ def worker(app: App) -> Iterator[None]:
         intake = app.connections._broker().intake("w", ["default"], lease_s=60.0)
         while not over.wait(0.001):
             for delivery in intake.claim(10):
-                payload = Payload(**{name: getattr(delivery, name) for name in Payload.__struct_fields__})
+                fields = set(Payload.__struct_fields__).intersection(delivery.__struct_fields__)
+                payload = Payload(**{name: getattr(delivery, name) for name in fields})
                 reply = executor.execute(payload)
                 record = StoredResult(delivery.task_id, reply.state, reply.record, None)
                 app.connections.results().store([record])
