@@ -57,6 +57,26 @@ def messages_of(
     ]
 
 
+def messages_without_outcome(
+    signatures: Sequence[Signature],
+    ended: TaskHeaders,
+    settings_of: Callable[[str], TaskSettings],
+    *,
+    queue: str,
+) -> list[Outgoing]:
+    """Return the messages of what takes the place of a task, whose parent is theirs.  Raises: as above."""
+    root_id = ended.root_id or ended.id
+    return [
+        _message(
+            signature,
+            signature.args,
+            _lineage(signature, root_id, ended.parent_id),
+            _in_queue(settings_of(signature.task), queue),
+        )
+        for signature in signatures
+    ]
+
+
 def _in_queue(settings: TaskSettings, queue: str) -> TaskSettings:
     return replace(settings, queue=queue) if settings.queue == DEFAULT_QUEUE else settings
 

@@ -40,6 +40,14 @@ class Retry(ControlFlow):
         self.options = options or {}
 
 
+class Replaced(ControlFlow):
+    """Let a canvas take the place of this task; ``self.replace()`` raises it.  ``signature``: plain JSON."""
+
+    def __init__(self, signature: Mapping[str, object]) -> None:
+        super().__init__("replaced by another task")
+        self.signature = signature
+
+
 class Ignore(ControlFlow):
     """End without a result; whatever state is stored stays."""
 

@@ -15,7 +15,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from taskd.app import request as requests
-from taskd.app.control_flow import Retry
+from taskd.app.control_flow import Replaced, Retry
 from taskd.app.request import Request, direct_request
 from taskd.app.result import AsyncResult
 from taskd.app.retrying import changes_of
@@ -157,6 +157,16 @@ class BoundTask:
             raise retry from cause
         request.retry_beside = retry
         return retry
+
+    def replace(self, call: Call[Any] | Mapping[str, object]) -> NoReturn:
+        """End this run and let another task, or a canvas of Celery's, take its place and its id.
+
+        ``call``: ``task.s(…)``, or any signature as Celery writes it, a chain, group or chord too.
+        Raises: ``Replaced``, always; ``ValueError`` in a direct call, where there is nothing to replace.
+        """
+        if self.request.called_directly:
+            raise ValueError(f'task "{self.name}" was called as a function: there is no message to replace')
+        raise Replaced(call.signature() if isinstance(call, Call) else call)
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: object = None) -> None:
         """Show how far the running task is: ``AsyncResult.state`` and ``.info`` return both at once.

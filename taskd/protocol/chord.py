@@ -83,6 +83,25 @@ def begin(
     return Begun(group, size), tasks
 
 
+def placed(
+    task: Mapping[str, object], task_id: str, chord: object, group: str | None, index: int | None
+) -> Plain:
+    """Return a task, or a chord, whose end is that of the task with this id, and counts where that did."""
+    kwargs = task.get("kwargs")
+    if task.get("subtask_type") == "chord" and isinstance(kwargs, Mapping):
+        if isinstance(body := kwargs.get("body"), Mapping):
+            return {**task, "kwargs": {**kwargs, "body": placed(body, task_id, chord, group, index)}}
+    elif task.get("subtask_type") == "chain" and isinstance(kwargs, Mapping):
+        *steps, last = upgraded(members(task)) or [None]
+        if isinstance(last, Mapping):
+            tasks = [*steps, placed(last, task_id, chord, group, index)]
+            return {**task, "kwargs": {**kwargs, "tasks": tasks}}
+    options = {**options_of(task), "task_id": task_id, "group_id": group, "group_index": index}
+    if isinstance(chord, Mapping) and chord:
+        options["chord"] = chord
+    return {**task, "options": {name: value for name, value in options.items() if value is not None}}
+
+
 def _body(body: Mapping[str, object], options: Mapping[str, object], what: str) -> Plain:
     """Return the body with what the whole chord is said to be: what follows it, and where it belongs."""
     linked = with_callbacks(body, listed(options.get("link")))

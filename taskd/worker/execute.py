@@ -24,9 +24,11 @@ from taskd import log
 from taskd.app import request as requests
 from taskd.app.app import App
 from taskd.app.callbacks import UNSENDABLE, ends_of, own_part
-from taskd.app.control_flow import Ignore, Reject, Retry
+from taskd.app.control_flow import Ignore, Reject, Replaced, Retry
 from taskd.app.hooks import Ended
+from taskd.app.replacing import replacement
 from taskd.app.request import Request
+from taskd.app.settings import TaskSettings
 from taskd.app.states import store_state
 from taskd.app.task import BoundTask, CoroutineTask
 from taskd.errors import (
@@ -47,7 +49,7 @@ from taskd.worker import replies
 from taskd.worker.coroutines import meant_by, run_coroutine
 from taskd.worker.in_thread import run_in_thread
 from taskd.worker.ledger import ChildLedger, Ledger
-from taskd.worker.linked import Linked, after_success, with_failure, with_success
+from taskd.worker.linked import Linked, after_success, as_next, with_failure, with_success
 
 logger = logging.getLogger(__name__)
 
@@ -294,11 +296,26 @@ class Executor:
         state = reply.state if reply.end in _STORED else reply.end.name
         self._hooks.run_after(run.request, Ended(state, reply.text, reply.traceback, error))
 
+    def _replaced(self, run: Run, replaced: Replaced) -> Reply:
+        request = run.request
+        try:
+            messages, begins = replacement(replaced.signature, request, self._settings_of)
+        except (ProtocolError, *UNSENDABLE) as error:
+            return replies.failed(request.message, error, keep=request.keeps_result or run.counts)
+        text = one_line(replaced)
+        return Reply(End.IGNORED, text=text, callbacks=[as_next(each) for each in messages], begins=begins)
+
+    def _settings_of(self, name: str) -> TaskSettings:
+        known = self._tasks.get(name)
+        return TaskSettings(name) if known is None else known.settings
+
     def _ended_by(self, run: Run, error: BaseException) -> Reply:
         headers, keep = run.request.message, run.request.keeps_result or run.counts
         match error:
             case Retry():
                 return replies.on_retry(run.task, run.request, error, keep=keep)
+            case Replaced():
+                return self._replaced(run, error)
             case Ignore():
                 logger.debug("task=%s id=%s ignored: %s", headers.task, headers.id, one_line(error))
                 return Reply(End.IGNORED, text=one_line(error))

@@ -116,10 +116,11 @@ def _messages(
         return TaskSettings(name) if known is None else known.settings
 
     found = messages_of(signatures, first, request.message, settings_of, queue=request.payload.queue)
-    return [_next(message) for message in found]
+    return [as_next(message) for message in found]
 
 
-def _next(message: Outgoing) -> NextMessage:
+def as_next(message: Outgoing) -> NextMessage:
+    """Return a message for the reply."""
     return NextMessage(
         headers=message.headers,
         body=message.body,

@@ -139,6 +139,27 @@ def test_celerys_own_tasks_run(daemon: Daemon, sig: Sig, celery: Any) -> None:
     assert celery.send_task("celery.backend_cleanup").get(timeout=20) is None
 
 
+def test_what_replaces_a_task_ends_for_it(daemon: Daemon, sig: Sig, tmp_path: Path) -> None:
+    def replaced(by: Any) -> Any:
+        return sig("replace", 0, by, immutable=True)
+
+    many = group(sig("add", 1, 1), sig("add", 2, 2))
+    later = chain(sig("add", 5), sig("add", 6))
+    failing = replaced(chain(sig("add", 1), sig("fail")))
+    failing.link_error(sig("note_last", str(tmp_path / "note")))
+
+    assert replaced(sig("add", 1, 2)).apply_async().get(timeout=20) == 3
+    assert chain(replaced(later), sig("add", 7)).apply_async().get(timeout=20) == 18
+    assert replaced(many | sig("total")).apply_async().get(timeout=20) == 6
+    assert chain(replaced(many), sig("total")).apply_async().get(timeout=20) == 6
+    whole = chord([replaced(later), replaced(many | sig("total")), sig("add", 2)], sig("echo"))
+    assert whole.apply_async().get(timeout=20) == [[[11, 6, 2]], {}]
+    result = failing.apply_async()
+    assert isinstance(failure_of(result), LookupError)
+    wait_until((tmp_path / "note").exists, 10)
+    assert (tmp_path / "note").read_text().split() == [result.id]
+
+
 def test_errbacks_of_a_chord_are_called_wherever_its_body_fails(
     daemon: Daemon, sig: Sig, tmp_path: Path
 ) -> None:

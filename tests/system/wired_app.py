@@ -73,6 +73,11 @@ def total(numbers: list[int]) -> int:
     return sum(numbers)
 
 
+@app.task(name="wired.replace", bind=True)
+def replace(self: BoundTask, _first: object, signature: dict[str, object]) -> None:
+    self.replace(signature)
+
+
 @app.task(name="wired.request", bind=True)
 def request(self: BoundTask, *_args: object, **_kwargs: object) -> dict[str, object]:
     """Return the whole request."""
