@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -38,11 +40,25 @@ def program(name: str) -> str:
     pytest.skip(f"{name} is not installed")
 
 
+#: Below those that the kernel gives to outgoing connections: one of them may take a port that was free.
+_OWN_PORTS = range(10_000, 32_000)
+
+
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback interface that nobody uses now, and only another test might take."""
+    while True:
+        port = random.choice(_OWN_PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextmanager
+def port_without_listener() -> Iterator[int]:
+    """Yield a port at which every connection is refused, for as long as the block lasts."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 class RedisServer:
@@ -68,7 +84,7 @@ class RedisServer:
         self.process = subprocess.Popen(
             [self._program, *basics, *quiet, *self._options], stdout=subprocess.DEVNULL
         )
-        wait_until(self._answers, 20.0, "the private Redis server")
+        wait_until(self._answers, what="the private Redis server")
 
     def _answers(self) -> bool:
         try:
@@ -161,7 +177,7 @@ class RabbitServer:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_until(self._answers, 60.0, "the private RabbitMQ")
+        wait_until(self._answers, what="the private RabbitMQ")
 
     def _answers(self) -> bool:
         """Return whether it speaks AMQP: it answers a wrong header with its own."""

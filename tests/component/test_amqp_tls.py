@@ -56,7 +56,7 @@ def test_messages_of_all_sizes_come_over_tls(url: str) -> None:
             found += [delivery.body.decode() for delivery in claimed]
             assert intake.settle([Ack(delivery.tag) for delivery in claimed]) == []
             if not claimed:
-                assert is_readable(intake, 5.0)
+                assert is_readable(intake)
                 intake.clear_wakeups()
 
     assert found == sent

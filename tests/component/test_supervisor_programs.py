@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -30,14 +29,12 @@ def test_a_status_row_shows_the_load_of_a_program(tmp_path: Path) -> None:
 
 
 def test_a_killed_program_is_replaced_at_once(tmp_path: Path) -> None:
-    with daemon(tmp_path, modes={"a": "good"}) as running:
+    with daemon(tmp_path, modes={"a": "good"}, restart_delay=600.0, restart_delay_max=600.0) as running:
         pid = running.wait_for("a-1", "READY")["pid"]
 
         os.kill(pid, signal.SIGKILL)
-        started = time.monotonic()
         wait_until(lambda: running.row("a-1")["pid"] not in {pid, None})
 
-        assert time.monotonic() - started < 1.0
         row = running.wait_for("a-1", "READY")
         assert row["restarts"] == 1
         assert row["detail"] == "signal SIGKILL"
@@ -64,12 +61,17 @@ def test_a_program_that_never_becomes_ready_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_program_that_waits_for_the_broker_is_not_replaced(tmp_path: Path) -> None:
-    with daemon(tmp_path, modes={"a": "waits", "b": "never-ready"}, start_timeout=0.5) as running:
+    with daemon(tmp_path, modes={"a": "waits", "b": "never-ready"}, start_timeout=3.0) as running:
+        # Before it says so it may have taken longer to begin than it is given here.
         wait_until(lambda: running.wait_for("a-1", "STARTING")["detail"] == "broker is away")
+        before, of_the_neighbour = running.row("a-1")["restarts"], running.row("b-1")["restarts"]
 
-        wait_until(lambda: running.row("b-1")["restarts"], what="the start timeout of the neighbour")
+        wait_until(
+            lambda: running.row("b-1")["restarts"] > of_the_neighbour,
+            what="the start timeout of the neighbour",
+        )
 
-        assert running.row("a-1")["restarts"] == 0
+        assert running.row("a-1")["restarts"] == before
 
 
 def test_a_silent_program_is_replaced(tmp_path: Path) -> None:

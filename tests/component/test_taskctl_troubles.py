@@ -15,7 +15,7 @@ import pytest
 from taskd import exit_codes
 from taskd.cli.taskctl import main
 from tests.component.test_taskctl_usage import VERBS
-from tests.services import free_port
+from tests.services import port_without_listener
 
 LEAVES = [(words, command) for words, command in VERBS if not isinstance(command, click.Group)]
 #: Those that must reach the broker: they say so with the exit status 69.
@@ -87,9 +87,9 @@ def assert_said(call: list[str], status: int, error: str) -> None:
 def test_a_broker_that_is_away_is_one_line(
     scheme: str, call: list[str], elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = f"127.0.0.1:{free_port()}"
-
-    status = main(["--config", file_with(elsewhere, f"{scheme}://app:hunter2@{server}/"), *call])
+    with port_without_listener() as port:
+        server = f"127.0.0.1:{port}"
+        status = main(["--config", file_with(elsewhere, f"{scheme}://app:hunter2@{server}/"), *call])
 
     said = capsys.readouterr()
     assert_said(call, status, said.err)

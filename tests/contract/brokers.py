@@ -195,8 +195,12 @@ def fall_asleep(intake: Intake) -> None:
         assert list(intake.claim(10)) == []
 
 
-def is_readable(source: Intake | Mailbox, within_s: float = 0.2) -> bool:
-    """Return whether the wake-up descriptor is readable, or becomes so in time."""
+#: So long a descriptor that must stay silent is watched.
+SILENCE_S = 0.2
+
+
+def is_readable(source: Intake | Mailbox, within_s: float = 30.0) -> bool:
+    """Return whether the wake-up descriptor is readable, or becomes so in time; ``SILENCE_S`` for never."""
     poller = select.poll()
     poller.register(source.fileno(), select.POLLIN)
     return bool(poller.poll(within_s * 1000))

@@ -17,7 +17,7 @@ import pytest
 from taskd.config.load import load
 from taskd.ids import node_name
 from tests.system.daemon import ONE_PREFORK_WORKER, ROOT, Daemon
-from tests.waiting import wait_until
+from tests.waiting import seen_within, wait_until
 
 NODE = node_name("main-1")
 
@@ -105,13 +105,10 @@ def test_flower_shows_workers_and_tasks_and_steers_the_pool(daemon: Daemon) -> N
             nonlocal task_id
             task_id = daemon.app.send_task("shop.add", (2, 3)).id
             wait_until(lambda: daemon.app.result(task_id).ready(), 10)
-            return wait_until_soon(lambda: (ask("/api/tasks") or {}).get(task_id))
+            return seen_within(lambda: ended((ask("/api/tasks") or {}).get(task_id)), 3)
 
-        def wait_until_soon(found: Callable[[], Any]) -> Any:
-            try:
-                return wait_until(lambda: (task := found()) and task["state"] == "SUCCESS" and task, 3)
-            except AssertionError:
-                return None
+        def ended(task: Any) -> Any:
+            return task if task and task["state"] == "SUCCESS" else None
 
         # Flower enables task events by itself, some seconds after its start.
         task = wait_until(shown, 40, "Flower shows a task")

@@ -92,7 +92,7 @@ def test_a_message_of_a_quorum_queue_is_settled_in_every_way(quorum: GenericBrok
     quorum.publisher().publish([message(text) for text in ("done", "back", "died", "dead")])
     claimed = {}
     while len(claimed) < 4:
-        assert is_readable(intake, 5.0)
+        assert is_readable(intake)
         intake.clear_wakeups()
         claimed.update({delivery.body: delivery.tag for delivery in intake.claim(4)})
 
@@ -108,7 +108,7 @@ def test_a_message_of_a_quorum_queue_is_settled_in_every_way(quorum: GenericBrok
     assert refused == []
     found = {}
     while len(found) < 2:
-        assert is_readable(intake, 5.0)
+        assert is_readable(intake)
         intake.clear_wakeups()
         found.update({delivery.body: delivery.deaths for delivery in intake.claim(4)})
     assert found == {b"back": 0, b"died": 1}
