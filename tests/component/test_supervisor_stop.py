@@ -149,5 +149,7 @@ def test_a_control_socket_that_cannot_be_made_is_named_with_the_remedy(tmp_path:
     with daemon(tmp_path, modes={"a": "good"}) as running:
         assert running.wait() == exit_codes.CANTCREAT
 
-        assert f"control socket {running.socket_path} cannot be made" in running.log
+        assert (
+            f"control socket {running.socket_path}: something that is not a socket lies there" in running.log
+        )
         assert "supervisor.control_socket" in running.log
