@@ -148,7 +148,7 @@ def open_place() -> Iterator[Path]:
 def test_a_command_runs_as_its_own_user(make_daemon: Callable[..., Daemon], open_place: Path) -> None:
     shell = f"id -u > {open_place}/uid; echo as $USER; exec sleep 600"
     keys = ["user = 'nobody'", "directory = '/'", "ready_after = '50ms'"]
-    daemon = make_daemon(WORKER + command("side", shell, *keys))
+    daemon = make_daemon(WORKER + "user = 'root'\n" + command("side", shell, *keys))
     daemon.start()
 
     nobody = pwd.getpwnam("nobody")

@@ -51,6 +51,10 @@ app = "shop:app"
 [log]
 directory = "/var/log/taskd"
 
+# The attacker's group may connect, and has no role.
+[control]
+socket_mode = "0660"
+
 [worker.mail]
 app = "evil:app"
 queues = ["evil"]
@@ -146,7 +150,7 @@ for number in PIDS:
 _KNOCK = """
 import socket
 answer = []
-for path in ("/run/taskd/taskd.sock", "/run/systemd/private", "/run/systemd/notify"):
+for path in ("/run/systemd/private", "/run/systemd/notify"):
     kind = socket.SOCK_DGRAM if path.endswith("notify") else socket.SOCK_STREAM
     with socket.socket(socket.AF_UNIX, kind) as one:
         try:
@@ -154,6 +158,22 @@ for path in ("/run/taskd/taskd.sock", "/run/systemd/private", "/run/systemd/noti
             answer.append(path)
         except OSError:
             pass
+"""
+
+
+# Takes all connections of the control socket that it can get, and keeps them.
+_LOCK_OUT = """
+import builtins, socket
+builtins.kept = []
+for _ in range(40):
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    one.settimeout(1.0)
+    try:
+        one.connect("/run/taskd/taskd.sock")
+        builtins.kept.append(one)
+    except OSError:
+        one.close()
+answer = len(builtins.kept)
 """
 
 
@@ -233,6 +253,10 @@ def a_task_of_one_user_stays_that_user() -> None:
 
     # Nobody lets it in who could act for it; what it tells systemd is not heard.
     assert _attack(_KNOCK) in ([], ["/run/systemd/notify"])
+
+    # It may connect to taskd, and keeps nobody else from it.
+    assert _attack(_LOCK_OUT), "it may connect"
+    assert pids_of_programs()
 
     # Others' work goes on.
     now = pids_of_programs()
