@@ -95,6 +95,8 @@ class Context:
     queues: Sequence[str] = ()
     #: Counts the parts of chords; None where results are kept without that.
     chords: ChordStore | None = None
+    #: Who claims: the program's own name on this host, whatever others are to call the node.
+    owner: str = ""
     #: What the worker's own steps add to ``inspect stats``.
     worker_info: Callable[[], Mapping[str, object]] = dict
     tasks: dict[str, TaskOptions] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Context:
     task_events: TaskEvents = field(init=False)
 
     def __post_init__(self) -> None:
+        self.owner = self.owner or self.node_name
         self.rates = RateLimits(self.worker.rate_limits)
         self.dispatcher = Dispatcher(
             self.loop, self.node_name, self.logical, tasks_enabled=self.worker.events

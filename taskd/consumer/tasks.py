@@ -52,7 +52,7 @@ class Connection(Step[Connected]):
                 return self._connected
         self._generation += 1
         intake = self._context.broker.intake(
-            self._context.node_name, self._context.queues, lease_s=self._context.worker.lease
+            self._context.owner, self._context.queues, lease_s=self._context.worker.lease
         )
         self._connected = Connected(intake, self._generation)
         return self._connected

@@ -208,7 +208,7 @@ COMMANDS: Sequence[CommandSpec] = (
     ),
     _do(
         "shutdown",
-        "End workers warmly; under taskd the supervisor starts them again.",
+        "End workers warmly; their supervisor starts them again: taskctl stop keeps them stopped.",
         _text("msg", "for Celery's sake"),
     ),
 )

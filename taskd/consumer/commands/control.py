@@ -31,7 +31,12 @@ class Control(Step[None]):
     def start(self, given: Given) -> None:
         """Bind this node's mailbox and watch it."""
         node_name = self._context.node_name
-        mailbox = self._mailbox = self._context.broker.mailbox(f"{node_name}.{EXCHANGE}", EXCHANGE, "fanout")
+        mailbox = self._mailbox = self._context.broker.mailbox(
+            # Of the process, not of the node: a successor that is called the same may be starting.
+            f"{self._context.owner}.{EXCHANGE}",
+            EXCHANGE,
+            "fanout",
+        )
         commands = Commands(self._context, given[Tasks], self._info)
         node = ControlNode(
             mailbox,

@@ -7,6 +7,7 @@ What is revoked is remembered for three hours, over restarts too, and is lifted 
 
 from __future__ import annotations
 
+import logging
 import signal as signals
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -14,7 +15,12 @@ from taskd import clock
 from taskd.consumer.commands.escalating import Escalation, Step, ladder_of, steps
 from taskd.consumer.context import Context
 from taskd.consumer.request import Request
+from taskd.errors import TaskdError
+from taskd.protocol.results import State, decode_record, revoked_record
+from taskd.results.base import StoredResult
 from taskd.revocations.known import By, stamp_text, stamps_of
+
+logger = logging.getLogger(__name__)
 
 
 class Revoking:
@@ -38,9 +44,38 @@ class Revoking:
         """
         ids = id_list(task_id)
         ended = self._revoke(By.ID, ids, self._plan(signal, soft, term) if terminate else ())
+        self._say_revoked(ids)
         if not terminate:
             return {"ok": f"tasks {set(ids)!r} flagged as revoked"}
         return {"ok": f"terminate: {', '.join(ended) if ended else 'tasks unknown'}"}
+
+    def _say_revoked(self, ids: Sequence[str]) -> None:
+        """Store REVOKED at once for what nobody has begun, as Celery does, so that whoever waits is answered.
+
+        What this worker holds gets its result in its own time, and what another runs, if that is known.
+        """
+        held = {request.headers.id for request in self._context.requests.values()}
+        waiting = [task_id for task_id in ids if task_id not in held][:_MOST_ANSWERED]
+        results = self._context.results
+        try:
+            known = {
+                task_id: decode_record(record).status for task_id, record in results.get(waiting).items()
+            }
+            now_at, keep_s = clock.now(), self._context.config.result_expires
+            results.store(
+                [
+                    StoredResult(
+                        task_id,
+                        State.REVOKED.value,
+                        revoked_record(task_id, "revoked", done_at=now_at),
+                        now_at + keep_s if keep_s else None,
+                    )
+                    for task_id in waiting
+                    if known.get(task_id, State.PENDING) in _NOT_BEGUN
+                ]
+            )
+        except TaskdError as error:
+            logger.warning("revoked=%d the results cannot say so yet: %s", len(waiting), error)
 
     def terminate(self, signal: object, task_id: object, soft: object = None, term: object = None) -> object:
         """Do as ``revoke`` with terminate."""
@@ -138,6 +173,11 @@ class Revoking:
                 ended.append(request.headers.id)
         return ended
 
+
+#: Results that one request stores at once; those of more tasks come when the tasks do.
+_MOST_ANSWERED = 1000
+#: States of a task that no worker has begun, as far as anybody has said.
+_NOT_BEGUN = frozenset({State.PENDING.value, "RECEIVED", State.RETRY.value, "REJECTED"})
 
 #: Characters of an id, a name or a stamp that is remembered.
 _LONGEST = 4096

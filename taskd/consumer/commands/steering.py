@@ -146,6 +146,7 @@ class Steering:
         self._tasks.intaking.look()
 
     def shutdown(self, msg: object = None) -> object:
-        """End this worker warmly.  Under taskd the supervisor starts it again: stop it with taskctl."""
+        """End this worker warmly.  Under taskd the supervisor starts it again: the answer says so."""
         self._context.request_shutdown(Shutdown.WARM)
-        return None
+        program = self._context.owner.partition("@")[0]
+        return {"ok": f"ends warmly; its supervisor starts it again: taskctl stop {program} keeps it stopped"}

@@ -54,7 +54,7 @@ class TaskQueries:
     def scheduled(self) -> object:
         """Return the delayed messages of this worker's queues, soonest first; the broker holds them."""
         return [
-            {"eta": clock.iso(due_at), "priority": 6, "request": self._describe(request)}
+            {"eta": clock.iso(due_at), "priority": 6, "request": self._describe(request, waits=True)}
             for due_at, request in self._delayed()
         ]
 
@@ -77,7 +77,7 @@ class TaskQueries:
         wanted = set(id_list(ids))
         begun = {running.tag for running in self._context.pool.running()}
         found: dict[str, object] = {
-            request.headers.id: ["scheduled", self._describe(request)]
+            request.headers.id: ["scheduled", self._describe(request, waits=True)]
             for _, request in self._delayed()
             if request.headers.id in wanted
         }
@@ -119,8 +119,15 @@ class TaskQueries:
         return [*revoked[By.NAME].ids(now), *revoked[By.STAMP].ids(now)]
 
     def _describe(
-        self, request: Request, *, pid: int | None = None, time_start: float | None = None, safe: bool = False
+        self,
+        request: Request,
+        *,
+        pid: int | None = None,
+        time_start: float | None = None,
+        safe: bool = False,
+        waits: bool = False,
     ) -> dict[str, object]:
+        """``waits``: nobody has claimed it, so it is not acknowledged whatever its task's option."""
         delivery, headers = request.delivery, request.headers
         args: object = headers.argsrepr
         kwargs: object = headers.kwargsrepr
@@ -137,7 +144,7 @@ class TaskQueries:
             "type": headers.task,
             "hostname": self._context.node_name,
             "time_start": time_start,
-            "acknowledged": request.acks_early,
+            "acknowledged": request.acks_early and not waits,
             "delivery_info": {
                 "exchange": delivery.exchange,
                 "routing_key": delivery.routing_key,

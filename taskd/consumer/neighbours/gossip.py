@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -36,16 +37,29 @@ class Neighbours:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._receiver = Receiver(context.broker, context.logical, "worker.#")
+        self._receiver: Receiver | None = None
         self._state = ClusterState(max_tasks=0)
         self._elections = Elections()
         self._timer: Timer | None = None
 
     def start(self) -> None:
         """Listen."""
-        self._context.loop.add_reader(self._receiver.fileno(), self._hear)
+        self._listen()
         self._timer = self._context.loop.every(_LOOK_EVERY_S, self._look)
         self._look()
+
+    def _listen(self) -> Receiver:
+        """Begin to listen, or begin anew.  Raises: ``BrokerError`` or ``StorageError``."""
+        self._hang_up()
+        receiver = self._receiver = Receiver(self._context.broker, self._context.logical, "worker.#")
+        self._context.loop.add_reader(receiver.fileno(), self._hear)
+        return receiver
+
+    def _hang_up(self) -> None:
+        if self._receiver is not None:
+            self._context.loop.remove_reader(self._receiver.fileno())
+            self._receiver.close()
+            self._receiver = None
 
     def _look(self) -> None:
         self._hear()  # a wake-up may have been lost, and nobody is to be called dead for that
@@ -54,13 +68,23 @@ class Neighbours:
 
     def _hear(self) -> None:
         try:
-            seen = self._receiver.receive()
+            seen = self._received()
         except (BrokerError, StorageError) as error:
+            self._hang_up()  # until the next look
             logger.warning("gossip: events cannot be read: %s", error)
             return
         for event in seen:
             owner = Owner(f"an event of {event.hostname}", _nothing_to_end)
             self._context.loop.attempt(partial(self._take, event), owner)
+
+    def _received(self) -> Sequence[Seen]:
+        if self._receiver is not None:
+            try:
+                return self._receiver.receive()
+            except (BrokerError, StorageError) as error:
+                # Servers close connections on which nothing is said, which is no trouble yet.
+                logger.debug("gossip: listening anew: %s", error)
+        return self._listen().receive()
 
     def _take(self, event: Seen) -> None:
         match event.type:
@@ -145,8 +169,7 @@ class Neighbours:
         """Listen no more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._context.loop.remove_reader(self._receiver.fileno())
-        self._receiver.close()
+        self._hang_up()
 
 
 def _nothing_to_end(why: str) -> None:

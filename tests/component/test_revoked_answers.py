@@ -1,0 +1,83 @@
+"""Whoever waits for a revoked task that nobody has begun is answered at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from taskd.consumer.commands.revoking import Revoking
+from taskd.consumer.commands.task_queries import TaskQueries
+from taskd.consumer.tasks import TasksGiven
+from taskd.protocol.results import State, decode_record, revoked_record
+from taskd.results.base import StoredResult
+from tests.component import barrier_app
+from tests.component.small_worker import SmallWorker, message
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def worker() -> Iterator[SmallWorker]:
+    barrier_app.begun.clear()
+    barrier_app.gate.clear()
+    with SmallWorker() as made:
+        yield made
+        barrier_app.gate.set()
+
+
+def do(worker: SmallWorker, what: Callable[[], object]) -> object:
+    """Do something in the worker's thread and return what came of it."""
+    done, result = threading.Event(), []
+
+    def call() -> None:
+        result.append(what())
+        done.set()
+
+    worker.loop.call_from_thread(call)
+    assert done.wait(10)
+    return result[0]
+
+
+def state(worker: SmallWorker, task_id: str) -> str:
+    record = worker.results.get([task_id]).get(task_id)
+    return decode_record(record).status if record else "PENDING"
+
+
+def test_what_nobody_has_begun_is_revoked_at_once_and_nothing_else(worker: SmallWorker) -> None:
+    for name in ("STARTED", "SUCCESS", "RETRY", "PROGRESS"):
+        record = revoked_record(name, "x", done_at=0.0).replace(b'"REVOKED"', f'"{name}"'.encode())
+        worker.results.store([StoredResult(name, name, record, None)])
+    worker.send(message("gated", "runs", "a"))
+    wait_until(lambda: barrier_app.begun["a"])
+
+    do(
+        worker,
+        lambda: Revoking(worker.context).revoke(["waits", "runs", "STARTED", "SUCCESS", "RETRY", "PROGRESS"]),
+    )
+
+    assert {name: state(worker, name) for name in ("waits", "RETRY")} == {
+        "waits": State.REVOKED,
+        "RETRY": State.REVOKED,
+    }
+    for name in ("STARTED", "SUCCESS", "PROGRESS"):
+        assert state(worker, name) == name
+    assert state(worker, "runs") == "PENDING"
+    worker.send(message("note", "waits", "a"))
+    wait_until(lambda: not any(queue.ready + queue.claimed > 1 for queue in worker.broker.desk().queues()))
+    assert state(worker, "waits") == State.REVOKED
+
+
+def test_what_waits_for_its_time_is_not_acknowledged_whatever_its_task_says(worker: SmallWorker) -> None:
+    later = message("gated_early", "later", "a")
+    worker.send(
+        type(later)(**{name: getattr(later, name) for name in later.__struct_fields__} | {"due_at": 4e9})
+    )
+    wait_until(lambda: worker.consumer._connection.intake is not None)
+    intake = worker.consumer._connection.intake
+    assert intake is not None
+    queries = TaskQueries(worker.context, TasksGiven(None, intake, None))  # type: ignore[arg-type]
+
+    (entry,) = do(worker, queries.scheduled)  # type: ignore[misc]
+
+    assert entry["request"]["acknowledged"] is False
