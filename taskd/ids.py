@@ -26,6 +26,17 @@ def node_name(program: str) -> str:
     return f"{program}@{_HOST}"
 
 
+def node_of(program: str, pattern: str) -> str:
+    """Return the node name of a program by a pattern of the file: ``celery@%h``; empty is its own name.
+
+    ``%h`` is the host, ``%n`` its name without the domain, ``%d`` the domain, as in Celery.
+    """
+    if not pattern:
+        return node_name(program)
+    name, _, domain = _HOST.partition(".")
+    return pattern.replace("%h", _HOST).replace("%n", name).replace("%d", domain)
+
+
 def origin() -> str:
     """Return the sender's name as Celery writes it in the ``origin`` header: ``gen<pid>@host``."""
     return f"gen{os.getpid()}@{_HOST}"

@@ -13,7 +13,7 @@ from taskd.cli.session import duration
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
 from taskd.errors import ControlError
-from taskd.ids import node_name
+from taskd.ids import node_of
 from taskd.supervisor.control.client import ControlClient
 
 _CONSUMING = ("READY", "DRAINING")
@@ -48,7 +48,7 @@ def ask(
     timeout_s: float,
 ) -> dict[str, object]:
     """Return the answers by node.  Raises: ``NobodyAnswers``."""
-    nodes = [node if "@" in node else node_name(node) for node in destination]
+    nodes = [node if "@" in node else _node_of(config, node) for node in destination]
     limit = None if nodes else _workers_of_this_host(config)
     with RemoteControl(config.broker, config.stores) as remote:
         answers = remote.inspect(
@@ -60,6 +60,11 @@ def ask(
             f"no worker answered within {timeout_s:g} s{asked}; is taskd running?", exit_codes.UNAVAILABLE
         )
     return answers
+
+
+def _node_of(config: Config, program: str) -> str:
+    worker = config.workers.get(program.rpartition("-")[0])
+    return node_of(program, "" if worker is None else worker.node)
 
 
 def tell(

@@ -29,6 +29,12 @@ class WorkerConfig(ProcessConfig):
     queues: tuple[str, ...] = option(
         Kind.TEXT_LIST, "queues to consume from", factory=lambda: (DEFAULT_QUEUE,)
     )
+    node: str = option(
+        Kind.TEXT,
+        'how remote control and monitors know it, such as "celery@%h" (%h host, %n and %d its two parts); '
+        "for one process; empty is PROGRAM@host",
+        default="",
+    )
     app: str = option(
         Kind.TEXT, 'the task code, "package.module:attribute"; empty takes the top-level app', default=""
     )

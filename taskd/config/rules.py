@@ -30,6 +30,9 @@ _SHORTEST_SILENCE_S = 30.0
 # Less is a slip of the unit: Celery's number is KiB.
 _SMALLEST_CHILD_BYTES = 2**20
 
+#: A node as Celery names them, at most 200 characters.
+_NODE = re.compile(r"(?=.{3,200}\Z)([^\s@%]|%[hnd])+@([^\s@%]|%[hnd])+")
+
 
 def with_absolute_paths(config: Config, directory: str) -> Config:
     """Return the configuration with relative paths taken from the directory of its file."""
@@ -195,6 +198,7 @@ def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: R
         report.warning((*path, "queues"), f'listed more than once: "{", ".join(twice)}"', "each queue once")
     _check_bounds(worker, path, report)
     _check_processes(worker, path, report)
+    _check_node(worker, path, config, report)
     _check_stop(worker, path, config, report)
     if not worker.max_surge and not worker.max_unavailable and report.is_sound((*path, "max_unavailable")):
         wrong = "with neither max_surge nor max_unavailable no program could ever be replaced"
@@ -242,6 +246,21 @@ def _check_processes(worker: WorkerConfig, path: KeyPath, report: Report) -> Non
     if sound and worker.min_processes > worker.processes:
         expected = f"at most processes, {worker.processes}"
         report.error(least_path, "there would be more than there may be", expected)
+
+
+def _check_node(worker: WorkerConfig, path: KeyPath, config: Config, report: Report) -> None:
+    here, node = (*path, "node"), worker.node
+    if not node:
+        return
+    if not _NODE.fullmatch(node):
+        report.error(
+            here, f'"{node}" is not the name of a node', '"celery@%h", in which % stands before h, n or d'
+        )
+    elif worker.processes > 1:
+        wrong = f"{worker.processes} processes cannot share a name"
+        report.error(here, wrong, "processes = 1, or no node")
+    elif any(other.node == node for other in config.workers.values() if other.name != worker.name):
+        report.error(here, f'another worker is called "{node}", too', "a name of its own for each")
 
 
 def _check_budget(config: Config, report: Report) -> None:

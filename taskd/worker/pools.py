@@ -20,6 +20,7 @@ from taskd.consumer.child_deaths import report_death
 from taskd.consumer.context import Context, Fatal
 from taskd.errors import ConfigError, StartError
 from taskd.exit_codes import APP_BROKEN
+from taskd.ids import node_of
 from taskd.pools.base import ChildEnd, Done, Outcome, Pool
 from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import TaskOptions
@@ -147,7 +148,9 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
     capacity, most = concurrency_bounds(worker)  # with room to grow it begins with the fewest
     path = app_path(worker, config)
     # Twice as many slots as tasks at once: those that were given up keep theirs, and children have heirs.
-    open_own = partial(open_ledger, config.supervisor.control_socket, node_name.partition("@")[0], 2 * most)
+    program = node_name.partition("@")[0]
+    open_own = partial(open_ledger, config.supervisor.control_socket, program, 2 * most)
+    node_name = node_of(program, worker.node)
     if worker.pool == "prefork":
         events.ledger = open_own()
         return _prefork(worker, config, [node_name, path, worker.name], capacity, events)

@@ -23,7 +23,7 @@ from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Autoscaling, Context, Fatal, Shutdown
 from taskd.consumer.heart import BUSY_INTERVAL_S
 from taskd.errors import BrokerError, StorageError
-from taskd.ids import node_name
+from taskd.ids import node_name, node_of
 from taskd.lifecycle import Deadline
 from taskd.loop import Loop, Owner
 from taskd.pools.base import Pool
@@ -273,7 +273,8 @@ class ConsumerStep(Step[Context]):
         if worker.pool == "solo":
             worker = replace(worker, lease=max(worker.lease, _SOLO_LEASE_S))
         return Context(
-            node_name=node_name(self._program.name),
+            node_name=node_of(self._program.name, worker.node),
+            owner=node_name(self._program.name),
             config=self._program.config,
             worker=worker,
             loop=given[Timer],

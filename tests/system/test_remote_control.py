@@ -234,3 +234,14 @@ def test_a_task_that_no_worker_knows_is_sent_by_force_alone(daemon: Daemon) -> N
     assert "did you mean shop.add?" in refused.stderr
     assert daemon.app.result(forced.stdout.strip()).id
     assert daemon.ctl("send", "shop.add", "[1, 2]", "--wait", "10s").stdout.strip() == "3"
+
+
+def test_a_worker_may_be_called_as_it_was_under_celery(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon('[worker.main]\npool = "threads"\nnode = "celery@%h"\n')
+    daemon.start()
+    name = node_name("celery")
+
+    assert json.loads(daemon.ctl("inspect", "ping", "-d", "main-1", "--json").stdout) == {
+        name: {"ok": "pong"}
+    }
+    assert json.loads(daemon.ctl("inspect", "ping", "-d", name, "--json").stdout) == {name: {"ok": "pong"}}

@@ -288,3 +288,20 @@ def test_stores_in_memory_are_warned_about_where_they_are_run() -> None:
         "/srv/t.toml:1: warning: broker: what is kept in the memory of one process"
     )
     assert check_bytes(text.encode(), "/srv/t.toml", {}, machine=False)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        ('[worker.a]\nnode = "celery@%h"', ""),
+        ('[worker.a]\nnode = "celery"', '"celery" is not the name of a node'),
+        ('[worker.a]\nnode = "a b@%h"', "is not the name of a node"),
+        ('[worker.a]\nnode = "celery@%i"', "is not the name of a node"),
+        ('[worker.a]\nnode = "celery@%h"\nprocesses = 2', "2 processes cannot share a name"),
+        ('[worker.a]\nnode = "x@%h"\n[worker.b]\nnode = "x@%h"', 'another worker is called "x@%h", too'),
+    ],
+)
+def test_a_node_is_the_name_of_one_process(tables: str, problem: str) -> None:
+    found = problems_of(tables)
+
+    assert any(problem in each for each in found) if problem else found == []
