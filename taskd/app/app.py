@@ -24,6 +24,7 @@ from taskd.app.revoking import revoke
 from taskd.app.send import build_message, publish, send
 from taskd.app.settings import DeclareOptions, SendOptions, TaskSettings, settings_from
 from taskd.app.task import BoundTask, Call, CoroutineTask, Task
+from taskd.app.whereabouts import Sent
 from taskd.config.schema import Config
 from taskd.protocol.commands import BY_NAME, Kind, task_of
 
@@ -240,7 +241,12 @@ class App(Collecting):
             ]
             publish(connections, messages)
             results += [
-                AsyncResult(message.task_id, connections, ignored=call.ignores_result)
+                AsyncResult(
+                    message.task_id,
+                    connections,
+                    ignored=call.ignores_result,
+                    sent=Sent(message.routing_key, message.due_at),
+                )
                 for call, message in zip(trip, messages, strict=True)
             ]
         return results

@@ -39,7 +39,11 @@ def as_completed(
             found = collector.next(deadline)
             if not found:
                 late = sum(map(len, waiting.values()))
-                raise ResultTimeout(f"{late} of {len(results)} tasks did not end within {timeout} s")
+                first = next(iter(waiting.values()))[0]
+                raise ResultTimeout(
+                    f"{late} of {len(results)} tasks did not end within {timeout} s; "
+                    f"of the first of them, {first.id}: {first.whereabouts()}"
+                )
             for task_id, record in found.items():
                 for result in waiting.pop(task_id, ()):
                     _take(result, record)

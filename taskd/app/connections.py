@@ -15,7 +15,7 @@ from taskd import forks
 from taskd.app.news import News
 from taskd.app.replies import open_results
 from taskd.brokers import factory as brokers
-from taskd.brokers.base import Broker, Publisher
+from taskd.brokers.base import Broker, Desk, Publisher
 from taskd.config.load import load
 from taskd.config.rules import with_absolute_paths
 from taskd.config.schema import Config
@@ -129,6 +129,10 @@ class Connections:
 
     def _broker(self) -> Broker:
         return self._kept("broker", lambda: brokers.connect(self.config.broker, self.config.stores))
+
+    def desk(self) -> Desk:
+        """Return an operator's view of the broker; close it.  Raises: ``ConfigError``, ``StorageError``."""
+        return self._broker().desk()
 
     @property
     def keeps_results(self) -> bool:

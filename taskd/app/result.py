@@ -7,6 +7,7 @@ from typing import Generic, TypeVar, cast
 
 from taskd.app.connections import Connections
 from taskd.app.revoking import revoke
+from taskd.app.whereabouts import Sent, whereabouts
 from taskd.errors import TaskdError
 from taskd.lifecycle import Deadline
 from taskd.protocol.results import ResultRecord, State, child_ids, decode_record
@@ -24,10 +25,13 @@ class AsyncResult(Generic[R]):
     Every method may raise ``StorageError``, and ``TaskdError`` when results are switched off.
     """
 
-    __slots__ = ("_connections", "_ignored", "_record", "id")
+    __slots__ = ("_connections", "_ignored", "_record", "_sent", "id")
 
-    def __init__(self, task_id: str, connections: Connections, *, ignored: bool = False) -> None:
+    def __init__(
+        self, task_id: str, connections: Connections, *, ignored: bool = False, sent: Sent | None = None
+    ) -> None:
         self.id = task_id
+        self._sent = sent
         self._connections = connections
         self._ignored = ignored
         # The final record once seen: it cannot change any more.
@@ -123,11 +127,18 @@ class AsyncResult(Generic[R]):
                 self.take(found)
                 return cast("ResultRecord", self._record)
             if deadline.passed:
-                raise ResultTimeout(f"task {self.id} did not end within {timeout} s; it is {self.state}")
+                raise ResultTimeout(f"task {self.id} did not end within {timeout} s; {self.whereabouts()}")
 
     def take(self, record: bytes) -> None:
         """Keep a final record that was found for this task."""
         self._record = decode_record(record)
+
+    def whereabouts(self) -> str:
+        """Return in words where the task is, as far as this client can know; asks store and broker."""
+        state = self.state
+        if state != State.PENDING.value:
+            return f"it is {state}"
+        return f"it is {state}: {whereabouts(self._sent, self._connections)}"
 
     def check_kept(self) -> None:
         """Raise ``TaskdError`` when the task was sent with ``ignore_result``."""

@@ -13,6 +13,7 @@ from taskd.app.connections import Connections
 from taskd.app.moments import due_in, expires_at, moment
 from taskd.app.result import AsyncResult
 from taskd.app.settings import Link, SendOptions, TaskSettings, check_options, check_priority
+from taskd.app.whereabouts import Sent
 from taskd.brokers.intake import Outgoing
 from taskd.errors import ProtocolError, SerializationError
 from taskd.protocol.compression import packed
@@ -127,7 +128,8 @@ def send(
     reply_to = connections.reply_to(ignored=ignored)
     message = build_message(settings, args, kwargs, reply_to=reply_to, **options)
     publish(connections, (message,))
-    return AsyncResult(message.task_id, connections, ignored=ignored)
+    sent = Sent(message.routing_key, message.due_at)
+    return AsyncResult(message.task_id, connections, ignored=ignored, sent=sent)
 
 
 def publish(connections: Connections, messages: Sequence[Outgoing]) -> None:

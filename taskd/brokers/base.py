@@ -144,6 +144,9 @@ class Desk(Protocol):
     def purge_dead(self, ids: Sequence[int]) -> int:
         """Delete these dead letters; return how many there were.  One transaction, as ``requeue_dead``."""
 
+    def close(self) -> None:
+        """Release the connection.  May be called twice."""
+
 
 class Broker(Protocol):
     """One broker as opened by ``factory.connect``.  Cheap to hold; opens files lazily per part."""

@@ -183,3 +183,32 @@ def test_results_that_are_switched_off_are_not_waited_for():
     with pytest.raises(TaskdError, match="switched off"):
         result.get()
     app.close()
+
+
+def test_a_time_out_says_what_is_known_of_a_task_that_has_not_begun(app):
+    later = app.send_task("add", countdown=3600, queue="mail")
+    app.send_task("add", queue="mail")
+    waiting = app.send_task("add", queue="mail")
+
+    for result, said in (
+        (later, "PENDING: it is not due before 2"),
+        (waiting, r'PENDING: in its queue "mail" 2 wait and 0 are with workers: is a worker up'),
+        (app.result("unknown"), "PENDING: nothing has begun it, or there is no such task"),
+    ):
+        with pytest.raises(ResultTimeout, match=said):
+            result.get(timeout=0)
+    with pytest.raises(ResultTimeout, match=f"2 of 2 .* of the first of them, {later.id}: it is PENDING"):
+        app.gather([later, waiting], timeout=0)
+
+
+def test_a_time_out_says_that_no_worker_serves_the_queue(tmp_path):
+    file = tmp_path / "taskd.toml"
+    stores = 'broker = "sqlite://b.db"\nresults = "sqlite://b.db"\napp = "a:b"\n'
+    file.write_text(stores + '[worker.main]\nqueues = ["default"]\n')
+    app = App(config=str(file))
+
+    with pytest.raises(
+        ResultTimeout, match=r'no worker of this file takes from the queue "defalt".*"default"'
+    ):
+        app.send_task("add", queue="defalt").get(timeout=0)
+    app.close()

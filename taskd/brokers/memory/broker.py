@@ -99,6 +99,9 @@ class MemoryDesk:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
+    def close(self) -> None:
+        """Do nothing: the hub stays."""
+
     def queues(self) -> Sequence[QueueInfo]:
         """Return all durable queues, by name."""
         with self._hub.lock:
