@@ -27,9 +27,23 @@ def has_way_back(nice: int, *, limit: int, capable: bool) -> bool:
     return nice < _LOWEST and (capable or limit < 0 or _MAX_NICE - nice <= limit)
 
 
-def step_back() -> None:
-    """Give way to everything else; this thread and what it begins from now on."""
-    os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)
+def step_back(pid: int = 0, nice: int = _LOWEST) -> None:
+    """Give way to everything else; this thread and what it begins from now on, or the first of a process.
+
+    Nothing happens when the process is gone, or has less already.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    except (PermissionError, ProcessLookupError):
+        pass
+
+
+def nice_of(pid: int) -> int:
+    """Return the nice value of a process; 0 when it is gone."""
+    try:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+    except ProcessLookupError:
+        return 0
 
 
 def come_forward(*, with_descendants: bool) -> None:

@@ -17,6 +17,8 @@ import tempfile
 import threading
 import time
 
+import setproctitle
+
 from taskd.errors import SoftTimeLimitExceeded
 from taskd.pools.prefork.template import inherited_control, serve
 
@@ -150,7 +152,7 @@ def load_program() -> tuple[object, bytes]:
 
 
 def load_only_once() -> tuple[object, bytes]:
-    if os.getpgrp() == os.getpid():  # in a child
+    if setproctitle.getproctitle().startswith("taskd: child"):
         raise ImportError("no licence left")
     return load_thread()
 

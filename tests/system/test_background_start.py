@@ -71,6 +71,25 @@ def test_the_template_of_a_newcomer_imports_in_the_background_but_its_worker_doe
     assert set(nices(daemon, "main-2")) == {USUAL}
 
 
+def test_children_of_a_newcomer_that_import_for_themselves_do_so_in_the_background(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATED_CHILDREN", "1")
+    closed = tmp_path / "closed"
+    daemon = make_daemon(gated("prefork", closed, "preload = false\n"), head=HEAD + 'canary_time = "0s"\n')
+    daemon.start()
+    assert set(nices(daemon, "main-1")) == {USUAL}
+    closed.touch()
+    roll(daemon)
+
+    waiting = [USUAL, LOWEST, LOWEST, LOWEST]  # the worker, the template and two children
+    wait_until(lambda: sorted(nices(daemon, "main-2")) == sorted(waiting), 15)
+    closed.unlink()
+
+    wait_until(lambda: ready(daemon, "main-2"), 15)
+    wait_until(lambda: set(nices(daemon, "main-2")) == {USUAL}, 15)
+
+
 def test_a_newcomer_that_imports_the_task_code_itself_does_so_in_the_background(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:

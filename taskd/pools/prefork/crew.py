@@ -21,6 +21,7 @@ from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.last_lines import last_lines
 from taskd.pools.prefork.launcher import Template, TemplateProgram
 from taskd.pools.prefork.pause import BACKOFF, ForkPause
+from taskd.priority import nice_of, step_back
 from taskd.resident import private_bytes
 
 #: How long to wait for the template's word on how a child died.
@@ -49,6 +50,7 @@ class Crew:
         self._unfit: str | None = None
         #: The present template is about to end for that reason.
         self._is_unfit = False
+        self._nice = 0
         #: Whether a child of a template of the present kind could take jobs.
         self._ever_able = False
         #: Whether the machine has refused a fork since there were all children.
@@ -109,6 +111,7 @@ class Crew:
             case wire.Unfit(reason=reason):
                 self._ever_loaded = True
                 self._unfit, self._is_unfit, self._ever_able = reason, True, False
+                self._nice = nice_of(self.template_pid)
                 self._events.on_hello(wire.blob_from_descriptor(fds[0]))
             case wire.Failed(reason=reason):
                 detail = wire.blob_from_descriptor(fds[0]).decode("utf-8", "replace")
@@ -141,6 +144,9 @@ class Crew:
         if self._is_unfit:
             self._is_unfit = False
             self._restart_template()
+            # This process has come forward by now, so that it can not be left to inheritance.
+            if pid := self.template_pid:
+                step_back(pid, self._nice)
             return
         how = f"signal={signum}" if signum else f"exit_code={exit_code}"
         _logger.warning("template ended pid=%d %s", pid, how)

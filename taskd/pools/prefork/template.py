@@ -81,7 +81,10 @@ def serve(
     template.refuse_threads()
     gc.collect()
     gc.freeze()
-    come_forward(with_descendants=True)
+    if preload != wire.BARE:
+        come_forward(
+            with_descendants=True
+        )  # else the first child does it, which has the import still to make
     _send_blob(control, wire.Loaded(), hello)
     template.run()
 
@@ -95,8 +98,10 @@ def _load(control: socket.socket, load: Load) -> tuple[Target, bytes]:
 
 
 def _load_late(load: Load) -> Target:
-    """Load in a child."""
+    """Load in a child, as one of the worker's process group: whoever brings that forward means it, too."""
     target = load()[0]
+    come_forward(with_descendants=True)
+    os.setpgid(0, 0)
     _disown()
     return target
 
@@ -244,7 +249,8 @@ class _Template:
     def _become_child(self, parent: int, number: int, data: socket.socket, slot_fd: int) -> NoReturn:
         try:
             prctl.die_with_parent(parent)
-            os.setpgid(0, 0)  # what a task does to its process group must not reach the worker
+            if self._program.target is not None:
+                os.setpgid(0, 0)  # what a task does to its process group must not reach the worker
             # Only what the template itself opened: a log file that a module opened at import stays.
             self._control.close()
             self._loop.close()
