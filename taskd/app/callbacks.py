@@ -19,8 +19,15 @@ from taskd.app.settings import TaskSettings
 from taskd.brokers.intake import Outgoing
 from taskd.config.programs import DEFAULT_QUEUE
 from taskd.errors import ProtocolError, SerializationError
+from taskd.protocol import serializers
 from taskd.protocol.chord import Begun, ChordPart, part_of
-from taskd.protocol.message import RESERVED_HEADERS, TaskHeaders, carries_nothing, decode_body
+from taskd.protocol.message import (
+    RESERVED_HEADERS,
+    TaskHeaders,
+    carries_nothing,
+    decode_body,
+    headers_as_mapping,
+)
 from taskd.protocol.signature import Promised, Signature, promised, read_signatures
 
 logger = logging.getLogger(__name__)
@@ -54,6 +61,25 @@ def messages_of(
             _in_queue(settings_of(signature.task), queue),
         )
         for signature in signatures
+    ]
+
+
+def errback_messages(
+    signatures: Sequence[Signature], task_id: str, ended: TaskHeaders, *, queue: str
+) -> list[Outgoing]:
+    """Return the messages of errbacks, marked so that one that wants the exception gets it where it runs.
+
+    Raises: as above.
+    """
+    found = messages_of(signatures, task_id, ended, queue=queue)
+    return [
+        message
+        if signature.immutable
+        else msgspec.structs.replace(
+            message,
+            headers=serializers.dumps({**headers_as_mapping(message.headers), "taskd_errback": True}),
+        )
+        for signature, message in zip(signatures, found, strict=True)
     ]
 
 
@@ -177,7 +203,7 @@ def after_failure(
         return Aftermath()
     try:
         errbacks = read_signatures(embed.get("errbacks"), "errbacks")
-        messages = messages_of(errbacks, headers.id, headers, queue=queue)
+        messages = errback_messages(errbacks, headers.id, headers, queue=queue)
     except (ProtocolError, *UNSENDABLE) as error:
         logger.error("task=%s id=%s errbacks not sent: %s", headers.task, headers.id, error)
         return Aftermath((), ends.ids, ends.parts)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from taskd import clock, ids
-from taskd.app.callbacks import UNSENDABLE, begun_by, messages_of
+from taskd.app.callbacks import UNSENDABLE, begun_by, errback_messages, messages_of
 from taskd.app.settings import TaskSettings
 from taskd.brokers.intake import Outgoing
 from taskd.errors import ProtocolError
@@ -228,7 +228,7 @@ def _failed(returned: Returned, body: object, error: Exception) -> Ended:
     try:
         for task_id, errbacks in _errbacks(body):
             signatures = read_signatures(errbacks, "link_error of a chord's body")
-            messages += messages_of(signatures, task_id, returned.headers, queue=returned.queue)
+            messages += errback_messages(signatures, task_id, returned.headers, queue=returned.queue)
     except (ProtocolError, *UNSENDABLE) as wrong:
         logger.error("chord=%s errbacks not sent: %s", part.group, wrong)
     return Ended(part.group, messages, (), ends.ids, record, outer)

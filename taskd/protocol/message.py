@@ -68,6 +68,8 @@ class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     #: Ours: retry options of this one message, set by ``apply_async``.
     taskd_max_retries: _Count | None = None
     taskd_retry_delay: _Span | None = None
+    #: Ours: it is an errback, whose first argument is the id of what failed.
+    taskd_errback: bool = False
 
     @property
     def eta_at(self) -> float | None:
@@ -117,7 +119,10 @@ class OutgoingHeaders(msgspec.Struct, kw_only=True, gc=False):
 
 #: Names that a user's header cannot have.
 RESERVED_HEADERS = frozenset(
-    {*OutgoingHeaders.__struct_fields__, "compression", "taskd_max_retries", "taskd_retry_delay"}
+    {
+        *OutgoingHeaders.__struct_fields__,
+        *("compression", "taskd_max_retries", "taskd_retry_delay", "taskd_errback"),
+    }
 )
 
 _header_encoder = msgspec.json.Encoder()

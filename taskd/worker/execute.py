@@ -47,6 +47,7 @@ from taskd.protocol.signature import read_embed
 from taskd.results.factory import counts_chords
 from taskd.worker import replies
 from taskd.worker.coroutines import meant_by, run_coroutine
+from taskd.worker.errbacks import with_exception
 from taskd.worker.in_thread import run_in_thread
 from taskd.worker.ledger import ChildLedger, Ledger
 from taskd.worker.linked import Linked, after_success, as_next, with_failure, with_success
@@ -191,6 +192,8 @@ class Executor:
             )
         except SerializationError as error:
             return replies.rejected(headers, str(error), keep=keep)
+        if headers.taskd_errback:
+            args = with_exception(task, args, kwargs, self._connections)
         linked = None
         if any(embed.values()):
             try:

@@ -8,20 +8,19 @@ sends them together with the acknowledgement.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from inspect import Parameter, isfunction, signature
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from taskd.app.callbacks import UNSENDABLE, begun_by, messages_of
 from taskd.app.request import Request
 from taskd.app.settings import TaskSettings
-from taskd.app.task import BoundTask, CoroutineTask
+from taskd.app.task import BoundTask
 from taskd.brokers.intake import Outgoing
 from taskd.protocol.chord import ChordPart
 from taskd.protocol.execution import End, NextMessage, Reply
 from taskd.protocol.signature import Embed, Promised, Signature
+from taskd.worker.errbacks import called_here
 
 logger = logging.getLogger(__name__)
 
@@ -73,32 +72,6 @@ def with_failure(
         except BaseException:  # the user's function
             logger.exception("task=%s id=%s errback %s failed", request.task, request.id, errback.task)
     return msgspec.structs.replace(reply, callbacks=messages, begins=begun_by(errbacks))
-
-
-def called_here(errbacks: Sequence[Signature], tasks: Mapping[str, BoundTask]) -> list[Signature]:
-    """Return the errbacks that are called in this process; the others become tasks and get the id.
-
-    Called are those of this app that take more than one argument beside those that they bring, and neither
-    themselves (``bind=True``) nor time to wait for (``async def``).
-    """
-    found = []
-    for errback in errbacks:
-        task = tasks.get(errback.task)
-        plain = task is not None and isfunction(task.run) and not isinstance(task, CoroutineTask)
-        if task is not None and plain and not errback.immutable and not errback.begins:
-            options = errback.options
-            if not (options.chain or options.chord) and _takes_more_than_one(task.run, errback):
-                found.append(errback)
-    return found
-
-
-def _takes_more_than_one(function: Callable[..., object], errback: Signature) -> bool:
-    try:
-        left = signature(partial(function, *errback.args, **errback.kwargs)).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    positional = {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
-    return sum(each.kind in positional for each in left) > 1
 
 
 def with_success(reply: Reply, linked: Linked, follows: Sequence[NextMessage]) -> Reply:

@@ -286,3 +286,22 @@ def test_workers_of_both_kinds_end_one_chord_together(
         wait_until(lambda: len(keys_left(url)) <= 3 * 20, 10)
     finally:
         theirs.end()
+
+
+def test_errbacks_of_three_parameters_get_the_exception_however_the_task_ended(
+    daemon: Daemon, sig: Sig, tmp_path: Path
+) -> None:
+    def noting(name: str) -> Any:
+        return sig("note_error").clone(kwargs={"path": str(tmp_path / name)})
+
+    raised, late = sig("fail"), sig("hold", str(tmp_path / "runs"), str(tmp_path / "gate"), time_limit=0.3)
+    header = chord([sig("fail"), sig("add", 1)], sig("echo"))
+    for name, task in (("raised", raised), ("late", late), ("chord", header)):
+        task.link_error(noting(name))
+        ended = task.apply_async()
+        wait_until((tmp_path / name).exists, 20)
+        task_id, error = (tmp_path / name).read_text().split()
+        assert (task_id, error) == (
+            ended.id,
+            {"raised": "LookupError", "late": "TimeLimitExceeded", "chord": "ChordError"}[name],
+        )

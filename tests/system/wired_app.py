@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from taskd import App, BoundTask
+from taskd.app.request import Request
 
 app = App()
 
@@ -99,6 +100,14 @@ def note_last(first: object, path: str) -> object:
     with open(path, "a") as lines:
         lines.write(f"{first}\n")
     return first
+
+
+@app.task(name="wired.note_error")
+def note_error(request: Request, exc: BaseException, _traceback: str | None, *, path: str) -> None:
+    """Note what failed and how, as Celery's errbacks are told."""
+    with open(f"{path}.new", "w") as lines:
+        lines.write(f"{request.id} {type(exc).__name__}")
+    os.rename(f"{path}.new", path)
 
 
 @app.task(name="wired.fail", max_retries=0)
