@@ -29,6 +29,7 @@ from tests.waiting import wait_until
 
 _STATE = Path("/var/lib/taskd")
 _CAUGHT = _STATE / "caught"
+_LOGS = Path("/var/log/taskd")
 
 # Runs what the message says: the worst that a task can be.
 _ATTACKER = """
@@ -177,6 +178,13 @@ answer = len(builtins.kept)
 """
 
 
+_FORGE = """
+import sys
+for out in (sys.stdout, sys.stderr):
+    print("x\\n<6>taskd: audit user=root forged", file=out, flush=True)
+"""
+
+
 def _start() -> None:
     install(_TABLES)
     (SHOP / "evil.py").write_text(_ATTACKER)
@@ -232,6 +240,10 @@ def a_task_of_one_user_stays_that_user() -> None:
     }
     assert {_owner(pid) for pid in _writers()} == {taskd}, "the writer of log files"
 
+    # Beat does not run its code to learn what it declares.
+    beats = _LOGS / "beat.log"
+    wait_until(lambda: "what app evil:app declares is not read" in beats.read_text(), timeout_s=10)
+
     # Code that it leaves lying about is run by nobody.
     assert "logging.py" in str(_attack(_LEFT_BEHIND)), "it may write there"
     former = _writers()
@@ -264,6 +276,13 @@ def a_task_of_one_user_stays_that_user() -> None:
     assert _attack(f"PIDS = {others}\n{_KILL}") == []
     assert pids_of_programs() == now
     assert "secret-of" not in journal()
+
+    # What it prints is its own, and never a line of the daemon's.
+    _attack(_FORGE)
+    wait_until(lambda: "audit user=root forged" in (_LOGS / "mail-1.log").read_text(), timeout_s=10)
+    where = [path.name for path in _LOGS.iterdir() if "forged" in path.read_text()]
+    assert where == ["mail-1.log"]
+    assert "forged" not in journal()
 
     # What is shipped for this case has no open way; the file as it is for one user has.
     assert _open_ways() == []
