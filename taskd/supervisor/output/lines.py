@@ -80,7 +80,7 @@ class Splitter:
         """Return the last line, which has no end, and begin anew."""
         rest, self._partial = self._partial, b""
         self._skipping = False
-        return rest
+        return _overwritten(rest)
 
 
 def _overwritten(line: bytes) -> bytes:
