@@ -36,6 +36,14 @@ _placed: list[logging.Handler] = []
 _level: list[int] = []
 
 
+#: Set in the environment of programs whose output the supervisor passes on to the journal.
+RECORDS_VARIABLE = "TASKD_LOG_RECORDS"
+#: Between the priority of a line and the JSON object of a record (RS of ASCII).
+RECORD_MARK = "\x1e"
+# The supervisor cuts longer lines into pieces.
+_MAX_RECORD_BYTES = 40_000
+
+
 def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the name of the key in [log]
     """Send the records of all loggers to standard error; a second call replaces the first.
 
@@ -120,6 +128,8 @@ def formatter(chosen: str, program: str, *, to_journal: bool) -> logging.Formatt
 def _formatter(chosen: str, program: str, *, to_journal: bool) -> logging.Formatter:
     if chosen == "json":
         return JsonFormatter(program)
+    if to_journal and chosen in {"auto", "journal"} and os.environ.get(RECORDS_VARIABLE):
+        return RecordFormatter(program)
     if chosen == "journal" or (chosen == "auto" and to_journal):
         return JournalFormatter(program)
     return PlainFormatter(program)
@@ -214,6 +224,28 @@ class JournalFormatter(_NamingFormatter):
         """Return the record's lines, each with its priority."""
         prefix = f"<{priority(record.levelno)}>"
         return "\n".join(prefix + line for line in super().format(record).split("\n"))
+
+
+class RecordFormatter(_NamingFormatter):
+    """One line for each record, for the supervisor: it makes one entry of the journal of it, with fields.
+
+    ``<6>``, a separator, and a JSON object; a record that is too long for that is as ``JournalFormatter``
+    writes it.
+    """
+
+    def __init__(self, program: str) -> None:
+        super().__init__(program.replace("%", "%%") + ": %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        prefix, task = f"<{priority(record.levelno)}>", running.current.get()
+        fields = {"message": super().format(record)}
+        if task is not None:
+            fields |= {"task": task.task, "id": task.id}
+        line = prefix + RECORD_MARK + _encoded(fields)
+        if len(line.encode("utf-8", "surrogatepass")) > _MAX_RECORD_BYTES:
+            return "\n".join(prefix + part for part in fields["message"].split("\n"))
+        return line
 
 
 def priority(level: int) -> int:

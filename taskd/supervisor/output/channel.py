@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from taskd import clock
 from taskd.plural import counted
+from taskd.supervisor.output import records
 from taskd.supervisor.output.allowance import LINE_COST_BYTES, Allowance
 from taskd.supervisor.output.lines import Line, split_priority
 from taskd.supervisor.output.ring import Ring
@@ -17,7 +18,11 @@ _WARNING = 4
 class Channel:
     """Created once for each name; its ring outlives the processes.  Never blocks."""
 
-    def __init__(self, program: str, sink: Sink, *, tail_bytes: int, rate_bytes: int) -> None:
+    def __init__(
+        self, program: str, sink: Sink, *, tail_bytes: int, rate_bytes: int, as_json: bool = False
+    ) -> None:
+        """``as_json``: every line is to be a JSON object, whatever the program prints."""
+        self._as_json = as_json
         self.program = program
         self.ring = Ring(tail_bytes)
         self._sink = sink
@@ -72,6 +77,13 @@ class Channel:
 
     def _add(self, raw: bytes, pid: int, at: float) -> None:
         self._number += 1
-        line = Line(self.program, pid, self._number, at, raw, split_priority(raw)[0])
+        priority, text = split_priority(raw)
+        fields: Mapping[str, str] = {}
+        if self._as_json:
+            raw = records.as_json(text, priority, self.program, at)
+        elif text.startswith(records.MARK) and (record := records.decode(text)) is not None:
+            fields = record.fields()
+            raw = raw[: len(raw) - len(text)] + record.message.encode("utf-8", "replace")
+        line = Line(self.program, pid, self._number, at, raw, priority, fields)
         self.ring.add(line)
         self._sink.write(line)

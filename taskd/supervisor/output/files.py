@@ -44,6 +44,7 @@ class FilesSink:
         directory: str,
         max_bytes: int,
         backups: int,
+        as_json: bool = False,
     ) -> None:
         self._loop = loop
         self._reaper = reaper
@@ -52,7 +53,9 @@ class FilesSink:
             name="logger",
             kind="logger",
             group="logger",
-            command=module_command(_WRITER, directory, str(max_bytes), str(backups)),
+            command=module_command(
+                _WRITER, directory, str(max_bytes), str(backups), "json" if as_json else "text"
+            ),
         )
         self._backlog = Backlog()
         self._partial = b""

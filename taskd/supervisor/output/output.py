@@ -40,7 +40,10 @@ class Output:
         self._loop = loop
         self._settings = settings
         under_systemd = log.is_journal(_STDERR) and journal.is_there()
-        primary: Sink = JournalSink(loop) if under_systemd else PassThroughSink(loop, _STDERR)
+        as_json = settings.format == "json"
+        primary: Sink = (
+            JournalSink(loop) if under_systemd else PassThroughSink(loop, _STDERR, as_json=as_json)
+        )
         self._sinks = [GuardedSink(primary)]
         self._files: FilesSink | None = None
         if settings.directory:
@@ -51,6 +54,7 @@ class Output:
                 directory=settings.directory,
                 max_bytes=settings.max_bytes,
                 backups=settings.backups,
+                as_json=as_json,
             )
             self._sinks.append(GuardedSink(self._files))
         self._to_journal = [under_systemd, False][: len(self._sinks)]
@@ -96,7 +100,11 @@ class Output:
         channel = self._channels.get(program)
         if channel is None:
             channel = self._channels[program] = Channel(
-                program, self._sinks[-1], tail_bytes=self._settings.tail, rate_bytes=self._settings.rate
+                program,
+                self._sinks[-1],
+                tail_bytes=self._settings.tail,
+                rate_bytes=self._settings.rate,
+                as_json=self._settings.format == "json",
             )
         return channel
 

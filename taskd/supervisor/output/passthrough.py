@@ -18,8 +18,10 @@ from taskd.loop import Loop, Owner
 from taskd.plural import counted
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.records import notice
 
 _AGAIN_S = 0.1
+_WARNING = 4
 # A pipe that poll calls writable takes so much without blocking (pipe(7)).
 _POLLED_BYTES = select.PIPE_BUF
 
@@ -27,8 +29,10 @@ _POLLED_BYTES = select.PIPE_BUF
 class PassThroughSink:
     """Writes each line as it came."""
 
-    def __init__(self, loop: Loop, fd: int) -> None:
+    def __init__(self, loop: Loop, fd: int, *, as_json: bool = False) -> None:
+        """``as_json``: what the sink itself has to say is a JSON object, too."""
         self._loop = loop
+        self._as_json = as_json
         self._backlog = Backlog()
         #: What is left of a message that was written in part.
         self._partial = b""
@@ -89,9 +93,9 @@ class PassThroughSink:
             if not self._take(message):
                 return False
         if dropped := self._backlog.take_dropped():
-            return self._take(
-                f"taskd: {counted(dropped, 'line was', 'lines were')} dropped: not written in time\n".encode()
-            )
+            text = f"taskd: {counted(dropped, 'line was', 'lines were')} dropped: not written in time"
+            said = notice(text, _WARNING, "taskd", clock.now()) if self._as_json else text.encode()
+            return self._take(said + b"\n")
         return True
 
     def _take(self, message: bytes) -> bool:

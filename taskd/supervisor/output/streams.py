@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from taskd.log import RECORDS_VARIABLE
+
 #: Names the stream to journald to a process (systemd.exec(5)): device and inode of its standard error.
 JOURNAL_STREAM_VARIABLE = "JOURNAL_STREAM"
 
@@ -24,9 +26,12 @@ class Streams:
     def environment(self) -> Mapping[str, str]:
         """Return what the process must know of its streams."""
         if not self.to_journal:
-            return {JOURNAL_STREAM_VARIABLE: ""}  # that of the supervisor is not the process's
+            return {
+                JOURNAL_STREAM_VARIABLE: "",
+                RECORDS_VARIABLE: "",
+            }  # that of the supervisor is not the process's
         status = os.fstat(self.output_fd)
-        return {JOURNAL_STREAM_VARIABLE: f"{status.st_dev}:{status.st_ino}"}
+        return {JOURNAL_STREAM_VARIABLE: f"{status.st_dev}:{status.st_ino}", RECORDS_VARIABLE: "1"}
 
     def install(self) -> None:
         """Make them the streams of this process, which has just been forked."""

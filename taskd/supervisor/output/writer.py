@@ -1,4 +1,4 @@
-"""``python -m taskd.supervisor.output.writer DIRECTORY MAX_BYTES BACKUPS``: writes the log files.
+"""``python -m taskd.supervisor.output.writer DIRECTORY MAX_BYTES BACKUPS text|json``: writes the log files.
 
 A process of its own, so that a disk that is slow, stuck or full is its trouble alone: the supervisor
 hands it frames over a pipe (standard input) that never blocks on its side.  It tells the supervisor
@@ -14,14 +14,16 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from taskd import prctl
+from taskd import clock, prctl
 from taskd.plural import counted
 from taskd.proctitle import set_title
 from taskd.protocol.status import STATUS_FD_VARIABLE, Lost, Ready, StatusLine, Waiting, encode_line
 from taskd.supervisor.output.frames import Decoder, Kind
+from taskd.supervisor.output.records import notice
 from taskd.supervisor.output.rotation import RotatedFile
 
 _READ_BYTES = 1 << 18
+_WARNING = 4
 _DIRECTORY_MODE = 0o750
 #: What is left of the time when the supervisor is dead.
 _LAST_LINES_S = 2
@@ -31,8 +33,15 @@ class Writer:
     """The files of one directory."""
 
     def __init__(
-        self, directory: str, max_bytes: int, backups: int, report: Callable[[StatusLine], None]
+        self,
+        directory: str,
+        max_bytes: int,
+        backups: int,
+        report: Callable[[StatusLine], None],
+        *,
+        as_json: bool,
     ) -> None:
+        self._as_json = as_json
         self._directory = directory
         self._max_bytes = max_bytes
         self._backups = backups
@@ -57,10 +66,11 @@ class Writer:
             file = self._files[name] = RotatedFile(path, max_bytes=self._max_bytes, backups=self._backups)
         lost = self._lost.get(name, 0)
         if lost:
-            notice = (
-                f"taskd: {counted(lost, 'line was', 'lines were')} lost here: {self._trouble or 'the disk'}\n"
+            text = (
+                f"taskd: {counted(lost, 'line was', 'lines were')} lost here: {self._trouble or 'the disk'}"
             )
-            data = notice.encode() + data
+            said = notice(text, _WARNING, name, clock.now()) if self._as_json else text.encode()
+            data = said + b"\n" + data
         try:
             os.makedirs(self._directory, _DIRECTORY_MODE, exist_ok=True)
             file.write(data)
@@ -106,7 +116,7 @@ def main() -> None:
     def report(line: StatusLine) -> None:
         os.write(status_fd, encode_line(line))
 
-    writer = Writer(directory, max_bytes, backups, report)
+    writer = Writer(directory, max_bytes, backups, report, as_json=sys.argv[4] == "json")
     decoder = Decoder()
     while data := os.read(0, _READ_BYTES):
         for kind, name, payload in decoder.feed(data):
