@@ -34,6 +34,7 @@ from taskd.brokers.once import OncePublisher, once_publisher
 from taskd.config.schedule import BeatEntryConfig
 from taskd.errors import BrokerError, StorageError, TooLateError
 from taskd.exhaustive import assert_never
+from taskd.jumps import Jumps, in_words
 from taskd.loop import Loop, Owner, Timer
 from taskd.protocol.status import Heartbeat, Ready, Waiting
 from taskd.resident import resident_bytes
@@ -78,6 +79,7 @@ class Beat:
         self._broker: Broker | None = None
         self._publisher: OncePublisher | None = None
         self._news: News | None = None
+        self._jumps = Jumps(self._now(), clock.monotonic())
         self._up = False
         self._failures = 0
         self._delayed_by = ""
@@ -123,6 +125,8 @@ class Beat:
     def tick(self) -> None:
         """Fire what is due and set the timer of the next tick.  For the loop; an early call does no harm."""
         now = self._now()
+        if (by_s := self._jumps.look(now, clock.monotonic())) > 0:
+            logger.warning("%s: runs that came due in between follow their entries' `missed`", in_words(by_s))
         if self._book.notice(now):
             logger.warning("the clock was set back, everything is planned anew from %s", clock.iso(now))
         self._look_for_lost_wakeup(now)

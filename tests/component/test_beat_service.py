@@ -54,6 +54,15 @@ def test_a_real_timer_wakes_beat_for_the_next_run(make: Make) -> None:
     bench.run_until_sent(3)
 
 
+def test_a_clock_that_is_set_forward_is_said(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    bench = make(every("minute", 60.0))
+    bench.start()
+
+    bench.advance(3600.0)
+
+    assert "the clock was set forward by 3600 s: runs that came due in between" in caplog.text
+
+
 # -- missed runs -------------------------------------------------------------------------------------
 
 
