@@ -136,6 +136,8 @@ def _encode_special(value: object) -> object:
     reducer = getattr(value, "__json__", None)
     if reducer is not None:
         reduced: object = reducer()
+        if isinstance(reduced, dict):
+            special(reduced)  # what looks like a typed value must be one
         return reduced
     match value:
         case datetime() | date() | time():

@@ -25,6 +25,8 @@ from taskd.brokers.sqlite.expiry import check_queue, with_expiration
 from taskd.brokers.sqlite.link import Link
 from taskd.brokers.sqlite.mailbox import EXPIRES_S
 from taskd.brokers.topology import exchange_type
+from taskd.errors import ProtocolError
+from taskd.protocol.message import raw_headers
 
 # Properties that have a column, or that mean something only to virtual transports.
 _OWN_PROPERTIES = frozenset(
@@ -262,6 +264,14 @@ def _envelope(delivery: Delivery, rest: bytes | None) -> Envelope:
         "body": delivery.body,
         "content-type": delivery.content_type or None,
         "content-encoding": delivery.content_encoding or None,
-        "headers": msgspec.json.decode(delivery.headers) if delivery.headers else {},
+        "headers": _headers(delivery.headers),
         "properties": properties,
     }
+
+
+def _headers(data: bytes) -> dict[str, object]:
+    """Return headers as they stand; none for what is no table of them."""
+    try:
+        return raw_headers(data)
+    except ProtocolError:
+        return {}
