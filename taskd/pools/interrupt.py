@@ -19,7 +19,8 @@ ABORTED = "taskd: the job is aborted"
 
 def is_abort(error: BaseException) -> bool:
     """Return whether the pool has raised this in a job to end it: it reports the end itself."""
-    if isinstance(error, JobAborted):
+    # Not isinstance, which asks the exception itself: its __getattribute__ may raise.
+    if issubclass(type(error), JobAborted):
         return True
     # By name: asyncio is imported by those alone who use it.
     return type(error).__name__ == "CancelledError" and error.args == (ABORTED,)
