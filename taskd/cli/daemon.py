@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from taskd import exit_codes
 from taskd.cli.output import Failure
 from taskd.config.problems import nearest
 from taskd.errors import ControlError
@@ -80,14 +81,15 @@ def command(
     """Have a verb applied and return the rows of the programs that it applies to, as they are then.
 
     ``name`` is a program, or a table of the configuration with all its programs.
-    Raises: ``ControlError``; ``Failure`` for a name that means none, with the nearest one.
+    Raises: ``ControlError``; ``Failure`` for a name that means none, with the nearest one
+    and ``USAGE``.
     """
     programs = fetch_status(client).programs
     names = {row.name for row in programs} | {group_of(row) for row in programs}
     if name not in names:
         hint = nearest(name, names)
         known = f'did you mean "{hint}"?' if hint else f"there are: {', '.join(sorted(names)) or 'none'}"
-        raise Failure(f'there is no program "{name}"; {known}')
+        raise Failure(f'there is no program "{name}"; {known}', exit_codes.USAGE)
     return typed(client.call(verb, {"name": name, **(more or {})}), _Programs).programs
 
 

@@ -46,12 +46,16 @@ def echo_table(
 
     In a terminal that is too narrow the ``spare`` columns are left out, the first ones first.
     """
+    rows = list(rows)
+    if not rows:
+        click.echo("nothing to show")
+        return
     # Imported here: --json and most failures do without its 60 ms.
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 4096
     console = Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
-    columns, rows = fitting(columns, list(rows), console.width, spare)
+    columns, rows = fitting(columns, rows, console.width, spare)
     console.print(table(columns, rows, right=right))
 
 

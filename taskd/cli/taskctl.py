@@ -37,11 +37,23 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] == "help":
+            if not args[1:]:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            args = [*args[1:], "--help"]
         if args and args[0] not in verbs.VERBS and not args[0].startswith("-"):
             hint = nearest(args[0], verbs.VERBS)
             suffix = f'; did you mean "{hint}"?' if hint else f"; expected one of {', '.join(verbs.VERBS)}"
             ctx.fail(f'there is no command "{args[0]}"{suffix}')
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in groups, each with its whole first sentence."""
+        for title, names in verbs.GROUPS.items():
+            with formatter.section(title):
+                found = ((name, self.get_command(ctx, name)) for name in names)
+                formatter.write_dl([(name, each.get_short_help_str(1000)) for name, each in found if each])
 
 
 @click.command(
@@ -56,7 +68,7 @@ class _Verbs(click.Group):
     metavar="FILE",
     help=f"The configuration file (default: {RULE}).",
 )
-@click.version_option(__version__, prog_name="taskctl")
+@click.version_option(__version__, "-V", "--version", prog_name="taskctl")
 @click.pass_context
 def cli(ctx: click.Context, config_path: str | None) -> None:
     """See and steer a taskd daemon, its workers and its queues.

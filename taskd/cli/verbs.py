@@ -15,6 +15,12 @@ DAEMON = (
 BROKER = ("inspect", "control", "events", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
 LOCAL = ("beat", "check", "config", "doctor", "install-unit", "completion")
 VERBS = (*DAEMON, *BROKER, *LOCAL)
+#: The groups of the help.
+GROUPS = {
+    "The daemon and its programs": DAEMON,
+    "Tasks, queues and workers": BROKER,
+    "Schedules, configuration, this machine": LOCAL,
+}
 
 
 def find(name: str) -> click.Command | None:

@@ -136,10 +136,12 @@ def test_only_the_named_node_is_asked_and_nobody_is_waited_for(run: Run) -> None
 
 
 def test_without_an_answer_it_says_so(run: Run) -> None:
-    for words in (["inspect", "ping"], ["revoke", "id-1"]):
+    for words in (["inspect", "ping"], ["revoke", "id-1", "-d", "mail-1"]):
         _, error = run(*words, "--timeout", "50ms", status=exit_codes.UNAVAILABLE)
 
         assert "no worker answered within 0.05 s" in error
+    said, _ = run("revoke", "id-1", "--timeout", "50ms")
+    assert "no worker is up: every worker that starts within three hours" in said
 
 
 def test_the_error_of_a_node_is_reported_beside_the_answers_of_others(run: Run, url: str) -> None:

@@ -102,7 +102,7 @@ def test_a_start_that_fails_shows_the_last_error(running: Daemon, capsys: pytest
 def test_an_unknown_program_is_refused_with_the_nearest_name(
     running: Daemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["stop", "mial", "--socket", running.socket_path]) == exit_codes.FAILURE
+    assert main(["stop", "mial", "--socket", running.socket_path]) == exit_codes.USAGE
 
     assert 'there is no program "mial"; did you mean "mail"?' in capsys.readouterr().err
 

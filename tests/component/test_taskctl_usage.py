@@ -41,6 +41,19 @@ def test_every_verb_has_help_with_an_example(
     assert "Example: taskctl " + words[0] in output or "Example: taskctl --config" in output
 
 
+def test_help_is_a_command_too_and_shows_every_verb_with_a_whole_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["help"]) == main(["help", "beat", "list"]) == main(["-V"]) == exit_codes.OK
+
+    output = capsys.readouterr().out
+    assert "..." not in output.partition("Exit status")[0].partition("Options:")[2]
+    assert "Tasks, queues and workers:" in output
+    assert "Usage: taskctl beat list" in output
+    assert main(["help", "statsu"]) == exit_codes.USAGE
+    assert 'did you mean "status"' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "command"), VERBS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
 )
