@@ -1,4 +1,4 @@
-"""A task that puts another, or a whole canvas, in its own place: ``self.replace``.
+"""A task that puts another, or a whole canvas, in its own place: ``self.replace``; or beside it in a chord.
 
 The last task of the new ones gets the id, the place in its group and chord, and what was linked to the old;
 so whoever waits for the id gets the new result.
@@ -7,15 +7,19 @@ so whoever waits for the id gets the new result.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import cast
 
 from taskd.app.callbacks import begun_by, messages_without_outcome
+from taskd.app.connections import Connections
 from taskd.app.request import Request
+from taskd.app.send import publish
 from taskd.app.settings import TaskSettings
 from taskd.brokers.intake import Outgoing
-from taskd.protocol.chord import Begun, placed
+from taskd.protocol.chord import Begun, added, placed
 from taskd.protocol.signature import read_signatures
 from taskd.protocol.steps import Plain, handed, listed, members, options_of, upgraded
+from taskd.results.factory import chords
 
 #: Makes one result of those of a group: Celery's own task, which every worker has.
 _ACCUMULATE: Plain = {"task": "celery.accumulate", "args": [], "kwargs": {"index": 0}, "options": {}}
@@ -49,6 +53,25 @@ def replacement(
     singles = read_signatures([whole], f'what replaces task "{request.task}"')
     sent = messages_without_outcome(singles, request.message, settings_of, queue=request.payload.queue)
     return sent, begun_by(singles)
+
+
+def add_part(connections: Connections, signature: Mapping[str, object], request: Request) -> None:
+    """Send one more part of the chord of a running task.  Raises: as ``BoundTask.add_to_chord``."""
+    body, group = request.embed.get("chord"), request.group
+    if not (isinstance(body, Mapping) and body and group):
+        raise ValueError(f'task "{request.task}" with id {request.id or "none"} is not a part of a chord')
+    part, count = added(signature, body, group)
+    singles = read_signatures([part], "what is added to a chord")
+    messages = messages_without_outcome(singles, request.message, TaskSettings, queue=request.payload.queue)
+    config = connections.config
+    store = chords(config.results, config.stores, config.result_expires)
+    if store is not None:  # or this task, a part of a chord, would not run
+        with closing(store):
+            # First, so that the chord does not end without it.
+            store.add(group, count)
+            for begun in begun_by(singles):
+                store.begin(begun)
+    publish(connections, messages)
 
 
 def _steps(signature: Mapping[str, object]) -> list[object]:

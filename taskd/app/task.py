@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, Ty
 
 from taskd.app import request as requests
 from taskd.app.control_flow import Replaced, Retry
+from taskd.app.replacing import add_part
 from taskd.app.request import Request, direct_request
 from taskd.app.result import AsyncResult
 from taskd.app.retrying import changes_of
@@ -167,6 +168,15 @@ class BoundTask:
         if self.request.called_directly:
             raise ValueError(f'task "{self.name}" was called as a function: there is no message to replace')
         raise Replaced(call.signature() if isinstance(call, Call) else call)
+
+    def add_to_chord(self, call: Call[Any] | Mapping[str, object]) -> None:
+        """Send one more part of the chord that the running task is a part of; its body waits for it too.
+
+        ``call``: as of ``replace``.  Blocks for two writes.  A task that runs again adds it again.
+        Raises: ``ValueError`` for a task that is no part of a chord, ``ProtocolError`` for what is no
+        signature, ``StorageError`` or ``BrokerError``.
+        """
+        add_part(self.app.connections, call.signature() if isinstance(call, Call) else call, self.request)
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: object = None) -> None:
         """Show how far the running task is: ``AsyncResult.state`` and ``.info`` return both at once.

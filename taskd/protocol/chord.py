@@ -102,6 +102,14 @@ def placed(
     return {**task, "options": {name: value for name, value in options.items() if value is not None}}
 
 
+def added(signature: Mapping[str, object], chord: Mapping[str, object], group: str) -> tuple[Plain, int]:
+    """Return a signature that counts for a chord which has begun, and for how many parts.
+
+    Raises: ``ProtocolError`` for what is no signature.
+    """
+    return _enrolled(signature, chord, group, None, "what is added to a chord")
+
+
 def _body(body: Mapping[str, object], options: Mapping[str, object], what: str) -> Plain:
     """Return the body with what the whole chord is said to be: what follows it, and where it belongs."""
     linked = with_callbacks(body, listed(options.get("link")))
@@ -133,7 +141,7 @@ def _with_own_errbacks(body: object, errbacks: Sequence[object]) -> object:
 
 
 def _enrolled(  # noqa: PLR0917 - it calls itself with all of them
-    task: object, body: Mapping[str, object], group: str, index: int, what: str, depth: int = 0
+    task: object, body: Mapping[str, object], group: str, index: int | None, what: str, depth: int = 0
 ) -> tuple[Plain, int]:
     """Return a signature that counts for a chord when it has ended, and for how many parts."""
     if not isinstance(task, Mapping) or depth > DEEPEST:

@@ -143,6 +143,9 @@ class ChordStore(Protocol):
     def begin(self, chord: Begun) -> None:
         """Note how many parts end a chord, before its header is sent."""
 
+    def add(self, group: str, count: int) -> None:
+        """Let so many more parts end a chord, which one of its parts still keeps from its end."""
+
     def count(self, parts: Sequence[tuple[ChordPart, bytes]], token: str) -> Sequence[Counted]:
         """Count parts in one trip, each once however often it returns.
 

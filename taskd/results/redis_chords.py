@@ -92,6 +92,11 @@ class RedisChords:
         size = ("SET", self._key(chord.group, ".s"), chord.size, "EX", self._expires_s)
         self._link.pipeline([("DEL", self._key(chord.group, ".c")), size])
 
+    def add(self, group: str, count: int) -> None:
+        """Note how many parts are added to a chord."""
+        key = self._key(group, ".t")
+        self._link.pipeline([("INCRBY", key, count), ("EXPIRE", key, self._expires_s)])
+
     def count(self, parts: Sequence[tuple[ChordPart, bytes]], token: str) -> Sequence[Counted]:
         """Count each part once."""
         commands = []

@@ -160,6 +160,14 @@ def test_what_replaces_a_task_ends_for_it(daemon: Daemon, sig: Sig, tmp_path: Pa
     assert (tmp_path / "note").read_text().split() == [result.id]
 
 
+def test_a_part_may_add_others_to_its_chord(daemon: Daemon, sig: Sig) -> None:
+    more = chain(sig("add", 5), sig("add", 6))
+
+    result = chord([sig("add_part", more), sig("add", 1)], sig("echo")).apply_async()
+
+    assert result.get(timeout=20) == [[["added", 1, 11]], {}]
+
+
 def test_errbacks_of_a_chord_are_called_wherever_its_body_fails(
     daemon: Daemon, sig: Sig, tmp_path: Path
 ) -> None:

@@ -79,6 +79,12 @@ def replace(self: BoundTask, _first: object, signature: dict[str, object]) -> No
     self.replace(signature)
 
 
+@app.task(name="wired.add_part", bind=True)
+def add_part(self: BoundTask, signature: dict[str, object]) -> str:
+    self.add_to_chord(signature)
+    return "added"
+
+
 @app.task(name="wired.request", bind=True)
 def request(self: BoundTask, *_args: object, **_kwargs: object) -> dict[str, object]:
     """Return the whole request."""

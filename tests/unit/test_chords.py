@@ -59,6 +59,9 @@ class Store:
     def finish(self, group: str, token: str) -> None:
         self._call("finish")
 
+    def add(self, group: str, count: int) -> None:
+        self._call("add")
+
     def fail(self, group: str) -> None:
         self._call("fail")
 
