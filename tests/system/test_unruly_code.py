@@ -29,7 +29,8 @@ def test_what_code_does_to_logging_costs_no_line_of_taskds(
     assert daemon.stop() == 0
 
     log = daemon.log.read_text()
-    assert f"id={result.id} failed: ValueError: the pen broke\nTraceback" in log
+    assert f"id={result.id} failed: ValueError: the pen broke\n" in log
+    assert 'raise ValueError("the pen broke")' in log, "the traceback"
     assert "main-1" in log
     assert "draining" in log
     assert theirs.read_text() == "the shop says so\n"
