@@ -135,7 +135,7 @@ def _echo_daemon(answer: daemon.Status) -> None:
     ready = f"{facts.get('programs_ready')} of {facts.get('programs_wanted')} {noun} ready"
     click.echo(f"{who}: {facts.get('state')}, {ready}\n")
     for former in former_brokers(answer):
-        click.echo(printable(f"no worker here takes what waits in {former.address}: {former.command}\n"))
+        click.echo(printable(f"no worker here takes what waits in {former.address}: {former.command}") + "\n")
     match facts.get("clock_jump"):
         case {"at": float(at), "by_s": float(by_s)}:
             click.echo(
