@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from taskd.brokers.intake import Delivery
+from taskd.errors import ProtocolError
 from taskd.protocol.execution import Acks, Payload, TaskOptions
-from taskd.protocol.message import TaskHeaders
+from taskd.protocol.message import TaskHeaders, decode_headers
 
 
 class Softened(Enum):
@@ -61,9 +62,14 @@ class Request:
 
         Not one that is only called the same: the content is compared, and it must have been handed out.
         """
-        ours = self.delivery
         again = delivery.deliveries > 1 or self.generation != generation
-        return again and (ours.headers, ours.body) == (delivery.headers, delivery.body)
+        if not again or self.delivery.body != delivery.body:
+            return False
+        try:
+            # Not the bytes: brokers add headers of their own to what they hand out again.
+            return decode_headers(delivery.headers) == self.headers
+        except ProtocolError:
+            return False
 
     def take_over(self, delivery: Delivery, generation: int) -> None:
         """Let the run answer for this claim of its message; the former one counts no more if it was lost."""

@@ -14,7 +14,7 @@ from functools import partial
 
 from taskd import exit_codes
 from taskd.errors import PoolError, StartError
-from taskd.loop import Loop
+from taskd.loop import Loop, Owner
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
@@ -240,13 +240,25 @@ class Crew:
         child.pid, child.pidfd = pid, pidfd
         child.close_passed()
         self._pause.forked()
-        self._loop.add_reader(pidfd, partial(self._on_dead, child))
-        self._loop.add_reader(child.sock.fileno(), partial(self._on_readable, child))
+        owner = self._owner_of(child)
+        self._loop.add_reader(pidfd, partial(self._on_dead, child), owner)
+        self._loop.add_reader(child.sock.fileno(), partial(self._on_readable, child), owner)
         if child.retiring:
             child.finish()
         if child.able:
             self._on_able(child)
         self.muster()
+
+    def _owner_of(self, child: Child) -> Owner:
+        """Return what pays for an unforeseen error in reading a child: the child; its jobs get an end."""
+
+        def fail(_why: str) -> None:
+            if self._dying.get(child.number) is child:
+                self._loop.call_later(_EXIT_REPORT_S, partial(self._bury, child))
+            else:
+                child.signal(signal.SIGKILL)
+
+        return Owner(f"pool child {child.pid}", fail, again=True)
 
     def _on_able(self, child: Child) -> None:
         """A child can take jobs."""
