@@ -9,16 +9,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-# What comes, comes as soon as it would without a limit; one that a test gives is for a machine of its own.
-_LEAST_S = 60.0
+#: What comes, comes as soon as it would without a limit; one that a test gives is for a machine of its own.
+LEAST_S = 60.0
 
 
-def wait_until(predicate: Callable[[], T], timeout_s: float = _LEAST_S, what: str = "the condition") -> T:
+def wait_until(predicate: Callable[[], T], timeout_s: float = LEAST_S, what: str = "the condition") -> T:
     """Return the first true value of ``predicate``; fail the test when the time is over.
 
     A busy machine gets at least a minute, whatever ``timeout_s`` is.
     """
-    limit_s = max(timeout_s, _LEAST_S)
+    limit_s = max(timeout_s, LEAST_S)
     value = seen_within(predicate, limit_s)
     if not value:
         raise AssertionError(f"{what} did not come true within {limit_s} s; last value: {value!r}")

@@ -98,7 +98,7 @@ class Runner:
         """Submit payloads as jobs with tags 0, 1, 2, ..."""
         self.pool.submit([Job(tag, payload, **options) for tag, payload in enumerate(payloads)])
 
-    def until(self, predicate: Callable[[], object], timeout_s: float = 20.0) -> None:
+    def until(self, predicate: Callable[[], object], timeout_s: float = 60.0) -> None:
         """Run the loop until the predicate is true; fail when the time is over."""
         deadline = time.monotonic() + timeout_s
         while not predicate():
@@ -110,7 +110,7 @@ class Runner:
         """Run the loop until all slots can run jobs."""
         self.until(lambda: self.pool.ready and self.readies)
 
-    def until_outcomes(self, count: int, timeout_s: float = 20.0) -> list[Outcome]:
+    def until_outcomes(self, count: int, timeout_s: float = 60.0) -> list[Outcome]:
         """Run the loop until there are ``count`` outcomes; return them in order of their tags."""
         self.until(lambda: len(self.outcomes) >= count, timeout_s)
         return sorted(self.outcomes, key=lambda outcome: outcome.tag)

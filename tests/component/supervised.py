@@ -18,7 +18,7 @@ from typing import Any
 from taskd import procinfo
 from taskd.errors import ControlError
 from taskd.supervisor.control.client import ControlClient
-from tests.waiting import wait_until
+from tests.waiting import LEAST_S, wait_until
 
 _DAEMON = str(Path(__file__).with_name("fake_daemon.py"))
 _CREDENTIALS = struct.Struct("3i")
@@ -52,7 +52,7 @@ class Daemon:
         rows = self.call("status")["programs"]
         return next(row for row in rows if row["name"] == name)
 
-    def wait_for(self, name: str, state: str, timeout_s: float = 10.0) -> dict[str, Any]:
+    def wait_for(self, name: str, state: str, timeout_s: float = 60.0) -> dict[str, Any]:
         def there() -> dict[str, Any] | None:
             try:
                 row = self.row(name)
@@ -76,8 +76,8 @@ class Daemon:
         self.remember()
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 10.0) -> int:
-        return self.process.wait(timeout_s)
+    def wait(self, timeout_s: float = 60.0) -> int:
+        return self.process.wait(max(timeout_s, LEAST_S))
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)
@@ -127,14 +127,14 @@ class NotifySocket:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(self.path)
 
-    def receive(self, timeout_s: float = 10.0) -> tuple[str, int]:
+    def receive(self, timeout_s: float = 60.0) -> tuple[str, int]:
         """Return the next message and its sender's pid; fails the test when none comes."""
         self._socket.settimeout(timeout_s)
         data, ancillary, _, _ = self._socket.recvmsg(4096, 256)
         pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
         return data.decode(), pid
 
-    def receive_until(self, start: str, timeout_s: float = 10.0) -> list[tuple[str, int]]:
+    def receive_until(self, start: str, timeout_s: float = 60.0) -> list[tuple[str, int]]:
         """Return the messages up to the first that begins with ``start``."""
         messages = [self.receive(timeout_s)]
         while not messages[-1][0].startswith(start):

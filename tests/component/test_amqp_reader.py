@@ -42,7 +42,7 @@ def proxy() -> Iterator[Proxy]:
 def broker(proxy: Proxy) -> Iterator[GenericBroker]:
     """Over the proxy."""
     url = services.rabbit_url().replace(str(services.rabbit_server().port), str(proxy.port))
-    with closing(GenericBroker(Address(url, AmqpConfig(timeout=1.0)))) as made:
+    with closing(GenericBroker(Address(url, AmqpConfig(timeout=2.0)))) as made:
         yield made
 
 

@@ -13,7 +13,7 @@ from taskd import App, procinfo
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.config.load import load
-from tests.waiting import wait_until
+from tests.waiting import LEAST_S, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -137,10 +137,10 @@ class Daemon:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def wait_exit(self, timeout_s: float = 30.0) -> int:
+    def wait_exit(self, timeout_s: float = 60.0) -> int:
         """Wait for the supervisor's end; return its exit status."""
         assert self.process is not None
-        return self.process.wait(timeout_s)
+        return self.process.wait(max(timeout_s, LEAST_S))
 
     def stop(self) -> int:
         """Stop warmly; return the exit status."""

@@ -22,7 +22,7 @@ from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor
 from taskd.program_signals import HELD
 from taskd.protocol.status import STATUS_FD_VARIABLE, StatusLine, decode_line
 from tests.system.daemon import ROOT
-from tests.waiting import wait_until
+from tests.waiting import LEAST_S, wait_until
 
 _FILE = """
 app = "{app}"
@@ -129,11 +129,11 @@ class LoneWorker:
         for number in numbers:
             self.process.send_signal(number)
 
-    def wait_exit(self, timeout_s: float = 30.0) -> int:
+    def wait_exit(self, timeout_s: float = 60.0) -> int:
         """Wait for the end; return the exit status."""
         assert self.process is not None
         try:
-            return self.process.wait(timeout_s)
+            return self.process.wait(max(timeout_s, LEAST_S))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it did not end; the log:\n{self.log.read_text()}") from None
 
