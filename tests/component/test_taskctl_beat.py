@@ -165,7 +165,7 @@ def test_a_task_that_the_app_does_not_have_is_doubted(run: Run, file: Path) -> N
 def test_a_store_that_cannot_be_read_hides_nothing_of_the_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "beat.db").write_bytes(b"no database " * 1000)
 
-    said = run("list")
+    said = run("list", status=exit_codes.UNAVAILABLE)
 
     assert "nightly" in said
     assert "not a sound SQLite database" in said
@@ -221,3 +221,17 @@ def test_what_was_asked_while_no_beat_ran_is_sent_when_one_starts(run: Run, file
         wait_until(lambda: waiting(file) == 1)
     finally:
         program.end()
+
+
+def test_a_list_without_its_store_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "taskd.toml"
+    file.write_text(
+        'app = "a:b"\nbroker = "redis://127.0.0.1:1/0"\nresults = "redis://127.0.0.1:1/0"\n'
+        '[worker.m]\n[beat]\nstore = "redis://127.0.0.1:1/0"\n[beat.schedule.x]\ntask = "a.b"\nevery = "1h"\n'
+    )
+
+    for verb in ("list", "next"):
+        assert main(["--config", str(file), "beat", verb]) == exit_codes.UNAVAILABLE
+        out, err = capsys.readouterr()
+        assert "a.b" in out
+        assert "only the file's entries" in err

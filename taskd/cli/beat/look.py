@@ -30,7 +30,8 @@ _HISTORY = ("DUE", "NAME", "OUTCOME", "LATE", "COUNT", "REASON", "ID")
 def list_(session: Session, *, as_json: bool) -> int:
     """Show every entry: where it comes from, which others of its name it hides, when it runs, its counters.
 
-    What stands in the file and in the store is shown, whether beat runs or not.
+    What stands in the file and in the store is shown, whether beat runs or not.  When the store cannot be
+    read, the file's entries are shown, and the exit status is 69.
 
     Example: taskctl beat list
     """
@@ -39,14 +40,14 @@ def list_(session: Session, *, as_json: bool) -> int:
     found = list(view.schedules())
     if as_json:
         echo_json([_as_json(listed, schedule, view, now) for listed, schedule in found])
-        return exit_codes.OK
+        return view.status
     echo_table(_LIST, [_row(listed, schedule, view, now) for listed, schedule in found], right=_LIST[6:])
     for listed, _ in found:
         if doubt := view.doubt(listed.entry.task):
             click.echo("\n" + printable(f"{listed.entry.name}: {doubt}"))
         if doubt := unserved(listed.entry.queue, session.config):
             click.echo("\n" + printable(f"{listed.entry.name}: {doubt}"))
-    return exit_codes.OK
+    return view.status
 
 
 def _next_at(listed: Listed, schedule: Schedule, now: float) -> float:
@@ -113,12 +114,12 @@ def next_(session: Session, *, name: str | None, span_s: float, limit: int, as_j
     runs = list(_coming(chosen, now, now + span_s, limit + 1))
     if as_json:
         echo_json([{"at": at, "name": each.entry.name, "task": each.entry.task} for at, each in runs[:limit]])
-        return exit_codes.OK
+        return view.status
     rows = [(local_time(at), each.entry.name, each.entry.task) for at, each in runs[:limit]]
     echo_table(_NEXT, rows)
     if len(runs) > limit:
         click.echo(f"\nthere are more than {limit}; see --limit", err=True)
-    return exit_codes.OK
+    return view.status
 
 
 def _coming(

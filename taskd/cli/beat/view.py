@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import click
 
+from taskd import exit_codes
 from taskd.beat.entries import Listed, Listing, Source
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.schedule import Schedule
@@ -28,6 +29,8 @@ class View:
     listing: Listing = field(default_factory=Listing)
     marks: Mapping[str, Mark] = field(default_factory=dict)
     declared: Declared = field(default_factory=Declared)
+    #: What a command that shows it exits with: UNAVAILABLE when the store could not be read.
+    status: int = exit_codes.OK
 
     def require(self, name: str) -> Listed:
         """Return the entry of a name.  Raises: ``Failure`` with the nearest name."""
@@ -79,6 +82,7 @@ def look(config: Config, store: Store | None = None) -> View:
             with opened(config) as found:
                 _read(found, view)
         except StorageError as error:
+            view.status = exit_codes.UNAVAILABLE
             click.echo(f"taskctl: only the file's entries: {printable(str(error))}", err=True)
     return view
 
