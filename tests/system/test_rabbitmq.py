@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
@@ -77,6 +78,11 @@ def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_pat
     assert [each.get(timeout=20) for each in held] == ["held"] * 4
 
 
+def cut(server: RabbitServer, url: str) -> None:
+    """Have the server close the connections of the test's own virtual host, and no others."""
+    server.control("close_all_connections", "--vhost", urlsplit(url).path[1:], "for the test")
+
+
 def note_many(daemon: Daemon, notes: Path, count: int) -> set[str]:
     """Send tasks of some milliseconds that note their numbers; return the numbers."""
     numbers = [str(number) for number in range(count)]
@@ -86,7 +92,7 @@ def note_many(daemon: Daemon, notes: Path, count: int) -> set[str]:
 
 @pytest.mark.slow
 def test_connections_that_are_closed_in_mid_flight_are_opened_again_and_nothing_is_lost(
-    daemon: Daemon, server: RabbitServer, tmp_path: Path
+    daemon: Daemon, server: RabbitServer, url: str, tmp_path: Path
 ) -> None:
     gate, runs, notes = tmp_path / "gate", tmp_path / "runs", tmp_path / "notes"
     held = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
@@ -95,13 +101,31 @@ def test_connections_that_are_closed_in_mid_flight_are_opened_again_and_nothing_
     wait_until(lambda: len(lines(notes)) > 20, 10)
     pid = daemon.pid_of("main-1")
 
-    server.control("close_all_connections", "for the test")
+    cut(server, url)
     gate.touch()
 
     wait_until(lambda: numbers <= set(lines(notes)), 30)
     assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4
     assert held.get(timeout=20) == "held"
     assert daemon.pid_of("main-1") == pid
+    assert daemon.dead_letters() == []
+
+
+@pytest.mark.slow
+def test_a_task_that_outlives_its_connections_runs_once(
+    daemon: Daemon, server: RabbitServer, url: str, tmp_path: Path
+) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    held = daemon.app.send_task("shop.hold", (str(runs), str(gate)))
+    wait_until(lambda: lines(runs), 10)
+
+    for times in range(1, 4):  # as at the end of consumer_timeout
+        cut(server, url)
+        wait_until(lambda times=times: daemon.log.read_text().count("came again while it runs here") == times)
+    gate.touch()
+
+    assert held.get(timeout=20) == "held"
+    assert len(lines(runs)) == 1
     assert daemon.dead_letters() == []
 
 
