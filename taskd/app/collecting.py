@@ -25,6 +25,8 @@ def as_completed(
     waiting: dict[str, list[AsyncResult[T]]] = {}
     ended: list[AsyncResult[T]] = []
     for result in results:
+        if not isinstance(result, AsyncResult):
+            raise TypeError(f"{result!r:.80} is not a result; expected what delay or app.result(id) returned")
         result.check_kept()
         if result.is_taken:
             ended.append(result)

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from taskd import exit_codes
+from taskd.cli.groups import Commands
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
@@ -23,7 +24,7 @@ from taskd.supervisor.scaling.simulation import Arrivals, Row, simulate
 _TAIL_S = 120
 
 
-@click.group()
+@click.group(cls=Commands)
 def autoscale() -> None:
     """Explain the number of workers, or try other bounds on a recorded load.
 

@@ -6,6 +6,7 @@ import click
 
 from taskd import exit_codes
 from taskd.cli.check import check
+from taskd.cli.groups import Commands
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.reload import ask
 from taskd.cli.session import Session, pass_session
@@ -26,7 +27,7 @@ _APPLIES = {
 }
 
 
-@click.group()
+@click.group(cls=Commands)
 def config() -> None:
     """See what the configuration says and means.
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import click
 
 from taskd.cli.commanding import Json, command_of
+from taskd.cli.groups import Commands
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, tell, timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
 
 
-@click.group()
+@click.group(cls=Commands)
 def control() -> None:
     """Steer the workers: limits, slots, queues, events.
 

@@ -11,6 +11,7 @@ from taskd import clock, exit_codes
 from taskd.brokers.base import DeadFilter, Desk
 from taskd.cli import letters
 from taskd.cli.desk import open_desk
+from taskd.cli.groups import Commands
 from taskd.cli.output import Failure, echo_json, echo_table, json_option
 from taskd.cli.pacing import hand_over, per_second
 from taskd.cli.session import Session, duration, pass_session
@@ -36,7 +37,7 @@ def filter_options(command: Command) -> Command:
     return command
 
 
-@click.group()
+@click.group(cls=Commands)
 def dlq() -> None:
     """See, requeue or delete dead letters.
 

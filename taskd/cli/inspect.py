@@ -8,6 +8,7 @@ import click
 
 from taskd import clock, exit_codes
 from taskd.cli.commanding import command_of, one_cell
+from taskd.cli.groups import Commands
 from taskd.cli.output import age, echo_json, echo_table, printable, size
 from taskd.cli.remote import ask
 from taskd.cli.session import Session
@@ -20,7 +21,7 @@ Rows = Callable[[str, object], Iterator[Row]]
 _ERROR = "error"
 
 
-@click.group()
+@click.group(cls=Commands)
 def inspect() -> None:
     """Ask the workers what they know and do.
 

@@ -143,9 +143,8 @@ def _echo_daemon(answer: daemon.Status) -> None:
             )
     match facts.get("reload"):
         case {"outcome": "failed", "troubles": list(troubles)} if troubles:
-            click.echo(
-                "\n".join(["the last reload failed:", *(printable(str(each)) for each in troubles), ""])
-            )
+            blocks = (printable_block(str(each)) for each in troubles)
+            click.echo("\n".join(["the last reload failed:", *blocks, ""]))
 
 
 def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:

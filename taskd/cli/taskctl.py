@@ -10,10 +10,10 @@ import click
 
 from taskd import exit_codes
 from taskd.cli import verbs
+from taskd.cli.groups import Commands
 from taskd.cli.output import Failure, printable, printable_block
 from taskd.cli.session import Session
 from taskd.cli.time_limit import limited
-from taskd.config.problems import nearest
 from taskd.config.where import RULE
 from taskd.errors import (
     BrokerError,
@@ -26,7 +26,7 @@ from taskd.errors import (
 from taskd.version import __version__
 
 
-class _Verbs(click.Group):
+class _Verbs(Commands):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(verbs.VERBS)
 
@@ -42,10 +42,6 @@ class _Verbs(click.Group):
                 click.echo(ctx.get_help())
                 ctx.exit()
             args = [*args[1:], "--help"]
-        if args and args[0] not in verbs.VERBS and not args[0].startswith("-"):
-            hint = nearest(args[0], verbs.VERBS)
-            suffix = f'; did you mean "{hint}"?' if hint else f"; expected one of {', '.join(verbs.VERBS)}"
-            ctx.fail(f'there is no command "{args[0]}"{suffix}')
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

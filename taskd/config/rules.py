@@ -153,10 +153,10 @@ def _check_control(control: ControlConfig, report: Report) -> None:
             if not WHO.fullmatch(who):
                 report.error(("control", key), f'"{who}" is nobody', WHO_FORM)
     if not SOCKET_MODE.fullmatch(control.socket_mode):
-        wrong = f'"{control.socket_mode}" is no mode'
+        wrong = f'"{control.socket_mode}" is not a mode'
         report.error(("control", "socket_mode"), wrong, 'three octal digits such as "0660"')
     if control.socket_group and not WHO.fullmatch("@" + control.socket_group):
-        wrong = f'"{control.socket_group}" is no group'
+        wrong = f'"{control.socket_group}" is not a group'
         report.error(("control", "socket_group"), wrong, "the name or number of a group, without @")
     grants = control.viewers or control.operators or control.admins
     if grants and report.is_sound(("control", "socket_mode")) and not int(control.socket_mode, 8) & 0o066:

@@ -135,8 +135,11 @@ def _text_list(given: Given) -> object:
     if not isinstance(given.raw, list) or not all(isinstance(item, str) for item in given.raw):
         return given.bad('a list of texts such as ["a", "b"]')
     choices = given.option.choices
-    if choices and not set(given.raw).issubset(choices):
-        return given.bad(f"a list of words among {', '.join(choices)}")
+    strange = [item for item in given.raw if choices and item not in choices]
+    if strange:
+        wrong = f"{show(strange[0])} is not accepted"
+        given.report.error(given.path, wrong, "one of " + ", ".join(choices), word=strange[0], known=choices)
+        return BAD
     items = [substitute(item, given.path, given.report) for item in given.raw]
     return BAD if None in items else tuple(items)
 

@@ -35,6 +35,9 @@ _MARK = b'"__type__"'
 _TYPED = {"__type__", "__value__"}
 #: Python reads no decimal number of more than 4,300 digits, unless it is told to.
 _LONG_INTEGER = 10**4300
+_TOO_LONG = "an integer of more than 4,300 digits cannot be read again; send it as text"
+# What the standard library says, and what it means for whoever sends the value.
+_IN_WORDS = (("Exceeds the limit", _TOO_LONG), ("Circular reference", "a list or dict holds itself"))
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
@@ -53,7 +56,8 @@ def dumps(value: object) -> bytes:
         _check_comes_back(value, 0)
         return data
     except (TypeError, ValueError) as error:
-        raise SerializationError(f"the value cannot be written as JSON: {error}") from error
+        why = next((words for begin, words in _IN_WORDS if str(error).startswith(begin)), error)
+        raise SerializationError(f"the value cannot be written as JSON: {why}") from error
     except RecursionError as error:
         raise SerializationError("the value cannot be written as JSON: it is nested too deeply") from error
 
@@ -108,7 +112,7 @@ def _check_comes_back(value: object, depth: int) -> None:
             raise ValueError("text with two lone surrogates in a row would come back as one character")
     elif isinstance(value, int):
         if not -_LONG_INTEGER < value < _LONG_INTEGER:
-            raise ValueError("an integer of more than 4,300 digits cannot be read again; send it as text")
+            raise ValueError(_TOO_LONG)
     elif isinstance(value, dict):
         if value.keys() == _TYPED:
             raise ValueError('a dict of "__type__" and "__value__" alone would be read as a typed value')
@@ -152,9 +156,10 @@ def _encode_special(value: object) -> object:
             except UnicodeDecodeError:
                 return _typed("base64", base64.b64encode(value).decode())
     kind = type(value)
+    of_numpy = "value.item() or array.tolist(), " if kind.__module__.partition(".")[0] == "numpy" else ""
     raise TypeError(
-        f'no JSON for type "{kind.__module__}.{kind.__qualname__}"; use text, numbers, lists, dicts, dates, '
-        f"Decimal, UUID or bytes, or send an id and load the object in the task"
+        f'no JSON for type "{kind.__module__}.{kind.__qualname__}"; use {of_numpy}text, numbers, lists, '
+        f"dicts, dates, Decimal, UUID or bytes, or send an id and load the object in the task"
     )
 
 

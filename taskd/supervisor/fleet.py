@@ -98,7 +98,7 @@ class Fleet:
         if not chosen:
             known = ", ".join(spec.name for spec in specs) or "none"
             leaving = any(program.spec.name == name for program in self)
-            why = f"{name} is leaving" if leaving else f"no program {name!r}"
+            why = f"{name} is leaving" if leaving else f"there is no program {name!r}"
             raise ControlError(f"{why}; there are: {known}")
         return chosen
 

@@ -96,7 +96,7 @@ def test_who_changed_what_stands_in_the_log(running: Daemon) -> None:
     fields = [re.sub(r"pid=\d+", "pid=N", line.partition("audit ")[2]) for line in lines]
     stop_mail = 'verb=stop params={"name":"mail-1"}'
     stop_nobody = 'verb=stop params={"name":"nobody"}'
-    unknown = "failed: no program 'nobody'; there are: mail-1"
+    unknown = "failed: there is no program 'nobody'; there are: mail-1"
     assert fields == [
         f"user=? uid={OPERATOR} gid={OPERATOR} pid=N {stop_mail} outcome='ok'",
         f"user=? uid={VIEWER} gid={VIEWER} pid=N {stop_mail} outcome='refused: no permission'",

@@ -77,7 +77,7 @@ def test_a_table_of_the_configuration_means_all_of_its_programs(running: Daemon)
 
 
 def test_an_unknown_program_is_refused_with_the_known_names(running: Daemon) -> None:
-    with pytest.raises(ControlError, match="no program 'nail'; there are: mail-1"):
+    with pytest.raises(ControlError, match="there is no program 'nail'; there are: mail-1"):
         running.call("restart", name="nail")
 
 

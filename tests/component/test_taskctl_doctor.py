@@ -70,7 +70,8 @@ def test_faults_are_errors_with_remedies(tmp_path: Path, capsys: pytest.CaptureF
     assert f"the directory {tmp_path}/none does not exist" in errors
     assert f"worker.mail.directory: {tmp_path}/gone does not exist" in errors
     assert "[control] names the group '@no-such-group', which this machine does not have" in errors
-    assert f"{tmp_path}/s is no socket; name taskd's control socket by --socket" in errors
+    assert any("supervisor.control_socket" in error and "is not a socket" in error for error in errors)
+    assert f"{tmp_path}/s is not a socket; name taskd's control socket by --socket" in errors
     assert all(f["remedy"] for f in findings if f["severity"] in {"error", "warning"})
 
 

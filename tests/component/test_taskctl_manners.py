@@ -89,7 +89,7 @@ def test_a_path_that_is_no_socket_is_named(tmp_path: Path, capsys: pytest.Captur
 
     assert main(["status", "--socket", str(path)]) == exit_codes.UNAVAILABLE
 
-    assert f"{path} is no socket; name taskd's control socket by --socket" in capsys.readouterr().err
+    assert f"{path} is not a socket; name taskd's control socket by --socket" in capsys.readouterr().err
 
 
 def test_a_daemon_that_hangs_is_given_up_in_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

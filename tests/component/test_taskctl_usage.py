@@ -89,6 +89,10 @@ def test_a_mistyped_verb_is_answered_with_the_nearest(capsys: pytest.CaptureFixt
     assert main(["quues"]) == exit_codes.USAGE
 
     assert 'there is no command "quues"; did you mean "queues"?' in capsys.readouterr().err
+    assert main(["dlq", "retry"]) == exit_codes.USAGE
+    assert (
+        'there is no command "retry"; expected one of list, purge, requeue, show' in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

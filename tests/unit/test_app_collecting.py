@@ -95,6 +95,11 @@ def test_a_task_that_keeps_no_result_is_not_collected(app: App) -> None:
         app.gather([app.send_task("add", ignore_result=True)])
 
 
+def test_what_is_not_a_result_is_refused_with_what_is_expected(app: App) -> None:
+    with pytest.raises(TypeError, match=r"'some-id' is not a result; expected what delay or"):
+        app.gather(["some-id"])  # type: ignore[list-item]
+
+
 @pytest.fixture
 def worker(app: App) -> Iterator[None]:
     """Runs what is sent, in a thread, as a worker would."""

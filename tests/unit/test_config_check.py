@@ -131,6 +131,7 @@ MISTAKES = [
         "[worker.mail]\napp='a:b'\nqueues = 'mail'",
         'queues: "mail" is not accepted; expected a list of texts such as',
     ),
+    ('accept_content = ["json", "yml"]', 'accept_content: "yml" is not accepted; expected one of json'),
     ("[worker.mail]\napp='a:b'\nqueues = [1]", "queues: a list is not accepted; expected a list of texts"),
     ("[worker.mail]\napp='a:b'\nqueues = []", "queues: a queue name is missing"),
     ("[worker.mail]\napp='a:b'\nqueues = ['']", "queues: a queue name is missing"),

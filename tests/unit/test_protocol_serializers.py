@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -210,6 +212,19 @@ def test_a_value_that_would_not_come_back_is_refused(value):
     for nested in (value, [{"a": (value,)}]):
         with pytest.raises(SerializationError):
             serializers.dumps(nested)
+
+
+def test_an_error_of_json_says_in_plain_words_what_is_wrong_with_the_value():
+    circle = []
+    circle.append(circle)
+    number = np.int64(3)
+    for value, words in (
+        (10**5000, "an integer of more than 4,300 digits cannot be read again; send it as text"),
+        (circle, "a list or dict holds itself"),
+        (number, 'no JSON for type "numpy.int64"; use value.item()'),
+    ):
+        with pytest.raises(SerializationError, match=re.escape(words)):
+            serializers.dumps(value)
 
 
 def test_what_is_nested_as_deeply_as_may_be_is_read_from_deep_in_a_stack():

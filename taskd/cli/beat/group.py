@@ -6,9 +6,10 @@ import click
 
 from taskd.cli.beat import edit, look, steer
 from taskd.cli.beat.explain import explain
+from taskd.cli.groups import Commands
 
 
-@click.group()
+@click.group(cls=Commands)
 def beat() -> None:
     """See what periodic tasks do, and when; add, change, pause and run them.
 

@@ -54,6 +54,9 @@ def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Fac
     config, problems = check(config_path)
     errors = [str(problem) for problem in problems if problem.severity is Severity.ERROR]
     warnings = [str(problem) for problem in problems if problem.severity is Severity.WARNING]
+    if config is not None:  # warnings of the machine depend on who asks, and errors do not
+        lacks = check(config_path, machine=True)[1]
+        errors = [str(problem) for problem in lacks if problem.severity is Severity.ERROR]
     file = place(config_path)
     known = config or Config()
     stores = [store for key in ("broker", "results") if (store := _store(key, getattr(known, key)))]

@@ -24,8 +24,9 @@ from taskd.pools.prefork.pause import BACKOFF, ForkPause
 from taskd.priority import nice_of, step_back
 from taskd.resident import private_bytes
 
-#: How long to wait for the template's word on how a child died.
-_EXIT_REPORT_S = 0.05
+#: How long to wait for the template's word on how a child died.  Its successor does not wait for it, and
+#: without it a death on a busy machine would be called SIGKILL.
+_EXIT_REPORT_S = 0.5
 #: A child that hangs up without dying has lost its descriptors to its job, and is of no use.
 _HANG_UP_S = 0.05
 #: Forks asked for at the same time, so that the control socket cannot fill.

@@ -133,7 +133,7 @@ class ControlClient:
 
 
 # systemd refuses to start what failed too often, until it is told to forget that.
-_START = "systemctl reset-failed taskd; systemctl start taskd"
+_START = "taskd in a terminal, or systemctl reset-failed taskd; systemctl start taskd"
 
 
 def _explain(path: str, error: OSError) -> ControlError:
@@ -145,7 +145,7 @@ def _explain(path: str, error: OSError) -> ControlError:
             )
         case ConnectionRefusedError():
             if not stat.S_ISSOCK(os.stat(path).st_mode):
-                return ControlError(f"{path} is no socket; name taskd's control socket by --socket")
+                return ControlError(f"{path} is not a socket; name taskd's control socket by --socket")
             return DaemonDownError(
                 f"taskd is not running: nobody listens on {path}, which a killed daemon left behind; "
                 f"start it again ({_START})"
