@@ -26,6 +26,7 @@ class StuckPool:
     """Begins its first job and never ends it; the others wait."""
 
     capacity = 1
+    slots = 1
     ready = True
     stopped = False
 
