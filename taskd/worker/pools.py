@@ -139,8 +139,8 @@ def concurrency_bounds(worker: WorkerConfig) -> tuple[int, int]:
     return min(worker.min_concurrency, most) or most, most
 
 
-def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: PoolEvents) -> Pool:
-    """Return the pool, not started.
+def make_pool(worker: WorkerConfig, config: Config, own_name: str, events: PoolEvents) -> Pool:
+    """Return the pool, not started.  ``own_name``: ``mail-1@host``, as in the log, whatever ``node`` says.
 
     Pools that run tasks in this process import the user's code here and raise what it raises.
     """
@@ -148,12 +148,12 @@ def make_pool(worker: WorkerConfig, config: Config, node_name: str, events: Pool
     capacity, most = concurrency_bounds(worker)  # with room to grow it begins with the fewest
     path = app_path(worker, config)
     # Twice as many slots as tasks at once: those that were given up keep theirs, and children have heirs.
-    program = node_name.partition("@")[0]
+    program = own_name.partition("@")[0]
     open_own = partial(open_ledger, config.supervisor.control_socket, program, 2 * most)
     node_name = node_of(program, worker.node)
     if worker.pool == "prefork":
         events.ledger = open_own()
-        return _prefork(worker, config, [node_name, path, worker.name], capacity, events)
+        return _prefork(worker, config, [own_name, node_name, path, worker.name], capacity, events)
     from taskd.worker.execute import Executor
     from taskd.worker.loading import load_app, task_table
 

@@ -1,7 +1,7 @@
 """The template program: imports the user's code once, then forks the pool's children.
 
-Started by the prefork pool as ``python -m taskd.worker.template NODE APP``.  It opens no connection
-and starts no thread; the forking itself is ``taskd.pools.prefork.template``.
+Started by the prefork pool as ``python -m taskd.worker.template PROGRAM NODE APP TABLE``.  It opens no
+connection and starts no thread; the forking itself is ``taskd.pools.prefork.template``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from taskd.worker.stages import register
 def main() -> None:
     """Run until the worker closes the control socket."""
     control = inherited_control()
-    node_name, path, table = sys.argv[1:4]
+    program, node_name, path, table = sys.argv[1:5]
     config = transfer.from_environment()
-    log.setup(config.log.level, config.log.format, program=node_name)
+    log.setup(config.log.level, config.log.format, program=program)
 
     level = log_level.inherited()
     ledger = inherited_ledger()

@@ -237,9 +237,12 @@ def test_a_task_that_no_worker_knows_is_sent_by_force_alone(daemon: Daemon) -> N
 
 
 def test_a_worker_may_be_called_as_it_was_under_celery(make_daemon: Callable[..., Daemon]) -> None:
-    daemon = make_daemon('[worker.main]\npool = "threads"\nnode = "celery@%h"\n')
+    daemon = make_daemon('[worker.main]\nconcurrency = 1\nnode = "celery@%h"\n')
     daemon.start()
     name = node_name("celery")
+    daemon.app.send_task("shop.fail", ("ink", 1))
+    # In the log a worker has one name, that of its program, also where its children write.
+    wait_until(lambda: f"{NODE}: task=shop.fail" in daemon.log.read_text(), 10)
 
     assert json.loads(daemon.ctl("inspect", "ping", "-d", "main-1", "--json").stdout) == {
         name: {"ok": "pong"}

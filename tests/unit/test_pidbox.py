@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from kombu.matcher import match
 from kombu.pidbox import Mailbox as KombuMailbox
 
 from taskd.errors import ProtocolError
-from taskd.protocol import pidbox
+from taskd.protocol import content, pidbox
 from taskd.protocol.pidbox import ReplyTo, Request, decode_request, encode_reply, encode_reply_headers
 
 NODE = "mail-1@host"
@@ -149,6 +151,22 @@ def test_a_pattern_that_is_not_accepted_or_too_long_is_refused(pattern: str, mat
 def test_what_is_no_request_is_refused(body: bytes, headers: bytes, content_type: str) -> None:
     with pytest.raises(ProtocolError):
         decode_request(body, headers, content_type)
+
+
+def test_a_request_may_be_written_as_tasks_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Celery broadcasts by the serializer of its tasks.
+    body = msgspec.msgpack.encode({"method": "ping", "destination": ["mail-1@host"]})
+    with pytest.raises(ProtocolError, match='"msgpack" is not in accept_content'):
+        decode_request(body, b"{}", "application/x-msgpack")
+
+    monkeypatch.setattr(content, "_accepted", content.accepted_by(["json", "msgpack", "pickle"]))
+
+    request = decode_request(body, b"{}", "application/x-msgpack")
+    assert (request.method, request.destination) == ("ping", ["mail-1@host"])
+    with pytest.raises(ProtocolError, match="is not a remote-control request"):
+        decode_request(msgspec.msgpack.encode([1]), b"{}", "application/x-msgpack")
+    with pytest.raises(ProtocolError, match="pickle"):
+        decode_request(pickle.dumps({"method": "ping"}), b"{}", "application/x-python-serialize")
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))
