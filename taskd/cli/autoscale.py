@@ -50,7 +50,7 @@ def explain(session: Session, *, group: str | None, socket_path: str | None, as_
             raise Failure(f'worker "{group}" is not scaled by load; {known}')
         groups = {group: groups[group]}
     if as_json:
-        echo_json(groups)
+        echo_json({"workers": groups})
         return exit_codes.OK
     if not groups:
         click.echo("no worker is scaled by load: none has min_processes in the file")
@@ -100,7 +100,7 @@ def simulate_(
     rows = list(simulate(bounds, load, budget=budget, seconds=seconds, window_s=window_s))
     shown = list(_changes(rows)) if changes else rows
     if as_json:
-        echo_json([asdict(row) for row in shown])
+        echo_json({"rows": [asdict(row) for row in shown]})
     else:
         echo_table(
             ("SECOND", "WORKER", "PROCESSES", "WAITING", "WAIT", "WHY"),

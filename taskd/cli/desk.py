@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from taskd.brokers.base import Desk
+from taskd.brokers.base import Desk, QueueInfo
 from taskd.brokers.factory import connect
 from taskd.cli.output import Failure
 from taskd.config.problems import nearest
 from taskd.config.schema import Config
+from taskd.config.serving import unserved
 
 
 @contextmanager
@@ -20,6 +21,13 @@ def open_desk(config: Config) -> Iterator[Desk]:
         yield broker.desk()
     finally:
         broker.close()
+
+
+def left_alone(queues: Sequence[QueueInfo], config: Config) -> Iterator[str]:
+    """Say of each queue in which something waits that no worker of the file takes from it, and the remedy."""
+    for queue in queues:
+        if (queue.ready or queue.delayed) and (said := unserved(queue.name, config)):
+            yield said
 
 
 def require_queue(desk: Desk, name: str) -> None:

@@ -62,7 +62,7 @@ def list_(
     with open_desk(session.config) as desk:
         found = desk.dead_letters(_filter(task, queue, since_s), limit)
     if as_json:
-        echo_json([letters.facts(letter) for letter in found])
+        echo_json({"letters": [letters.facts(letter) for letter in found]})
     else:
         echo_table(letters.COLUMNS, [letters.row(letter) for letter in found], right=("ID", "DEATHS"))
     return exit_codes.OK

@@ -137,7 +137,7 @@ def _add(spec: CommandSpec) -> None:
         answers = ask(session.config, spec.name, arguments, destination=destination, timeout_s=timeout_s)
         errors = {node: error for node, answer in answers.items() if (error := _error_of(answer)) is not None}
         if as_json:
-            echo_json(answers)
+            echo_json({"nodes": answers})
         else:
             good = [(node, answer) for node, answer in answers.items() if node not in errors]
             echo_table(columns, [row for node, answer in good for row in rows(node, answer)])

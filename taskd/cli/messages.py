@@ -9,7 +9,7 @@ import click
 from taskd import exit_codes
 from taskd.app.app import App
 from taskd.app.settings import SendOptions
-from taskd.cli.output import Failure, echo_json, json_option, printable, printable_block
+from taskd.cli.output import Failure, echo_json, echo_value, json_option, printable, printable_block
 from taskd.cli.remote import consuming_here
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
 from taskd.config.problems import nearest
@@ -168,7 +168,7 @@ def _show(task_id: str, record: ResultRecord | None, as_json: bool) -> int:
         if isinstance(value, str):
             click.echo(value)
         else:
-            echo_json(value)
+            echo_value(value)
     if failed:
         return exit_codes.FAILURE
     return exit_codes.OK if final else exit_codes.TEMPFAIL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
+#: Of the form of what --json prints; it grows when a key is renamed or removed, not when one is added.
+JSON_VERSION = 1
 #: What rich leaves between two columns of a table.
 _GAP_COLUMNS = 2
 
@@ -30,8 +32,20 @@ class Failure(TaskdError):
         self.exit_code = exit_code
 
 
-def echo_json(value: object) -> None:
-    """Print one JSON document; what JSON does not know is printed as its repr."""
+def echo_json(document: Mapping[str, object], *, in_a_line: bool = False) -> None:
+    """Print the answer of a verb for programs: an object with its version, a list in it by a name.
+
+    ``in_a_line`` is for those that print one after the other.  A repr stands for what JSON does not know.
+    """
+    versioned = {"version": JSON_VERSION, **document}
+    if in_a_line:
+        click.echo(json_line(versioned))
+    else:
+        echo_value(versioned)
+
+
+def echo_value(value: object) -> None:
+    """Print a value of a task for people, as JSON."""
     click.echo(safe_text.json_text(json.dumps(value, indent=2, ensure_ascii=False, default=repr)))
 
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, astuple
 import click
 
 from taskd import exit_codes
-from taskd.cli.desk import open_desk, require_queue
+from taskd.cli.desk import left_alone, open_desk, require_queue
 from taskd.cli.output import echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
-from taskd.config.serving import servers_of, unserved
+from taskd.config.serving import servers_of
 
 _COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD", "UNACKED")
 
@@ -32,14 +32,14 @@ def queues(session: Session, *, as_json: bool) -> int:
         found = desk.queues()
     if as_json:
         config = session.config
-        echo_json([{**asdict(queue), "workers": servers_of(queue.name, config)} for queue in found])
+        listed = [{**asdict(queue), "workers": servers_of(queue.name, config)} for queue in found]
+        echo_json({"queues": listed})
     else:
         rows = [astuple(each) for each in found]
         columns = _COLUMNS if any(each.unacked for each in found) else _COLUMNS[:-1]
         echo_table(columns, [row[: len(columns)] for row in rows], right=columns[1:])
-        for queue in found:
-            if (queue.ready or queue.delayed) and (said := unserved(queue.name, session.config)):
-                click.echo(f"\n{printable(said)}")
+        for said in left_alone(found, session.config):
+            click.echo(f"\n{printable(said)}")
     return exit_codes.OK
 
 

@@ -34,6 +34,11 @@ with `--socket PATH`.
 
 Every command takes `--json` for programs, `--timeout` and `--help`. `taskctl completion bash|zsh|fish` prints
 the completion of a shell.
+
+With `--json` a command prints one object with `"version": 1`; a list stands in it by its name, as in
+`{"version": 1, "queues": [...]}`. New keys may come at any time; the version grows when one is renamed or
+removed. The commands that follow print one object a line: `top` such an object for each look, `events` and
+`logs --follow` an event or a line as it is, without a version.
 """
 
 

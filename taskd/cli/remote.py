@@ -77,14 +77,16 @@ def tell(
 ) -> int:
     """Send commands, print what each worker says to them, and return the exit status."""
     failed = False
+    replies = []
     for method, arguments in requests:
         answers = ask(config, method, arguments, destination=destination, timeout_s=timeout_s)
         failed = failed or any(isinstance(each, dict) and "error" in each for each in answers.values())
-        if as_json:
-            echo_json(answers)
-            continue
         for node, answer in answers.items():
-            click.echo(printable(f"{node}: {_said(answer)}"))
+            replies.append({"command": method, "node": node, "answer": answer})
+            if not as_json:
+                click.echo(printable(f"{node}: {_said(answer)}"))
+    if as_json:
+        echo_json({"replies": replies})
     return exit_codes.FAILURE if failed else exit_codes.OK
 
 

@@ -96,7 +96,7 @@ def revoke(
         if not kept:
             raise Failure(_NOT_KEPT, error.exit_code) from error
         if as_json:
-            echo_json({})
+            echo_json({"replies": []})
         click.echo(_UNDONE if undo else _KEPT + (_ENDED_NOTHING if terminate else ""), err=as_json)
         return exit_codes.OK
 

@@ -54,7 +54,7 @@ def scale(
         if timeout_s:
             _wait(client, name, deadline)
     if as_json:
-        echo_json(answer)
+        echo_json(daemon.typed(answer, dict[str, object]))
     else:
         click.echo(f"{name}: {counted(processes, 'process', 'processes')}")
     return exit_codes.OK

@@ -96,7 +96,7 @@ def top(
 
 def _echo(former: Sample | None, now: Sample, *, as_json: bool) -> None:
     if as_json:
-        echo_json(_as_json(former, now))
+        echo_json(_as_json(former, now), in_a_line=True)
         return
     echo_table(_COLUMNS, _rows(former, now), right=_NUMBERS, spare=_SPARE)
     click.echo("")
@@ -197,7 +197,7 @@ def _row(row: daemon.ProgramRow, speed: Pace) -> tuple[object, ...]:
     )
 
 
-def _as_json(former: Sample | None, now: Sample) -> object:
+def _as_json(former: Sample | None, now: Sample) -> dict[str, object]:
     programs = []
     for name, row in now.rows.items():
         speed = pace(name, former, now)

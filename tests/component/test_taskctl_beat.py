@@ -58,12 +58,12 @@ def run(file: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def listed(run: Run) -> dict[str, dict[str, object]]:
-    return {each["name"]: each for each in json.loads(run("list", "--json"))}
+    return {each["name"]: each for each in json.loads(run("list", "--json"))["entries"]}
 
 
 def test_looking_makes_no_store(run: Run, tmp_path: Path) -> None:
     assert "nightly" in run("list")
-    assert run("history", "--json").strip() == "[]"
+    assert json.loads(run("history", "--json"))["decisions"] == []
     run("next")
 
     assert not (tmp_path / "beat.db").exists()
@@ -106,23 +106,23 @@ def test_an_entry_of_the_file_is_hidden_by_a_change_and_comes_back(run: Run) -> 
 def test_a_paused_entry_has_no_next_run(run: Run) -> None:
     run("pause", "nightly")
     assert "paused by" in run("list")
-    assert run("next", "--json").strip() == "[]"
+    assert json.loads(run("next", "--json"))["runs"] == []
 
     assert "resumed" in run("resume", "nightly")
     assert "was not paused" in run("resume", "nightly")
 
-    assert len(json.loads(run("next", "--for", "48h", "--json"))) == 2
+    assert len(json.loads(run("next", "--for", "48h", "--json"))["runs"]) == 2
 
 
 def test_the_coming_day_is_in_the_order_of_time_and_bounded(run: Run) -> None:
     run("add", "hourly", "@hourly", "--task", "shop.tick")
 
-    coming = json.loads(run("next", "--for", "24h", "--json"))
+    coming = json.loads(run("next", "--for", "24h", "--json"))["runs"]
 
     assert [each["at"] for each in coming] == sorted(each["at"] for each in coming)
     names = [each["name"] for each in coming]
     assert (names.count("hourly"), names.count("nightly")) == (24, 1)
-    assert {each["name"] for each in json.loads(run("next", "nightly", "--json"))} == {"nightly"}
+    assert {each["name"] for each in json.loads(run("next", "nightly", "--json"))["runs"]} == {"nightly"}
     assert "more than 3" in run("next", "--limit", "3")
 
 
@@ -195,7 +195,7 @@ def test_a_running_beat_takes_every_change_at_once(run: Run, file: Path, beat: P
     run("pause", "often")
     task_id = run("run-now", "nightly").strip()
     wait_until(lambda: run("history", "nightly", "--json").count(task_id) == 1, timeout_s=AT_ONCE_S)
-    (decision,) = json.loads(run("history", "nightly", "--json"))
+    (decision,) = json.loads(run("history", "nightly", "--json"))["decisions"]
     assert decision["outcome"] == "sent"
     assert "on request of" in decision["reason"]
 

@@ -62,7 +62,7 @@ def test_a_queue_in_which_something_waits_is_named_when_no_worker_takes_from_it(
 
     assert 'no worker of this file takes from the queue "mial"; did you mean "mail"?' in said
     assert 'queue "mail"' not in said
-    assert [row["workers"] for row in json.loads(run("queues", "--json"))] == [["main"], []]
+    assert [row["workers"] for row in json.loads(run("queues", "--json"))["queues"]] == [["main"], []]
 
 
 def claim(broker: Broker, queue: str = "default") -> Delivery:
@@ -106,7 +106,7 @@ def test_queues_shows_how_many_messages_wait(run: Run, broker: Broker) -> None:
         ["default", "1", "1", "0", "0"],
         ["mail", "0", "0", "0", "1"],
     ]
-    assert json.loads(run("queues", "--json"))[1] == {
+    assert json.loads(run("queues", "--json"))["queues"][1] == {
         "name": "mail",
         "ready": 0,
         "delayed": 0,
@@ -123,18 +123,22 @@ def test_purge_asks_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     assert "Delete 1 ready and 1 delayed messages" in run("purge", "default", status=exit_codes.FAILURE)
-    assert json.loads(run("queues", "--json"))[0]["ready"] == 1
+    assert json.loads(run("queues", "--json"))["queues"][0]["ready"] == 1
 
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert "deleted: 2" in run("purge", "default")
-    assert json.loads(run("queues", "--json"))[0]["ready"] == 0
+    assert json.loads(run("queues", "--json"))["queues"][0]["ready"] == 0
 
 
 def test_purge_without_a_question_and_with_an_unknown_queue(run: Run) -> None:
     run("send", "shop.add")
 
     assert 'did you mean "default"?' in run("purge", "defalt", "--yes", status=exit_codes.FAILURE)
-    assert json.loads(run("purge", "default", "--yes", "--json")) == {"queue": "default", "purged": 1}
+    assert json.loads(run("purge", "default", "--yes", "--json")) == {
+        "version": 1,
+        "queue": "default",
+        "purged": 1,
+    }
 
 
 def test_purge_without_anybody_to_ask_deletes_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +147,7 @@ def test_purge_without_anybody_to_ask_deletes_nothing(run: Run, monkeypatch: pyt
 
     run("purge", "default", status=exit_codes.FAILURE)
 
-    assert json.loads(run("queues", "--json"))[0]["ready"] == 1
+    assert json.loads(run("queues", "--json"))["queues"][0]["ready"] == 1
 
 
 def test_dead_letters_are_listed_shown_requeued_and_purged(run: Run, broker: Broker) -> None:
@@ -152,7 +156,7 @@ def test_dead_letters_are_listed_shown_requeued_and_purged(run: Run, broker: Bro
     run("send", "shop.gone")
     bury(broker, "unknown task \x1b[31m")
 
-    listed = json.loads(run("dlq", "list", "--json"))
+    listed = json.loads(run("dlq", "list", "--json"))["letters"]
     assert [(letter["task"], letter["reason"]) for letter in listed] == [
         ("shop.gone", "unknown task \x1b[31m"),
         ("shop.add", "killed 3 children"),
@@ -171,7 +175,7 @@ def test_dead_letters_are_listed_shown_requeued_and_purged(run: Run, broker: Bro
     assert "1 of the dead letters named are not there" in run(
         "dlq", "purge", gone, "999", "--yes", status=exit_codes.FAILURE
     )
-    assert json.loads(run("dlq", "list", "--json")) == []
+    assert json.loads(run("dlq", "list", "--json"))["letters"] == []
 
 
 def test_all_dead_letters_are_chosen_only_on_request(run: Run, broker: Broker) -> None:
@@ -181,8 +185,8 @@ def test_all_dead_letters_are_chosen_only_on_request(run: Run, broker: Broker) -
     for words in (["dlq", "requeue"], ["dlq", "purge", "--yes"], ["dlq", "requeue", "1", "--all"]):
         run(*words, status=exit_codes.USAGE)
     assert "there is no dead letter 999" in run("dlq", "show", "999", status=exit_codes.FAILURE)
-    assert json.loads(run("dlq", "requeue", "--all", "--json")) == {"requeued": 1}
-    assert json.loads(run("dlq", "purge", "--all", "--yes", "--json")) == {"purged": 0}
+    assert json.loads(run("dlq", "requeue", "--all", "--json")) == {"version": 1, "requeued": 1}
+    assert json.loads(run("dlq", "purge", "--all", "--yes", "--json")) == {"version": 1, "purged": 0}
 
 
 def test_dead_letters_are_chosen_by_task_queue_and_age(run: Run, broker: Broker) -> None:
@@ -191,7 +195,9 @@ def test_dead_letters_are_chosen_by_task_queue_and_age(run: Run, broker: Broker)
         bury(broker, "x", queue=queue)
 
     def listed(*words: str) -> list[tuple[str, str]]:
-        return [(row["task"], row["queue"]) for row in json.loads(run("dlq", "list", "--json", *words))]
+        return [
+            (row["task"], row["queue"]) for row in json.loads(run("dlq", "list", "--json", *words))["letters"]
+        ]
 
     assert listed("--task", "shop.add") == [("shop.add", "mail"), ("shop.add", "default")]
     assert listed("--task", "shop.add", "--queue", "mail", "--since", "1h") == [("shop.add", "mail")]
@@ -200,7 +206,8 @@ def test_dead_letters_are_chosen_by_task_queue_and_age(run: Run, broker: Broker)
     run("dlq", "list", "--since", "soon", status=exit_codes.USAGE)
 
     assert json.loads(run("dlq", "requeue", "--task", "shop.add", "--limit", "1", "--json")) == {
-        "requeued": 1
+        "version": 1,
+        "requeued": 1,
     }
     assert claim(broker).headers is not None  # the older of the two
     assert "purged: 1" in run("dlq", "purge", "--queue", "mail", "--yes")
@@ -217,7 +224,7 @@ def test_a_dead_letter_is_shown_with_everything_that_is_known(run: Run, broker: 
         "last_words": 'Fatal Python error\n  File "shop.py", line 3 \x1b[31m\n',
     }
     bury(broker, "its pool child died 3 times", json.dumps(evidence).encode())
-    (letter,) = json.loads(run("dlq", "list", "--json"))
+    (letter,) = json.loads(run("dlq", "list", "--json"))["letters"]
 
     shown = run("dlq", "show", str(letter["id"])).splitlines()
 
@@ -278,7 +285,7 @@ def test_a_body_that_is_no_text_is_shown_as_base64(run: Run, broker: Broker) -> 
         publisher.publish([Outgoing(routing_key="default", headers=b"nonsense", body=b"\xff\x00")])
     bury(broker, "not a task")
 
-    (letter,) = json.loads(run("dlq", "list", "--json"))
+    (letter,) = json.loads(run("dlq", "list", "--json"))["letters"]
     shown = json.loads(run("dlq", "show", str(letter["id"]), "--json"))
 
     assert shown["body"] == "base64:/wA="
@@ -292,7 +299,13 @@ def test_the_result_of_a_task_is_printed(run: Run, file: Path) -> None:
     assert json.loads(run("result", "t1")) == {"sum": 5}
     assert run("result", "t2") == "text\n"
     answer = json.loads(run("result", "t1", "--json", "--wait", "5s"))
-    assert answer == {"task_id": "t1", "state": "SUCCESS", "result": {"sum": 5}, "traceback": None}
+    assert answer == {
+        "version": 1,
+        "task_id": "t1",
+        "state": "SUCCESS",
+        "result": {"sum": 5},
+        "traceback": None,
+    }
 
 
 def test_the_failure_of_a_task_is_printed_with_its_remote_traceback(run: Run, file: Path) -> None:

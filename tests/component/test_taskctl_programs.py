@@ -182,5 +182,5 @@ def test_a_cold_shutdown_ends_what_a_warm_one_waits_for(
 ) -> None:
     assert main(["shutdown", "--cold", "--json", "--socket", running.socket_path]) == exit_codes.OK
 
-    assert json.loads(capsys.readouterr().out) == {"cold": True, "ended": True}
+    assert json.loads(capsys.readouterr().out) == {"version": 1, "cold": True, "ended": True}
     assert running.wait() == 0

@@ -187,7 +187,7 @@ def test_config_diff_compares_the_file_with_what_runs_and_with_another_file(
     other = tmp_path / "other.toml"
     other.write_text((tmp_path / "taskd.toml").read_text().replace("concurrency = 3", "concurrency = 4"))
     assert ctl(running, "config", "diff", str(other), "--json") == exit_codes.OK
-    assert json.loads(capsys.readouterr().out) == {"changes": ["worker.a.concurrency: 3 -> 4"]}
+    assert json.loads(capsys.readouterr().out) == {"version": 1, "changes": ["worker.a.concurrency: 3 -> 4"]}
 
     running.call("reload")
     wait_done(running)

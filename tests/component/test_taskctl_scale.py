@@ -43,7 +43,7 @@ def test_those_that_are_too_many_leave(running: Daemon, capsys: pytest.CaptureFi
 
     assert main(["scale", "mail", "1", "--json", "--socket", running.socket_path]) == exit_codes.OK
 
-    assert json.loads(capsys.readouterr().out) == {"group": "mail", "processes": 1}
+    assert json.loads(capsys.readouterr().out) == {"version": 1, "group": "mail", "processes": 1}
     wait_until(lambda: len(states(running)) == 1)
 
 

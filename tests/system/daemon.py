@@ -163,4 +163,4 @@ class Daemon:
 
     def dead_letters(self) -> list[dict[str, object]]:
         """What ``taskctl dlq list --json`` prints."""
-        return json.loads(self.ctl("dlq", "list", "--json").stdout)  # type: ignore[no-any-return]
+        return json.loads(self.ctl("dlq", "list", "--json").stdout)["letters"]  # type: ignore[no-any-return]

@@ -33,7 +33,9 @@ def call(daemon: Daemon, name: str, **arguments: object) -> object:
     said = daemon.ctl(
         "control", "call", name, json.dumps(arguments), "--json", "--timeout", "10s", check=False
     )
-    return json.loads(said.stdout)[NODE]
+    (reply,) = json.loads(said.stdout)["replies"]
+    assert reply["node"] == NODE
+    return reply["answer"]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio", "gevent", "solo"])
@@ -54,11 +56,11 @@ def test_what_a_command_returns_or_raises_is_the_reply(over: Callable[[str], Dae
 def test_commands_of_the_app_are_listed_and_are_no_tasks(over: Callable[[str], Daemon]) -> None:
     daemon = over("prefork")
 
-    listed = json.loads(daemon.ctl("inspect", "commands", "--json").stdout)[NODE]
+    listed = json.loads(daemon.ctl("inspect", "commands", "--json").stdout)["nodes"][NODE]
 
     assert listed["set_price"].startswith("control")
     assert listed["child_pid"].startswith("inspect")
-    registered = json.loads(daemon.ctl("inspect", "registered", "--json").stdout)[NODE]
+    registered = json.loads(daemon.ctl("inspect", "registered", "--json").stdout)["nodes"][NODE]
     assert registered == ["commanded.add", "commanded.hold"]
 
 
@@ -100,7 +102,7 @@ def test_without_a_free_slot_a_command_gives_up_and_the_worker_still_answers(
 
     assert "no slot was free" in str(call(daemon, "sleep_long"))
 
-    assert json.loads(daemon.ctl("inspect", "ping", "--json").stdout) == {NODE: {"ok": "pong"}}
+    assert json.loads(daemon.ctl("inspect", "ping", "--json").stdout)["nodes"] == {NODE: {"ok": "pong"}}
     gate.touch()
     held.get(timeout=10)
 

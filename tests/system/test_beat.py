@@ -54,7 +54,9 @@ def test_an_entry_fires_and_its_task_runs(make_daemon: Callable[..., Daemon], no
     wait_until(lambda: runs(notes)["often"] >= 5, 20)
 
     listed = next(
-        each for each in json.loads(daemon.ctl("beat", "list", "--json").stdout) if each["name"] == "often"
+        each
+        for each in json.loads(daemon.ctl("beat", "list", "--json").stdout)["entries"]
+        if each["name"] == "often"
     )
     assert listed["source"] == "file"
     assert listed["fired"] >= 5
@@ -130,7 +132,7 @@ def test_a_beat_that_is_killed_again_and_again_runs_each_occurrence_once(
 
     def decided() -> list[dict[str, object]]:
         words = ("beat", "history", "often", "--limit", "10000", "--json")
-        return json.loads(daemon.ctl(*words).stdout)  # type: ignore[no-any-return]
+        return json.loads(daemon.ctl(*words).stdout)["decisions"]  # type: ignore[no-any-return]
 
     wait_until(lambda: runs(notes)["often"] >= len(decided()), 20)
     dues = sorted(float(str(each["due_at"])) for each in decided())

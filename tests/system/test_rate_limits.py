@@ -23,7 +23,7 @@ concurrency = 1
 
 
 def inspect(daemon: Daemon, method: str) -> list[object]:
-    return json.loads(daemon.ctl("inspect", method, "--json").stdout)[NODE]  # type: ignore[no-any-return]
+    return json.loads(daemon.ctl("inspect", method, "--json").stdout)["nodes"][NODE]  # type: ignore[no-any-return]
 
 
 def lines(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 
 
 def stats(daemon: Daemon) -> dict[str, dict[str, int]]:
-    answers = json.loads(daemon.ctl("inspect", "stats", "--json").stdout)
+    answers = json.loads(daemon.ctl("inspect", "stats", "--json").stdout)["nodes"]
     return answers.get(node_name("main-1"), {})  # type: ignore[no-any-return]
 
 

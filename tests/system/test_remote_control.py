@@ -20,7 +20,7 @@ NODE = node_name("main-1")
 
 def inspect(daemon: Daemon, method: str) -> object:
     """Return the node's reply."""
-    return json.loads(daemon.ctl("inspect", method, "--json").stdout)[NODE]
+    return json.loads(daemon.ctl("inspect", method, "--json").stdout)["nodes"][NODE]
 
 
 def hold(daemon: Daemon, tmp_path: Path) -> tuple[str, Path]:
@@ -87,11 +87,11 @@ def test_send_result_queues_and_purge_work_from_the_command_line(daemon: Daemon)
 
     daemon.ctl("stop", "main-1")
     daemon.ctl("send", "shop.add", "[1, 1]")
-    queues = json.loads(daemon.ctl("queues", "--json").stdout)
+    queues = json.loads(daemon.ctl("queues", "--json").stdout)["queues"]
     assert [(queue["name"], queue["ready"]) for queue in queues] == [("default", 1)]
     daemon.ctl("purge", "default", "--yes")
 
-    assert json.loads(daemon.ctl("queues", "--json").stdout)[0]["ready"] == 0
+    assert json.loads(daemon.ctl("queues", "--json").stdout)["queues"][0]["ready"] == 0
 
 
 def test_kombus_own_pidbox_client_is_answered(daemon: Daemon) -> None:
@@ -244,7 +244,9 @@ def test_a_worker_may_be_called_as_it_was_under_celery(make_daemon: Callable[...
     # In the log a worker has one name, that of its program, also where its children write.
     wait_until(lambda: f"{NODE}: task=shop.fail" in daemon.log.read_text(), 10)
 
-    assert json.loads(daemon.ctl("inspect", "ping", "-d", "main-1", "--json").stdout) == {
+    assert json.loads(daemon.ctl("inspect", "ping", "-d", "main-1", "--json").stdout)["nodes"] == {
         name: {"ok": "pong"}
     }
-    assert json.loads(daemon.ctl("inspect", "ping", "-d", name, "--json").stdout) == {name: {"ok": "pong"}}
+    assert json.loads(daemon.ctl("inspect", "ping", "-d", name, "--json").stdout)["nodes"] == {
+        name: {"ok": "pong"}
+    }

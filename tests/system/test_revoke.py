@@ -27,7 +27,7 @@ processes = 2
 
 def inspect(daemon: Daemon, method: str, program: str = "main-1") -> object:
     node = node_name(program)
-    return json.loads(daemon.ctl("inspect", method, "-d", node, "--json").stdout)[node]
+    return json.loads(daemon.ctl("inspect", method, "-d", node, "--json").stdout)["nodes"][node]
 
 
 def hold(daemon: Daemon, tmp_path: Path) -> tuple[AsyncResult[object], Path]:

@@ -66,7 +66,7 @@ def test_workers_are_started_for_a_backlog_and_say_why(
     held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(3)]
 
     wait_until(lambda: len(set(lines(runs))) == 3, 30, "each task in a worker of its own")
-    explained = json.loads(daemon.ctl("autoscale", "explain", "main", "--json").stdout)["main"]
+    explained = json.loads(daemon.ctl("autoscale", "explain", "main", "--json").stdout)["workers"]["main"]
     assert (explained["processes"], explained["most"]) == (3, 3)
     assert "scaled up" in str(daemon.row("main-3")["reason"]) or daemon.row("main-3")["state"] == "READY"
     gate.touch()
@@ -102,7 +102,7 @@ def test_the_bounds_of_the_file_are_tried_on_a_recorded_load(
     load = tmp_path / "load.jsonl"
     load.write_text('{"second": 5, "group": "main", "tasks": 100, "service_s": 0.5}\n')
 
-    rows = json.loads(daemon.ctl("autoscale", "simulate", str(load), "--changes", "--json").stdout)
+    rows = json.loads(daemon.ctl("autoscale", "simulate", str(load), "--changes", "--json").stdout)["rows"]
 
     assert [row["processes"] for row in rows] == [1, 3, 1]
     load.write_text('{"second": "soon"}\n')

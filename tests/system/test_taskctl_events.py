@@ -67,7 +67,7 @@ def test_following_ends_after_a_count_or_a_time(daemon: Daemon) -> None:
 
 def test_commands_are_given_and_questions_asked_from_the_command_line(daemon: Daemon) -> None:
     assert daemon.ctl("control", "add-consumer", "extra").stdout == f"{NODE}: add consumer extra\n"
-    queues = json.loads(daemon.ctl("inspect", "active-queues", "--json").stdout)[NODE]
+    queues = json.loads(daemon.ctl("inspect", "active-queues", "--json").stdout)["nodes"][NODE]
     assert [queue["name"] for queue in queues] == ["default", "extra"]
     assert daemon.ctl("control", "heartbeat").stdout == f"{NODE}: done\n"
 

@@ -39,7 +39,7 @@ def list_(session: Session, *, as_json: bool) -> int:
     now = clock.now()
     found = list(view.schedules())
     if as_json:
-        echo_json([_as_json(listed, schedule, view, now) for listed, schedule in found])
+        echo_json({"entries": [_as_json(listed, schedule, view, now) for listed, schedule in found]})
         return view.status
     echo_table(_LIST, [_row(listed, schedule, view, now) for listed, schedule in found], right=_LIST[6:])
     for listed, _ in found:
@@ -113,7 +113,8 @@ def next_(session: Session, *, name: str | None, span_s: float, limit: int, as_j
     chosen = [each for each in view.schedules() if name in {None, each[0].entry.name}]
     runs = list(_coming(chosen, now, now + span_s, limit + 1))
     if as_json:
-        echo_json([{"at": at, "name": each.entry.name, "task": each.entry.task} for at, each in runs[:limit]])
+        coming = [{"at": at, "name": each.entry.name, "task": each.entry.task} for at, each in runs[:limit]]
+        echo_json({"runs": coming})
         return view.status
     rows = [(local_time(at), each.entry.name, each.entry.task) for at, each in runs[:limit]]
     echo_table(_NEXT, rows)
@@ -163,7 +164,7 @@ def history(session: Session, *, name: str | None, limit: int, as_json: bool) ->
     if name is not None and not decisions:
         look(session.config).require(name)
     if as_json:
-        echo_json([_decision_json(each) for each in decisions])
+        echo_json({"decisions": [_decision_json(each) for each in decisions]})
     else:
         echo_table(_HISTORY, [_decision_row(each) for each in decisions], right=_HISTORY[3:5])
     return exit_codes.OK
