@@ -68,6 +68,9 @@ def status(
     process of a pool does, since when, and when it last reported; the supervisor hears that with each
     heartbeat: once a second while tasks run, else every 15 s.
 
+    The daemon does not look into the broker: taskctl queues and taskctl doctor name a queue in which
+    something waits and that no worker serves.
+
     When the daemon is down, the exit status is 69 and what it left in its state file is shown.
 
     Example: taskctl status --json

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from taskd import exit_codes
+from taskd.brokers.factory import connect
 from taskd.cli.taskctl import main
+from taskd.config.stores import Stores
 from tests.component.supervised import daemon
+from tests.contract.brokers import message
 
 
 def diagnosis(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, Any]]]:
@@ -73,6 +77,20 @@ def test_faults_are_errors_with_remedies(tmp_path: Path, capsys: pytest.CaptureF
     assert any("supervisor.control_socket" in error and "is not a socket" in error for error in errors)
     assert f"{tmp_path}/s is not a socket; name taskd's control socket by --socket" in errors
     assert all(f["remedy"] for f in findings if f["severity"] in {"error", "warning"})
+
+
+def test_a_queue_in_which_something_waits_and_that_no_worker_serves_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite://{tmp_path}/b.db"
+    with closing(connect(url, Stores())) as broker:
+        broker.publisher().publish([message("x", "mial"), message("y", "mail")])
+    path = write(tmp_path, f'app = "a:b"\nbroker = "{url}"\n[worker.main]\nqueues = ["mail"]\n')
+
+    _, findings = diagnosis(capsys, "--config", path, "doctor", "--socket", str(tmp_path / "s"))
+
+    (said,) = [each for each in about(findings, "broker") if "no worker" in each]
+    assert said == 'no worker of this file takes from the queue "mial"; did you mean "mail"?'
 
 
 def test_nothing_is_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

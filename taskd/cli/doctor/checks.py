@@ -198,6 +198,13 @@ def _stores(facts: Facts) -> Iterator[Finding]:
                 yield _with_celery(store)
         elif store.directory is not None:
             yield from _embedded(store, facts)
+        for said in store.unserved:
+            yield warning(
+                store.key,
+                said,
+                "something waits there, and nobody runs it",
+                "see the message; taskctl queues shows how much waits, taskctl purge QUEUE deletes it",
+            )
 
 
 def _server(store: StoreFacts) -> Finding:

@@ -26,6 +26,7 @@ class Place:
     uid: int = 0
     gid: int = 0
     modified_at: float = 0.0
+    has_content: bool = False
 
     def allows(self, who: Who, bits: int) -> bool:
         """Return whether the permissions give ``who`` all of ``bits`` (4 read, 2 write, 1 enter)."""
@@ -74,7 +75,8 @@ class StoreFacts:
     """Where messages or results are kept; ``key`` is that of the configuration.
 
     ``file`` and what follows are of an embedded store, ``address`` and ``connect_error`` of a server,
-    ``unacked`` of a broker that Celery workers share.
+    ``unacked`` of a broker that Celery workers share, and ``unserved`` what is said of queues in which
+    something waits that no worker takes.
     """
 
     key: str
@@ -90,6 +92,7 @@ class StoreFacts:
     address: str = ""
     connect_error: str = ""
     unacked: int = 0
+    unserved: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

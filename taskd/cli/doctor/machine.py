@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from taskd import clock
 from taskd.cli import daemon
-from taskd.cli.desk import open_desk
+from taskd.cli.desk import left_alone, open_desk
 from taskd.cli.doctor.facts import (
     ClockFacts,
     ConfigFacts,
@@ -32,7 +32,6 @@ from taskd.cli.former import counted, former_brokers
 from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
-from taskd.config.stores import REDIS_SCHEMES
 from taskd.errors import BrokerError, ControlError, DaemonDownError, StorageError
 from taskd.storage.sqlite_log import garbage_bytes
 from taskd.supervisor.control.client import ControlClient
@@ -63,7 +62,7 @@ def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Fac
     socket_path = control_socket or known.supervisor.control_socket
     running = _daemon(socket_path)
     if config is not None:
-        stores = [_shared_with_celery(config, store) for store in stores]
+        stores = [_with_queues(config, store) for store in stores]
     who = _who(unit, running)
     newest = [file, running.socket, *(store.file for store in stores if store.file)]
     return Facts(
@@ -102,7 +101,7 @@ def place(path: str) -> Place:
         status = os.stat(path)
     except OSError:
         return Place(path)
-    return Place(path, status.st_mode, status.st_uid, status.st_gid, status.st_mtime)
+    return Place(path, status.st_mode, status.st_uid, status.st_gid, status.st_mtime, status.st_size > 0)
 
 
 def filesystem_of(path: str, mountinfo: str) -> str:
@@ -204,15 +203,25 @@ def _store(key: str, url: str) -> StoreFacts | None:
     return StoreFacts(key, address=shown)
 
 
-def _shared_with_celery(config: Config, store: StoreFacts) -> StoreFacts:
-    """Return a broker with what Celery workers hold of it, if it is a Redis that can be asked."""
-    if store.key != "broker" or urlsplit(config.broker).scheme not in REDIS_SCHEMES or store.connect_error:
+def _with_queues(config: Config, store: StoreFacts) -> StoreFacts:
+    """Return a broker with what is odd about its queues, if it is there and can be asked."""
+    if store.key != "broker" or not _may_be_asked(store):
         return store
     try:
         with open_desk(config) as desk:
-            return replace(store, unacked=sum(queue.unacked for queue in desk.queues()))
+            queues = desk.queues()
     except (BrokerError, StorageError) as error:
-        return replace(store, connect_error=str(error))
+        # What is wrong with a file, the facts about it say.
+        return replace(store, connect_error=str(error)) if store.address else store
+    unserved = list(left_alone(queues, config))
+    return replace(store, unacked=sum(queue.unacked for queue in queues), unserved=unserved)
+
+
+def _may_be_asked(store: StoreFacts) -> bool:
+    """Return whether a look makes no database, and writes over no log that is not one."""
+    if store.address:
+        return not store.connect_error
+    return store.file is not None and store.file.has_content and not store.garbage_bytes
 
 
 def _embedded(key: str, path: str) -> StoreFacts:
