@@ -52,8 +52,6 @@ def _places(config: Config) -> Iterator[tuple[str, str, KeyPath]]:
     if socket := config.supervisor.control_socket:
         for suffix in _BESIDE_SOCKET:
             yield "socket", _normal(socket) + suffix, _SOCKET
-        for name in _programs(config):
-            yield "ledger", _normal(os.path.join(os.path.dirname(socket), f"{name}.running")), _SOCKET
 
 
 def _normal(path: str) -> str:

@@ -17,6 +17,8 @@ from taskd.errors import ProtocolError
 STATUS_FD_VARIABLE = "TASKD_STATUS_FD"
 #: Names the supervisor's pid to the programs that it starts, so that they can die with it.
 SUPERVISOR_PID_VARIABLE = "TASKD_SUPERVISOR_PID"
+#: Names a worker's memory for the tasks that it runs, and that of its predecessor: ``7,8``, or ``7``.
+LEDGER_FDS_VARIABLE = "TASKD_LEDGER_FDS"
 #: A program that writes a longer line is broken; the supervisor ends it.
 MAX_LINE_BYTES = 1 << 20
 

@@ -18,16 +18,19 @@ from taskd.exhaustive import assert_never
 from taskd.loop import Owner
 from taskd.protocol.status import Ready, StatusLine
 from taskd.supervisor.machine import ALIVE, DUE_BECAUSE, MOVES, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.output.streams import Streams
 from taskd.supervisor.process import reaper
 from taskd.supervisor.process.background import Background
 from taskd.supervisor.process.certificate import Certificate
 from taskd.supervisor.process.hang import HangWatch
 from taskd.supervisor.process.hooks import Announcer
+from taskd.supervisor.process.legacy import Legacy
 from taskd.supervisor.process.life import NO_LOAD, Life, Told
 from taskd.supervisor.process.patience import Patience
 from taskd.supervisor.process.reaper import Exit
+from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.process.status_pipe import StatusPipe
-from taskd.supervisor.roster import WORKER
+from taskd.supervisor.roster import WORKER, ProgramSpec
 from taskd.supervisor.settings import Settings
 from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.waiting import Standing
@@ -56,6 +59,7 @@ class Program:
         self._around = around
         self._settings = settings
         self._restart = settings.restart
+        self._legacy = Legacy()
         #: What pays for callbacks that concern this program.
         self.owner = Owner(f"program {self.spec.name}", self._fail)
         self._patience = Patience(
@@ -109,6 +113,10 @@ class Program:
         """End the present process warmly and start another one without delay."""
         self.want(wanted=True, reason=self.reason, spare=self.spare)
         self.feed(Event.STOP, reason)
+
+    def close(self) -> None:
+        """Give back what outlives its processes: the program is removed."""
+        self._legacy.close()
 
     def poke(self, signum: signal.Signals) -> bool:
         """Send a signal of an operator's choice; False when there is no process."""
@@ -259,7 +267,7 @@ class Program:
         spec = replace(self.spec, in_background=self.gives_way and self.spec.is_own)
         try:
             process, capture = self._around.output.start(
-                spec.name, lambda streams: self._settings.spawn(spec, streams), self.owner
+                spec.name, lambda streams: self._spawn(spec, streams), self.owner
             )
         except OSError as error:
             self.detail = f"no process could be made: {error}"
@@ -276,6 +284,16 @@ class Program:
         self.life.on_child_died = lambda line: self._around.deaths.child_died(self.spec, line)
         self._around.reaper.watch(process, self._on_exit, self.owner)
         self._log(logging.INFO, "started restarts=%s", self.restarts)
+
+    def _spawn(self, spec: ProgramSpec, streams: Streams) -> Process:
+        if spec.kind != WORKER:
+            return self._settings.spawn(spec, streams)
+        fds = self._legacy.for_next(spec.process.user)
+        try:
+            return self._settings.spawn(replace(spec, ledger_fds=fds), streams)
+        except OSError:
+            self._legacy.take_back()
+            raise
 
     def _on_exit(self, ended: Exit) -> None:
         life = self.life

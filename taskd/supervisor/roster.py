@@ -48,6 +48,8 @@ class ProgramSpec:
     ready_after_s: float | None = None
     #: It starts beside others that do its work, and gives way to them until it can do it too.
     in_background: bool = False
+    #: What its process inherits of ``process.legacy``.
+    ledger_fds: tuple[int, ...] = ()
     #: Others have users of their own and its table names none: it must not run as root.
     needs_user: bool = False
 

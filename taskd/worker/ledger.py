@@ -1,35 +1,31 @@
-"""Which tasks run in this process, in a file that outlives it: so that its successor knows what it died of.
+"""Which tasks run in this process, in memory that outlives it: so that its successor knows what it died of.
 
 A task writes its id into a slot of a shared mapping when it begins and clears it when it ends: two stores,
-no system call, and what a killed process wrote stays in the page cache.  The file stands beside the control
-socket, in memory where that is a tmpfs; a reboot, of which no task is guilty, takes it away.
+no system call.  The supervisor makes the memory and keeps it, of each process for the next one
+(``taskd.supervisor.process.legacy``); it goes with the supervisor, of whose end no task is guilty.
 
 A child of prefork has a slot of its own in its worker's ledger.  The worker clears it when the child dies
 alone; otherwise the worker's successor finds what the children ran that died with it.
 
-A death counts against what was running, with two exceptions: a worker that had been asked to end was killed
-because it did not in time, and one whose supervisor is not the same any more has died with that.
+A death counts against what was running, unless the worker had been asked to end: then it was killed because
+it did not in time.
 """
 
 from __future__ import annotations
 
-import logging
 import mmap
 import os
 import struct
-from pathlib import Path
 
 from taskd.consumer.suspects import MAX_KEY_BYTES, Suspects, key_of
-from taskd.own_files import open_own
-
-logger = logging.getLogger(__name__)
+from taskd.protocol.status import LEDGER_FDS_VARIABLE
 
 _MAGIC = b"taskd-running-1\n"
 _STOPPING_AT = len(_MAGIC)
 _HEADER_BYTES = 64
-#: Which process writes, and which had started it: both in the header.
-_PIDS = struct.Struct("<II")
-_PIDS_AT = 32
+# Which process writes, and how many bytes the header and its slots have.
+_FACTS = struct.Struct("<II")
+_FACTS_AT = 32
 _SLOT_BYTES = MAX_KEY_BYTES + 1
 #: Tells the template the descriptor of its worker's ledger.
 LEDGER_FD_VARIABLE = "TASKD_LEDGER_FD"
@@ -40,23 +36,18 @@ _KEY = struct.Struct(f"{MAX_KEY_BYTES}s")
 class Ledger:
     """The running tasks of one worker process.  ``begin`` and ``end`` are safe in any thread."""
 
-    def __init__(self, path: Path, slots: int) -> None:
-        """Take over what the former process of this name left.  Raises: ``OSError``."""
-        self.suspects = _read(path)
-        temporary = Path(f"{path}.new")
-        fd = open_own(str(temporary), os.O_RDWR | os.O_CREAT, 0o600)
-        with open(fd, "r+b") as file:
-            file.truncate(0)  # zeros from here on, whatever it held
-            file.truncate(_HEADER_BYTES + slots * _SLOT_BYTES)
-            self._map = mmap.mmap(file.fileno(), 0)
-            #: For a template, whose children write into it.
-            self.fd = os.dup(file.fileno())
+    def __init__(self, fd: int, slots: int, suspects: Suspects | None = None) -> None:
+        """Write into the memory ``fd``, which is new and belongs to this from now on."""
+        self.suspects = suspects or Suspects()
+        #: For a template, whose children write into it.
+        self.fd = fd
+        room = os.fstat(fd).st_size
+        size = min(_HEADER_BYTES + slots * _SLOT_BYTES, room - room % _SLOT_BYTES)
+        self._map = mmap.mmap(fd, size)
+        _FACTS.pack_into(self._map, _FACTS_AT, os.getpid(), size)
         self._map[: len(_MAGIC)] = _MAGIC
-        _PIDS.pack_into(self._map, _PIDS_AT, os.getpid(), os.getppid())
-        temporary.replace(path)
-        self._path = path
         # ``pop`` and ``append`` of a list are atomic.
-        self._free = list(range(_HEADER_BYTES, _HEADER_BYTES + slots * _SLOT_BYTES, _SLOT_BYTES))
+        self._free = list(range(_HEADER_BYTES, size, _SLOT_BYTES))
 
     def begin(self, task_id: str) -> int:
         """Note that a task begins; return its slot, 0 when none is free (abandoned tasks keep theirs)."""
@@ -86,7 +77,7 @@ class Ledger:
 
     def close(self) -> None:
         """The process ends in order: nothing is to be known of it.  The mapping goes with the process."""
-        self._path.unlink(missing_ok=True)
+        self._map[: len(_MAGIC)] = bytes(len(_MAGIC))
         os.close(self.fd)
 
 
@@ -95,7 +86,8 @@ class ChildLedger:
 
     def __init__(self, fd: int) -> None:
         """Map the worker's ledger, in the template."""
-        self._map = mmap.mmap(fd, 0)
+        _, size = _FACTS.unpack(os.pread(fd, _FACTS.size, _FACTS_AT))
+        self._map = mmap.mmap(fd, size)
         self._slot = 0
 
     def take_slot(self, number: int) -> None:
@@ -124,27 +116,26 @@ def inherited_ledger() -> ChildLedger | None:
     return ledger
 
 
-def _read(path: Path) -> Suspects:
-    """Return what was running when the last process died of it.  Raises: ``OSError``."""
-    try:
-        with open(open_own(str(path), os.O_RDONLY, 0), "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
+def suspects_in(fd: int) -> Suspects:
+    """Return what was running when the process that wrote into ``fd`` died of it."""
+    header = os.pread(fd, _HEADER_BYTES, 0)
+    if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES or header[_STOPPING_AT]:
         return Suspects()
-    if not content.startswith(_MAGIC) or len(content) < _HEADER_BYTES or content[_STOPPING_AT]:
-        return Suspects()
-    pid, parent = _PIDS.unpack_from(content, _PIDS_AT)
-    if parent != os.getppid():
-        return Suspects()
+    pid, size = _FACTS.unpack_from(header, _FACTS_AT)
+    content = os.pread(fd, min(size, os.fstat(fd).st_size), 0)
     slots = (content[at : at + _SLOT_BYTES] for at in range(_HEADER_BYTES, len(content), _SLOT_BYTES))
     return Suspects([slot.rstrip(b"\0") for slot in slots if slot[:1] != b"\0"], pid)
 
 
-def open_ledger(control_socket: str, program: str, slots: int) -> Ledger | None:
-    """Return the ledger of a program; None where it cannot be kept, which is logged once."""
-    directory = Path(control_socket).parent
-    try:
-        return Ledger(directory / f"{program}.running", slots)
-    except OSError as error:
-        logger.info("deaths of this worker are not counted against its tasks: %s", error)
+def open_ledger(slots: int) -> Ledger | None:
+    """Return the ledger in the memory that the supervisor passed; None where there is no supervisor."""
+    named = os.environ.pop(LEDGER_FDS_VARIABLE, "")
+    if not named:
         return None
+    own, *former = map(int, named.split(","))
+    os.set_inheritable(own, False)
+    suspects = Suspects()
+    for fd in former:
+        suspects = suspects_in(fd)
+        os.close(fd)
+    return Ledger(own, slots, suspects)

@@ -53,7 +53,7 @@ class PoolEvents:
         self._context: Context | None = None
         self._take: Callable[[Sequence[Outcome]], None] | None = None
         self._fatal: Fatal | None = None
-        #: What runs; None where it cannot be kept.
+        #: What runs; None without a supervisor, which keeps it.
         self.ledger: Ledger | None = None
         #: Notes that a task has ended with the child that ran it.
         self.forget: Callable[[str], None] = _nothing_to_forget
@@ -148,11 +148,9 @@ def make_pool(worker: WorkerConfig, config: Config, own_name: str, events: PoolE
     capacity, most = concurrency_bounds(worker)  # with room to grow it begins with the fewest
     path = app_path(worker, config)
     # Twice as many slots as tasks at once: those that were given up keep theirs, and children have heirs.
-    program = own_name.partition("@")[0]
-    open_own = partial(open_ledger, config.supervisor.control_socket, program, 2 * most)
-    node_name = node_of(program, worker.node)
+    events.ledger = open_ledger(2 * most)
+    node_name = node_of(own_name.partition("@")[0], worker.node)
     if worker.pool == "prefork":
-        events.ledger = open_own()
         return _prefork(worker, config, [own_name, node_name, path, worker.name], capacity, events)
     from taskd.worker.execute import Executor
     from taskd.worker.loading import load_app, task_table
@@ -168,7 +166,6 @@ def make_pool(worker: WorkerConfig, config: Config, own_name: str, events: PoolE
     events.on_hello(msgspec.json.encode(task_table(app)))
     events.run_stage = partial(app.hooks.run_stage, place=Place(node_name, os.getpid()))
     events.run_stage(Stage.PROCESS_INIT)
-    events.ledger = open_own()
     accepted = accepted_by(config.accept_content)
     executor = partial(Executor, app, node_name, ledger=events.ledger, accepted=accepted)
     return _in_process(worker.pool, capacity, executor, events.on_ready)

@@ -93,7 +93,6 @@ _FILE = 'app = "a:b"\n{}\n[supervisor]\ncontrol_socket = "{}"\n[log]\ndirectory 
         ("broker.db", "broker.db-wal", "broker"),
         ("s.state", "s", "broker"),
         ("broker.db", "mail-1.log", "log.directory"),
-        ("mail-1.running", "s", "broker"),
     ],
 )
 def test_the_check_refuses_two_keys_that_name_one_file(

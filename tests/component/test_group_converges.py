@@ -79,6 +79,9 @@ class DiceProgram:
         assert self.state is State.READY, "a program that does not listen yet would die of the signal"
         return True
 
+    def close(self) -> None:
+        assert self.state not in ALIVE, "its process may leave something to a successor yet"
+
     def become_ready(self) -> None:
         if self.state is State.STARTING and self.life is not None:
             self.state, self.life.ready_since = State.READY, 0.0

@@ -158,6 +158,7 @@ def test_a_program_gets_nothing_but_what_was_promised(tmp_path: Path) -> None:
     facts = json.loads(detail.partition("\n")[2])
     environment = facts["environment"]
     expected = {"0", "1", "2", environment["TASKD_CONFIG_FD"], environment["TASKD_STATUS_FD"]}
+    expected |= set(environment["TASKD_LEDGER_FDS"].split(","))
     assert set(facts["descriptors"]) == expected
     assert facts["descriptors"]["0"] == "/dev/null"
     assert int(facts["blocked"], 16) == sum(1 << number - 1 for number in HELD)  # until it listens

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import pwd
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.system.daemon import Daemon
+from tests.system.daemon import ROOT, Daemon
 from tests.waiting import wait_until
 
 HEAD = """
@@ -94,4 +100,50 @@ def test_a_prefork_task_that_kills_more_than_its_child_is_parked(
     (dead,) = daemon.dead_letters()
     assert (dead["task_id"], dead["reason"][:19]) == (killer.id, f"its {whose} died 3 times"[:19])
     assert beside.get(timeout=20) == "held"
+    assert daemon.app.send_task("shop.add", (1, 2)).get(timeout=20) == 3
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory in which root and the user nobody share what they make, and that others may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chown(name, -1, pwd.getpwnam("nobody").pw_gid)
+        os.chmod(name, 0o2777)  # what is made in it belongs to the group
+        yield Path(name)
+
+
+def _interpreter_of_nobody(environment: dict[str, str]) -> str:
+    """Return a Python that the user nobody may execute, and that finds our code; skip where there is none."""
+    for path in (sys.executable, "/usr/bin/python3"):
+        command = [path, "-c", "import tests.system.shop, taskd.worker.pools"]
+        try:
+            if not subprocess.run(command, user="nobody", env=environment, check=False).returncode:
+                return path
+        except PermissionError:
+            pass
+    pytest.skip("only root can change users, where others may execute a Python with taskd")
+
+
+@pytest.mark.parametrize(("pool", "task"), [("threads", "shop.segfault"), ("prefork", "shop.kill_worker")])
+def test_a_task_that_kills_its_worker_is_parked_where_the_worker_is_another_users_too(
+    make_daemon: Callable[..., Daemon], shared: Path, pool: str, task: str
+) -> None:
+    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(msgspec.__file__).parent.parent)])}
+    keys = [
+        f'interpreter = "{_interpreter_of_nobody(environment)}"',
+        f'environment = {{ PYTHONPATH = "{environment["PYTHONPATH"]}" }}',
+        f'pool = "{pool}"',
+    ]
+    table = "\n".join(["[worker.main]", 'user = "nobody"', "concurrency = 2", *keys])
+    daemon = make_daemon(table, head=HEAD.replace("sqlite://", f"sqlite://{shared}/"))
+    daemon.start()
+    runs = shared / "runs"
+
+    killer = daemon.app.send_task(task, (str(runs),))
+    with pytest.raises(Exception, match="Worker exited prematurely"):
+        killer.get(timeout=40)
+
+    assert len(runs.read_text().split()) == 3
+    (dead,) = daemon.dead_letters()
+    assert (dead["task_id"], dead["reason"]) == (killer.id, "its worker died 3 times")
     assert daemon.app.send_task("shop.add", (1, 2)).get(timeout=20) == 3

@@ -19,7 +19,13 @@ from dataclasses import dataclass
 
 from taskd.config.transfer import CONFIG_FD_VARIABLE
 from taskd.program_signals import HELD
-from taskd.protocol.status import STATUS_FD_VARIABLE, SUPERVISOR_PID_VARIABLE, LastWords, encode_line
+from taskd.protocol.status import (
+    LEDGER_FDS_VARIABLE,
+    STATUS_FD_VARIABLE,
+    SUPERVISOR_PID_VARIABLE,
+    LastWords,
+    encode_line,
+)
 from taskd.supervisor.output.streams import INHERITED, Streams
 from taskd.supervisor.process.becoming import Becoming, StepError, execute
 from taskd.supervisor.process.belonging import MARK_VARIABLE, new_mark
@@ -108,6 +114,8 @@ def program_environment(
         if spec.is_configured:
             environment[CONFIG_FD_VARIABLE] = str(config_fd)
         environment[SUPERVISOR_PID_VARIABLE] = str(parent)
+    if spec.ledger_fds:
+        environment[LEDGER_FDS_VARIABLE] = ",".join(map(str, spec.ledger_fds))
     if spec.reports:
         environment[STATUS_FD_VARIABLE] = str(status_fd)
     return environment
@@ -193,7 +201,8 @@ def _become(
     mark: str,
 ) -> None:
     """Turn the forked child into the program, or say on the status descriptor why it cannot be."""
-    inherited = [*((config_fd,) if spec.is_configured else ()), *((status_fd,) if spec.reports else ())]
+    inherited = [*spec.ledger_fds]
+    inherited += [*((config_fd,) if spec.is_configured else ()), *((status_fd,) if spec.reports else ())]
     try:
         child = Becoming(
             spec.process,

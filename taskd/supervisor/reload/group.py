@@ -209,6 +209,9 @@ class Group:
         self._forget_the_gone()
 
     def _forget_the_gone(self) -> None:
+        for member in self.members:
+            if member.is_retired and member.program.state not in ALIVE:
+                member.program.close()
         self.members = [each for each in self.members if not each.is_retired or each.program.state in ALIVE]
 
     def _replace(self, held: Iterable[Member]) -> None:
