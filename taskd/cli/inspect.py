@@ -9,7 +9,7 @@ import click
 from taskd import clock, exit_codes
 from taskd.cli.commanding import command_of, one_cell
 from taskd.cli.groups import Commands
-from taskd.cli.output import age, echo_json, echo_table, printable, size
+from taskd.cli.output import age, echo_json, echo_table, local_time_of, printable, size
 from taskd.cli.remote import ask
 from taskd.cli.session import Session
 from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
@@ -49,7 +49,13 @@ def _scheduled_rows(node: str, answer: object) -> Iterator[Row]:
     for entry in _records(answer):
         task = entry.get("request")
         if isinstance(task, dict):
-            yield node, task.get("name"), task.get("id"), entry.get("eta"), _call(task)
+            yield (
+                node,
+                task.get("name"),
+                task.get("id"),
+                local_time_of(str(entry.get("eta") or "")),
+                _call(task),
+            )
 
 
 def _name_rows(node: str, answer: object) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
 import click
@@ -140,6 +141,18 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def local_time(at: float) -> str:
-    """Return a wall-clock second in the reader's own zone, with its offset."""
-    return clock.utc(at).astimezone().isoformat(sep=" ", timespec="seconds")
+def local_time(at: float, zone: tzinfo | None = None) -> str:
+    """Return a wall-clock second with its offset, in the reader's own zone or another.
+
+    It is the one form in which taskctl shows people a moment.
+    """
+    return clock.utc(at).astimezone(zone).isoformat(sep=" ", timespec="seconds")
+
+
+def local_time_of(text: str) -> str:
+    """Return a moment that came as ISO 8601 in that form; one that names no zone, or is not one, as it is."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if moment.tzinfo is None else local_time(moment.timestamp())

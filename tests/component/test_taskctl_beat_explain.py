@@ -19,9 +19,9 @@ def test_a_schedule_is_told_in_words_with_its_runs_and_the_change_of_the_clock(
 
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "runs at 02:30 every day, Europe/Berlin time"
-    assert lines[3:4] == ["2027-03-27 02:30:00+01:00  Sat  2027-03-27 01:30:00"]
+    assert lines[3:4] == ["2027-03-27 02:30:00+01:00  Sat  2027-03-27 01:30:00+00:00"]
     assert lines[4].endswith("what was to run at 02:30 runs at 03:00")
-    assert lines[5:6] == ["2027-03-28 03:00:00+02:00  Sun  2027-03-28 01:00:00"]
+    assert lines[5:6] == ["2027-03-28 03:00:00+02:00  Sun  2027-03-28 01:00:00+00:00"]
 
 
 def test_the_same_in_json(capsys: pytest.CaptureFixture[str]) -> None:

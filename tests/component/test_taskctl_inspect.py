@@ -13,6 +13,7 @@ import pytest
 
 from taskd import exit_codes, ids
 from taskd.brokers.factory import connect
+from taskd.cli.output import local_time
 from taskd.cli.taskctl import main
 from taskd.config.stores import Stores
 from taskd.control.client import RemoteControl
@@ -110,7 +111,7 @@ def run(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> Run:
         ("ping", ["mail-1@a", "pong"]),
         ("active", ["mail-1@a", "shop.add", "id-1", "42", "(1, 'x', k=2)"]),
         ("reserved", ["mail-1@a", "shop.add", "id-1"]),
-        ("scheduled", ["mail-1@a", "shop.add", "id-1", "2030-01-01T00:00:00+00:00"]),
+        ("scheduled", ["mail-1@a", "shop.add", "id-1", local_time(1_893_456_000)]),
         ("registered", ["mail-1@a", "shop.add", "shop.sub"]),
         ("revoked", ["mail-1@a", "id-9"]),
         ("report", ["mail-1@a", "taskd 1.2.3", "pool solo"]),

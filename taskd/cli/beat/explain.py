@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
+from datetime import timezone, tzinfo
 
 import click
 
@@ -12,7 +12,7 @@ from taskd.beat.schedules.rehearsal import Rehearsal, rehearse
 from taskd.beat.schedules.words import in_words
 from taskd.beat.schedules.zones import zone_named
 from taskd.cli.beat.when import when_options
-from taskd.cli.output import echo_json, echo_table, json_option
+from taskd.cli.output import echo_json, echo_table, json_option, local_time
 from taskd.cli.session import duration
 from taskd.config.schedule import WhenConfig
 from taskd.config.when import MOMENT_FORM
@@ -66,7 +66,7 @@ def explain(
         click.echo()
         echo_table(("LOCAL TIME", "DAY", "UTC", "REMARK"), _rows(zone, rehearsal))
     if not rehearsal.occurrences:
-        click.echo(f"no run until {_local(end_at, zone)}; --for looks further ahead")
+        click.echo(f"no run until {local_time(end_at, zone)}; --for looks further ahead")
     elif rehearsal.has_more:
         click.echo(f"and so on; --limit shows more than {limit}")
     return exit_codes.OK
@@ -77,7 +77,7 @@ def _rows(zone: tzinfo, rehearsal: Rehearsal) -> list[tuple[str, str, str, str]]
     # The change goes before the run that it makes at the same second.
     changes = [(remark.at, 0, remark.text) for remark in rehearsal.remarks]
     return [
-        (_local(at, zone), f"{clock.utc(at).astimezone(zone):%a}", f"{clock.utc(at):%Y-%m-%d %H:%M:%S}", "")
+        (local_time(at, zone), f"{clock.utc(at).astimezone(zone):%a}", local_time(at, timezone.utc), "")
         if is_run
         else ("", "", "", text)
         for at, is_run, text in sorted([*runs, *changes])
@@ -88,9 +88,9 @@ def _facts(when: WhenConfig, zone: tzinfo, rehearsal: Rehearsal) -> dict[str, ob
     return {
         "words": in_words(when),
         "timezone": when.timezone,
-        "runs": [{"at": at, "local": _local(at, zone)} for at in rehearsal.occurrences],
+        "runs": [{"at": at, "local": local_time(at, zone)} for at in rehearsal.occurrences],
         "clock_changes": [
-            {"at": remark.at, "local": _local(remark.at, zone), "remark": remark.text}
+            {"at": remark.at, "local": local_time(remark.at, zone), "remark": remark.text}
             for remark in rehearsal.remarks
         ],
         "has_more": rehearsal.has_more,
@@ -102,7 +102,3 @@ def _moment(text: str, zone: tzinfo) -> float:
         return moment_at(text, zone)
     except ValueError as error:
         raise click.BadParameter(f'"{text}" is not {MOMENT_FORM}', param_hint="--from") from error
-
-
-def _local(at: float, zone: tzinfo) -> str:
-    return clock.utc(at).astimezone(zone).isoformat(sep=" ", timespec="seconds")
