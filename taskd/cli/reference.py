@@ -33,7 +33,8 @@ with `--socket PATH`.
 | 78 | the configuration is wrong |
 
 Every command takes `--json` for programs, `--timeout` and `--help`. `taskctl completion bash|zsh|fish` prints
-the completion of a shell. A moment is shown in your own zone with its offset, as in `2027-03-28 03:00:00+02:00`.
+the completion of a shell. A moment is shown in your own zone with its offset, as in
+`2027-03-28 03:00:00+02:00`.
 
 With `--json` a command prints one object with `"version": 1`; a list stands in it by its name, as in
 `{"version": 1, "queues": [...]}`. New keys may come at any time; the version grows when one is renamed or

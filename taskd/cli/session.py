@@ -10,7 +10,7 @@ import click
 from taskd.config.load import control_socket_in, load
 from taskd.config.schema import Config
 from taskd.config.units import UnitError, parse_duration
-from taskd.config.where import find
+from taskd.config.where import find, found_here
 from taskd.errors import ConfigError
 
 
@@ -19,11 +19,22 @@ class Session:
 
     def __init__(self, config_path: str | None) -> None:
         self._given = config_path
+        self._is_read = False
+
+    def name(self, config_path: str | None) -> None:
+        """Take the file that the command line names; before it is read."""
+        self._given = config_path
 
     @property
     def config_path(self) -> str:
         """The file as named on the command line, else by the rule for all programs."""
+        self._is_read = True
         return find(self._given)
+
+    @property
+    def read_here(self) -> str | None:
+        """The file that was read because it is in the working directory; None for another, or for none."""
+        return found_here(self._given) if self._is_read else None
 
     @cached_property
     def config(self) -> Config:

@@ -71,20 +71,23 @@ def cli(ctx: click.Context, config_path: str | None) -> None:
 
     Example: taskctl --config ./taskd.toml status
     """
-    ctx.obj = Session(config_path)
+    if ctx.obj is None:  # called by another than main, such as the completion
+        ctx.obj = Session(None)
+    ctx.obj.name(config_path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; expected errors are one message on stderr."""
     _open_what_is_closed()
+    session = Session(None)
     try:
-        status = cli.main(args=arguments, prog_name="taskctl", standalone_mode=False)
+        status = cli.main(args=arguments, prog_name="taskctl", standalone_mode=False, obj=session)
         sys.stdout.flush()
     except OSError as error:
         # Errors of sockets and databases are translated where they arise: what is left is standard output.
         return _report_output(error)
     except (click.ClickException, click.Abort, TaskdError) as error:
-        return _report(error)
+        return _report(error, session.read_here)
     return status if isinstance(status, int) else exit_codes.OK
 
 
@@ -111,8 +114,8 @@ def _report_output(error: OSError) -> int:
     return exit_codes.FAILURE
 
 
-def _report(error: Exception) -> int:
-    """Print the error, and return its exit status."""
+def _report(error: Exception, read_here: str | None) -> int:
+    """Print the error, with the file if nobody named it, and return its exit status."""
     match error:
         case click.ClickException():
             error.show()
@@ -126,6 +129,8 @@ def _report(error: Exception) -> int:
             return exit_codes.CONFIG
         case _:
             click.echo(f"taskctl: {printable_block(str(error))}", err=True)
+            if read_here is not None:
+                click.echo(printable(f"taskctl: the configuration is {read_here}"), err=True)
     return _status(error)
 
 

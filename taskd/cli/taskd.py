@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from taskd import exit_codes
-from taskd.config.where import RULE, find
+from taskd.config.where import RULE, find, found_here
 from taskd.version import __version__
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     path = find(options.config)
     if options.importing and not options.check:
         _parser().error("--import goes with --check")
-    sys.exit(_check(path, importing=options.importing) if options.check else _run(path))
+    sys.exit(
+        _check(path, importing=options.importing)
+        if options.check
+        else _run(path, is_local=found_here(options.config) is not None)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,7 +111,7 @@ def _checked(path: str) -> Config | None:
     return config
 
 
-def _run(path: str) -> int:
+def _run(path: str, *, is_local: bool) -> int:
     config = _checked(path)
     if config is None:
         return exit_codes.CONFIG
@@ -119,6 +123,7 @@ def _run(path: str) -> int:
     breakpoints.offer_terminal()
 
     import faulthandler
+    import logging
 
     from taskd import log
     from taskd.errors import ControlError
@@ -128,6 +133,8 @@ def _run(path: str) -> int:
     # systemd's watchdog ends a hung daemon by SIGABRT: the journal then shows where it hung.
     faulthandler.enable()
     log.setup(config.log.level, config.log.format, program="taskd")
+    if is_local:
+        logging.getLogger(__name__).info("file=%s is the configuration, found in the working directory", path)
     set_title(f"supervisor [{path}]")
     try:
         supervisor = Supervisor(config)

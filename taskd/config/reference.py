@@ -31,9 +31,9 @@ _INTRODUCTION = """\
 `taskd`, `taskctl` and `App()` read the same TOML file: the one named by `--config FILE`, else by the
 environment variable `TASKD_CONFIG`, else `taskd.toml` in the working directory, else `/etc/taskd.toml`. The
 one in the working directory counts when its owner is the present user or root and not everybody may write
-it, and never for root. `taskd --check` (or `taskctl check`) reports
-every problem of a file with its line and exits 78 if there is an error. `etc/taskd.toml` is a complete
-example.
+it, and never for root; then `taskd` says so in its log, and `taskctl` in its errors. `taskd --check` (or
+`taskctl check`) reports every problem of a file with its line and exits 78 if there is an error.
+`etc/taskd.toml` is a complete example.
 
 - **Durations** are texts with one unit, `"250ms"`, `"30s"`, `"5m"`, `"1.5h"`, `"2d"`, or a bare number of
   seconds.

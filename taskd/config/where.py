@@ -23,6 +23,14 @@ def find(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -
     return explicit or environ.get(PATH_VARIABLE) or _local() or DEFAULT_PATH
 
 
+def found_here(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the file in the working directory if ``find`` takes it; None where a file was named.
+
+    Nobody named it, so programs say that they read it.
+    """
+    return None if explicit or environ.get(PATH_VARIABLE) else _local()
+
+
 def _local() -> str | None:
     user = os.geteuid()
     if user == 0:

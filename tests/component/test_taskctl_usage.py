@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +164,22 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     with process.stderr:
         assert process.stderr.read() == ""
     assert process.wait(30) == exit_codes.FAILURE
+
+
+def test_an_error_names_the_file_if_it_was_found_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "taskd.toml"
+    path.write_text('[program.x]\ncommand = ["true"]\n[supervisor]\ncontrol_socket = "s"\n')
+    uid = path.stat().st_uid or 1234
+    if os.geteuid() == 0:
+        os.chown(path, uid, -1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TASKD_CONFIG", raising=False)
+    # Root takes no file from the working directory.
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+
+    assert main(["start", "x"]) == exit_codes.UNAVAILABLE
+    assert f"taskctl: the configuration is {path}" in capsys.readouterr().err
+    assert main(["--config", str(path), "start", "x"]) == exit_codes.UNAVAILABLE
+    assert "the configuration is" not in capsys.readouterr().err

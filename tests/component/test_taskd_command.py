@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,30 @@ def test_check_imports_each_app_as_its_worker_would_and_says_what_failed(tmp_pat
     assert f"by hand: cd {tmp_path} && " in done.stderr
     assert f"{sys.executable} -c 'import wrong'" in done.stderr
     assert f"looked in {os.getcwd()}; worker.lost.directory is not set" in done.stderr
+
+
+def test_a_daemon_says_once_that_its_file_was_found_in_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "taskd.toml").write_text(
+        '[program.x]\ncommand = ["true"]\n[supervisor]\ncontrol_socket = "s"\n'
+    )
+    uid = os.stat(tmp_path).st_uid or 1234
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "taskd.toml", uid, -1)
+    # Root takes no file from the working directory.
+    code = f"import os; os.geteuid = lambda: {uid}; from taskd.cli.taskd import main; main([])"
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as taken:  # so that the daemon ends at once
+        taken.bind(str(tmp_path / "s"))
+        taken.listen()
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={name: value for name, value in os.environ.items() if name != "TASKD_CONFIG"},
+            check=False,
+        )
+
+    assert done.returncode == exit_codes.CANTCREAT, done.stderr
+    assert done.stderr.count(f"file={tmp_path}/taskd.toml is the configuration, found in the working") == 1

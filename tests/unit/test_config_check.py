@@ -16,7 +16,7 @@ from taskd.config import transfer
 from taskd.config.load import check_bytes
 from taskd.config.problems import Problem, Severity
 from taskd.config.schema import Config
-from taskd.config.where import find
+from taskd.config.where import find, found_here
 
 PATH = "/srv/app/taskd.toml"
 WORKER = '[worker.mail]\napp = "shop:app"\n'
@@ -436,6 +436,8 @@ def test_the_file_in_the_working_directory_counts_for_its_owner_and_never_for_ro
         local.chmod(mode)
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
         seen.append(find(None, {}) == str(local))
+        assert found_here(None, {}) == (str(local) if seen[-1] else None)
+        assert found_here(str(local), {}) is None
 
     assert seen == [True, False, False, False]
 
