@@ -50,4 +50,4 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
 def with_remedy(said: str) -> str:
     """Return what was said about a server with what helps, where that is known."""
     remedy = next((remedy for words, remedy in _REMEDIES if words in said), "")
-    return f"{said}; {remedy}" if remedy else said
+    return f"{said.rstrip('.')}; {remedy}" if remedy else said

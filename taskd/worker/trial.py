@@ -10,6 +10,7 @@ import os
 import sys
 
 from taskd import exit_codes
+from taskd.plural import counted
 from taskd.resolve import by_hand, failure_of
 from taskd.supervised import die_with_supervisor
 from taskd.worker.loading import load_app
@@ -32,7 +33,7 @@ def main() -> None:
         status = exit_codes.APP_BROKEN
     else:
         own = [name for name in app.tasks if not name.startswith(_OURS)]
-        sys.stdout.write(f"{path} has {len(own)} tasks")
+        sys.stdout.write(f"{path} has {counted(len(own), 'task')}")
     sys.stdout.write("\n")
     sys.stdout.flush()
     os._exit(status)
