@@ -14,6 +14,8 @@ from taskd.errors import BrokerError, ConfigError, StorageError
 
 #: Brokers that can be asked at once about a queue; the others make a connection first, which may take long.
 _ASKED = frozenset({"sqlite", "memory", *REDIS_SCHEMES})
+#: Of a task that another process sent.
+UNKNOWN = "nothing has begun it, or there is no such task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Sent:
 def whereabouts(sent: Sent | None, connections: Connections) -> str:
     """Return why a task that is PENDING may not have begun; asks the broker, and never raises for it."""
     if sent is None:
-        return "nothing has begun it, or there is no such task"
+        return UNKNOWN
     now = clock.now()
     if sent.due_at is not None and sent.due_at > now:
         return f"it is not due before {clock.iso(sent.due_at)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 import click
@@ -9,6 +10,7 @@ import click
 from taskd import exit_codes
 from taskd.app.app import App
 from taskd.app.settings import SendOptions
+from taskd.app.whereabouts import UNKNOWN
 from taskd.cli.output import Failure, echo_json, echo_value, json_option, printable, printable_block
 from taskd.cli.remote import consuming_here
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
@@ -83,10 +85,11 @@ def send(
         options["priority"] = priority
     with closing(App(config=session.config_path)) as app:
         app.bind_config(session.config)
-        task_id = app.send_task(name, args, kwargs, **options).id
+        sent = app.send_task(name, args, kwargs, **options)
+        task_id = sent.id
         if wait_s is not None:
             found = _find(app.connections.results(), task_id, wait_s)
-            return _show(task_id, found, as_json)
+            return _show(task_id, found, as_json, sent.whereabouts if found is None else None)
     if as_json:
         echo_json({"task_id": task_id})
     else:
@@ -148,7 +151,9 @@ def _find(store: ResultStore, task_id: str, wait_s: float) -> ResultRecord | Non
     return None if data is None else decode_record(data)
 
 
-def _show(task_id: str, record: ResultRecord | None, as_json: bool) -> int:
+def _show(
+    task_id: str, record: ResultRecord | None, as_json: bool, whereabouts: Callable[[], str] | None = None
+) -> int:
     state = State.PENDING.value if record is None else record.status
     final = record is not None and record.is_final
     failed = final and state != State.SUCCESS.value
@@ -157,8 +162,11 @@ def _show(task_id: str, record: ResultRecord | None, as_json: bool) -> int:
         traceback = None if record is None else record.traceback
         echo_json({"task_id": task_id, "state": state, "result": value, "traceback": traceback})
     elif record is None or not final:
-        unknown = "; nobody has begun it, or there is no such task" if record is None else ""
-        click.echo(f"taskctl: task {task_id} has not ended: {state}{unknown}", err=True)
+        if whereabouts is None:
+            where = f"it is {state}{f': {UNKNOWN}' if record is None else ''}"
+        else:
+            where = printable(whereabouts())
+        click.echo(f"taskctl: task {task_id} has not ended; {where}", err=True)
     elif failed:
         click.echo(f"taskctl: task {task_id} ended as {state}: {_error(record)}", err=True)
         if record.traceback:

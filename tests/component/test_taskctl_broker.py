@@ -321,8 +321,11 @@ def test_the_failure_of_a_task_is_printed_with_its_remote_traceback(run: Run, fi
 
 
 def test_a_task_that_has_not_ended_is_no_failure(run: Run) -> None:
-    assert "has not ended: PENDING" in run("result", "unknown", status=exit_codes.TEMPFAIL)
-    assert "has not ended: PENDING" in run("send", "a.b", "--wait", "10ms", status=exit_codes.TEMPFAIL)
+    assert "has not ended; it is PENDING: nothing has begun it, or there is no such task" in run(
+        "result", "unknown", status=exit_codes.TEMPFAIL
+    )
+    later = run("send", "a.b", "--countdown", "1h", "--wait", "10ms", status=exit_codes.TEMPFAIL)
+    assert "has not ended; it is PENDING: it is not due before" in later
 
 
 def test_without_results_nothing_can_be_asked(run: Run, file: Path) -> None:
