@@ -20,8 +20,9 @@ def completion(context: click.Context, *, shell: str, as_json: bool) -> int:
     """Print the completion script of a shell.
 
     Bash: put it into /etc/bash_completion.d/taskctl, or eval it in ~/.bashrc.  Zsh: into a directory of
-    $fpath as _taskctl.  Fish: into ~/.config/fish/completions/taskctl.fish.  The names of programs are asked
-    of the running daemon.
+    $fpath as _taskctl.  Fish: into ~/.config/fish/completions/taskctl.fish.  Names of programs and ids
+    of running tasks are asked of the running daemon; queues, tasks, entries and dead letters are read from
+    the configuration and the files of this host.  What cannot be learned in a second is not offered.
 
     Example: taskctl completion bash > /etc/bash_completion.d/taskctl
     """

@@ -12,6 +12,7 @@ from taskd.brokers.base import DeadFilter, Desk
 from taskd.cli import letters
 from taskd.cli.desk import open_desk
 from taskd.cli.groups import Commands
+from taskd.cli.offers import complete_dead_letters, complete_queues, complete_tasks
 from taskd.cli.output import Failure, echo_json, echo_table, json_option
 from taskd.cli.pacing import hand_over, per_second
 from taskd.cli.session import Session, duration, pass_session
@@ -19,7 +20,9 @@ from taskd.plural import counted
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
-ids_argument = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+ids_argument = click.argument(
+    "ids", nargs=-1, type=int, metavar="[ID]...", shell_complete=complete_dead_letters
+)
 all_option = click.option("--all", "everything", is_flag=True, help="All dead letters.")
 at_most_option = click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
 
@@ -30,8 +33,10 @@ def filter_options(command: Command) -> Command:
         click.option(
             "--since", "since_s", type=duration, metavar="DURATION", help="Only those that died in this time."
         ),
-        click.option("--queue", help="Only those of this queue."),
-        click.option("--task", metavar="NAME", help="Only those of this task."),
+        click.option("--queue", shell_complete=complete_queues, help="Only those of this queue."),
+        click.option(
+            "--task", metavar="NAME", shell_complete=complete_tasks, help="Only those of this task."
+        ),
     ):
         command = option(command)
     return command
@@ -69,7 +74,7 @@ def list_(
 
 
 @dlq.command()
-@click.argument("letter_id", type=int, metavar="ID")
+@click.argument("letter_id", type=int, metavar="ID", shell_complete=complete_dead_letters)
 @json_option
 @pass_session
 def show(session: Session, *, letter_id: int, as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from taskd.cli.offers import complete_tasks
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, tell, timeout_option
 from taskd.cli.session import Session, pass_session
@@ -19,7 +20,7 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str) -> s
 
 
 @click.command("rate-limit")
-@click.argument("task")
+@click.argument("task", shell_complete=complete_tasks)
 @click.argument("rate", callback=_rate)
 @timeout_option
 @destination_option

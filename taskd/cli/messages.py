@@ -11,6 +11,8 @@ from taskd import exit_codes
 from taskd.app.app import App
 from taskd.app.settings import SendOptions
 from taskd.app.whereabouts import UNKNOWN
+from taskd.cli.names import complete_running_ids
+from taskd.cli.offers import complete_queues, complete_tasks
 from taskd.cli.output import Failure, echo_json, echo_value, json_option, printable, printable_block
 from taskd.cli.remote import consuming_here
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
@@ -35,10 +37,10 @@ wait_option = click.option(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_tasks)
 @click.argument("args", type=json_list, default="[]", metavar="[ARGS_JSON]")
 @click.option("--kwargs", type=json_object, default="{}", metavar="JSON", help="Keyword arguments.")
-@click.option("--queue", help="Queue to send to (default: default).")
+@click.option("--queue", shell_complete=complete_queues, help="Queue to send to (default: default).")
 @click.option(
     "--countdown", type=duration, metavar="DURATION", help="Run it not before this time has passed."
 )
@@ -122,7 +124,7 @@ def _check_known(config: Config, name: str) -> None:
 
 
 @click.command()
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="ID", shell_complete=complete_running_ids)
 @wait_option
 @json_option
 @pass_session

@@ -8,6 +8,7 @@ import click
 
 from taskd import exit_codes
 from taskd.cli.desk import left_alone, open_desk, require_queue
+from taskd.cli.offers import complete_queues
 from taskd.cli.output import echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
 from taskd.config.serving import servers_of
@@ -44,7 +45,7 @@ def queues(session: Session, *, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("queue")
+@click.argument("queue", shell_complete=complete_queues)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_session

@@ -8,6 +8,8 @@ from contextlib import closing
 import click
 
 from taskd import exit_codes
+from taskd.cli.names import complete_running_ids
+from taskd.cli.offers import complete_tasks
 from taskd.cli.output import Failure, echo_json, json_option
 from taskd.cli.remote import NobodyAnswers, destination_option, tell, timeout_option
 from taskd.cli.session import Session, duration, pass_session
@@ -17,8 +19,15 @@ from taskd.revocations.store import state_of
 
 
 @click.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--name", "names", multiple=True, metavar="TASK", help="Every task of this name.")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=complete_running_ids)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="TASK",
+    shell_complete=complete_tasks,
+    help="Every task of this name.",
+)
 @click.option(
     "--header", "headers", multiple=True, metavar="K=V", help="Every task stamped with this header."
 )

@@ -49,14 +49,14 @@ def _limit(callback: Callable[..., object]) -> Callable[..., object]:
     def run(*args: object, **options: object) -> object:
         timeout_s = options.pop(_NAME)
         assert isinstance(timeout_s, float)
-        with _alarm(timeout_s):
+        with alarm(timeout_s):
             return callback(*args, **options)
 
     return run
 
 
 @contextmanager
-def _alarm(timeout_s: float) -> Iterator[None]:
+def alarm(timeout_s: float) -> Iterator[None]:
     """Raise ``Failure`` inside the block when it takes longer; system calls are interrupted by that."""
     if timeout_s <= 0:
         yield

@@ -7,15 +7,20 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import click
 import pytest
 
 from taskd import exit_codes
+from taskd.brokers.factory import connect
+from taskd.brokers.intake import Dead
 from taskd.cli.taskctl import cli, main
+from taskd.config.stores import Stores
 from tests.component.supervised import daemon
 from tests.component.test_taskctl_usage import VERBS
+from tests.contract.brokers import message
 
 LEAVES = [(words, command) for words, command in VERBS if not isinstance(command, click.Group)]
 #: The verbs of the daemon that need no more words than a program's name.
@@ -189,6 +194,60 @@ def test_verbs_programs_and_signals_are_completed(tmp_path: Path) -> None:
 
 def test_without_a_daemon_nothing_is_completed_and_nothing_is_said() -> None:
     assert completed("taskctl stop --socket SOCKET m", socket_path="/nonexistent") == []
+
+
+def test_queues_tasks_entries_and_dead_letters_are_completed_from_the_files(tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/broker.db"
+    file = tmp_path / "taskd.toml"
+    file.write_text(
+        f'app = "x:app"\nbroker = "{url}"\n[worker.w]\nqueues = ["mail"]\n'
+        f'[supervisor]\ncontrol_socket = "{tmp_path}/none"\n'
+        f'[beat.schedule.nightly]\ntask = "shop.tidy"\nevery = "1h"\n'
+    )
+    with closing(connect(url, Stores())) as broker:
+        broker.publisher().publish([message("a", "mial"), message("b", "m$(reboot)"), message("c", "m\n")])
+        with closing(broker.intake("test", ["mial"])) as intake:
+            intake.settle([Dead(each.tag, "boom", b"{}") for each in intake.claim(1)])
+
+    def offered(words: str) -> list[str]:
+        return completed(f"taskctl --config {file} {words}", socket_path="")
+
+    assert offered("purge m") == ["mail", "mial"]
+    assert offered("dlq show ") == offered("dlq requeue ") == ["1"]
+    assert offered("send shop.") == offered("revoke --name s") == ["shop.tidy"]
+    assert offered("beat pause n") == offered("beat next n") == ["nightly"]
+    assert offered("result x") == []
+    file.write_text("broken")
+    assert offered("purge m") == offered("beat pause n") == []
+
+
+def test_the_ids_of_running_tasks_are_completed(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    file = tmp_path / "taskd.toml"
+    file.write_text(f'[supervisor]\ncontrol_socket = "{path}"\n')
+    children = [
+        {"program": "w-1", "pid": 7, "state": "busy", "id": "id-1"},
+        {"program": "w-1", "pid": 8, "state": "idle"},
+    ]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def answer() -> None:
+            for _ in range(2):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(1000)
+                    said = {"jsonrpc": "2.0", "id": 1, "result": {"children": children}}
+                    connection.sendall(json.dumps(said).encode() + b"\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        found = [
+            completed(f"taskctl --config {file} {verb} i", socket_path="") for verb in ("revoke", "result")
+        ]
+
+    assert found == [["id-1"], ["id-1"]]
 
 
 def test_the_commands_are_built_once_however_often_they_are_looked_up() -> None:

@@ -16,6 +16,7 @@ from taskd import exit_codes
 from taskd.beat.entries import Source, keys_of
 from taskd.cli.beat.view import View, look, opened, operator
 from taskd.cli.beat.when import key_option
+from taskd.cli.offers import entry_argument
 from taskd.cli.output import Failure, echo_json, json_option, printable
 from taskd.cli.session import Session, json_list, json_object, pass_session
 from taskd.config.declared import declared_entry, declared_when
@@ -101,7 +102,7 @@ def add(session: Session, *, name: str, keys: Keys, as_json: bool) -> int:
 
 
 @click.command("set")
-@click.argument("name")
+@entry_argument
 @_entry_options
 @json_option
 @pass_session
@@ -134,7 +135,7 @@ def _merged(former: Keys, changes: Keys) -> Keys:
 
 
 @click.command()
-@click.argument("name")
+@entry_argument
 @json_option
 @pass_session
 def remove(session: Session, *, name: str, as_json: bool) -> int:

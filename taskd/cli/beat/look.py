@@ -15,6 +15,7 @@ from taskd.beat.schedules.words import in_words
 from taskd.beat.stores.base import Decision
 from taskd.beat.stores.factory import has_store
 from taskd.cli.beat.view import View, look, opened
+from taskd.cli.offers import complete_entries
 from taskd.cli.output import age, echo_json, echo_table, json_option, local_time, printable
 from taskd.cli.session import Session, duration, pass_session
 from taskd.config.serving import unserved
@@ -96,7 +97,7 @@ def _as_json(listed: Listed, schedule: Schedule, view: View, now: float) -> dict
 
 
 @click.command("next")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_entries)
 @click.option("--for", "span_s", type=duration, default="24h", show_default=True, help="How far to look.")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many.")
 @json_option
@@ -145,7 +146,7 @@ def _coming(
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_entries)
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @json_option
 @pass_session

@@ -7,12 +7,13 @@ import click
 from taskd import clock, exit_codes
 from taskd.beat.messages import request_id
 from taskd.cli.beat.view import look, opened, operator
+from taskd.cli.offers import entry_argument
 from taskd.cli.output import echo_json, json_option, printable
 from taskd.cli.session import Session, pass_session
 
 
 @click.command()
-@click.argument("name")
+@entry_argument
 @json_option
 @pass_session
 def pause(session: Session, *, name: str, as_json: bool) -> int:
@@ -29,7 +30,7 @@ def pause(session: Session, *, name: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("name")
+@entry_argument
 @json_option
 @pass_session
 def resume(session: Session, *, name: str, as_json: bool) -> int:
@@ -44,7 +45,7 @@ def resume(session: Session, *, name: str, as_json: bool) -> int:
 
 
 @click.command("run-now")
-@click.argument("name")
+@entry_argument
 @json_option
 @pass_session
 def run_now(session: Session, *, name: str, as_json: bool) -> int:
