@@ -67,7 +67,7 @@ class Daemon:
         asked = self.taskctl("inspect", question, "--json", "--destination", worker)
         if asked.returncode != 0:
             raise DemoError(f"taskctl inspect {question} failed: {asked.stderr}")
-        return list(json.loads(asked.stdout).values())
+        return list(json.loads(asked.stdout)["nodes"].values())
 
     def said(self, words: str) -> list[str]:
         """Return the lines of the log that contain these words."""
