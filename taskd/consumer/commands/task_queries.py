@@ -22,8 +22,8 @@ from taskd.revocations.known import By
 
 #: At most this many delayed messages are looked at.
 _MAX_SCHEDULED = 1000
-#: What is no task of the app's, as ``celery.`` is at Celery's.
-_BUILTIN = "taskd."
+#: Where the names of tasks begin that every app has: Celery leaves its own away, too.
+_BUILTINS = ("taskd.", "celery.")
 
 
 class TaskQueries:
@@ -96,7 +96,7 @@ class TaskQueries:
         return [
             self._entry(options, items)
             for name, options in sorted(self._context.tasks.items())
-            if builtins or not name.startswith(_BUILTIN)
+            if builtins or not name.startswith(_BUILTINS)
         ]
 
     def _entry(self, options: TaskOptions, items: list[str]) -> str:
