@@ -94,7 +94,7 @@ COMMANDS: Sequence[CommandSpec] = (
         "registered",
         "List the tasks that workers can run.",
         Argument("taskinfoitems", Value.JSON, "options to show beside the names (rate_limit)"),
-        Argument("builtins", Value.SWITCH, "also what taskd has made of control commands of the app"),
+        Argument("builtins", Value.SWITCH, "also the tasks that taskd and Celery bring along"),
         aliases=("dump_tasks",),
     ),
     _look("revoked", "List the ids of revoked tasks.", aliases=("dump_revoked",)),

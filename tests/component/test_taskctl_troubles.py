@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import pytest
@@ -57,6 +58,16 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def open_to_all(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same for every user to read; what holds pytest's own is closed at each start of another pytest."""
+    with TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        monkeypatch.chdir(made)
+        yield Path(made)
+        monkeypatch.chdir(elsewhere)
+
+
 def file_with(directory: Path, broker: str) -> str:
     file = directory / "taskd.toml"
     file.write_text(
@@ -104,15 +115,13 @@ def test_a_broker_that_is_away_is_one_line(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be nobody")
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: "-".join(call[:-2]))
 def test_a_database_that_may_not_be_written_is_one_line(
-    call: list[str], elsewhere: Path, capsys: pytest.CaptureFixture[str]
+    call: list[str], open_to_all: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for path in (elsewhere, *elsewhere.parents[:3]):
-        path.chmod(0o755)
     # Once as root: nobody may not read the modules of a Python that lies below /root.
-    (elsewhere / "warm").mkdir()
-    main(["--config", file_with(elsewhere / "warm", "sqlite://broker.db"), *call])
+    (open_to_all / "warm").mkdir()
+    main(["--config", file_with(open_to_all / "warm", "sqlite://broker.db"), *call])
     capsys.readouterr()
-    config = file_with(elsewhere, "sqlite://broker.db")
+    config = file_with(open_to_all, "sqlite://broker.db")
     with as_nobody():
         status = main(["--config", config, *call])
 

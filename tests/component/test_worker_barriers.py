@@ -83,13 +83,13 @@ def test_a_worker_outlives_one_failure_of_each_callback(faulty: Faulty) -> None:
     ends = [app.send_task("late")] if prefork else []
     ends += [app.send_task("die")] if prefork else []
 
-    assert [result.get(timeout=30) for result in sent] == [*map(str, range(30)), *map(str, range(4)), "later"]
+    assert [result.get(timeout=60) for result in sent] == [*map(str, range(30)), *map(str, range(4)), "later"]
     for result in ends:
         with pytest.raises(TaskdError, match=r"TimeLimit|exited prematurely|limit"):
-            result.get(timeout=30)
+            result.get(timeout=60)
     wait_until(faulty.ping, 20, "an answer of remote control")
     wait_until(listener.receive, 20, "an event")
-    assert app.send_task("note", ["the last"]).get(timeout=30) == "the last"
+    assert app.send_task("note", ["the last"]).get(timeout=60) == "the last"
 
     faulty.process.send_signal(signal.SIGTERM)
     assert faulty.process.wait(20) == 0, faulty.text()

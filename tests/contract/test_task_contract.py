@@ -45,7 +45,7 @@ def has_ended(pid: int) -> bool:
 
 
 def assert_works(worker: LoneWorker) -> None:
-    assert send(worker, "add", 2, 3).get(timeout=20) == 5
+    assert send(worker, "add", 2, 3).get(timeout=60) == 5
 
 
 @pytest.mark.parametrize("kind", ["locked", "mute", "stuck", "sealed", "rude", "closed", "exit", "interrupt"])
@@ -59,7 +59,7 @@ def test_an_exception_that_cannot_be_told_is_a_failure_all_the_same(worker: Lone
 
 def test_a_value_that_cannot_be_told_is_a_failure(worker: LoneWorker) -> None:
     with pytest.raises(Exception, match="cannot be stored"):
-        send(worker, "unserializable").get(timeout=20)
+        send(worker, "unserializable").get(timeout=60)
 
     assert_works(worker)
 
@@ -81,7 +81,7 @@ def test_gigabytes_that_are_printed_pass(worker: LoneWorker) -> None:
 
 
 def test_a_task_that_forks_and_comes_back_twice_is_answered_once(worker: LoneWorker) -> None:
-    forked = send(worker, "fork").get(timeout=20)
+    forked = send(worker, "fork").get(timeout=60)
     assert isinstance(forked, int)
     assert forked != 0
     assert_works(worker)
@@ -90,7 +90,7 @@ def test_a_task_that_forks_and_comes_back_twice_is_answered_once(worker: LoneWor
 
 
 def test_a_coroutine_runs(worker: LoneWorker) -> None:
-    assert send(worker, "add_async", 2, 3).get(timeout=20) == 5
+    assert send(worker, "add_async", 2, 3).get(timeout=60) == 5
 
 
 def test_a_task_that_waits_in_a_system_call_keeps_no_other_from_running(worker: LoneWorker) -> None:
@@ -104,7 +104,7 @@ def test_a_task_that_waits_in_a_system_call_keeps_no_other_from_running(worker: 
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.sendall(b"word")
-    assert reading.get(timeout=20) == "word"
+    assert reading.get(timeout=60) == "word"
 
 
 def test_a_quiet_worker_finishes_what_runs_and_begins_nothing_until_it_may(worker: LoneWorker) -> None:
@@ -119,7 +119,7 @@ def test_a_quiet_worker_finishes_what_runs_and_begins_nothing_until_it_may(worke
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         client.sendall(b"word")
-    assert reading.get(timeout=20) == "word"
+    assert reading.get(timeout=60) == "word"
     heartbeats = lambda: [line for line in worker.said() if isinstance(line, Heartbeat)]  # noqa: E731
     wait_until(lambda: [each for each in heartbeats() if each.quiet and not each.busy + each.reserved], 20)
     assert waiting.state == "PENDING"
@@ -127,7 +127,7 @@ def test_a_quiet_worker_finishes_what_runs_and_begins_nothing_until_it_may(worke
     assert (queue.ready, queue.claimed) == (1, 0)
 
     worker.signal(signal.SIGCONT)
-    assert waiting.get(timeout=20) == 5
+    assert waiting.get(timeout=60) == 5
 
 
 def test_a_task_that_exits_ends_its_child_or_its_worker_and_runs_again(
@@ -139,5 +139,5 @@ def test_a_task_that_exits_ends_its_child_or_its_worker_and_runs_again(
         worker.spawn()
         worker.until_said(Ready)
 
-    assert result.get(timeout=20) == 1
+    assert result.get(timeout=60) == 1
     assert_works(worker)

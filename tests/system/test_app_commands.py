@@ -50,7 +50,7 @@ def test_what_a_command_returns_or_raises_is_the_reply(over: Callable[[str], Dae
     assert "error" in call(daemon, "odd")  # type: ignore[operator]
     assert call(daemon, "later") == "later"
     assert call(daemon, "child_pid") in daemon.pids()
-    assert daemon.app.send_task("commanded.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("commanded.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_commands_of_the_app_are_listed_and_are_no_tasks(over: Callable[[str], Daemon]) -> None:
@@ -78,7 +78,7 @@ def test_a_command_that_takes_too_long_is_ended_and_answered(over: Callable[[str
 
     assert "within 0.5 s" in str(call(daemon, "sleep_long"))
 
-    assert daemon.app.send_task("commanded.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("commanded.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_command_that_kills_its_child_is_answered_and_costs_only_that(
@@ -88,7 +88,7 @@ def test_a_command_that_kills_its_child_is_answered_and_costs_only_that(
 
     assert call(daemon, "die") == {"error": "the command did not end by itself: ChildLost"}
 
-    assert daemon.app.send_task("commanded.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("commanded.add", (2, 3)).get(timeout=60) == 5
     assert daemon.dead_letters() == []
 
 
@@ -104,7 +104,7 @@ def test_without_a_free_slot_a_command_gives_up_and_the_worker_still_answers(
 
     assert json.loads(daemon.ctl("inspect", "ping", "--json").stdout)["nodes"] == {NODE: {"ok": "pong"}}
     gate.touch()
-    held.get(timeout=10)
+    held.get(timeout=60)
 
 
 @pytest.mark.parametrize("name", ["ping", "dump_active", "two words", ""])

@@ -38,7 +38,7 @@ def test_a_callback_runs_with_the_result(
     result = daemon.app.send_task("following.add", (2, 3), link=following.note.s(str(path)))
 
     wait_until(lambda: lines(path) == ["5"], 10, "the callback")
-    assert result.get(timeout=5) == 5
+    assert result.get(timeout=60) == 5
 
 
 def test_several_callbacks_run_and_callbacks_of_callbacks(daemon: Daemon, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_errback_runs_whoever_ended_the_task(daemon: Daemon, tmp_path: Path, 
 
     wait_until(lambda: lines(path) == [result.id], 15, "the errback")
     with pytest.raises(TaskdError):
-        result.get(timeout=5)
+        result.get(timeout=60)
 
 
 def test_a_callback_of_a_task_that_was_acknowledged_early_runs(daemon: Daemon, tmp_path: Path) -> None:
@@ -119,4 +119,4 @@ def test_started_and_progress_are_seen_from_outside(daemon: Daemon, tmp_path: Pa
     wait_until(lambda: result.state == "PROGRESS", 10, "PROGRESS")
     assert result.info == {"done": 1, "of": 2}
     Path(f"{gate}.2").write_bytes(b"go")
-    assert result.get(timeout=10) == "copied"
+    assert result.get(timeout=60) == "copied"

@@ -76,7 +76,7 @@ def failure_of(result: Any) -> BaseException:
     """Return what the body itself ended with; its ``result.get`` raises the error of a part, once seen."""
     alone = result.app.AsyncResult(result.id)
     with pytest.raises(Exception, match=r".") as raised:
-        alone.get(timeout=20)
+        alone.get(timeout=60)
     return raised.value
 
 
@@ -88,7 +88,7 @@ def keys_left(url: str) -> list[bytes]:
 def test_the_body_gets_the_results_in_the_order_of_the_header(daemon: Daemon, sig: Sig, url: str) -> None:
     result = chord([sig("add", n, n) for n in range(20)], sig("echo")).apply_async()
 
-    assert result.get(timeout=20) == [[[2 * n for n in range(20)]], {}]
+    assert result.get(timeout=60) == [[[2 * n for n in range(20)]], {}]
     wait_until(lambda: not keys_left(url), 10)
 
 
@@ -100,9 +100,9 @@ def test_a_group_with_a_task_behind_it_is_a_chord_wherever_it_stands(daemon: Dae
         sig("total"),
     )  # fmt: skip
 
-    assert first.apply_async().get(timeout=20) == [[[2, 4]], {}]
-    assert later.apply_async().get(timeout=20) == [[[[[12, 22]], {}]], {}]
-    assert twice.apply_async().get(timeout=20) == 13
+    assert first.apply_async().get(timeout=60) == [[[2, 4]], {}]
+    assert later.apply_async().get(timeout=60) == [[[[[12, 22]], {}]], {}]
+    assert twice.apply_async().get(timeout=60) == 13
 
 
 def test_bodies_and_headers_may_be_chains_groups_and_chords(daemon: Daemon, sig: Sig) -> None:
@@ -111,17 +111,17 @@ def test_bodies_and_headers_may_be_chains_groups_and_chords(daemon: Daemon, sig:
     to_chain = chord([sig("add", 1), sig("add", 2)], chain(sig("total"), sig("add", 5)))
     nested = chord([chord([sig("add", 1), sig("add", 2)], sig("total")), sig("add", 4)], sig("total"))
 
-    assert chains.apply_async().get(timeout=20) == 6
-    assert to_group.apply_async().get(timeout=20) == [3, [[[1, 2]], {}]]
-    assert to_chain.apply_async().get(timeout=20) == 8
-    assert nested.apply_async().get(timeout=20) == 7
+    assert chains.apply_async().get(timeout=60) == 6
+    assert to_group.apply_async().get(timeout=60) == [3, [[[1, 2]], {}]]
+    assert to_chain.apply_async().get(timeout=60) == 8
+    assert nested.apply_async().get(timeout=60) == 7
 
 
 def test_a_body_may_be_a_chain_of_groups(daemon: Daemon, sig: Sig) -> None:
     ones = [sig("total", [1, 1, 1], immutable=True) for _ in range(3)]
     body = chain(group(ones), group(sig("total") for _ in range(3)), sig("total"))
 
-    assert chord([sig("echo"), sig("echo")], body).apply_async().get(timeout=20) == 27
+    assert chord([sig("echo"), sig("echo")], body).apply_async().get(timeout=60) == 27
 
 
 def test_celerys_own_tasks_run(daemon: Daemon, sig: Sig, celery: Any) -> None:
@@ -129,14 +129,14 @@ def test_celerys_own_tasks_run(daemon: Daemon, sig: Sig, celery: Any) -> None:
     mapped = xmap(total, [[1, 2], [3]], app=celery)
     starred = xstarmap(add, [(1, 2), (3, 4)], app=celery)
 
-    assert mapped.apply_async().get(timeout=20) == [3, 3]
-    assert chain(sig("add", 1), starred, sig("total")).apply_async().get(timeout=20) == 10
+    assert mapped.apply_async().get(timeout=60) == [3, 3]
+    assert chain(sig("add", 1), starred, sig("total")).apply_async().get(timeout=60) == 10
     chunked = chunks(add, [(n, n) for n in range(5)], 2, app=celery)
-    assert chunked.apply_async().get(timeout=20) == [[0, 2], [4, 6], [8]]
+    assert chunked.apply_async().get(timeout=60) == [[0, 2], [4, 6], [8]]
     later = chain(sig("add", 1), chord([mapped, chunked], sig("echo")))
-    assert later.apply_async().get(timeout=20) == [[[[3, 3], [[0, 2], [4, 6], [8]]]], {}]
-    assert celery.send_task("celery.accumulate", (1, 2), {"index": 1}).get(timeout=20) == 2
-    assert celery.send_task("celery.backend_cleanup").get(timeout=20) is None
+    assert later.apply_async().get(timeout=60) == [[[[3, 3], [[0, 2], [4, 6], [8]]]], {}]
+    assert celery.send_task("celery.accumulate", (1, 2), {"index": 1}).get(timeout=60) == 2
+    assert celery.send_task("celery.backend_cleanup").get(timeout=60) is None
 
 
 def test_what_replaces_a_task_ends_for_it(daemon: Daemon, sig: Sig, tmp_path: Path) -> None:
@@ -148,12 +148,12 @@ def test_what_replaces_a_task_ends_for_it(daemon: Daemon, sig: Sig, tmp_path: Pa
     failing = replaced(chain(sig("add", 1), sig("fail")))
     failing.link_error(sig("note_last", str(tmp_path / "note")))
 
-    assert replaced(sig("add", 1, 2)).apply_async().get(timeout=20) == 3
-    assert chain(replaced(later), sig("add", 7)).apply_async().get(timeout=20) == 18
-    assert replaced(many | sig("total")).apply_async().get(timeout=20) == 6
-    assert chain(replaced(many), sig("total")).apply_async().get(timeout=20) == 6
+    assert replaced(sig("add", 1, 2)).apply_async().get(timeout=60) == 3
+    assert chain(replaced(later), sig("add", 7)).apply_async().get(timeout=60) == 18
+    assert replaced(many | sig("total")).apply_async().get(timeout=60) == 6
+    assert chain(replaced(many), sig("total")).apply_async().get(timeout=60) == 6
     whole = chord([replaced(later), replaced(many | sig("total")), sig("add", 2)], sig("echo"))
-    assert whole.apply_async().get(timeout=20) == [[[11, 6, 2]], {}]
+    assert whole.apply_async().get(timeout=60) == [[[11, 6, 2]], {}]
     result = failing.apply_async()
     assert isinstance(failure_of(result), LookupError)
     wait_until((tmp_path / "note").exists, 10)
@@ -165,7 +165,7 @@ def test_a_part_may_add_others_to_its_chord(daemon: Daemon, sig: Sig) -> None:
 
     result = chord([sig("add_part", more), sig("add", 1)], sig("echo")).apply_async()
 
-    assert result.get(timeout=20) == [[["added", 1, 11]], {}]
+    assert result.get(timeout=60) == [[["added", 1, 11]], {}]
 
 
 def test_errbacks_of_a_chord_are_called_wherever_its_body_fails(
@@ -189,13 +189,13 @@ def test_errbacks_of_a_chord_are_called_wherever_its_body_fails(
         wait_until((tmp_path / name).exists, 20)
         assert len((tmp_path / name).read_text().split()) == 1
     with pytest.raises(LookupError):
-        waiting.get(timeout=20)
+        waiting.get(timeout=60)
 
 
 def test_groups_in_a_header_arrive_as_lists(daemon: Daemon, sig: Sig) -> None:
     inner = chain(sig("add", 1), group(sig("add", 1), sig("add", 2)))
 
-    assert chord([inner, sig("add", 7)], sig("echo")).apply_async().get(timeout=20) == [[[[2, 3], 7]], {}]
+    assert chord([inner, sig("add", 7)], sig("echo")).apply_async().get(timeout=60) == [[[[2, 3], 7]], {}]
 
 
 def test_a_failed_part_fails_the_body_and_calls_its_errbacks(
@@ -261,13 +261,13 @@ def test_a_worker_that_is_killed_half_way_costs_no_chord(daemon: Daemon, sig: Si
     wait_until(lambda: len(runs.read_text().split()) == 2, 20)
     gate.touch()
 
-    assert result.get(timeout=20) == [[["held", [[1], {}]]], {}]
+    assert result.get(timeout=60) == [[["held", [[1], {}]]], {}]
 
 
 def test_parts_whose_results_nobody_keeps_count(daemon: Daemon, sig: Sig) -> None:
     header = [sig("add", 1, ignore_result=True), sig("add", 2)]
 
-    assert chord(header, sig("total")).apply_async().get(timeout=20) == 3
+    assert chord(header, sig("total")).apply_async().get(timeout=60) == 3
 
 
 def test_workers_of_both_kinds_end_one_chord_together(
@@ -280,7 +280,7 @@ def test_workers_of_both_kinds_end_one_chord_together(
             header = [sig("add", round_), sig("theirs.add", 10, queue="theirs")] * 3
             bodies = (sig("echo", queue="celery"), sig("theirs.echo", queue="theirs"))
             result = chord(header, bodies[round_ % 2]).apply_async()
-            assert result.get(timeout=20) == [[[round_, 10] * 3], {}]
+            assert result.get(timeout=60) == [[[round_, 10] * 3], {}]
         failing = chord([sig("add", 1), sig("theirs.fail", queue="theirs")], sig("echo", queue="celery"))
         assert isinstance(failure_of(failing.apply_async()), ChordError)
 
@@ -290,7 +290,7 @@ def test_workers_of_both_kinds_end_one_chord_together(
         step = chain(
             sig("theirs.add", 1, queue="theirs"), group(ours("add", 1), ours("add", 2)), ours("total")
         )
-        assert step.apply_async().get(timeout=20) == 5
+        assert step.apply_async().get(timeout=60) == 5
         wait_until(lambda: len(keys_left(url)) <= 3 * 20, 10)
     finally:
         theirs.end()

@@ -191,9 +191,9 @@ def test_celery_events_dump_shows_the_tasks_of_both(
             client.send_task("wired.add", (1, 2), queue="default"),
             client.send_task("theirs.add", (3, 4), queue="theirs"),
         ]
-        assert [each.get(timeout=20) for each in results] == [3, 7]
+        assert [each.get(timeout=60) for each in results] == [3, 7]
         silent = client.send_task("wired.quiet", (1,), queue="default")
-        silent.get(timeout=20)
+        silent.get(timeout=60)
         results.append(client.send_task("wired.add", (5,), queue="default"))
         for each in results:
             wait_until(lambda each=each: dump.read_text().count(each.id) >= 3, 20)  # type: ignore[misc]

@@ -167,7 +167,7 @@ def test_a_running_task_is_terminated(celery: Any, daemon: Daemon, tmp_path: Pat
     assert tell(celery, "terminate", task_id, signal="KILL") == {"ok": f"terminate: {task_id}"}
 
     with pytest.raises(Exception, match="terminated"):
-        daemon.app.result(task_id).get(timeout=10)
+        daemon.app.result(task_id).get(timeout=60)
 
 
 def test_limits(celery: Any) -> None:
@@ -204,7 +204,7 @@ def test_queues_are_added_bound_and_cancelled(celery: Any, daemon: Daemon) -> No
     from kombu import Exchange, Producer
 
     assert tell(celery, "add_consumer", "extra") == {"ok": "add consumer extra"}
-    assert daemon.app.send_task("shop.add", (2, 3), queue="extra").get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3), queue="extra").get(timeout=60) == 5
     said = tell(
         celery, "add_consumer", "bound", exchange="letters", exchange_type="topic", routing_key="letter.*"
     )
@@ -221,7 +221,7 @@ def test_queues_are_added_bound_and_cancelled(celery: Any, daemon: Daemon) -> No
             headers={"task": "shop.add", "id": "id-bound", "lang": "py"},
             serializer="json",
         )
-    assert daemon.app.result("id-bound").get(timeout=10) == 5
+    assert daemon.app.result("id-bound").get(timeout=60) == 5
 
     assert tell(celery, "cancel_consumer", "extra") == {"ok": "no longer consuming from extra"}
     assert [queue["name"] for queue in inspect(celery).active_queues()[NODE]] == ["default", "bound"]

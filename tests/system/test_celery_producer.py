@@ -73,7 +73,7 @@ def sig(celery: Celery, name: str, *args: object, **options: Any) -> Any:
 
 
 def seen(result: Any) -> dict[str, Any]:
-    found = result.get(timeout=20)
+    found = result.get(timeout=60)
     assert isinstance(found, dict)
     return found
 
@@ -118,9 +118,9 @@ def test_a_task_that_has_expired_or_is_revoked_does_not_run(
     celery.control.revoke(gone.id, reply=True, timeout=5, limit=1)
 
     with pytest.raises(TaskRevokedError, match="expired"):
-        late.get(timeout=20)
+        late.get(timeout=60)
     with pytest.raises(TaskRevokedError, match="revoked"):
-        gone.get(timeout=20)
+        gone.get(timeout=60)
     assert not Path(path).exists()
 
 
@@ -133,14 +133,14 @@ def test_every_serializer_and_compression_arrives(
         "wired.echo", (1, "zwei"), {"key": [None, 1.5]}, serializer=serializer, compression=compression
     )
 
-    assert sent.get(timeout=20) == [[1, "zwei"], {"key": [None, 1.5]}]
+    assert sent.get(timeout=60) == [[1, "zwei"], {"key": [None, 1.5]}]
 
 
 def test_a_pickle_is_a_dead_letter_and_the_client_is_told(daemon: Daemon, celery: Celery) -> None:
     sent = celery.send_task("wired.echo", (1,), serializer="pickle")
 
     with pytest.raises(Exception, match=r"pickle.*accept_content"):
-        sent.get(timeout=20)
+        sent.get(timeout=60)
     (reason,) = [letter["reason"] for letter in daemon.dead_letters() if letter["task_id"] == sent.id]
     assert "accept_content" in str(reason)
 
@@ -148,7 +148,7 @@ def test_a_pickle_is_a_dead_letter_and_the_client_is_told(daemon: Daemon, celery
 def test_a_pickle_is_read_where_the_file_allows_it(start: Callable[..., Daemon], celery: Celery) -> None:
     start(accept='["json", "pickle"]')
 
-    assert celery.send_task("wired.echo", ((1, 2),), serializer="pickle").get(timeout=20) == [[[1, 2]], {}]
+    assert celery.send_task("wired.echo", ((1, 2),), serializer="pickle").get(timeout=60) == [[[1, 2]], {}]
 
 
 def test_links_of_celery_are_sent(daemon: Daemon, celery: Celery, tmp_path: Path) -> None:
@@ -159,14 +159,14 @@ def test_links_of_celery_are_sent(daemon: Daemon, celery: Celery, tmp_path: Path
     wait_until(lambda: path.exists() and len(path.read_text().split()) == 2, 20)
 
     assert sorted(path.read_text().split()) == sorted(["3", badly.id])
-    assert [child.get(timeout=20) for child in well.children] == [3]
+    assert [child.get(timeout=60) for child in well.children] == [3]
 
 
 def test_a_chain_runs_step_by_step_and_its_client_sees_each(daemon: Daemon, celery: Celery) -> None:
     last = chain(sig(celery, "add", 1, 2), sig(celery, "add", 3), sig(celery, "add", 4)).apply_async()
 
-    assert last.get(timeout=20) == 10
-    assert (last.parent.get(timeout=20), last.parent.parent.get(timeout=20)) == (6, 3)
+    assert last.get(timeout=60) == 10
+    assert (last.parent.get(timeout=60), last.parent.parent.get(timeout=20)) == (6, 3)
     assert [child.id for child in last.parent.parent.children] == [last.parent.id]
 
 
@@ -203,7 +203,7 @@ def test_a_chain_that_is_revoked_in_the_middle_ends(daemon: Daemon, celery: Cele
     celery.control.revoke(last.parent.id, reply=True, timeout=5, limit=1)
 
     with pytest.raises(TaskRevokedError):
-        last.get(timeout=20)
+        last.get(timeout=60)
 
 
 def test_a_group_is_joined_and_saved(daemon: Daemon, celery: Celery) -> None:
@@ -212,21 +212,21 @@ def test_a_group_is_joined_and_saved(daemon: Daemon, celery: Celery) -> None:
 
     assert result.join(timeout=20) == [2 * n for n in range(10)]
     assert celery.GroupResult.restore(result.id).join_native(timeout=20) == [2 * n for n in range(10)]
-    assert ResultSet(result.results, app=celery).get(timeout=20) == [2 * n for n in range(10)]
+    assert ResultSet(result.results, app=celery).get(timeout=60) == [2 * n for n in range(10)]
 
 
 def test_a_group_at_the_end_of_a_chain_and_a_chain_in_a_group_run(daemon: Daemon, celery: Celery) -> None:
     wide = chain(sig(celery, "add", 1), group(sig(celery, "add", n) for n in range(3))).apply_async()
     long = group(chain(sig(celery, "add", n), sig(celery, "add", 1)) for n in range(3)).apply_async()
 
-    assert wide.get(timeout=20) == [1, 2, 3]
-    assert long.get(timeout=20) == [1, 2, 3]
+    assert wide.get(timeout=60) == [1, 2, 3]
+    assert long.get(timeout=60) == [1, 2, 3]
 
 
 def test_states_errors_and_tracebacks_are_celerys(daemon: Daemon, celery: Celery, tmp_path: Path) -> None:
     failed = celery.send_task("wired.fail")
     with pytest.raises(LookupError) as caught:
-        failed.get(timeout=20)
+        failed.get(timeout=60)
     assert caught.value.args == ("no such", 7)
     assert failed.get(propagate=False).args == ("no such", 7)
     assert (failed.state, failed.failed()) == ("FAILURE", True)
@@ -240,21 +240,21 @@ def test_states_errors_and_tracebacks_are_celerys(daemon: Daemon, celery: Celery
         wait_until(lambda gate=gate: counting.info == {"at": gate}, 20)  # type: ignore[misc]
     assert counting.state == "COUNTING"
     (tmp_path / "third").touch()
-    assert counting.get(timeout=20) == "counted"
+    assert counting.get(timeout=60) == "counted"
 
     gate = tmp_path / "gate"
     retried = celery.send_task("wired.again", (str(gate),))
     wait_until(lambda: retried.state == "RETRY", 20)
     assert isinstance(retried.result, LookupError)
     gate.touch()
-    assert retried.get(timeout=20) >= 1
+    assert retried.get(timeout=60) >= 1
 
 
 def test_children_forget_and_ignored_results(daemon: Daemon, celery: Celery) -> None:
     parent = celery.send_task("wired.parent", ("wired.add",), queue="celery")
-    child_id = parent.get(timeout=20)
+    child_id = parent.get(timeout=60)
     silent = celery.send_task("wired.add", (1,), ignore_result=True)
-    celery.send_task("wired.add", (1,)).get(timeout=20)
+    celery.send_task("wired.add", (1,)).get(timeout=60)
 
     assert [child.id for child in parent.children] == [child_id]
     parent.forget()
@@ -270,13 +270,13 @@ def test_a_running_task_is_revoked_by_its_result(daemon: Daemon, celery: Celery,
     held.revoke(terminate=True, signal="KILL")
 
     with pytest.raises(TaskRevokedError, match="terminated"):
-        held.get(timeout=20)
+        held.get(timeout=60)
     assert held.state == "REVOKED"
 
 
 def test_results_expire_as_the_server_is_told(daemon: Daemon, celery: Celery) -> None:
     sent = celery.send_task("wired.add", (1,))
-    sent.get(timeout=20)
+    sent.get(timeout=60)
 
     if hasattr(celery.backend, "client"):
         assert 86_000 < celery.backend.client.ttl(f"celery-task-meta-{sent.id}") <= 86_400

@@ -32,7 +32,7 @@ def send(app: App, name: str, *args: object, **options: Any) -> Any:
 
 
 def test_a_celery_worker_runs_what_we_send(app: App) -> None:
-    assert send(app, "add", 1, 2).get(timeout=20) == 3
+    assert send(app, "add", 1, 2).get(timeout=60) == 3
     assert app.wait_all([send(app, "add", n, n) for n in range(50)], timeout=20) == [2 * n for n in range(50)]
 
 
@@ -42,7 +42,7 @@ def test_a_celery_worker_sees_our_options(app: App) -> None:
     seen = send(
         app, "request", 1, task_id="id-for-celery", countdown=0.3, expires=expires, priority=3,
         headers={"x-tenant": "acme"}, time_limit=30, soft_time_limit=20,
-    ).get(timeout=20)  # fmt: skip
+    ).get(timeout=60)  # fmt: skip
 
     assert (seen["id"], seen["args"], seen["root_id"], seen["parent_id"]) == (
         "id-for-celery", [1], "id-for-celery", None,
@@ -56,12 +56,12 @@ def test_a_celery_worker_sees_our_options(app: App) -> None:
 
 @pytest.mark.parametrize("compression", ["gzip", "bzip2", "lzma", "brotli", "zstd"])
 def test_a_celery_worker_reads_what_we_compress(app: App, compression: str) -> None:
-    assert send(app, "add", 1, 2, compression=compression).get(timeout=20) == 3
+    assert send(app, "add", 1, 2, compression=compression).get(timeout=60) == 3
 
 
 def test_a_celery_worker_drops_what_has_expired(app: App) -> None:
     with pytest.raises(TaskRevokedError, match="expired"):
-        send(app, "add", 1, countdown=0.3, expires=0.1).get(timeout=20)
+        send(app, "add", 1, countdown=0.3, expires=0.1).get(timeout=60)
 
 
 def test_a_celery_worker_sends_our_links(app: App, tmp_path: Path) -> None:
@@ -79,32 +79,32 @@ def test_a_celery_worker_sends_our_links(app: App, tmp_path: Path) -> None:
 def test_errors_states_and_children_of_a_celery_worker_are_read(app: App, tmp_path: Path) -> None:
     failed = send(app, "fail")
     with pytest.raises(LookupError) as caught:
-        failed.get(timeout=20)
+        failed.get(timeout=60)
     assert caught.value.args == ("no such", 7)
     assert (failed.state, "LookupError" in (failed.traceback or "")) == ("FAILURE", True)
 
     parent = send(app, "parent")
-    child_id = parent.get(timeout=20)
+    child_id = parent.get(timeout=60)
     assert [child.id for child in parent.children] == [child_id]
-    assert parent.children[0].get(timeout=20) == 2
+    assert parent.children[0].get(timeout=60) == 2
 
     gate = tmp_path / "gate"
     retried = send(app, "again", str(gate))
     wait_until(lambda: retried.state == "RETRY", 20)
     assert isinstance(retried.info, LookupError)
     gate.touch()
-    assert retried.get(timeout=20) >= 1
+    assert retried.get(timeout=60) >= 1
 
     gate.unlink()
     counting = send(app, "progress", str(gate))
     wait_until(lambda: counting.state == "COUNTING", 20)
     assert counting.info == {"at": 1}
     gate.touch()
-    assert counting.get(timeout=20) == "counted"
+    assert counting.get(timeout=60) == "counted"
 
 
 def test_a_task_without_a_result_keeps_none_there(app: App) -> None:
     silent = app.result(send(app, "add", 1, ignore_result=True).id)
-    send(app, "add", 1).get(timeout=20)
+    send(app, "add", 1).get(timeout=60)
 
     assert silent.state == "PENDING"

@@ -88,13 +88,13 @@ def test_a_connection_that_was_lost_costs_the_next_tasks_nothing(
     daemon = django(pool)
     daemon.start()
 
-    assert daemon.app.send_task("shop.query").get(timeout=20) == 1
-    assert daemon.app.send_task("shop.lose").get(timeout=20) is None
+    assert daemon.app.send_task("shop.query").get(timeout=60) == 1
+    assert daemon.app.send_task("shop.lose").get(timeout=60) is None
     ended = [daemon.app.send_task("shop.query") for _ in range(3)]
 
     with suppress(Exception):
-        ended[0].get(timeout=20)  # it may find the lost connection
-    assert [each.get(timeout=20) for each in ended[1:]] == [1, 1]
+        ended[0].get(timeout=60)  # it may find the lost connection
+    assert [each.get(timeout=60) for each in ended[1:]] == [1, 1]
 
 
 def test_a_worker_whose_database_cannot_be_set_up_is_not_ready(django: Callable[..., Daemon]) -> None:

@@ -101,7 +101,7 @@ def test_task_events_are_off_until_a_monitor_enables_them(daemon_over: Callable[
     with listening(daemon) as heard:
         heard.wait("worker-heartbeat")
         silent = daemon.app.send_task("shop.add", (1, 1))
-        assert silent.get(timeout=10) == 2
+        assert silent.get(timeout=60) == 2
 
         assert control.enable_events(reply=True) == [{NODE: {"ok": "task events enabled"}}]
         assert control.enable_events(reply=True) == [{NODE: {"ok": "task events already enabled"}}]
@@ -111,7 +111,7 @@ def test_task_events_are_off_until_a_monitor_enables_them(daemon_over: Callable[
 
         assert control.disable_events(reply=True) == [{NODE: {"ok": "task events disabled"}}]
         assert control.disable_events(reply=True) == [{NODE: {"ok": "task events already disabled"}}]
-        assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=10) == 2
+        assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=60) == 2
         heard.wait("worker-heartbeat", processed=3)
         assert len(heard.of(task_id)) == 3
 

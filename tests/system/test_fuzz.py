@@ -132,7 +132,7 @@ def test_fuzzed_messages_end_with_reasons_and_leave_the_worker_unharmed(
     counted = Counter(fates.values())
     assert counted["delayed"] <= queue.delayed <= counted["delayed"] + counted["any"]
     assert len(dead) > MESSAGES / 10, f"seed={number}: that was no fuzz"
-    assert daemon.app.send_task("fuzz.length", ("good",)).get(timeout=10) == 4
+    assert daemon.app.send_task("fuzz.length", ("good",)).get(timeout=60) == 4
     assert daemon.pid_of("main-1") == pid, f"seed={number}"
 
 
@@ -152,7 +152,7 @@ def test_a_body_of_15_megabytes_is_run_or_dead_lettered_and_a_larger_one_is_not_
     headers = b'{"task": "fuzz.length", "id": "torn"}'
     send(daemon, [Outgoing(routing_key="default", headers=headers, body=b'[["' + large.encode())])
 
-    assert result.get(timeout=20) == len(large)
+    assert result.get(timeout=60) == len(large)
     wait_until(daemon.dead_letters, 10)
     (letter,) = daemon.dead_letters()
     assert "not the JSON that kombu writes" in str(letter["reason"])

@@ -54,7 +54,7 @@ def test_a_green_worker_runs_tasks_over_a_server(
 
     sent = [daemon.app.send_task("shop.add", (number, 1)) for number in range(20)]
 
-    assert [each.get(timeout=10) for each in sent] == list(range(1, 21))
+    assert [each.get(timeout=60) for each in sent] == list(range(1, 21))
     assert "pong" in daemon.ctl("inspect", "ping", "--timeout", "1.5").stdout
 
 
@@ -112,7 +112,7 @@ def test_a_task_that_waits_for_a_socket_does_not_stop_another(
 
     assert "main-1@" in daemon.ctl("inspect", "ping").stdout
     desk.answer()
-    assert [result.get(timeout=10) for result in results] == ["yes", "yes"]
+    assert [result.get(timeout=60) for result in results] == ["yes", "yes"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +123,7 @@ def test_a_hundred_tasks_wait_at_once(make_daemon: Make, desk: Desk, kind: str) 
     assert len(desk.questions(100)) == 100
 
     desk.answer()
-    assert {result.get(timeout=10) for result in results} == {"yes"}
+    assert {result.get(timeout=60) for result in results} == {"yes"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,7 +138,7 @@ def test_a_plain_task_may_run_an_event_loop_beside_a_coroutine(
 
     desk.answer()
 
-    assert [first.get(timeout=10), second.get(timeout=10)] == ["yes", "yes"]
+    assert [first.get(timeout=60), second.get(timeout=10)] == ["yes", "yes"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,12 +147,12 @@ def test_limits_reach_a_waiting_task(make_daemon: Make, kind: str) -> None:
     patient = [daemon.app.send_task(f"waiting.{name}", ()) for name in ("patient", "patient_async")]
     endless = [daemon.app.send_task(f"waiting.{name}", ()) for name in ("endless", "endless_async")]
 
-    assert [result.get(timeout=10) for result in patient] == ["stopped in time"] * 2
+    assert [result.get(timeout=60) for result in patient] == ["stopped in time"] * 2
     for result in endless:
         with pytest.raises(TimeLimitExceeded):
-            result.get(timeout=10)
+            result.get(timeout=60)
     with pytest.raises(Exception, match="tried to end its process"):
-        daemon.app.send_task("waiting.exit", ()).get(timeout=10)
+        daemon.app.send_task("waiting.exit", ()).get(timeout=60)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,7 +178,7 @@ def test_a_warm_stop_waits_for_what_waits_and_a_cold_one_gives_it_back(
     wait_until(lambda: daemon.row("main-1")["state"] in ("DRAINING", "STOPPING"), 10)
     desk.answer()
     assert daemon.wait_exit() == 0
-    assert result.get(timeout=5) == "yes"
+    assert result.get(timeout=60) == "yes"
 
     daemon.start()
     result = daemon.app.send_task("waiting.ask", (desk.port, "second"))
@@ -190,7 +190,7 @@ def test_a_warm_stop_waits_for_what_waits_and_a_cold_one_gives_it_back(
     daemon.start()
     assert desk.questions(1) == {"second"}
     desk.answer()
-    assert result.get(timeout=10) == "yes"
+    assert result.get(timeout=60) == "yes"
 
 
 @pytest.mark.parametrize("kind", ["gevent", "eventlet"])

@@ -23,7 +23,7 @@ def test_tasks_of_celery_and_of_taskd_run_over_sql(
     sent = [celery.send_task("shop.add", (n, 1)).id for n in range(5)]
     ours = daemon.app.send_task("shop.add", (1, 1), countdown=0.2)
 
-    assert [daemon.app.result(each).get(timeout=20) for each in sent] == [1, 2, 3, 4, 5]
-    assert ours.get(timeout=20) == 2
+    assert [daemon.app.result(each).get(timeout=60) for each in sent] == [1, 2, 3, 4, 5]
+    assert ours.get(timeout=60) == 2
     daemon.app.close()
     celery.close()

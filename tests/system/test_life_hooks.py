@@ -21,7 +21,7 @@ def run(tmp_path: Path, pool: str, monkeypatch: pytest.MonkeyPatch, number: sign
     try:
         worker.spawn()
         worker.until_said(Ready)
-        assert worker.app.send_task("life.add", (1, 2)).get(timeout=30) == 3
+        assert worker.app.send_task("life.add", (1, 2)).get(timeout=60) == 3
         worker.signal(number)
         assert worker.wait_exit() == exit_codes.OK
     finally:

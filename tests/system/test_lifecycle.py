@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_a_warm_stop_finishes_what_runs_and_leaves_the_rest_in_the_queue(
     assert running.get(timeout=1) == "held"
     assert waiting.state == "PENDING"
     daemon.start()
-    assert waiting.get(timeout=10) == 5
+    assert waiting.get(timeout=60) == 5
 
 
 def test_a_second_term_goes_cold_and_the_task_runs_again_later(
@@ -60,7 +61,7 @@ def test_a_second_term_goes_cold_and_the_task_runs_again_later(
     assert result.id in daemon.log.read_text(), "what was requeued is listed"
     gate.touch()
     daemon.start()
-    assert result.get(timeout=10) == "held"
+    assert result.get(timeout=60) == "held"
     assert len(lines(runs)) == 2
 
 
@@ -76,7 +77,7 @@ def test_quit_ends_at_once_and_loses_nothing(make_daemon: Callable[..., Daemon],
     gate.touch()
     daemon.start()
 
-    assert result.get(timeout=10) == "held"
+    assert result.get(timeout=60) == "held"
 
 
 def test_a_killed_supervisor_leaves_no_process_behind(
@@ -108,7 +109,7 @@ def test_a_killed_worker_is_replaced_and_its_task_runs_again(daemon: Daemon, tmp
     wait_until(lambda: len(lines(runs)) == 2, 10, "the second run")
     gate.touch()
 
-    assert result.get(timeout=10) == "held"
+    assert result.get(timeout=60) == "held"
     assert daemon.row("main-1")["restarts"] == 1
 
 
@@ -124,7 +125,7 @@ def test_a_killed_template_is_replaced_and_its_tasks_run_again(daemon: Daemon, t
     wait_until(lambda: len(lines(runs)) == 2, 10, "the second run")
     gate.touch()
 
-    assert result.get(timeout=10) == "held"
+    assert result.get(timeout=60) == "held"
 
 
 def test_a_task_module_that_does_not_import_is_reported_and_the_rest_runs_on(
@@ -140,11 +141,11 @@ def test_a_task_module_that_does_not_import_is_reported_and_the_rest_runs_on(
 
     assert "the shelf is empty" in daemon.ctl("status").stdout
     log = daemon.log.read_text()
-    tracebacks = log.count("\nRuntimeError: the shelf is empty\n")
+    tracebacks = len(re.findall(r"^ *RuntimeError: the shelf is empty$", log, re.MULTILINE))
     assert tracebacks == log.count("the task code did not load") - log.count(" ended: the task code did")
     assert 'tests/system/broken_app.py", line 3, in <module>' in log
     assert "/taskd/resolve.py" not in log
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_second_daemon_on_the_same_control_socket_is_refused(daemon: Daemon) -> None:
@@ -159,7 +160,7 @@ def test_a_second_daemon_on_the_same_control_socket_is_refused(daemon: Daemon) -
 
     assert second.returncode == exit_codes.CANTCREAT
     assert "taskd.sock" in second.stderr
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_wrong_file_ends_with_the_status_that_systemd_does_not_restart(
@@ -184,7 +185,7 @@ def test_taskctl_stops_starts_and_restarts_one_program(daemon: Daemon) -> None:
     assert not procinfo.is_alive(second)
     waiting = daemon.app.send_task("shop.add", (2, 3))
     daemon.ctl("start", "main-1")
-    assert waiting.get(timeout=10) == 5
+    assert waiting.get(timeout=60) == 5
 
 
 def test_beat_sends_what_the_file_says(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -216,12 +217,12 @@ def test_a_worker_that_slept_over_its_lease_is_fenced_off_and_works_on(
     os.kill(sleeper, signal.SIGSTOP)
     wait_until(lambda: len(lines(runs)) == 2, 15, "the takeover")
     gate.touch()
-    assert result.get(timeout=10) == "held"
+    assert result.get(timeout=60) == "held"
     os.kill(sleeper, signal.SIGCONT)
     wait_until(lambda: "claims lost, starting a new generation" in daemon.log.read_text(), 10)
 
     results = [daemon.app.send_task("shop.add", (number, 1)) for number in range(20)]
-    assert [each.get(timeout=10) for each in results] == list(range(1, 21))
+    assert [each.get(timeout=60) for each in results] == list(range(1, 21))
     assert daemon.pid_of(holder) == sleeper
     assert len(lines(runs)) == 2
 

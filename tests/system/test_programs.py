@@ -48,7 +48,7 @@ def test_a_command_is_kept_running_beside_the_workers(
     assert daemon.row("main-1")["restarts"] == 0
     assert "side-1" in daemon.ctl("deaths", "side").stdout
     daemon.ctl("stop", "side")
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     assert daemon.stop() == 0
 
 
@@ -89,7 +89,7 @@ def test_a_worker_that_requires_a_job_starts_when_the_job_is_done(
         if "program=migrate-1" in line and " ended: " in line
     )
     assert " INFO " in ended
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_command_starts_after_the_worker_and_ends_before_it(

@@ -47,13 +47,13 @@ def celery(url: str) -> Iterator[Celery]:
 
 
 def test_a_task_of_our_client_runs_and_answers(daemon: Daemon) -> None:
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_task_of_celerys_client_runs(daemon: Daemon, celery: Celery) -> None:
     for options in ({}, {"countdown": 0.3}):
         sent = celery.send_task("shop.add", (2, 3), **options)
-        assert daemon.app.result(sent.id).get(timeout=10) == 5
+        assert daemon.app.result(sent.id).get(timeout=60) == 5
 
 
 def test_celery_inspects_our_worker(daemon: Daemon, celery: Celery) -> None:
@@ -75,7 +75,7 @@ def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_pat
     wait_until(lambda: len(lines(runs)) == 5, 20)
     gate.touch()
 
-    assert [each.get(timeout=20) for each in held] == ["held"] * 4
+    assert [each.get(timeout=60) for each in held] == ["held"] * 4
 
 
 def cut(server: RabbitServer, url: str) -> None:
@@ -105,8 +105,8 @@ def test_connections_that_are_closed_in_mid_flight_are_opened_again_and_nothing_
     gate.touch()
 
     wait_until(lambda: numbers <= set(lines(notes)), 30)
-    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4
-    assert held.get(timeout=20) == "held"
+    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=60) == 4
+    assert held.get(timeout=60) == "held"
     assert daemon.pid_of("main-1") == pid
     assert daemon.dead_letters() == []
 
@@ -124,7 +124,7 @@ def test_a_task_that_outlives_its_connections_runs_once(
         wait_until(lambda times=times: daemon.log.read_text().count("came again while it runs here") == times)
     gate.touch()
 
-    assert held.get(timeout=20) == "held"
+    assert held.get(timeout=60) == "held"
     assert len(lines(runs)) == 1
     assert daemon.dead_letters() == []
 
@@ -158,6 +158,6 @@ def test_a_queue_that_is_deleted_in_mid_flight_is_made_again(
 
     server.control("delete_queue", "default", "--vhost", url.rpartition("/")[2])
 
-    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4
+    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=60) == 4
     gate.touch()
-    assert held.get(timeout=20) == "held"
+    assert held.get(timeout=60) == "held"

@@ -179,5 +179,5 @@ def test_garbage_in_a_queue_ends_with_reasons_and_leaves_the_worker_unharmed(
     assert fates["dead"] <= len(letters) <= fates["dead"] + fates["any"], f"seed={number} {fates}"
     assert fates["delayed"] <= unacknowledged(url), f"seed={number} {fates}"
     assert len(letters) > 100, f"seed={number}: that was no fuzz"
-    assert daemon.app.send_task("fuzz.length", ("good",)).get(timeout=10) == 4
+    assert daemon.app.send_task("fuzz.length", ("good",)).get(timeout=60) == 4
     assert daemon.pid_of("main-1") == pid, f"seed={number}"

@@ -65,8 +65,8 @@ def test_a_daemon_on_quorum_queues_runs_retries_and_buries(
     gate.touch()
     daemon.app.send_task("no.such.task")
 
-    assert [each.get(timeout=20) for each in held] == ["held", "held"]
-    assert flaky.get(timeout=20) == 2
+    assert [each.get(timeout=60) for each in held] == ["held", "held"]
+    assert flaky.get(timeout=60) == 2
     (letter,) = wait_until(daemon.dead_letters, 10)
     assert 'task "no.such.task" is not registered' in str(letter["reason"])
     types = queue_types(url)
@@ -135,6 +135,6 @@ def test_thousands_of_messages_that_are_not_due_block_none_that_is(
     daemon.app.send_many([call] * 3000)
     daemon.start()
 
-    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=20) == 4
+    assert daemon.app.send_task("shop.add", (2, 2)).get(timeout=60) == 4
     soon = daemon.app.send_task("shop.add", (3, 3), countdown=0.5)
-    assert soon.get(timeout=20) == 6
+    assert soon.get(timeout=60) == 6

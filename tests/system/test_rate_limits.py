@@ -39,7 +39,7 @@ def test_limited_tasks_wait_in_the_broker_and_others_pass_them(
     for number in range(20):
         daemon.app.send_task("shop.note", (str(notes), str(number)))
 
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     wait_until(lambda: len(inspect(daemon, "scheduled")) == 19, 10)
     assert lines(notes) == ["0"]
     assert inspect(daemon, "reserved") == []

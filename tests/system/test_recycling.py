@@ -24,7 +24,7 @@ def test_no_child_runs_more_tasks_than_the_file_says(make_daemon: Callable[..., 
     daemon.start()
 
     results = daemon.app.send_many([daemon.app.call("shop.pid") for _ in range(200)])
-    runs = Counter(result.get(timeout=30) for result in results)
+    runs = Counter(result.get(timeout=60) for result in results)
 
     assert sum(runs.values()) == 200
     assert max(runs.values()) <= 10
@@ -51,9 +51,9 @@ def test_load_grows_the_pool_and_rest_shrinks_it_and_no_task_is_lost(
     assert stats(daemon)["autoscaler"] == {"max": 4, "min": 1, "current": 4, "qty": 4}
     gate.touch()
 
-    assert [result.get(timeout=10) for result in held] == ["held"] * 6
+    assert [result.get(timeout=60) for result in held] == ["held"] * 6
     wait_until(lambda: stats(daemon)["autoscaler"]["current"] == 1, 15)
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     assert daemon.stop() == 0
     assert len(runs.read_text().split()) == 6
 
@@ -70,11 +70,11 @@ def test_a_child_whose_task_leaks_is_replaced(make_daemon: Callable[..., Daemon]
     )
     daemon.start()
 
-    first = daemon.app.send_task("leaky.keep", (10,)).get(timeout=10)
-    assert daemon.app.send_task("leaky.keep", (100_000_000,)).get(timeout=10) == first
+    first = daemon.app.send_task("leaky.keep", (10,)).get(timeout=60)
+    assert daemon.app.send_task("leaky.keep", (100_000_000,)).get(timeout=60) == first
 
     wait_until(lambda: "reason=max_memory_per_child jobs=2" in daemon.log.read_text(), 10)
-    assert daemon.app.send_task("leaky.keep", (10,)).get(timeout=10) != first
+    assert daemon.app.send_task("leaky.keep", (10,)).get(timeout=60) != first
 
 
 def test_a_worker_whose_task_code_starts_threads_is_ready_and_says_what_it_costs(
@@ -83,7 +83,7 @@ def test_a_worker_whose_task_code_starts_threads_is_ready_and_says_what_it_costs
     daemon = make_daemon('[worker.main]\napp = "tests.system.threaded_app:app"\nconcurrency = 2\n')
     daemon.start()
 
-    assert daemon.app.send_task("tests.system.threaded_app.where").get(timeout=20)[1] >= 2
+    assert daemon.app.send_task("tests.system.threaded_app.where").get(timeout=60)[1] >= 2
     assert stats(daemon)["pool"]["preloaded"] is False
     assert daemon.stop() == 0
     log = daemon.log.read_text()

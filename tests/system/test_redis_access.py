@@ -58,8 +58,8 @@ def start(make_daemon: Callable[..., Daemon]) -> Start:
 
 def works(daemon: Daemon) -> bool:
     """Tasks run and answer, delayed ones too, and remote control is heard."""
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=20) == 5
-    assert daemon.app.send_task("shop.flaky", (str(daemon.directory / "flaky"),)).get(timeout=20) == 2
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
+    assert daemon.app.send_task("shop.flaky", (str(daemon.directory / "flaky"),)).get(timeout=60) == 2
     assert "pong" in daemon.ctl("inspect", "ping", "--timeout", "1.5").stdout
     return True
 
@@ -86,7 +86,7 @@ def test_a_prefix_and_a_database_number_keep_everything_together(
     client.conf.broker_transport_options = {"global_keyprefix": "shop:"}
     client.conf.result_backend_transport_options = {"global_keyprefix": "shop:"}
     with closing(client):
-        assert client.send_task("shop.add", (2, 3), queue="default").get(timeout=10) == 5
+        assert client.send_task("shop.add", (2, 3), queue="default").get(timeout=60) == 5
         assert list(client.control.inspect(timeout=2, limit=1).ping().values()) == [{"ok": "pong"}]
 
 
@@ -193,7 +193,7 @@ def test_a_failover_of_sentinels_is_followed(
         wait_until(lambda: sent(daemon, notes), 20)
         wait_until(lambda: notes.exists() and daemon.row("main-1")["state"] == "READY", 30)
         gate.touch()
-        assert held.get(timeout=20) == "held"
+        assert held.get(timeout=60) == "held"
     finally:
         sentinel.kill()
         sentinel.wait()
@@ -232,7 +232,7 @@ def test_a_slow_server_is_served(
 
         results = daemon.app.send_many([daemon.app.call("shop.add", number, 1) for number in range(200)])
 
-        assert [each.get(timeout=20) for each in results] == [number + 1 for number in range(200)]
+        assert [each.get(timeout=60) for each in results] == [number + 1 for number in range(200)]
 
 
 def test_a_celery_worker_and_a_taskd_worker_share_a_queue_and_run_each_task_once(

@@ -48,7 +48,7 @@ def test_active_shows_the_running_task_with_its_arguments(daemon: Daemon, tmp_pa
 
 
 def test_registered_and_stats_tell_what_the_worker_is(daemon: Daemon) -> None:
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
     stats = inspect(daemon, "stats")
 
@@ -66,7 +66,7 @@ def test_a_revoked_task_that_waits_does_not_run(daemon: Daemon, tmp_path: Path) 
 
     assert result.id in inspect(daemon, "revoked")  # type: ignore[operator]
     with pytest.raises(Exception, match="revoked"):
-        daemon.app.result(result.id).get(timeout=10)
+        daemon.app.result(result.id).get(timeout=60)
     assert not (tmp_path / "notes").exists()
 
 
@@ -76,7 +76,7 @@ def test_a_running_task_is_terminated_on_request(daemon: Daemon, tmp_path: Path)
     daemon.ctl("revoke", task_id, "--terminate")
 
     with pytest.raises(Exception, match="terminated"):
-        daemon.app.result(task_id).get(timeout=10)
+        daemon.app.result(task_id).get(timeout=60)
     assert inspect(daemon, "active") == []
     assert len((tmp_path / "runs").read_text().split()) == 1
 
@@ -141,11 +141,11 @@ def test_report_conf_and_clock_tell_what_the_worker_is_and_no_secret(
 def test_a_queue_can_be_added_and_cancelled_while_the_worker_runs(daemon: Daemon) -> None:
     assert call(daemon, "add_consumer", queue="extra") == {"ok": "add consumer extra"}
     assert [queue["name"] for queue in call(daemon, "active_queues")] == ["default", "extra"]
-    assert daemon.app.send_task("shop.add", (2, 3), queue="extra").get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3), queue="extra").get(timeout=60) == 5
 
     assert call(daemon, "cancel_consumer", queue="extra") == {"ok": "no longer consuming from extra"}
     waiting = daemon.app.send_task("shop.add", (2, 3), queue="extra")
-    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=10) == 2
+    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=60) == 2
     assert not waiting.ready()
 
 
@@ -166,7 +166,7 @@ def test_the_pool_grows_and_shrinks_on_request(daemon: Daemon) -> None:
     wait_until(lambda: slots() == 1, 10)
 
     assert "at least one" in call(daemon, "pool_shrink")["error"]
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_pool_of_one_slot_does_not_pretend_to_grow(make_daemon: Callable[..., Daemon]) -> None:
@@ -185,7 +185,7 @@ def test_a_time_limit_can_be_set_for_runs_to_come(daemon: Daemon, tmp_path: Path
 
     assert said == {"ok": "time limits set successfully"}
     with pytest.raises(TimeLimitExceeded):
-        daemon.app.result(task_id).get(timeout=10)
+        daemon.app.result(task_id).get(timeout=60)
 
 
 def test_a_rate_limit_is_set_and_lifted_with_celerys_replies(daemon: Daemon) -> None:

@@ -78,10 +78,10 @@ def send(client: Any, name: str, *args: object, **options: Any) -> Any:
 
 
 def test_celerys_client_gets_what_our_tasks_return_and_raise(daemon: Daemon, celery: Any) -> None:
-    assert send(celery, "add", 2, 3).get(timeout=20) == 5
-    assert [each.get(timeout=20) for each in [send(celery, "add", n) for n in range(30)]] == list(range(30))
+    assert send(celery, "add", 2, 3).get(timeout=60) == 5
+    assert [each.get(timeout=60) for each in [send(celery, "add", n) for n in range(30)]] == list(range(30))
     with pytest.raises(LookupError, match="no such"):
-        send(celery, "fail").get(timeout=20)
+        send(celery, "fail").get(timeout=60)
 
 
 def test_celerys_client_sees_the_states_on_the_way(daemon: Daemon, celery: Any, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_celerys_client_sees_the_states_on_the_way(daemon: Daemon, celery: Any, 
     assert counting.info == {"at": "first"}
     for gate in ("second", "third"):
         (tmp_path / gate).touch()
-    assert counting.get(timeout=20) == "counted"
+    assert counting.get(timeout=60) == "counted"
 
 
 @pytest.mark.slow
@@ -105,10 +105,10 @@ def test_celerys_client_gets_the_whole_of_a_retried_task_and_of_a_chain(
     steps = celery.signature("wired.add", (1, 2)) | celery.signature("wired.add", (3,))
     failing = celery.signature("wired.fail") | celery.signature("wired.add", (3,))
 
-    assert again.get(timeout=20) > 0
-    assert steps.apply_async().get(timeout=20) == 6
+    assert again.get(timeout=60) > 0
+    assert steps.apply_async().get(timeout=60) == 6
     with pytest.raises(LookupError):
-        failing.apply_async().get(timeout=20)
+        failing.apply_async().get(timeout=60)
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_celerys_client_is_answered_when_the_worker_decides(
         (unknown, "NotRegistered"),
     ):
         with pytest.raises(Exception, match=r".") as raised:
-            result.get(timeout=20)
+            result.get(timeout=60)
         assert type(raised.value).__name__ == error, result
 
 
@@ -144,15 +144,15 @@ def test_our_client_is_answered_too(daemon: Daemon, app: App, tmp_path: Path) ->
     wait_until(lambda: runs.exists() and bool(runs.read_text().split()), 20)
     os.kill(int(runs.read_text()), signal.SIGKILL)
 
-    assert send(app, "add", 2, 3).get(timeout=20) == 5
+    assert send(app, "add", 2, 3).get(timeout=60) == 5
     with pytest.raises(LookupError, match="no such"):
-        send(app, "fail").get(timeout=20)
+        send(app, "fail").get(timeout=60)
     with pytest.raises(WorkerLostError):
-        lost.get(timeout=20)
+        lost.get(timeout=60)
     with pytest.raises(TaskRevokedError):
-        send(app, "add", 1, countdown=0.3, expires=0.1).get(timeout=20)
+        send(app, "add", 1, countdown=0.3, expires=0.1).get(timeout=60)
     with pytest.raises(NotRegistered):
-        send(app, "nobody").get(timeout=20)
+        send(app, "nobody").get(timeout=60)
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_our_client_waits_for_many_and_several_threads_wait(daemon: Daemon, app:
     many = [send(app, "add", number, 1) for number in range(300)]
     found: dict[int, object] = {}
     threads = [
-        threading.Thread(target=lambda at=at: found.update({at: many[at].get(timeout=20)}))
+        threading.Thread(target=lambda at=at: found.update({at: many[at].get(timeout=60)}))
         for at in (299, 0, 150)
     ]
     for thread in threads:
@@ -173,18 +173,18 @@ def test_our_client_waits_for_many_and_several_threads_wait(daemon: Daemon, app:
 
 
 def test_a_task_that_sends_a_task_may_wait_for_it(daemon: Daemon, app: App) -> None:
-    assert send(app, "waits_for", "wired.add", 2, 3).get(timeout=20) == 5
+    assert send(app, "waits_for", "wired.add", 2, 3).get(timeout=60) == 5
 
 
 @pytest.mark.slow
 def test_results_survive_a_connection_that_is_cut(daemon: Daemon, app: App, url: str) -> None:
     sent = [send(app, "add", number) for number in range(5)]
-    assert sent[0].get(timeout=20) == 0
+    assert sent[0].get(timeout=60) == 0
 
     services.rabbit_server().control("close_all_connections", "for the test")
 
-    assert [each.get(timeout=30) for each in sent] == list(range(5))
-    assert send(app, "add", 7).get(timeout=30) == 7
+    assert [each.get(timeout=60) for each in sent] == list(range(5))
+    assert send(app, "add", 7).get(timeout=60) == 7
 
 
 @pytest.mark.slow
@@ -194,12 +194,12 @@ def test_our_client_reads_what_a_celery_worker_answers(theirs: None, url: str) -
     def ask(name: str, *args: object) -> Any:
         return app.send_task(f"theirs.{name}", args, queue="theirs")
 
-    assert ask("add", 1, 2).get(timeout=20) == 3
+    assert ask("add", 1, 2).get(timeout=60) == 3
     assert app.wait_all([ask("add", n, n) for n in range(50)], timeout=20) == [2 * n for n in range(50)]
     with pytest.raises(LookupError, match="no such"):
-        ask("fail").get(timeout=20)
+        ask("fail").get(timeout=60)
     parent = ask("parent")
-    assert parent.get(timeout=20) == parent.children[0].id
+    assert parent.get(timeout=60) == parent.children[0].id
     app.close()
 
 
@@ -214,4 +214,4 @@ def test_celerys_client_is_told_that_a_task_is_revoked(daemon: Daemon, celery: A
     waiting.revoke()
 
     with pytest.raises(celery_errors.TaskRevokedError):
-        waiting.get(timeout=20)
+        waiting.get(timeout=60)

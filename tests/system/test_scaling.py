@@ -46,11 +46,11 @@ def test_a_worker_that_rests_takes_nothing_until_it_is_called_back(
     wait_until(lambda: "quiet=True" in daemon.log.read_text(), 10)
     gate.touch()
 
-    assert running.get(timeout=10) == "held", "what runs is finished"
+    assert running.get(timeout=60) == "held", "what runs is finished"
     wait_until(lambda: daemon.row("main-1")["busy"] == 0, 10)
     assert waiting.state == "PENDING"
     os.kill(daemon.pid_of("main-1"), signal.SIGCONT)
-    assert waiting.get(timeout=10) == 5
+    assert waiting.get(timeout=60) == 5
 
 
 def test_workers_are_started_for_a_backlog_and_say_why(
@@ -70,7 +70,7 @@ def test_workers_are_started_for_a_backlog_and_say_why(
     assert (explained["processes"], explained["most"]) == (3, 3)
     assert "scaled up" in str(daemon.row("main-3")["reason"]) or daemon.row("main-3")["state"] == "READY"
     gate.touch()
-    assert [each.get(timeout=10) for each in held] == ["held"] * 3
+    assert [each.get(timeout=60) for each in held] == ["held"] * 3
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_a_busy_worker_that_leaves_is_called_back_when_the_load_returns(
 
     wait_until(lambda: "called back" in str(daemon.row("main-2")["reason"]), 30)
     gate.touch()
-    assert [each.get(timeout=10) for each in held + more] == ["held"] * 6, "no task was cut short"
+    assert [each.get(timeout=60) for each in held + more] == ["held"] * 6, "no task was cut short"
     assert daemon.pid_of("main-2") == pid
     wait_until(lambda: ready(daemon) == ["main-1"], 60, "the load is gone, and so are the others")
 
@@ -151,7 +151,7 @@ def test_bounds_that_a_reload_changes_are_in_force_at_once(
     held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(4)]
     wait_until(lambda: len(set(lines(runs))) == 4, 30)
     gate.touch()
-    assert [each.get(timeout=10) for each in held] == ["held"] * 4
+    assert [each.get(timeout=60) for each in held] == ["held"] * 4
     assert not actions & {"roll", "drain"}
     assert daemon.pid_of("main-1") == pid
 
@@ -175,8 +175,8 @@ def test_a_worker_is_rolled_while_it_is_scaled_up_and_cuts_no_task_short(
     gate.touch()
 
     daemon.ctl("reload", "--wait", "--timeout", "40s")  # the same file: waits for what is under way
-    assert [each.get(timeout=10) for each in held] == ["held"] * 3
+    assert [each.get(timeout=60) for each in held] == ["held"] * 3
     assert len(lines(runs)) == 3, "each ran once"
     assert not before & {daemon.pid_of(name) for name in ready(daemon)}
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     assert "scaled down" not in daemon.log.read_text(), "the load asked for three all the time"

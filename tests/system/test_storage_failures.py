@@ -35,7 +35,7 @@ def test_a_worker_waits_for_a_database_directory_that_is_none_and_goes_on_when_i
     daemon.wait_ready()
 
     assert daemon.pid_of("main-1") == pid, "a worker never exits because its broker is away"
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_corrupt_database_is_named_in_the_status(make_daemon: Callable[..., Daemon]) -> None:
@@ -101,14 +101,14 @@ def test_a_full_disk_refuses_the_sender_and_loses_nothing_of_what_was_accepted(
         30,
         "the effect of every accepted task",
     )
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_database_that_is_deleted_while_in_use_is_made_again(daemon: Daemon) -> None:
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     for path in daemon.directory.glob("*.db*"):
         if path.is_file():
             path.unlink()
 
-    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=20) == 2
+    assert daemon.app.send_task("shop.add", (1, 1)).get(timeout=60) == 2
     assert daemon.row("main-1")["restarts"] == 0

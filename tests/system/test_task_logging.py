@@ -24,8 +24,8 @@ def test_a_line_of_a_task_names_the_task(make_daemon: Callable[..., Daemon], poo
     daemon.start()
     sold = daemon.app.send_task("following.sell", (3,))
     later = daemon.app.send_task("following.sell_later", (4,))
-    sold.get(timeout=10)
-    later.get(timeout=10)
+    sold.get(timeout=60)
+    later.get(timeout=60)
 
     # What workers write comes through the supervisor: when it has ended, everything is there.
     daemon.stop()
@@ -39,7 +39,7 @@ def test_in_json_they_are_fields(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon(f'{WORKER}\n[log]\nformat = "json"\n')
     daemon.start()
     sold = daemon.app.send_task("following.sell", (3,))
-    sold.get(timeout=10)
+    sold.get(timeout=60)
 
     daemon.stop()
     entries = [json.loads(line) for line in daemon.log.read_text().splitlines() if line.startswith("{")]
@@ -62,4 +62,4 @@ def test_what_a_task_prints_is_there_while_it_runs(
     wait_until(lambda: "half of it is done\n" in daemon.log.read_text())
 
     gate.write_bytes(b"")
-    result.get(timeout=10)
+    result.get(timeout=60)

@@ -20,14 +20,14 @@ from tests.waiting import wait_until
 
 
 def test_a_result_comes_back(daemon: Daemon) -> None:
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_an_exception_comes_back_as_its_own_type_with_the_remote_traceback(daemon: Daemon) -> None:
     result = daemon.app.send_task("shop.fail", ("tea", 3))
 
     with pytest.raises(shop.OutOfStock) as caught:
-        result.get(timeout=10)
+        result.get(timeout=60)
 
     assert (caught.value.item, caught.value.wanted) == ("tea", 3)
     assert "raise OutOfStock(item, wanted)" in str(caught.value.__cause__)
@@ -38,12 +38,12 @@ def test_a_task_that_fails_is_retried_and_keeps_its_id(daemon: Daemon, tmp_path:
     path = tmp_path / "tries"
     result = daemon.app.send_task("shop.flaky", (str(path),))
 
-    assert result.get(timeout=10) == 2
+    assert result.get(timeout=60) == 2
     assert path.read_text().split() == ["0", "1", "2"]
 
 
 def test_async_functions_run_on_prefork(daemon: Daemon) -> None:
-    assert daemon.app.send_task("shop.later", ("abc",)).get(timeout=10) == "ABC"
+    assert daemon.app.send_task("shop.later", ("abc",)).get(timeout=60) == "ABC"
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])
@@ -51,10 +51,10 @@ def test_sync_and_async_functions_run_on_every_pool(make_daemon: Callable[..., D
     daemon = make_daemon(f'[worker.main]\npool = "{pool}"\nconcurrency = 2\n')
     daemon.start()
 
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
-    assert daemon.app.send_task("shop.later", ("abc",)).get(timeout=10) == "ABC"
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
+    assert daemon.app.send_task("shop.later", ("abc",)).get(timeout=60) == "ABC"
     with pytest.raises(shop.OutOfStock):
-        daemon.app.send_task("shop.fail", ("tea", 3)).get(timeout=10)
+        daemon.app.send_task("shop.fail", ("tea", 3)).get(timeout=60)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
@@ -76,7 +76,7 @@ def test_a_countdown_is_held_by_the_broker_and_shown_by_inspect(daemon: Daemon) 
     later = daemon.app.send_task("shop.add", (1, 1), countdown=3600)
     soon = daemon.app.send_task("shop.add", (1, 2), countdown=0.3)
 
-    assert soon.get(timeout=10) == 3
+    assert soon.get(timeout=60) == 3
     assert later.id in daemon.ctl("inspect", "scheduled", "--json").stdout
     assert later.state == "PENDING"
 
@@ -89,7 +89,7 @@ def test_an_expired_task_does_not_run_and_says_so(make_daemon: Callable[..., Dae
     daemon.start()
 
     with pytest.raises(Exception, match="expired"):
-        result.get(timeout=10)
+        result.get(timeout=60)
 
     assert result.state == "REVOKED"
     assert not path.exists()
@@ -111,7 +111,7 @@ def test_an_unknown_task_is_dead_lettered_and_answered(daemon: Daemon) -> None:
     result = daemon.app.send_task("shop.no_such_task", ())
 
     with pytest.raises(Exception, match=r"shop\.no_such_task"):
-        result.get(timeout=10)
+        result.get(timeout=60)
 
     letters = daemon.dead_letters()
     assert [letter["task_id"] for letter in letters] == [result.id]
@@ -138,7 +138,7 @@ def test_a_body_that_cannot_be_decoded_is_dead_lettered(daemon: Daemon) -> None:
 
     wait_until(lambda: len(daemon.dead_letters()) == len(bodies) + 1, 10)
 
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5, "the worker is unharmed"
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5, "the worker is unharmed"
 
 
 def test_messages_of_protocol_1_run_and_messages_that_cannot_be_meant_are_answered(daemon: Daemon) -> None:
@@ -157,17 +157,17 @@ def test_messages_of_protocol_1_run_and_messages_that_cannot_be_meant_are_answer
             ]
         )
 
-    assert daemon.app.result("old").get(timeout=10) == 5
-    assert daemon.app.result("odd").get(timeout=10) == 5
+    assert daemon.app.result("old").get(timeout=60) == 5
+    assert daemon.app.result("odd").get(timeout=60) == 5
     with pytest.raises(Exception, match="eta is 'soon'; expected a time"):
-        daemon.app.result("unclear").get(timeout=10)
+        daemon.app.result("unclear").get(timeout=60)
     assert len(daemon.dead_letters()) == 1
 
 
 def test_a_task_whose_child_dies_runs_again(daemon: Daemon, tmp_path: Path) -> None:
     result = daemon.app.send_task("shop.killed_at_first", (str(tmp_path / "runs"),))
 
-    assert result.get(timeout=10) == 2
+    assert result.get(timeout=60) == 2
 
 
 def test_a_task_that_kills_every_child_is_parked_with_the_evidence(daemon: Daemon, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_task_that_kills_every_child_is_parked_with_the_evidence(daemon: Daemo
     result = daemon.app.send_task("shop.segfault", (str(path),))
 
     with pytest.raises(Exception, match="SIGSEGV"):
-        result.get(timeout=20)
+        result.get(timeout=60)
 
     assert len(path.read_text().split()) == 3
     (letter,) = wait_until(daemon.dead_letters)  # the result is stored before it
@@ -187,12 +187,12 @@ def test_a_task_that_kills_every_child_is_parked_with_the_evidence(daemon: Daemo
     assert "Segmentation fault" in evidence["last_words"]
     assert evidence["last_lines"].splitlines()[0] == "about to fall"
     assert "task=shop.segfault" in evidence["last_lines"]
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_forgotten_result_is_gone(daemon: Daemon) -> None:
     result = daemon.app.send_task("shop.add", (2, 3))
-    assert result.get(timeout=10) == 5
+    assert result.get(timeout=60) == 5
 
     result.forget()
 
@@ -214,7 +214,7 @@ def test_a_task_acknowledged_early_runs_at_most_once(daemon: Daemon, tmp_path: P
     result = daemon.app.send_task("shop.killed_early", (str(path),))
 
     with pytest.raises(Exception, match="SIGKILL"):
-        result.get(timeout=10)
+        result.get(timeout=60)
 
     assert len(path.read_text().split()) == 1
     assert daemon.dead_letters() == []
@@ -224,7 +224,7 @@ def test_a_task_acknowledged_early_can_be_retried(daemon: Daemon, tmp_path: Path
     path = tmp_path / "tries"
     result = daemon.app.send_task("shop.early_flaky", (str(path),))
 
-    assert result.get(timeout=10) == 1
+    assert result.get(timeout=60) == 1
     assert path.read_text().split() == ["0", "1"]
 
 
@@ -233,7 +233,7 @@ def test_a_task_may_send_its_message_back_and_refuse_it(daemon: Daemon, tmp_path
     result = daemon.app.send_task("shop.refuse", (str(path),))
 
     with pytest.raises(Exception, match="not at all"):
-        result.get(timeout=10)
+        result.get(timeout=60)
 
     assert path.read_text().split() == ["run", "run"]
     (letter,) = daemon.dead_letters()
@@ -243,7 +243,7 @@ def test_a_task_may_send_its_message_back_and_refuse_it(daemon: Daemon, tmp_path
 def test_a_soft_limit_lets_the_task_tidy_up(daemon: Daemon, tmp_path: Path) -> None:
     path = tmp_path / "tidy"
 
-    assert daemon.app.send_task("shop.patient", (str(path),)).get(timeout=10) == "stopped in time"
+    assert daemon.app.send_task("shop.patient", (str(path),)).get(timeout=60) == "stopped in time"
     assert path.read_text().split() == ["tidied"]
 
 
@@ -251,9 +251,9 @@ def test_a_hard_limit_ends_the_task_and_answers_whoever_waits(daemon: Daemon) ->
     result = daemon.app.send_task("shop.stubborn", ())
 
     with pytest.raises(Exception, match=r"0\.3"):
-        result.get(timeout=10)
+        result.get(timeout=60)
 
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=10) == 5
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 
 def test_a_solo_worker_may_work_longer_than_its_lease(
@@ -268,7 +268,7 @@ def test_a_solo_worker_may_work_longer_than_its_lease(
     wait_until(lambda: time.monotonic() - begun > 2.0, 5)  # two leases
     gate.touch()
 
-    assert result.get(timeout=10) == "held"
+    assert result.get(timeout=60) == "held"
     assert len(runs.read_text().split()) == 1
 
 
@@ -289,7 +289,7 @@ def test_short_tasks_claimed_ahead_of_long_ones_are_given_to_another_worker(
 
     assert held.state == "PENDING"
     gate.touch()
-    assert held.get(timeout=10) == "held"
+    assert held.get(timeout=60) == "held"
 
 
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
@@ -306,7 +306,7 @@ def test_a_breakpoint_asks_at_the_terminal_of_the_daemon(
             said += os.read(ours, 4096)
         os.write(ours, b"number = 42\nc\n")
 
-        assert result.get(timeout=20) == 42
+        assert result.get(timeout=60) == 42
         assert daemon.stop() == 0
     finally:
         os.close(ours)

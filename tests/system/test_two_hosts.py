@@ -93,12 +93,12 @@ class HostedDaemon(Daemon):
 
     host: Host
 
-    def spawn(self, *, limits: str = "") -> None:
+    def spawn(self, *, limits: str = "", stdin: int | None = None) -> None:
         """Start it there."""
         place = ["ip", "netns", "exec", self.host.name]
         command = [*place, sys.executable, "-m", "taskd", "--config", str(self.file)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=log, stderr=log)
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_host_that_is_cut_off_loses_its_tasks_to_the_other(
     wait_until(lambda: len(runs.read_text().split()) == 2, 30)
     assert int(runs.read_text().split()[1]) == west.pid_of("west-1")
     gate.touch()
-    assert held.get(timeout=20) == "held"
+    assert held.get(timeout=60) == "held"
 
 
 def test_gossip_sees_a_host_go(pair: tuple[HostedDaemon, HostedDaemon]) -> None:

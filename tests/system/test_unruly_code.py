@@ -25,7 +25,7 @@ def test_what_code_does_to_logging_costs_no_line_of_taskds(
     in_task = () if at_import else (str(theirs),)
     result = daemon.app.send_task("tests.system.unruly_app.fail", in_task)
     with pytest.raises(ValueError, match="the pen broke"):
-        result.get(timeout=20)
+        result.get(timeout=60)
     assert daemon.stop() == 0
 
     log = daemon.log.read_text()
@@ -42,7 +42,7 @@ def test_a_worker_hears_of_its_stop_whatever_its_code_does_to_signals(
 ) -> None:
     daemon = make_daemon(WORKER.format(pool))
     daemon.start()
-    assert daemon.app.send_task("tests.system.unruly_app.deafen").get(timeout=20) is None
+    assert daemon.app.send_task("tests.system.unruly_app.deafen").get(timeout=60) is None
 
     assert daemon.stop() == 0
 

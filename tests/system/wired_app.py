@@ -150,7 +150,7 @@ def parent(name: str) -> str:
 @app.task(name="wired.waits_for")
 def waits_for(name: str, *args: object) -> object:
     """Send a task, and return its result."""
-    return app.send_task(name, args).get(timeout=10)
+    return app.send_task(name, args).get(timeout=60)
 
 
 @app.task(name="wired.hold")

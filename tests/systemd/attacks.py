@@ -208,7 +208,7 @@ def _attack(code: str) -> object:
     script = (
         "import json, sys\nfrom taskd import App\n"
         f"app = App(config={str(CONFIG)!r})\n"
-        "print(json.dumps(app.send_task('evil.run', args=(sys.argv[1],), queue='evil').get(timeout=20)))"
+        "print(json.dumps(app.send_task('evil.run', args=(sys.argv[1],), queue='evil').get(timeout=60)))"
     )
     return json.loads(run(sys.executable, "-c", script, "# names a secret\n" + code))
 

@@ -88,7 +88,7 @@ directory = "{SHOP}"
 
 # Scripts that run as the unit's user.
 _APP = f"from taskd import App; app = App(config='{CONFIG}')\n"
-_SEND = _APP + "print(app.send_task('shop.add', args=(2, 40)).get(timeout=20))"
+_SEND = _APP + "print(app.send_task('shop.add', args=(2, 40)).get(timeout=60))"
 _BUSY = """
 from taskd.supervisor.control.client import ControlClient
 rows = ControlClient("/run/taskd/taskd.sock").call("status")["programs"]
@@ -342,7 +342,7 @@ def a_drain_may_last_longer_than_the_units_stop_timeout() -> None:
 
     assert time.monotonic() - started > 2.0
     assert shown("Result") == "success", journal()
-    assert as_taskd(_APP + f'print(app.result("{task_id}").get(timeout=5))') == "rested"
+    assert as_taskd(_APP + f'print(app.result("{task_id}").get(timeout=60))') == "rested"
 
 
 def a_killed_main_process_is_recovered() -> None:
@@ -403,7 +403,7 @@ def entries(*matches: str) -> list[dict[str, Any]]:
 def the_journal_knows_the_program_of_each_line() -> None:
     install()
     run("systemctl", "start", "taskd")
-    assert as_taskd(_APP + "print(app.send_task('shop.say').get(timeout=20))") == "said"
+    assert as_taskd(_APP + "print(app.send_task('shop.say').get(timeout=60))") == "said"
 
     wait_until(lambda: len(entries("TASKD_PROGRAM=mail-1")) > 300_000 // (48 * 1024) + 1, timeout_s=10)
     assert not [each for each in entries("TASKD_PROGRAM=mail-1") if each["TASKD_PROGRAM"] != "mail-1"]
@@ -516,7 +516,7 @@ def what_a_worker_tells_systemd_is_ignored() -> None:
     before = main_pid()
 
     for state in ("STATUS=lies", "STOPPING=1", f"MAINPID={os.getpid()}", "WATCHDOG=trigger", "RELOADING=1"):
-        answer = as_taskd(_APP + f"print(app.send_task('shop.lie', args=({state!r},)).get(timeout=20))")
+        answer = as_taskd(_APP + f"print(app.send_task('shop.lie', args=({state!r},)).get(timeout=60))")
         assert answer == "told"
 
     assert shown("ActiveState") == "active"
@@ -595,7 +595,7 @@ def programs_may_have_users_of_their_own() -> None:
 
     run("systemctl", "start", "taskd")
 
-    ask = _APP + "print(app.send_task('shop.whoami', queue={queue!r}).get(timeout=20))"
+    ask = _APP + "print(app.send_task('shop.whoami', queue={queue!r}).get(timeout=60))"
     assert as_taskd(ask.format(queue="default")) == "mailer"
     assert as_taskd(ask.format(queue="io")) == "taskd"
     shared = {path.group() for path in Path("/var/lib/taskd").rglob("*")}

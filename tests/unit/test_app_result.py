@@ -120,7 +120,7 @@ def test_a_time_out_is_ours_and_pythons(app):
 def test_get_wakes_when_the_result_is_stored(app):
     result = app.result("i")
     values: list[object] = []
-    waiter = threading.Thread(target=lambda: values.append(result.get(timeout=10)))
+    waiter = threading.Thread(target=lambda: values.append(result.get(timeout=60)))
     waiter.start()
 
     _succeed(app, "i", 5)
