@@ -75,8 +75,14 @@ class Settling:
         """Return how much is queued, for ``back_to``."""
         # Spelled out: it is asked for with every message.
         return (
-            *(len(self._settlements), len(self._records), len(self._last_words), len(self._messages)),
-            *(len(self._begins), len(self._returned), len(self._claimed), len(self._ended)),
+            len(self._settlements),
+            len(self._records),
+            len(self._last_words),
+            len(self._messages),
+            len(self._begins),
+            len(self._returned),
+            len(self._claimed),
+            len(self._ended),
         )
 
     def back_to(self, mark: Sequence[int]) -> None:

@@ -190,7 +190,12 @@ def _start() -> None:
     (SHOP / "evil.py").write_text(_ATTACKER)
     run("useradd", "--system", "mailer")
     run("install", "-d", "-o", "taskd", "-g", "taskd", "-m", "0750", "/var/log/taskd")
-    use_drop_in("multi-user")
+    # All that are shipped at once: none of them may open what another has closed.  systemd 252 does not know
+    # the type of notify-reload, which only changes how a reload is told.
+    run("groupadd", "--system", "operators")
+    for name in sorted(path.stem for path in (REPOSITORY / "systemd/drop-ins").iterdir()):
+        if name != "notify-reload":
+            use_drop_in(name)
     add_drop_in("more", 'ReadWritePaths=/var/log/taskd\nEnvironment="PASSWORD=secret-of-the-daemon"')
     run(
         "install",
