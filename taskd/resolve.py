@@ -25,8 +25,9 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
     """Return the object named by ``package.module:attribute``.
 
     Without an attribute ``default_attribute`` is taken.  The working directory is put on the
-    import path first, as ``celery`` and ``python -m`` do.  Errors raised *by* the user's module
-    pass through untouched, so that their traceback names the user's line.
+    import path first, as ``celery`` and ``python -m`` do, and the directory of the configuration file last.
+    Errors raised *by* the user's module pass through untouched, so that their traceback names the
+    user's line.
 
     Raises: ``ResolveError`` when the module does not exist or has no such attribute.
     """
@@ -34,6 +35,9 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
     attribute = attribute or default_attribute
     if "" not in sys.path and "." not in sys.path:
         sys.path.insert(0, "")
+    # Behind all others, so that nothing beside the file takes the place of a module that is installed.
+    if (beside := _beside_the_file()) and beside not in sys.path:
+        sys.path.append(beside)
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
@@ -41,7 +45,8 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
             raise  # the module exists; something that it imports does not
         raise ModuleNotFoundInPath(
             f'no module "{error.name}" for app "{path}"; expected "package.module:attribute" that can be '
-            f"imported from the program's working directory or its PYTHONPATH; looked in {_looked_in()}"
+            f"imported from the program's working directory, its PYTHONPATH, or beside the file; "
+            f"looked in {_looked_in()}"
         ) from error
     found = module
     for part in attribute.split("."):
@@ -56,12 +61,18 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
 
 
 def _looked_in() -> str:
-    """Return the places of users' code on the import path: the working directory, and PYTHONPATH."""
+    """Return where users' code is looked for: the working directory, PYTHONPATH, beside the file."""
     try:
         here = os.getcwd()
     except OSError:
         here = "a working directory that is gone"
-    return ", ".join([here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+    places = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep), _beside_the_file()]
+    return ", ".join(dict.fromkeys(filter(None, places)))
+
+
+def _beside_the_file() -> str:
+    """Return the directory of the configuration file, which the supervisor names to its programs, or ""."""
+    return os.path.dirname(os.environ.get("TASKD_CONFIG", ""))
 
 
 def by_hand(path: str) -> str:
@@ -72,8 +83,10 @@ def by_hand(path: str) -> str:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         user = f"#{os.geteuid()}"
+    here, beside = os.getcwd(), _beside_the_file()
     as_user = "" if os.geteuid() == 0 else f"sudo -u {shlex.quote(user)} "
-    return f"cd {shlex.quote(os.getcwd())} && {as_user}{command}"
+    path_too = f"PYTHONPATH={shlex.quote(beside)} " if beside not in ("", here) else ""
+    return f"cd {shlex.quote(here)} && {as_user}{path_too}{command}"
 
 
 def failure_of(error: BaseException) -> tuple[str, str]:

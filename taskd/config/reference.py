@@ -42,6 +42,8 @@ it, and never for root; then `taskd` says so in its log, and `taskctl` in its er
   stand in the file; one that is not defined is an error, and `${NAME:-text}` stands for the text then.
   Numbers, true and false may be given so, too: `concurrency = "${SLOTS:-4}"`. `$${` is a plain `${`. The
   `args` and `kwargs` of beat entries are sent as they stand.
+- **Task code** is imported from the program's working directory (`directory` of its table), from what is
+  installed, and last from the directory of this file.
 - **Paths** that are relative (`control_socket`, `state_directory`, `directory`, `env_file`, `interpreter`, a
   command with a slash, and `sqlite://file.db` with two slashes) start at the directory of the
   file. `sqlite:///var/lib/taskd/broker.db` with three slashes is absolute.

@@ -36,6 +36,21 @@ def test_a_module_of_the_working_directory_is_found(folder: Path) -> None:
     assert resolve("shop_resolve_1:Deep.inner") == "inside"
 
 
+def test_a_module_beside_the_configuration_file_is_found_last(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = tmp_path_factory.mktemp("beside")
+    monkeypatch.setenv("TASKD_CONFIG", str(beside / "taskd.toml"))
+    write(beside, "shop_resolve_9.py", "app = 'beside the file'\n")
+    write(beside, "shop_resolve_8.py", "app = 'beside the file'\n")
+    write(folder, "shop_resolve_8.py", "app = 'where it works'\n")
+
+    assert resolve("shop_resolve_9") == "beside the file"
+    assert resolve("shop_resolve_8") == "where it works"
+    with pytest.raises(ResolveError, match=f"looked in {folder}.*, {beside}"):
+        resolve("no_such_shop")
+
+
 def test_without_an_attribute_the_default_is_taken(folder: Path) -> None:
     write(folder, "shop_resolve_2/__init__.py", "")
     write(folder, "shop_resolve_2/tasks.py", "app = 1\nother = 2\n")

@@ -102,7 +102,7 @@ def test_check_imports_each_app_as_its_worker_would_and_says_what_failed(tmp_pat
     assert f'File "{tmp_path}/wrong.py", line 2' in done.stderr
     assert f"by hand: cd {tmp_path} && " in done.stderr
     assert f"{sys.executable} -c 'import wrong'" in done.stderr
-    assert f"looked in {os.getcwd()}; worker.lost.directory is not set" in done.stderr
+    assert f"looked in {os.getcwd()}, {tmp_path}; worker.lost.directory is not set" in done.stderr
 
 
 def test_a_daemon_says_once_that_its_file_was_found_in_the_working_directory(tmp_path: Path) -> None:
