@@ -56,7 +56,8 @@ class Section:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        _sections.add(self)
+        with _admission:
+            _sections.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -82,12 +83,18 @@ _guarded: WeakSet[Guarded] = WeakSet()
 _renewed: WeakSet[Renewed] = WeakSet()
 #: One fork at a time; beside it what is at rest for its sake.
 _forking = threading.Lock()
+#: Held to add to what is guarded, and by a fork from its last look at that on: nothing new begins meanwhile.
+_admission = threading.RLock()
 _at_rest: list[Guarded] = []
 
 
 def guard(thing: Guarded) -> None:
-    """Bring it to rest before every fork, and give it up in the child, as long as it exists."""
-    _guarded.add(thing)
+    """Bring it to rest before every fork, and give it up in the child, as long as it exists.
+
+    Blocks while another thread forks.  Call it before anything of the thing begins that no fork may split.
+    """
+    with _admission:
+        _guarded.add(thing)
 
 
 def renew(thing: Renewed) -> None:
@@ -99,20 +106,29 @@ def renew(thing: Renewed) -> None:
 def _before() -> None:
     _forking.acquire()
     deadline = Deadline.after(_PATIENCE_S)
-    # What a thread enters first comes to rest first: else the two would wait for one another.
-    things: list[Guarded] = [*_sections, *_guarded]
-    _at_rest.extend(thing for thing in things if thing.rest(deadline.remaining_s()))
+    asked: set[Guarded] = set()
+    while True:
+        _admission.acquire()
+        # What a thread enters first comes to rest first: else the two would wait for one another.
+        things: list[Guarded] = [thing for thing in (*_sections, *_guarded) if thing not in asked]
+        if not things:
+            return
+        # Whoever is waited for may have to add something, which is then waited for in its turn.
+        _admission.release()
+        asked.update(things)
+        _at_rest.extend(thing for thing in things if thing.rest(deadline.remaining_s()))
 
 
 def _in_parent() -> None:
+    _admission.release()
     while _at_rest:
         _at_rest.pop().go_on()
     _forking.release()
 
 
 def _in_child() -> None:
-    global _forking  # noqa: PLW0603 - a lock that another thread of the parent may be waiting for
-    _forking = threading.Lock()
+    global _forking, _admission  # noqa: PLW0603 - locks that other threads of the parent may wait for
+    _forking, _admission = threading.Lock(), threading.RLock()
     _at_rest.clear()
     for thing in [*_sections, *_guarded]:  # first: whoever renews itself drops what it had
         thing.give_up()

@@ -101,22 +101,45 @@ def test_a_fork_in_the_middle_of_the_first_send_does_not_hang_the_child(url: str
     assert subprocess.run(command, timeout=60, check=False).returncode == 0
 
 
+class Busy:
+    """Something guarded that notes what a fork asked of it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.asked: list[str] = []
+
+    def rest(self, timeout_s: float) -> bool:
+        self.asked.append("rest")
+        return self.lock.acquire(timeout=timeout_s)
+
+    def go_on(self) -> None:
+        self.asked.append("go on")
+        self.lock.release()
+
+    def give_up(self) -> None:
+        self.lock = threading.RLock()
+
+
+def test_a_fork_waits_also_for_what_began_while_it_waited() -> None:
+    late = Busy()
+
+    class Opening(Busy):
+        def rest(self, timeout_s: float) -> bool:
+            forks.guard(late)
+            return super().rest(timeout_s)
+
+    opening = Opening()
+    forks.guard(opening)
+
+    child = in_child(lambda: None)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert opening.asked == late.asked == ["rest", "go on"]
+
+
 def test_a_thread_that_stays_inside_does_not_keep_others_from_forking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Busy:
-        def __init__(self) -> None:
-            self.lock = threading.RLock()
-
-        def rest(self, timeout_s: float) -> bool:
-            return self.lock.acquire(timeout=timeout_s)
-
-        def go_on(self) -> None:
-            self.lock.release()
-
-        def give_up(self) -> None:
-            self.lock = threading.RLock()
-
     monkeypatch.setattr(forks, "_PATIENCE_S", 0.05)
     busy, idle = Busy(), Busy()
     for each in (busy, idle):
