@@ -127,7 +127,7 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    global _forking, _admission  # noqa: PLW0603 - locks that other threads of the parent may wait for
+    global _forking, _admission
     _forking, _admission = threading.Lock(), threading.RLock()
     _at_rest.clear()
     for thing in [*_sections, *_guarded]:  # first: whoever renews itself drops what it had

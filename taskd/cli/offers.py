@@ -15,7 +15,7 @@ from taskd.cli.beat.view import View, look
 from taskd.cli.desk import open_desk
 from taskd.cli.names import completer
 from taskd.cli.session import Session
-from taskd.storage.sqlite import path_of
+from taskd.storage.sqlite.database import path_of
 
 _SQLITE = "sqlite://"
 _LETTERS = 100

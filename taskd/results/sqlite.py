@@ -22,8 +22,8 @@ from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
 from taskd.results.collecting import SourceCollector
-from taskd.storage.sqlite import Database, Schema, path_of
-from taskd.storage.wake import WakeListener, WakeSender
+from taskd.storage.sqlite.database import Database, Schema, path_of
+from taskd.storage.sqlite.wake import WakeListener, WakeSender
 from taskd.wakeup import Readable
 
 SCHEMA = Schema(

@@ -16,7 +16,7 @@ from taskd import clock
 from taskd.config.stores import SqliteConfig
 from taskd.errors import StorageError
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
-from taskd.storage.sqlite import Connection, Database, Schema
+from taskd.storage.sqlite.database import Connection, Database, Schema
 
 T = TypeVar("T")
 

@@ -73,7 +73,7 @@ def state_of(broker_url: str, stores: Stores) -> State | None:
         return StateKeys(broker_url, stores.redis)
     if scheme == "sqlite":
         from taskd.revocations.sqlite import SUFFIX, StateFile
-        from taskd.storage.sqlite import path_of
+        from taskd.storage.sqlite.database import path_of
 
         return StateFile(path_of(broker_url) + SUFFIX, stores.sqlite)
     return None

@@ -1,5 +1,5 @@
-"""Storage: the only importer of ``sqlite3``.
+"""Storage: the only importers of ``sqlite3`` and ``redis``, a floor each.
 
-May import: rank 0.  Knows files, transactions and wake-ups, neither messages nor results.
-Start reading at ``sqlite.py`` (one open file); ``wake.py`` tells other processes of a commit.
+May import: rank 0.  Knows files, servers and connections, neither messages nor results.
+Start reading at ``sqlite/database.py`` or ``redis/link.py``.
 """

@@ -49,8 +49,8 @@ LAZY = (
 
 #: Guarded module -> patterns of the modules that may import it.  An empty tuple: nobody.
 GATES: Mapping[str, Sequence[str]] = {
-    "sqlite3": (r"storage\.sqlite.*",),
-    "redis": (r"storage\.redis.*",),
+    "sqlite3": (r"storage\.sqlite\..+",),
+    "redis": (r"storage\.redis\..+",),
     "kombu": (r"brokers\..+", r"control\..+", r"events\..+"),
     "amqp": (r"brokers\..+",),
     "psutil": (r"procinfo",),

@@ -15,11 +15,11 @@ from taskd.config.stores import SqliteConfig
 from taskd.errors import StorageError
 from taskd.lifecycle import Deadline
 from taskd.results.sqlite import SqliteResults
-from taskd.storage.sqlite import Database, Schema
+from taskd.storage.sqlite.database import Database, Schema
 
 OPENER = """
 import sys
-from taskd.storage.sqlite import Database, Schema
+from taskd.storage.sqlite.database import Database, Schema
 opened = []
 for line in sys.stdin:
     opened.append(Database(line.strip(), Schema("x", 1, ()), durability="normal", busy_timeout_s=10.0))

@@ -21,7 +21,7 @@ from taskd.errors import StorageCorruptError, StorageError, StorageFullError
 from taskd.lifecycle import Deadline
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
-from taskd.storage.sqlite import Database
+from taskd.storage.sqlite.database import Database
 from tests.contract.brokers import bodies, is_readable, message
 
 

@@ -20,7 +20,7 @@ from taskd.config.units import parse_duration, parse_size
 from taskd.errors import TaskdError
 from taskd.rates import parse_rate
 from taskd.storage.redis.address import address_of
-from taskd.storage.wake import WakeListener, WakeSender
+from taskd.storage.sqlite.wake import WakeListener, WakeSender
 from tests import fuzzing
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from taskd.errors import BrokerError, StorageError
 from taskd.lifecycle import Deadline
 from taskd.results import factory as results
 from taskd.results.base import StoredResult
-from taskd.storage.sqlite import path_of
+from taskd.storage.sqlite.database import path_of
 
 
 @pytest.mark.parametrize("url", ["sqlite:///var/lib/taskd/b.db", "memory://", "memory://name"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from taskd.brokers.topology import exchange_type, matches
 from taskd.errors import BrokerError
-from taskd.storage.wake import _name, _parse
+from taskd.storage.sqlite.wake import _name, _parse
 
 
 @pytest.mark.parametrize(

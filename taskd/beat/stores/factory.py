@@ -10,7 +10,7 @@ from taskd.brokers.timing import Timing
 from taskd.config.schema import Config
 from taskd.config.stores import REDIS_SCHEMES
 from taskd.errors import StorageError
-from taskd.storage.sqlite import path_of
+from taskd.storage.sqlite.database import path_of
 
 _BESIDE_THE_BROKER = "beat.db"
 _ELSEWHERE = "sqlite:///var/lib/taskd/beat.db"

@@ -7,7 +7,7 @@ written again, and ``id`` grows, so that the latest of all entries are found at 
 
 from __future__ import annotations
 
-from taskd.storage.sqlite import Schema
+from taskd.storage.sqlite.database import Schema
 
 SCHEMA = Schema(
     "beat",

@@ -19,8 +19,8 @@ from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import SqliteConfig
 from taskd.errors import LeaseLostError
-from taskd.storage.sqlite import Connection, Database, path_of
-from taskd.storage.wake import WakeListener, WakeSender, new_listener_id
+from taskd.storage.sqlite.database import Connection, Database, path_of
+from taskd.storage.sqlite.wake import WakeListener, WakeSender, new_listener_id
 
 _ENTRIES = "SELECT name, text FROM entry WHERE revision > ?"
 _PAUSES = "SELECT name, since_at, until_at, changed_by FROM pause WHERE revision > ?"

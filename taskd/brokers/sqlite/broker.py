@@ -18,7 +18,7 @@ from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.config.stores import SqliteConfig
-from taskd.storage.sqlite import path_of
+from taskd.storage.sqlite.database import path_of
 
 _Any = SqliteIntake | SqlitePublisher | SqliteMailbox | SqliteEventSender | SqliteDesk | SqliteOnce
 Part = TypeVar("Part", bound=_Any)

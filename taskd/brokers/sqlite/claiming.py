@@ -14,7 +14,7 @@ from typing import NamedTuple
 from taskd.brokers.intake import Delivery
 from taskd.brokers.timing import Timing
 from taskd.errors import BrokerError
-from taskd.storage.sqlite import Connection
+from taskd.storage.sqlite.database import Connection
 
 # SQLite refuses more branches of a compound select (SQLITE_MAX_COMPOUND_SELECT).
 MAX_QUEUES = 500

@@ -11,7 +11,7 @@ from taskd.brokers.sqlite.queues import expired_queues, sweep
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
 from taskd.errors import StorageError
-from taskd.storage.sqlite import Connection
+from taskd.storage.sqlite.database import Connection
 
 logger = logging.getLogger(__name__)
 

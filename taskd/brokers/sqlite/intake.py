@@ -11,7 +11,7 @@ from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, t
 from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep
 from taskd.brokers.sqlite.store import Store
 from taskd.errors import LeaseLostError, StorageError
-from taskd.storage.wake import WakeListener
+from taskd.storage.sqlite.wake import WakeListener
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskd.brokers.timing import Timing
-from taskd.storage.sqlite import Connection
+from taskd.storage.sqlite.database import Connection
 
 
 def open_owner(connection: Connection, name: str, lease_s: float, timing: Timing) -> tuple[int, set[int]]:

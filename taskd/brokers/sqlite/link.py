@@ -19,8 +19,8 @@ from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, t
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.store import Store
 from taskd.errors import StorageError
-from taskd.storage.sqlite import Connection
-from taskd.storage.wake import WakeListener, new_listener_id
+from taskd.storage.sqlite.database import Connection
+from taskd.storage.sqlite.wake import WakeListener, new_listener_id
 from taskd.wakeup import Readable
 
 logger = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from taskd.brokers.sqlite.queues import (
 )
 from taskd.brokers.sqlite.store import Store
 from taskd.errors import StorageError
-from taskd.storage.sqlite import Connection
-from taskd.storage.wake import WakeListener, new_listener_id
+from taskd.storage.sqlite.database import Connection
+from taskd.storage.sqlite.wake import WakeListener, new_listener_id
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.queues import route
-from taskd.storage.sqlite import Connection
+from taskd.storage.sqlite.database import Connection
 
 _INSERT_MESSAGE = "INSERT INTO message VALUES(?,?,?,?,?,?,?,?,?,?,?)"
 _INSERT_READY = "INSERT INTO ready VALUES(?,?,?,0,0)"

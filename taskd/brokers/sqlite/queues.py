@@ -6,8 +6,8 @@ from taskd.brokers.base import ExchangeType
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import exchange_type, matches
 from taskd.errors import BrokerError
-from taskd.storage.sqlite import Connection
-from taskd.storage.wake import WakeSender
+from taskd.storage.sqlite.database import Connection
+from taskd.storage.sqlite.wake import WakeSender
 
 
 def queue_id(connection: Connection, name: str) -> int | None:

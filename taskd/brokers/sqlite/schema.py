@@ -23,7 +23,7 @@ ids that must not be accepted a second time (``brokers/once.py``).
 
 from __future__ import annotations
 
-from taskd.storage.sqlite import Schema
+from taskd.storage.sqlite.database import Schema
 
 _STATEMENTS = (
     """CREATE TABLE IF NOT EXISTS queue(

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from taskd.brokers.sqlite.schema import SCHEMA
 from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
-from taskd.storage.sqlite import Database
-from taskd.storage.wake import WakeSender
+from taskd.storage.sqlite.database import Database
+from taskd.storage.sqlite.wake import WakeSender
 
 
 class Store:

@@ -23,7 +23,7 @@ from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
 from taskd.errors import BrokerError, StorageError
-from taskd.storage.sqlite import path_of
+from taskd.storage.sqlite.database import path_of
 from taskd.version import __version__
 
 

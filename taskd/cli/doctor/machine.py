@@ -33,7 +33,7 @@ from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
 from taskd.errors import BrokerError, ControlError, DaemonDownError, StorageError
-from taskd.storage.sqlite_log import garbage_bytes
+from taskd.storage.sqlite.log import garbage_bytes
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.peers import unknown_names
 from taskd.urls import credentials_of

@@ -23,8 +23,8 @@ from uuid import uuid4
 
 from taskd import clock
 from taskd.errors import StorageError
-from taskd.storage.ownership import give_to_the_owner_of
-from taskd.storage.places import by_descriptor, open_directory, own_socket
+from taskd.storage.sqlite.ownership import give_to_the_owner_of
+from taskd.storage.sqlite.places import by_descriptor, open_directory, own_socket
 
 _EVERYTHING = "all"
 _PATH_LIMIT_BYTES = 107  # sockaddr_un.sun_path without its terminating zero

@@ -14,7 +14,7 @@ import os
 import stat
 from contextlib import suppress
 
-from taskd.storage.places import by_descriptor
+from taskd.storage.sqlite.places import by_descriptor
 
 _SHARED = 0o660
 _PRIVATE = 0o600

@@ -23,10 +23,10 @@ from types import TracebackType
 from taskd import forks
 from taskd.errors import StorageError, StorageReplacedError
 from taskd.lifecycle import Deadline
-from taskd.storage.ownership import make_private
-from taskd.storage.places import resolved
-from taskd.storage.sqlite_errors import translate
-from taskd.storage.sqlite_log import garbage_bytes
+from taskd.storage.sqlite.errors import translate
+from taskd.storage.sqlite.log import garbage_bytes
+from taskd.storage.sqlite.ownership import make_private
+from taskd.storage.sqlite.places import resolved
 from taskd.urls import shown
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 
 from taskd.errors import StorageCorruptError, StorageError, StorageFullError
-from taskd.storage.sqlite_holders import holders
+from taskd.storage.sqlite.holders import holders
 
 _LITTLE_SPACE_BYTES = 1024 * 1024
 
