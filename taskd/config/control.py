@@ -20,25 +20,28 @@ class ControlConfig:
 
     viewers: tuple[str, ...] = option(
         Kind.TEXT_LIST,
-        'who may look: users ("alice", "1000") and groups ("@ops")',
+        'Users ("alice", "1000") and groups ("@ops") that may look.',
         factory=tuple,
         applies=Applies.LIVE,
     )
     operators: tuple[str, ...] = option(
         Kind.TEXT_LIST,
-        "who may also start, stop, restart, scale, signal and reload",
+        "Users and groups that may also start, stop, restart, scale, signal and reload.",
         factory=tuple,
         applies=Applies.LIVE,
     )
     admins: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "who may also shut the daemon down", factory=tuple, applies=Applies.LIVE
+        Kind.TEXT_LIST,
+        "Users and groups that may also shut the daemon down.",
+        factory=tuple,
+        applies=Applies.LIVE,
     )
     socket_mode: str = option(
         Kind.TEXT,
-        'permissions of the socket file, octal; "0660" lets its group connect, and the lists decide',
+        'Permissions of the socket file, octal. "0660" lets its group connect; then the lists decide.',
         default="0600",
         applies=Applies.RESTART,
     )
     socket_group: str = option(
-        Kind.TEXT, "group of the socket file; empty keeps the daemon's", default="", applies=Applies.RESTART
+        Kind.TEXT, "Group of the socket file. Empty means the daemon's.", default="", applies=Applies.RESTART
     )

@@ -16,50 +16,51 @@ class SupervisorConfig:
 
     control_socket: str = option(
         Kind.TEXT,
-        "Unix socket that taskctl talks to",
+        "Unix socket over which taskctl talks to the daemon.",
         default="/run/taskd/taskd.sock",
         applies=Applies.RESTART,
     )
     stop_timeout: float = option(
         Kind.DURATION,
-        "how long a warm stop waits for running tasks",
+        "How long a warm stop waits for running tasks.",
         default=300.0,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     start_timeout: float = option(
         Kind.DURATION,
-        "how long a program may take until it is ready",
+        "How long a program may take until it is ready.",
         default=60.0,
         minimum=0.1,
         applies=Applies.LIVE,
     )
     heartbeat_timeout: float = option(
         Kind.DURATION,
-        "silence after which a program counts as hung and is replaced, at least 30 s; 0 never",
+        "Silence after which a program counts as hung and is replaced, at least 30 s. 0 turns this off.",
         default=60.0,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     spiral_kills: int = option(
         Kind.INTEGER,
-        "kills of a hanging program within spiral_period that finished no task; then it is left alone; 0 any",
+        "Number of kills of a hanging program within spiral_period that finished no task. Then the "
+        "daemon leaves the program alone. 0 means no limit.",
         default=5,
         minimum=0,
         applies=Applies.LIVE,
     )
     spiral_period: float = option(
-        Kind.DURATION, "the window of spiral_kills", default=600.0, minimum=1.0, applies=Applies.LIVE
+        Kind.DURATION, "Window of spiral_kills.", default=600.0, minimum=1.0, applies=Applies.LIVE
     )
     state_directory: str = option(
         Kind.TEXT,
-        "where the register of deaths is kept",
+        "Directory of the register of deaths.",
         default="/var/lib/taskd",
         applies=Applies.RESTART,
     )
     deaths_kept: int = option(
         Kind.INTEGER,
-        "how many deaths the register keeps",
+        "Number of deaths that the register keeps.",
         default=200,
         minimum=1,
         maximum=10_000,
@@ -67,41 +68,41 @@ class SupervisorConfig:
     )
     restart_delay: float = option(
         Kind.DURATION,
-        "first delay before a crashed program is started again",
+        "First delay before a crashed program is started again.",
         default=0.1,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     restart_delay_max: float = option(
-        Kind.DURATION, "longest delay between restarts", default=60.0, minimum=0.0, applies=Applies.LIVE
+        Kind.DURATION, "Longest delay between restarts.", default=60.0, minimum=0.0, applies=Applies.LIVE
     )
     restart_intensity: int = option(
         Kind.INTEGER,
-        "restarts within restart_period before a program is only probed",
+        "Restarts within restart_period before a program is only probed.",
         default=10,
         minimum=1,
         applies=Applies.LIVE,
     )
     restart_period: float = option(
-        Kind.DURATION, "the window of restart_intensity", default=60.0, minimum=1.0, applies=Applies.LIVE
+        Kind.DURATION, "Window of restart_intensity.", default=60.0, minimum=1.0, applies=Applies.LIVE
     )
     scale_down_after: float = option(
         Kind.DURATION,
-        "a scaled worker gives up a process when fewer would have done for so long",
+        "A scaled worker gives up a process when it could have done with fewer for this long.",
         default=60.0,
         minimum=1.0,
         applies=Applies.LIVE,
     )
     max_processes: int = option(
         Kind.INTEGER,
-        "most processes of all scaled workers together; 0 no limit",
+        "Largest number of processes of all scaled workers together. 0 means no limit.",
         default=0,
         minimum=0,
         applies=Applies.LIVE,
     )
     max_memory: int = option(
         Kind.SIZE,
-        "scaled workers grow only while all of them together hold less; 0 no limit",
+        "Scaled workers grow only while all of them together hold less memory than this. 0 means no limit.",
         default=0,
         minimum=0,
         applies=Applies.LIVE,
@@ -109,14 +110,14 @@ class SupervisorConfig:
 
     canary_time: float = option(
         Kind.DURATION,
-        "how long the first of the new programs must have done its work before the others are replaced",
+        "How long the first new program of a roll must have done its work before the others are replaced.",
         default=1.0,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     roll_attempts: int = option(
         Kind.INTEGER,
-        "deaths of new programs after which the former configuration is put back",
+        "Number of deaths of new programs after which the former configuration is put back.",
         default=3,
         minimum=1,
         applies=Applies.LIVE,
@@ -128,29 +129,34 @@ class LogConfig:
     """[log]: what the daemon and its programs write, and where to."""
 
     level: str = option(
-        Kind.CHOICE, "least severe level written", default="info", choices=LOG_LEVELS, applies=Applies.LIVE
+        Kind.CHOICE,
+        "Least severe level that is written.",
+        default="info",
+        choices=LOG_LEVELS,
+        applies=Applies.LIVE,
     )
     format: str = option(
         Kind.CHOICE,
-        "auto is journal under systemd and plain elsewhere",
+        "Form of log lines. auto means journal under systemd and plain elsewhere.",
         default="auto",
         choices=LOG_FORMATS,
     )
     directory: str = option(
         Kind.TEXT,
-        "log files NAME.log, one for each program; empty writes to the journal, or to standard error",
+        "Directory of log files NAME.log, one for each program. Empty writes to the journal, or to "
+        "standard error.",
         default="",
         applies=Applies.RESTART,
     )
     max_bytes: int = option(
         Kind.SIZE,
-        "a log file that would grow beyond it is rotated; 0 never",
+        "Size at which a log file is rotated. 0 turns rotation off.",
         default=10 * 2**20,
         applies=Applies.RESTART,
     )
     backups: int = option(
         Kind.INTEGER,
-        "how many rotated files are kept of each",
+        "Number of rotated files that are kept of each log file.",
         default=5,
         minimum=0,
         maximum=1000,
@@ -158,13 +164,14 @@ class LogConfig:
     )
     rate: int = option(
         Kind.SIZE,
-        "what a program may write in a second, ten times as much in a burst; more is dropped; 0 no limit",
+        "Bytes that a program may write in a second, and ten times as many in a burst. The rest is "
+        "dropped. 0 means no limit.",
         default=2**20,
         applies=Applies.RESTART,
     )
     tail: int = option(
         Kind.SIZE,
-        "memory for the last lines of each program, for taskctl logs",
+        "Memory for the last lines of each program, which taskctl logs shows.",
         default=64 * 2**10,
         applies=Applies.RESTART,
     )

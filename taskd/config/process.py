@@ -22,133 +22,161 @@ class ProcessConfig:
 
     user: str = option(
         Kind.TEXT,
-        "user that it runs as, a name or a number; empty keeps the daemon's, or takes TASKD_USER where "
-        "that is root",
+        "User that the process runs as: a name or a number. Empty means the daemon's user, or TASKD_USER "
+        "where the daemon is root.",
         default="",
     )
-    group: str = option(Kind.TEXT, "group that it runs as; empty takes the user's own", default="")
+    group: str = option(Kind.TEXT, "Group that the process runs as. Empty means the user's own.", default="")
     groups: tuple[str, ...] | None = option(
         Kind.TEXT_LIST,
-        "supplementary groups; without it those that the user has in the group database",
+        "Supplementary groups. If not given, those that the group database lists for the user.",
         default=None,
     )
     no_new_privileges: bool = option(
         Kind.BOOLEAN,
-        "with user: set-uid commands such as sudo cannot give privileges back",
+        "With user: set-uid commands such as sudo cannot give privileges back.",
         default=True,
     )
-    umask: int | None = option(Kind.OCTAL, 'mode bits that new files do not get, such as "027"', default=None)
+    umask: int | None = option(
+        Kind.OCTAL, 'Mode bits that new files do not get, such as "027".', default=None
+    )
     environment: Mapping[str, str] = option(
-        Kind.TEXT_MAP, "variables added to the program's environment", factory=dict
+        Kind.TEXT_MAP, "Variables added to the environment of the process.", factory=dict
     )
     env_file: str = option(
-        Kind.TEXT, "file of NAME=value lines, read at each start; environment outweighs it", default=""
+        Kind.TEXT,
+        "File of NAME=value lines, read at each start. The environment key outweighs it.",
+        default="",
     )
-    directory: str = option(Kind.TEXT, "working directory; empty keeps the daemon's", default="")
+    directory: str = option(Kind.TEXT, "Working directory. Empty means the daemon's.", default="")
     limits: Mapping[str, tuple[int, int]] = option(
         Kind.LIMITS,
-        "resource limits of setrlimit(2), each a value for both, or [soft, hard]; a worker without data and "
-        "as may have three quarters of the machine's memory for its data",
+        "Resource limits of setrlimit(2): one value for both limits, or [soft, hard]. A worker without "
+        "data and as may use three quarters of the machine's memory for its data.",
         factory=dict,
     )
     nice: int | None = option(
-        Kind.INTEGER, "scheduling priority, higher is more polite", default=None, minimum=-20, maximum=19
+        Kind.INTEGER,
+        "Scheduling priority. A higher value is more polite.",
+        default=None,
+        minimum=-20,
+        maximum=19,
     )
     cpu_affinity: tuple[int, ...] = option(
-        Kind.CPUS, "processors that it may run on; empty allows all", factory=tuple
+        Kind.CPUS, "Processors that the process may run on. Empty allows all.", factory=tuple
     )
     oom_score_adj: int | None = option(
         Kind.INTEGER,
-        "how willingly the kernel kills it when memory runs out",
+        "How willingly the kernel kills the process when memory runs out.",
         default=None,
         minimum=-1000,
         maximum=1000,
     )
     autostart: bool = option(
         Kind.BOOLEAN,
-        "whether it starts with the daemon; else by taskctl start",
+        "Whether the process starts with the daemon. If not, taskctl start starts it.",
         default=True,
         applies=Applies.LIVE,
     )
     order: int = option(
         Kind.INTEGER,
-        "lower ones are started first; equal ones as in the file",
+        "Position in the start order: lower numbers start first. Equal numbers start as they stand in "
+        "the file.",
         default=0,
         applies=Applies.LIVE,
     )
     after: tuple[str, ...] = option(
         Kind.TEXT_LIST,
-        "tables that are started first: waits until they are ready, or have failed or were stopped",
+        "Tables that start first. The process waits until each of them is ready, has failed or is stopped.",
         factory=tuple,
         applies=Applies.LIVE,
     )
     requires: tuple[str, ...] = option(
         Kind.TEXT_LIST,
-        "tables without which it is not started: waits until they are ready",
+        "Tables that the process needs. It waits until each of them is ready.",
         factory=tuple,
         applies=Applies.LIVE,
     )
     start_timeout: float | None = option(
         Kind.DURATION,
-        "how long it may take until it is ready; as in [supervisor] if not given",
+        "How long the process may take until it is ready. If not given, as in [supervisor].",
         default=None,
         minimum=0.1,
         applies=Applies.LIVE,
     )
     stop_timeout: float | None = option(
         Kind.DURATION,
-        "how long a warm stop waits; as in [supervisor] if not given",
+        "How long a warm stop waits. If not given, as in [supervisor].",
         default=None,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     kill_timeout: float = option(
         Kind.DURATION,
-        "how long the step after the warm stop lasts before SIGKILL",
+        "How long the step after the warm stop lasts before SIGKILL.",
         default=2.0,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     restart: str = option(
         Kind.CHOICE,
-        "when it is started again after it ended by itself",
+        "When the process is started again after it ended by itself.",
         default="always",
         choices=RESTARTS,
         applies=Applies.LIVE,
     )
     restart_delay: float | None = option(
-        Kind.DURATION, "as in [supervisor] if not given", default=None, minimum=0.0, applies=Applies.LIVE
+        Kind.DURATION,
+        "First delay before a restart. If not given, as in [supervisor].",
+        default=None,
+        minimum=0.0,
+        applies=Applies.LIVE,
     )
     restart_delay_max: float | None = option(
-        Kind.DURATION, "as in [supervisor] if not given", default=None, minimum=0.0, applies=Applies.LIVE
+        Kind.DURATION,
+        "Longest delay between restarts. If not given, as in [supervisor].",
+        default=None,
+        minimum=0.0,
+        applies=Applies.LIVE,
     )
     restart_intensity: int | None = option(
-        Kind.INTEGER, "as in [supervisor] if not given", default=None, minimum=1, applies=Applies.LIVE
+        Kind.INTEGER,
+        "Restarts within restart_period before the process is only probed. If not given, as in [supervisor].",
+        default=None,
+        minimum=1,
+        applies=Applies.LIVE,
     )
     restart_period: float | None = option(
-        Kind.DURATION, "as in [supervisor] if not given", default=None, minimum=1.0, applies=Applies.LIVE
+        Kind.DURATION,
+        "Window of restart_intensity. If not given, as in [supervisor].",
+        default=None,
+        minimum=1.0,
+        applies=Applies.LIVE,
     )
     on_ready: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "command to run when it has become ready", factory=tuple, applies=Applies.LIVE
+        Kind.TEXT_LIST,
+        "Command to run when the process has become ready.",
+        factory=tuple,
+        applies=Applies.LIVE,
     )
     on_exited: tuple[str, ...] = option(
         Kind.TEXT_LIST,
-        "command to run when it ended without being asked to",
+        "Command to run when the process ended without being asked to.",
         factory=tuple,
         applies=Applies.LIVE,
     )
     on_failed: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "command to run when it died too often", factory=tuple, applies=Applies.LIVE
+        Kind.TEXT_LIST, "Command to run when the process died too often.", factory=tuple, applies=Applies.LIVE
     )
     on_stopped: tuple[str, ...] = option(
         Kind.TEXT_LIST,
-        "command to run when it ended because it was asked to",
+        "Command to run when the process ended because it was asked to.",
         factory=tuple,
         applies=Applies.LIVE,
     )
     hook_timeout: float = option(
         Kind.DURATION,
-        "how long such a command may take before it is killed",
+        "How long such a command may take before it is killed.",
         default=30.0,
         minimum=0.1,
         applies=Applies.LIVE,

@@ -27,66 +27,74 @@ class WorkerConfig(ProcessConfig):
 
     name: str
     queues: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "queues to consume from", factory=lambda: (DEFAULT_QUEUE,)
+        Kind.TEXT_LIST, "Queues that the worker consumes from.", factory=lambda: (DEFAULT_QUEUE,)
     )
     node: str = option(
         Kind.TEXT,
-        'how remote control and monitors know it, such as "celery@%h" (%h host, %n and %d its two parts); '
-        "for one process; empty is PROGRAM@host",
+        'Name by which remote control and monitors know the worker, such as "celery@%h": %h is the host, '
+        "%n and %d are its two parts. Allowed for one process. Empty means PROGRAM@host.",
         default="",
     )
     app: str = option(
-        Kind.TEXT, 'the task code, "package.module:attribute"; empty takes the top-level app', default=""
+        Kind.TEXT, 'Task code, as "package.module:attribute". Empty means the top-level app.', default=""
     )
-    pool: str = option(Kind.CHOICE, "how tasks are run", default="prefork", choices=POOLS)
+    pool: str = option(Kind.CHOICE, "How the worker runs tasks.", default="prefork", choices=POOLS)
     concurrency: int = option(
         Kind.INTEGER,
-        "tasks at the same time; 0 means one per processor, or 100 on asyncio, gevent and eventlet",
+        "Number of tasks that one process runs at the same time. 0 means one per processor, or 100 on "
+        "asyncio, gevent and eventlet.",
         default=0,
         minimum=0,
         maximum=10000,
     )
     min_concurrency: int = option(
         Kind.INTEGER,
-        "the pool begins with so many and grows up to concurrency by load; 0 keeps it at concurrency",
+        "Number of slots that the pool starts with; under load it grows up to concurrency. 0 keeps it at "
+        "concurrency.",
         default=0,
         minimum=0,
         maximum=10000,
     )
     shrink_after: float = option(
         Kind.DURATION,
-        "a pool that has grown shrinks when so long fewer tasks would have done",
+        "A pool that has grown shrinks when it could have done with fewer slots for this long.",
         default=30.0,
         minimum=0.0,
     )
     preload: str = option(
         Kind.CHOICE,
-        "whether prefork children share one import of the task code: auto where it starts no threads; "
-        "false imports it in each child; true refuses code that starts threads",
+        "Whether prefork children share one import of the task code. auto shares it unless the code "
+        "starts threads. false imports the code in each child. true refuses code that starts threads.",
         default="auto",
         choices=PRELOADS,
     )
     max_tasks_per_child: int = option(
-        Kind.INTEGER, "a prefork child is replaced after so many tasks; 0 never", default=0, minimum=0
+        Kind.INTEGER,
+        "Number of tasks after which a prefork child is replaced. 0 turns this off.",
+        default=0,
+        minimum=0,
     )
     max_memory_per_child: int = option(
-        Kind.SIZE, "a prefork child that holds more is replaced between two tasks; 0 never", default=0
+        Kind.SIZE,
+        "Memory above which a prefork child is replaced between two tasks. 0 turns this off.",
+        default=0,
     )
     memory_measure: str = option(
         Kind.CHOICE,
-        "what max_memory_per_child limits: rss, or pss, the fair share of what children have in common",
+        "Measure that max_memory_per_child limits: rss, or pss, which splits shared memory fairly among "
+        "the children.",
         default="rss",
         choices=MEMORY_MEASURES,
     )
     max_age_per_child: float = option(
         Kind.DURATION,
-        "a prefork child that is older is replaced between two tasks; 0 never",
+        "Age above which a prefork child is replaced between two tasks. 0 turns this off.",
         default=0.0,
         minimum=0.0,
     )
     processes: int = option(
         Kind.INTEGER,
-        "how many workers of this kind",
+        "Number of processes of this worker.",
         default=1,
         minimum=1,
         maximum=1000,
@@ -94,7 +102,8 @@ class WorkerConfig(ProcessConfig):
     )
     min_processes: int = option(
         Kind.INTEGER,
-        "begin with so many workers and follow the load up to processes; 0 keeps processes",
+        "Number of processes to start with; under load the worker grows up to processes. 0 keeps it at "
+        "processes.",
         default=0,
         minimum=0,
         maximum=1000,
@@ -102,21 +111,22 @@ class WorkerConfig(ProcessConfig):
     )
     target_latency: float = option(
         Kind.DURATION,
-        "with min_processes: a message that arrives should begin within this time",
+        "With min_processes: time within which a message that arrives should begin.",
         default=2.0,
         minimum=0.01,
         applies=Applies.LIVE,
     )
     weight: float = option(
         Kind.NUMBER,
-        "with min_processes: share of the box where it can not give every group what it needs",
+        "With min_processes: share of the machine where it cannot give every group all that it needs.",
         default=1.0,
         minimum=0.01,
         applies=Applies.LIVE,
     )
     max_surge: int = option(
         Kind.INTEGER,
-        "how many more than processes may exist while they are replaced one after the other; not for solo",
+        "Number of processes above processes that may exist while a roll replaces them one after the "
+        "other. Not for solo.",
         default=1,
         minimum=0,
         maximum=1000,
@@ -124,7 +134,7 @@ class WorkerConfig(ProcessConfig):
     )
     max_unavailable: int = option(
         Kind.INTEGER,
-        "how many of processes may be missing while they are replaced",
+        "Number of processes that may be missing while a roll replaces them.",
         default=0,
         minimum=0,
         maximum=1000,
@@ -132,61 +142,70 @@ class WorkerConfig(ProcessConfig):
     )
     prefetch: int | str = option(
         Kind.PREFETCH,
-        '"auto" claims about 100 ms of work ahead and gives back what then waits behind long tasks; '
-        "a number claims that many and keeps them",
+        '"auto" claims about 100 ms of work ahead, and gives back messages that then wait behind long '
+        "tasks. A number claims that many messages and keeps them.",
         default="auto",
     )
     lease: float = option(
-        Kind.DURATION, "how long claims stay with a silent worker", default=10.0, minimum=1.0
+        Kind.DURATION, "How long a silent worker keeps its claims.", default=10.0, minimum=1.0
     )
     max_deaths: int = option(
-        Kind.INTEGER, "children a task may kill before it is parked as a dead letter", default=3, minimum=1
+        Kind.INTEGER,
+        "Number of children that a task may kill before it is parked as a dead letter.",
+        default=3,
+        minimum=1,
     )
     rate_limits: Mapping[str, str] = option(
         Kind.RATES,
-        "how many tasks of a name each process may begin, in the place of the task's own rate_limit",
+        "How many tasks of a name each process may begin in a given time. Replaces the rate_limit of the "
+        "task itself.",
         factory=dict,
         applies=Applies.LIVE,
     )
     soft_time_limit: float = option(
-        Kind.DURATION, "default soft limit of a task; 0 none", default=0.0, minimum=0.0
+        Kind.DURATION, "Default soft time limit of a task. 0 means no limit.", default=0.0, minimum=0.0
     )
     time_limit: float = option(
-        Kind.DURATION, "default hard limit of a task; 0 none", default=0.0, minimum=0.0
+        Kind.DURATION, "Default hard time limit of a task. 0 means no limit.", default=0.0, minimum=0.0
     )
     soft_shutdown_timeout: float = option(
         Kind.DURATION,
-        "in the last part of stop_timeout, so long, running tasks get SoftTimeLimitExceeded; 0 never",
+        "Time before the end of stop_timeout at which running tasks get SoftTimeLimitExceeded. 0 turns "
+        "this off.",
         default=0.0,
         minimum=0.0,
     )
     terminate_soft_timeout: float = option(
         Kind.DURATION,
-        "revoke --terminate raises SoftTimeLimitExceeded so long before it signals; 0 signals at once",
+        "Time from the SoftTimeLimitExceeded that revoke --terminate raises to its signal. 0 signals at "
+        "once.",
         default=0.0,
         minimum=0.0,
     )
     terminate_timeout: float = option(
-        Kind.DURATION, "from the signal of revoke --terminate to KILL", default=5.0, minimum=0.0
+        Kind.DURATION, "Time from the signal of revoke --terminate to KILL.", default=5.0, minimum=0.0
     )
     events: bool = option(
         Kind.BOOLEAN,
-        "send task events from the start, if a monitor listens; remote control switches them too",
+        "Whether the worker sends task events from the start if a monitor listens. Remote control can "
+        "switch them, too.",
         default=False,
     )
     mingle: bool = option(
         Kind.BOOLEAN,
-        "ask the workers of other hosts at start what is revoked; never with a broker of one host",
+        "Whether the worker asks the workers of other hosts at its start for revoked tasks. Never done "
+        "with a broker that serves one host.",
         default=True,
     )
     gossip: bool = option(
         Kind.BOOLEAN,
-        "follow the workers of other hosts by their heartbeats; never with a broker of one host",
+        "Whether the worker follows the heartbeats of workers on other hosts. Never done with a broker "
+        "that serves one host.",
         default=True,
     )
     interpreter: str = option(
         Kind.TEXT,
-        "Python that runs it, of another virtualenv that has taskd too; empty takes the daemon's",
+        "Python that runs the worker, from another virtualenv that also has taskd. Empty means the daemon's.",
         default="",
     )
 
@@ -197,34 +216,41 @@ class ProgramConfig(ProcessConfig):
 
     name: str
     command: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "what is run, without a shell; the first is a path or is found on PATH"
+        Kind.TEXT_LIST, "Command to run, without a shell. The first word is a path, or is looked up on PATH."
     )
     ready: str = option(
         Kind.CHOICE,
-        "started: ready when it has run for ready_after; reported: when it has written a status line",
+        "When the program counts as ready. started: after it has run for ready_after. reported: after it "
+        "has written a status line.",
         default="started",
         choices=READINESS,
         applies=Applies.LIVE,
     )
     ready_after: float = option(
         Kind.DURATION,
-        "see ready; who dies earlier has failed to start",
+        'How long a program with ready = "started" must run until it is ready. A program that ends '
+        "earlier has failed to start.",
         default=1.0,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     processes: int = option(
-        Kind.INTEGER, "how many of this kind", default=1, minimum=1, maximum=1000, applies=Applies.LIVE
+        Kind.INTEGER,
+        "Number of processes of this program.",
+        default=1,
+        minimum=1,
+        maximum=1000,
+        applies=Applies.LIVE,
     )
     stop_signal: str = option(
         Kind.CHOICE,
-        "signal of a warm stop; the next step is SIGKILL",
+        "Signal of a warm stop. The next step is SIGKILL.",
         default="TERM",
         choices=STOP_SIGNALS,
         applies=Applies.LIVE,
     )
     stop_timeout: float | None = option(
-        Kind.DURATION, "how long a warm stop waits", default=10.0, minimum=0.0, applies=Applies.LIVE
+        Kind.DURATION, "How long a warm stop waits.", default=10.0, minimum=0.0, applies=Applies.LIVE
     )
 
 

@@ -38,51 +38,54 @@ class WhenConfig:
     """
 
     every: float | None = _live(
-        Kind.DURATION, "interval; give one of every, cron, at and solar", default=None, minimum=0.01
+        Kind.DURATION, "Interval. An entry has one of every, cron, at and solar.", default=None, minimum=0.01
     )
-    cron: str = _live(Kind.CRON, "five cron fields, or @daily and its like", default="")
+    cron: str = _live(Kind.CRON, "Five cron fields, or a name such as @daily.", default="")
     cron_days: str = _live(
         Kind.CHOICE,
-        "whether day and weekday of cron must both match, or either; auto: both if one begins with a star",
+        "Whether day and weekday of cron must both match, or either. auto means both if one of them "
+        "begins with a star.",
         default="auto",
         choices=("auto", "either", "both"),
     )
-    at: str = _live(Kind.MOMENT, "the one moment to run at", default="")
+    at: str = _live(Kind.MOMENT, "The one moment to run at.", default="")
     solar: str = _live(
-        Kind.CHOICE, "event of the sun at latitude and longitude", default="", choices=SOLAR_EVENTS
+        Kind.CHOICE, "Event of the sun at latitude and longitude.", default="", choices=SOLAR_EVENTS
     )
     latitude: float | None = _live(
-        Kind.NUMBER, "degrees north, for solar", default=None, minimum=-90, maximum=90
+        Kind.NUMBER, "Degrees north, for solar.", default=None, minimum=-90, maximum=90
     )
     longitude: float | None = _live(
-        Kind.NUMBER, "degrees east, for solar", default=None, minimum=-180, maximum=180
+        Kind.NUMBER, "Degrees east, for solar.", default=None, minimum=-180, maximum=180
     )
-    timezone: str = _live(Kind.ZONE, "zone in which cron and moments are read", default="UTC")
+    timezone: str = _live(Kind.ZONE, "Time zone of cron, and of moments without an offset.", default="UTC")
     dst_gap: str = _live(
         Kind.CHOICE,
-        "local time that the clock leaves out: run at the next instant, or not; auto is cron's rule",
+        "Rule for a local time that the clock leaves out: next runs at the next instant, skip does not "
+        "run. auto follows cron.",
         default="auto",
         choices=("auto", "next", "skip"),
     )
     dst_overlap: str = _live(
         Kind.CHOICE,
-        "local time that the clock shows twice: run the first time, or both; auto is cron's rule",
+        "Rule for a local time that the clock shows twice: first runs the first time, both runs both "
+        "times. auto follows cron.",
         default="auto",
         choices=("auto", "first", "both"),
     )
-    align: str = _live(Kind.MOMENT, "a moment at which every fires, and from which it counts", default="")
-    start: str = _live(Kind.MOMENT, "no run before this moment", default="")
-    end: str = _live(Kind.MOMENT, "no run after this moment", default="")
+    align: str = _live(Kind.MOMENT, "A moment at which every fires, and from which it counts.", default="")
+    start: str = _live(Kind.MOMENT, "No run before this moment.", default="")
+    end: str = _live(Kind.MOMENT, "No run after this moment.", default="")
     max_runs: int = _live(
         Kind.INTEGER,
-        "the occurrence of this number, counted from start, is the last; 0 no limit",
+        "Number of the last occurrence, counted from start. 0 means no limit.",
         default=0,
         minimum=0,
         maximum=10_000,
     )
     jitter: float = _live(
         Kind.DURATION,
-        "each run is later by up to this much, the same on every host",
+        "Each run is later by up to this much, the same on every host.",
         default=0.0,
         minimum=0.0,
         maximum=86_400,
@@ -94,29 +97,40 @@ class BeatEntryConfig(WhenConfig):
     """[beat.schedule.NAME]: a task that is sent periodically."""
 
     name: str
-    task: str = _live(Kind.TEXT, "name of the task to send")
-    args: tuple[Any, ...] = _live(Kind.ANY_LIST, "positional arguments", factory=tuple)
-    kwargs: Mapping[str, Any] = _live(Kind.ANY_MAP, "keyword arguments", factory=dict)
-    queue: str = _live(Kind.TEXT, "queue to send to", default=DEFAULT_QUEUE)
-    priority: int = _live(Kind.INTEGER, "0 to 9, 9 is served first", default=0, minimum=0, maximum=9)
+    task: str = _live(Kind.TEXT, "Name of the task to send.")
+    args: tuple[Any, ...] = _live(Kind.ANY_LIST, "Positional arguments.", factory=tuple)
+    kwargs: Mapping[str, Any] = _live(Kind.ANY_MAP, "Keyword arguments.", factory=dict)
+    queue: str = _live(Kind.TEXT, "Queue to send to.", default=DEFAULT_QUEUE)
+    priority: int = _live(
+        Kind.INTEGER, "Priority from 0 to 9. 9 is served first.", default=0, minimum=0, maximum=9
+    )
     expires: float = _live(
-        Kind.DURATION, "a run that waited longer is dropped; 0 never", default=0.0, minimum=0.0
+        Kind.DURATION, "A run that has waited longer is dropped. 0 turns this off.", default=0.0, minimum=0.0
     )
     missed: str = _live(
         Kind.CHOICE,
-        "runs that came due while nothing could be sent: none of them, the last one, or all",
+        "Which runs are sent of those that came due while nothing could be sent: none (skip), the last "
+        "one, or all.",
         default="last",
         choices=("skip", "last", "all"),
     )
     max_missed: int = _live(
-        Kind.INTEGER, "at most so many of all, the latest", default=100, minimum=1, maximum=10_000
+        Kind.INTEGER,
+        'With missed = "all": largest number of missed runs that are sent, the latest ones.',
+        default=100,
+        minimum=1,
+        maximum=10_000,
     )
     missed_after: float = _live(
-        Kind.DURATION, "with skip, a run that is later than this is not sent", default=30.0, minimum=0.1
+        Kind.DURATION,
+        'With missed = "skip": a run that is later than this is not sent.',
+        default=30.0,
+        minimum=0.1,
     )
     overlap: str = _live(
         Kind.CHOICE,
-        "a run that comes due while the former one waits or runs: not sent, sent after it, or sent",
+        "Rule for a run that comes due while the former one waits or runs: skip does not send it, queue "
+        "sends it afterwards, allow sends it at once.",
         default="allow",
         choices=("skip", "queue", "allow"),
     )
@@ -128,30 +142,35 @@ class BeatConfig(ProcessConfig):
 
     run: str = option(
         Kind.CHOICE,
-        "whether it runs on this host; auto: when the file has entries",
+        "Whether beat runs on this host. auto means that it runs when the file has entries.",
         default="auto",
         choices=("auto", "always", "never"),
         applies=Applies.LIVE,  # it decides whether there is a beat, not how one works
     )
     store: str = option(
         Kind.URL,
-        "where entries made at run time and past runs are kept; empty is beat.db beside the broker's file",
+        "Store of past runs, and of entries made at run time. Empty means beat.db beside the broker's file.",
         default="",
         choices=BEAT_STORE_SCHEMES,
         secret=True,
     )
     history: int = option(
-        Kind.INTEGER, "past decisions that are kept of each entry", default=50, minimum=1, maximum=10_000
+        Kind.INTEGER,
+        "Number of past decisions that are kept of each entry.",
+        default=50,
+        minimum=1,
+        maximum=10_000,
     )
     read_app: bool = option(
         Kind.BOOLEAN,
-        "import the workers' apps at the start, in processes of their own, for the entries that they declare",
+        "Whether beat imports the workers' apps at its start, in processes of their own, and reads the "
+        "entries that they declare.",
         default=True,
     )
     schedule: Mapping[str, BeatEntryConfig] = field(default_factory=dict)
     interpreter: str = option(
         Kind.TEXT,
-        "Python that runs it, of another virtualenv that has taskd too; empty takes the daemon's",
+        "Python that runs beat, from another virtualenv that also has taskd. Empty means the daemon's.",
         default="",
     )
 

@@ -30,45 +30,45 @@ class Config:
     """The whole file."""
 
     path: str = ""
-    app: str = option(Kind.TEXT, 'the task code, "package.module:attribute"', default="")
+    app: str = option(Kind.TEXT, 'Task code, as "package.module:attribute".', default="")
     broker: str = option(
         Kind.URL,
-        "where messages wait",
+        "Broker in which messages wait.",
         default="sqlite:///var/lib/taskd/broker.db",
         choices=BROKER_SCHEMES,
         secret=True,
     )
     results: str = option(
         Kind.URL,
-        'where results are kept; "null://" keeps none',
+        'Store that keeps results. "null://" keeps none.',
         default="sqlite:///var/lib/taskd/results.db",
         choices=RESULT_SCHEMES,
         secret=True,
     )
     result_expires: float = option(
-        Kind.DURATION, "how long results are kept; 0 for ever", default=86400.0, minimum=0.0
+        Kind.DURATION, "How long results are kept. 0 keeps them forever.", default=86400.0, minimum=0.0
     )
     sent_events: bool = option(
         Kind.BOOLEAN,
-        "whether clients that read this file tell monitors of each task that they send (task-sent)",
+        "Whether clients that read this file tell monitors of each task that they send (task-sent).",
         default=False,
     )
     accept_content: tuple[str, ...] = option(
         Kind.TEXT_LIST,
-        'how arguments may be written: "json", "msgpack", "yaml" (needs PyYAML; slow), and "pickle", which '
-        "lets everybody who can write to the broker run code in your workers",
+        'Content types that arguments may have: "json", "msgpack", "yaml" (needs PyYAML; slow) and '
+        '"pickle". With "pickle", everybody who can write to the broker can run code in your workers.',
         factory=lambda: ("json",),
         choices=("json", "msgpack", "yaml", "pickle"),
     )
     max_message_size: int = option(
         Kind.SIZE,
-        "what the arguments or the result of one task may take, unpacked; senders and readers refuse more",
+        "Largest size of the arguments or the result of one task, unpacked. Senders and readers refuse more.",
         default=16 * 2**20,
         minimum=1024,
     )
     max_message_containers: int = option(
         Kind.INTEGER,
-        "how many lists and objects the arguments or the result of one task may hold",
+        "Largest number of lists and objects in the arguments or the result of one task.",
         default=500_000,
         minimum=1000,
     )

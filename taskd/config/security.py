@@ -13,7 +13,8 @@ class SecurityConfig:
 
     remote_control: str = option(
         Kind.CHOICE,
-        'what workers answer over the broker: "all", "read" (questions alone) or "off"; refusals are said',
+        'Remote control that workers accept over the broker: "all", "read" (questions alone) or "off". '
+        "Workers say what they refuse.",
         default="all",
         choices=("off", "read", "all"),
     )

@@ -58,12 +58,12 @@ class SqliteConfig:
 
     durability: str = option(
         Kind.CHOICE,
-        "normal survives any crash of a process, full also power loss",
+        "normal survives any crash of a process. full also survives a power loss.",
         default="normal",
         choices=("normal", "full"),
     )
     busy_timeout: float = option(
-        Kind.DURATION, "how long to wait for another process's transaction", default=10.0, minimum=0.1
+        Kind.DURATION, "How long to wait for another process's transaction.", default=10.0, minimum=0.1
     )
 
 
@@ -73,16 +73,16 @@ class RedisConfig:
 
     key_prefix: str = option(
         Kind.TEXT,
-        "stands before every key and channel, as kombu's global_keyprefix",
+        "Text before every key and channel, as kombu's global_keyprefix.",
         default="",
     )
     timeout: float = option(
-        Kind.DURATION, "how long to wait for a connection, and for an answer", default=5.0, minimum=0.1
+        Kind.DURATION, "How long to wait for a connection, and for an answer.", default=5.0, minimum=0.1
     )
-    master: str = option(Kind.TEXT, "the name of the master, for sentinel:// URLs", default="")
+    master: str = option(Kind.TEXT, "Name of the master, for sentinel:// URLs.", default="")
     visibility_timeout: float = option(
         Kind.DURATION,
-        "how long a message may stay with a Celery worker until taskd puts it back, as kombu's",
+        "How long a message may stay with a Celery worker before taskd puts it back, as kombu's.",
         default=3600.0,
         minimum=1.0,
     )
@@ -94,23 +94,23 @@ class AmqpConfig:
 
     queue_type: str = option(
         Kind.CHOICE,
-        "the type of queues that taskd makes; default is that of the virtual host",
+        "Type of the queues that taskd makes. default means that of the virtual host.",
         default="default",
         choices=("default", "classic", "quorum"),
     )
     max_priority: int = option(
         Kind.INTEGER,
-        "the highest priority of classic queues that taskd makes, as Celery's task_queue_max_priority; "
-        "0 for none",
+        "Highest priority of classic queues that taskd makes, as Celery's task_queue_max_priority. 0 "
+        "means none.",
         default=0,
         minimum=0,
         maximum=255,
     )
     timeout: float = option(
-        Kind.DURATION, "how long to wait for a connection, and for an answer", default=5.0, minimum=0.1
+        Kind.DURATION, "How long to wait for a connection, and for an answer.", default=5.0, minimum=0.1
     )
     transport_options: Mapping[str, Any] = option(
-        Kind.ANY_MAP, "kombu's options for the transport of a kombu+ URL", factory=dict, secret=True
+        Kind.ANY_MAP, "kombu's options for the transport of a kombu+ URL.", factory=dict, secret=True
     )
 
 

@@ -106,7 +106,9 @@ def _options_of(
     for key, (option, field) in known.items():
         required = field.default is MISSING and field.default_factory is MISSING
         if required and key not in table:
-            report.error((*path, key), "the key is missing", option.help)
+            report.error(
+                (*path, key), "the key is missing", f"{option.kind.value}: {option.help.rstrip('.')}"
+            )
         if required:
             found.setdefault(key, "")  # noted as wrong; the rest of the table is still judged
     return found

@@ -52,7 +52,7 @@ def test_a_key_is_explained(path: str, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["--config", path, "config", "explain", "supervisor.stop_timeout"]) == exit_codes.OK
 
     output = capsys.readouterr().out
-    assert "supervisor.stop_timeout: how long a warm stop waits for running tasks" in output
+    assert "supervisor.stop_timeout: How long a warm stop waits for running tasks" in output
     assert 'default     "5m"' in output
     assert f'value       "60s" ({path}, line 4)' in output
 

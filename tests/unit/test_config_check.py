@@ -169,7 +169,7 @@ MISTAKES = [
     ("[worker.beat]\napp='a:b'", 'the name "beat" is taken by the scheduler'),
     (
         "[beat.schedule.x]\nevery = '1s'",
-        "beat.schedule.x.task: the key is missing; expected name of the task",
+        "beat.schedule.x.task: the key is missing; expected text: Name of the task",
     ),
     ("[beat.schedule.x]\ntask = ''\nevery = 1", "beat.schedule.x.task: the task name is empty"),
     (

@@ -47,9 +47,11 @@ def _entry_options(command: Callable[..., R]) -> Callable[..., R]:
     wrapped: Callable[..., R] = run
     for key, (option, _) in reversed(known.items()):
         if option.kind is Kind.ANY_LIST:
-            wrapped = click.option(f"--{key}", key, type=json_list, help=f"{option.help}, as JSON.")(wrapped)
+            wrapped = click.option(f"--{key}", key, type=json_list, help=f"{option.help[:-1]}, as JSON.")(
+                wrapped
+            )
         elif option.kind is Kind.ANY_MAP:
-            wrapped = click.option(f"--{key}", key, type=json_object, help=f"{option.help}, as JSON.")(
+            wrapped = click.option(f"--{key}", key, type=json_object, help=f"{option.help[:-1]}, as JSON.")(
                 wrapped
             )
         elif key != "cron":

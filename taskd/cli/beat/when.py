@@ -48,5 +48,5 @@ def key_option(key: str, option: Option) -> Callable[[Callable[..., R]], Callabl
         key,
         type=click.Choice(option.choices) if option.choices else kinds.get(option.kind, str),
         metavar=None if option.choices else option.kind.name,
-        help=f"{option.help[0].upper()}{option.help[1:]}.",
+        help=option.help,
     )
