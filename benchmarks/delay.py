@@ -62,7 +62,7 @@ def huey_rate(directory: Path, *, fsync: bool | None) -> float:
     """Return Huey's sends a second; ``fsync`` None is as it comes, False syncs nothing ever."""
     huey = SqliteHuey(filename=str(directory / "huey.db"), results=False, fsync=fsync)
 
-    @huey.task()
+    @huey.task()  # type: ignore[untyped-decorator]
     def noop(number: int) -> None:
         del number
 

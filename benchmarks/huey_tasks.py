@@ -13,12 +13,12 @@ _fsync = False if os.environ.get("BENCH_HUEY_FSYNC") == "off" else None
 huey = SqliteHuey("bench", filename=os.environ.get("BENCH_HUEY_DB", ":memory:"), fsync=_fsync)
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def noop() -> None:
     """Do nothing."""
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def started_at() -> float:
     """Return the machine's monotonic time at the start of the task."""
     return time.monotonic()

@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kombu import Connection
+from kombu.connection import Connection
 
 from benchmarks import harness
 from benchmarks.harness import (
@@ -43,7 +43,6 @@ PEER_TASKS = int(os.environ.get("BENCH_PEER_TASKS", "8000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SAMPLES = int(os.environ.get("BENCH_SAMPLES", "300"))
 _SLOW_S = 0.002
-_QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 @contextmanager
@@ -116,7 +115,8 @@ def drain_peer(module: str, queue: str, command: list[str]) -> Drain:
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> int:
-        started.append(subprocess.Popen(command, env=environment, cwd=ROOT, **_QUIET))
+        null = subprocess.DEVNULL
+        started.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=null, stderr=null))
         return started[0].pid
 
     try:

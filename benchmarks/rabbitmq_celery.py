@@ -11,12 +11,14 @@ app.conf.task_ignore_result = True
 app.conf.task_acks_late = True
 
 
-@app.task(name="bench.noop")
 def noop() -> None:
     """Do nothing."""
+
+
+_task = app.task(noop, name="bench.noop")
 
 
 def fill(count: int) -> None:
     """Send tasks."""
     for _ in range(count):
-        noop.delay()
+        _task.delay()

@@ -10,12 +10,14 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 dramatiq.set_broker(RabbitmqBroker(url=os.environ.get("BENCH_RABBITMQ", "")))
 
 
-@dramatiq.actor
 def noop() -> None:
     """Do nothing."""
+
+
+_actor = dramatiq.actor(noop)
 
 
 def fill(count: int) -> None:
     """Send tasks."""
     for _ in range(count):
-        noop.send()
+        _actor.send()

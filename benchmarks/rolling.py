@@ -65,7 +65,7 @@ def roll(taskd: Daemon) -> None:
     client = ControlClient(str(taskd.directory / "taskd.sock"))
     for _ in range(ROLLS // ROUNDS):
         client.call("roll", {"name": "bench"})
-        wait_for(lambda: client.call("status")["groups"]["bench"]["settled"], pause_s=0.02)  # type: ignore[index, call-overload]
+        wait_for(lambda: client.call("status")["groups"]["bench"]["settled"], pause_s=0.02)  # type: ignore[index]
 
 
 def import_alone() -> None:

@@ -229,7 +229,7 @@ def worker_ready() -> list[float]:
 
 
 def is_successor(row: dict[str, Any], former: int) -> bool:
-    return row["state"] == "READY" and row["pid"] != former
+    return bool(row["state"] == "READY" and row["pid"] != former)
 
 
 def spread(seconds: list[float]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from hypothesis import strategies as st
 
 #: Values that a header or an argument may have and should not.
-LIES = (
+LIES: tuple[object, ...] = (
     None,
     True,
     0,

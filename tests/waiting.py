@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -13,7 +13,11 @@ T = TypeVar("T")
 LEAST_S = 60.0
 
 
-def wait_until(predicate: Callable[[], T], timeout_s: float = LEAST_S, what: str = "the condition") -> T:
+def wait_until(
+    predicate: Callable[[], T | Literal[False] | None],
+    timeout_s: float = LEAST_S,
+    what: str = "the condition",
+) -> T:
     """Return the first true value of ``predicate``; fail the test when the time is over.
 
     A busy machine gets at least a minute, whatever ``timeout_s`` is.

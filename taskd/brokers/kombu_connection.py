@@ -37,7 +37,7 @@ def kombu_connection(broker_url: str, stores: Stores) -> Connection:
         if scheme in REDIS_SCHEMES:
             return _redis(broker_url, stores.redis)
         if scheme in AMQP_SCHEMES:
-            return Connection(  # type: ignore[no-untyped-call]
+            return Connection(
                 broker_url, connect_timeout=stores.amqp.timeout, transport_options=dict(_ONE_TRY)
             )
     except ImportError as error:
@@ -49,7 +49,7 @@ def kombu_connection(broker_url: str, stores: Stores) -> Connection:
 
 
 def _sqlite(broker_url: str, sqlite: SqliteConfig) -> Connection:
-    return Connection(  # type: ignore[no-untyped-call]
+    return Connection(
         broker_url,
         transport=SqliteTransport,
         transport_options={
@@ -71,4 +71,4 @@ def _redis(broker_url: str, redis: RedisConfig) -> Connection:
         options["global_keyprefix"] = redis.key_prefix
     if redis.master:
         options["master_name"] = redis.master
-    return Connection(broker_url, transport_options=options)  # type: ignore[no-untyped-call]
+    return Connection(broker_url, transport_options=options)

@@ -30,7 +30,7 @@ class RemoteControl:
     def __init__(self, broker_url: str, stores: Stores) -> None:
         self._url = broker_url
         self._connection = kombu_connection(broker_url, stores)
-        self._mailbox = Mailbox(  # type: ignore[no-untyped-call]
+        self._mailbox = Mailbox(
             NAMESPACE, type="fanout", connection=self._connection, accept=["json"], serializer="json"
         )
 
@@ -51,9 +51,9 @@ class RemoteControl:
         given = dict(arguments or {})
         with self._errors("asked"):
             if destination:
-                replies = self._mailbox.call(list(destination), method, given, timeout_s)  # type: ignore[no-untyped-call]
+                replies = self._mailbox.call(list(destination), method, given, timeout_s)
             else:
-                replies = self._mailbox.multi_call(method, given, timeout_s, limit)  # type: ignore[no-untyped-call]
+                replies = self._mailbox.multi_call(method, given, timeout_s, limit)
         answers: dict[str, object] = {}
         for reply in cast("list[dict[str, object]]", replies):
             answers.update(reply)
@@ -68,12 +68,12 @@ class RemoteControl:
         """
         named = list(destination) if destination else None
         with self._errors("told"):
-            self._mailbox.cast(named, method, dict(arguments or {}))  # type: ignore[no-untyped-call]
+            self._mailbox.cast(named, method, dict(arguments or {}))
 
     def close(self) -> None:
         """Close the connection; the reply queue goes with it, unless the broker is away."""
         with suppress(BrokerError), self._errors("left"):
-            self._connection.release()  # type: ignore[no-untyped-call]
+            self._connection.release()
 
     def __enter__(self) -> RemoteControl:
         return self

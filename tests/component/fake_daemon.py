@@ -34,7 +34,7 @@ def fake_command(kind: str, name: str, pool: str) -> Sequence[str]:
 
 def main(directory: str, settings: dict[str, object]) -> int:
     if os.environ.pop("FAKE_BROKEN_CHECKER", ""):
-        reload.check = lambda *_, **__: 1 // 0  # type: ignore[assignment]
+        vars(reload)["check"] = lambda *_, **__: 1 // 0
     if mode := os.environ.pop("FAKE_FAULTS", ""):
         faulty_loop.install(Path(directory), mode)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # the fake programs are modules of the tests

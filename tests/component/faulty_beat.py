@@ -7,7 +7,7 @@ import sys
 from taskd.beat import __main__ as beat
 from tests.component.once_failing_loop import FaultyLoop
 
-beat.Loop = FaultyLoop  # type: ignore[misc]
+vars(beat)["Loop"] = FaultyLoop
 
 if __name__ == "__main__":
     sys.exit(beat.main())

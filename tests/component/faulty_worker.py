@@ -28,7 +28,7 @@ def main() -> None:
     from tests.component.barrier_app import APP
     from tests.component.once_failing_loop import FaultyLoop
 
-    steps.Loop = FaultyLoop  # type: ignore[misc]
+    vars(steps)["Loop"] = FaultyLoop
     log.setup("info", "plain", program="main-1")
     table = WorkerConfig(name="main", pool=pool, concurrency=2, rate_limits={"limited": "5/s"})
     config = Config(app=APP, broker=broker, results=results, workers={"main": table})

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from types import TracebackType
 
+from taskd import procinfo
+
 _PRELUDE = """
 import os, select, sys
 from taskd.brokers.factory import connect as connect_broker
@@ -21,6 +23,11 @@ def say(text):
 def hear():
     return sys.stdin.readline().strip()
 """
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    return not procinfo.is_alive(pid)
 
 
 class Script:

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 from amqp.basic_message import Message
-from kombu import Connection
+from kombu.connection import Connection
 
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker

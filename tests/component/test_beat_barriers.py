@@ -48,7 +48,7 @@ def test_an_entry_on_which_beat_fails_costs_no_other_its_runs(
         case "publish_once":
             monkeypatch.setattr(Away, step, fails_on("tasks.bad", Away.publish_once))
         case "beat_message":
-            monkeypatch.setattr(firing, step, fails_on("name='bad'", firing.beat_message))
+            monkeypatch.setattr(firing, step, fails_on("name='bad'", getattr(firing, step)))
         case _:
             original, asked = getattr(firing, step), []
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery  # type: ignore[import-untyped]
-from celery.worker import state as worker_state  # type: ignore[import-untyped]
-from celery.worker.consumer.gossip import Gossip  # type: ignore[import-untyped]
-from celery.worker.control import Panel  # type: ignore[import-untyped]
+from celery import Celery
+from celery.worker import state as worker_state
+from celery.worker.consumer.gossip import Gossip
+from celery.worker.control import Panel
 from kombu.asynchronous.timer import Timer
 from kombu.pidbox import Mailbox
 

@@ -216,7 +216,7 @@ def test_a_worker_that_is_connected_and_does_not_consume_starts_its_inner_bluepr
     monkeypatch.setattr(selfcheck, "LOOK_EVERY_S", 0.01)
     worker = Worker({})
     said: list[object] = []
-    worker.context.broker = Deaf(worker.broker, deaf=2)  # type: ignore[assignment]
+    worker.context.broker = Deaf(worker.broker, deaf=2)
     worker.context.report = said.append
 
     worker.run(("note",))

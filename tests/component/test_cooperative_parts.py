@@ -22,7 +22,7 @@ def shared() -> SharedLoop:
 
 
 def test_coroutines_of_several_threads_run_in_one_loop_at_once(shared: SharedLoop) -> None:
-    both = []
+    both: list[None] = []
 
     async def meet() -> asyncio.AbstractEventLoop:
         both.append(None)

@@ -10,7 +10,6 @@ import pytest
 from taskd import clock
 from taskd.brokers.intake import Outgoing
 from taskd.errors import StorageError
-from taskd.events import dispatcher as dispatchers
 from taskd.events.dispatcher import BATCH, MAX_WAITING, Dispatcher
 from taskd.loop import Loop
 from taskd.protocol.events import TaskStarted, WorkerElectAck
@@ -191,7 +190,7 @@ def test_a_slow_broker_is_asked_less_often(
     loop: Loop, dispatcher: Dispatcher, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(dispatchers.clock, "monotonic", lambda: now[0])
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
     send = sender.send
 
     def slow(events: Sequence[Outgoing]) -> None:

@@ -167,7 +167,7 @@ def test_a_group_gets_where_it_is_to_be_whatever_happened_before(first: Config, 
             case "resize":
                 world.group.resize(data.draw(st.integers(1, 4)), reason="test")
             case "stop" | "start" as verb if target is not None:
-                member = next(each for each in world.group.members if each.program is target)
+                member = next(each for each in world.group.members if each.program is cast("Program", target))
                 if not member.is_retired:
                     target.want(wanted=verb == "start", reason="an operator")
         world.turn()

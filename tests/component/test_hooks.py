@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from taskd import procinfo
+from tests.component.processes import is_gone
 from tests.component.supervised import daemon
 from tests.component.test_program_settings import program
 from tests.waiting import wait_until
@@ -56,7 +58,7 @@ def test_a_command_that_is_late_is_killed_with_its_children_and_the_programs_do_
         running.wait_for("y-1", "READY")
         started = wait_until(lambda: pids.exists() and pids.read_text().split())
         for pid in map(int, started):
-            wait_until(lambda pid=pid: not procinfo.is_alive(pid), what="the end of the hook")
+            wait_until(partial(is_gone, pid), what="the end of the hook")
 
         wait_until(lambda: "hook='x-1 on_ready' was killed: it took longer than hook_timeout" in running.log)
         assert running.row("x-1")["restarts"] == running.row("y-1")["restarts"] == 0

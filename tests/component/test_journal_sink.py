@@ -24,7 +24,7 @@ class Journald:
         self.socket.bind(self.path)
 
     def messages(self) -> list[bytes]:
-        found = []
+        found: list[bytes] = []
         while True:
             try:
                 data, fds, _, _ = socket.recv_fds(self.socket, 1 << 20, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import pytest
 
@@ -20,6 +22,10 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     barrier_app.gate.clear()
 
 
+def is_later_than(generation: int, worker: SmallWorker) -> bool:
+    return worker.consumer._connection._generation > generation
+
+
 def left(worker: SmallWorker) -> int:
     return sum(each.ready + each.delayed + each.claimed for each in worker.broker.desk().queues())
 
@@ -33,7 +39,7 @@ def test_what_still_runs_when_its_claim_is_lost_runs_once(pool: str) -> None:
         for _ in range(3):  # what RabbitMQ does at the end of its consumer_timeout
             former = worker.consumer._connection._generation
             worker.broker.intake("main-1@here", ["default"]).close()
-            wait_until(lambda former=former: worker.consumer._connection._generation > former)
+            wait_until(partial(is_later_than, former, worker))
             wait_until(lambda: worker.broker.desk().queues()[0].claimed == 1)
         barrier_app.gate.set()
 

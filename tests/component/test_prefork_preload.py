@@ -22,7 +22,7 @@ def preloaded(runner: Runner) -> object:
 def grpc_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import grpc
 
-    class Echo(grpc.GenericRpcHandler):
+    class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
         def service(self, _details: object) -> object:
             return grpc.unary_unary_rpc_method_handler(lambda request, _context: request)
 

@@ -30,7 +30,9 @@ class Recycled(Runner):
         return list(self.pool.info().processes)
 
     def replaced(self) -> dict[str, int]:
-        return dict(self.pool.info().details["replaced"])  # type: ignore[call-overload]
+        replaced = self.pool.info().details["replaced"]
+        assert isinstance(replaced, dict)
+        return replaced
 
 
 @pytest.fixture

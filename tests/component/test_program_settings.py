@@ -10,12 +10,14 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from taskd import procinfo
+from tests.component.processes import is_gone
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until
 
@@ -270,7 +272,7 @@ def test_a_command_that_forks_away_is_caught_and_told_to_stay_in_the_foreground(
         assert "--foreground" in detail
         running.wait_for("good-1", "READY")
         for pid in map(int, pids.read_text().split()):
-            wait_until(lambda pid=pid: not procinfo.is_alive(pid), what="the end of what it left behind")
+            wait_until(partial(is_gone, pid), what="the end of what it left behind")
 
 
 def test_a_command_that_dies_at_once_for_ever_fails_and_is_only_probed(tmp_path: Path) -> None:

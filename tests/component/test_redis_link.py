@@ -83,6 +83,18 @@ def test_a_login_that_the_server_takes_back_is_asked_for_anew(link: Link) -> Non
     link.call("ACL", "DELUSER", "gone")
 
 
+def received(subscription: Subscription, count: int) -> list[tuple[bytes, bytes]]:
+    """Return what a subscription has heard once it has heard that many."""
+    heard: list[tuple[bytes, bytes]] = []
+
+    def enough() -> bool:
+        heard.extend(subscription.receive())
+        return len(heard) >= count
+
+    wait_until(enough)
+    return heard
+
+
 def test_a_subscription_hears_what_is_published_and_never_waits(link: Link) -> None:
     with closing(Subscription(link.address, channels=["a", "b"], patterns=["c*"])) as subscription:
         assert subscription.receive() == []
@@ -90,8 +102,7 @@ def test_a_subscription_hears_what_is_published_and_never_waits(link: Link) -> N
         for channel in ("a", "c1", "other", "b"):
             link.call("PUBLISH", channel, f"to {channel}")
 
-        heard: list[tuple[bytes, bytes]] = []
-        wait_until(lambda: heard.extend(subscription.receive()) or len(heard) == 3)
+        heard = received(subscription, 3)
         assert heard == [(b"a", b"to a"), (b"c1", b"to c1"), (b"b", b"to b")]
 
 
@@ -103,8 +114,7 @@ def test_a_subscription_joins_other_channels_and_leaves_them(link: Link) -> None
 
         assert [link.call("PUBLISH", channel, f"to {channel}") for channel in "abc"] == [0, 1, 1]
 
-        heard: list[tuple[bytes, bytes]] = []
-        wait_until(lambda: heard.extend(subscription.receive()) or len(heard) == 2)
+        heard = received(subscription, 2)
         assert heard == [(b"b", b"to b"), (b"c", b"to c")]
 
 

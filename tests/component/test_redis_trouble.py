@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TypeVar
 
 import pytest
 from redis import Redis
@@ -69,15 +70,18 @@ def proxied(server: RedisServer) -> Iterator[tuple[Proxy, RedisBroker]]:
         yield proxy, opened
 
 
+T = TypeVar("T")
+
+
 def publish(broker: RedisBroker, *texts: str) -> None:
     with closing(broker.publisher()) as publisher:
         publisher.publish([message(text) for text in texts])
 
 
-def insist(call: Callable[[], object]) -> object:
+def insist(call: Callable[[], T]) -> T:
     """Make a call again until it no longer fails."""
 
-    def attempt() -> tuple[object] | None:
+    def attempt() -> tuple[T] | None:
         with contextlib.suppress(StorageError):
             return (call(),)
         return None
@@ -106,7 +110,7 @@ def test_a_connection_lost_in_the_middle_of_any_call_loses_and_repeats_nothing(
     while len(runs) < 10:
         claimed = insist(lambda: intake.claim(4))
         runs.update(bodies(claimed))
-        insist(lambda: intake.settle([Ack(each.tag) for each in claimed]))  # type: ignore[attr-defined] # noqa: B023
+        insist(lambda: intake.settle([Ack(each.tag) for each in claimed]))  # noqa: B023
         insist(intake.renew)
         insist(intake.clear_wakeups)
 
@@ -250,12 +254,13 @@ def test_a_server_that_lost_its_last_second_gives_no_tag_twice(broker: RedisBrok
 
     admin.flushall()
     for key, value in before.items():
+        assert value is not None
         admin.restore(key, 0, value)
     admin.client_kill_filter(skipme=True, _type="normal")
 
     again = insist(lambda: intake.claim(10))
     assert bodies(again) == ["a", "b"]
-    assert first.tag not in {each.tag for each in again}  # type: ignore[attr-defined]
+    assert first.tag not in {each.tag for each in again}
     intake.settle([Ack(first.tag)])
     assert waiting(broker) == [(0, 0, 2, 0)]
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from kombu import Connection  # type: ignore[attr-defined]
+from kombu.connection import Connection
 
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.broker import RedisBroker
@@ -138,7 +138,7 @@ def test_a_restored_message_is_one_that_kombu_reads(
 
     broker.intake("w@a", ["another"], lease_s=10.0).renew()
 
-    with Connection(url) as connection:  # type: ignore[no-untyped-call]
+    with Connection(url) as connection:
         found = connection.channel().basic_get("mail")
         assert (found.body, found.properties["priority"]) == (b"x", 9)
         assert found.delivery_info["redelivered"]

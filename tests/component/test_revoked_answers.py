@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import pytest
 
@@ -16,6 +17,8 @@ from tests.component import barrier_app
 from tests.component.small_worker import SmallWorker, message
 from tests.waiting import wait_until
 
+T = TypeVar("T")
+
 
 @pytest.fixture
 def worker() -> Iterator[SmallWorker]:
@@ -26,9 +29,10 @@ def worker() -> Iterator[SmallWorker]:
         barrier_app.gate.set()
 
 
-def do(worker: SmallWorker, what: Callable[[], object]) -> object:
+def do(worker: SmallWorker, what: Callable[[], T]) -> T:
     """Do something in the worker's thread and return what came of it."""
-    done, result = threading.Event(), []
+    done = threading.Event()
+    result: list[T] = []
 
     def call() -> None:
         result.append(what())
@@ -78,6 +82,7 @@ def test_what_waits_for_its_time_is_not_acknowledged_whatever_its_task_says(work
     assert intake is not None
     queries = TaskQueries(worker.context, TasksGiven(None, intake, None))  # type: ignore[arg-type]
 
-    (entry,) = do(worker, queries.scheduled)  # type: ignore[misc]
+    answer: Any = do(worker, queries.scheduled)
+    (entry,) = answer
 
     assert entry["request"]["acknowledged"] is False

@@ -54,7 +54,8 @@ def test_the_file_is_for_those_who_may_use_the_socket(tmp_path: Path) -> None:
 
 
 def test_many_changes_are_one_write(tmp_path: Path) -> None:
-    loop, states = Loop(), []
+    loop = Loop()
+    states: list[int] = []
 
     def now() -> dict[str, object]:
         states.append(len(states))

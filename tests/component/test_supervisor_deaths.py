@@ -154,8 +154,7 @@ def test_a_damaged_register_is_set_aside_and_said(tmp_path: Path, content: bytes
 
 def test_a_register_that_cannot_be_written_costs_a_line_in_the_log_only(tmp_path: Path) -> None:
     (tmp_path / "deaths.json.new").symlink_to("/dev/full")
-    settings = {"restart_delay": 0.0, "state_directory": str(tmp_path)}
-    with daemon(tmp_path, modes={"a": "dies"}, **settings) as running:
+    with daemon(tmp_path, modes={"a": "dies"}, restart_delay=0.0, state_directory=str(tmp_path)) as running:
         running.wait_for("a-1", "FAILED")
 
         assert deaths(running)

@@ -42,8 +42,8 @@ def test_a_killed_program_is_replaced_at_once(tmp_path: Path) -> None:
 
 
 def test_a_program_that_dies_at_once_trips_and_does_not_disturb_the_others(tmp_path: Path) -> None:
-    settings = {"restart_intensity": 2, "restart_delay": 0.01}
-    with daemon(tmp_path, modes={"a": "good", "b": "dies"}, **settings) as running:
+    modes = {"a": "good", "b": "dies"}
+    with daemon(tmp_path, modes=modes, restart_intensity=2, restart_delay=0.01) as running:
         row = running.wait_for("b-1", "FAILED")
 
         assert row["restarts"] == 2

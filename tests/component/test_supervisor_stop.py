@@ -110,7 +110,12 @@ def test_no_program_survives_a_killed_supervisor(tmp_path: Path, mode: str) -> N
 def test_an_escaped_descendant_is_ended_by_a_stop(tmp_path: Path) -> None:
     with daemon(tmp_path, modes={"a": "orphan-maker"}) as running:
         running.wait_for("a-1", "READY")
-        wait_until(lambda: running.remember() or len(running.survivors) >= 2)
+
+        def seen() -> int:
+            running.remember()
+            return len(running.survivors)
+
+        wait_until(lambda: seen() >= 2)
 
         assert running.stop() == exit_codes.OK
         assert_nothing_is_left(running)

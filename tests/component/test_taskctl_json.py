@@ -22,7 +22,7 @@ from tests.component.test_taskctl_troubles import LEAVES, call_of
 from tests.contract.brokers import message
 
 #: What is there in ``file``, where a verb needs more than any word.
-WORDS = {
+WORDS: dict[tuple[str, ...], list[str]] = {
     **{(verb,): ["main-1"] for verb in ("start", "stop", "restart", "logs")},
     ("signal",): ["main-1", "CONT"],
     ("dlq", "show"): ["2"],

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from kombu.transport.memory import Channel, Transport
@@ -183,9 +184,16 @@ def as_object(headers: bytes) -> str:
         return repr(headers)
 
 
-def bodies(deliveries: object) -> list[str]:
+class HasBody(Protocol):
+    """A message, whoever has read it."""
+
+    @property
+    def body(self) -> bytes: ...
+
+
+def bodies(deliveries: Iterable[HasBody]) -> list[str]:
     """Return the bodies of deliveries as texts."""
-    return [delivery.body.decode() for delivery in deliveries]  # type: ignore[attr-defined]
+    return [delivery.body.decode() for delivery in deliveries]
 
 
 def fall_asleep(intake: Intake) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import ChannelError, OperationalError
+from kombu.messaging import Consumer, Producer
 from kombu.pidbox import Mailbox
 
 from taskd import clock
@@ -18,6 +20,7 @@ from taskd.brokers.factory import connect
 from taskd.brokers.intake import Ack, Delivery, Outgoing, Requeue
 from taskd.brokers.kombu_connection import kombu_connection
 from taskd.brokers.sqlite.broker import SqliteBroker
+from taskd.brokers.sqlite.channel import Channel
 from taskd.brokers.sqlite.transport import SqliteTransport
 from taskd.config.stores import Stores
 from taskd.errors import BrokerError, StorageError
@@ -165,7 +168,9 @@ def test_a_rejected_message_is_a_dead_letter(connection: Connection, broker: Sql
     got.reject()
 
     (letter,) = broker.desk().dead_letters()
-    assert broker.desk().dead_letter(letter.id).body == b"bad"
+    buried = broker.desk().dead_letter(letter.id)
+    assert buried is not None
+    assert buried.body == b"bad"
 
 
 def test_a_message_claimed_by_kombu_is_not_claimed_by_us_and_the_other_way(
@@ -398,8 +403,9 @@ def test_a_claim_of_ours_that_kombu_settles_late_is_refused(
 ) -> None:
     broker.publisher().publish([message()])
     (got,) = drain(connection, Queue("mail"))
-    link = connection.default_channel.link
-    broker.intake(link._owner_name, ["mail"])  # what an expired lease does: another generation
+    channel = connection.default_channel
+    assert isinstance(channel, Channel)
+    broker.intake(channel.link._owner_name, ["mail"])  # what an expired lease does: another generation
     (ours,) = broker.intake("w", ["mail"]).claim(1)
 
     got.ack()

@@ -253,7 +253,7 @@ def test_what_is_forgotten_as_it_is_collected_hides_nothing(results: ResultStore
     collector = results.collect(names)
     assert collector.next(Deadline.after(0.0)) == {}
 
-    found = []
+    found: list[str] = []
     for name in names:  # a number in the table that is given again must not be taken for one that was read
         results.store([result(name)])
         found += collector.next(Deadline.after(0.9))

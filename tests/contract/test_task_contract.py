@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from taskd.app.result import AsyncResult
-from taskd.protocol.status import Heartbeat, Ready
+from taskd.protocol.status import Heartbeat, Ready, StatusLine
 from tests.system.lone import LoneWorker
 from tests.waiting import wait_until
 
@@ -39,9 +39,13 @@ def send(worker: LoneWorker, task: str, *args: object) -> AsyncResult[object]:
 
 def has_ended(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
+
+
+def is_quiet_and_idle(line: StatusLine) -> bool:
+    return isinstance(line, Heartbeat) and line.quiet and not line.busy + line.reserved
 
 
 def assert_works(worker: LoneWorker) -> None:
@@ -120,8 +124,7 @@ def test_a_quiet_worker_finishes_what_runs_and_begins_nothing_until_it_may(worke
         client.connect(str(path))
         client.sendall(b"word")
     assert reading.get(timeout=60) == "word"
-    heartbeats = lambda: [line for line in worker.said() if isinstance(line, Heartbeat)]  # noqa: E731
-    wait_until(lambda: [each for each in heartbeats() if each.quiet and not each.busy + each.reserved], 20)
+    wait_until(lambda: any(map(is_quiet_and_idle, worker.said())))
     assert waiting.state == "PENDING"
     assert (queue := worker.queue()) is not None
     assert (queue.ready, queue.claimed) == (1, 0)

@@ -62,7 +62,7 @@ def test_small_languages() -> None:
 
 
 def test_entries_in_the_store_of_beat() -> None:
-    entry = encode_entry(BeatEntryConfig(name="a", task="t", every=60.0, args=[1], kwargs={"a": [1]}))
+    entry = encode_entry(BeatEntryConfig(name="a", task="t", every=60.0, args=(1,), kwargs={"a": [1]}))
 
     def case(rng: random.Random) -> None:
         with suppress(ValueError):

@@ -74,8 +74,8 @@ def carried_out(delivery: Delivery) -> None:
             assert reason
             if known is not None:
                 assert decode_record(endings.malformed(known, reason).record).status == "FAILURE"
-        case strategy.Run(headers=headers):
-            endings.aftermath(headers, delivery)
+        case strategy.Run(headers=decoded):
+            endings.aftermath(decoded, delivery)
             kind = (delivery.content_type, delivery.content_encoding)
             payload = Payload(delivery.headers, delivery.body, *kind, "q", 0, 1, "", "", "", "")
             assert isinstance(decode_reply(execute(execution.encode(payload))), Reply)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, chain, chord, group  # type: ignore[import-untyped]
-from celery.result import AsyncResult, GroupResult  # type: ignore[import-untyped]
+from celery import Celery, chain, chord, group
+from celery.result import AsyncResult, GroupResult
 
 _DEEPEST = 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 
 app = Celery("tools", broker=os.environ["TEST_BROKER"])
 if os.environ["TEST_BROKER"].startswith("sqlite:"):

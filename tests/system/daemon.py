@@ -117,7 +117,7 @@ class Daemon:
             answer = ControlClient(str(self.directory / "taskd.sock")).call("status", {}, timeout_s=5.0)
         except TaskdError:
             return []
-        return answer["programs"]  # type: ignore[no-any-return, index, call-overload]
+        return answer["programs"]  # type: ignore[no-any-return, index]
 
     def row(self, name: str) -> dict[str, object]:
         """One program of ``taskctl status``."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 
 from tests import services
 from tests.system.canvases import Canvas
@@ -83,7 +84,7 @@ def compare(seeds: Sequence[int], theirs: Any, ours: Any, directory: Path) -> No
         wait_until(one.ended, 60, f"the end of {one}")
     wait_until(Quiet(made[0]), 60, "Celery's worker to do nothing more")
     for one, other in zip(*made, strict=True):
-        wait_until(lambda one=one, other=other: agree(one, other), 20, difference(one, other))
+        wait_until(partial(agree, one, other), 20, difference(one, other))
 
 
 class Quiet:

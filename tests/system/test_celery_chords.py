@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chain, chord, chunks, group, xmap, xstarmap  # type: ignore[import-untyped]
-from celery.exceptions import ChordError  # type: ignore[import-untyped]
+from celery import Celery, chain, chord, chunks, group, xmap, xstarmap
+from celery.exceptions import ChordError
 from redis import Redis
 
 from tests import services

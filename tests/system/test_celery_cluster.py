@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 
 from taskd.ids import node_name
 from tests.services import RedisServer
@@ -146,13 +146,13 @@ def test_inspect_and_control_reach_both(
         answer = celery(url, *words, "--json", "--timeout", "3")
         assert answer.returncode == 0, answer.stderr
         assert nodes(json.loads(answer.stdout)) == ["celery", "main-1"]
-    for words in (
+    for command in (
         ("enable_events",),
         ("add_consumer", "extra"),
         ("cancel_consumer", "extra"),
         ("pool_grow", "1"),
     ):
-        answer = celery(url, "control", *words, "--destination", OURS, "--timeout", "3")
+        answer = celery(url, "control", *command, "--destination", OURS, "--timeout", "3")
         assert answer.returncode == 0, answer.stdout + answer.stderr
         assert "OK" in answer.stdout
 

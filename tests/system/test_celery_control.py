@@ -123,7 +123,7 @@ def test_stats_and_queues_have_celerys_keys(celery: Any) -> None:
     assert len(stats["rusage"]) == 16
     with celery.connection_for_read() as connection:
         assert set(stats["broker"]) == set(connection.info()) - {"password"}
-    from kombu import Exchange, Queue
+    from kombu.entity import Exchange, Queue
 
     theirs = Queue("default", Exchange("default"), routing_key="default").as_dict(recurse=True)
     assert {key: type(value) for key, value in queue.items()} == {
@@ -201,7 +201,8 @@ def test_the_bounds_of_a_pool_that_scales_are_changed(daemon_over: Callable[[str
 
 
 def test_queues_are_added_bound_and_cancelled(celery: Any, daemon: Daemon) -> None:
-    from kombu import Exchange, Producer
+    from kombu.entity import Exchange
+    from kombu.messaging import Producer
 
     assert tell(celery, "add_consumer", "extra") == {"ok": "add consumer extra"}
     assert daemon.app.send_task("shop.add", (2, 3), queue="extra").get(timeout=60) == 5

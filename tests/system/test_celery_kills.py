@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 from redis import Redis
 
 from tests import services

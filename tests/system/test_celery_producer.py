@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chain, group  # type: ignore[import-untyped]
+from celery import Celery, chain, group
 from celery import exceptions as celery_errors
-from celery.exceptions import TaskRevokedError  # type: ignore[import-untyped]
-from celery.result import ResultSet  # type: ignore[import-untyped]
+from celery.exceptions import TaskRevokedError
+from celery.result import ResultSet
 
 from tests.system.celery_client import close_celery
 from tests.system.daemon import Daemon
@@ -242,11 +242,11 @@ def test_states_errors_and_tracebacks_are_celerys(daemon: Daemon, celery: Celery
     (tmp_path / "third").touch()
     assert counting.get(timeout=60) == "counted"
 
-    gate = tmp_path / "gate"
-    retried = celery.send_task("wired.again", (str(gate),))
+    last_gate = tmp_path / "gate"
+    retried = celery.send_task("wired.again", (str(last_gate),))
     wait_until(lambda: retried.state == "RETRY", 20)
     assert isinstance(retried.result, LookupError)
-    gate.touch()
+    last_gate.touch()
     assert retried.get(timeout=60) >= 1
 
 

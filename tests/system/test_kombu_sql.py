@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 
 from tests.system.daemon import ONE_WORKER_FOR_CELERY, Daemon, head_over
 

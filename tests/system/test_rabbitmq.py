@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -111,6 +112,10 @@ def test_connections_that_are_closed_in_mid_flight_are_opened_again_and_nothing_
     assert daemon.dead_letters() == []
 
 
+def came_again(daemon: Daemon, times: int) -> bool:
+    return daemon.log.read_text().count("came again while it runs here") == times
+
+
 @pytest.mark.slow
 def test_a_task_that_outlives_its_connections_runs_once(
     daemon: Daemon, server: RabbitServer, url: str, tmp_path: Path
@@ -121,7 +126,7 @@ def test_a_task_that_outlives_its_connections_runs_once(
 
     for times in range(1, 4):  # as at the end of consumer_timeout
         cut(server, url)
-        wait_until(lambda times=times: daemon.log.read_text().count("came again while it runs here") == times)
+        wait_until(partial(came_again, daemon, times))
     gate.touch()
 
     assert held.get(timeout=60) == "held"

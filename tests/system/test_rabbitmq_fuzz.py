@@ -15,7 +15,7 @@ from amqp.basic_message import Message
 from amqp.exceptions import FrameSyntaxError
 from amqp.serialization import dumps
 from hypothesis import HealthCheck, given, seed, settings
-from kombu import Connection
+from kombu.connection import Connection
 
 from taskd import clock
 from taskd.brokers.generic.envelope import DEATHS, DELIVERIES, DUE_AT, Arrived, opened
@@ -54,7 +54,7 @@ def lying() -> Iterator[Raw]:
             "message_id",
             "priority",
         ):
-            yield from written(application_headers=GOOD, **{name: lie})
+            yield from written(BODY, application_headers=GOOD, **{name: lie})
         for name in ("task", "id", "eta", "expires", "retries", "timelimit", DUE_AT, DELIVERIES, DEATHS):
             yield from written(application_headers={**GOOD, name: lie})
         yield from written(fuzzing.encoded(lie, escaped=True), application_headers=GOOD)
@@ -123,8 +123,15 @@ def expected(raw: Raw) -> str:
     if message.due_at > clock.now():
         return "delayed"
     found = message.delivery
-    kind = {"content_type": found.content_type, "content_encoding": found.content_encoding}
-    return fate(Outgoing(routing_key="default", headers=found.headers, body=found.body, **kind))
+    return fate(
+        Outgoing(
+            routing_key="default",
+            headers=found.headers,
+            body=found.body,
+            content_type=found.content_type,
+            content_encoding=found.content_encoding,
+        )
+    )
 
 
 def publish(url: str, messages: list[Raw]) -> None:

@@ -91,7 +91,7 @@ def test_a_quorum_queue_counts_how_often_a_message_came_back(quorum: GenericBrok
 def test_a_message_of_a_quorum_queue_is_settled_in_every_way(quorum: GenericBroker) -> None:
     intake = quorum.intake("a@host", ["mail"])
     quorum.publisher().publish([message(text) for text in ("done", "back", "died", "dead")])
-    claimed = {}
+    claimed: dict[bytes, int] = {}
     while len(claimed) < 4:
         assert is_readable(intake)
         intake.clear_wakeups()
@@ -107,7 +107,7 @@ def test_a_message_of_a_quorum_queue_is_settled_in_every_way(quorum: GenericBrok
     )
 
     assert refused == []
-    found = {}
+    found: dict[bytes, int] = {}
     while len(found) < 2:
         assert is_readable(intake)
         intake.clear_wakeups()

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 NODE = node_name("main-1")
 
 
-def inspect(daemon: Daemon, method: str) -> object:
+def inspect(daemon: Daemon, method: str) -> Any:
     """Return the node's reply."""
     return json.loads(daemon.ctl("inspect", method, "--json").stdout)["nodes"][NODE]
 
@@ -38,7 +38,7 @@ def test_ping_is_answered(daemon: Daemon) -> None:
 def test_active_shows_the_running_task_with_its_arguments(daemon: Daemon, tmp_path: Path) -> None:
     task_id, gate = hold(daemon, tmp_path)
 
-    (active,) = inspect(daemon, "active")  # type: ignore[misc]
+    (active,) = inspect(daemon, "active")
 
     assert active["id"] == task_id
     assert active["name"] == "shop.hold"
@@ -56,7 +56,7 @@ def test_registered_and_stats_tell_what_the_worker_is(daemon: Daemon) -> None:
     assert stats["total"] == {"shop.add": 1}
     assert stats["pid"] == daemon.pid_of("main-1")
     assert len(stats["pool"]["processes"]) == 2
-    assert "shop.add" in inspect(daemon, "registered")  # type: ignore[operator]
+    assert "shop.add" in inspect(daemon, "registered")
 
 
 def test_a_revoked_task_that_waits_does_not_run(daemon: Daemon, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_revoked_task_that_waits_does_not_run(daemon: Daemon, tmp_path: Path) 
 
     daemon.ctl("revoke", result.id)
 
-    assert result.id in inspect(daemon, "revoked")  # type: ignore[operator]
+    assert result.id in inspect(daemon, "revoked")
     with pytest.raises(Exception, match="revoked"):
         daemon.app.result(result.id).get(timeout=60)
     assert not (tmp_path / "notes").exists()

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ Make = Callable[..., LoneWorker]
 def make(tmp_path: Path) -> Iterator[Make]:
     made: list[LoneWorker] = []
 
-    def make(**words: str) -> LoneWorker:
+    def make(**words: Any) -> LoneWorker:
         directory = tmp_path / f"w{len(made)}"
         directory.mkdir()
         made.append(LoneWorker(directory, **words))

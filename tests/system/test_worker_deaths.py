@@ -98,7 +98,7 @@ def test_a_prefork_task_that_kills_more_than_its_child_is_parked(
 
     assert len(runs.read_text().split()) == 3
     (dead,) = daemon.dead_letters()
-    assert (dead["task_id"], dead["reason"][:19]) == (killer.id, f"its {whose} died 3 times"[:19])
+    assert (dead["task_id"], str(dead["reason"])[:19]) == (killer.id, f"its {whose} died 3 times"[:19])
     assert beside.get(timeout=60) == "held"
     assert daemon.app.send_task("shop.add", (1, 2)).get(timeout=60) == 3
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 
 URL = os.environ["TEST_BROKER"]
 app = Celery("theirs", broker=URL, backend=os.environ.get("TEST_RESULTS", URL))

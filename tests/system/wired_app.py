@@ -86,7 +86,7 @@ def add_part(self: BoundTask, signature: dict[str, object]) -> str:
 
 
 @app.task(name="wired.request", bind=True)
-def request(self: BoundTask, *_args: object, **_kwargs: object) -> dict[str, object]:
+def request(self: BoundTask, /, *_args: object, **_kwargs: object) -> dict[str, object]:
     """Return the whole request."""
     found = {name: getattr(self.request, name) for name in ASKED}
     return {

@@ -97,7 +97,7 @@ def test_a_task_that_keeps_no_result_is_not_collected(app: App) -> None:
 
 def test_what_is_not_a_result_is_refused_with_what_is_expected(app: App) -> None:
     with pytest.raises(TypeError, match=r"'some-id' is not a result; expected what delay or"):
-        app.gather(["some-id"])  # type: ignore[list-item]
+        app.gather(["some-id"])
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_chunk_has_the_time_of_all_its_items(app: App) -> None:
 
 def test_what_is_no_task_is_not_mapped(app: App) -> None:
     with pytest.raises(TypeError, match="takes a task"):
-        app.map(len, ["a"])  # type: ignore[arg-type]
+        app.map(len, ["a"])
 
 
 def test_a_bar_is_shown_on_standard_error_on_request(app: App, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import pytest
-from celery.worker.control import Panel  # type: ignore[import-untyped]
+from celery.worker.control import Panel
 
 from taskd.consumer.commands.table import Commands
 from taskd.protocol.commands import BY_NAME, COMMANDS, CommandSpec, Kind

@@ -29,7 +29,7 @@ _TLS_FILES = ("ca_certs", "certfile", "keyfile")
 @cache
 def _errors_of(url: str) -> tuple[type[BaseException], ...]:
     """Return ``BROKER_ERRORS`` and what the transport of a URL calls its own, such as SQLAlchemy's."""
-    kombu = Connection(url)  # type: ignore[no-untyped-call]
+    kombu = Connection(url)
     return (*BROKER_ERRORS, *kombu.connection_errors)
 
 

@@ -23,7 +23,7 @@ class Link:
     def __init__(self, address: Address, heartbeat_s: float = 0.0) -> None:
         self._address = address
         self._pushes = address.pushes
-        self._kombu = Connection(  # type: ignore[no-untyped-call]
+        self._kombu = Connection(
             address.kombu_url,
             connect_timeout=address.config.timeout,
             heartbeat=int(heartbeat_s),
