@@ -67,7 +67,7 @@ class StateFile:
 
         def write(connection: Connection) -> None:
             connection.executemany(
-                "INSERT INTO revoked VALUES(?1, ?2, ?3)"
+                "INSERT INTO revoked(kind, what, at) VALUES(?,?,?)"
                 " ON CONFLICT DO UPDATE SET at=excluded.at WHERE at < excluded.at - 60",
                 rows,
             )

@@ -14,7 +14,7 @@ SCHEMA = Schema(
     1,
     (
         "CREATE TABLE IF NOT EXISTS change(revision INTEGER NOT NULL)",
-        "INSERT INTO change SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM change)",
+        "INSERT INTO change(revision) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM change)",
         """CREATE TABLE IF NOT EXISTS entry(
             name TEXT PRIMARY KEY, revision INTEGER NOT NULL, text BLOB,
             changed_at REAL NOT NULL, changed_by TEXT NOT NULL
@@ -34,7 +34,8 @@ SCHEMA = Schema(
         """CREATE TABLE IF NOT EXISTS lease(
             term INTEGER NOT NULL, holder TEXT NOT NULL, lease_until REAL NOT NULL, boot_id TEXT NOT NULL
         )""",
-        "INSERT INTO lease SELECT 0, '', 0, '' WHERE NOT EXISTS (SELECT 1 FROM lease)",
+        """INSERT INTO lease(term, holder, lease_until, boot_id)
+        SELECT 0, '', 0, '' WHERE NOT EXISTS (SELECT 1 FROM lease)""",
         """CREATE TABLE IF NOT EXISTS mark(
             name TEXT PRIMARY KEY, schedule TEXT NOT NULL, decided_at REAL NOT NULL,
             task_id TEXT NOT NULL, fired INTEGER NOT NULL, skipped INTEGER NOT NULL,

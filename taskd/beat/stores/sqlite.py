@@ -26,7 +26,8 @@ _ENTRIES = "SELECT name, text FROM entry WHERE revision > ?"
 _PAUSES = "SELECT name, since_at, until_at, changed_by FROM pause WHERE revision > ?"
 _REQUESTS = "SELECT number, name, requested_at, requested_by FROM request ORDER BY number"
 _PUT = (
-    "INSERT INTO entry VALUES(?,?,?,?,?) ON CONFLICT(name) DO UPDATE SET revision=excluded.revision,"
+    "INSERT INTO entry(name, revision, text, changed_at, changed_by) VALUES(?,?,?,?,?)"
+    " ON CONFLICT(name) DO UPDATE SET revision=excluded.revision,"
     " text=excluded.text, changed_at=excluded.changed_at, changed_by=excluded.changed_by"
 )
 _MARKS = (
@@ -37,8 +38,14 @@ _AMONG = "SELECT value FROM json_each(?)"
 _DECISION = (
     "SELECT name, number, due_at, decided_at, outcome, reason, task_id, count, exact, term FROM history"
 )
-_KEEP_MARK = "INSERT OR REPLACE INTO mark VALUES(?,?,?,?,?,?,?,?,?,?)"
-_KEEP_DECISION = "INSERT OR REPLACE INTO history VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?)"
+_KEEP_MARK = (
+    "INSERT OR REPLACE INTO mark(name, schedule, decided_at, task_id, fired, skipped, failed, decisions,"
+    " last_due_at, last_late_s) VALUES(?,?,?,?,?,?,?,?,?,?)"
+)
+_KEEP_DECISION = (
+    "INSERT OR REPLACE INTO history(name, slot, number, due_at, decided_at, outcome, reason, task_id, count,"
+    " exact, term) VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+)
 _LEASE = "SELECT term, holder, lease_until, boot_id FROM lease"
 
 
@@ -88,7 +95,8 @@ class SqliteStore:
         with self._change() as (connection, revision):
             row = (name, revision, at, by)
             connection.execute(
-                "INSERT INTO pause VALUES(?1, ?2, ?3, NULL, ?4) ON CONFLICT(name) DO UPDATE SET"
+                "INSERT INTO pause(name, revision, since_at, until_at, changed_by)"
+                " VALUES(?1, ?2, ?3, NULL, ?4) ON CONFLICT(name) DO UPDATE SET"
                 " revision=?2, since_at=iif(until_at IS NULL, since_at, ?3), until_at=NULL, changed_by=?4",
                 row,
             )
@@ -153,7 +161,7 @@ class SqliteStore:
         """Keep what was learned from the app's code."""
         with self._database.write() as connection:
             connection.execute("DELETE FROM declared")
-            connection.execute("INSERT INTO declared VALUES(?)", (msgspec.json.encode(declared),))
+            connection.execute("INSERT INTO declared(text) VALUES(?)", (msgspec.json.encode(declared),))
 
     def lead(self, lease_s: float, *, succeed: bool) -> Leadership:
         """Take or extend the lease if nobody else holds it."""

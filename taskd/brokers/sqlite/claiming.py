@@ -20,6 +20,7 @@ from taskd.storage.sqlite.database import Connection
 MAX_QUEUES = 500
 # A backlog of delayed messages is promoted piece by piece, so that no claim takes seconds.
 _PROMOTE_AT_ONCE = 1000
+_PROMOTE = "INSERT INTO ready(queue, rank, id, deliveries, deaths) VALUES(?,?,?,?,?)"
 # The depth is asked each second by the loop of a busy worker: counting a million rows would stall it.
 _COUNT_AT_MOST = 100_000
 
@@ -91,7 +92,8 @@ class ClaimSql:
             ),
             heads=f"SELECT {_DELIVERY} FROM ({ready}) {_JOINED}",
             take=(
-                "INSERT INTO claimed SELECT id, ?, queue, rank, deliveries + 1, deaths FROM ready"
+                "INSERT INTO claimed(id, owner, queue, rank, deliveries, deaths)"
+                " SELECT id, ?, queue, rank, deliveries + 1, deaths FROM ready"
                 f" WHERE queue IN {some} AND (rank, id) <= (?, ?)"
             ),
             drop=f"DELETE FROM ready WHERE queue IN {some} AND (rank, id) <= (?, ?)",
@@ -126,7 +128,7 @@ def promote(connection: Connection, sql: ClaimSql, timing: Timing) -> None:
     rows = connection.execute(sql.due, (timing.now(),)).fetchall()
     if not rows:
         return
-    connection.executemany("INSERT INTO ready VALUES(?,?,?,?,?)", [row[:5] for row in rows])
+    connection.executemany(_PROMOTE, [row[:5] for row in rows])
     connection.executemany(
         "DELETE FROM delayed WHERE queue=? AND due_at=? AND id=?", [(row[0], row[5], row[2]) for row in rows]
     )

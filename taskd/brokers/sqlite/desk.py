@@ -34,6 +34,8 @@ _LIST = f"SELECT {_LETTER} FROM {_JOINED} WHERE {_WHICH} ORDER BY d.died_at DESC
 _SHOW = f"SELECT {_LETTER}, {_MESSAGE} FROM {_JOINED} WHERE d.id=?"  # noqa: S608 - constants
 _IDS = f"SELECT d.id FROM dead d WHERE {_WHICH} ORDER BY d.died_at, d.id"  # noqa: S608 - constants
 
+_TO_READY = "INSERT INTO ready(queue, rank, id, deliveries, deaths) VALUES(?,?,?,0,0)"
+
 
 class SqliteDesk:
     """``Desk`` over one file; the file is opened at the first call.  Safe to share between threads."""
@@ -97,7 +99,7 @@ class SqliteDesk:
                     if row is None:
                         continue
                     queue = ensure_queue(connection, row[0])
-                    connection.execute("INSERT INTO ready VALUES(?,?,?,0,0)", (queue, row[1], number))
+                    connection.execute(_TO_READY, (queue, row[1], number))
                     woken.add(queue)
                     requeued += 1
             store.wake(woken)

@@ -29,7 +29,8 @@ def end_owner(connection: Connection, owner: int, *, unstarted: bool = False) ->
         for row in connection.execute("SELECT DISTINCT queue FROM claimed WHERE owner=?", (owner,))
     }
     connection.execute(
-        "INSERT INTO ready SELECT queue, rank, id, deliveries - ?, deaths FROM claimed WHERE owner=?",
+        "INSERT INTO ready(queue, rank, id, deliveries, deaths)"
+        " SELECT queue, rank, id, deliveries - ?, deaths FROM claimed WHERE owner=?",
         (int(unstarted), owner),
     )
     connection.execute("DELETE FROM claimed WHERE owner=?", (owner,))

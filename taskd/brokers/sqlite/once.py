@@ -13,7 +13,7 @@ from taskd.errors import StorageError, TooLateError
 
 _KNOWN = "SELECT task_id FROM once WHERE task_id IN (SELECT value FROM json_each(?))"
 _NEXT = "SELECT next FROM sequence"
-_REMEMBER = "INSERT INTO once VALUES(?,?,?)"
+_REMEMBER = "INSERT INTO once(task_id, message, sent_at) VALUES(?,?,?)"
 _ACTIVE = (
     "SELECT o.task_id FROM once o JOIN message m ON m.id=o.message LEFT JOIN dead d ON d.id=m.id"
     " WHERE d.id IS NULL AND o.task_id IN (SELECT value FROM json_each(?))"

@@ -8,9 +8,12 @@ from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.queues import route
 from taskd.storage.sqlite.database import Connection
 
-_INSERT_MESSAGE = "INSERT INTO message VALUES(?,?,?,?,?,?,?,?,?,?,?)"
-_INSERT_READY = "INSERT INTO ready VALUES(?,?,?,0,0)"
-_INSERT_DELAYED = "INSERT INTO delayed VALUES(?,?,?,?,0,0)"
+_INSERT_MESSAGE = (
+    "INSERT INTO message(id, task_id, headers, body, content_type, content_encoding, reply_to,"
+    " correlation_id, exchange, routing_key, properties) VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+)
+_INSERT_READY = "INSERT INTO ready(queue, rank, id, deliveries, deaths) VALUES(?,?,?,0,0)"
+_INSERT_DELAYED = "INSERT INTO delayed(queue, due_at, id, rank, deliveries, deaths) VALUES(?,?,?,?,0,0)"
 _TAKE_IDS = "UPDATE sequence SET next=next+? RETURNING next-?"
 
 

@@ -87,7 +87,7 @@ def declare_exchange(connection: Connection, name: str, kind: ExchangeType) -> N
 
     Raises: ``BrokerError`` when it exists with another type.
     """
-    connection.execute("INSERT OR IGNORE INTO exchange VALUES(?, ?)", (name, kind))
+    connection.execute("INSERT OR IGNORE INTO exchange(name, type) VALUES(?,?)", (name, kind))
     former = connection.execute("SELECT type FROM exchange WHERE name=?", (name,)).fetchone()[0]
     if former != kind:
         raise BrokerError(
@@ -98,7 +98,10 @@ def declare_exchange(connection: Connection, name: str, kind: ExchangeType) -> N
 
 def bind(connection: Connection, exchange: str, routing_key: str, queue: int) -> None:
     """Bind a queue; a second time does nothing."""
-    connection.execute("INSERT OR IGNORE INTO binding VALUES(?, ?, ?)", (exchange, routing_key, queue))
+    connection.execute(
+        "INSERT OR IGNORE INTO binding(exchange, routing_key, queue) VALUES(?,?,?)",
+        (exchange, routing_key, queue),
+    )
 
 
 def route(connection: Connection, exchange: str, routing_key: str) -> list[int]:

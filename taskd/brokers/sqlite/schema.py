@@ -83,7 +83,7 @@ _STATEMENTS = (
         lease_until REAL NOT NULL
     )""",
     "CREATE TABLE IF NOT EXISTS sequence(next INTEGER NOT NULL)",
-    "INSERT INTO sequence SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sequence)",
+    "INSERT INTO sequence(next) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sequence)",
     # Since version 2.
     """CREATE TABLE IF NOT EXISTS once(
         task_id TEXT PRIMARY KEY,

@@ -20,14 +20,16 @@ from taskd.storage.sqlite.database import Connection
 
 _HELD = "SELECT id FROM claimed WHERE owner=? AND id IN (SELECT value FROM json_each(?))"
 _TO_READY = (
-    "INSERT INTO ready SELECT queue, rank, id, deliveries - ?, deaths + ? FROM claimed WHERE id=? AND owner=?"
+    "INSERT INTO ready(queue, rank, id, deliveries, deaths)"
+    " SELECT queue, rank, id, deliveries - ?, deaths + ? FROM claimed WHERE id=? AND owner=?"
 )
 _TO_DELAYED = (
-    "INSERT INTO delayed SELECT queue, ?, id, rank, deliveries - ?, deaths FROM claimed"
-    " WHERE id=? AND owner=?"
+    "INSERT INTO delayed(queue, due_at, id, rank, deliveries, deaths)"
+    " SELECT queue, ?, id, rank, deliveries - ?, deaths FROM claimed WHERE id=? AND owner=?"
 )
 _TO_DEAD = (
-    "INSERT INTO dead SELECT c.id, q.name, c.rank, c.deaths + ?, ?, ?, ?, ? FROM claimed c"
+    "INSERT INTO dead(id, queue, rank, deaths, died_at, task, reason, evidence)"
+    " SELECT c.id, q.name, c.rank, c.deaths + ?, ?, ?, ?, ? FROM claimed c"
     " JOIN queue q ON q.id=c.queue WHERE c.id=? AND c.owner=?"
 )
 _HEADERS_OF = "SELECT m.headers FROM message m JOIN claimed c ON c.id=m.id WHERE c.id=? AND c.owner=?"

@@ -203,7 +203,8 @@ class Database:
             for statement in schema.statements:
                 connection.execute(statement)
             connection.execute(
-                "INSERT OR REPLACE INTO taskd_schema VALUES(?, ?)", (schema.room, schema.version)
+                "INSERT OR REPLACE INTO taskd_schema(room, version) VALUES(?, ?)",
+                (schema.room, schema.version),
             )
 
     def write(self) -> _Block:
