@@ -18,7 +18,8 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.harness import percentile, report
-from taskd import clock
+from taskd.base import clock
+from taskd.base.loop import Loop
 from taskd.beat.service import Beat
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.beat.surroundings import Surroundings
@@ -26,7 +27,6 @@ from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import SqliteConfig
-from taskd.loop import Loop
 
 MANY = int(os.environ.get("BENCH_ENTRIES", "100000"))
 RATE = int(os.environ.get("BENCH_RATE", "1000"))

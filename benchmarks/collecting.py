@@ -23,7 +23,8 @@ from typing import NamedTuple
 from benchmarks.harness import ROOT, cpu_s, daemon, report
 from benchmarks.tasks import app as tasks
 from benchmarks.tasks import busy, spin
-from taskd import App, procinfo
+from taskd import App
+from taskd.host import procinfo
 from tests.services import RedisServer
 
 COUNTS = tuple(map(int, os.environ.get("BENCH_COUNTS", "1000,10000,100000").split(",")))

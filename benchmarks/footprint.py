@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import cpu_s, daemon, huey_consumer, median, report, wait_for
-from taskd import procinfo
+from taskd.host import procinfo
 
 STARTS = 5
 IDLE_S = float(os.environ.get("BENCH_IDLE_S", "20"))

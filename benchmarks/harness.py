@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taskd import App, procinfo
+from taskd import App
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.config.load import load
+from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
 
 ROOT = Path(__file__).resolve().parent.parent

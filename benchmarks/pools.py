@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.pools.base import Job, Outcome, Pool
 from taskd.pools.prefork.pool import PreforkPool
 from taskd.pools.solo import SoloPool

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import Daemon, daemon, percentile, report, wait_for
-from taskd import procinfo
+from taskd.host import procinfo
 
 SLOTS = 4
 SHORTS_A_SECOND = 500

@@ -34,7 +34,7 @@ from benchmarks.harness import (
     report_delays,
     wait_for,
 )
-from taskd import procinfo
+from taskd.host import procinfo
 from tests.proxy import Proxy
 from tests.services import rabbit_server, rabbit_url
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import cpu_s, daemon, environment, median, percentile, report, wait_for
-from taskd import procinfo
+from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
 
 MANY = int(os.environ.get("BENCH_PROGRAMS", "200"))

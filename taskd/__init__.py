@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskd.version import __version__
+from taskd.base.version import __version__
 
 if TYPE_CHECKING:
     from taskd.app.app import App as App
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from taskd.app.periodic import cron as cron
     from taskd.app.periodic import every as every
     from taskd.app.periodic import solar as solar
-    from taskd.app.result import AsyncResult as AsyncResult
-    from taskd.app.result import ResultTimeout as ResultTimeout
     from taskd.app.task import BoundTask as BoundTask
     from taskd.app.task import Task as Task
-    from taskd.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
-    from taskd.errors import TaskdError as TaskdError
+    from taskd.base.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
+    from taskd.base.errors import TaskdError as TaskdError
     from taskd.protocol.exceptions import register_exception as register_exception
+    from taskd.sending.result import AsyncResult as AsyncResult
+    from taskd.sending.result import ResultTimeout as ResultTimeout
 
 # PEP 562, with the whole table in sight: the supervisor imports this package and must not pay
 # for the task API, which it never uses.
 _PUBLIC = {
     "App": "taskd.app.app",
-    "AsyncResult": "taskd.app.result",
+    "AsyncResult": "taskd.sending.result",
     "BoundTask": "taskd.app.task",
     "Ignore": "taskd.app.control_flow",
     "Reject": "taskd.app.control_flow",
-    "ResultTimeout": "taskd.app.result",
+    "ResultTimeout": "taskd.sending.result",
     "Retry": "taskd.app.control_flow",
-    "SoftTimeLimitExceeded": "taskd.errors",
+    "SoftTimeLimitExceeded": "taskd.base.errors",
     "Task": "taskd.app.task",
-    "TaskdError": "taskd.errors",
+    "TaskdError": "taskd.base.errors",
     "at": "taskd.app.periodic",
     "cron": "taskd.app.periodic",
     "every": "taskd.app.periodic",

@@ -27,7 +27,7 @@ from rich.console import Console
 from tasks import Digest, Measures, app, crunch, measure
 
 from taskd import AsyncResult
-from taskd.app.result import ResultTimeout
+from taskd.sending.result import ResultTimeout
 
 NOT_STANDARD = {"site-packages", "dist-packages", "__pycache__"}
 #: A job without an answer after this time counts as lost.

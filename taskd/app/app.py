@@ -7,26 +7,25 @@ anywhere: by a worker before it has forked, by a test, by a web server.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
-from taskd.app import request as requests
 from taskd.app.collecting_app import Collecting
-from taskd.app.connections import Connections
 from taskd.app.foreign import refuse_task
 from taskd.app.hooks import Hooks
 from taskd.app.naming import default_name
 from taskd.app.periodic import Entries, EntryOptions
-from taskd.app.request import Request
-from taskd.app.result import AsyncResult
-from taskd.app.revoking import revoke
-from taskd.app.send import build_message, publish, send
-from taskd.app.settings import DeclareOptions, SendOptions, TaskSettings, settings_from
-from taskd.app.task import BoundTask, Call, CoroutineTask, Task
-from taskd.app.whereabouts import Sent
+from taskd.app.task import BoundTask, CoroutineTask, Task
 from taskd.config.schema import Config
 from taskd.protocol.commands import BY_NAME, Kind, task_of
+from taskd.sending import request as requests
+from taskd.sending.calls import Call, send_many
+from taskd.sending.connections import Connections
+from taskd.sending.request import Request
+from taskd.sending.result import AsyncResult
+from taskd.sending.revoking import revoke
+from taskd.sending.send import send
+from taskd.sending.settings import DeclareOptions, SendOptions, TaskSettings, settings_from
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,9 +34,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T", bound=BoundTask)
-
-#: Messages in one trip of a bulk send.
-TRIP = 256
 
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
 
@@ -219,37 +215,11 @@ class App(Collecting):
         return await asyncio.to_thread(self.send_task, name, args, kwargs, **options)
 
     def send_many(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
-        """Send calls, ``TRIP`` of them in each write; each write is all or none.
+        """Send calls, 256 of them in each write; each write is all or none.
 
         When it raises, the writes before the failed one stand.  Raises: as ``Task.apply_async``.
         """
-        connections = self.connections
-        results: list[AsyncResult[R]] = []
-        waiting = iter(calls)
-        while trip := list(islice(waiting, TRIP)):
-            if strange := [each for each in trip if not isinstance(each, Call)]:
-                raise TypeError(f"send_many takes calls, such as task.call(...), not {strange[0]!r}")
-            messages = [
-                build_message(
-                    call.settings,
-                    call.args,
-                    call.kwargs,
-                    reply_to=connections.reply_to(ignored=call.ignores_result),
-                    **(call.options or {}),
-                )
-                for call in trip
-            ]
-            publish(connections, messages)
-            results += [
-                AsyncResult(
-                    message.task_id,
-                    connections,
-                    ignored=call.ignores_result,
-                    sent=Sent(message.routing_key, message.due_at),
-                )
-                for call, message in zip(trip, messages, strict=True)
-            ]
-        return results
+        return send_many(self.connections, calls)
 
     async def asend_many(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
         """``send_many`` without blocking the event loop."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
-from taskd.errors import TaskdError
+from taskd.base.errors import TaskdError
 
 if TYPE_CHECKING:
     from taskd.app.app import App

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar, overload
 
-from taskd.app import collecting
-from taskd.app.collecting import Progress
-from taskd.app.connections import Connections
 from taskd.app.mapping import Mappable, calls_of, gather_chunks, sizes_of
-from taskd.app.result import AsyncResult
-from taskd.app.task import Call
+from taskd.sending import collecting
+from taskd.sending.calls import Call
+from taskd.sending.collecting import Progress
+from taskd.sending.connections import Connections
+from taskd.sending.result import AsyncResult
 
 R = TypeVar("R")
 A = TypeVar("A")
 
 
-class Collecting:
+class Collecting(ABC):
     """For ``App`` alone, which sends."""
 
     connections: Connections
 
+    @abstractmethod
     def send_many(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
-        """Send calls; ``App`` does."""
-        raise AssertionError("App sends")
+        """Send calls, many in each write."""
 
     def wait_all(self, results: Sequence[AsyncResult[R]], timeout: float | None = None) -> list[R]:
         """Wait for all and return their values in order, or raise the first failure in that order.

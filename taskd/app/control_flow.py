@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from taskd.errors import TaskdError
+from taskd.base.errors import TaskdError
 
 
 class ControlFlow(TaskdError):

@@ -12,9 +12,9 @@ import sys
 import msgspec
 
 from taskd.app.app import App
-from taskd.errors import ResolveError
-from taskd.resolve import resolve
-from taskd.supervised import die_with_supervisor
+from taskd.base.errors import ResolveError
+from taskd.base.resolve import resolve
+from taskd.program.bond import die_with_supervisor
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta, tzinfo
 from typing import Protocol, cast, runtime_checkable
 
+from taskd.base.errors import ConfigError
 from taskd.config.declared import declared_when
 from taskd.config.schedule import WhenConfig
-from taskd.errors import ConfigError
 
 _DAY_S = 86_400.0
 

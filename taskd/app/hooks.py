@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from taskd.app.life_hooks import LifeHooks
-from taskd.app.request import Request
-from taskd.errors import SoftTimeLimitExceeded
+from taskd.base.errors import SoftTimeLimitExceeded
+from taskd.sending.request import Request
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from taskd import log
+from taskd.base import log
 
 logger = logging.getLogger(__name__)
 

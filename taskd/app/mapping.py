@@ -7,23 +7,20 @@ as a retry or a rate limit, they do not have, so a task that asks for one is ref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
-from taskd.app.collecting import Progress, outcome, wait_for_all
-from taskd.app.connections import Connections
-from taskd.app.result import AsyncResult
-from taskd.app.settings import SendOptions, TaskSettings
-from taskd.app.task import BoundTask, Call, CoroutineTask, Sendable
-from taskd.errors import ProtocolError, SerializationError, SoftTimeLimitExceeded, TaskdError
-from taskd.protocol import serializers
-from taskd.protocol.exceptions import decode_exception, encode_exception, format_traceback, readable
+from taskd.app.task import BoundTask, CoroutineTask, Sendable
+from taskd.base.errors import ProtocolError
+from taskd.protocol.exceptions import decode_exception
 from taskd.protocol.execution import Acks
-
-if TYPE_CHECKING:
-    from taskd.app.app import App
+from taskd.sending.calls import Call
+from taskd.sending.collecting import Progress, outcome, wait_for_all
+from taskd.sending.connections import Connections
+from taskd.sending.result import AsyncResult
+from taskd.sending.settings import SendOptions, TaskSettings
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -31,41 +28,6 @@ A_contra = TypeVar("A_contra", contravariant=True)
 
 #: The task that runs chunks; every worker knows it.
 CHUNK_TASK = "taskd.chunk"
-
-
-def add_chunk_task(app: App) -> None:
-    """Let this app run chunks.  For workers, after the user's code is loaded."""
-    if CHUNK_TASK not in app.tasks:
-        app.task(name=CHUNK_TASK, max_retries=0)(_runner(app))
-
-
-def _runner(app: App) -> Callable[[str, list[object]], list[object]]:
-    def run_chunk(name: str, items: list[object]) -> list[object]:
-        """Return how each call ended: ``[value]``, or ``[exception, traceback]``."""
-        task = app.tasks.get(name)
-        if task is None:
-            raise TaskdError(f'task "{name}" of a chunk is not registered here')
-        return [_called(task, item) for item in items]
-
-    return run_chunk
-
-
-def _called(task: BoundTask, item: object) -> list[object]:
-    try:
-        value = task.run(item)
-        # Here, so that one value without JSON costs itself and not the chunk.
-        serializers.dumps(value)
-    except SoftTimeLimitExceeded:
-        raise  # it is the limit of the message
-    except SerializationError as error:
-        return _failed(SerializationError(f"task {task.name} ran, but its result cannot be stored: {error}"))
-    except BaseException as error:  # noqa: BLE001 - the task barrier, as of a message of its own
-        return _failed(readable(error))
-    return [value]
-
-
-def _failed(error: BaseException) -> list[object]:
-    return [encode_exception(error), format_traceback(error)]
 
 
 class Mappable(Protocol[A_contra, R]):

@@ -6,7 +6,7 @@ import os.path
 import sys
 from collections.abc import Callable
 
-from taskd.errors import TaskdError
+from taskd.base.errors import TaskdError
 
 
 def default_name(function: Callable[..., object]) -> str:

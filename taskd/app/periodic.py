@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 from taskd.app.from_celery import when_of
 from taskd.app.task import Sendable
+from taskd.base.errors import ConfigError
 from taskd.config.declared import declared_entry, declared_when
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
-from taskd.errors import ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 
-from taskd.app.moments import expires_at
-from taskd.app.request import Request
-from taskd.app.settings import check_options, check_priority
 from taskd.config.problems import nearest
 from taskd.protocol.message import RESERVED_HEADERS
+from taskd.sending.due import expires_at
+from taskd.sending.request import Request
+from taskd.sending.settings import check_options, check_priority
 
 _CHANGEABLE = (
     "queue",

@@ -9,28 +9,39 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
-from taskd.app import request as requests
 from taskd.app.control_flow import Replaced, Retry
 from taskd.app.replacing import add_part
-from taskd.app.request import Request, direct_request
-from taskd.app.result import AsyncResult
 from taskd.app.retrying import changes_of
-from taskd.app.send import send, signatures
-from taskd.app.settings import Link, SendOptions, TaskSettings, check_options
-from taskd.app.states import store_state
 from taskd.protocol.exceptions import MaxRetriesExceededError
+from taskd.sending import request as requests
+from taskd.sending.calls import Call, send_many
+from taskd.sending.connections import Connections
+from taskd.sending.request import Request, direct_request
+from taskd.sending.result import AsyncResult
+from taskd.sending.send import send
+from taskd.sending.settings import SendOptions, TaskSettings
+from taskd.sending.states import store_state
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from typing_extensions import Unpack
-
-    from taskd.app.app import App
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,10 +53,35 @@ def _anything(*args: object, **kwargs: object) -> None: ...
 _ANY_PARAMETERS = inspect.signature(_anything)
 
 
+class Sending(Protocol):
+    """The App, as its tasks see it; a task needs no more of it."""
+
+    @property
+    def connections(self) -> Connections:
+        """The broker and the results."""
+
+    def send_task(
+        self,
+        name: str,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncResult[object]:
+        """Send a task by name."""
+
+    def send_many(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
+        """Send calls, many in each write."""
+
+    def result(self, task_id: str) -> AsyncResult[object]:
+        """Return the result of a task that was sent elsewhere."""
+
+
 class BoundTask:
     """A registered task, as it sees itself: its name, its options, the request it runs for."""
 
-    def __init__(self, app: App, function: Callable[..., Any], settings: TaskSettings, *, bind: bool) -> None:
+    def __init__(
+        self, app: Sending, function: Callable[..., Any], settings: TaskSettings, *, bind: bool
+    ) -> None:
         self.app = app
         self.settings = settings
         self.name = settings.name
@@ -87,7 +123,7 @@ class BoundTask:
 
     def AsyncResult(self, task_id: str) -> AsyncResult[Any]:
         """Return the result of a task by its id."""
-        return self.app.result(task_id)
+        return AsyncResult(task_id, self.app.connections)
 
     @overload
     def retry(
@@ -272,7 +308,7 @@ class Sendable(BoundTask, Generic[P, R]):
     def map(self, arguments: Sequence[Sequence[object]]) -> list[AsyncResult[R]]:
         """Send one message for each tuple of positional arguments, a few hundred a trip."""
         calls: list[Call[R]] = [Call(self.settings, args, {}) for args in arguments]
-        return self.app.send_many(calls)
+        return send_many(self.app.connections, calls)
 
     def check_arguments(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
         """Raise ``TypeError`` for arguments of another function here, not in a worker later."""
@@ -310,45 +346,3 @@ class CoroutineTask(Sendable[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Return the function's coroutine, without a message."""
         return cast("Coroutine[Any, Any, R]", self.run(*args, **kwargs))
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[R]):
-    """A task with its arguments, to be sent."""
-
-    settings: TaskSettings
-    args: Sequence[object]
-    kwargs: Mapping[str, object]
-    options: SendOptions | None = None
-    immutable: bool = False
-
-    def with_options(self, **options: Unpack[SendOptions]) -> Call[R]:
-        """Return the same call with these options added."""
-        check_options(self.settings.name, options)
-        merged = cast("SendOptions", {**(self.options or {}), **options})
-        return replace(self, options=merged)
-
-    def signature(self) -> dict[str, object]:
-        """Return the call as Celery writes it, for another task's ``link``."""
-        settings = self.settings
-        options: dict[str, object] = {"queue": settings.queue}
-        if settings.priority:
-            options["priority"] = settings.priority
-        options.update(self.options or {})
-        for name in ("link", "link_error"):
-            if name in options:
-                options[name] = signatures(settings.name, cast("Sequence[Link]", options[name]))
-        return {
-            "task": settings.name,
-            "args": list(self.args),
-            "kwargs": dict(self.kwargs),
-            "options": options,
-            "subtask_type": None,
-            "immutable": self.immutable,
-        }
-
-    @property
-    def ignores_result(self) -> bool:
-        """Whether nobody can wait for it."""
-        ignored = self.options.get("ignore_result") if self.options else None
-        return self.settings.ignore_result if ignored is None else ignored

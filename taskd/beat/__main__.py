@@ -13,7 +13,10 @@ import signal
 import sys
 import traceback
 
-from taskd import exit_codes, ids, log, proctitle
+from taskd.base import exit_codes, ids, log
+from taskd.base.errors import ConfigError
+from taskd.base.loop import Loop, Owner
+from taskd.base.program_signals import ignore_from_now_on
 from taskd.beat.app_source import AppSource, places_of
 from taskd.beat.service import Beat
 from taskd.beat.stores.factory import open_store
@@ -21,11 +24,9 @@ from taskd.beat.surroundings import Surroundings
 from taskd.brokers import factory
 from taskd.config import transfer
 from taskd.config.schema import Config
-from taskd.errors import ConfigError
-from taskd.loop import Loop, Owner
-from taskd.program_signals import ignore_from_now_on
+from taskd.host import proctitle
+from taskd.program.bond import Reporter, die_with_supervisor, show_stacks
 from taskd.protocol.status import Draining
-from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 
 logger = logging.getLogger(__name__)
 

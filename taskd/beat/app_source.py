@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from taskd.base.loop import Loop, Timer
 from taskd.beat.stores.base import Declared
 from taskd.config.machine import user_of
 from taskd.config.problems import nearest
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.loop import Loop, Timer
+from taskd.host.safe_python import module_command
 from taskd.protocol.status import SUPERVISOR_PID_VARIABLE
-from taskd.safe_python import module_command
 
 AGAIN_S = 60.0
 #: An import that takes longer hangs.

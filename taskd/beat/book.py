@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from taskd.base.errors import ConfigError
 from taskd.beat.agenda import Agenda
 from taskd.beat.catch_up import Missed, Rule
 from taskd.beat.entries import Listed, Listing, Source, schedule_text
@@ -22,7 +23,6 @@ from taskd.beat.overlap import Overlap
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.schedule import Schedule
 from taskd.beat.stores.base import Changes, Mark, Request
-from taskd.errors import ConfigError
 
 #: Seconds.  Less than the shortest cron period, so that a small step back cannot repeat a cron run.
 STEP_BACK_S = 60.0

@@ -14,8 +14,8 @@ from operator import attrgetter
 
 import msgspec
 
+from taskd.base.errors import SerializationError
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
-from taskd.errors import SerializationError
 from taskd.protocol import budget
 
 _when = attrgetter(*(each.name for each in fields(WhenConfig)))

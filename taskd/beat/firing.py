@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import BrokerError, SerializationError, StorageError
 from taskd.beat.book import Book, Row
 from taskd.beat.catch_up import Missed, Plan, Skipped, plan
 from taskd.beat.messages import beat_message, occurrence_id, request_id
@@ -19,7 +20,6 @@ from taskd.beat.overlap import Admission, Overlap, admit
 from taskd.beat.stores.base import Decision, Mark, Outcome, Request
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.once import OncePublisher
-from taskd.errors import BrokerError, SerializationError, StorageError
 
 #: Messages in one transaction; the next thousand waits for the next turn of the loop.
 BATCH = 1000

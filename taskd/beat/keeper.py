@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from taskd import clock
-from taskd.backoff import Backoff
+from taskd.base import clock
+from taskd.base.backoff import Backoff
+from taskd.base.errors import LeaseLostError, StorageError, StorageReplacedError
 from taskd.beat.stores.base import Decision, Declared, Mark, Store
-from taskd.errors import LeaseLostError, StorageError, StorageReplacedError
 
 LEASE_S = 5.0
 _MARGIN = 0.2

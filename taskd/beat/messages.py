@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
-from taskd import clock, ids
+from taskd.base import clock, ids
 from taskd.brokers.intake import Outgoing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers

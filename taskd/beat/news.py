@@ -9,13 +9,13 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 
-from taskd import clock, ids
+from taskd.base import clock, ids
+from taskd.base.errors import BrokerError, StorageError
 from taskd.beat.stores.base import Decision, Outcome
 from taskd.brokers.base import EventSender
 from taskd.brokers.event_sender import LazyEventSender
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
-from taskd.errors import BrokerError, StorageError
 from taskd.protocol import events
 from taskd.protocol.events import BeatEvent, BeatFailed, BeatSent, BeatSkipped
 from taskd.protocol.lamport import LamportClock

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from taskd.exhaustive import assert_never
+from taskd.base.exhaustive import assert_never
 
 
 class Overlap(Enum):

@@ -20,7 +20,11 @@ import math
 import os
 from collections.abc import Mapping
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import BrokerError, StorageError, TooLateError
+from taskd.base.exhaustive import assert_never
+from taskd.base.jumps import Jumps, in_words
+from taskd.base.loop import Loop, Owner, Timer
 from taskd.beat.book import Book
 from taskd.beat.entries import Source
 from taskd.beat.firing import Firing, marks_of
@@ -32,12 +36,8 @@ from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker
 from taskd.brokers.once import OncePublisher, once_publisher
 from taskd.config.schedule import BeatEntryConfig
-from taskd.errors import BrokerError, StorageError, TooLateError
-from taskd.exhaustive import assert_never
-from taskd.jumps import Jumps, in_words
-from taskd.loop import Loop, Owner, Timer
+from taskd.host.resident import resident_bytes
 from taskd.protocol.status import Heartbeat, Ready, Waiting
-from taskd.resident import resident_bytes
 
 MAX_WAIT_S = 10.0
 #: A schedule of every second must not make more heartbeats than a busy worker does.

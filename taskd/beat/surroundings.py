@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskd import clock
-from taskd.backoff import Backoff
+from taskd.base import clock
+from taskd.base.backoff import Backoff
 from taskd.beat.keeper import LEASE_S
 from taskd.beat.stores.base import Store
 from taskd.brokers.base import Broker

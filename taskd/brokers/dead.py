@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
 from taskd.protocol import serializers
 
 

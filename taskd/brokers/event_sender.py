@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from taskd import clock
+from taskd.base import clock
 from taskd.brokers.base import EventSender
 from taskd.brokers.intake import Outgoing
 

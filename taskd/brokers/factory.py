@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from taskd.base.errors import BrokerError
+from taskd.base.urls import refusal
 from taskd.brokers.base import Broker
 from taskd.config.stores import AMQP_SCHEMES, KOMBU_SCHEMES, REDIS_SCHEMES, Stores
-from taskd.errors import BrokerError
-from taskd.urls import refusal
 
 
 def _sqlite(url: str, stores: Stores) -> Broker:

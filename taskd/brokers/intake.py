@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from taskd.errors import LeaseLostError
+from taskd.base.errors import LeaseLostError
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from kombu.connection import Connection
 
+from taskd.base.errors import BrokerError
+from taskd.base.urls import refusal
 from taskd.brokers.sqlite.transport import SqliteTransport
 from taskd.config.stores import AMQP_SCHEMES, REDIS_SCHEMES, RedisConfig, SqliteConfig, Stores
-from taskd.errors import BrokerError
-from taskd.urls import refusal
 
 #: Without these kombu tries for ever to reach what is not there.
 _ONE_TRY: Mapping[str, object] = {

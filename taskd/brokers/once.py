@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import TooLateError
 from taskd.brokers.base import Broker, Publisher
 from taskd.brokers.intake import Outgoing
-from taskd.errors import TooLateError
 
 
 class OncePublisher(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from taskd import clock
+from taskd.base import clock
 
 
 @cache

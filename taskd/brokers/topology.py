@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.base import ExchangeType
-from taskd.errors import BrokerError
 
 #: Where events go.  kombu's Redis transport makes it a fanout whose channels end with the routing key.
 EVENT_EXCHANGE = "celeryev"

@@ -9,7 +9,7 @@ from typing import TextIO
 import click
 import msgspec
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.groups import Commands
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.output import echo_json, json_option
 from taskd.cli.session import Session, pass_session
 from taskd.config.load import check as check_file

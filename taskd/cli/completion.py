@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.output import echo_json, json_option
 
 _PROGRAM = "taskctl"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.errors import ConfigError
 from taskd.cli.check import check
 from taskd.cli.groups import Commands
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
@@ -17,7 +18,6 @@ from taskd.config.load import load
 from taskd.config.problems import nearest
 from taskd.config.provenance import KeyPath, Provenance, scan
 from taskd.config.reference import declared, default_text, key_patterns, value_text
-from taskd.errors import ConfigError
 from taskd.supervisor.control.client import ControlClient
 
 _APPLIES = {

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import msgspec
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.errors import ControlError
 from taskd.cli.output import Failure
 from taskd.config.problems import nearest
-from taskd.errors import ControlError
 from taskd.supervisor.control.client import CALL_TIMEOUT_S, ControlClient
 
 T = TypeVar("T")

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
+from taskd.base.errors import ControlError
+from taskd.base.plural import counted
 from taskd.cli import daemon
 from taskd.cli.children import in_words
 from taskd.cli.names import complete_programs
 from taskd.cli.output import Failure, age, echo_json, echo_table, json_option, local_time, printable, size
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.errors import ControlError
-from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.process import deaths as register
 from taskd.supervisor.process.certificate import Certificate

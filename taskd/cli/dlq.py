@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import click
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
+from taskd.base.plural import counted
 from taskd.brokers.base import DeadFilter, Desk
 from taskd.cli import letters
 from taskd.cli.desk import open_desk
@@ -16,7 +17,6 @@ from taskd.cli.offers import complete_dead_letters, complete_queues, complete_ta
 from taskd.cli.output import Failure, echo_json, echo_table, json_option
 from taskd.cli.pacing import hand_over, per_second
 from taskd.cli.session import Session, duration, pass_session
-from taskd.plural import counted
 
 Command = TypeVar("Command", bound=Callable[..., object])
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import click
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Outgoing

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from taskd.base.errors import TaskdError
 from taskd.brokers.factory import connect
 from taskd.cli.daemon import Status
 from taskd.config.load import load
-from taskd.errors import TaskdError
 
 
 @dataclass(frozen=True, slots=True)

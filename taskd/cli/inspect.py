@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import click
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
 from taskd.cli.commanding import command_of, one_cell
 from taskd.cli.groups import Commands
 from taskd.cli.output import age, echo_json, echo_table, local_time_of, printable, size

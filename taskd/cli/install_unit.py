@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 import taskd
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.doctor.facts import Who
 from taskd.cli.doctor.machine import place
 from taskd.cli.doctor.reach import REMEDY, SHIPPED, executed_by, unreachable

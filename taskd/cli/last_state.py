@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from taskd import clock
+from taskd.base import clock
 from taskd.cli.daemon import ProgramRow
 from taskd.cli.output import age, local_time
 from taskd.supervisor.control.state_file import state_path

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from taskd.base.exit_codes import describe_signal
+from taskd.base.safe_text import block, json_text, one_line
 from taskd.brokers.base import DeadLetter, DeadMessage
 from taskd.cli.output import local_time, size
-from taskd.exit_codes import describe_signal
-from taskd.safe_text import block, json_text, one_line
 
 COLUMNS = ("ID", "QUEUE", "DIED", "DEATHS", "TASK", "TASK ID", "REASON")
 _INDENT = "    "

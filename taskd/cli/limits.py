@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
+from taskd.base.rates import parse_rate
 from taskd.cli.offers import complete_tasks
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, tell, timeout_option
 from taskd.cli.session import Session, pass_session
-from taskd.rates import parse_rate
 
 
 def _rate(_context: click.Context, _parameter: click.Parameter, value: str) -> str:

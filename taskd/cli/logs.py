@@ -10,7 +10,9 @@ from threading import Event
 import click
 import msgspec
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
+from taskd.base.errors import ControlError, RefusedError
+from taskd.base.plural import counted
 from taskd.cli import daemon
 from taskd.cli.names import name_argument
 from taskd.cli.output import (
@@ -24,8 +26,6 @@ from taskd.cli.output import (
 )
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.errors import ControlError, RefusedError
-from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.output.own import NAME
 

@@ -7,10 +7,10 @@ from contextlib import closing
 
 import click
 
-from taskd import exit_codes
 from taskd.app.app import App
-from taskd.app.settings import SendOptions
-from taskd.app.whereabouts import UNKNOWN
+from taskd.base import exit_codes
+from taskd.base.errors import SerializationError, TaskdError
+from taskd.base.lifecycle import Deadline
 from taskd.cli.names import complete_running_ids
 from taskd.cli.offers import complete_queues, complete_tasks
 from taskd.cli.output import Failure, echo_json, echo_value, json_option, printable, printable_block
@@ -19,11 +19,11 @@ from taskd.cli.session import Session, duration, json_list, json_object, pass_se
 from taskd.config.problems import nearest
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
-from taskd.errors import SerializationError, TaskdError
-from taskd.lifecycle import Deadline
 from taskd.protocol.results import ResultRecord, State, decode_record
 from taskd.results import factory
 from taskd.results.base import ResultStore
+from taskd.sending.settings import SendOptions
+from taskd.sending.whereabouts import UNKNOWN
 
 wait_option = click.option(
     "--wait",

@@ -14,10 +14,10 @@ from contextlib import redirect_stderr
 import click
 import msgspec
 
+from taskd.base.errors import TaskdError
 from taskd.cli import children, daemon
 from taskd.cli.session import Session
 from taskd.cli.time_limit import alarm
-from taskd.errors import TaskdError
 from taskd.supervisor.control.client import ControlClient
 
 _TIMEOUT_S = 1.0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taskd import clock, exit_codes, safe_text
-from taskd.errors import TaskdError
+from taskd.base import clock, exit_codes, safe_text
+from taskd.base.errors import TaskdError
 
 if TYPE_CHECKING:
     from rich.table import Table

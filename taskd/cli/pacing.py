@@ -8,9 +8,9 @@ from threading import Event
 
 import click
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.rates import parse_rate
 from taskd.cli.output import Failure
-from taskd.rates import parse_rate
 
 #: Ids in one transaction when nobody asked for a rate.
 _BATCH = 500

@@ -10,13 +10,13 @@ from typing import Literal
 import click
 import msgspec
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.lifecycle import Deadline
 from taskd.cli import daemon
 from taskd.cli.names import name_argument
 from taskd.cli.output import Failure, echo_json, json_option, printable
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
-from taskd.lifecycle import Deadline
 from taskd.supervisor.control.client import ControlClient
 
 _POLL_S = 0.05

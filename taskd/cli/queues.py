@@ -6,7 +6,7 @@ from dataclasses import asdict, astuple
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.desk import left_alone, open_desk, require_queue
 from taskd.cli.offers import complete_queues
 from taskd.cli.output import echo_json, echo_table, json_option, printable

@@ -9,15 +9,15 @@ from threading import Event
 import click
 import msgspec
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.errors import DaemonDownError
+from taskd.base.lifecycle import Deadline
 from taskd.cli import daemon
 from taskd.cli.former import counted, former_brokers
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.programs import timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.errors import DaemonDownError
-from taskd.lifecycle import Deadline
 from taskd.supervisor.control.client import ControlClient
 
 _POLL_S = 0.05

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.errors import ControlError
+from taskd.base.ids import node_of
 from taskd.cli import daemon
 from taskd.cli.output import Failure, echo_json, printable
 from taskd.cli.session import duration
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
-from taskd.errors import ControlError
-from taskd.ids import node_of
 from taskd.supervisor.control.client import ControlClient
 
 _CONSUMING = ("READY", "DRAINING")

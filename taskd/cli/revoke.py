@@ -7,7 +7,7 @@ from contextlib import closing
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.names import complete_running_ids
 from taskd.cli.offers import complete_tasks
 from taskd.cli.output import Failure, echo_json, json_option

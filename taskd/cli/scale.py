@@ -7,15 +7,15 @@ from threading import Event
 import click
 import msgspec
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.lifecycle import Deadline
+from taskd.base.plural import counted
 from taskd.cli import daemon
 from taskd.cli.names import name_argument
 from taskd.cli.output import Failure, echo_json, json_option
 from taskd.cli.programs import timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.lifecycle import Deadline
-from taskd.plural import counted
 from taskd.supervisor.control.client import ControlClient
 
 _POLL_S = 0.05

@@ -7,11 +7,11 @@ from functools import cached_property
 
 import click
 
+from taskd.base.errors import ConfigError
 from taskd.config.load import control_socket_in, load
 from taskd.config.schema import Config
 from taskd.config.units import UnitError, parse_duration
 from taskd.config.where import find, found_here
-from taskd.errors import ConfigError
 
 
 class Session:

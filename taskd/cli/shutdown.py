@@ -6,14 +6,14 @@ from threading import Event
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.errors import ControlError, DaemonDownError
+from taskd.base.lifecycle import Deadline
 from taskd.cli import daemon
 from taskd.cli.output import Failure, echo_json, json_option
 from taskd.cli.programs import timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.errors import ControlError, DaemonDownError
-from taskd.lifecycle import Deadline
 from taskd.supervisor.control.client import ControlClient
 
 _POLL_S = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli import daemon
 from taskd.cli.names import name_argument
 from taskd.cli.output import echo_json, json_option, printable

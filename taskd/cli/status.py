@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 import click
 import msgspec
 
-from taskd import clock, exit_codes, procinfo
+from taskd.base import clock, exit_codes
+from taskd.base.errors import DaemonDownError
+from taskd.base.jumps import in_words
 from taskd.cli import children, daemon, last_state
 from taskd.cli.former import former_brokers
 from taskd.cli.output import (
@@ -21,8 +23,7 @@ from taskd.cli.output import (
     size,
 )
 from taskd.cli.session import Session, duration, pass_session
-from taskd.errors import DaemonDownError
-from taskd.jumps import in_words
+from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
 
 socket_option = click.option(

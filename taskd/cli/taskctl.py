@@ -8,14 +8,8 @@ from collections.abc import Sequence
 
 import click
 
-from taskd import exit_codes
-from taskd.cli import verbs
-from taskd.cli.groups import Commands
-from taskd.cli.output import Failure, printable, printable_block
-from taskd.cli.session import Session
-from taskd.cli.time_limit import limited
-from taskd.config.where import RULE
-from taskd.errors import (
+from taskd.base import exit_codes
+from taskd.base.errors import (
     BrokerError,
     ConfigError,
     ControlError,
@@ -23,7 +17,13 @@ from taskd.errors import (
     StorageError,
     TaskdError,
 )
-from taskd.version import __version__
+from taskd.base.version import __version__
+from taskd.cli import verbs
+from taskd.cli.groups import Commands
+from taskd.cli.output import Failure, printable, printable_block
+from taskd.cli.session import Session
+from taskd.cli.time_limit import limited
+from taskd.config.where import RULE
 
 
 class _Verbs(Commands):

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.version import __version__
 from taskd.config.where import RULE, find, found_here
-from taskd.version import __version__
 
 if TYPE_CHECKING:
     from taskd.config.schema import Config
@@ -29,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and exit with a status of ``taskd.exit_codes``."""
+    """Run the command and exit with a status of ``taskd.base.exit_codes``."""
     options = _parser().parse_args(arguments)
     path = find(options.config)
     if options.importing and not options.check:
@@ -116,7 +116,8 @@ def _run(path: str, *, is_local: bool) -> int:
     if config is None:
         return exit_codes.CONFIG
 
-    from taskd import breakpoints, program_signals
+    from taskd.base import program_signals
+    from taskd.host import breakpoints
     from taskd.supervisor.signals import WATCHED
 
     program_signals.hold(WATCHED)  # until its loop takes them
@@ -125,9 +126,9 @@ def _run(path: str, *, is_local: bool) -> int:
     import faulthandler
     import logging
 
-    from taskd import log
-    from taskd.errors import ControlError
-    from taskd.proctitle import set_title
+    from taskd.base import log
+    from taskd.base.errors import ControlError
+    from taskd.host.proctitle import set_title
     from taskd.supervisor.supervisor import Supervisor
 
     # systemd's watchdog ends a hung daemon by SIGABRT: the journal then shows where it hung.

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.output import Failure
 from taskd.cli.session import duration
 

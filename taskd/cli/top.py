@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from taskd import clock, exit_codes, procinfo
+from taskd.base import clock, exit_codes
+from taskd.base.lifecycle import Deadline
+from taskd.base.plural import counted
 from taskd.cli import daemon
 from taskd.cli.output import age, echo_json, echo_table, fitting, json_option, printable, size, table
 from taskd.cli.rates import Pace, Sample, pace
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
-from taskd.lifecycle import Deadline
-from taskd.plural import counted
+from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
+from taskd.base.errors import ConfigError
 from taskd.config.problems import Severity
 from taskd.config.report import Report
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
 from taskd.config.tables import NAME, NAME_FORM, read_keys
 from taskd.config.when import problems_of
-from taskd.errors import ConfigError
 
 
 def declared_when(keys: Mapping[str, object]) -> WhenConfig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from taskd.errors import ConfigError
+from taskd.base.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 #: Nobody's environment is larger, and a wrong path such as /dev/zero must not fill the memory.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from taskd.base.urls import wrong_in
 from taskd.config.crontab import CRON_FORM, CronError, parse
 from taskd.config.given import BAD, Given
 from taskd.config.when import MOMENT_FORM, moment_text
-from taskd.urls import wrong_in
 
 _ZONE_FORM = 'an IANA time zone such as "Europe/Berlin" (zones come with the system package tzdata)'
 

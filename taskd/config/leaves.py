@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 
+from taskd.base.urls import MASK, masked
 from taskd.config.given import Option
 from taskd.config.option import Applies, Kind
 from taskd.config.provenance import KeyPath
 from taskd.config.written import written
-from taskd.urls import MASK, masked
 
 #: Where the schema has many of what the file has one table each.
 _TABLE_NAMES = {"workers": "worker", "programs": "program"}

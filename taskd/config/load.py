@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping
 
+from taskd.base.errors import ConfigError
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.given import substitute
 from taskd.config.machine import check_machine
@@ -21,7 +22,6 @@ from taskd.config.rules import check_rules, with_absolute_paths
 from taskd.config.schema import Config
 from taskd.config.tables import Table, read_document
 from taskd.config.where import DEFAULT_PATH, LOCAL_NAME, PATH_VARIABLE
-from taskd.errors import ConfigError
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,6 +13,7 @@ import resource
 import stat
 from importlib.machinery import PathFinder
 
+from taskd.base.errors import ConfigError
 from taskd.config.env_file import read_env_file
 from taskd.config.process import HOOKS, ProcessConfig
 from taskd.config.process_forms import UNLIMITED
@@ -23,7 +24,6 @@ from taskd.config.report import Report
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
 from taskd.config.stores import LIBRARIES
-from taskd.errors import ConfigError
 
 
 def check_machine(config: Config, report: Report) -> None:

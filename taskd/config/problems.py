@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from taskd.safe_text import one_line
+from taskd.base.safe_text import one_line
 
 
 class Severity(Enum):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from taskd.base.rates import parse_rate
 from taskd.config.given import BAD, Given, show, substitute
 from taskd.config.provenance import KeyPath
-from taskd.rates import parse_rate
 
 _FORM = "tasks per second, minute or hour: 10/s, 10/m, 10/h, 0 for none"
 

@@ -18,8 +18,8 @@ import os
 
 import msgspec
 
+from taskd.base.errors import ConfigError
 from taskd.config.schema import Config
-from taskd.errors import ConfigError
 
 CONFIG_FD_VARIABLE = "TASKD_CONFIG_FD"
 

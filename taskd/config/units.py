@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from taskd.errors import ConfigError
+from taskd.base.errors import ConfigError
 
 DURATION_FORM = 'a duration such as "250ms", "30s", "5m", "1.5h" or "2d", or a number of seconds'
 SIZE_FORM = 'a size such as "64KiB", "512MiB" or "1GB", or a number of bytes'

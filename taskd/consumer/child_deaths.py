@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.exhaustive import assert_never
+from taskd.base.exit_codes import describe_signal
 from taskd.brokers.intake import Dead
 from taskd.consumer.context import Context
 from taskd.consumer.deaths import after_child_lost
 from taskd.consumer.request import Request
-from taskd.exhaustive import assert_never
-from taskd.exit_codes import describe_signal
 from taskd.pools.base import Broken, Cancelled, ChildEnd, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.status import ChildDied, RunningTask
 

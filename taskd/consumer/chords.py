@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from taskd import clock, ids
-from taskd.app.callbacks import UNSENDABLE, begun_by, errback_messages, messages_of
-from taskd.app.settings import TaskSettings
+from taskd.base import clock, ids
+from taskd.base.errors import ProtocolError
 from taskd.brokers.intake import Outgoing
-from taskd.errors import ProtocolError
 from taskd.protocol import serializers
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.exceptions import ChordError, decode_exception
@@ -26,6 +24,8 @@ from taskd.protocol.results import State, decode_record, failure_record
 from taskd.protocol.signature import promised, read_signatures
 from taskd.protocol.steps import listed, members, options_of
 from taskd.results.base import ChordStore, Counted, ResultStore
+from taskd.sending.callbacks import UNSENDABLE, begun_by, errback_messages, messages_of
+from taskd.sending.settings import TaskSettings
 
 logger = logging.getLogger(__name__)
 

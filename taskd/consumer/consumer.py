@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from taskd import clock
-from taskd.app.settings import TaskSettings
-from taskd.backoff import Backoff
-from taskd.blueprint import Blueprint
+from taskd.base import clock
+from taskd.base.backoff import Backoff
+from taskd.base.blueprint import Blueprint
+from taskd.base.errors import BrokerError, LeaseLostError, StartError, StorageError
+from taskd.base.lifecycle import Deadline
 from taskd.brokers.intake import Requeue
 from taskd.consumer.chords import Chords
 from taskd.consumer.commands.control import Control
@@ -28,10 +29,9 @@ from taskd.consumer.request import Request
 from taskd.consumer.selfcheck import NotConsumingError
 from taskd.consumer.settling import Settling
 from taskd.consumer.tasks import Connection, Tasks
-from taskd.errors import BrokerError, LeaseLostError, StartError, StorageError
-from taskd.lifecycle import Deadline
 from taskd.pools.base import Running
 from taskd.protocol.status import Waiting
+from taskd.sending.settings import TaskSettings
 
 logger = logging.getLogger(__name__)
 

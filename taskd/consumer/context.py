@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
+from taskd.base.loop import Loop
 from taskd.brokers.base import Broker, Publisher
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
@@ -21,7 +22,6 @@ from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request
 from taskd.consumer.suspects import Suspects
 from taskd.events.dispatcher import Dispatcher
-from taskd.loop import Loop
 from taskd.pools.base import Outcome, Pool
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.lamport import LamportClock

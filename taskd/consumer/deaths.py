@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from taskd.base.exit_codes import describe_signal
+from taskd.base.plural import counted
 from taskd.brokers.intake import Dead, Requeue
-from taskd.exit_codes import describe_signal
-from taskd.plural import counted
 from taskd.pools.base import ChildLost
 
 

@@ -12,11 +12,11 @@ import logging
 import math
 from dataclasses import dataclass
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.exhaustive import assert_never
+from taskd.base.plural import counted
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.request import Softened
-from taskd.exhaustive import assert_never
-from taskd.plural import counted
 
 logger = logging.getLogger(__name__)
 

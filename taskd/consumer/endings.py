@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskd import clock
-from taskd.app.callbacks import Aftermath, after_failure
+from taskd.base import clock
 from taskd.brokers.intake import Delivery
 from taskd.protocol.exceptions import NotRegistered, TaskRejected, TimeLimitExceeded, WorkerLostError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, failure_record, revoked_record
+from taskd.sending.callbacks import Aftermath, after_failure
 
 
 @dataclass(frozen=True, slots=True)

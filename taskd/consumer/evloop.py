@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 
-from taskd import clock
-from taskd.blueprint import Given, Step
+from taskd.base import clock
+from taskd.base.blueprint import Given, Step
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Timer
+from taskd.base.plural import counted
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.settling import LINGER_S, Settling
 from taskd.consumer.tasks import Connection, Tasks, TasksGiven
-from taskd.lifecycle import Deadline
-from taskd.loop import Timer
-from taskd.plural import counted
 from taskd.protocol.status import Draining, Ready
 
 logger = logging.getLogger(__name__)

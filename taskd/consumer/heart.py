@@ -10,16 +10,16 @@ import os
 from collections.abc import Sequence
 from heapq import nsmallest
 
-from taskd import clock
-from taskd.blueprint import Given, Step
+from taskd.base import clock
+from taskd.base.blueprint import Given, Step
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Timer
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.events import FREQ_S, Announcer, Events
 from taskd.consumer.tasks import Connection
-from taskd.lifecycle import Deadline
-from taskd.loop import Timer
+from taskd.host.resident import resident_bytes
 from taskd.pools.base import ChildInfo, Running
 from taskd.protocol.status import MAX_CHILDREN, MAX_RUNNING, ChildState, Heartbeat, RunningTask
-from taskd.resident import resident_bytes
 
 #: While tasks run the supervisor hears from us this often,
 BUSY_INTERVAL_S = 1.0

@@ -12,7 +12,10 @@ from itertools import count
 
 import msgspec
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import BrokerError, ProtocolError, StorageError
+from taskd.base.exhaustive import assert_never
+from taskd.base.loop import Timer
 from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Intake, Requeue
 from taskd.consumer import endings, strategy, suspects
 from taskd.consumer.context import Context, Shutdown
@@ -24,9 +27,6 @@ from taskd.consumer.request import Request, payload_of
 from taskd.consumer.settling import Settling
 from taskd.consumer.stalling import StallWatch
 from taskd.consumer.telling import Telling
-from taskd.errors import BrokerError, ProtocolError, StorageError
-from taskd.exhaustive import assert_never
-from taskd.loop import Timer
 from taskd.pools.base import Cancelled, Job
 from taskd.protocol import execution
 from taskd.protocol.execution import TaskOptions

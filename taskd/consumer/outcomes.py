@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from taskd.base.exhaustive import assert_never
+from taskd.base.exit_codes import describe_signal
+from taskd.base.safe_text import Block
 from taskd.brokers.intake import Ack, Dead, Outgoing, Replace, Requeue, Settlement
 from taskd.consumer import endings
 from taskd.consumer.context import Context
@@ -19,12 +22,9 @@ from taskd.consumer.parking import park
 from taskd.consumer.request import Request, Softened
 from taskd.consumer.settling import Settling
 from taskd.consumer.telling import Telling
-from taskd.exhaustive import assert_never
-from taskd.exit_codes import describe_signal
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.execution import End, NextMessage, Reply, decode_reply
 from taskd.protocol.results import State
-from taskd.safe_text import Block
 
 logger = logging.getLogger(__name__)
 

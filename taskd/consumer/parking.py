@@ -12,12 +12,12 @@ import traceback
 
 import msgspec
 
+from taskd.base.errors import ProtocolError
+from taskd.base.safe_text import Block
 from taskd.brokers.intake import Dead, Delivery
 from taskd.consumer import endings
 from taskd.consumer.settling import Settling
-from taskd.errors import ProtocolError
 from taskd.protocol.message import TaskHeaders, decode_headers
-from taskd.safe_text import Block
 
 logger = logging.getLogger(__name__)
 

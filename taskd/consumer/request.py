@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from taskd.base.errors import ProtocolError
 from taskd.brokers.intake import Delivery
-from taskd.errors import ProtocolError
 from taskd.protocol.execution import Acks, Payload, TaskOptions
 from taskd.protocol.message import TaskHeaders, decode_headers
 

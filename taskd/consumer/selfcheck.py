@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from taskd.base.errors import BrokerError
+from taskd.base.loop import Timer
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.intaking import Intaking
-from taskd.errors import BrokerError
-from taskd.loop import Timer
 from taskd.protocol.status import Ready, Waiting
 
 logger = logging.getLogger(__name__)

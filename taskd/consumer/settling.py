@@ -11,18 +11,18 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from taskd import clock
-from taskd.app.callbacks import Aftermath
+from taskd.base import clock
+from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import Publisher
 from taskd.brokers.intake import Carrying, Dead, Delivery, Intake, Outgoing, Settlement
 from taskd.consumer.chords import Chords, Ended, Returned
 from taskd.consumer.endings import Ending
-from taskd.errors import BrokerError, StorageError
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.exceptions import WorkerLostError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, failure_record, record_for
 from taskd.results.base import Counted, Portable, ResultStore, StoredResult
+from taskd.sending.callbacks import Aftermath
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from taskd.base.loop import Timer
 from taskd.consumer.context import Context
 from taskd.consumer.prefetch import stall_after_s
-from taskd.loop import Timer
 
 
 class StallWatch:

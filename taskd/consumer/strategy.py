@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from taskd.base.errors import ProtocolError
 from taskd.brokers.intake import Delivery
-from taskd.errors import ProtocolError
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders, UnclearTask, decode_headers
 from taskd.revocations.known import Revocations

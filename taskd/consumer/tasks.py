@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from taskd.blueprint import Given, Step
+from taskd.base.blueprint import Given, Step
+from taskd.base.errors import BrokerError, LeaseLostError, StorageError, StorageReplacedError
+from taskd.base.lifecycle import Deadline
 from taskd.brokers.intake import Intake
 from taskd.consumer.context import Context
 from taskd.consumer.intaking import Intaking
 from taskd.consumer.outcomes import Outcomes
 from taskd.consumer.selfcheck import SelfCheck
 from taskd.consumer.settling import Settling
-from taskd.errors import BrokerError, LeaseLostError, StorageError, StorageReplacedError
-from taskd.lifecycle import Deadline
 
 logger = logging.getLogger(__name__)
 

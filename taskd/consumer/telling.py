@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from itertools import count
 
+from taskd.base.errors import PoolError
 from taskd.brokers.intake import Delivery
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.endings import Ending
 from taskd.consumer.request import payload_of
-from taskd.errors import PoolError
 from taskd.pools.base import Done, Job, Outcome
 from taskd.protocol import execution
 from taskd.protocol.execution import TaskOptions

@@ -12,11 +12,11 @@ from typing import cast
 
 from kombu.pidbox import Mailbox
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.generic.address import BROKER_ERRORS
 from taskd.brokers.generic.errors import told
 from taskd.brokers.kombu_connection import kombu_connection
 from taskd.config.stores import Stores
-from taskd.errors import BrokerError
 
 NAMESPACE = "celery"
 DEFAULT_TIMEOUT_S = 1.0

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.brokers.base import Mailbox, Publisher
 from taskd.brokers.intake import Delivery, Outgoing
-from taskd.errors import BrokerError, ProtocolError, StorageError
 from taskd.protocol import pidbox
 from taskd.protocol.lamport import LamportClock
 

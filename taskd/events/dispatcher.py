@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TypedDict
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import BrokerError, StorageError
+from taskd.base.loop import Loop, Timer
 from taskd.brokers.base import EventSender
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
-from taskd.errors import BrokerError, StorageError
-from taskd.loop import Loop, Timer
 from taskd.protocol import events
 from taskd.protocol.events import Event, TaskEvent
 from taskd.protocol.lamport import LamportClock

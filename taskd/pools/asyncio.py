@@ -24,8 +24,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple
 
-from taskd import clock
-from taskd.errors import SoftTimeLimitExceeded
+from taskd.base import clock
+from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.pools.base import Broken, Done, Job, Outcome
 from taskd.pools.cooperative import CooperativePool, Slot
 from taskd.pools.daemon_executor import DaemonExecutor

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import msgspec
 
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 
 Target = Callable[[bytes], bytes]
 

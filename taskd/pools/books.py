@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from taskd.errors import PoolError
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
+from taskd.base.errors import PoolError
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.pools.base import Cancelled, Job, OnOutcomes, Outcome
 
 

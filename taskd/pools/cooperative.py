@@ -14,9 +14,9 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
-from taskd import clock
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop, Timer
+from taskd.base import clock
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop, Timer
 from taskd.pools.base import KILL, Cancelled, Job, OnOutcomes, Outcome, PoolInfo, Running, TimedOut
 from taskd.pools.books import Books
 

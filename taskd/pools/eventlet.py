@@ -13,7 +13,7 @@ from contextvars import copy_context
 import eventlet
 from eventlet import hubs, patcher
 
-from taskd.errors import SoftTimeLimitExceeded, StartError
+from taskd.base.errors import SoftTimeLimitExceeded, StartError
 from taskd.pools.base import Target
 from taskd.pools.cooperative import CooperativePool, Slot
 from taskd.pools.interrupt import JobAborted

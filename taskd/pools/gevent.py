@@ -18,7 +18,7 @@ from contextvars import copy_context
 import gevent
 from gevent import monkey
 
-from taskd.errors import SoftTimeLimitExceeded, StartError
+from taskd.base.errors import SoftTimeLimitExceeded, StartError
 from taskd.pools.base import Target
 from taskd.pools.cooperative import CooperativePool, Slot
 from taskd.pools.interrupt import JobAborted

@@ -12,10 +12,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from taskd import clock
-from taskd.errors import PoolError
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
+from taskd.base import clock
+from taskd.base.errors import PoolError
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.pools.base import (
     Broken,
     Cancelled,

@@ -21,11 +21,12 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from taskd import clock
-from taskd.backoff import Backoff
-from taskd.errors import SoftTimeLimitExceeded, StartError
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
+from taskd.base import clock
+from taskd.base.backoff import Backoff
+from taskd.base.errors import SoftTimeLimitExceeded, StartError
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
+from taskd.host.process_limits import used_up
 from taskd.pools.base import (
     KILL,
     Broken,
@@ -41,7 +42,6 @@ from taskd.pools.base import (
 from taskd.pools.books import Books
 from taskd.pools.interrupt import JobAborted, forget_in_thread, raise_in_thread
 from taskd.pools.solo import run_in_place
-from taskd.process_limits import used_up
 
 _REFUSED = Backoff(base_s=0.1, max_s=10.0)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
 
 #: No sender writes deeper, so that every reader can read it, however deep in its own stack it is.
 MOST_DEPTH = 256

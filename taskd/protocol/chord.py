@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from taskd import ids
-from taskd.errors import ProtocolError
+from taskd.base import ids
+from taskd.base.errors import ProtocolError
 from taskd.protocol import serializers
 from taskd.protocol.steps import (
     DEEPEST,

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
 
 #: LZMA needs this much for its window alone, at its highest level.
 _LZMA_BYTES = 128 * 2**20

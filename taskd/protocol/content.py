@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
 from taskd.protocol import budget, serializers
 from taskd.protocol.compression import unpacked
 

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
 from taskd.protocol import budget
 from taskd.protocol.lamport import MAX as MAX_CLOCK
 

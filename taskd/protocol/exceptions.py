@@ -18,7 +18,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from taskd.errors import ProtocolError, SoftTimeLimitExceeded, TaskdError
+from taskd.base.errors import ProtocolError, SoftTimeLimitExceeded, TaskdError
 from taskd.protocol import serializers
 from taskd.protocol.message_repr import bounded_repr
 

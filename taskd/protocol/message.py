@@ -16,7 +16,7 @@ from typing import Annotated, cast
 
 import msgspec
 
-from taskd.errors import ProtocolError, SerializationError
+from taskd.base.errors import ProtocolError, SerializationError
 from taskd.protocol import budget, content, serializers
 from taskd.protocol.lenient import LONGEST_S, MOST_RETRIES, understood
 

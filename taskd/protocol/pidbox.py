@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from taskd.errors import ProtocolError
+from taskd.base.errors import ProtocolError
 from taskd.protocol import budget, content
 
 #: The exchange of requests, and the end of the name of each node's queue.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from taskd.errors import ProtocolError, SerializationError
+from taskd.base.errors import ProtocolError, SerializationError
 from taskd.protocol import content
 from taskd.protocol.message_repr import bounded_repr
 

@@ -13,8 +13,8 @@ from enum import Enum
 
 import msgspec
 
-from taskd import clock
-from taskd.errors import ProtocolError
+from taskd.base import clock
+from taskd.base.errors import ProtocolError
 from taskd.protocol import budget, serializers
 from taskd.protocol.exceptions import (
     TaskRevokedError,

@@ -23,7 +23,7 @@ from uuid import UUID
 
 import msgspec
 
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
 from taskd.protocol import budget
 
 JSON = "application/json"

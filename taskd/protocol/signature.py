@@ -15,7 +15,7 @@ from datetime import datetime
 
 import msgspec
 
-from taskd.errors import ProtocolError
+from taskd.base.errors import ProtocolError
 from taskd.protocol.chord import Begun, ChordPart, begin, part_of
 from taskd.protocol.lenient import OPTION_READERS
 from taskd.protocol.steps import handed, listed, options_of, sent, upgraded

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from taskd.errors import ProtocolError
+from taskd.base.errors import ProtocolError
 
 STATUS_FD_VARIABLE = "TASKD_STATUS_FD"
 #: Names the supervisor's pid to the programs that it starts, so that they can die with it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from taskd.errors import ProtocolError
+from taskd.base.errors import ProtocolError
 
 Plain = dict[str, object]
 

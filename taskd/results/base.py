@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from taskd.lifecycle import Deadline
+from taskd.base.lifecycle import Deadline
 from taskd.protocol.chord import Begun, ChordPart
 
 

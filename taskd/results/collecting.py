@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from threading import Event
 from typing import Protocol
 
-from taskd import clock
-from taskd.errors import StorageError
-from taskd.lifecycle import Deadline
-from taskd.wakeup import Readable
+from taskd.base import clock
+from taskd.base.errors import StorageError
+from taskd.base.lifecycle import Deadline
+from taskd.base.wakeup import Readable
 
 #: Ids in one question.
 ASK_AT_ONCE = 500

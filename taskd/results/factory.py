@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from taskd.base.errors import StorageError
 from taskd.config.stores import REDIS_SCHEMES, Stores
-from taskd.errors import StorageError
 from taskd.results.base import ChordStore, Post, ResultStore
 
 

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Collection, Mapping, Sequence
 
-from taskd.lifecycle import Deadline
+from taskd.base.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
 from taskd.results.collecting import PlainCollector

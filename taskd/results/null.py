@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from taskd.errors import StorageError
-from taskd.lifecycle import Deadline
+from taskd.base.errors import StorageError
+from taskd.base.lifecycle import Deadline
 from taskd.results.base import StoredResult
 from taskd.results.collecting import PlainCollector
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 import msgspec
 
-from taskd import clock, forks
+from taskd.base import clock, forks
+from taskd.base.errors import ProtocolError, StorageError
+from taskd.base.lifecycle import Deadline
+from taskd.base.wakeup import Readable
 from taskd.config.stores import RedisConfig
-from taskd.errors import ProtocolError, StorageError
-from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES, decode_record
 from taskd.results.base import StoredResult
 from taskd.results.collecting import SourceCollector
@@ -23,7 +24,6 @@ from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link, Script, ScriptCall
 from taskd.storage.redis.subscription import Subscription
-from taskd.wakeup import Readable
 
 _KEY = "celery-task-meta-"
 #: Records in one script, so that none holds the server for long.

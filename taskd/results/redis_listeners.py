@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from taskd import clock
-from taskd.errors import StorageError
+from taskd.base import clock
+from taskd.base.errors import StorageError
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.subscription import Subscription
 

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from taskd import clock, forks, ids
-from taskd.errors import ProtocolError, StorageError
-from taskd.lifecycle import Deadline
+from taskd.base import clock, forks, ids
+from taskd.base.errors import ProtocolError, StorageError
+from taskd.base.lifecycle import Deadline
+from taskd.base.wakeup import Readable
 from taskd.protocol.results import FINAL_STATES, State, decode_record
 from taskd.results.base import Box, Post, StoredResult
 from taskd.results.collecting import PlainCollector
-from taskd.wakeup import Readable
 
 #: Final records that were asked for and are kept for whoever asks again.
 _MOST_ASKED = 1000

@@ -15,16 +15,16 @@ from zlib import crc32
 
 import msgspec
 
-from taskd import clock, forks
+from taskd.base import clock, forks
+from taskd.base.errors import StorageError
+from taskd.base.lifecycle import Deadline
+from taskd.base.wakeup import Readable
 from taskd.config.stores import SqliteConfig
-from taskd.errors import StorageError
-from taskd.lifecycle import Deadline
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
 from taskd.results.collecting import SourceCollector
 from taskd.storage.sqlite.database import Database, Schema, path_of
 from taskd.storage.sqlite.wake import WakeListener, WakeSender
-from taskd.wakeup import Readable
 
 SCHEMA = Schema(
     "results",

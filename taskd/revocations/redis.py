@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from taskd import clock
+from taskd.base import clock
 from taskd.config.stores import RedisConfig
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.storage.redis.address import address_of

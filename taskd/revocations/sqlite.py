@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import StorageError
 from taskd.config.stores import SqliteConfig
-from taskd.errors import StorageError
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.storage.sqlite.database import Connection, Database, Schema
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from taskd.base.errors import StorageError
 from taskd.config.stores import REDIS_SCHEMES, Stores
-from taskd.errors import StorageError
 from taskd.revocations.known import By, Revocations
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from taskd import clock, jumps
-from taskd.loop import Loop, Owner
+from taskd.base import clock, jumps
+from taskd.base.loop import Loop, Owner
 
 _log = logging.getLogger(__name__)
 

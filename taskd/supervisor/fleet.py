@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from taskd import clock
-from taskd.errors import ControlError
-from taskd.loop import Callback, Owner
+from taskd.base import clock
+from taskd.base.errors import ControlError
+from taskd.base.loop import Callback, Owner
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.program import Program
 from taskd.supervisor.reload.generation import Generation

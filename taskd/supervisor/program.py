@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from taskd import clock
-from taskd.exhaustive import assert_never
-from taskd.loop import Owner
+from taskd.base import clock
+from taskd.base.exhaustive import assert_never
+from taskd.base.loop import Owner
 from taskd.protocol.status import Ready, StatusLine
 from taskd.supervisor.machine import ALIVE, DUE_BECAUSE, MOVES, Effect, Event, Outlook, State, due, step
 from taskd.supervisor.output.streams import Streams

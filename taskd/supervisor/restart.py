@@ -20,7 +20,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from taskd.backoff import Backoff
+from taskd.base.backoff import Backoff
 from taskd.supervisor.machine import Outlook
 
 #: Readiness that lasted so long clears the delay: a crash once an hour is not punished for the last.

@@ -10,7 +10,7 @@ from taskd.config.process import ProcessConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
-from taskd.safe_python import module_command
+from taskd.host.safe_python import module_command
 from taskd.supervisor.reload.rolling import Bounds
 
 WORKER = "worker"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from taskd.backoff import Backoff
+from taskd.base.backoff import Backoff
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.programs import ProgramConfig
 from taskd.supervisor.output.streams import Streams

@@ -13,11 +13,13 @@ import os
 import signal
 from collections.abc import Mapping
 
-from taskd import clock, exit_codes, log, prctl
+from taskd.base import clock, exit_codes, log
+from taskd.base.errors import ControlError
+from taskd.base.loop import Callback, Loop, Owner
+from taskd.base.plural import counted
+from taskd.base.version import __version__
 from taskd.config.schema import Config
-from taskd.errors import ControlError
-from taskd.loop import Callback, Loop, Owner
-from taskd.plural import counted
+from taskd.host import prctl
 from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.control.methods import Facts, Methods
 from taskd.supervisor.control.peers import access
@@ -42,7 +44,6 @@ from taskd.supervisor.signals import STOPS, WATCHED, Haste, dispatch, hastier
 from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.systemd import Notifier
 from taskd.supervisor.waiting import is_up, next_look
-from taskd.version import __version__
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskd.loop import Loop
+from taskd.base.loop import Loop
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.deaths import Deaths
 from taskd.supervisor.process.hooks import Occurrence

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import sdnotify
 
-from taskd import clock
-from taskd.loop import Loop, Owner, Timer
+from taskd.base import clock
+from taskd.base.loop import Loop, Owner, Timer
 
 # While a stop takes its time: each message must come before the extension of the last one is over.
 _EXTEND_EVERY_S = 5.0

@@ -7,20 +7,20 @@ import os
 import sys
 from typing import NoReturn
 
-from taskd import exit_codes, log
-from taskd.blueprint import Blueprint
+from taskd.base import exit_codes, log
+from taskd.base.blueprint import Blueprint
+from taskd.base.errors import ConfigError, TaskdError
+from taskd.base.ids import node_name
+from taskd.base.lifecycle import Deadline
+from taskd.base.program_signals import asked_to_end, ignore_from_now_on
+from taskd.base.safe_text import Block
 from taskd.config import transfer
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.context import Fatal
-from taskd.errors import ConfigError, TaskdError
-from taskd.ids import node_name
-from taskd.lifecycle import Deadline
-from taskd.proctitle import set_title
-from taskd.program_signals import asked_to_end, ignore_from_now_on
+from taskd.host.proctitle import set_title
+from taskd.program.bond import Reporter, die_with_supervisor, show_stacks
 from taskd.protocol import content
-from taskd.safe_text import Block
-from taskd.supervised import Reporter, die_with_supervisor, show_stacks
 from taskd.worker.autoscale import Autoscaler
 from taskd.worker.pools import AppImportError
 from taskd.worker.steps import (

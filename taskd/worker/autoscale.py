@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from taskd import clock
-from taskd import loop as loops
-from taskd.blueprint import Given, Step
+from taskd.base import clock
+from taskd.base import loop as loops
+from taskd.base.blueprint import Given, Step
+from taskd.base.lifecycle import Deadline
 from taskd.consumer.autoscaling import Bounds, Memory, decide
-from taskd.lifecycle import Deadline
 from taskd.worker.pools import concurrency_bounds
 from taskd.worker.steps import PoolStep, Program, Timer
 

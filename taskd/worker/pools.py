@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from taskd import log, log_level
 from taskd.app.life_hooks import Place, Stage
+from taskd.base import log, log_level
+from taskd.base.errors import ConfigError, StartError
+from taskd.base.exit_codes import APP_BROKEN
+from taskd.base.ids import node_of
+from taskd.base.resolve import by_hand, failure_of
 from taskd.config import transfer
 from taskd.config.problems import nearest
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
 from taskd.consumer.child_deaths import report_death
 from taskd.consumer.context import Context, Fatal
-from taskd.errors import ConfigError, StartError
-from taskd.exit_codes import APP_BROKEN
-from taskd.ids import node_of
+from taskd.host.safe_python import module_command
 from taskd.pools.base import ChildEnd, Done, Outcome, Pool
 from taskd.protocol.content import accepted_by
 from taskd.protocol.execution import TaskOptions
-from taskd.resolve import by_hand, failure_of
-from taskd.safe_python import module_command
 from taskd.worker.ledger import LEDGER_FD_VARIABLE, Ledger, open_ledger
 
 if TYPE_CHECKING:
-    from taskd.worker.execute import Executor
+    from taskd.execution.native.execute import Executor
 
 logger = logging.getLogger(__name__)
 
@@ -152,8 +152,8 @@ def make_pool(worker: WorkerConfig, config: Config, own_name: str, events: PoolE
     node_name = node_of(own_name.partition("@")[0], worker.node)
     if worker.pool == "prefork":
         return _prefork(worker, config, [own_name, node_name, path, worker.name], capacity, events)
-    from taskd.worker.execute import Executor
-    from taskd.worker.loading import load_app, task_table
+    from taskd.execution.native.execute import Executor
+    from taskd.execution.native.loading import load_app, task_table
 
     try:
         app = load_app(path, worker.name, worker.directory)
@@ -218,13 +218,13 @@ def _in_process(
 
             return AsyncioPool(capacity, executor().acall, on_ready=on_ready)
         case "gevent":
+            from taskd.execution.native.shared_loop import SharedLoop
             from taskd.pools.gevent import GeventPool
-            from taskd.worker.shared_loop import SharedLoop
 
             return GeventPool(capacity, executor(wait=SharedLoop().run), on_ready=on_ready)
         case "eventlet":
+            from taskd.execution.native.shared_loop import SharedLoop
             from taskd.pools.eventlet import EventletPool
-            from taskd.worker.shared_loop import SharedLoop
 
             return EventletPool(capacity, executor(wait=SharedLoop().run), on_ready=on_ready)
         case _:

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from taskd.base.errors import ConfigError
 from taskd.config.schema import Config
 from taskd.consumer.context import Context
-from taskd.errors import ConfigError
 from taskd.worker.pools import PoolEvents
 
 logger = logging.getLogger(__name__)

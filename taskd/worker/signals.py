@@ -15,9 +15,9 @@ import logging
 import signal
 from collections.abc import Callable
 
+from taskd.base.loop import Loop
+from taskd.base.program_signals import HELD
 from taskd.consumer.context import Shutdown
-from taskd.loop import Loop
-from taskd.program_signals import HELD
 
 logger = logging.getLogger(__name__)
 

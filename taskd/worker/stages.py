@@ -11,12 +11,12 @@ import os
 from functools import partial
 from itertools import count
 
-from taskd import clock
 from taskd.app.app import App
 from taskd.app.life_hooks import Place, Stage
+from taskd.base import clock
+from taskd.base.errors import PoolError
 from taskd.consumer.commands.of_the_app import answer_of, call_payload
 from taskd.consumer.context import Context, Shutdown
-from taskd.errors import PoolError
 from taskd.pools.base import Job, Outcome
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from taskd import clock
-from taskd import loop as loops
 from taskd.app.life_hooks import Stage
-from taskd.app.replies import open_results
-from taskd.blueprint import Given, Step
+from taskd.base import clock
+from taskd.base import loop as loops
+from taskd.base.blueprint import Given, Step
+from taskd.base.errors import BrokerError, StorageError
+from taskd.base.ids import node_name, node_of
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop, Owner
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
 from taskd.config.programs import WorkerConfig
@@ -22,16 +25,13 @@ from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Autoscaling, Context, Fatal, Shutdown
 from taskd.consumer.heart import BUSY_INTERVAL_S
-from taskd.errors import BrokerError, StorageError
-from taskd.ids import node_name, node_of
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop, Owner
+from taskd.host.priority import come_forward
 from taskd.pools.base import Pool
-from taskd.priority import come_forward
+from taskd.program.bond import Reporter
 from taskd.results import factory
 from taskd.results.base import ChordStore, ResultStore
 from taskd.revocations.store import Forgiving, State, state_of
-from taskd.supervised import Reporter
+from taskd.sending.replies import open_results
 from taskd.worker.ledger import Ledger
 from taskd.worker.life import Life
 from taskd.worker.pools import PoolEvents, make_pool

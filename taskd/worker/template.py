@@ -12,16 +12,16 @@ from functools import partial
 
 import msgspec
 
-from taskd import log, log_level
 from taskd.app.app import App
 from taskd.app.life_hooks import Place, Stage
+from taskd.base import log, log_level
 from taskd.config import transfer
+from taskd.execution.native.execute import Executor
+from taskd.execution.native.loading import load_app, task_table
 from taskd.pools.base import Target
 from taskd.pools.prefork.template import inherited_control, serve
 from taskd.protocol.content import accepted_by
-from taskd.worker.execute import Executor
 from taskd.worker.ledger import inherited_ledger
-from taskd.worker.loading import load_app, task_table
 from taskd.worker.stages import register
 
 

@@ -9,11 +9,11 @@ import faulthandler
 import os
 import sys
 
-from taskd import exit_codes
-from taskd.plural import counted
-from taskd.resolve import by_hand, failure_of
-from taskd.supervised import die_with_supervisor
-from taskd.worker.loading import load_app
+from taskd.base import exit_codes
+from taskd.base.plural import counted
+from taskd.base.resolve import by_hand, failure_of
+from taskd.execution.native.loading import load_app
+from taskd.program.bond import die_with_supervisor
 
 #: How the names begin of tasks that every app has.
 _OURS = ("taskd.", "celery.")

@@ -4,8 +4,11 @@ The tables in ``tables.py`` are the architecture.  Rules:
 
 - size: no module above MAX_MODULE lines, no function above MAX_FUNCTION.
 - doc: every module has a docstring, and every public function, class and method.
+- root: nothing lies directly in the package but its front door.
 - rank: a folder imports only folders of lower rank; folders of one rank are blind to each other.
-- cycle: the graph of modules has none, function-level imports included.
+- floor: within a room, a module or a folder imports only what stands on a lower floor; those of one floor are
+  blind to each other.
+- cycle: the graph of modules has none, imports inside functions and for types included.
 - lazy: own modules are imported inside functions only where LAZY says.
 - gate: a guarded module is imported only where GATES says.
 - call: a guarded function is named only where CALLS says.
@@ -26,6 +29,7 @@ from pathlib import Path
 
 from tests.architecture.tables import (
     CALLS,
+    FLOORS,
     FRONT,
     GATES,
     LAZY,
@@ -34,7 +38,6 @@ from tests.architecture.tables import (
     NAMELESS,
     RANKS,
     UNFINISHED,
-    VOCABULARY,
 )
 
 
@@ -69,15 +72,15 @@ def check(root: Path) -> list[str]:
     problems: list[str] = []
     graph: dict[str, set[str]] = {}
     for module in modules.values():
-        problems += [*_sizes(module), *_docs(module), *_names(module), *_calls(module)]
+        problems += [*_sizes(module), *_docs(module), *_names(module), *_calls(module), *_root(module)]
         graph[module.name] = set()
         for found in _imports(module, root.name):
             own = _own_module(found.target, root.name, modules)
             if own is None:
                 problems += _gate(module, found)
             elif own != module.name:
-                problems += _rank(module, found, own) + _lazy(module, found, own)
-                if module.name not in FRONT and not found.for_types_only:
+                problems += _rank(module, found, own) + _floor(module, found, own) + _lazy(module, found, own)
+                if module.name not in FRONT:
                     graph[module.name].add(own)
     return problems + [f"{root}: cycle: {' -> '.join(cycle)}" for cycle in _cycles(graph)]
 
@@ -198,8 +201,12 @@ def _own_module(target: str, package: str, modules: Mapping[str, Module]) -> str
 
 
 def _folder(module: str) -> str:
-    head, dot, _ = module.partition(".")
-    return head if dot or head in RANKS else VOCABULARY
+    return module.partition(".")[0]
+
+
+def _root(module: Module) -> Iterator[str]:
+    if module.name not in FRONT and "." not in module.name and not module.is_package:
+        yield module.problem("root", 1, f"{module.name} lies outside of all rooms; put it into one")
 
 
 def _rank(module: Module, found: Import, own: str) -> list[str]:
@@ -215,6 +222,25 @@ def _rank(module: Module, found: Import, own: str) -> list[str]:
         return []
     text = f"{mine} (rank {RANKS[mine]}) imports {own} (rank {RANKS[theirs]}); imports go down only"
     return [module.problem("rank", found.line, text)]
+
+
+def _floor(module: Module, found: Import, own: str) -> list[str]:
+    """Look at an import within each room that both modules stand in, the inner rooms too."""
+    problems = []
+    mine, theirs = module.name.split("."), own.split(".")
+    for depth in range(1, min(len(mine), len(theirs))):
+        room = ".".join(mine[:depth])
+        if mine[:depth] != theirs[:depth] or room not in FLOORS or mine[depth] == theirs[depth]:
+            continue
+        floors = {name: floor for floor, names in enumerate(FLOORS[room]) for name in names}
+        for name in (mine[depth], theirs[depth]):
+            if name not in floors:
+                text = f'"{name}" has no floor in {room}; give it one in FLOORS'
+                return [module.problem("floor", found.line, text)]
+        if floors[theirs[depth]] >= floors[mine[depth]]:
+            text = f"{mine[depth]} imports {own}, which is not below it in {room}"
+            problems.append(module.problem("floor", found.line, text))
+    return problems
 
 
 def _lazy(module: Module, found: Import, own: str) -> list[str]:

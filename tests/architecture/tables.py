@@ -11,22 +11,23 @@ from collections.abc import Mapping, Sequence
 MAX_MODULE = 400
 MAX_FUNCTION = 60
 
-#: The single modules directly in the package, except those that RANKS names.
-VOCABULARY = "vocabulary"
-
 # fmt: off
 RANKS: Mapping[str, int] = {
-    VOCABULARY: 0,
-    "config": 1, "protocol": 1, "blueprint": 1, "storage": 1, "metrics": 1,
-    "brokers": 2, "results": 2, "revocations": 2, "pools": 2, "supervisor": 2, "supervised": 2,
-    "app": 3, "events": 3, "control": 3,
-    "beat": 4, "workflow": 4,
-    "consumer": 5,
+    "base": 0, "host": 0,
+    "config": 1, "protocol": 1, "storage": 1,
+    "brokers": 2, "results": 2, "revocations": 2, "pools": 2, "supervisor": 2, "program": 2,
+    "sending": 3, "events": 3, "control": 3,
+    "app": 4, "beat": 4,
+    "consumer": 5, "execution": 5,
     "worker": 6,
-    "cli": 7, "web": 7, "compat": 7,
-    "testing": 8,
+    "cli": 7,
 }
 # fmt: on
+
+#: The floors of rooms, from the ground up: what stands on a floor is blind to what stands beside it.
+FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
+    "execution": (("native",),),
+}
 
 #: Outside all ranks: the package's front door, and its program.
 FRONT = frozenset({"__init__", "__main__"})
@@ -34,7 +35,7 @@ FRONT = frozenset({"__init__", "__main__"})
 #: Modules that may import own modules inside functions, as patterns over dotted names.
 LAZY = (
     r"__init__",
-    r"resolve",
+    r"base\.resolve",
     r"cli\.taskd",
     r"(.+\.)?__main__",
     # Factories: one of several implementations is chosen by the configuration, the others cost nothing.
@@ -53,8 +54,8 @@ GATES: Mapping[str, Sequence[str]] = {
     "redis": (r"storage\.redis\..+",),
     "kombu": (r"brokers\..+", r"control\..+", r"events\..+"),
     "amqp": (r"brokers\..+",),
-    "psutil": (r"procinfo",),
-    "setproctitle": (r"proctitle",),
+    "psutil": (r"host\.procinfo",),
+    "setproctitle": (r"host\.proctitle",),
     "sdnotify": (r"supervisor\.systemd",),
     "tomllib": (r"config\.load",),
     "tomli": (r"config\.load",),
@@ -62,13 +63,13 @@ GATES: Mapping[str, Sequence[str]] = {
     "gevent": (r"pools\.gevent", r"worker\.gevent_entry"),
     "eventlet": (r"pools\.eventlet", r"worker\.eventlet_entry"),
     "click": (r"cli\..+",),
-    "rich": (r"cli\..+", r"app\.bar"),  # the latter when a caller asks for a bar
+    "rich": (r"cli\..+", r"sending\.bar"),  # the latter when a caller asks for a bar
     "signal": (
-        r"loop",
-        r"prctl",
-        r"program_signals",
-        r"supervised",  # the signal at which a program shows its stacks
-        r"exit_codes",
+        r"base\.loop",
+        r"host\.prctl",
+        r"base\.program_signals",
+        r"program\.bond",  # the signal at which a program shows its stacks
+        r"base\.exit_codes",
         r"supervisor\..+",
         r"worker\..+",
         r"beat\..+",
@@ -85,10 +86,10 @@ GATES: Mapping[str, Sequence[str]] = {
 
 #: Guarded name, called or only mentioned -> patterns of the modules that may.
 CALLS: Mapping[str, Sequence[str]] = {
-    "time.time": (r"clock",),
-    "time.monotonic": (r"clock",),
+    "time.time": (r"base\.clock",),
+    "time.monotonic": (r"base\.clock",),
     "time.sleep": (),
-    "datetime.now": (r"clock",),
+    "datetime.now": (r"base\.clock",),
     "datetime.utcnow": (),
     "datetime.today": (),
     "os.fork": (r"supervisor\.process\.spawn", r"pools\.prefork\..+"),
@@ -99,13 +100,13 @@ CALLS: Mapping[str, Sequence[str]] = {
     "signal.pidfd_send_signal": (r"supervisor\..+", r"pools\.prefork\..+"),
     # The last is the alarm of ``taskctl --timeout``, the one way to end a system call that waits.
     "signal.signal": (
-        r"loop",
-        r"program_signals",
+        r"base\.loop",
+        r"base\.program_signals",
         r"supervisor\..+",
         r"pools\.prefork\..+",
         r"cli\.time_limit",
     ),
-    "importlib.import_module": (r"__init__", r"resolve"),
+    "importlib.import_module": (r"__init__", r"base\.resolve"),
     "print": (r"cli\.taskd",),  # which must not pay for click before the daemon starts
     "eval": (),
     "exec": (),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.arch_check import check
-from tests.architecture.tables import GATES, MAX_FUNCTION, MAX_MODULE
+from tests.architecture.tables import FLOORS, GATES, MAX_FUNCTION, MAX_MODULE
 
 PACKAGE = Path(__file__).parents[2] / "taskd"
 
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 def write(root: Path, name: str, code: str, doc: str = '"""A module."""\n') -> None:
     path = root / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.parent != root and not (path.parent / "__init__.py").exists():
         (path.parent / "__init__.py").write_text('"""A folder."""\n')
     path.write_text(doc + code)
@@ -41,22 +41,22 @@ def rules_broken(root: Path) -> list[str]:
 
 
 def test_a_package_that_keeps_all_rules_has_no_problem(root: Path) -> None:
-    write(root, "clock.py", "import time\n\nnow = time.time\n")
-    write(root, "config/schema.py", "from sample import clock\n\nSTART = clock.now()\n")
+    write(root, "base/clock.py", "import time\n\nnow = time.time\n")
+    write(root, "config/schema.py", "from sample.base import clock\n\nSTART = clock.now()\n")
     write(root, "brokers/base.py", "from sample.config.schema import START\n\nNEXT = START\n")
 
     assert check(root) == []
 
 
 def test_a_long_module_is_found(root: Path) -> None:
-    write(root, "clock.py", "A = 1\n" * MAX_MODULE)
+    write(root, "base/clock.py", "A = 1\n" * MAX_MODULE)
 
     assert rules_broken(root) == ["size"]
 
 
 def test_a_long_function_is_found(root: Path) -> None:
     body = "    a = 1\n" * MAX_FUNCTION
-    write(root, "clock.py", f"def _long() -> None:\n{body}")
+    write(root, "base/clock.py", f"def _long() -> None:\n{body}")
 
     assert rules_broken(root) == ["size"]
 
@@ -70,13 +70,13 @@ def test_a_long_function_is_found(root: Path) -> None:
     ],
 )
 def test_a_missing_docstring_is_found(root: Path, code: str) -> None:
-    write(root, "clock.py", code)
+    write(root, "base/clock.py", code)
 
     assert rules_broken(root) == ["doc"]
 
 
 def test_a_module_without_docstring_is_found(root: Path) -> None:
-    write(root, "clock.py", "A = 1\n", doc="")
+    write(root, "base/clock.py", "A = 1\n", doc="")
 
     assert rules_broken(root) == ["doc"]
 
@@ -87,7 +87,7 @@ def test_a_module_without_docstring_is_found(root: Path) -> None:
         ("config/load.py", "from sample.brokers import base"),  # upward
         ("results/memory.py", "import sample.brokers.base"),  # sideways
         ("results/memory.py", "from ..brokers.base import A"),  # relative
-        ("clock.py", "from sample.brokers.base import A"),  # out of the vocabulary
+        ("base/clock.py", "from sample.brokers.base import A"),  # out of the vocabulary
         ("config/load.py", "if TYPE_CHECKING:\n    from sample.brokers.base import A"),  # for types only
     ],
 )
@@ -98,9 +98,44 @@ def test_an_import_that_does_not_go_down_is_found(root: Path, importer: str, sta
     assert rules_broken(root) == ["rank"]
 
 
-def test_a_folder_without_a_rank_is_found(root: Path) -> None:
+def test_a_module_outside_of_all_rooms_is_found(root: Path) -> None:
     write(root, "clock.py", "A = 1\n")
-    write(root, "shed/things.py", "from sample import clock\n")
+
+    assert rules_broken(root) == ["root"]
+
+
+@pytest.mark.parametrize(
+    ("importer", "statement"),
+    [
+        ("brokers/base.py", "from sample.brokers.sqlite import intake"),  # up
+        ("brokers/redis/desk.py", "from sample.brokers.sqlite.intake import A"),  # sideways
+        ("brokers/attic.py", "from sample.brokers import base"),  # from a place without a floor
+    ],
+)
+def test_an_import_between_floors_that_does_not_go_down_is_found(
+    root: Path, monkeypatch: pytest.MonkeyPatch, importer: str, statement: str
+) -> None:
+    monkeypatch.setitem(FLOORS, "brokers", (("base",), ("sqlite", "redis"), ("factory",)))
+    write(root, "brokers/__init__.py", "", '"""A room."""\n')
+    write(root, "brokers/sqlite/intake.py", "A = 1\n")
+    write(root, "brokers/factory.py", "from sample.brokers.sqlite.intake import A\n")
+    if importer != "brokers/base.py":
+        write(root, "brokers/base.py", "A = 1\n")
+    write(root, importer, f"{statement}\n")
+
+    assert rules_broken(root) == ["floor"]
+
+
+def test_a_cycle_through_types_alone_is_found(root: Path) -> None:
+    write(root, "brokers/base.py", "if TYPE_CHECKING:\n    from sample.brokers import intake\n")
+    write(root, "brokers/intake.py", "from sample.brokers.base import A\n")
+
+    assert rules_broken(root) == ["cycle"]
+
+
+def test_a_folder_without_a_rank_is_found(root: Path) -> None:
+    write(root, "base/clock.py", "A = 1\n")
+    write(root, "shed/things.py", "from sample.base import clock\n")
 
     assert rules_broken(root) == ["rank"]
 
@@ -124,7 +159,7 @@ def test_an_own_import_inside_a_function_is_found_but_not_in_a_factory(root: Pat
 @pytest.mark.parametrize("guarded", sorted(GATES))
 def test_a_guarded_module_is_found_wherever_it_is_imported(root: Path, guarded: str) -> None:
     write(root, "events/base.py" if guarded != "kombu" else "app/base.py", f"import {guarded}\n")
-    write(root, "clock.py", f"def _late() -> None:\n    from {guarded} import anything\n")
+    write(root, "base/clock.py", f"def _late() -> None:\n    from {guarded} import anything\n")
 
     assert rules_broken(root) == ["gate", "gate"]
 
@@ -153,6 +188,6 @@ def test_a_name_that_says_nothing_is_found(root: Path) -> None:
 
 @pytest.mark.parametrize("mark", ["TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error"])
 def test_unfinished_work_is_found(root: Path, mark: str) -> None:
-    write(root, "clock.py", f"A = 1  # {mark}\n")
+    write(root, "base/clock.py", f"A = 1  # {mark}\n")
 
     assert rules_broken(root) == ["unfinished"]

@@ -54,7 +54,8 @@ def test_what_is_to_be_patched_is_imported_by_nothing_before(entry: str) -> None
     assert not early & {"socket", "select", "selectors", "ssl", "threading", "queue", "subprocess", "signal"}
     assert {name for name in early if name.startswith("taskd")} == {
         "taskd",
-        "taskd.version",
+        "taskd.base",
+        "taskd.base.version",
         "taskd.worker",
         f"taskd.worker.{entry}",
     }

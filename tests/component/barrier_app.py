@@ -9,7 +9,7 @@ from collections import Counter
 
 from taskd import App
 from taskd.app.hooks import Ended
-from taskd.app.request import Request
+from taskd.sending.request import Request
 
 APP = "tests.component.barrier_app:app"
 

@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from taskd import clock
-from taskd.backoff import Backoff
+from taskd.base import clock
+from taskd.base.backoff import Backoff
+from taskd.base.errors import BrokerError
+from taskd.base.loop import Loop
 from taskd.beat.service import Beat
 from taskd.beat.stores.base import Decision, Store
 from taskd.beat.stores.sqlite import SqliteStore
@@ -17,8 +19,6 @@ from taskd.brokers.intake import Outgoing
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import SqliteConfig
-from taskd.errors import BrokerError
-from taskd.loop import Loop
 from taskd.protocol.events import Seen, decode
 from taskd.protocol.status import StatusLine
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.loop import Loop
 from taskd.config.schedule import BeatEntryConfig
-from taskd.loop import Loop
 from tests.component.beat_bench import Bench
 
 Make = Callable[..., Bench]

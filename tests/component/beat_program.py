@@ -14,8 +14,9 @@ import signal
 import sys
 from collections.abc import Collection, Sequence
 
-from taskd import clock
-from taskd.backoff import Backoff
+from taskd.base import clock
+from taskd.base.backoff import Backoff
+from taskd.base.loop import Loop
 from taskd.beat.service import Beat
 from taskd.beat.stores.base import Decision, Mark, Store
 from taskd.beat.stores.redis import RedisStore
@@ -29,7 +30,6 @@ from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import RedisConfig, SqliteConfig
-from taskd.loop import Loop
 
 
 class Death:

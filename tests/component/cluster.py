@@ -9,15 +9,15 @@ from types import TracebackType
 from typing import TypeVar
 from uuid import uuid4
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.brokers.base import Broker
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
 from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
 from taskd.protocol.execution import TaskOptions
 from taskd.results.null import NullResults

@@ -7,7 +7,7 @@ import contextvars
 import os
 import time
 
-from taskd.errors import SoftTimeLimitExceeded
+from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.pools.interrupt import JobAborted
 from tests.component.prefork_template import target
 

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from taskd import exit_codes, log
+from taskd.base import exit_codes, log
+from taskd.base.errors import ControlError
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.load import check_bytes, load
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
-from taskd.errors import ControlError
 from taskd.supervisor.reload import reload
 from taskd.supervisor.supervisor import Supervisor
 from tests.component import faulty_loop

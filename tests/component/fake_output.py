@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from taskd.supervised import show_stacks
+from taskd.program.bond import show_stacks
 
 READY = b'{"type":"ready"}\n'
 FLOOD_BYTES = 64 << 20

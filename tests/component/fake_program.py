@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from taskd import prctl, program_signals
+from taskd.base import program_signals
+from taskd.host import prctl
 from tests.component import fake_output
 
 STATUS_FD = int(os.environ["TASKD_STATUS_FD"])

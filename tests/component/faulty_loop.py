@@ -9,8 +9,8 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from taskd import clock, loop
-from taskd.loop import Callback, Loop, Owner, Timer
+from taskd.base import clock, loop
+from taskd.base.loop import Callback, Loop, Owner, Timer
 
 #: Timers that are due later than this come that soon until they have raised: a test has no minute to spend.
 _SOON_S = 0.2

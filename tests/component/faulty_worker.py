@@ -19,10 +19,10 @@ def main() -> None:
 
             eventlet.monkey_patch()
 
-    from taskd import log
+    from taskd.base import log
     from taskd.config.programs import WorkerConfig
     from taskd.config.schema import Config
-    from taskd.supervised import Reporter
+    from taskd.program.bond import Reporter
     from taskd.worker import __main__ as worker
     from taskd.worker import steps
     from tests.component.barrier_app import APP

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from taskd.loop import Callback, Loop, Owner, name_of
+from taskd.base.loop import Callback, Loop, Owner, name_of
 
 #: ``before``: instead of its work; ``after``: when that is done.
 WHEN = os.environ.get("TASKD_FAULTS", "")

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.pools.base import Job, Outcome, Pool
 from taskd.pools.prefork.pool import PreforkPool
 from taskd.pools.prefork.recycling import ChildLimits

@@ -19,7 +19,7 @@ import time
 
 import setproctitle
 
-from taskd.errors import SoftTimeLimitExceeded
+from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.pools.prefork.template import inherited_control, serve
 
 _hoard: list[bytes] = []

@@ -6,14 +6,14 @@ import subprocess
 import sys
 from types import TracebackType
 
-from taskd import procinfo
+from taskd.host import procinfo
 
 _PRELUDE = """
 import os, select, sys
 from taskd.brokers.factory import connect as connect_broker
 from taskd.brokers.intake import Ack, Outgoing, Requeue
 from taskd.config.stores import Stores
-from taskd.lifecycle import Deadline
+from taskd.base.lifecycle import Deadline
 from taskd.results.base import StoredResult
 from taskd.results.factory import connect as connect_results
 

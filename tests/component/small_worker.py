@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from uuid import uuid4
 
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.brokers.base import Broker, DeadLetter
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
@@ -15,8 +17,6 @@ from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
 from taskd.protocol.results import decode_record
 from taskd.protocol.status import StatusLine
 from taskd.results.memory import MemoryResults

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from taskd import procinfo
-from taskd.errors import ControlError
+from taskd.base.errors import ControlError
+from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
 from tests.waiting import LEAST_S, wait_until
 

@@ -10,11 +10,11 @@ import pytest
 from amqp.basic_message import Message
 from kombu.connection import Connection
 
+from taskd.base.errors import BrokerError, LeaseLostError
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
 from taskd.brokers.intake import Ack, Requeue
 from taskd.config.stores import AmqpConfig
-from taskd.errors import BrokerError, LeaseLostError
 from tests import services
 from tests.contract.brokers import bodies, is_readable, message
 from tests.proxy import Proxy

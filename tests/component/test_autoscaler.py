@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from taskd.blueprint import Given
+from taskd.base.blueprint import Given
+from taskd.base.lifecycle import Deadline
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
-from taskd.lifecycle import Deadline
 from taskd.pools.prefork.crew import Crew
 from taskd.worker import autoscale
 from taskd.worker.autoscale import Autoscaler

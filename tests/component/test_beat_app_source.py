@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.loop import Loop
 from taskd.beat.app_source import AppSource, Place, places_of
 from taskd.beat.stores.base import Declared
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
-from taskd.loop import Loop
 
 SHOP = """
 import sys

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.brokers.factory import connect
 from taskd.config.daemon import LogConfig
 from taskd.config.programs import WorkerConfig

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.loop import Loop
 from taskd.beat.messages import beat_message, occurrence_id
 from taskd.beat.stores.base import Outcome
 from taskd.config.schedule import BeatEntryConfig
-from taskd.loop import Loop
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.status import Heartbeat, Ready, Waiting
 from tests.component.beat_bench import NOON, every

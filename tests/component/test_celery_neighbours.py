@@ -18,7 +18,7 @@ from celery.worker.control import Panel
 from kombu.asynchronous.timer import Timer
 from kombu.pidbox import Mailbox
 
-from taskd import clock
+from taskd.base import clock
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.config.stores import SqliteConfig
 from taskd.revocations.known import By

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.errors import ConfigError
 from taskd.config.load import check, load
-from taskd.errors import ConfigError
 
 
 def test_a_file_is_loaded_with_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from taskd.config.schema import Config
 from taskd.config.security import SecurityConfig
 from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
-from taskd.worker.loading import load_app
+from taskd.execution.native.loading import load_app
 
 ROOT = Path(__file__).parents[2]
 TABLES = (

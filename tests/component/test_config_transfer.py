@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from taskd.base.errors import ConfigError
 from taskd.config import transfer
 from taskd.config.daemon import LogConfig
 from taskd.config.schema import Config
-from taskd.errors import ConfigError
 
 FIRST = Config(app="shop:app", path="/etc/taskd.toml")
 

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskd import App, BoundTask
-from taskd.backoff import Backoff
+from taskd.base.backoff import Backoff
+from taskd.base.loop import Loop
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
@@ -26,12 +27,11 @@ from taskd.consumer import consumer as consumers
 from taskd.consumer import selfcheck
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
-from taskd.loop import Loop
+from taskd.execution.native.execute import Executor
 from taskd.pools.threads import ThreadsPool
 from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.status import Ready, Waiting
 from taskd.results.memory import MemoryResults
-from taskd.worker.execute import Executor
 from tests.component.faulty_broker import Fault, Faults
 
 TASKS = 8

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd.errors import ControlError
+from taskd.base.errors import ControlError
 from taskd.supervisor.control.client import ControlClient
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until
@@ -24,7 +24,7 @@ GROUP = 42001
 
 _CALL = """
 import json, os, sys
-from taskd.errors import ControlError
+from taskd.base.errors import ControlError
 from taskd.supervisor.control.client import ControlClient
 path, method, params, uid, groups = sys.argv[1:]
 os.setgroups(json.loads(groups)); os.setgid(int(uid)); os.setuid(int(uid))

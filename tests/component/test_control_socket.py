@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.errors import ControlError
 from taskd.config.load import check_bytes
-from taskd.errors import ControlError
 from taskd.supervisor.control.socket_lock import ControlSocket
 from taskd.supervisor.output.rotation import RotatedFile
 

@@ -11,8 +11,8 @@ from contextvars import ContextVar
 
 import pytest
 
+from taskd.execution.native.shared_loop import SharedLoop
 from taskd.pools.daemon_executor import DaemonExecutor
-from taskd.worker.shared_loop import SharedLoop
 from tests.waiting import wait_until
 
 

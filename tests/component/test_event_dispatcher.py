@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import StorageError
+from taskd.base.loop import Loop
 from taskd.brokers.intake import Outgoing
-from taskd.errors import StorageError
 from taskd.events.dispatcher import BATCH, MAX_WAITING, Dispatcher
-from taskd.loop import Loop
 from taskd.protocol.events import TaskStarted, WorkerElectAck
 from taskd.protocol.lamport import LamportClock
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd import App, forks
+from taskd import App
+from taskd.base import forks
 from tests import services
 
 FORKS = 50

@@ -8,14 +8,14 @@ from uuid import uuid4
 
 import pytest
 
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer import heart
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.events import Events
 from taskd.consumer.tasks import Connection
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
 from taskd.protocol.status import Heartbeat, StatusLine
 from taskd.results.null import NullResults
 from tests.component.cluster import HoldingPool, SharedBroker

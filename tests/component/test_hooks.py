@@ -7,7 +7,7 @@ import signal
 from functools import partial
 from pathlib import Path
 
-from taskd import procinfo
+from taskd.host import procinfo
 from tests.component.processes import is_gone
 from tests.component.supervised import daemon
 from tests.component.test_program_settings import program

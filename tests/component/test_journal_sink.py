@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd.loop import Loop
+from taskd.base.loop import Loop
 from taskd.supervisor.output.journal import JournalSink
 from taskd.supervisor.output.lines import Line
 from tests.waiting import wait_until

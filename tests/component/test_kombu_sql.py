@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
 from taskd.config.stores import AmqpConfig
-from taskd.errors import BrokerError
 from tests.contract.brokers import bodies, message
 
 

@@ -8,7 +8,7 @@ import sys
 
 SCRIPT = """
 import logging
-from taskd import log
+from taskd.base import log
 log.setup("info", "auto", program="mail-1")
 logging.getLogger("x").debug("unseen")
 logging.getLogger("x").warning("queue=%s", "mail")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from taskd import clock
-from taskd.loop import Loop, Owner
+from taskd.base import clock
+from taskd.base.loop import Loop, Owner
 from tests.waiting import wait_until
 
 

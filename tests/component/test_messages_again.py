@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 import pytest
 
-from taskd.backoff import Backoff
+from taskd.base.backoff import Backoff
 from taskd.brokers.memory.intake import MemoryIntake
 from taskd.consumer import consumer as consumers
 from tests.component import barrier_app

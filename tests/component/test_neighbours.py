@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from taskd import clock
+from taskd.base import clock
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.topology import EVENT_EXCHANGE

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from taskd import procinfo
-from taskd.errors import StartError
-from taskd.loop import Loop
+from taskd.base.errors import StartError
+from taskd.base.loop import Loop
+from taskd.host import procinfo
 from taskd.pools.base import Cancelled, ChildLost, Done, Job, Outcome, TimedOut
 from taskd.pools.prefork.pool import PreforkPool
 from tests.component.pool_runner import ROOT, Runner

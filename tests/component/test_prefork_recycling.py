@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from taskd.host.resident import proportional_bytes, resident_bytes
 from taskd.pools.base import Done, Job, Outcome
 from taskd.pools.prefork.recycling import AGE, MEMORY, TASKS, ChildLimits
-from taskd.resident import proportional_bytes, resident_bytes
 from tests.component.pool_runner import Runner
 
 MAKE = Callable[..., "Recycled"]

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from taskd import procinfo
+from taskd.host import procinfo
 from tests.component.supervised import daemon
 from tests.component.test_program_settings import program
 from tests.waiting import wait_until

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from taskd import procinfo
+from taskd.host import procinfo
 from tests.component.processes import is_gone
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from taskd.errors import StorageError
+from taskd.base.errors import StorageError
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.link import Link, Script
 from taskd.storage.redis.subscription import Subscription

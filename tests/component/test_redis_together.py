@@ -7,10 +7,10 @@ from contextlib import closing
 
 import pytest
 
+from taskd.base.errors import StorageError
 from taskd.brokers.intake import Ack, Carrying, Outgoing, Requeue
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.config.stores import RedisConfig
-from taskd.errors import StorageError
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
 from taskd.storage.redis.address import address_of

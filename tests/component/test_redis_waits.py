@@ -10,9 +10,9 @@ from contextlib import closing
 import pytest
 from redis import Redis
 
+from taskd.base.errors import StorageError
+from taskd.base.lifecycle import Deadline
 from taskd.config.stores import RedisConfig
-from taskd.errors import StorageError
-from taskd.lifecycle import Deadline
 from taskd.results import redis_listeners
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd.errors import ResolveError
-from taskd.resolve import failure_of, resolve
+from taskd.base.errors import ResolveError
+from taskd.base.resolve import failure_of, resolve
 
 
 @pytest.fixture

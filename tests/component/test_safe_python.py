@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import taskd
-from taskd.safe_python import module_command
+from taskd.host.safe_python import module_command
 
 _OWN = ["taskd.beat", "taskd.worker", "taskd.worker.template", "taskd.supervisor.output.writer"]
 # gevent and eventlet patch first, so what they import first is something else.

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.errors import StorageError
+from taskd.base.lifecycle import Deadline
 from taskd.config.stores import SqliteConfig
-from taskd.errors import StorageError
-from taskd.lifecycle import Deadline
 from taskd.results.sqlite import SqliteResults
 from taskd.storage.sqlite.database import Database, Schema
 

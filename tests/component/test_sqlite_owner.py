@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from taskd.base.errors import StorageError
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.config.stores import SqliteConfig
-from taskd.errors import StorageError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from taskd.loop import Loop
+from taskd.base.loop import Loop
 from taskd.supervisor.control.state_file import StateFile, state_path
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until

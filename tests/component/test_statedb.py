@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import clock
+from taskd.base import clock
 from taskd.config.stores import SqliteConfig, Stores
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.revocations.sqlite import SUFFIX, StateFile

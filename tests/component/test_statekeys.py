@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from redis import Redis
 
-from taskd import clock
+from taskd.base import clock
 from taskd.config.stores import RedisConfig, Stores
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.revocations.redis import StateKeys

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import taskd.supervisor
-from taskd import clock, procinfo
-from taskd.errors import ControlError
+from taskd.base import clock
+from taskd.base.errors import ControlError
+from taskd.host import procinfo
 from tests.component.supervised import Daemon, NotifySocket, daemon
 from tests.waiting import wait_until
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd.errors import ControlError
-from taskd.loop import Loop
+from taskd.base.errors import ControlError
+from taskd.base.loop import Loop
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.server import MAX_CLIENTS, MAX_FRAME_BYTES, ControlServer
 from tests.component.supervised import Daemon, daemon

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.taskctl import main
 from tests.component.supervised import Daemon, NotifySocket, daemon
 from tests.waiting import wait_until

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from taskd import clock, procinfo
-from taskd.errors import ControlError
-from taskd.loop import Loop
-from taskd.resident import resident_bytes
+from taskd.base import clock
+from taskd.base.errors import ControlError
+from taskd.base.loop import Loop
+from taskd.host import procinfo
+from taskd.host.resident import resident_bytes
 from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.output import rotation
 from tests.component.fake_output import FLOOD_BYTES

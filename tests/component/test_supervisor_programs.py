@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd import procinfo
-from taskd.program_signals import HELD
+from taskd.base.program_signals import HELD
+from taskd.host import procinfo
 from tests.component.supervised import daemon
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from taskd import procinfo
+from taskd.host import procinfo
 from tests.component.supervised import Daemon, NotifySocket, daemon
 from tests.waiting import wait_until
 

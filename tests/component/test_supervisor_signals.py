@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes, procinfo
+from taskd.base import exit_codes
+from taskd.host import procinfo
 from taskd.supervisor.signals import AT_ONCE, MEANINGS, WATCHED
 from tests.component.supervised import Daemon, daemon
 from tests.component.test_supervisor_reload import pids, worker, write

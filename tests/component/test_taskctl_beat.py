@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
 from taskd.beat.stores.base import Declared
 from taskd.beat.stores.factory import open_store
 from taskd.brokers.factory import connect

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.taskctl import main
 
 NIGHTLY = ["beat", "explain", "30 2 * * *", "--zone", "Europe/Berlin", "--from", "2027-03-27", "--for", "3d"]

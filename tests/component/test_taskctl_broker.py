@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Dead, Delivery

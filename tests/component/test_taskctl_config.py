@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.taskctl import main
 from taskd.config.reference import declared, key_patterns
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes, ids
+from taskd.base import exit_codes, ids
+from taskd.base.wakeup import Wakeup
 from taskd.brokers.factory import connect
 from taskd.cli.output import local_time
 from taskd.cli.taskctl import main
@@ -20,7 +21,6 @@ from taskd.control.client import RemoteControl
 from taskd.control.node import Command, ControlNode
 from taskd.protocol import pidbox
 from taskd.protocol.lamport import LamportClock
-from taskd.wakeup import Wakeup
 
 Run = Callable[..., tuple[str, str]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import ids
+from taskd.base import ids
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Dead
 from taskd.cli.taskctl import main

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.brokers.factory import connect
 from taskd.brokers.intake import Dead
 from taskd.cli.taskctl import cli, main

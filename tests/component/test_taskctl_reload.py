@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.brokers.factory import connect
 from taskd.cli.taskctl import main
 from taskd.config.stores import Stores

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.taskctl import main
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import click
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.taskctl import main
 from tests.component.test_taskctl_usage import VERBS
 from tests.services import port_without_listener

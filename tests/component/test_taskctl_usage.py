@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.cli.taskctl import cli, main
 
 

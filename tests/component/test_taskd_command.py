@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from taskd import exit_codes
-from taskd.version import __version__
+from taskd.base import exit_codes
+from taskd.base.version import __version__
 
 
 def taskd(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

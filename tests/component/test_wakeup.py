@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from taskd.wakeup import AnyReadable, Wakeup
+from taskd.base.wakeup import AnyReadable, Wakeup
 
 
 def is_readable(source: AnyReadable) -> bool:

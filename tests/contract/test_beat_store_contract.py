@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.errors import LeaseLostError
 from taskd.beat.entries import Pause
 from taskd.beat.stores.base import Decision, Declared, Mark, Outcome, Store
 from taskd.beat.stores.redis import RedisStore
@@ -15,7 +16,6 @@ from taskd.beat.stores.sqlite import SqliteStore
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import RedisConfig, SqliteConfig
-from taskd.errors import LeaseLostError
 from tests import services
 from tests.contract.brokers import Clock
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from taskd.base.errors import BrokerError, LeaseLostError
 from taskd.brokers.base import Broker, DeadFilter
 from taskd.brokers.generic.broker import GenericBroker
 from taskd.brokers.intake import Ack, Advancing, Dead, Delay, Outgoing, Replace, Requeue
 from taskd.brokers.redis.broker import RedisBroker
-from taskd.errors import BrokerError, LeaseLostError
 from tests.contract.brokers import (
     EACH,
     OPENERS,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.base import Broker, Mailbox
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
-from taskd.errors import BrokerError
 from tests.contract.brokers import EACH, OPENERS, Clock, Trait, bodies, is_readable, message, needs
 from tests.waiting import wait_until
 

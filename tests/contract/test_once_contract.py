@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.errors import TooLateError
 from taskd.brokers.base import Broker
 from taskd.brokers.intake import Ack, Dead, Delay, Intake, Outgoing, Replace
 from taskd.brokers.once import OncePublisher, PlainOnce, once_publisher
-from taskd.errors import TooLateError
 from tests.contract.brokers import EACH, OPENERS, Clock, bodies, message
 
 DAY_S = 86_400.0

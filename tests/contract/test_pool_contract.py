@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from taskd.errors import PoolError
+from taskd.base.errors import PoolError
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Job, TimedOut
 from tests.component.pool_runner import ROOT, Runner
 

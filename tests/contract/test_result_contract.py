@@ -9,17 +9,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from taskd.app.replies import BrokerPost
+from taskd.base.lifecycle import Deadline
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
-from taskd.lifecycle import Deadline
 from taskd.protocol.results import state_record
 from taskd.results.base import Collector, ResultStore, StoredResult
 from taskd.results.memory import MemoryResults
 from taskd.results.redis import RedisResults
 from taskd.results.rpc import RpcResults
 from taskd.results.sqlite import SqliteResults
+from taskd.sending.replies import BrokerPost
 from tests import services
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from taskd.app.result import AsyncResult
 from taskd.protocol.status import Heartbeat, Ready, StatusLine
+from taskd.sending.result import AsyncResult
 from tests.system.lone import LoneWorker
 from tests.waiting import wait_until
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from taskd.base.errors import TaskdError
+from taskd.base.rates import parse_rate
 from taskd.beat.entries import decode_entry, encode_entry
 from taskd.config import crontab, when
 from taskd.config.env_file import parse_env
@@ -17,8 +19,6 @@ from taskd.config.load import check
 from taskd.config.provenance import scan
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.units import parse_duration, parse_size
-from taskd.errors import TaskdError
-from taskd.rates import parse_rate
 from taskd.storage.redis.address import address_of
 from taskd.storage.sqlite.wake import WakeListener, WakeSender
 from tests import fuzzing

@@ -13,13 +13,14 @@ import pytest
 from amqp.exceptions import UnexpectedFrame
 
 from taskd import App
+from taskd.base.errors import ProtocolError, SerializationError, TaskdError
 from taskd.brokers.generic import envelope as generic
 from taskd.brokers.generic.fields import read_properties
 from taskd.brokers.generic.frames import Inbox
 from taskd.brokers.intake import Delivery
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer import endings, strategy
-from taskd.errors import ProtocolError, SerializationError, TaskdError
+from taskd.execution.native.execute import Executor
 from taskd.protocol import compression, events, execution, pidbox, status
 from taskd.protocol.content import Serializer
 from taskd.protocol.execution import Payload, Reply, TaskOptions, decode_reply
@@ -27,7 +28,6 @@ from taskd.protocol.message import decode_body
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import child_ids, decode_record, failure_record, success_record
 from taskd.revocations.known import Revocations
-from taskd.worker.execute import Executor
 from tests import fuzzing
 
 pytestmark = pytest.mark.slow

@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from taskd import App, procinfo
+from taskd import App
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
 from taskd.config.load import load
+from taskd.host import procinfo
 from tests.waiting import LEAST_S, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -110,7 +111,7 @@ class Daemon:
 
     def rows(self) -> list[dict[str, object]]:
         """The programs of ``taskctl status``; empty while the daemon is not up."""
-        from taskd.errors import TaskdError
+        from taskd.base.errors import TaskdError
         from taskd.supervisor.control.client import ControlClient
 
         try:

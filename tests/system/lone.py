@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from taskd import App
+from taskd.base.program_signals import HELD
 from taskd.brokers.base import Broker, QueueInfo
 from taskd.brokers.factory import connect
 from taskd.config.load import load
 from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor
-from taskd.program_signals import HELD
 from taskd.protocol.status import STATUS_FD_VARIABLE, StatusLine, decode_line
 from tests.system.daemon import ROOT
 from tests.waiting import LEAST_S, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskd import App
-from taskd.ids import node_name
+from taskd.base.ids import node_name
 from tests.system.celery_client import celery_app
 from tests.system.daemon import Daemon
 from tests.system.shared_brokers import HEAD

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import priority, procinfo
+from taskd.host import priority, procinfo
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.process.background import is_capable
 from tests.system.daemon import HEAD, Daemon

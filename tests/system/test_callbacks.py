@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd.errors import TaskdError
+from taskd.base.errors import TaskdError
 from tests.system import following
 from tests.system.daemon import Daemon
 from tests.waiting import wait_until

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from taskd.ids import node_name
+from taskd.base.ids import node_name
 from tests.services import RedisServer
 from tests.system.celery_client import close_celery
 from tests.system.celery_worker import CeleryWorker, celery, nodes

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskd.ids import node_name
+from taskd.base.ids import node_name
 from tests.system.celery_client import celery_app
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
 from tests.waiting import wait_until

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import pytest
 
+from taskd.base.ids import node_name
 from taskd.config.load import load
-from taskd.ids import node_name
 from tests.system.daemon import ONE_PREFORK_WORKER, ROOT, Daemon
 from tests.waiting import seen_within, wait_until
 

@@ -11,15 +11,15 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import SerializationError
 from taskd.brokers.base import Desk
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.config.schema import Config
 from taskd.consumer import strategy
-from taskd.errors import SerializationError
+from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import End, Payload, TaskOptions
 from taskd.revocations.known import Revocations
-from taskd.worker.execute import Executor
 from tests import fuzzing
 from tests.system.daemon import Daemon
 from tests.system.fuzz_app import app

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.protocol.status import Ready
 from tests.system.lone import LoneWorker
 from tests.waiting import wait_until

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes, procinfo
+from taskd.base import exit_codes
+from taskd.host import procinfo
 from tests.signal_windows import signal_at_an_event, signal_at_the_end
 from tests.system.daemon import ONE_PREFORK_WORKER, ROOT, Daemon
 from tests.waiting import wait_until
@@ -144,7 +145,7 @@ def test_a_task_module_that_does_not_import_is_reported_and_the_rest_runs_on(
     tracebacks = len(re.findall(r"^ *RuntimeError: the shelf is empty$", log, re.MULTILINE))
     assert tracebacks == log.count("the task code did not load") - log.count(" ended: the task code did")
     assert 'tests/system/broken_app.py", line 3, in <module>' in log
-    assert "/taskd/resolve.py" not in log
+    assert "/taskd/base/resolve.py" not in log
     assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
 
 

@@ -17,11 +17,11 @@ from amqp.serialization import dumps
 from hypothesis import HealthCheck, given, seed, settings
 from kombu.connection import Connection
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import ProtocolError
 from taskd.brokers.generic.envelope import DEATHS, DELIVERIES, DUE_AT, Arrived, opened
 from taskd.brokers.generic.fields import read_properties
 from taskd.brokers.intake import Outgoing
-from taskd.errors import ProtocolError
 from tests import fuzzing, services
 from tests.system.daemon import Daemon
 from tests.system.test_fuzz import HEAD, fate

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd import clock
-from taskd.ids import node_name
+from taskd.base import clock
+from taskd.base.ids import node_name
 from tests.system.daemon import HEAD, Daemon
 from tests.waiting import wait_until
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from taskd.ids import node_name
+from taskd.base.ids import node_name
 from tests.system.daemon import Daemon
 from tests.waiting import wait_until
 

@@ -213,7 +213,7 @@ def has_all(master: Redis) -> bool:
 
 def sent(daemon: Daemon, notes: Path) -> bool:
     """Send one task; False while the client has not found the new master."""
-    from taskd.errors import TaskdError
+    from taskd.base.errors import TaskdError
 
     try:
         daemon.app.send_task("shop.note", (str(notes), "after"))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from taskd import exit_codes
-from taskd.ids import node_name
+from taskd.base import exit_codes
+from taskd.base.ids import node_name
 from taskd.protocol.exceptions import TimeLimitExceeded
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
 from tests.waiting import wait_until

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes
-from taskd.app.result import AsyncResult
+from taskd.base import exit_codes
+from taskd.base.ids import new_task_id, node_name
 from taskd.brokers.intake import Outgoing
-from taskd.ids import new_task_id, node_name
+from taskd.sending.result import AsyncResult
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
 from tests.waiting import wait_until
 

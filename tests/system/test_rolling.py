@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from taskd import exit_codes
 from taskd.app.app import App
+from taskd.base import exit_codes
 from taskd.supervisor.control.client import ControlClient
 from tests.system.daemon import HEAD, Daemon
 from tests.waiting import wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from tests.system.daemon import HEAD, Daemon
 from tests.waiting import wait_until
 

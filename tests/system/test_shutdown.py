@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.protocol.status import Draining, Heartbeat, Ready, Waiting
 from tests.signal_windows import signal_at_the_end, signal_at_the_start
 from tests.system.lone import LoneWorker

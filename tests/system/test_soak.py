@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import procinfo
+from taskd.host import procinfo
 from tests.system.daemon import Daemon
 from tests.waiting import let_pass, wait_until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd.errors import StorageFullError
+from taskd.base.errors import StorageFullError
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
 from tests.waiting import wait_until
 

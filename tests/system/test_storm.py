@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd import procinfo
+from taskd.host import procinfo
 from tests.system.daemon import Daemon
 from tests.system.shared_brokers import BROKERS, HEAD
 from tests.waiting import let_pass

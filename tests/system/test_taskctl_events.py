@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import pytest
 
-from taskd import exit_codes
-from taskd.ids import node_name
+from taskd.base import exit_codes
+from taskd.base.ids import node_name
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
 
 NODE = node_name("main-1")

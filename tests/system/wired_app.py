@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from taskd import App, BoundTask
-from taskd.app.request import Request
+from taskd.sending.request import Request
 
 app = App()
 

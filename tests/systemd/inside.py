@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from taskd import procinfo
+from taskd.host import procinfo
 from taskd.supervisor.process.certificate import MESSAGE_ID
 from tests.waiting import wait_until
 

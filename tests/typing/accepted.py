@@ -6,8 +6,9 @@ from datetime import datetime, timezone
 
 from taskd import App, AsyncResult, cron, every
 from taskd.app.hooks import Ended
-from taskd.app.request import Request
-from taskd.app.task import BoundTask, Call
+from taskd.app.task import BoundTask
+from taskd.sending.calls import Call
+from taskd.sending.request import Request
 
 app = App()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.loop import Loop
+from taskd.base.loop import Loop
 from taskd.supervisor.control import records
 from taskd.supervisor.control.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
 from taskd.supervisor.control.methods import Facts, Methods

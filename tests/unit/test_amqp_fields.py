@@ -12,8 +12,8 @@ from amqp.basic_message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskd.base.errors import ProtocolError
 from taskd.brokers.generic.fields import read_properties
-from taskd.errors import ProtocolError
 
 _seconds = st.integers(0, 253_402_300_799)
 _values = st.recursive(

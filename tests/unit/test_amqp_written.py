@@ -13,9 +13,9 @@ from amqp.serialization import dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.generic.envelope import Sealed
 from taskd.brokers.generic.written import frames, refusal
-from taskd.errors import BrokerError
 
 FRAME_MAX = 4096
 _json = st.recursive(

@@ -10,13 +10,14 @@ from uuid import uuid4
 import pytest
 
 from taskd import App, AsyncResult
-from taskd.app.mapping import add_chunk_task, calls_of
-from taskd.app.result import ResultTimeout
-from taskd.errors import TaskdError
+from taskd.app.chunk_task import add_chunk_task
+from taskd.app.mapping import calls_of
+from taskd.base.errors import TaskdError
+from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import Payload
 from taskd.protocol.results import failure_record, success_record
 from taskd.results.base import StoredResult
-from taskd.worker.execute import Executor
+from taskd.sending.result import ResultTimeout
 
 
 @pytest.fixture

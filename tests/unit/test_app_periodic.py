@@ -10,8 +10,8 @@ from celery.schedules import crontab
 
 from taskd import App, TaskdError, at, cron, every, solar
 from taskd.app.periodic import EntryOptions
+from taskd.base.errors import ConfigError
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
-from taskd.errors import ConfigError
 
 
 def test_a_task_is_periodic_by_a_decorator() -> None:

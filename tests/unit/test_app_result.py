@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 
 from taskd import App
-from taskd.app.result import ResultTimeout
-from taskd.errors import TaskdError
+from taskd.base.errors import TaskdError
 from taskd.protocol.exceptions import TaskRevokedError
 from taskd.protocol.results import failure_record, retry_record, revoked_record, success_record
 from taskd.results.base import StoredResult
+from taskd.sending.result import ResultTimeout
 
 
 @pytest.fixture

@@ -11,17 +11,18 @@ from uuid import uuid4
 
 import pytest
 
-from taskd import App, clock
-from taskd.app import request as requests
-from taskd.app import settings
-from taskd.app.request import Request
-from taskd.app.send import build_message
+from taskd import App
+from taskd.base import clock
+from taskd.base.errors import BrokerError, ConfigError, SerializationError
 from taskd.brokers import factory
 from taskd.config.schema import Config
 from taskd.config.stores import Stores
-from taskd.errors import BrokerError, ConfigError, SerializationError
 from taskd.protocol.execution import Payload
 from taskd.protocol.message import TaskHeaders, decode_body, decode_headers
+from taskd.sending import request as requests
+from taskd.sending import settings
+from taskd.sending.request import Request
+from taskd.sending.send import build_message
 
 
 class Bench:

@@ -10,7 +10,7 @@ from taskd import App
 from taskd.app.control_flow import Retry
 from taskd.app.naming import default_name
 from taskd.app.task import BoundTask, CoroutineTask, Task
-from taskd.errors import TaskdError
+from taskd.base.errors import TaskdError
 from taskd.protocol.exceptions import MaxRetriesExceededError
 from taskd.protocol.execution import Acks
 

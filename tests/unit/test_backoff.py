@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.backoff import Backoff
+from taskd.base.backoff import Backoff
 
 
 def lowest(low: float, high: float) -> float:

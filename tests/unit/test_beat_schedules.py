@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taskd.base.errors import ConfigError
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.crontab import cron
 from taskd.beat.schedules.interval import Interval
 from taskd.config.schedule import BeatEntryConfig
-from taskd.errors import ConfigError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Any second of the years 2000 to 2050, fractions included.

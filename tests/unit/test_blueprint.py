@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from taskd.blueprint import Blueprint, Given, Phase, Step
-from taskd.errors import ConfigError, StartError
-from taskd.lifecycle import Deadline
+from taskd.base.blueprint import Blueprint, Given, Phase, Step
+from taskd.base.errors import ConfigError, StartError
+from taskd.base.lifecycle import Deadline
 
 NOW = Deadline(0.0)
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from taskd.base.errors import StorageError
 from taskd.consumer.chords import Chords, Ended, Returned
 from taskd.consumer.settling import Settling
-from taskd.errors import StorageError
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.exceptions import ChordError
 from taskd.protocol.message import TaskHeaders, decode_body, decode_headers

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskd.base.errors import ConfigError
 from taskd.config import transfer
 from taskd.config.env_file import parse_env
 from taskd.config.load import check_bytes
 from taskd.config.schema import Config
-from taskd.errors import ConfigError
 
 HEAD = 'app = "a:b"\n'
 

@@ -7,7 +7,7 @@ from cronsim import CronSim
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from taskd import clock
+from taskd.base import clock
 from taskd.config.crontab import LAST, NICKNAMES, CronError, CronFields, parse
 
 numbers = st.integers(0, 70).map(str)

@@ -11,18 +11,19 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from taskd import App, clock
+from taskd import App
 from taskd.app.control_flow import Ignore, Reject, Retry
-from taskd.app.send import build_message
 from taskd.app.task import BoundTask
-from taskd.errors import ResolveError, SoftTimeLimitExceeded
+from taskd.base import clock
+from taskd.base.errors import ResolveError, SoftTimeLimitExceeded
+from taskd.execution.native import replies
+from taskd.execution.native.execute import Executor
+from taskd.execution.native.loading import load_app, task_table
 from taskd.protocol.exceptions import MaxRetriesExceededError, TaskRejected, WorkerLostError
 from taskd.protocol.execution import Acks, End, Payload, Reply, decode_reply, encode
 from taskd.protocol.message import decode_body, decode_headers, headers_as_mapping
 from taskd.protocol.results import decode_record
-from taskd.worker import replies
-from taskd.worker.execute import Executor
-from taskd.worker.loading import load_app, task_table
+from taskd.sending.send import build_message
 
 
 @pytest.fixture

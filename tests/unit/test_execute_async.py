@@ -13,12 +13,12 @@ import pytest
 
 from taskd import App
 from taskd.app.control_flow import Reject
-from taskd.app.send import build_message
 from taskd.app.task import BoundTask, Sendable
-from taskd.errors import SoftTimeLimitExceeded
+from taskd.base.errors import SoftTimeLimitExceeded
+from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import End, Payload, Reply, decode_reply, encode
 from taskd.protocol.results import decode_record
-from taskd.worker.execute import Executor
+from taskd.sending.send import build_message
 from tests.unit.test_execute import Hostile
 
 LIMIT = SoftTimeLimitExceeded("1 s")

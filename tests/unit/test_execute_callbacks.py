@@ -9,16 +9,17 @@ from datetime import datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from taskd import App, clock
-from taskd.app.callbacks import Aftermath, after_failure, messages_of
+from taskd import App
 from taskd.app.control_flow import Ignore, Reject
-from taskd.app.send import build_message
 from taskd.app.task import BoundTask
+from taskd.base import clock
+from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import End, decode_reply, encode
 from taskd.protocol.message import decode_body, decode_headers, encode_body
 from taskd.protocol.results import child_ids
 from taskd.protocol.signature import read_signatures
-from taskd.worker.execute import Executor
+from taskd.sending.callbacks import Aftermath, after_failure, messages_of
+from taskd.sending.send import build_message
 from tests.unit.test_execute import _payload, _run
 
 

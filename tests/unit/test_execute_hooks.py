@@ -8,9 +8,9 @@ import pytest
 
 from taskd import App
 from taskd.app.control_flow import Ignore, Reject
-from taskd.errors import SoftTimeLimitExceeded
+from taskd.base.errors import SoftTimeLimitExceeded
+from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import End, decode_reply, encode
-from taskd.worker.execute import Executor
 from tests.unit.test_execute import _payload, _run
 
 

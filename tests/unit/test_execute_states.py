@@ -9,10 +9,10 @@ import pytest
 
 from taskd import App
 from taskd.app.task import BoundTask
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
+from taskd.execution.native.execute import Executor
+from taskd.execution.native.loading import task_table
 from taskd.protocol.execution import End, decode_reply, encode
-from taskd.worker.execute import Executor
-from taskd.worker.loading import task_table
 from tests.unit.test_execute import _payload, _run
 
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from taskd.app.app import App
 from taskd.app.from_celery import when_of
+from taskd.base.errors import ConfigError, ResolveError
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.zones import changes_between, overlap_around, wall_clock
 from taskd.config.schedule import WhenConfig
-from taskd.errors import ConfigError, ResolveError
-from taskd.worker.loading import load_app
+from taskd.execution.native.loading import load_app
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo")
 # 2001 to 2037.

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskd import App
+from taskd.base.errors import ProtocolError
 from taskd.brokers.dead import storable, task_name
 from taskd.brokers.intake import Delivery
 from taskd.consumer import endings, strategy
 from taskd.consumer.request import Request
-from taskd.errors import ProtocolError
+from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.protocol.results import decode_record
 from taskd.revocations.known import By, Revocations
-from taskd.worker.execute import Executor
 from tests import fuzzing
 
 NOW_AT = 1_800_000_000.0

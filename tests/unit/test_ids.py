@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from taskd import ids
+from taskd.base import ids
 
 
 def test_task_ids_are_uuids_and_differ() -> None:

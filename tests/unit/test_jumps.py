@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskd.jumps import Jumps, in_words
+from taskd.base.jumps import Jumps, in_words
 
 
 def test_a_jump_is_told_once_with_its_direction() -> None:

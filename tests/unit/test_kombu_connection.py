@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.kombu_connection import kombu_connection
 from taskd.config.stores import Stores
-from taskd.errors import BrokerError
 
 
 def test_a_transport_whose_library_is_missing_is_named_with_the_remedy(

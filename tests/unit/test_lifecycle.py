@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from taskd import clock
-from taskd.lifecycle import Deadline
+from taskd.base import clock
+from taskd.base.lifecycle import Deadline
 
 
 def test_a_deadline_ahead_has_time_left() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from taskd import running
-from taskd.app.request import direct_request
-from taskd.log import JournalFormatter, JsonFormatter, PlainFormatter
+from taskd.base import running
+from taskd.base.log import JournalFormatter, JsonFormatter, PlainFormatter
+from taskd.sending.request import direct_request
 
 
 def record(

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pytest
 
 from taskd import App
-from taskd.app.news import News
+from taskd.base.errors import BrokerError
 from taskd.brokers.intake import Outgoing
-from taskd.errors import BrokerError
+from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
-from taskd.worker.execute import Executor
+from taskd.sending.news import News
 from tests.unit.test_execute import _payload
 
 

@@ -11,18 +11,18 @@ import msgspec
 import pytest
 
 from taskd import App
-from taskd.app.request import Request
 from taskd.brokers.generic import envelope as generic
 from taskd.brokers.intake import Delivery
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer.strategy import Malformed, Run, decide
+from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import decode_record
 from taskd.revocations.known import Revocations
-from taskd.worker.execute import Executor
+from taskd.sending.request import Request
 
 NOW_AT = 1_800_000_000.0
 RECORDED = sorted((Path(__file__).parents[1] / "data" / "producers").glob("*.json"))

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from taskd import running
-from taskd.app.request import direct_request
-from taskd.log import RecordFormatter
+from taskd.base import running
+from taskd.base.log import RecordFormatter
+from taskd.sending.request import direct_request
 from taskd.supervisor.output.channel import Channel
 from taskd.supervisor.output.journal import entry
 from taskd.supervisor.output.lines import Line

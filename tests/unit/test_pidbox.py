@@ -15,7 +15,7 @@ from kombu import Connection, Consumer, Exchange, Producer
 from kombu.matcher import match
 from kombu.pidbox import Mailbox as KombuMailbox
 
-from taskd.errors import ProtocolError
+from taskd.base.errors import ProtocolError
 from taskd.protocol import content, pidbox
 from taskd.protocol.pidbox import ReplyTo, Request, decode_request, encode_reply, encode_reply_headers
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from taskd.base.errors import TooLateError
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.once import PlainOnce
-from taskd.errors import TooLateError
 
 
 class Recorder:

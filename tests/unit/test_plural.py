@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.plural import counted
+from taskd.base.plural import counted
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks")])

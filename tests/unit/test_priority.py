@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.priority import has_way_back
+from taskd.host.priority import has_way_back
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from taskd.process_limits import used_up
+from taskd.host.process_limits import used_up
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from taskd.backoff import Backoff
+from taskd.base.backoff import Backoff
 from taskd.config.process import RESTARTS
 from taskd.supervisor.machine import ALIVE, Effect, Event, Outlook, State, due, step
 from taskd.supervisor.restart import PROBE_S, RestartPolicy

@@ -9,7 +9,7 @@ import pytest
 from kombu.compression import compress, decompress
 from kombu.serialization import dumps
 
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
 from taskd.protocol import budget, compression
 from taskd.protocol.content import Serializer, read
 from taskd.protocol.message import decode_body

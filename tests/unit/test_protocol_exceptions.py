@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from taskd.errors import ProtocolError, SoftTimeLimitExceeded
+from taskd.base.errors import ProtocolError, SoftTimeLimitExceeded
 from taskd.protocol.exceptions import (
     NotRegistered,
     RemoteError,

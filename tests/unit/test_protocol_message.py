@@ -7,7 +7,7 @@ import json
 import pytest
 from kombu.utils import json as kombu_json
 
-from taskd.errors import ProtocolError, SerializationError
+from taskd.base.errors import ProtocolError, SerializationError
 from taskd.protocol.message import (
     FAR_FUTURE_AT,
     OutgoingHeaders,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kombu.utils import json as kombu_json
 
-from taskd.errors import ProtocolError, SerializationError
+from taskd.base.errors import ProtocolError, SerializationError
 from taskd.protocol.exceptions import RemoteTraceback, TaskRevokedError, WorkerLostError
 from taskd.protocol.results import (
     State,

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
-from taskd.errors import SerializationError
+from taskd.base.errors import SerializationError
 from taskd.protocol import budget, serializers
 
 _SPECIAL = [

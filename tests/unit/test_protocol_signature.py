@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from taskd.errors import ProtocolError
+from taskd.base.errors import ProtocolError
 from taskd.protocol.signature import promised, read_embed, read_signatures
 
 #: What Celery 5.5 writes for ``add.s(2).set(queue="mail", countdown=3)``.

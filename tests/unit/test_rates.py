@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taskd.base.rates import format_rate, parse_rate
 from taskd.consumer.rates import RateLimits
 from taskd.protocol.execution import TaskOptions
-from taskd.rates import format_rate, parse_rate
 
 LIMITED = TaskOptions(name="shop.report", rate_limit=10.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
-from taskd.errors import StorageError
+from taskd.base.errors import StorageError
 from taskd.storage.redis.address import Address, address_of
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskd.remedies import with_remedy
+from taskd.base.remedies import with_remedy
 
 
 def test_a_remedy_follows_what_the_server_said() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.backoff import Backoff
+from taskd.base.backoff import Backoff
 from taskd.supervisor.machine import Outlook
 from taskd.supervisor.restart import PROBE_S, RestartPolicy
 

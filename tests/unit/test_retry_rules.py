@@ -7,10 +7,11 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskd import App, clock
-from taskd.app.send import build_message
+from taskd import App
+from taskd.base import clock
+from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import End, Payload, decode_reply, encode
-from taskd.worker.execute import Executor
+from taskd.sending.send import build_message
 
 LIMITS = st.one_of(st.none(), st.integers(0, 5))
 WAITS = st.one_of(st.none(), st.floats(), st.integers(), st.text(max_size=3), st.booleans())

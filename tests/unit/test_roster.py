@@ -10,7 +10,7 @@ from taskd.config import transfer
 from taskd.config.programs import POOLS, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.safe_python import module_command
+from taskd.host.safe_python import module_command
 from taskd.supervisor.process.spawn import inherits, program_environment
 from taskd.supervisor.roster import ProgramSpec, groups, handed_to, member, share_of
 

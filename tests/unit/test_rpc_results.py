@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from taskd import clock
-from taskd.errors import StorageError
-from taskd.lifecycle import Deadline
+from taskd.base import clock
+from taskd.base.errors import StorageError
+from taskd.base.lifecycle import Deadline
+from taskd.base.wakeup import Wakeup
 from taskd.results.base import StoredResult
 from taskd.results.rpc import RpcResults
-from taskd.wakeup import Wakeup
 
 
 class FakePost:

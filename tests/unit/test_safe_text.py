@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd import safe_text
+from taskd.base import safe_text
+from taskd.base.log import JournalFormatter, JsonFormatter, PlainFormatter, formatter
 from taskd.brokers.base import DeadLetter, DeadMessage
 from taskd.cli import letters
 from taskd.cli.output import echo_json, echo_table
-from taskd.log import JournalFormatter, JsonFormatter, PlainFormatter, formatter
 from taskd.supervisor.control.access import Peer
 from taskd.supervisor.control.audit import Audit
 

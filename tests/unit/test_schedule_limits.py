@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskd.base.errors import ConfigError
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.interval import Interval
 from taskd.beat.schedules.limits import Jittered, last_of
 from taskd.beat.schedules.schedule import Schedule
 from taskd.beat.schedules.zones import zone_named
 from taskd.config.schedule import WhenConfig
-from taskd.errors import ConfigError
 
 BERLIN = "Europe/Berlin"
 #: The first two runs after that moment, as the first release has them.

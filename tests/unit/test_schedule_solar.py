@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from taskd.base.errors import ConfigError
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.solar import Solar, SolarEvent, elevation, solar
 from taskd.config.schedule import SOLAR_EVENTS, WhenConfig
-from taskd.errors import ConfigError
 
 TROMSO = (69.65, 18.96)
 QUITO = (-0.18, -78.47)

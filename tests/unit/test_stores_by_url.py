@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from taskd.base.errors import BrokerError, StorageError
+from taskd.base.lifecycle import Deadline
 from taskd.brokers import factory as brokers
 from taskd.config.stores import Stores
-from taskd.errors import BrokerError, StorageError
-from taskd.lifecycle import Deadline
 from taskd.results import factory as results
 from taskd.results.base import StoredResult
 from taskd.storage.sqlite.database import path_of

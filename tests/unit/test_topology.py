@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.topology import exchange_type, matches
-from taskd.errors import BrokerError
 from taskd.storage.sqlite.wake import _name, _parse
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from taskd.base.errors import BrokerError, StorageError, TaskdError
+from taskd.base.urls import masked, scrubbed, shown, wrong_in
 from taskd.brokers import factory as brokers
 from taskd.brokers.generic.errors import told
 from taskd.brokers.kombu_connection import kombu_connection
@@ -11,9 +13,7 @@ from taskd.config.leaves import Leaf, walk
 from taskd.config.load import check_bytes
 from taskd.config.schema import Config
 from taskd.config.stores import Stores
-from taskd.errors import BrokerError, StorageError, TaskdError
 from taskd.results import factory as results
-from taskd.urls import masked, scrubbed, shown, wrong_in
 
 SCHEMES = ["redis", "rediss", "unix", "redis+socket", "sentinel", "amqp", "amqps", "kombu+sqla+postgresql"]
 # Each makes some library take the address apart in the middle of the password.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import tzinfo
 
+from taskd.base.errors import ConfigError
 from taskd.beat.schedules.crontab import Cron, cron
 from taskd.beat.schedules.interval import Interval
 from taskd.beat.schedules.limits import Bounded, Jittered, last_of
@@ -14,7 +15,6 @@ from taskd.beat.schedules.solar import SolarEvent, solar
 from taskd.beat.schedules.zones import Gap, Overlap, first_pass, zone_named
 from taskd.config.schedule import WhenConfig
 from taskd.config.when import moment, problems_of
-from taskd.errors import ConfigError
 
 _GAPS = {"auto": None, "next": Gap.NEXT, "skip": Gap.SKIP}
 _OVERLAPS = {"auto": None, "first": Overlap.FIRST, "both": Overlap.BOTH}

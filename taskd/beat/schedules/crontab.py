@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
+from taskd.base.errors import ConfigError
 from taskd.beat.schedules.zones import Gap, Overlap, first_pass, overlap_around, wall_clock, zone_named
 from taskd.config.crontab import CronError, CronFields, parse
-from taskd.errors import ConfigError
 
 _DAY = timedelta(days=1)
 

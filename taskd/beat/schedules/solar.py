@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from taskd.errors import ConfigError
+from taskd.base.errors import ConfigError
 
 _DAY_S = 86_400.0
 _JULIAN_EPOCH = 2_440_587.5  # the Julian day of 1970-01-01T00:00Z

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
+from taskd.base.errors import StorageError
 from taskd.beat.stores.base import Store
 from taskd.brokers.timing import Timing
 from taskd.config.schema import Config
 from taskd.config.stores import REDIS_SCHEMES
-from taskd.errors import StorageError
 from taskd.storage.sqlite.database import path_of
 
 _BESIDE_THE_BROKER = "beat.db"

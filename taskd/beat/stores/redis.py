@@ -24,14 +24,14 @@ from uuid import uuid4
 
 import msgspec
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import LeaseLostError
 from taskd.beat.entries import Pause, decode_entry, encode_entry
 from taskd.beat.stores import redis_scripts as scripts
 from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, Request
 from taskd.brokers.timing import Timing, boot_id
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import RedisConfig
-from taskd.errors import LeaseLostError
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link

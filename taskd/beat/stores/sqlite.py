@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
+from taskd.base.errors import LeaseLostError
 from taskd.beat.entries import Pause, decode_entry, encode_entry
 from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, Outcome, Request
 from taskd.beat.stores.schema import SCHEMA
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import SqliteConfig
-from taskd.errors import LeaseLostError
 from taskd.storage.sqlite.database import Connection, Database, path_of
 from taskd.storage.sqlite.wake import WakeListener, WakeSender, new_listener_id
 

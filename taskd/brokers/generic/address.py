@@ -13,11 +13,11 @@ from amqp.exceptions import AMQPError
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 
+from taskd.base.errors import BrokerError
+from taskd.base.urls import shown
 from taskd.brokers.generic.errors import told
 from taskd.brokers.timing import Timing
 from taskd.config.stores import AMQP_SCHEMES, AmqpConfig
-from taskd.errors import BrokerError
-from taskd.urls import shown
 
 #: What the transports raise when a server cannot be used.  AttributeError: py-amqp meets its own connection
 #: half closed, as kombu's transport notes.

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from taskd.base.errors import ProtocolError
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.generic import naming
 from taskd.brokers.generic.address import Address
@@ -18,7 +19,6 @@ from taskd.brokers.generic.envelope import outgoing
 from taskd.brokers.generic.letters import Letter, unfold
 from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.publisher import GenericPublisher
-from taskd.errors import ProtocolError
 
 
 class GenericDesk:

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.dead import storable
 from taskd.brokers.intake import Delivery, Outgoing
-from taskd.errors import BrokerError
 
 DUE_AT = "x-taskd-due-at"
 DELIVERIES = "x-taskd-deliveries"

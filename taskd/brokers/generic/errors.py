@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from taskd.remedies import with_remedy
-from taskd.urls import scrubbed, shown
+from taskd.base.remedies import with_remedy
+from taskd.base.urls import scrubbed, shown
 
 
 def told(error: BaseException, url: str) -> str:

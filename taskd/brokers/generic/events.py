@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.generic import naming, pulled, wire
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Sealed, seal
 from taskd.brokers.generic.link import Link
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
-from taskd.errors import BrokerError
 
 
 class GenericEventSender:

@@ -16,7 +16,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any
 
-from taskd.errors import ProtocolError
+from taskd.base.errors import ProtocolError
 
 _u32 = Struct(">I").unpack_from
 _u64 = Struct(">Q").unpack_from

@@ -16,9 +16,9 @@ from typing import Any
 
 from amqp.exceptions import UnexpectedFrame
 
+from taskd.base.errors import ProtocolError
 from taskd.brokers.generic.envelope import Arrived
 from taskd.brokers.generic.fields import read_properties
-from taskd.errors import ProtocolError
 
 _READ_BYTES = 1 << 16
 #: Kind, channel, size; the payload and one byte follow.

@@ -11,12 +11,12 @@ import bisect
 import logging
 from collections.abc import Sequence
 
+from taskd.base.errors import BrokerError, LeaseLostError
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Opened, Sealed, again
 from taskd.brokers.generic.settling import Plan
 from taskd.brokers.generic.source import Source
 from taskd.brokers.intake import Delivery, Settlement
-from taskd.errors import BrokerError, LeaseLostError
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import msgspec
 
+from taskd.base.errors import ProtocolError
 from taskd.brokers.base import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.dead import storable, task_name
 from taskd.brokers.generic.envelope import Sealed
 from taskd.brokers.generic.naming import DEAD
 from taskd.brokers.intake import Delivery
-from taskd.errors import ProtocolError
 
 
 class Letter(msgspec.Struct, frozen=True):

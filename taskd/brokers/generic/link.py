@@ -7,10 +7,10 @@ from typing import Any
 
 from kombu.connection import Connection
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.generic.address import BROKER_ERRORS, Address
 from taskd.brokers.generic.envelope import Arrived
 from taskd.brokers.generic.frames import Reader
-from taskd.errors import BrokerError
 
 
 class Link:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from taskd.base.errors import BrokerError
+from taskd.base.wakeup import AnyReadable, Wakeup
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.generic import naming
 from taskd.brokers.generic.address import Address
@@ -13,8 +15,6 @@ from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.polling import Poll
 from taskd.brokers.intake import Delivery
 from taskd.brokers.topology import MAX_WAITING_EVENTS
-from taskd.errors import BrokerError
-from taskd.wakeup import AnyReadable, Wakeup
 
 
 class GenericMailbox:

@@ -12,12 +12,12 @@ from typing import Any
 from amqp.exceptions import NotFound
 from kombu.exceptions import ChannelError as VirtualChannelError
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Sealed
 from taskd.brokers.generic.wire import Confirming
 from taskd.brokers.topology import OWN_EXCHANGES
-from taskd.errors import BrokerError
 
 NAMES = "taskd.queues"
 DEAD = "taskd.dead"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from taskd.wakeup import Wakeup
+from taskd.base.wakeup import Wakeup
 
 #: How long a message may wait until somebody looks.
 INTERVAL_S = 0.1

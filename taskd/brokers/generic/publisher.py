@@ -9,14 +9,14 @@ from typing import Any
 from amqp.exceptions import NotFound
 from kombu.exceptions import ChannelError as VirtualChannelError
 
-from taskd import forks
+from taskd.base import forks
+from taskd.base.errors import BrokerError
 from taskd.brokers.generic import naming, pulled, wire
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Sealed, seal
 from taskd.brokers.generic.link import Link
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import OWN_EXCHANGES
-from taskd.errors import BrokerError
 
 
 class GenericPublisher:

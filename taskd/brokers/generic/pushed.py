@@ -15,11 +15,11 @@ from itertools import count
 
 from amqp.exceptions import UnexpectedFrame
 
+from taskd.base.wakeup import AnyReadable, Wakeup
 from taskd.brokers.generic import naming, wire
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Arrived, Opened, Sealed, opened
 from taskd.brokers.generic.link import Link
-from taskd.wakeup import AnyReadable, Wakeup
 
 #: What was pushed and not claimed goes back to the queue after this time.
 _PATIENCE_S = 0.25

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from taskd.base.errors import BrokerError
+from taskd.base.wakeup import AnyReadable, Wakeup
 from taskd.brokers.generic import wire
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Arrived, Sealed, opened
 from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.publisher import GenericPublisher
 from taskd.brokers.intake import Delivery
-from taskd.errors import BrokerError
-from taskd.wakeup import AnyReadable, Wakeup
 
 #: What lies in the connection of a process that does not read; the server keeps the rest.
 _MOST_UNREAD = 1000

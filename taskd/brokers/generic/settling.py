@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from taskd.base.exhaustive import assert_never
 from taskd.brokers.generic.envelope import Opened, Sealed, again, seal
 from taskd.brokers.generic.letters import bury
 from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
-from taskd.exhaustive import assert_never
 
 
 class Plan:

@@ -14,9 +14,9 @@ from typing import Any
 from amqp import spec
 from amqp.exceptions import AMQPError
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.generic import written
 from taskd.brokers.generic.envelope import Sealed
-from taskd.errors import BrokerError
 
 _FRAME_END = 0xCE
 #: A method frame of basic.ack or basic.reject, whose method and arguments are 13 bytes.

@@ -11,9 +11,9 @@ from math import isfinite
 from struct import Struct
 from struct import error as StructError
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.generic.envelope import Sealed
 from taskd.brokers.generic.fields import PROPERTIES
-from taskd.errors import BrokerError
 
 _head = Struct(">BHI").pack
 #: Class and method of basic.publish, and a field that is not used any more.

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from taskd.errors import StorageError
+from taskd.base.errors import StorageError
+from taskd.base.wakeup import AnyReadable
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.line import Command, Reply
 from taskd.storage.redis.link import Link, Script
 from taskd.storage.redis.subscription import Subscription, tracked
-from taskd.wakeup import AnyReadable
 
 logger = logging.getLogger(__name__)
 

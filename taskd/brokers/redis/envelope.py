@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
+from taskd.base.errors import BrokerError, SerializationError
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.brokers.redis.keys import STEPS
-from taskd.errors import BrokerError, SerializationError
 from taskd.protocol import budget
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
+from taskd.base.errors import LeaseLostError, StorageError
 from taskd.brokers.intake import Delivery, Requeue, Settlement, lease_lost
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.claiming import Claiming, held
@@ -20,7 +21,6 @@ from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import Plan
 from taskd.brokers.redis.store import Store
 from taskd.brokers.redis.unacked import Unacked
-from taskd.errors import LeaseLostError, StorageError
 from taskd.storage.redis.link import ScriptCall
 
 logger = logging.getLogger(__name__)

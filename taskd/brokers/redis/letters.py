@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from taskd.base.errors import ProtocolError
 from taskd.brokers.base import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.dead import storable, task_name
 from taskd.brokers.intake import Dead
 from taskd.brokers.redis.envelope import Opened, returned
-from taskd.errors import ProtocolError
 
 
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from taskd import forks
+from taskd.base import forks
+from taskd.base.errors import StorageError
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.posting import Exchanges, grouped, place
 from taskd.brokers.redis.store import Store
-from taskd.errors import StorageError
 from taskd.storage.redis.line import Command, Reply
 from taskd.storage.redis.link import Link
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from taskd.base.exhaustive import assert_never
 from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
 from taskd.brokers.redis.envelope import Opened, returned
 from taskd.brokers.redis.letters import bury
 from taskd.brokers.redis.posting import place
 from taskd.brokers.redis.store import Store, delayed_member
-from taskd.exhaustive import assert_never
 from taskd.storage.redis.line import Argument
 
 

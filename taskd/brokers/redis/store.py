@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import count
 
-from taskd import clock
+from taskd.base import clock
 from taskd.brokers.redis.keys import Keys
 from taskd.brokers.timing import Timing
 from taskd.storage.redis.address import Address

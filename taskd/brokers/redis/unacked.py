@@ -13,13 +13,13 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import StorageError
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.envelope import restored
 from taskd.brokers.redis.keys import step_of
 from taskd.brokers.redis.posting import Exchanges
 from taskd.brokers.redis.store import Store
-from taskd.errors import StorageError
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link
 

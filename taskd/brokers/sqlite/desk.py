@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from taskd import forks
+from taskd.base import forks
+from taskd.base.errors import StorageError
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.sqlite.queues import ensure_queue, purge_queue, queue_id
 from taskd.brokers.sqlite.store import Store
-from taskd.errors import StorageError
 
 _QUEUES = """
 SELECT q.name,

@@ -14,8 +14,8 @@ from typing import Any
 
 from kombu.exceptions import ChannelError
 
-from taskd import clock
-from taskd.errors import ProtocolError
+from taskd.base import clock
+from taskd.base.errors import ProtocolError
 from taskd.protocol.message import decode_headers
 from taskd.protocol.serializers import dumps
 

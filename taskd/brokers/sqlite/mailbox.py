@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from taskd.base.errors import StorageError
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.intake import Delivery
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries
@@ -19,7 +20,6 @@ from taskd.brokers.sqlite.queues import (
     sweep,
 )
 from taskd.brokers.sqlite.store import Store
-from taskd.errors import StorageError
 from taskd.storage.sqlite.database import Connection
 from taskd.storage.sqlite.wake import WakeListener, new_listener_id
 

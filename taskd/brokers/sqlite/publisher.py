@@ -6,11 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from taskd import forks
+from taskd.base import forks
+from taskd.base.errors import StorageError
 from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.store import Store
-from taskd.errors import StorageError
 
 # Only when the thread that was to commit next has died of an interrupt does anybody wait so long.
 _NUDGE_LOST_S = 0.05

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from taskd.base.errors import BrokerError
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import exchange_type, matches
-from taskd.errors import BrokerError
 from taskd.storage.sqlite.database import Connection
 from taskd.storage.sqlite.wake import WakeSender
 

@@ -16,15 +16,15 @@ from typing import Any, ClassVar
 
 from kombu.transport import base, virtual
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import BrokerError, StorageError
+from taskd.base.version import __version__
 from taskd.brokers.sqlite.channel import Channel
 from taskd.brokers.sqlite.link import Link
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
-from taskd.errors import BrokerError, StorageError
 from taskd.storage.sqlite.database import path_of
-from taskd.version import __version__
 
 
 class SqliteTransport(virtual.Transport):

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
 from taskd.beat.entries import Source, keys_of
 from taskd.cli.beat.view import View, look, opened, operator
 from taskd.cli.beat.when import key_option

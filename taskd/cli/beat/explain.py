@@ -6,7 +6,7 @@ from datetime import timezone, tzinfo
 
 import click
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
 from taskd.beat.schedules.build import moment_at
 from taskd.beat.schedules.rehearsal import Rehearsal, rehearse
 from taskd.beat.schedules.words import in_words

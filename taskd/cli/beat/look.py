@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
 from taskd.beat.entries import Listed, keys_of
 from taskd.beat.schedules.schedule import Schedule
 from taskd.beat.schedules.words import in_words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from taskd import clock, exit_codes
+from taskd.base import clock, exit_codes
 from taskd.beat.messages import request_id
 from taskd.cli.beat.view import look, opened, operator
 from taskd.cli.offers import entry_argument

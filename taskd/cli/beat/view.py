@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.errors import StorageError
 from taskd.beat.entries import Listed, Listing, Source
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.schedule import Schedule
@@ -19,7 +20,6 @@ from taskd.beat.stores.factory import has_store, open_store
 from taskd.cli.output import Failure, printable
 from taskd.config.problems import nearest
 from taskd.config.schema import Config
-from taskd.errors import StorageError
 
 
 @dataclass(slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from taskd.base.plural import counted
 from taskd.cli.doctor.facts import Facts, Place, StoreFacts
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 from taskd.cli.doctor.unit_checks import check_unit
 from taskd.cli.former import Former
 from taskd.cli.output import age, size
-from taskd.plural import counted
 
 #: File systems on which the locks of SQLite do not hold between machines, or not at all.
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs"}) | {

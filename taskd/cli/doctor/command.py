@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import click
 
-from taskd import exit_codes
+from taskd.base import exit_codes
+from taskd.base.plural import counted
 from taskd.cli.doctor.checks import diagnose
 from taskd.cli.doctor.exposure import expose
 from taskd.cli.doctor.findings import Finding, Severity
@@ -16,7 +17,6 @@ from taskd.cli.doctor.unit import unit_facts
 from taskd.cli.output import echo_json, json_option, printable
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
-from taskd.plural import counted
 
 
 @click.command()

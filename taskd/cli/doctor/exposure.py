@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 
+from taskd.base.urls import credentials_of, shown
 from taskd.cli.doctor.facts import Facts, Place, Who
 from taskd.cli.doctor.machine import place
 from taskd.cli.doctor.security import ExposureFacts, ProgramFacts, ServerFacts
@@ -15,7 +16,6 @@ from taskd.config.process_forms import UNLIMITED
 from taskd.config.process_rules import process_tables
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schema import Config
-from taskd.urls import credentials_of, shown
 
 _HERE = ("localhost", "127.", "[::1]", "/", "")
 _ENCRYPTED = ("rediss", "amqps", "sentinels")

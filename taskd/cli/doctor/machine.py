@@ -13,7 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import BrokerError, ControlError, DaemonDownError, StorageError
+from taskd.base.urls import credentials_of
+from taskd.base.version import __version__
 from taskd.cli import daemon
 from taskd.cli.desk import left_alone, open_desk
 from taskd.cli.doctor.facts import (
@@ -32,12 +35,9 @@ from taskd.cli.former import counted, former_brokers
 from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
-from taskd.errors import BrokerError, ControlError, DaemonDownError, StorageError
 from taskd.storage.sqlite.log import garbage_bytes
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.peers import unknown_names
-from taskd.urls import credentials_of
-from taskd.version import __version__
 
 _CONNECT_S = 3.0
 _PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}

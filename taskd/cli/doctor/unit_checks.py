@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from taskd.base.plural import counted
 from taskd.cli.doctor.facts import UnitFacts
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 from taskd.cli.doctor.reach import REMEDY
-from taskd.plural import counted
 
 #: The most that `systemd-analyze security` may say of the shipped unit with its drop-ins.
 WORST_EXPOSURE = 2.5

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from taskd.blueprint import Given, Step
+from taskd.base.blueprint import Given, Step
+from taskd.base.lifecycle import Deadline
 from taskd.brokers.base import Mailbox
 from taskd.consumer.commands.of_the_app import AllCommands
 from taskd.consumer.commands.permitted import Permitted
@@ -12,7 +13,6 @@ from taskd.consumer.commands.table import Commands
 from taskd.consumer.context import Context, not_heard
 from taskd.consumer.tasks import Tasks
 from taskd.control.node import ControlNode
-from taskd.lifecycle import Deadline
 
 EXCHANGE = "celery.pidbox"
 

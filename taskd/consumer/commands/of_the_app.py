@@ -13,11 +13,11 @@ from itertools import count
 
 import msgspec
 
-from taskd import ids
+from taskd.base import ids
+from taskd.base.errors import PoolError, SerializationError
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.neighbours.task_events import exception_of
 from taskd.control.node import Command, Later
-from taskd.errors import PoolError, SerializationError
 from taskd.pools.base import Done, Job, Outcome
 from taskd.protocol import execution
 from taskd.protocol.commands import Kind, task_of

@@ -11,11 +11,11 @@ import logging
 import signal as signals
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import TaskdError
 from taskd.consumer.commands.escalating import Escalation, Step, ladder_of, steps
 from taskd.consumer.context import Context
 from taskd.consumer.request import Request
-from taskd.errors import TaskdError
 from taskd.protocol.results import State, decode_record, revoked_record
 from taskd.results.base import StoredResult
 from taskd.revocations.known import By, stamp_text, stamps_of

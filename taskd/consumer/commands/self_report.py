@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.plural import counted
+from taskd.base.version import __version__
 from taskd.consumer.commands.masked import masked
 from taskd.consumer.context import Context
 from taskd.consumer.tasks import TasksGiven
-from taskd.plural import counted
-from taskd.resident import resident_bytes
-from taskd.version import __version__
+from taskd.host.resident import resident_bytes
 
 _RUSAGE = (
     "utime", "stime", "maxrss", "ixrss", "idrss", "isrss", "minflt", "majflt",

@@ -6,15 +6,15 @@ configuration file is what it starts from again.
 
 from __future__ import annotations
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import ProtocolError
+from taskd.base.plural import counted
+from taskd.base.rates import parse_rate
 from taskd.brokers import topology
 from taskd.brokers.intake import Advancing
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.tasks import TasksGiven
-from taskd.errors import ProtocolError
-from taskd.plural import counted
 from taskd.protocol.message import decode_headers
-from taskd.rates import parse_rate
 
 #: A change of a rate limit brings back at most so many messages; the later ones keep their time.
 _BROUGHT_BACK = 10_000

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.errors import ProtocolError
+from taskd.base.rates import format_rate
 from taskd.brokers.intake import Delivery
 from taskd.consumer.commands.revoking import id_list
 from taskd.consumer.context import Context
 from taskd.consumer.request import Request
 from taskd.consumer.tasks import TasksGiven
-from taskd.errors import ProtocolError
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import decode_body, decode_headers
-from taskd.rates import format_rate
 from taskd.revocations.known import By
 
 #: At most this many delayed messages are looked at.

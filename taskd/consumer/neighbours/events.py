@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from taskd import clock
-from taskd.blueprint import Given, Step
+from taskd.base import clock
+from taskd.base.blueprint import Given, Step
+from taskd.base.lifecycle import Deadline
+from taskd.base.version import __version__
 from taskd.consumer.context import Context
 from taskd.consumer.tasks import Connection
 from taskd.events.dispatcher import Dispatcher
-from taskd.lifecycle import Deadline
 from taskd.protocol.events import SOFTWARE, WorkerEvent, WorkerHeartbeat, WorkerOffline, WorkerOnline
-from taskd.version import __version__
 
 #: Seconds between two heartbeats for monitors and neighbours; Celery's.
 FREQ_S = 2.0

@@ -9,20 +9,20 @@ from functools import partial
 
 import msgspec
 
-from taskd import clock
-from taskd.app.callbacks import UNSENDABLE, message_of
-from taskd.blueprint import Given, Step
+from taskd.base import clock
+from taskd.base.blueprint import Given, Step
+from taskd.base.errors import BrokerError, ProtocolError, StorageError
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Owner, Timer
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.events import Events
 from taskd.consumer.neighbours.mingle import Mingle
-from taskd.errors import BrokerError, ProtocolError, StorageError
 from taskd.events.election import Call, Elections
 from taskd.events.receiver import Receiver
 from taskd.events.state import ClusterState
-from taskd.lifecycle import Deadline
-from taskd.loop import Owner, Timer
 from taskd.protocol.events import Seen, WorkerElect, WorkerElectAck
 from taskd.protocol.signature import read_signatures
+from taskd.sending.callbacks import UNSENDABLE, message_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ import logging
 from functools import partial
 from uuid import uuid4
 
-from taskd import clock
-from taskd.blueprint import Given, Step
+from taskd.base import clock
+from taskd.base.blueprint import Given, Step
+from taskd.base.errors import BrokerError, ProtocolError, StorageError
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Owner, Timer
 from taskd.brokers.base import Mailbox
 from taskd.brokers.intake import Delivery, Outgoing
 from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.events import Events
-from taskd.errors import BrokerError, ProtocolError, StorageError
-from taskd.lifecycle import Deadline
-from taskd.loop import Owner, Timer
 from taskd.protocol import pidbox
 
 logger = logging.getLogger(__name__)

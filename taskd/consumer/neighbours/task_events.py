@@ -14,12 +14,12 @@ from typing import ParamSpec
 
 import msgspec
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.exhaustive import assert_never
+from taskd.base.loop import Loop, Timer
 from taskd.consumer.endings import Ending
 from taskd.consumer.request import Request
 from taskd.events.dispatcher import Dispatcher
-from taskd.exhaustive import assert_never
-from taskd.loop import Loop, Timer
 from taskd.pools.base import Pool
 from taskd.protocol.events import (
     TaskCancelled,

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from taskd import clock, exit_codes
-from taskd.errors import SoftTimeLimitExceeded
+from taskd.base import clock, exit_codes
+from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.pools.base import Broken, Done, Job, Target
 from taskd.pools.prefork.last_lines import keep
 from taskd.pools.prefork.slot import (

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from taskd import exit_codes
-from taskd.errors import PoolError, StartError
-from taskd.loop import Loop, Owner
+from taskd.base import exit_codes
+from taskd.base.errors import PoolError, StartError
+from taskd.base.loop import Loop, Owner
+from taskd.host.priority import nice_of, step_back
+from taskd.host.resident import private_bytes
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.last_lines import last_lines
 from taskd.pools.prefork.launcher import Template, TemplateProgram
 from taskd.pools.prefork.pause import BACKOFF, ForkPause
-from taskd.priority import nice_of, step_back
-from taskd.resident import private_bytes
 
 #: How long to wait for the template's word on how a child died.  Its successor does not wait for it, and
 #: without it a death on a busy machine would be called SIGKILL.

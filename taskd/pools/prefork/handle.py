@@ -15,8 +15,8 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 
-from taskd import clock
-from taskd.errors import PoolError
+from taskd.base import clock
+from taskd.base.errors import PoolError
 from taskd.pools.base import ChildEnd, ChildInfo, ChildLost, Done, Job, Outcome, Running
 from taskd.pools.prefork import slot as slots
 from taskd.pools.prefork import wire

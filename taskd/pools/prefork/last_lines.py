@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
-from taskd import log
+from taskd.base import log
 from taskd.pools.prefork.slot import LINES_BYTES, NOTED, SAID, Slot
 
 

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from taskd.errors import PoolError, StartError
-from taskd.loop import Loop
+from taskd.base.errors import PoolError, StartError
+from taskd.base.loop import Loop
 from taskd.pools.prefork import wire
 
 _STDIN, _FIRST_FREE = 0, 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from taskd import clock
-from taskd.backoff import Backoff
-from taskd.loop import Loop, Timer
+from taskd.base import clock
+from taskd.base.backoff import Backoff
+from taskd.base.loop import Loop, Timer
 
 #: For children that die before they run anything, for forks that are refused, and for templates.
 BACKOFF = Backoff(base_s=0.1, max_s=10.0)

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from taskd import clock
-from taskd.errors import PoolError
-from taskd.lifecycle import Deadline
-from taskd.loop import Loop
+from taskd.base import clock
+from taskd.base.errors import PoolError
+from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.pools.base import Cancelled, ChildEnd, Job, OnOutcomes, Outcome, PoolInfo, Running
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.crew import Crew

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from taskd import clock
-from taskd.loop import Loop, Timer
+from taskd.base import clock
+from taskd.base.loop import Loop, Timer
+from taskd.host.resident import proportional_bytes, resident_bytes
 from taskd.pools.prefork.crew import Crew
 from taskd.pools.prefork.handle import Child
-from taskd.resident import proportional_bytes, resident_bytes
 
 TASKS, MEMORY, AGE = "max_tasks_per_child", "max_memory_per_child", "max_age_per_child"
 

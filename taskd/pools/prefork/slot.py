@@ -34,7 +34,7 @@ import struct
 
 import msgspec
 
-from taskd.errors import PoolError
+from taskd.base.errors import PoolError
 from taskd.pools.prefork.wire import Report, decode_reports, encode_report
 
 BEGUN, SINCE, BASE, FILL, HOLD, SOFTEN, NOTED, SAID = range(8)

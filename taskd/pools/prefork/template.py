@@ -24,15 +24,16 @@ from functools import partial
 from types import FrameType
 from typing import NoReturn
 
-from taskd import exit_codes, prctl, proctitle
-from taskd.errors import PoolError
-from taskd.loop import Loop
+from taskd.base import exit_codes
+from taskd.base.errors import PoolError
+from taskd.base.loop import Loop
+from taskd.base.resolve import failure_of
+from taskd.host import prctl, proctitle
+from taskd.host.priority import come_forward
+from taskd.host.process_limits import used_up
 from taskd.pools.base import Target
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.child import Program, leave, nothing, run_child
-from taskd.priority import come_forward
-from taskd.process_limits import used_up
-from taskd.resolve import failure_of
 
 #: Returns the target and a blob that the pool hands to ``on_hello``.
 Load = Callable[[], tuple[Target, bytes]]

@@ -9,8 +9,8 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from taskd import clock
-from taskd.loop import Loop, Timer
+from taskd.base import clock
+from taskd.base.loop import Loop, Timer
 from taskd.pools.base import Job, Outcome, TimedOut
 from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.trips import STUCK_S

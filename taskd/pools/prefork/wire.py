@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from taskd.errors import PoolError
+from taskd.base.errors import PoolError
 from taskd.pools.base import Broken, Done, Job
 
 #: Environment of a template: its end of the control socket, whose child it is, what ps(1) shows.

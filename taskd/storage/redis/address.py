@@ -18,9 +18,9 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.exceptions import RedisError as LibraryError
 from redis.sentinel import Sentinel
 
-from taskd.errors import StorageError
+from taskd.base.errors import StorageError
+from taskd.base.urls import refusal, shown
 from taskd.storage.redis.errors import translate
-from taskd.urls import refusal, shown
 
 _SENTINEL_PORT = 26379
 

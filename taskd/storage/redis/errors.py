@@ -14,8 +14,8 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - the library's name
 )
 
-from taskd.errors import StorageError, StorageFullError
-from taskd.remedies import with_remedy
+from taskd.base.errors import StorageError, StorageFullError
+from taskd.base.remedies import with_remedy
 
 
 def translate(error: Exception, server: str) -> StorageError:

@@ -28,7 +28,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from taskd.wakeup import Readable
+from taskd.base.wakeup import Readable
 
 Argument = str | bytes | int | float
 Command = Sequence[Argument]

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoScriptError, ReadOnlyError
 from redis.exceptions import RedisError as LibraryError
 
-from taskd.errors import StorageError
+from taskd.base.errors import StorageError
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.errors import translate
 from taskd.storage.redis.line import Argument, Command, Line, Reply

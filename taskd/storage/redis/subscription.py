@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from redis.exceptions import RedisError as LibraryError
 
-from taskd.lifecycle import Deadline
+from taskd.base.lifecycle import Deadline
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.errors import translate
 from taskd.storage.redis.line import Argument, Command, Line

@@ -20,14 +20,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from taskd import forks
-from taskd.errors import StorageError, StorageReplacedError
-from taskd.lifecycle import Deadline
+from taskd.base import forks
+from taskd.base.errors import StorageError, StorageReplacedError
+from taskd.base.lifecycle import Deadline
+from taskd.base.urls import shown
 from taskd.storage.sqlite.errors import translate
 from taskd.storage.sqlite.log import garbage_bytes
 from taskd.storage.sqlite.ownership import make_private
 from taskd.storage.sqlite.places import resolved
-from taskd.urls import shown
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from taskd.errors import StorageCorruptError, StorageError, StorageFullError
+from taskd.base.errors import StorageCorruptError, StorageError, StorageFullError
 from taskd.storage.sqlite.holders import holders
 
 _LITTLE_SPACE_BYTES = 1024 * 1024

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from taskd.errors import StorageError
+from taskd.base.errors import StorageError
 
 _MOST_LINKS = 40  # as the kernel
 

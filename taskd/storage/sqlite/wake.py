@@ -21,8 +21,8 @@ from contextlib import suppress
 from typing import NamedTuple
 from uuid import uuid4
 
-from taskd import clock
-from taskd.errors import StorageError
+from taskd.base import clock
+from taskd.base.errors import StorageError
 from taskd.storage.sqlite.ownership import give_to_the_owner_of
 from taskd.storage.sqlite.places import by_descriptor, open_directory, own_socket
 

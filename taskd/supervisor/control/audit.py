@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taskd import clock
+from taskd.base import clock
 from taskd.supervisor.control.access import METHOD_ROLES, Peer, Role
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from types import TracebackType
 
 import msgspec
 
-from taskd import clock
-from taskd.errors import ControlError, DaemonDownError, RefusedError
+from taskd.base import clock
+from taskd.base.errors import ControlError, DaemonDownError, RefusedError
 
 _RECEIVE_BYTES = 1 << 16
 _TIMEVAL = struct.Struct("ll")

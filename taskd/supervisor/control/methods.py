@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from taskd import clock
-from taskd.errors import ControlError
-from taskd.resident import resident_bytes
+from taskd.base import clock
+from taskd.base.errors import ControlError
+from taskd.base.version import __version__
+from taskd.host.resident import resident_bytes
 from taskd.supervisor.control.server import Method, Params
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.roster import BEAT
 from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.signals import Haste
-from taskd.version import __version__
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from taskd.errors import ControlError
+from taskd.base.errors import ControlError
 from taskd.supervisor.control.server import Method, Params
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.output.output import Output

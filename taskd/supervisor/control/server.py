@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from taskd import clock
-from taskd.errors import ControlError
-from taskd.loop import Loop, Owner, Timer
+from taskd.base import clock
+from taskd.base.errors import ControlError
+from taskd.base.loop import Loop, Owner, Timer
 from taskd.supervisor.control import peers
 from taskd.supervisor.control.access import Access, Peer
 from taskd.supervisor.control.audit import Audit

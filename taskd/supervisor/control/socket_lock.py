@@ -13,8 +13,8 @@ import os
 import socket
 import stat
 
-from taskd import own_files
-from taskd.errors import ControlError
+from taskd.base import own_files
+from taskd.base.errors import ControlError
 
 # sockaddr_un(7): 108 bytes with the terminating zero.
 _LONGEST_PATH_BYTES = 107

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from taskd import clock
-from taskd.loop import Loop, Owner, Timer
-from taskd.own_files import open_own, refuse_foreign
+from taskd.base import clock
+from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.own_files import open_own, refuse_foreign
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from taskd import clock
-from taskd.loop import Loop, Owner, Timer
+from taskd.base import clock
+from taskd.base.loop import Loop, Owner, Timer
 from taskd.supervisor.output.channel import Channel
 from taskd.supervisor.output.lines import Splitter
 

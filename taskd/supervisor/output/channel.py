@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from taskd import clock
-from taskd.plural import counted
+from taskd.base import clock
+from taskd.base.plural import counted
 from taskd.supervisor.output import records
 from taskd.supervisor.output.allowance import LINE_COST_BYTES, Allowance
 from taskd.supervisor.output.lines import Line, split_priority

@@ -8,12 +8,12 @@ import os
 import signal
 from collections.abc import Callable
 
-from taskd import clock
-from taskd.backoff import Backoff
-from taskd.loop import Loop, Owner
-from taskd.plural import counted
+from taskd.base import clock
+from taskd.base.backoff import Backoff
+from taskd.base.loop import Loop, Owner
+from taskd.base.plural import counted
+from taskd.host.safe_python import module_command
 from taskd.protocol.status import Lost, StatusLine, Waiting
-from taskd.safe_python import module_command
 from taskd.supervisor.output import frames
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import Line, split_priority

@@ -13,8 +13,8 @@ import os
 import socket
 import struct
 
-from taskd.loop import Loop, Owner
-from taskd.plural import counted
+from taskd.base.loop import Loop, Owner
+from taskd.base.plural import counted
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import INFO, Line, split_priority
 

@@ -6,10 +6,10 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 
-from taskd import log
+from taskd.base import log
+from taskd.base.errors import ControlError
+from taskd.base.loop import Loop, Owner
 from taskd.config.daemon import LogConfig
-from taskd.errors import ControlError
-from taskd.loop import Loop, Owner
 from taskd.supervisor.output import journal
 from taskd.supervisor.output.capture import Capture
 from taskd.supervisor.output.channel import Channel

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 
-from taskd import clock, log
+from taskd.base import clock, log
 from taskd.supervisor.output.lines import Line
 from taskd.supervisor.output.ring import Ring
 from taskd.supervisor.output.sink import Sink

@@ -13,9 +13,9 @@ import socket
 import stat
 from collections.abc import Callable
 
-from taskd import clock
-from taskd.loop import Loop, Owner
-from taskd.plural import counted
+from taskd.base import clock
+from taskd.base.loop import Loop, Owner
+from taskd.base.plural import counted
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import Line
 from taskd.supervisor.output.records import notice

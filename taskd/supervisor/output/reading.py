@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from taskd.errors import ControlError
+from taskd.base.errors import ControlError
 from taskd.supervisor.output.lines import Line, split_priority
 from taskd.supervisor.output.output import Output
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from taskd import clock, log, safe_text
+from taskd.base import clock, log, safe_text
 
 #: How a record begins after its priority.
 MARK = log.RECORD_MARK.encode()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from taskd import clock
-from taskd.own_files import open_own
+from taskd.base import clock
+from taskd.base.own_files import open_own
 
 _MODE = 0o640
 #: What is written to a file after its name was taken away is lost, for at most this long.

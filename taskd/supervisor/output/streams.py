@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from taskd.log import RECORDS_VARIABLE
+from taskd.base.log import RECORDS_VARIABLE
 
 #: Names the stream to journald to a process (systemd.exec(5)): device and inode of its standard error.
 JOURNAL_STREAM_VARIABLE = "JOURNAL_STREAM"

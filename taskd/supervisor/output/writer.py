@@ -14,9 +14,10 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from taskd import clock, prctl
-from taskd.plural import counted
-from taskd.proctitle import set_title
+from taskd.base import clock
+from taskd.base.plural import counted
+from taskd.host import prctl
+from taskd.host.proctitle import set_title
 from taskd.protocol.status import STATUS_FD_VARIABLE, Lost, Ready, StatusLine, Waiting, encode_line
 from taskd.supervisor.output.frames import Decoder, Kind
 from taskd.supervisor.output.records import notice

@@ -1,6 +1,6 @@
 """A program that starts in the background: who may, and how long at most.
 
-See ``taskd.priority``.  The program comes forward by itself; this is for the one that gets so little of a
+See ``taskd.host.priority``.  The program comes forward by itself; this is for one that gets so little of a
 busy machine that it does not come so far.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import resource
 
-from taskd import priority
+from taskd.base.loop import Loop, Owner, Timer
 from taskd.config.process import ProcessConfig
-from taskd.loop import Loop, Owner, Timer
+from taskd.host import priority
 from taskd.supervisor.roster import ProgramSpec
 
 #: A program may be in the background for this part of its start_timeout.

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from taskd import prctl
 from taskd.config.env_file import read_env_file
 from taskd.config.machine import find_command, group_of, set_limit, user_of
 from taskd.config.process import ProcessConfig
+from taskd.host import prctl
 from taskd.supervisor.process import background
 
 #: What one process that runs tasks may have of the machine's memory for its data.

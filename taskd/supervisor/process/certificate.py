@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from taskd.base.safe_text import Block
 from taskd.protocol.status import ChildState, RunningTask
-from taskd.safe_text import Block
 from taskd.supervisor.output.lines import split_priority
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskd.plural import counted
+from taskd.base.plural import counted
 from taskd.protocol.status import Heartbeat
 
 #: Four times what the worker itself needs to notice and to start anew; two heartbeats of an idle one.

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.own_files import open_own, refuse_foreign
 from taskd.config.daemon import SupervisorConfig
-from taskd.loop import Loop, Owner, Timer
-from taskd.own_files import open_own, refuse_foreign
 from taskd.protocol.status import ChildDied
 from taskd.supervisor.process import child_deaths
 from taskd.supervisor.process.certificate import Certificate, log_death

@@ -1,6 +1,6 @@
 """What is done about a program that hangs: its stack first, then the kill; and no kills without end.
 
-A Python program writes its stacks to standard error on SIGUSR2 (``taskd.supervised``), by faulthandler,
+A Python program writes its stacks to standard error on SIGUSR2 (``taskd.program.bond``), by faulthandler,
 which works even while the interpreter's lock is held.  What it writes is part of its output, so it is
 in the log, and from there it comes into the death certificate.
 """
@@ -12,8 +12,8 @@ import signal
 from collections.abc import Callable
 from typing import Protocol
 
-from taskd import clock
-from taskd.plural import counted
+from taskd.base import clock
+from taskd.base.plural import counted
 from taskd.supervisor.machine import Event, State
 from taskd.supervisor.process import reaper
 from taskd.supervisor.process.life import Life

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from taskd import clock
-from taskd.errors import ProtocolError
-from taskd.loop import Loop, Owner, Timer
+from taskd.base import clock
+from taskd.base.errors import ProtocolError
+from taskd.base.loop import Loop, Owner, Timer
 from taskd.protocol.status import LastWords, decode_line
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.process import reaper

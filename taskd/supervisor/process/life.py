@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from taskd import clock
+from taskd.base import clock
 from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Lost, Ready, StatusLine, Waiting
 from taskd.supervisor.machine import Event
 from taskd.supervisor.output.capture import Capture

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskd import clock
-from taskd.loop import Callback, Loop, Owner, Timer
+from taskd.base import clock
+from taskd.base.loop import Callback, Loop, Owner, Timer
 from taskd.supervisor.process.life import Limits
 
 

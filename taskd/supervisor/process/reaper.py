@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskd.loop import Loop, Owner
+from taskd.base.loop import Loop, Owner
 from taskd.supervisor.process.belonging import Belonging
 from taskd.supervisor.process.memory_kills import MemoryKills
 from taskd.supervisor.process.spawn import Process

@@ -17,8 +17,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from taskd.base.program_signals import HELD
 from taskd.config.transfer import CONFIG_FD_VARIABLE
-from taskd.program_signals import HELD
 from taskd.protocol.status import (
     LEDGER_FDS_VARIABLE,
     STATUS_FD_VARIABLE,

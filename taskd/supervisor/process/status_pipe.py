@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from taskd.errors import ProtocolError
-from taskd.loop import Loop, Owner
+from taskd.base.errors import ProtocolError
+from taskd.base.loop import Loop, Owner
 from taskd.protocol.status import MAX_LINE_BYTES, StatusLine, decode_line
 
 # What is read in one turn of the loop: what a pipe holds.  A flooding program so gets no more turns

@@ -10,8 +10,8 @@ import select
 import signal
 from dataclasses import dataclass
 
-from taskd import clock
-from taskd.errors import ProtocolError
+from taskd.base import clock
+from taskd.base.errors import ProtocolError
 from taskd.protocol.status import LastWords, decode_line
 from taskd.supervisor.output.streams import Streams
 from taskd.supervisor.process.spawn import spawn

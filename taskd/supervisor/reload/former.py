@@ -11,11 +11,11 @@ import os
 from collections.abc import Mapping, Sequence
 from zlib import crc32
 
+from taskd.base.urls import shown
 from taskd.config.leaves import Leaf, walk
 from taskd.config.option import Kind
 from taskd.config.schema import Config
 from taskd.config.written import written
-from taskd.urls import shown
 
 _log = logging.getLogger(__name__)
 

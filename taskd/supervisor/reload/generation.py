@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from taskd.base.errors import ConfigError
 from taskd.config.machine import default_user
 from taskd.config.schema import Config
 from taskd.config.transfer import Handover
-from taskd.errors import ConfigError
 from taskd.supervisor.output.streams import Streams
 from taskd.supervisor.process.spawn import Process, spawn
 from taskd.supervisor.program import Program

@@ -14,9 +14,9 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from taskd import clock
-from taskd.loop import Owner
-from taskd.plural import counted
+from taskd.base import clock
+from taskd.base.loop import Owner
+from taskd.base.plural import counted
 from taskd.supervisor.machine import ALIVE, State
 from taskd.supervisor.program import Program
 from taskd.supervisor.reload.generation import Generation

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from taskd.base.plural import counted
 from taskd.config.diff import Change, diff
 from taskd.config.option import Applies
 from taskd.config.schema import Config
-from taskd.plural import counted
 from taskd.supervisor.roster import groups, program_name, share_of
 
 

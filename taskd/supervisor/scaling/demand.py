@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from taskd.plural import counted
+from taskd.base.plural import counted
 from taskd.supervisor.scaling.load import Bounds, Load
 
 #: Slots are planned to be at work for this part of the time.

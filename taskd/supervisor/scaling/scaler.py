@@ -14,10 +14,10 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from taskd import clock
+from taskd.base import clock
+from taskd.base.loop import Loop, Owner, Timer
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
-from taskd.loop import Loop, Owner, Timer
 from taskd.protocol.status import Heartbeat
 from taskd.supervisor.fleet import Fleet
 from taskd.supervisor.machine import State

@@ -1,0 +1,4 @@
+"""The words that every room uses: clock, deadlines, loop, log, errors, ids, backoff.
+
+Knows nothing of tasks, brokers or processes.  May import: nothing of taskd.
+"""

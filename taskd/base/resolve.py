@@ -1,0 +1,123 @@
+"""The only place that turns a string from a user's file into a Python object."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pwd
+import shlex
+import sys
+import traceback
+from difflib import get_close_matches
+from importlib import import_module
+from types import TracebackType
+
+from taskd.base.errors import ResolveError, TaskdError
+
+_IMPORT_FILES = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
+
+
+class ModuleNotFoundInPath(ResolveError):
+    """There is no such module where Python looks."""
+
+
+def resolve(path: str, *, default_attribute: str = "app") -> object:
+    """Return the object named by ``package.module:attribute``.
+
+    Without an attribute ``default_attribute`` is taken.  The working directory is put on the
+    import path first, as ``celery`` and ``python -m`` do, and the directory of the configuration file last.
+    Errors raised *by* the user's module pass through untouched, so that their traceback names the
+    user's line.
+
+    Raises: ``ResolveError`` when the module does not exist or has no such attribute.
+    """
+    module_name, _, attribute = path.partition(":")
+    attribute = attribute or default_attribute
+    if "" not in sys.path and "." not in sys.path:
+        sys.path.insert(0, "")
+    # Behind all others, so that nothing beside the file takes the place of a module that is installed.
+    if (beside := _beside_the_file()) and beside not in sys.path:
+        sys.path.append(beside)
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise  # the module exists; something that it imports does not
+        raise ModuleNotFoundInPath(
+            f'no module "{error.name}" for app "{path}"; expected "package.module:attribute" that can be '
+            f"imported from the program's working directory, its PYTHONPATH, or beside the file; "
+            f"looked in {_looked_in()}"
+        ) from error
+    found = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            near = get_close_matches(part, dir(found), n=1)
+            hint = f', did you mean "{near[0]}"?' if near else ""
+            raise ResolveError(
+                f'module "{module_name}" has no attribute "{attribute}" (wanted by app "{path}"){hint}'
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _looked_in() -> str:
+    """Return where users' code is looked for: the working directory, PYTHONPATH, beside the file."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        here = "a working directory that is gone"
+    places = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep), _beside_the_file()]
+    return ", ".join(dict.fromkeys(filter(None, places)))
+
+
+def _beside_the_file() -> str:
+    """Return the directory of the configuration file, which the supervisor names to its programs, or ""."""
+    return os.path.dirname(os.environ.get("TASKD_CONFIG", ""))
+
+
+def by_hand(path: str) -> str:
+    """Return the command by which an operator imports the module of an app as this process does."""
+    module = path.partition(":")[0]
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'import {module}')}"
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = f"#{os.geteuid()}"
+    here, beside = os.getcwd(), _beside_the_file()
+    as_user = "" if os.geteuid() == 0 else f"sudo -u {shlex.quote(user)} "
+    path_too = f"PYTHONPATH={shlex.quote(beside)} " if beside not in ("", here) else ""
+    return f"cd {shlex.quote(here)} && {as_user}{path_too}{command}"
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """Return what to say of an import that failed: one line, and the traceback from the user's code on.
+
+    The second is empty where the first says all: a name in a file that leads nowhere.  Never raises.
+    """
+    if isinstance(error, TaskdError):
+        return str(error), ""
+    try:
+        text = str(error).strip()
+    except BaseException:  # noqa: BLE001 - the user's __str__
+        text = ""
+    reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    frames = first_of_the_users(error.__traceback__)
+    return reason, "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+
+
+def first_of_the_users(frames: TracebackType | None) -> TracebackType | None:
+    """Return the frames from the user's code on: what led to ``resolve``, and the import machinery behind it,
+    is left out; nothing if it went elsewhere.
+    """
+    here = frames
+    while here is not None and here.tb_frame.f_code is not resolve.__code__:
+        here = here.tb_next
+    if here is None:
+        return frames
+    while here is not None and _is_machinery(here.tb_frame.f_code.co_filename):
+        here = here.tb_next
+    return here
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename == __file__ or filename.startswith(_IMPORT_FILES)

@@ -1,0 +1,1 @@
+"""Runs the tasks of taskd's own App."""

@@ -1,0 +1,193 @@
+"""The broker and the results of an App, opened when first used: by one thread, and split by no fork.
+
+Opening imports modules; a child that was forked in the middle of an import by another thread would wait for
+its end for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Protocol, TypeVar, cast
+
+from taskd.base import forks
+from taskd.base.errors import ConfigError, TaskdError
+from taskd.brokers import factory as brokers
+from taskd.brokers.base import Broker, Desk, Publisher
+from taskd.config.load import load
+from taskd.config.rules import with_absolute_paths
+from taskd.config.schema import Config
+from taskd.config.where import PATH_VARIABLE, find
+from taskd.protocol import content
+from taskd.results.base import ResultStore
+from taskd.sending.news import News
+from taskd.sending.replies import open_results
+
+_NO_RESULTS = "null://"
+
+
+class _Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Closeable)
+
+
+def _in_force(config: Config) -> Config:
+    """Make the limits of a configuration those of the process."""
+    content.use(config.accept_content, config.max_message_size, config.max_message_containers)
+    return config
+
+
+class Connections:
+    """Finds the configuration and holds what was opened with it."""
+
+    def __init__(
+        self,
+        path: str | None,
+        broker: str | None,
+        results_url: str | None,
+        sent_events: bool | None = None,
+    ) -> None:
+        self._path = path
+        self._sent_events = sent_events
+        self._broker_url = broker
+        self._results_url = results_url
+        self._config: Config | None = None
+        self._open: dict[str, _Closeable] = {}
+        self._publisher: Publisher | None = None
+        self._results: ResultStore | None = None
+        self._news: News | None = None
+        self._opening = forks.Section()
+
+    def __reduce__(self) -> tuple[Callable[..., Connections], tuple[object, ...]]:
+        """Pickle where to connect; what is open stays here.  A bound configuration is read from its file."""
+        path = self._path
+        if path is None and self._broker_url is None and self._config is not None:
+            path = self._config.path or None
+        return _connections, (path, self._broker_url, self._results_url, self._sent_events)
+
+    def __deepcopy__(self, _memo: object) -> Connections:
+        """Return the same: copies of what uses it share what is open."""
+        return self
+
+    def bind(self, config: Config) -> None:
+        """Use this configuration in place of everything else, as a worker does with its own."""
+        self.close()
+        self._config = _in_force(config)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use; read on first use.  Raises: ``ConfigError``."""
+        if self._config is None:
+            with self._opening:
+                if self._config is None:
+                    self._config = _in_force(self._find())
+        return self._config
+
+    def _find(self) -> Config:
+        if self._path is None and self._broker_url is not None:
+            # Addresses given in code need no file; without results= none are kept.
+            config = Config(broker=self._broker_url, results=self._results_url or _NO_RESULTS)
+            return with_absolute_paths(config, os.getcwd())
+        config = self._load()
+        if self._broker_url is None and self._results_url is None:
+            return config
+        given = Config(broker=self._broker_url or config.broker, results=self._results_url or config.results)
+        given = with_absolute_paths(given, os.getcwd())
+        return Config(
+            path=config.path,
+            broker=given.broker,
+            results=given.results,
+            sqlite=config.sqlite,
+            app=config.app,
+            accept_content=config.accept_content,
+            max_message_size=config.max_message_size,
+            max_message_containers=config.max_message_containers,
+        )
+
+    def _load(self) -> Config:
+        path = find(self._path)
+        try:
+            return load(path)
+        except ConfigError as error:
+            if self._path is not None or os.path.exists(path):
+                raise
+            # Whoever wrote App() has no --config to give.
+            raise ConfigError(
+                f"there is no configuration file {path}: name one by the environment variable "
+                f"{PATH_VARIABLE} or by App(config=...), or give addresses in code: "
+                "App(broker=..., results=...)"
+            ) from error
+
+    def publisher(self) -> Publisher:
+        """Return the publisher.  Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``."""
+        if self._publisher is None:
+            self._publisher = self._kept("publisher", lambda: self._broker().publisher())
+        return self._publisher
+
+    def _broker(self) -> Broker:
+        return self._kept("broker", lambda: brokers.connect(self.config.broker, self.config.stores))
+
+    def desk(self) -> Desk:
+        """Return an operator's view of the broker; close it.  Raises: ``ConfigError``, ``StorageError``."""
+        return self._broker().desk()
+
+    @property
+    def keeps_results(self) -> bool:
+        """Whether results are not switched off.  Raises: ``ConfigError``."""
+        return not self.config.results.startswith("null:")
+
+    def results(self) -> ResultStore:
+        """Return the result store.
+
+        Raises: ``ConfigError``, ``StorageError``; ``TaskdError`` when results are switched off.
+        """
+        if self._results is None:
+            if not self.keeps_results:
+                raise TaskdError(
+                    'results are switched off (results = "null://"), so nothing can be asked about a task; '
+                    "set results in the configuration file or App(results=...)"
+                )
+            self._results = self._kept("results", lambda: open_results(self.config, self._broker()))
+        return self._results
+
+    def reply_to(self, *, ignored: bool) -> str:
+        """Return the queue to which the result of a task is to be sent; empty where it is kept, or by nobody.
+
+        Raises: ``StorageError``.
+        """
+        if ignored or not self.config.results.startswith("rpc:"):
+            return ""
+        return self.results().reply_to()
+
+    @property
+    def tells_of_sends(self) -> bool:
+        """Whether monitors hear of each task that is sent.  Raises: ``ConfigError``."""
+        return self.config.sent_events if self._sent_events is None else self._sent_events
+
+    def news(self) -> News:
+        """Return what sends events from here.  Raises: ``ConfigError``, ``StorageError``, ``BrokerError``."""
+        if self._news is None:
+            self._news = self._kept("news", lambda: News(self._broker().event_sender))
+        return self._news
+
+    def _kept(self, name: str, make: Callable[[], T]) -> T:
+        """Return what is open under this name; make it if nothing is."""
+        with self._opening:
+            if name not in self._open:
+                self._open[name] = make()
+            return cast("T", self._open[name])
+
+    def close(self) -> None:
+        """Close what is open; the next use opens again."""
+        self._publisher = self._results = self._news = None
+        while self._open:  # what uses the broker was opened after it
+            self._open.popitem()[1].close()
+
+
+@cache
+def _connections(*where: Any) -> Connections:
+    """Return the connections of all that was unpickled with the same addresses."""
+    return Connections(*where)

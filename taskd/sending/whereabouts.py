@@ -1,0 +1,60 @@
+"""Why a task has not ended, as far as its sender can know: for the error of whoever waited in vain."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+
+from taskd.base import clock
+from taskd.base.errors import BrokerError, ConfigError, StorageError
+from taskd.brokers.base import QueueInfo
+from taskd.config.serving import unserved
+from taskd.config.stores import REDIS_SCHEMES
+from taskd.sending.connections import Connections
+
+#: Brokers that can be asked at once about a queue; the others make a connection first, which may take long.
+_ASKED = frozenset({"sqlite", "memory", *REDIS_SCHEMES})
+#: Of a task that another process sent.
+UNKNOWN = "nothing has begun it, or there is no such task"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the sender of a message knows of it."""
+
+    queue: str
+    #: Wall clock; None for at once.
+    due_at: float | None = None
+
+
+def whereabouts(sent: Sent | None, connections: Connections) -> str:
+    """Return why a task that is PENDING may not have begun; asks the broker, and never raises for it."""
+    if sent is None:
+        return UNKNOWN
+    now = clock.now()
+    if sent.due_at is not None and sent.due_at > now:
+        return f"it is not due before {clock.iso(sent.due_at)}"
+    try:
+        if said := unserved(sent.queue, connections.config):
+            return said
+        return _in_queue(sent.queue, _info(sent.queue, connections))
+    except (BrokerError, ConfigError, StorageError) as error:
+        return f"the broker cannot be asked why ({error})"
+
+
+def _info(queue: str, connections: Connections) -> QueueInfo | None:
+    if connections.config.broker.partition("://")[0] not in _ASKED:
+        return None
+    with closing(connections.desk()) as desk:
+        empty = QueueInfo(queue, 0, 0, 0, 0)
+        return next((each for each in desk.queues() if each.name == queue), empty)
+
+
+def _in_queue(queue: str, info: QueueInfo | None) -> str:
+    if info is None:
+        return f'it was sent to the queue "{queue}"'
+    if info.ready or info.claimed or info.unacked:
+        held = info.claimed + info.unacked
+        nobody = "" if held else ": is a worker up that takes from it?"
+        return f'in its queue "{queue}" {info.ready} wait and {held} are with workers{nobody}'
+    return f'its queue "{queue}" is empty: the task was taken and not kept, or its result has expired'
