@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
-from taskd.brokers.intake import Ack, Outgoing
 from taskd.config.stores import Stores
+from taskd.protocol.delivery import Ack, Outgoing
 
 BATCH = 256
 TOTAL = 200 * BATCH
@@ -114,7 +114,7 @@ def latency_us(path: str) -> tuple[float, float]:
     """Return median and 99th percentile of publish → claimed in another process, in microseconds."""
     code = (
         "import select, sys, time; from taskd.brokers.factory import connect\n"
-        "from taskd.brokers.intake import Ack; from taskd.config.stores import SqliteConfig, Stores\n"
+        "from taskd.protocol.delivery import Ack; from taskd.config.stores import SqliteConfig, Stores\n"
         f"intake = connect('sqlite://{path}', Stores()).intake('w', ['latency'])\n"
         "print('ready', flush=True)\n"
         "while True:\n"

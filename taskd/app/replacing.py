@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import cast
 
-from taskd.brokers.intake import Outgoing
 from taskd.protocol.chord import Begun, added, placed
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.signature import read_signatures
 from taskd.protocol.steps import Plain, handed, listed, members, options_of, upgraded
 from taskd.results.factory import chords

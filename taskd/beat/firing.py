@@ -18,8 +18,8 @@ from taskd.beat.catch_up import Missed, Plan, Skipped, plan
 from taskd.beat.messages import beat_message, occurrence_id, request_id
 from taskd.beat.overlap import Admission, Overlap, admit
 from taskd.beat.stores.base import Decision, Mark, Outcome, Request
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.once import OncePublisher
+from taskd.protocol.delivery import Outgoing
 
 #: Messages in one transaction; the next thousand waits for the next turn of the loop.
 BATCH = 1000

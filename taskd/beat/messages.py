@@ -9,8 +9,8 @@ from __future__ import annotations
 from uuid import UUID, uuid5
 
 from taskd.base import clock, ids
-from taskd.brokers.intake import Outgoing
 from taskd.config.schedule import BeatEntryConfig
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
 from taskd.protocol.message_repr import bounded_repr
 

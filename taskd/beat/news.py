@@ -14,9 +14,9 @@ from taskd.base.errors import BrokerError, StorageError
 from taskd.beat.stores.base import Decision, Outcome
 from taskd.brokers.base import EventSender
 from taskd.brokers.event_sender import LazyEventSender
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.protocol import events
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.events import BeatEvent, BeatFailed, BeatSent, BeatSkipped
 from taskd.protocol.lamport import LamportClock
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from taskd.brokers.intake import Delivery, Intake, Outgoing
+from taskd.brokers.intake import Intake
+from taskd.protocol.delivery import Delivery, Outgoing
 
 ExchangeType = Literal["direct", "topic", "fanout"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from taskd.base import clock
 from taskd.brokers.base import EventSender
-from taskd.brokers.intake import Outgoing
+from taskd.protocol.delivery import Outgoing
 
 #: How long an answer holds to whether anybody listens.
 _LOOK_EVERY_S = 1.0

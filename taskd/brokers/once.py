@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from taskd.base import clock
 from taskd.base.errors import TooLateError
 from taskd.brokers.base import Broker, Publisher
-from taskd.brokers.intake import Outgoing
+from taskd.protocol.delivery import Outgoing
 
 
 class OncePublisher(Protocol):

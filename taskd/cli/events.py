@@ -11,12 +11,12 @@ import click
 from taskd.base import clock, exit_codes
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
-from taskd.brokers.intake import Outgoing
 from taskd.cli.output import age, json_line, local_time, printable
 from taskd.cli.session import Session, duration, pass_session
 from taskd.events.receiver import Receiver
 from taskd.events.state import ClusterState
 from taskd.protocol import pidbox
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.events import Seen
 from taskd.protocol.lamport import LamportClock
 

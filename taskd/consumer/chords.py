@@ -15,9 +15,9 @@ import msgspec
 
 from taskd.base import clock, ids
 from taskd.base.errors import ProtocolError
-from taskd.brokers.intake import Outgoing
 from taskd.protocol import serializers
 from taskd.protocol.chord import Begun, ChordPart
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.exceptions import ChordError, decode_exception
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, decode_record, failure_record

@@ -14,7 +14,6 @@ from taskd.base.backoff import Backoff
 from taskd.base.blueprint import Blueprint
 from taskd.base.errors import BrokerError, LeaseLostError, StartError, StorageError
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.intake import Requeue
 from taskd.consumer.chords import Chords
 from taskd.consumer.commands.control import Control
 from taskd.consumer.context import Context, Shutdown
@@ -30,6 +29,7 @@ from taskd.consumer.selfcheck import NotConsumingError
 from taskd.consumer.settling import Settling
 from taskd.consumer.tasks import Connection, Tasks
 from taskd.pools.base import Running
+from taskd.protocol.delivery import Requeue
 from taskd.protocol.status import Waiting
 from taskd.sending.settings import TaskSettings
 

@@ -6,8 +6,8 @@ import msgspec
 
 from taskd.base.exit_codes import describe_signal
 from taskd.base.plural import counted
-from taskd.brokers.intake import Dead, Requeue
 from taskd.pools.base import ChildLost
+from taskd.protocol.delivery import Dead, Requeue
 
 
 def cause(lost: ChildLost) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from taskd.base import clock
-from taskd.brokers.intake import Delivery
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.exceptions import NotRegistered, TaskRejected, TimeLimitExceeded, WorkerLostError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, failure_record, revoked_record

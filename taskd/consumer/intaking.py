@@ -16,7 +16,7 @@ from taskd.base import clock
 from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.exhaustive import assert_never
 from taskd.base.loop import Timer
-from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Intake, Requeue
+from taskd.brokers.intake import Intake
 from taskd.consumer import endings, strategy, suspects
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.deaths import after_child_lost, cause
@@ -29,6 +29,7 @@ from taskd.consumer.stalling import StallWatch
 from taskd.consumer.telling import Telling
 from taskd.pools.base import Cancelled, Job
 from taskd.protocol import execution
+from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Requeue
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1

@@ -14,7 +14,6 @@ import msgspec
 from taskd.base.exhaustive import assert_never
 from taskd.base.exit_codes import describe_signal
 from taskd.base.safe_text import Block
-from taskd.brokers.intake import Ack, Dead, Outgoing, Replace, Requeue, Settlement
 from taskd.consumer import endings
 from taskd.consumer.context import Context
 from taskd.consumer.deaths import after_child_lost, cause
@@ -23,6 +22,7 @@ from taskd.consumer.request import Request, Softened
 from taskd.consumer.settling import Settling
 from taskd.consumer.telling import Telling
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
+from taskd.protocol.delivery import Ack, Dead, Outgoing, Replace, Requeue, Settlement
 from taskd.protocol.execution import End, NextMessage, Reply, decode_reply
 from taskd.protocol.results import State
 

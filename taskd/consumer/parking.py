@@ -14,9 +14,9 @@ import msgspec
 
 from taskd.base.errors import ProtocolError
 from taskd.base.safe_text import Block
-from taskd.brokers.intake import Dead, Delivery
 from taskd.consumer import endings
 from taskd.consumer.settling import Settling
+from taskd.protocol.delivery import Dead, Delivery
 from taskd.protocol.message import TaskHeaders, decode_headers
 
 logger = logging.getLogger(__name__)

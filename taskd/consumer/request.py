@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from taskd.base.errors import ProtocolError
-from taskd.brokers.intake import Delivery
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Acks, Payload, TaskOptions
 from taskd.protocol.message import TaskHeaders, decode_headers
 

@@ -14,10 +14,11 @@ from typing import Any, TypeVar, cast
 from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import Publisher
-from taskd.brokers.intake import Carrying, Dead, Delivery, Intake, Outgoing, Settlement
+from taskd.brokers.intake import Carrying, Intake
 from taskd.consumer.chords import Chords, Ended, Returned
 from taskd.consumer.endings import Ending
 from taskd.protocol.chord import Begun, ChordPart
+from taskd.protocol.delivery import Dead, Delivery, Outgoing, Settlement
 from taskd.protocol.exceptions import WorkerLostError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, failure_record, record_for

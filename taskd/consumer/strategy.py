@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskd.base.errors import ProtocolError
-from taskd.brokers.intake import Delivery
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders, UnclearTask, decode_headers
 from taskd.revocations.known import Revocations

@@ -14,9 +14,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable
 
-from taskd.brokers.intake import Delivery
 from taskd.consumer.request import Request
 from taskd.pools.base import ChildLost
+from taskd.protocol.delivery import Delivery
 
 #: The longest key; a longer id is known by its digest.
 MAX_KEY_BYTES = 63

@@ -9,12 +9,12 @@ import logging
 from itertools import count
 
 from taskd.base.errors import PoolError
-from taskd.brokers.intake import Delivery
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.endings import Ending
 from taskd.consumer.request import payload_of
 from taskd.pools.base import Done, Job, Outcome
 from taskd.protocol import execution
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import TaskOptions
 
 logger = logging.getLogger(__name__)

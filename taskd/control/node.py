@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.brokers.base import Mailbox, Publisher
-from taskd.brokers.intake import Delivery, Outgoing
 from taskd.protocol import pidbox
+from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.lamport import LamportClock
 
 logger = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
 from taskd.base.loop import Loop, Timer
 from taskd.brokers.base import EventSender
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.protocol import events
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.events import Event, TaskEvent
 from taskd.protocol.lamport import LamportClock
 

@@ -15,10 +15,10 @@ from datetime import datetime, timezone
 import msgspec
 
 from taskd.base.errors import ProtocolError, SerializationError
-from taskd.brokers.intake import Outgoing
 from taskd.config.programs import DEFAULT_QUEUE
 from taskd.protocol import serializers
 from taskd.protocol.chord import Begun, ChordPart, part_of
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.message import (
     RESERVED_HEADERS,
     TaskHeaders,

@@ -15,9 +15,9 @@ from taskd.base import clock, forks, ids
 from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import EventSender
 from taskd.brokers.event_sender import LazyEventSender
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.protocol import events, serializers
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.events import TaskSent
 from taskd.protocol.lamport import LamportClock
 from taskd.protocol.message import decode_headers

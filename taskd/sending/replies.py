@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import Broker, Mailbox, Replying
-from taskd.brokers.intake import Outgoing
 from taskd.config.schema import Config
+from taskd.protocol.delivery import Outgoing
 from taskd.results import factory
 from taskd.results.base import ResultStore, StoredResult
 

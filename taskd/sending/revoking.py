@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-from taskd.brokers.intake import Outgoing
 from taskd.protocol import pidbox
+from taskd.protocol.delivery import Outgoing
 from taskd.revocations.known import By
 from taskd.revocations.store import state_of
 from taskd.sending.connections import Connections

@@ -9,8 +9,8 @@ from typing import cast
 
 from taskd.base import clock, ids
 from taskd.base.errors import ProtocolError, SerializationError
-from taskd.brokers.intake import Outgoing
 from taskd.protocol.compression import packed
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.message import (
     RESERVED_HEADERS,
     OutgoingHeaders,

@@ -15,10 +15,10 @@ from taskd.beat.stores.base import Decision, Store
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker, QueueInfo
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import SqliteConfig
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.events import Seen, decode
 from taskd.protocol.status import StatusLine
 

@@ -23,13 +23,13 @@ from taskd.beat.stores.redis import RedisStore
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.once import OncePublisher
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import RedisConfig, SqliteConfig
+from taskd.protocol.delivery import Outgoing
 
 
 class Death:

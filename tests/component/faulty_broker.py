@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from taskd.base.errors import BrokerError, StorageError
-from taskd.brokers.intake import Ack, Dead, Delivery, Replace, Requeue, Settlement
+from taskd.protocol.delivery import Ack, Dead, Delivery, Replace, Requeue, Settlement
 
 #: What cannot fail: descriptors, what a broken connection answers as well, and what opens nothing yet.
 _LOCAL = {"fileno", "clear_wakeups", "lease_s", "queues", "close", "url", "closed", "event_sender"}

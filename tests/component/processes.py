@@ -11,7 +11,7 @@ from taskd.host import procinfo
 _PRELUDE = """
 import os, select, sys
 from taskd.brokers.factory import connect as connect_broker
-from taskd.brokers.intake import Ack, Outgoing, Requeue
+from taskd.protocol.delivery import Ack, Outgoing, Requeue
 from taskd.config.stores import Stores
 from taskd.base.lifecycle import Deadline
 from taskd.results.base import StoredResult

@@ -11,12 +11,12 @@ from uuid import uuid4
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.brokers.base import Broker, DeadLetter
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.results import decode_record
 from taskd.protocol.status import StatusLine
 from taskd.results.memory import MemoryResults

@@ -13,8 +13,8 @@ from kombu.connection import Connection
 from taskd.base.errors import BrokerError, LeaseLostError
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
-from taskd.brokers.intake import Ack, Requeue
 from taskd.config.stores import AmqpConfig
+from taskd.protocol.delivery import Ack, Requeue
 from tests import services
 from tests.contract.brokers import bodies, is_readable, message
 from tests.proxy import Proxy

@@ -11,8 +11,8 @@ import pytest
 from taskd.base.errors import BrokerError
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
-from taskd.brokers.intake import Ack
 from taskd.config.stores import AmqpConfig
+from taskd.protocol.delivery import Ack
 from tests.contract.brokers import is_readable, message
 from tests.services import RabbitServer, free_port, program
 

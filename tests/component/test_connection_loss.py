@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from taskd import App, BoundTask
 from taskd.base.backoff import Backoff
 from taskd.base.loop import Loop
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
@@ -29,6 +28,7 @@ from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
 from taskd.execution.native.execute import Executor
 from taskd.pools.threads import ThreadsPool
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.status import Ready, Waiting
 from taskd.results.memory import MemoryResults

@@ -11,13 +11,13 @@ import pytest
 from taskd.base import clock
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
 from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.execution import Acks, TaskOptions
 from taskd.results.null import NullResults
 

@@ -10,8 +10,8 @@ import pytest
 from taskd.base import clock
 from taskd.base.errors import StorageError
 from taskd.base.loop import Loop
-from taskd.brokers.intake import Outgoing
 from taskd.events.dispatcher import BATCH, MAX_WAITING, Dispatcher
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.events import TaskStarted, WorkerElectAck
 from taskd.protocol.lamport import LamportClock
 

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from taskd.base import clock
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.consumer.neighbours.mingle import HOLD_S
+from taskd.protocol.delivery import Outgoing
 from taskd.revocations.known import By
 from tests.component.cluster import Node, new_url
 from tests.waiting import wait_until

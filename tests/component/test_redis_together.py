@@ -8,9 +8,10 @@ from contextlib import closing
 import pytest
 
 from taskd.base.errors import StorageError
-from taskd.brokers.intake import Ack, Carrying, Outgoing, Requeue
+from taskd.brokers.intake import Carrying
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.config.stores import RedisConfig
+from taskd.protocol.delivery import Ack, Outgoing, Requeue
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
 from taskd.storage.redis.address import address_of

@@ -14,10 +14,11 @@ from redis import Redis
 from taskd.base import clock
 from taskd.base.errors import LeaseLostError, StorageError, StorageFullError
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.intake import Ack, Dead, Delay, Intake, Replace
+from taskd.brokers.intake import Intake
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.redis.connections import Connections
 from taskd.config.stores import RedisConfig
+from taskd.protocol.delivery import Ack, Dead, Delay, Replace
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
 from taskd.storage.redis.address import address_of

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from kombu.connection import Connection
 
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.redis.keys import Keys
 from taskd.cli.taskctl import main
 from taskd.config.stores import RedisConfig
+from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.link import Link
 from tests import services

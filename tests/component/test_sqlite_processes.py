@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.intake import Ack
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.config.stores import SqliteConfig
+from taskd.protocol.delivery import Ack
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
 from tests.component.processes import Script

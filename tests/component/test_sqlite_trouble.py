@@ -15,10 +15,10 @@ import pytest
 
 from taskd.base.errors import StorageCorruptError, StorageError, StorageFullError
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.intake import Ack
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.schema import SCHEMA
 from taskd.config.stores import SqliteConfig
+from taskd.protocol.delivery import Ack
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
 from taskd.storage.sqlite.database import Database

@@ -13,11 +13,11 @@ import pytest
 from taskd.base import clock, exit_codes
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
-from taskd.brokers.intake import Dead, Delivery
 from taskd.cli.output import Failure
 from taskd.cli.pacing import hand_over
 from taskd.cli.taskctl import main
 from taskd.config.stores import Stores
+from taskd.protocol.delivery import Dead, Delivery
 from taskd.protocol.results import failure_record, success_record
 from taskd.results import factory as results
 from taskd.results.base import StoredResult
@@ -279,7 +279,7 @@ def test_a_rate_is_understood_or_refused(run: Run, broker: Broker) -> None:
 
 
 def test_a_body_that_is_no_text_is_shown_as_base64(run: Run, broker: Broker) -> None:
-    from taskd.brokers.intake import Outgoing
+    from taskd.protocol.delivery import Outgoing
 
     with closing(broker.publisher()) as publisher:
         publisher.publish([Outgoing(routing_key="default", headers=b"nonsense", body=b"\xff\x00")])

@@ -12,10 +12,10 @@ import pytest
 
 from taskd.base import ids
 from taskd.brokers.factory import connect
-from taskd.brokers.intake import Dead
 from taskd.cli.taskctl import main
 from taskd.config.stores import Stores
 from taskd.control.node import Command
+from taskd.protocol.delivery import Dead
 from tests.component.supervised import daemon
 from tests.component.test_taskctl_inspect import node
 from tests.component.test_taskctl_troubles import LEAVES, call_of

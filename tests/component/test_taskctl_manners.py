@@ -15,9 +15,9 @@ import pytest
 
 from taskd.base import exit_codes
 from taskd.brokers.factory import connect
-from taskd.brokers.intake import Dead
 from taskd.cli.taskctl import cli, main
 from taskd.config.stores import Stores
+from taskd.protocol.delivery import Dead
 from tests.component.supervised import daemon
 from tests.component.test_taskctl_usage import VERBS
 from tests.contract.brokers import message

@@ -17,12 +17,13 @@ from taskd.brokers.base import Broker, Mailbox
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
 from taskd.brokers.generic.intake import GenericIntake
-from taskd.brokers.intake import Delivery, Intake, Outgoing, Requeue
+from taskd.brokers.intake import Intake
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
+from taskd.protocol.delivery import Delivery, Outgoing, Requeue
 from tests import services
 
 

@@ -12,8 +12,9 @@ import pytest
 from taskd.base.errors import BrokerError, LeaseLostError
 from taskd.brokers.base import Broker, DeadFilter
 from taskd.brokers.generic.broker import GenericBroker
-from taskd.brokers.intake import Ack, Advancing, Dead, Delay, Outgoing, Replace, Requeue
+from taskd.brokers.intake import Advancing
 from taskd.brokers.redis.broker import RedisBroker
+from taskd.protocol.delivery import Ack, Dead, Delay, Outgoing, Replace, Requeue
 from tests.contract.brokers import (
     EACH,
     OPENERS,

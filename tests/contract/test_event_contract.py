@@ -9,8 +9,8 @@ import pytest
 
 from taskd.base.errors import BrokerError
 from taskd.brokers.base import Broker, Mailbox
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
+from taskd.protocol.delivery import Outgoing
 from tests.contract.brokers import EACH, OPENERS, Clock, Trait, bodies, is_readable, message, needs
 from tests.waiting import wait_until
 

@@ -10,8 +10,9 @@ import pytest
 
 from taskd.base.errors import TooLateError
 from taskd.brokers.base import Broker
-from taskd.brokers.intake import Ack, Dead, Delay, Intake, Outgoing, Replace
+from taskd.brokers.intake import Intake
 from taskd.brokers.once import OncePublisher, PlainOnce, once_publisher
+from taskd.protocol.delivery import Ack, Dead, Delay, Outgoing, Replace
 from tests.contract.brokers import EACH, OPENERS, Clock, bodies, message
 
 DAY_S = 86_400.0

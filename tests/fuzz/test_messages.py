@@ -17,12 +17,12 @@ from taskd.base.errors import ProtocolError, SerializationError, TaskdError
 from taskd.brokers.generic import envelope as generic
 from taskd.brokers.generic.fields import read_properties
 from taskd.brokers.generic.frames import Inbox
-from taskd.brokers.intake import Delivery
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer import endings, strategy
 from taskd.execution.native.execute import Executor
 from taskd.protocol import compression, events, execution, pidbox, status
 from taskd.protocol.content import Serializer
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Payload, Reply, TaskOptions, decode_reply
 from taskd.protocol.message import decode_body
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1

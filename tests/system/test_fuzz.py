@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, seed, settings
 from taskd.base import clock
 from taskd.base.errors import SerializationError
 from taskd.brokers.base import Desk
-from taskd.brokers.intake import Delivery, Outgoing
 from taskd.config.schema import Config
 from taskd.consumer import strategy
 from taskd.execution.native.execute import Executor
+from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.execution import End, Payload, TaskOptions
 from taskd.revocations.known import Revocations
 from tests import fuzzing

@@ -21,7 +21,7 @@ from taskd.base import clock
 from taskd.base.errors import ProtocolError
 from taskd.brokers.generic.envelope import DEATHS, DELIVERIES, DUE_AT, Arrived, opened
 from taskd.brokers.generic.fields import read_properties
-from taskd.brokers.intake import Outgoing
+from taskd.protocol.delivery import Outgoing
 from tests import fuzzing, services
 from tests.system.daemon import Daemon
 from tests.system.test_fuzz import HEAD, fate

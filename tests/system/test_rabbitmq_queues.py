@@ -13,8 +13,8 @@ import pytest
 
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.broker import GenericBroker
-from taskd.brokers.intake import Ack, Dead, Requeue
 from taskd.config.stores import AmqpConfig
+from taskd.protocol.delivery import Ack, Dead, Requeue
 from tests import services
 from tests.contract.brokers import is_readable, message
 from tests.system.daemon import Daemon, head_over

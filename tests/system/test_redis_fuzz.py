@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.envelope import read
+from taskd.protocol.delivery import Outgoing
 from tests import fuzzing, services
 from tests.system.daemon import Daemon
 from tests.system.test_fuzz import HEAD, fate, is_settled

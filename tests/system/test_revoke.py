@@ -11,7 +11,7 @@ import pytest
 
 from taskd.base import exit_codes
 from taskd.base.ids import new_task_id, node_name
-from taskd.brokers.intake import Outgoing
+from taskd.protocol.delivery import Outgoing
 from taskd.sending.result import AsyncResult
 from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
 from tests.waiting import wait_until

@@ -119,7 +119,7 @@ def test_an_unknown_task_is_dead_lettered_and_answered(daemon: Daemon) -> None:
 
 
 def test_a_body_that_cannot_be_decoded_is_dead_lettered(daemon: Daemon) -> None:
-    from taskd.brokers.intake import Outgoing
+    from taskd.protocol.delivery import Outgoing
 
     broker = daemon.broker()
     publisher = broker.publisher()
@@ -142,7 +142,7 @@ def test_a_body_that_cannot_be_decoded_is_dead_lettered(daemon: Daemon) -> None:
 
 
 def test_messages_of_protocol_1_run_and_messages_that_cannot_be_meant_are_answered(daemon: Daemon) -> None:
-    from taskd.brokers.intake import Outgoing
+    from taskd.protocol.delivery import Outgoing
 
     old = b'{"task": "shop.add", "id": "old", "args": [2, 3], "kwargs": {}, "retries": null, "utc": true}'
     odd = b'{"task": "shop.add", "id": "odd", "retries": null, "timelimit": [], "expires": "2199-01-01"}'

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from taskd.brokers.intake import Delivery
 from taskd.consumer.child_deaths import obituary
 from taskd.consumer.request import Request
 from taskd.pools.base import Cancelled, ChildEnd, ChildLost, Outcome, TimedOut
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.status import ChildDied, RunningTask, decode_line, encode_line

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from taskd.brokers.intake import Delivery, Outgoing
 from taskd.control.node import ControlNode
 from taskd.protocol import pidbox
+from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.lamport import LamportClock
 
 NODE = "mail-1@host"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from taskd.brokers.intake import Dead, Requeue
 from taskd.consumer.deaths import after_child_lost, cause
 from taskd.pools.base import ChildLost
+from taskd.protocol.delivery import Dead, Requeue
 
 
 def lost(*, started: bool = True, signal: int = 9, exit_code: int = -1) -> ChildLost:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from taskd import App
 from taskd.base.errors import ProtocolError
 from taskd.brokers.dead import storable, task_name
-from taskd.brokers.intake import Delivery
 from taskd.consumer import endings, strategy
 from taskd.consumer.request import Request
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.protocol.results import decode_record

@@ -9,9 +9,9 @@ import pytest
 
 from taskd import App
 from taskd.base.errors import BrokerError
-from taskd.brokers.intake import Outgoing
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
+from taskd.protocol.delivery import Outgoing
 from taskd.sending.news import News
 from tests.unit.test_execute import _payload
 

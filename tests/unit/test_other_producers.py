@@ -12,11 +12,11 @@ import pytest
 
 from taskd import App
 from taskd.brokers.generic import envelope as generic
-from taskd.brokers.intake import Delivery
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer.strategy import Malformed, Run, decide
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from taskd.base.errors import TooLateError
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.once import PlainOnce
+from taskd.protocol.delivery import Outgoing
 
 
 class Recorder:

@@ -8,8 +8,8 @@ import pytest
 
 from taskd.base.errors import StorageError, StorageFullError
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.intake import Ack, Outgoing, Settlement
 from taskd.consumer.settling import FULL_BATCH, LINGER_S, Settling
+from taskd.protocol.delivery import Ack, Outgoing, Settlement
 from taskd.results.base import StoredResult
 from taskd.results.collecting import PlainCollector
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from taskd.brokers.intake import Delivery
 from taskd.consumer.strategy import Expired, Malformed, NotDue, Revoked, Run, Unknown, Verdict, decide
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import TaskOptions
 from taskd.revocations.known import By, Revocations
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from taskd.brokers.intake import Dead, Delivery, Requeue
 from taskd.consumer.deaths import after_child_lost
 from taskd.consumer.request import Request
 from taskd.consumer.suspects import MAX_KEY_BYTES, Suspects, key_of, must_wait
+from taskd.protocol.delivery import Dead, Delivery, Requeue
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders
 

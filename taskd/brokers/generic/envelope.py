@@ -15,7 +15,7 @@ import msgspec
 
 from taskd.base.errors import BrokerError
 from taskd.brokers.dead import storable
-from taskd.brokers.intake import Delivery, Outgoing
+from taskd.protocol.delivery import Delivery, Outgoing
 
 DUE_AT = "x-taskd-due-at"
 DELIVERIES = "x-taskd-deliveries"

@@ -12,8 +12,8 @@ from taskd.brokers.generic import naming, pulled, wire
 from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Sealed, seal
 from taskd.brokers.generic.link import Link
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.topology import EVENT_EXCHANGE
+from taskd.protocol.delivery import Outgoing
 
 
 class GenericEventSender:

@@ -16,7 +16,7 @@ from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Opened, Sealed, again
 from taskd.brokers.generic.settling import Plan
 from taskd.brokers.generic.source import Source
-from taskd.brokers.intake import Delivery, Settlement
+from taskd.protocol.delivery import Delivery, Settlement
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from taskd.brokers.base import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.dead import storable, task_name
 from taskd.brokers.generic.envelope import Sealed
 from taskd.brokers.generic.naming import DEAD
-from taskd.brokers.intake import Delivery
+from taskd.protocol.delivery import Delivery
 
 
 class Letter(msgspec.Struct, frozen=True):

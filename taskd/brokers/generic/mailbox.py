@@ -13,8 +13,8 @@ from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Arrived, opened, taken
 from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.polling import Poll
-from taskd.brokers.intake import Delivery
 from taskd.brokers.topology import MAX_WAITING_EVENTS
+from taskd.protocol.delivery import Delivery
 
 
 class GenericMailbox:

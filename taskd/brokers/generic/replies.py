@@ -18,7 +18,7 @@ from taskd.brokers.generic.address import Address
 from taskd.brokers.generic.envelope import Arrived, Sealed, opened
 from taskd.brokers.generic.link import Link
 from taskd.brokers.generic.publisher import GenericPublisher
-from taskd.brokers.intake import Delivery
+from taskd.protocol.delivery import Delivery
 
 #: What lies in the connection of a process that does not read; the server keeps the rest.
 _MOST_UNREAD = 1000

@@ -12,7 +12,7 @@ import msgspec
 from taskd.base.exhaustive import assert_never
 from taskd.brokers.generic.envelope import Opened, Sealed, again, seal
 from taskd.brokers.generic.letters import bury
-from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
+from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
 
 
 class Plan:

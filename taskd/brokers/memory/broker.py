@@ -8,12 +8,12 @@ from typing import TypeVar
 import msgspec
 
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, ExchangeType, QueueInfo
-from taskd.brokers.intake import Delivery, Outgoing
 from taskd.brokers.memory.hub import Hub, Listener, Queue, hub_of, started
 from taskd.brokers.memory.intake import MemoryIntake
 from taskd.brokers.memory.once import MemoryOnce
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
+from taskd.protocol.delivery import Delivery, Outgoing
 
 
 class MemoryPublisher:

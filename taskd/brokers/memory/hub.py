@@ -15,8 +15,8 @@ from taskd.base.errors import BrokerError
 from taskd.base.wakeup import Wakeup
 from taskd.brokers.base import DeadLetter, DeadMessage, ExchangeType
 from taskd.brokers.dead import storable, task_name
-from taskd.brokers.intake import Dead, Delivery, Outgoing
 from taskd.brokers.topology import matches
+from taskd.protocol.delivery import Dead, Delivery, Outgoing
 
 # Where a waiting message stands: minus the priority, then the order of arrival.
 Place = tuple[int, int]

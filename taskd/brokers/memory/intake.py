@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.base.exhaustive import assert_never
-from taskd.brokers.intake import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement, lease_lost
+from taskd.brokers.intake import lease_lost
 from taskd.brokers.memory.hub import Hub, Listener, Owner, dead_message, started
 from taskd.brokers.timing import Timing
+from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement
 
 
 class MemoryIntake:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from taskd.base.errors import TooLateError
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.memory.hub import Hub
 from taskd.brokers.timing import Timing
+from taskd.protocol.delivery import Outgoing
 
 
 class MemoryOnce:

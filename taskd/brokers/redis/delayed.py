@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
-from taskd.brokers.intake import Delivery
 from taskd.brokers.redis.envelope import read
 from taskd.brokers.redis.store import Store
+from taskd.protocol.delivery import Delivery
 from taskd.storage.redis.link import Link
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from taskd.base.errors import BrokerError, SerializationError
-from taskd.brokers.intake import Delivery, Outgoing
 from taskd.brokers.redis.keys import STEPS
 from taskd.protocol import budget
+from taskd.protocol.delivery import Delivery, Outgoing
 
 
 class _Properties(msgspec.Struct, omit_defaults=True):

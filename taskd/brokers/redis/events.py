@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.envelope import seal
 from taskd.brokers.redis.store import Store
 from taskd.brokers.topology import EVENT_EXCHANGE
+from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.link import Link
 
 

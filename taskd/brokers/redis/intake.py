@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from taskd.base.errors import LeaseLostError, StorageError
-from taskd.brokers.intake import Delivery, Requeue, Settlement, lease_lost
+from taskd.brokers.intake import lease_lost
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.claiming import Claiming, held
 from taskd.brokers.redis.connections import Connections
@@ -21,6 +21,7 @@ from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import Plan
 from taskd.brokers.redis.store import Store
 from taskd.brokers.redis.unacked import Unacked
+from taskd.protocol.delivery import Delivery, Requeue, Settlement
 from taskd.storage.redis.link import ScriptCall
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import msgspec
 from taskd.base.errors import ProtocolError
 from taskd.brokers.base import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.dead import storable, task_name
-from taskd.brokers.intake import Dead
 from taskd.brokers.redis.envelope import Opened, returned
+from taskd.protocol.delivery import Dead
 
 
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True):

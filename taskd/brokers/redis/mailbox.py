@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import ExchangeType
-from taskd.brokers.intake import Delivery
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.envelope import read
 from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.posting import types
 from taskd.brokers.redis.store import Store
 from taskd.brokers.topology import MAX_WAITING_EVENTS
+from taskd.protocol.delivery import Delivery
 from taskd.storage.redis.link import Link
 from taskd.storage.redis.subscription import Subscription, tracked
 

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 
 from taskd.base import clock
 from taskd.base.errors import TooLateError
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.envelope import seal
 from taskd.brokers.redis.keys import step_of
 from taskd.brokers.redis.store import Store
+from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from taskd.brokers.base import ExchangeType
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.envelope import seal
 from taskd.brokers.redis.keys import SEPARATOR, step_of
 from taskd.brokers.redis.store import Store, delayed_member
 from taskd.brokers.topology import EVENT_EXCHANGE, OWN_EXCHANGES, exchange_type, matches
+from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.line import Command
 from taskd.storage.redis.link import Link
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from taskd.base import forks
 from taskd.base.errors import StorageError
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.redis.posting import Exchanges, grouped, place
 from taskd.brokers.redis.store import Store
+from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.line import Command, Reply
 from taskd.storage.redis.link import Link
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskd.base.exhaustive import assert_never
-from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
 from taskd.brokers.redis.envelope import Opened, returned
 from taskd.brokers.redis.letters import bury
 from taskd.brokers.redis.posting import place
 from taskd.brokers.redis.store import Store, delayed_member
+from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
 from taskd.storage.redis.line import Argument
 
 

@@ -20,12 +20,12 @@ from kombu.transport import base, virtual
 from kombu.utils.json import dumps
 
 from taskd.base.errors import ProtocolError
-from taskd.brokers.intake import Ack, Dead, Delivery, Outgoing, Requeue
 from taskd.brokers.sqlite import queues
 from taskd.brokers.sqlite.expiry import check_queue, with_expiration
 from taskd.brokers.sqlite.link import Link
 from taskd.brokers.sqlite.mailbox import EXPIRES_S
 from taskd.brokers.topology import exchange_type
+from taskd.protocol.delivery import Ack, Dead, Delivery, Outgoing, Requeue
 from taskd.protocol.message import raw_headers
 
 # Properties that have a column, or that mean something only to virtual transports.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.intake import Delivery
 from taskd.brokers.timing import Timing
+from taskd.protocol.delivery import Delivery
 from taskd.storage.sqlite.database import Connection
 
 # SQLite refuses more branches of a compound select (SQLITE_MAX_COMPOUND_SELECT).

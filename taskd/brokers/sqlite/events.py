@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 
 from taskd.base.errors import StorageError
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.queues import expired_queues, sweep
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
+from taskd.protocol.delivery import Outgoing
 from taskd.storage.sqlite.database import Connection
 
 logger = logging.getLogger(__name__)

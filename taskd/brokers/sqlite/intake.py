@@ -6,11 +6,12 @@ import logging
 from collections.abc import Sequence
 
 from taskd.base.errors import LeaseLostError, StorageError
-from taskd.brokers.intake import Delivery, Settlement, lease_lost
+from taskd.brokers.intake import lease_lost
 from taskd.brokers.sqlite import leases, settling
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep
 from taskd.brokers.sqlite.store import Store
+from taskd.protocol.delivery import Delivery, Settlement
 from taskd.storage.sqlite.wake import WakeListener
 
 logger = logging.getLogger(__name__)

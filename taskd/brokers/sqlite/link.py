@@ -15,11 +15,11 @@ from typing import TypeVar
 
 from taskd.base.errors import StorageError
 from taskd.base.wakeup import Readable
-from taskd.brokers.intake import Delivery, Outgoing, Settlement
 from taskd.brokers.sqlite import leases, queues, settling
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.store import Store
+from taskd.protocol.delivery import Delivery, Outgoing, Settlement
 from taskd.storage.sqlite.database import Connection
 from taskd.storage.sqlite.wake import WakeListener, new_listener_id
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from taskd.base.errors import StorageError
 from taskd.brokers.base import ExchangeType
-from taskd.brokers.intake import Delivery
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries
 from taskd.brokers.sqlite.queues import (
     bind,
@@ -20,6 +19,7 @@ from taskd.brokers.sqlite.queues import (
     sweep,
 )
 from taskd.brokers.sqlite.store import Store
+from taskd.protocol.delivery import Delivery
 from taskd.storage.sqlite.database import Connection
 from taskd.storage.sqlite.wake import WakeListener, new_listener_id
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 
 from taskd.base.errors import StorageError, TooLateError
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.store import Store
+from taskd.protocol.delivery import Outgoing
 
 _KNOWN = "SELECT task_id FROM once WHERE task_id IN (SELECT value FROM json_each(?))"
 _NEXT = "SELECT next FROM sequence"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.queues import route
+from taskd.protocol.delivery import Outgoing
 from taskd.storage.sqlite.database import Connection
 
 _INSERT_MESSAGE = (

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from taskd.base import forks
 from taskd.base.errors import StorageError
-from taskd.brokers.intake import Outgoing
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.store import Store
+from taskd.protocol.delivery import Outgoing
 
 # Only when the thread that was to commit next has died of an interrupt does anybody wait so long.
 _NUDGE_LOST_S = 0.05

@@ -14,8 +14,8 @@ import msgspec
 
 from taskd.base.exhaustive import assert_never
 from taskd.brokers.dead import storable, task_name
-from taskd.brokers.intake import Ack, Dead, Delay, Replace, Requeue, Settlement
 from taskd.brokers.sqlite.posting import post
+from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
 from taskd.storage.sqlite.database import Connection
 
 _HELD = "SELECT id FROM claimed WHERE owner=? AND id IN (SELECT value FROM json_each(?))"

@@ -11,11 +11,11 @@ from enum import Enum
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
 from taskd.base.rates import format_rate
-from taskd.brokers.intake import Delivery
 from taskd.consumer.commands.revoking import id_list
 from taskd.consumer.context import Context
 from taskd.consumer.request import Request
 from taskd.consumer.tasks import TasksGiven
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.revocations.known import By

@@ -16,11 +16,11 @@ from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Owner, Timer
 from taskd.brokers.base import Mailbox
-from taskd.brokers.intake import Delivery, Outgoing
 from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.events import Events
 from taskd.protocol import pidbox
+from taskd.protocol.delivery import Delivery, Outgoing
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from taskd.app.task import BoundTask
-from taskd.brokers.intake import Outgoing
 from taskd.execution.native.errbacks import called_here
 from taskd.protocol.chord import ChordPart
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.execution import End, NextMessage, Reply
 from taskd.protocol.signature import Embed, Promised, Signature
 from taskd.sending.callbacks import UNSENDABLE, begun_by, messages_of
