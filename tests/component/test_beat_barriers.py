@@ -18,7 +18,7 @@ from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from tests.component.beat_bench import Away, every
 from tests.component.beat_fixtures import Make, loop, make
-from tests.component.test_beat_process import Program, started
+from tests.component.beat_process import Program, started
 from tests.waiting import wait_until
 
 __all__ = ["loop", "make", "started"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from taskd.host import procinfo
 from tests.component.processes import is_gone
+from tests.component.program_tables import program
 from tests.component.supervised import daemon
-from tests.component.test_program_settings import program
 from tests.waiting import wait_until
 
 

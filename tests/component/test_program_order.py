@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.component.program_tables import program
 from tests.component.supervised import NotifySocket, daemon
-from tests.component.test_program_settings import program
 from tests.waiting import wait_until
 
 READY = 'echo \'{"type": "ready"}\' >&$TASKD_STATUS_FD'

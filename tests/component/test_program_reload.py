@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.component.program_tables import program
+from tests.component.reloads import actions, pids, wait_done, worker, write
 from tests.component.supervised import Daemon, daemon
-from tests.component.test_program_settings import program
-from tests.component.test_supervisor_reload import actions, pids, wait_done, worker, write
 from tests.waiting import wait_until
 
 SLEEP = ("/bin/sleep", "600")

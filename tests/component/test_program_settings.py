@@ -18,6 +18,7 @@ import pytest
 
 from taskd.host import procinfo
 from tests.component.processes import is_gone
+from tests.component.program_tables import program, python
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until
 
@@ -40,21 +41,6 @@ with open(sys.argv[1] + ".part", "w") as file:
 os.rename(sys.argv[1] + ".part", sys.argv[1])
 time.sleep(600)
 """
-
-
-def program(name: str, *command: str, **keys: object) -> str:
-    """Return a table of the configuration; the values are written as JSON, which TOML reads for these."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if not isinstance(value, dict)]
-    lines += [
-        f"{key} = {{ {', '.join(f'{name} = {json.dumps(each)}' for name, each in value.items())} }}"
-        for key, value in keys.items()
-        if isinstance(value, dict)
-    ]
-    return "\n".join([f"[program.{name}]", f"command = {json.dumps(command)}", *lines, ""])
-
-
-def python(code: str, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-S", "-c", code, *arguments)
 
 
 def facts_of(running: Daemon, path: Path) -> dict[str, Any]:

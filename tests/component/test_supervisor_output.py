@@ -18,8 +18,8 @@ from taskd.host.resident import resident_bytes
 from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.output import rotation
 from tests.component.fake_output import FLOOD_BYTES
+from tests.component.program_tables import program
 from tests.component.supervised import Daemon, daemon
-from tests.component.test_program_settings import program
 from tests.waiting import wait_until
 
 _MOST_MEMORY_BYTES = 64 << 20

@@ -2,66 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from taskd.host import procinfo
+from tests.component.reloads import HEAD, actions, pids, running, wait_done, worker, write
 from tests.component.supervised import Daemon, NotifySocket, daemon
 from tests.waiting import wait_until
 
-_HEAD = 'app = "a:b"\n[supervisor]\ncontrol_socket = "s"\ncanary_time = 0\nrestart_delay = 0.01\n'
-
-
-def worker(name: str, mode: str = "good", **keys: object) -> str:
-    lines = [f"[worker.{name}]", f'environment = {{ FAKE_MODE = "{mode}" }}']
-    return "\n".join([*lines, *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), ""])
-
-
-def write(directory: Path, *tables: str, head: str = _HEAD) -> None:
-    """Replace the file as an editor does."""
-    (directory / "new").write_text(head + "".join(tables))
-    os.replace(directory / "new", directory / "taskd.toml")
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon with two programs of worker ``a`` and one of ``b``, all ready."""
-    write(tmp_path, worker("a", processes=2), worker("b"))
-    with daemon(tmp_path, file=True) as made:
-        for name in ("a-1", "a-2", "b-1"):
-            made.wait_for(name, "READY")
-        yield made
-
-
-def pids(running: Daemon) -> dict[str, int]:
-    running.remember()
-    rows = running.call("status")["programs"]
-    return {row["name"]: row["pid"] for row in rows if row["state"] == "READY"}
-
-
-def actions(answer: dict[str, Any]) -> dict[str, str]:
-    return {row["name"]: row["action"] for row in answer["programs"]}
-
-
-def wait_done(running: Daemon, outcome: str = "done", generation: int = 2) -> dict[str, Any]:
-    def over() -> dict[str, Any] | None:
-        reload = running.call("status")["taskd"]["reload"]
-        finished = reload["outcome"] != "under way" and reload["generation"] >= generation
-        return reload if finished else None
-
-    try:
-        ended = wait_until(over, 15.0, "the end of the reload")
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{running.log}") from None
-    assert ended is not None
-    assert ended["outcome"] == outcome, f"{ended}\n{running.log}"
-    return ended
+__all__ = ["running"]
 
 
 def test_a_file_that_says_the_same_keeps_every_pid(running: Daemon, tmp_path: Path) -> None:
@@ -155,7 +107,7 @@ def test_a_file_that_is_half_written_is_refused_although_its_half_is_sound(
 ) -> None:
     before = pids(running)
     with (tmp_path / "taskd.toml").open("w") as file:
-        file.write(_HEAD + worker("a", processes=2))
+        file.write(HEAD + worker("a", processes=2))
         file.flush()
 
         answer = running.call("reload")
@@ -174,7 +126,7 @@ def test_settings_of_the_supervisor_reach_programs_that_run(running: Daemon, tmp
     write(tmp_path, worker("a", processes=2), worker("b", "ignores-term"))
     running.call("reload")
     wait_done(running)
-    write(tmp_path, worker("a", processes=2), worker("b", "ignores-term"), head=_HEAD + "stop_timeout = 0\n")
+    write(tmp_path, worker("a", processes=2), worker("b", "ignores-term"), head=HEAD + "stop_timeout = 0\n")
 
     assert set(actions(running.call("reload")).values()) == {"live"}
 
@@ -203,7 +155,7 @@ def test_a_new_configuration_whose_programs_die_is_given_back(running: Daemon, t
 
 def test_a_canary_that_becomes_ready_and_then_dies_is_no_success(running: Daemon, tmp_path: Path) -> None:
     before = pids(running)
-    head = _HEAD.replace("canary_time = 0", "canary_time = 30")
+    head = HEAD.replace("canary_time = 0", "canary_time = 30")
     write(tmp_path, worker("a", "good-then-dies", processes=2), worker("b"), head=head)
 
     running.call("reload")
@@ -264,7 +216,7 @@ def test_a_stop_in_the_middle_of_a_reload_is_obeyed(running: Daemon, tmp_path: P
 
 
 def test_a_hup_while_taskd_stops_starts_nothing(tmp_path: Path) -> None:
-    write(tmp_path, worker("a", "ignores-term"), head=_HEAD + 'stop_timeout = "1s"\n')
+    write(tmp_path, worker("a", "ignores-term"), head=HEAD + 'stop_timeout = "1s"\n')
     with daemon(tmp_path, file=True) as running:
         running.wait_for("a-1", "READY")
         running.signal(signal.SIGTERM)

@@ -11,8 +11,8 @@ import pytest
 from taskd.base import exit_codes
 from taskd.host import procinfo
 from taskd.supervisor.signals import AT_ONCE, MEANINGS, WATCHED
+from tests.component.reloads import pids, worker, write
 from tests.component.supervised import Daemon, daemon
-from tests.component.test_supervisor_reload import pids, worker, write
 from tests.waiting import wait_until
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)

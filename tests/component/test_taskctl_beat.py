@@ -18,7 +18,7 @@ from taskd.config.load import load
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import Stores
 from taskd.protocol.status import Ready
-from tests.component.test_beat_process import Program
+from tests.component.beat_process import Program
 from tests.waiting import wait_until
 
 Run = Callable[..., str]

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import select
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from taskd.base import exit_codes, ids
-from taskd.base.wakeup import Wakeup
-from taskd.brokers.factory import connect
 from taskd.cli.output import local_time
 from taskd.cli.taskctl import main
 from taskd.config.stores import Stores
 from taskd.control.client import RemoteControl
-from taskd.control.node import Command, ControlNode
-from taskd.protocol import pidbox
-from taskd.protocol.lamport import LamportClock
+from taskd.control.node import Command
+from tests.component.answering_node import node
 
 Run = Callable[..., tuple[str, str]]
 
@@ -54,29 +49,6 @@ COMMANDS: dict[str, Command] = {
     "unrevoke": lambda **given: {"ok": f"{sorted(given.items())}"},
     "revoke": lambda task_id, terminate, signal: {"ok": f"{task_id} {terminate} {signal}"},
 }
-
-
-@contextmanager
-def node(url: str, name: str, commands: dict[str, Command]) -> Iterator[None]:
-    """Answer as a worker of this name would, in a thread, until the end of the block."""
-    end = Wakeup()
-    with closing(connect(url, Stores())) as broker, closing(broker.publisher()) as publisher:
-        mailbox = broker.mailbox(f"{name}.{pidbox.EXCHANGE}", pidbox.EXCHANGE, "fanout")
-        control = ControlNode(mailbox, publisher, name, commands, LamportClock())
-
-        def answer() -> None:
-            while end.fileno() not in select.select([end.fileno(), mailbox.fileno()], [], [], 10)[0]:
-                control.process()
-
-        thread = threading.Thread(target=answer, name=name)
-        thread.start()
-        try:
-            yield
-        finally:
-            end.set()
-            thread.join()
-            end.close()
-            mailbox.close()
 
 
 @pytest.fixture

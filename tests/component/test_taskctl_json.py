@@ -16,9 +16,9 @@ from taskd.cli.taskctl import main
 from taskd.config.stores import Stores
 from taskd.control.node import Command
 from taskd.protocol.delivery import Dead
+from tests.component.answering_node import node
 from tests.component.supervised import daemon
-from tests.component.test_taskctl_inspect import node
-from tests.component.test_taskctl_troubles import LEAVES, call_of
+from tests.component.taskctl_verbs import LEAVES, call_of
 from tests.contract.brokers import message
 
 #: What is there in ``file``, where a verb needs more than any word.

@@ -19,7 +19,7 @@ from taskd.cli.taskctl import cli, main
 from taskd.config.stores import Stores
 from taskd.protocol.delivery import Dead
 from tests.component.supervised import daemon
-from tests.component.test_taskctl_usage import VERBS
+from tests.component.taskctl_verbs import VERBS
 from tests.contract.brokers import message
 
 LEAVES = [(words, command) for words, command in VERBS if not isinstance(command, click.Group)]

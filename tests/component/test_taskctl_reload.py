@@ -13,21 +13,14 @@ from taskd.base import exit_codes
 from taskd.brokers.factory import connect
 from taskd.cli.taskctl import main
 from taskd.config.stores import Stores
+from tests.component.reloads import HEAD, pids, running, wait_done, worker, write
 from tests.component.supervised import Daemon, daemon
-from tests.component.test_supervisor_reload import _HEAD, pids, wait_done, worker, write
 from tests.contract.brokers import message
 from tests.waiting import wait_until
 
+__all__ = ["running"]
+
 Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
-    write(tmp_path, worker("a", processes=2), worker("b"))
-    with daemon(tmp_path, file=True) as made:
-        for name in ("a-1", "a-2", "b-1"):
-            made.wait_for(name, "READY")
-        yield made
 
 
 def ctl(running: Daemon, *words: str) -> int:
@@ -205,7 +198,7 @@ def served(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def served_by(file: str) -> str:
-    return f'broker = "sqlite://{file}"\n{_HEAD}state_directory = "."\n'
+    return f'broker = "sqlite://{file}"\n{HEAD}state_directory = "."\n'
 
 
 def test_a_broker_that_a_reload_leaves_is_said_everywhere_with_what_waits_there(

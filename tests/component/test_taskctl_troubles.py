@@ -10,39 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import click
 import pytest
 
 from taskd.base import exit_codes
 from taskd.cli.taskctl import main
-from tests.component.test_taskctl_usage import VERBS
+from tests.component.taskctl_verbs import LEAVES, call_of
 from tests.services import port_without_listener
 
-LEAVES = [(words, command) for words, command in VERBS if not isinstance(command, click.Group)]
 #: Those that must reach the broker: they say so with the exit status 69.
 ASK_THE_BROKER = ("inspect", "control", "revoke", "rate-limit", "queues", "purge", "dlq", "events", "send")
-#: What these verbs refuse to go without.
-WORDS = {
-    ("scale",): ["main", "2"],
-    ("rate-limit",): ["shop.add", "10/m"],
-    ("revoke",): ["x"],
-    ("dlq", "show"): ["1"],
-    ("dlq", "requeue"): ["1"],
-    ("dlq", "purge"): ["1"],
-    ("beat", "add"): ["x", "--task", "t", "--every", "1m"],
-    ("beat", "set"): ["x", "--every", "1m"],
-    ("config", "explain"): ["broker"],
-    ("completion",): ["bash"],
-}
-
-
-def call_of(words: tuple[str, ...], command: click.Command) -> list[str]:
-    """Return a call of a verb with something for each word that it needs, and a time limit."""
-    needed = [each for each in command.params if isinstance(each, click.Argument) and each.required]
-    given = [*words, *WORDS.get(words, [("1" if each.type is click.INT else "x") for each in needed])]
-    if any("--yes" in parameter.opts for parameter in command.params):
-        given.append("--yes")
-    return [*given, "--timeout", "1s"]
 
 
 #: They change the machine itself, and have tests of their own.

@@ -12,22 +12,8 @@ import click
 import pytest
 
 from taskd.base import exit_codes
-from taskd.cli.taskctl import cli, main
-
-
-def commands(group: click.Group, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
-    context = click.Context(group)
-    found = []
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        found.append(((*prefix, name), command))
-        if isinstance(command, click.Group):
-            found += commands(command, (*prefix, name))
-    return found
-
-
-VERBS = commands(cli)
+from taskd.cli.taskctl import main
+from tests.component.taskctl_verbs import VERBS
 
 
 @pytest.mark.parametrize(

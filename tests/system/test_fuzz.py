@@ -11,34 +11,16 @@ from itertools import count
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from taskd.base import clock
 from taskd.base.errors import SerializationError
-from taskd.brokers.base import Desk
-from taskd.config.schema import Config
-from taskd.consumer import strategy
-from taskd.execution.native.execute import Executor
-from taskd.protocol.delivery import Delivery, Outgoing
-from taskd.protocol.execution import End, Payload, TaskOptions
-from taskd.revocations.known import Revocations
+from taskd.protocol.delivery import Outgoing
 from tests import fuzzing
 from tests.system.daemon import Daemon
-from tests.system.fuzz_app import app
+from tests.system.fuzz_fates import HEAD, fate, is_settled
 from tests.waiting import wait_until
 
 #: One line for each pool that joins.
 POOLS = ("prefork", "solo", "threads")
 MESSAGES = 300
-# ``fate`` runs messages here, as a worker with the results of HEAD would.
-app.bind_config(Config(results="sqlite://results.db"))
-TASKS = {name: TaskOptions(name=name) for name in ("fuzz.any", "fuzz.length")}
-HEAD = """
-app = "tests.system.fuzz_app:app"
-broker = "sqlite://broker.db"
-results = "sqlite://results.db"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
-"""
 
 
 def fuzzed(number: int) -> list[Outgoing]:
@@ -80,25 +62,6 @@ def lies() -> list[Outgoing]:
     ]
 
 
-def fate(message: Outgoing) -> str:
-    """Return what must become of a message: ``dead``, ``delayed``, ``gone``, or ``any`` of them."""
-    if b"timelimit" in message.headers:
-        return "any"  # the limit may strike anywhere
-    kind = (message.content_type, message.content_encoding)
-    delivery = Delivery(1, "default", "", message.headers, message.body, *kind, 0, 1, 0, "", "", "", "")
-    match strategy.decide(delivery, TASKS, Revocations(), clock.now()):
-        case strategy.Malformed() | strategy.Unknown():
-            return "dead"
-        case strategy.NotDue():
-            return "delayed"
-        case strategy.Run():
-            payload = Payload(message.headers, message.body, *kind, "default", 0, 1, "", "", "", "")
-            end = Executor(app, "test@here").execute(payload).end
-            return "dead" if end is End.REJECTED else "gone"
-        case _:
-            return "gone"
-
-
 def send(daemon: Daemon, messages: Sequence[Outgoing]) -> None:
     with closing(daemon.broker()) as broker, closing(broker.publisher()) as publisher:
         publisher.publish(messages)
@@ -134,10 +97,6 @@ def test_fuzzed_messages_end_with_reasons_and_leave_the_worker_unharmed(
     assert len(dead) > MESSAGES / 10, f"seed={number}: that was no fuzz"
     assert daemon.app.send_task("fuzz.length", ("good",)).get(timeout=60) == 4
     assert daemon.pid_of("main-1") == pid, f"seed={number}"
-
-
-def is_settled(desk: Desk) -> bool:
-    return all(queue.ready == queue.claimed == 0 for queue in desk.queues())
 
 
 def test_a_body_of_15_megabytes_is_run_or_dead_lettered_and_a_larger_one_is_not_sent(

@@ -16,11 +16,8 @@ from taskd.base import exit_codes
 from taskd.host import procinfo
 from tests.signal_windows import signal_at_an_event, signal_at_the_end
 from tests.system.daemon import ONE_PREFORK_WORKER, ROOT, Daemon
+from tests.system.notes import lines
 from tests.waiting import wait_until
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().split() if path.exists() else []
 
 
 def test_a_warm_stop_finishes_what_runs_and_leaves_the_rest_in_the_queue(

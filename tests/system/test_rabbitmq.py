@@ -15,11 +15,8 @@ from celery import Celery
 from tests import services
 from tests.services import RabbitServer
 from tests.system.daemon import ONE_WORKER_FOR_CELERY, Daemon, head_over
+from tests.system.notes import lines
 from tests.waiting import wait_until
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().split() if path.exists() else []
 
 
 @pytest.fixture

@@ -21,10 +21,9 @@ from taskd.base import clock
 from taskd.base.errors import ProtocolError
 from taskd.brokers.generic.envelope import DEATHS, DELIVERIES, DUE_AT, Arrived, opened
 from taskd.brokers.generic.fields import read_properties
-from taskd.protocol.delivery import Outgoing
 from tests import fuzzing, services
 from tests.system.daemon import Daemon
-from tests.system.test_fuzz import HEAD, fate
+from tests.system.fuzz_fates import HEAD, fate
 from tests.waiting import wait_until
 
 DRAWN = 300
@@ -122,16 +121,7 @@ def expected(raw: Raw) -> str:
     message = opened(arrived, 1, "default")
     if message.due_at > clock.now():
         return "delayed"
-    found = message.delivery
-    return fate(
-        Outgoing(
-            routing_key="default",
-            headers=found.headers,
-            body=found.body,
-            content_type=found.content_type,
-            content_encoding=found.content_encoding,
-        )
-    )
+    return fate(message.delivery)
 
 
 def publish(url: str, messages: list[Raw]) -> None:

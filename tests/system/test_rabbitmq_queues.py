@@ -18,7 +18,7 @@ from taskd.protocol.delivery import Ack, Dead, Requeue
 from tests import services
 from tests.contract.brokers import is_readable, message
 from tests.system.daemon import Daemon, head_over
-from tests.system.test_rabbitmq import lines
+from tests.system.notes import lines
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow

@@ -13,11 +13,8 @@ from redis import Redis
 
 from tests.services import RedisServer
 from tests.system.daemon import ONE_WORKER_FOR_CELERY, Daemon, head_over
+from tests.system.notes import lines
 from tests.waiting import wait_until
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().split() if path.exists() else []
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from taskd.base import exit_codes
 from tests.system.daemon import HEAD, Daemon
+from tests.system.notes import lines
 from tests.waiting import wait_until
 
 SCALED = """
@@ -22,10 +23,6 @@ min_processes = 1
 target_latency = "100ms"
 """
 THREE_THREADS = SCALED.replace("solo", "threads") + "concurrency = 1\n"
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().split() if path.exists() else []
 
 
 def ready(daemon: Daemon) -> list[str]:

@@ -15,6 +15,7 @@ from taskd.base import exit_codes
 from taskd.protocol.status import Draining, Heartbeat, Ready, Waiting
 from tests.signal_windows import signal_at_the_end, signal_at_the_start
 from tests.system.lone import LoneWorker
+from tests.system.notes import lines
 from tests.waiting import wait_until
 
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
@@ -40,10 +41,6 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield make
     for each in made:
         each.end()
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().split() if path.exists() else []
 
 
 def hold(worker: LoneWorker, task: str = "shop.hold", count: int = 1) -> tuple[Path, Path]:

@@ -17,13 +17,12 @@ from taskd.app.task import BoundTask
 from taskd.base import clock
 from taskd.base.errors import ResolveError, SoftTimeLimitExceeded
 from taskd.execution.native import replies
-from taskd.execution.native.execute import Executor
 from taskd.execution.native.loading import load_app, task_table
 from taskd.protocol.exceptions import MaxRetriesExceededError, TaskRejected, WorkerLostError
-from taskd.protocol.execution import Acks, End, Payload, Reply, decode_reply, encode
+from taskd.protocol.execution import Acks, End
 from taskd.protocol.message import decode_body, decode_headers, headers_as_mapping
 from taskd.protocol.results import decode_record
-from taskd.sending.send import build_message
+from tests.unit.executing import Hostile, error_of, payload_of, run
 
 
 @pytest.fixture
@@ -31,40 +30,12 @@ def app():
     return App(broker="memory://unused")
 
 
-def _payload(task, args=(), kwargs=None, *, changes=None, body=None, content_type=None, **options) -> Payload:
-    message = build_message(task.settings, args, kwargs or {}, **options)
-    headers = {**json.loads(message.headers), **(changes or {})}
-    return Payload(
-        headers=json.dumps(headers).encode(),
-        body=message.body if body is None else body,
-        content_type=content_type or message.content_type,
-        content_encoding=message.content_encoding,
-        queue="mail",
-        priority=4,
-        deliveries=2,
-        reply_to="answers",
-        correlation_id=message.correlation_id,
-        exchange="ex",
-        routing_key="rk",
-    )
-
-
-def _run(app: App, payload: Payload) -> Reply:
-    return decode_reply(Executor(app, "w@h")(encode(payload)))
-
-
-def _error(reply: Reply) -> Exception:
-    error = decode_record(reply.record).exception()
-    assert error is not None
-    return error
-
-
 def test_a_task_runs_and_its_value_is_the_record(app):
     @app.task(name="add")
     def add(x, y=0):
         return x + y
 
-    reply = _run(app, _payload(add, (1,), {"y": 2}, task_id="i"))
+    reply = run(app, payload_of(add, (1,), {"y": 2}, task_id="i"))
 
     record = decode_record(reply.record)
     assert (reply.end, reply.state, reply.text) == (End.SUCCEEDED, "SUCCESS", "3")
@@ -81,7 +52,7 @@ def test_an_async_task_runs_in_a_loop_that_is_kept(app):
         return app.current_request().id, url
 
     for task_id in ("a", "b"):
-        reply = _run(app, _payload(crawl, ("x",), task_id=task_id))
+        reply = run(app, payload_of(crawl, ("x",), task_id=task_id))
         assert decode_record(reply.record).value() == [task_id, "x"]
 
     assert loops[0] is loops[1]
@@ -95,7 +66,7 @@ def test_each_thread_has_a_loop_of_its_own_and_closes_it(app):
         loops.append(asyncio.get_running_loop())
 
     for _ in range(2):
-        thread = threading.Thread(target=_run, args=(app, _payload(crawl)))
+        thread = threading.Thread(target=run, args=(app, payload_of(crawl)))
         thread.start()
         thread.join(10)
 
@@ -108,7 +79,7 @@ def test_an_exception_in_an_async_task_is_a_failure(app):
     async def crawl():
         raise KeyError("x")
 
-    assert isinstance(_error(_run(app, _payload(crawl))), KeyError)
+    assert isinstance(error_of(run(app, payload_of(crawl))), KeyError)
 
 
 def test_the_request_tells_where_the_task_comes_from(app):
@@ -123,7 +94,7 @@ def test_the_request_tells_where_the_task_comes_from(app):
         for name in ("reply_to", "correlation_id", "headers", "delivery_info", "called_directly", "is_eager"):
             seen[name] = getattr(request, name)
 
-    _run(app, _payload(look, (1,), task_id="i", headers={"x-tenant": 7}, changes={"parent_id": "p"}))
+    run(app, payload_of(look, (1,), task_id="i", headers={"x-tenant": 7}, changes={"parent_id": "p"}))
 
     assert seen == {
         "id": "i",
@@ -159,7 +130,7 @@ def test_a_task_called_by_another_as_a_function_has_no_message(app):
     def outer():
         return inner()
 
-    assert decode_record(_run(app, _payload(outer)).record).value() is True
+    assert decode_record(run(app, payload_of(outer)).record).value() is True
 
 
 def test_an_exception_is_a_failure_with_the_users_traceback_alone(app, caplog):
@@ -168,9 +139,9 @@ def test_an_exception_is_a_failure_with_the_users_traceback_alone(app, caplog):
         raise ValueError("boom", 3)
 
     with caplog.at_level(logging.ERROR):
-        reply = _run(app, _payload(fail, task_id="i"))
+        reply = run(app, payload_of(fail, task_id="i"))
 
-    error = _error(reply)
+    error = error_of(reply)
     assert (reply.end, reply.state, reply.text) == (End.FAILED, "FAILURE", "ValueError: ('boom', 3)")
     assert type(error) is ValueError
     assert "in fail" in reply.traceback
@@ -179,25 +150,15 @@ def test_an_exception_is_a_failure_with_the_users_traceback_alone(app, caplog):
     assert entry.getMessage().startswith("task=fail id=i failed: ValueError: ('boom', 3)\nTraceback")
 
 
-class Hostile(Exception):
-    def __str__(self):
-        raise RuntimeError("str")
-
-    __repr__ = __str__
-
-    def __reduce__(self):
-        raise RuntimeError("reduce")
-
-
 def test_a_result_that_no_client_would_read_is_a_failure(app):
     @app.task(name="large")
     def large():
         return "x" * 17_000_000
 
-    reply = _run(app, _payload(large))
+    reply = run(app, payload_of(large))
 
     assert reply.end is End.FAILED
-    assert "max_message_size" in str(_error(reply))
+    assert "max_message_size" in str(error_of(reply))
 
 
 def test_a_hostile_exception_is_a_failure(app):
@@ -205,10 +166,10 @@ def test_a_hostile_exception_is_a_failure(app):
     def fail():
         raise Hostile(object())
 
-    reply = _run(app, _payload(fail))
+    reply = run(app, payload_of(fail))
 
     assert reply.end is End.FAILED
-    assert isinstance(_error(reply), Hostile)
+    assert isinstance(error_of(reply), Hostile)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
@@ -217,10 +178,10 @@ def test_a_task_cannot_end_its_process(app, error):
     def leave():
         raise error
 
-    reply = _run(app, _payload(leave))
+    reply = run(app, payload_of(leave))
 
     assert reply.end is End.FAILED
-    assert isinstance(_error(reply), WorkerLostError)
+    assert isinstance(error_of(reply), WorkerLostError)
     assert type(error).__name__ in reply.text
 
 
@@ -232,7 +193,7 @@ def test_what_a_pool_raises_to_end_a_task_is_told_apart(app):
     def slow():
         raise JobAborted
 
-    assert "ended from outside: JobAborted" in _run(app, _payload(slow)).text
+    assert "ended from outside: JobAborted" in run(app, payload_of(slow)).text
 
 
 def test_a_soft_time_limit_is_a_failure_unless_the_task_handles_it(app):
@@ -245,8 +206,8 @@ def test_a_soft_time_limit_is_a_failure_unless_the_task_handles_it(app):
                 raise
         return "cleaned up"
 
-    assert isinstance(_error(_run(app, _payload(slow, (False,)))), SoftTimeLimitExceeded)
-    assert decode_record(_run(app, _payload(slow, (True,))).record).value() == "cleaned up"
+    assert isinstance(error_of(run(app, payload_of(slow, (False,)))), SoftTimeLimitExceeded)
+    assert decode_record(run(app, payload_of(slow, (True,))).record).value() == "cleaned up"
 
 
 @pytest.mark.parametrize("handle", [False, True])
@@ -279,13 +240,13 @@ def test_a_soft_time_limit_reaches_a_waiting_coroutine_as_cancellation(app, hand
 
         return run_once
 
-    reply = _run(app, _payload(slow))
+    reply = run(app, payload_of(slow))
 
     assert cleaned == [True]
     if handle:
         assert decode_record(reply.record).value() == "cleaned up"
     else:
-        assert isinstance(_error(reply), SoftTimeLimitExceeded)
+        assert isinstance(error_of(reply), SoftTimeLimitExceeded)
 
 
 def test_a_value_without_json_is_a_failure_that_says_so(app):
@@ -293,7 +254,7 @@ def test_a_value_without_json_is_a_failure_that_says_so(app):
     def odd():
         return {1, 2}
 
-    reply = _run(app, _payload(odd))
+    reply = run(app, payload_of(odd))
 
     assert reply.end is End.FAILED
     assert "builtins.set" in reply.text
@@ -304,10 +265,10 @@ def test_arguments_that_do_not_fit_are_a_type_error_and_never_retried(app):
     def add(x):
         return x
 
-    reply = _run(app, _payload(add, (1, 2)))
+    reply = run(app, payload_of(add, (1, 2)))
 
     assert reply.end is End.FAILED
-    assert isinstance(_error(reply), TypeError)
+    assert isinstance(error_of(reply), TypeError)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +280,7 @@ def test_a_result_is_kept_unless_it_is_ignored(app, declared, sent, kept):
     def add():
         return object() if not kept else 1
 
-    reply = _run(app, _payload(add, changes={"ignore_result": sent}))
+    reply = run(app, payload_of(add, changes={"ignore_result": sent}))
 
     assert reply.end is End.SUCCEEDED
     assert bool(reply.record) is kept
@@ -330,7 +291,7 @@ def test_group_and_parent_are_in_the_record(app):
     def add():
         return 1
 
-    record = decode_record(_run(app, _payload(add, changes={"group": "g", "parent_id": "p"})).record)
+    record = decode_record(run(app, payload_of(add, changes={"group": "g", "parent_id": "p"})).record)
 
     assert (record.group_id, record.parent_id) == ("g", "p")
 
@@ -346,16 +307,16 @@ def test_a_retry_is_the_same_message_once_more(app):
         except ConnectionError:
             self.retry(countdown=30)
 
-    payload = _payload(
+    payload = payload_of(
         fetch, ("x",), task_id="i", headers={"x-tenant": 7}, changes={"retries": 1, "group": "g"}
     )
     before = clock.now()
-    reply = _run(app, payload)
+    reply = run(app, payload)
 
     retry = reply.retry
     headers = decode_headers(retry.headers)
     assert (reply.end, reply.state, reply.text) == (End.RETRIED, "RETRY", "ConnectionError: down")
-    assert isinstance(_error(reply), ConnectionError)
+    assert isinstance(error_of(reply), ConnectionError)
     assert (headers.id, headers.retries, headers.root_id, headers.group) == ("i", 2, "i", "g")
     assert headers_as_mapping(retry.headers)["x-tenant"] == 7
     assert before + 29 < retry.due_at < before + 40
@@ -371,7 +332,7 @@ def test_a_retry_may_change_the_arguments_and_name_its_time(app):
     def fetch(self: BoundTask, url, tries=0):
         self.retry(args=("other",), kwargs={"tries": tries + 1}, eta=eta)
 
-    retry = _run(app, _payload(fetch, ("x",))).retry
+    retry = run(app, payload_of(fetch, ("x",))).retry
 
     args, kwargs, _ = decode_body(retry.body, retry.content_type)
     assert (args, kwargs) == (["other"], {"tries": 1})
@@ -384,10 +345,10 @@ def test_the_last_retry_is_followed_by_the_original_exception(app):
     def fetch(self: BoundTask):
         self.retry(exc=ConnectionError("down"))
 
-    reply = _run(app, _payload(fetch, changes={"retries": 3}))
+    reply = run(app, payload_of(fetch, changes={"retries": 3}))
 
     assert reply.end is End.FAILED
-    assert isinstance(_error(reply), ConnectionError)
+    assert isinstance(error_of(reply), ConnectionError)
 
 
 def test_the_last_retry_without_a_cause_says_so(app):
@@ -395,7 +356,7 @@ def test_the_last_retry_without_a_cause_says_so(app):
     def fetch(self: BoundTask):
         self.retry()
 
-    assert isinstance(_error(_run(app, _payload(fetch))), MaxRetriesExceededError)
+    assert isinstance(error_of(run(app, payload_of(fetch))), MaxRetriesExceededError)
 
 
 def test_retries_of_a_task_without_limit_go_on(app):
@@ -403,7 +364,7 @@ def test_retries_of_a_task_without_limit_go_on(app):
     def fetch(self: BoundTask):
         self.retry()
 
-    assert _run(app, _payload(fetch, changes={"retries": 1000})).end is End.RETRIED
+    assert run(app, payload_of(fetch, changes={"retries": 1000})).end is End.RETRIED
 
 
 def test_the_message_may_limit_the_retries_and_set_their_delay(app):
@@ -412,8 +373,8 @@ def test_the_message_may_limit_the_retries_and_set_their_delay(app):
         raise OSError("x")
 
     before = clock.now()
-    again = _run(app, _payload(fetch, max_retries=9, retry_delay=50, changes={"retries": 8}))
-    last = _run(app, _payload(fetch, max_retries=9, changes={"retries": 9}))
+    again = run(app, payload_of(fetch, max_retries=9, retry_delay=50, changes={"retries": 8}))
+    last = run(app, payload_of(fetch, max_retries=9, changes={"retries": 9}))
 
     assert before + 49 < again.retry.due_at < before + 60
     assert decode_headers(again.retry.headers).taskd_max_retries == 9
@@ -427,7 +388,7 @@ def test_an_automatic_retry_backs_off(app):
 
     for retries, delay_s in [(0, 2), (1, 4), (4, 32), (15, 600)]:
         before = clock.now()
-        reply = _run(app, _payload(fetch, changes={"retries": retries}))
+        reply = run(app, payload_of(fetch, changes={"retries": retries}))
         assert reply.end is End.RETRIED
         assert before + delay_s <= reply.retry.due_at < before + delay_s + 1
 
@@ -439,7 +400,7 @@ def test_jitter_stays_below_the_ceiling(app):
 
     before = clock.now()
     for _ in range(20):
-        assert before <= _run(app, _payload(fetch)).retry.due_at <= clock.now() + 8
+        assert before <= run(app, payload_of(fetch)).retry.due_at <= clock.now() + 8
 
 
 def test_without_backoff_the_delay_counts(app):
@@ -448,7 +409,7 @@ def test_without_backoff_the_delay_counts(app):
         raise ConnectionError("down")
 
     before = clock.now()
-    assert before + 69 < _run(app, _payload(fetch)).retry.due_at < before + 80
+    assert before + 69 < run(app, payload_of(fetch)).retry.due_at < before + 80
 
 
 @pytest.mark.parametrize(("named", "waited"), [(120, 120), (0.5, 0.5), (0, 0)])
@@ -462,7 +423,7 @@ def test_an_exception_may_name_the_wait_before_the_retry(app, named, waited):
 
     before = clock.now()
 
-    assert before + waited <= _run(app, _payload(fetch)).retry.due_at < before + waited + 5
+    assert before + waited <= run(app, payload_of(fetch)).retry.due_at < before + waited + 5
 
 
 @pytest.mark.parametrize("named", [None, "soon", -1, float("nan"), float("inf"), True, 1e300])
@@ -476,7 +437,7 @@ def test_a_wait_that_makes_no_sense_is_as_if_it_were_not_there(app, named):
 
     before = clock.now()
 
-    assert before + 30 <= _run(app, _payload(fetch)).retry.due_at < before + 35
+    assert before + 30 <= run(app, payload_of(fetch)).retry.due_at < before + 35
 
 
 def test_a_wait_that_cannot_be_read_is_no_obstacle(app):
@@ -489,7 +450,7 @@ def test_a_wait_that_cannot_be_read_is_no_obstacle(app):
     def fetch():
         raise TooManyRequests
 
-    assert _run(app, _payload(fetch)).end is End.RETRIED
+    assert run(app, payload_of(fetch)).end is End.RETRIED
 
 
 def test_only_the_named_exceptions_are_retried(app):
@@ -497,9 +458,9 @@ def test_only_the_named_exceptions_are_retried(app):
     def fetch(kind):
         raise {"file": FileNotFoundError, "value": ValueError, "connection": ConnectionError}[kind]("x")
 
-    assert _run(app, _payload(fetch, ("file",))).end is End.FAILED
-    assert _run(app, _payload(fetch, ("value",))).end is End.FAILED
-    assert _run(app, _payload(fetch, ("connection",))).end is End.RETRIED
+    assert run(app, payload_of(fetch, ("file",))).end is End.FAILED
+    assert run(app, payload_of(fetch, ("value",))).end is End.FAILED
+    assert run(app, payload_of(fetch, ("connection",))).end is End.RETRIED
 
 
 def test_a_raised_retry_counts_like_a_called_one(app):
@@ -507,8 +468,8 @@ def test_a_raised_retry_counts_like_a_called_one(app):
     def fetch():
         raise Retry(ValueError("x"), countdown=1)
 
-    assert _run(app, _payload(fetch)).end is End.RETRIED
-    assert isinstance(_error(_run(app, _payload(fetch, changes={"retries": 1}))), ValueError)
+    assert run(app, payload_of(fetch)).end is End.RETRIED
+    assert isinstance(error_of(run(app, payload_of(fetch, changes={"retries": 1}))), ValueError)
 
 
 def test_a_retry_that_cannot_be_written_is_a_failure(app):
@@ -516,7 +477,7 @@ def test_a_retry_that_cannot_be_written_is_a_failure(app):
     def fetch(self: BoundTask):
         self.retry(args=(object(),))
 
-    assert _run(app, _payload(fetch)).end is End.FAILED
+    assert run(app, payload_of(fetch)).end is End.FAILED
 
 
 # -- other ends ---------------------------------------------------------------------------------
@@ -527,7 +488,7 @@ def test_an_ignored_task_stores_nothing(app):
     def task():
         raise Ignore("not now")
 
-    reply = _run(app, _payload(task))
+    reply = run(app, payload_of(task))
 
     assert (reply.end, reply.record) == (End.IGNORED, b"")
 
@@ -537,11 +498,11 @@ def test_a_rejected_task_is_dead_lettered_and_answered(app):
     def task(*, requeue):
         raise Reject("bad input", requeue=requeue)
 
-    dead = _run(app, _payload(task, kwargs={"requeue": False}))
-    again = _run(app, _payload(task, kwargs={"requeue": True}))
+    dead = run(app, payload_of(task, kwargs={"requeue": False}))
+    again = run(app, payload_of(task, kwargs={"requeue": True}))
 
     assert (dead.end, dead.text) == (End.REJECTED, "bad input")
-    assert isinstance(_error(dead), TaskRejected)
+    assert isinstance(error_of(dead), TaskRejected)
     assert (again.end, again.record) == (End.REQUEUED, b"")
 
 
@@ -558,11 +519,11 @@ def test_a_body_that_cannot_be_decoded_is_dead_lettered_and_answered(app, change
     def task():
         raise AssertionError("it must not run")
 
-    reply = _run(app, _payload(task, **changes))
+    reply = run(app, payload_of(task, **changes))
 
     assert reply.end is End.REJECTED
     assert reason in reply.text
-    assert isinstance(_error(reply), TaskRejected)
+    assert isinstance(error_of(reply), TaskRejected)
 
 
 def test_a_task_of_a_chord_is_dead_lettered_and_whoever_waits_for_the_chord_is_answered(app):
@@ -571,7 +532,7 @@ def test_a_task_of_a_chord_is_dead_lettered_and_whoever_waits_for_the_chord_is_a
         raise AssertionError("it must not run")
 
     body = json.dumps([[], {}, {"chord": {"task": "sum", "options": {"task_id": "sum-1"}}}]).encode()
-    reply = _run(app, _payload(task, body=body, changes={"group": "g"}))
+    reply = run(app, payload_of(task, body=body, changes={"group": "g"}))
 
     assert reply.end is End.REJECTED
     assert "does not count its parts" in reply.text
@@ -583,8 +544,8 @@ def test_an_unknown_task_and_broken_headers_are_dead_lettered(app):
     def task():
         pass
 
-    assert _run(app, _payload(task, changes={"task": "other"})).end is End.REJECTED
-    assert _run(app, _payload(task, changes={"retries": "x"})).end is End.REJECTED
+    assert run(app, payload_of(task, changes={"task": "other"})).end is End.REJECTED
+    assert run(app, payload_of(task, changes={"retries": "x"})).end is End.REJECTED
 
 
 # -- the app ------------------------------------------------------------------------------------
@@ -620,7 +581,7 @@ def test_a_soft_limit_that_strikes_after_the_end_costs_nothing(app, monkeypatch)
         return original(*args, **kwargs)
 
     monkeypatch.setattr(replies, "failure_record", struck)
-    assert isinstance(_error(_run(app, _payload(fail))), ValueError)
+    assert isinstance(error_of(run(app, payload_of(fail))), ValueError)
 
 
 def test_a_retry_takes_celerys_options(app):
@@ -641,7 +602,7 @@ def test_a_retry_takes_celerys_options(app):
         )
 
     before = clock.now()
-    retry = _run(app, _payload(fetch, ("u",), {"depth": 1})).retry
+    retry = run(app, payload_of(fetch, ("u",), {"depth": 1})).retry
 
     headers = headers_as_mapping(retry.headers)
     assert (retry.routing_key, retry.priority, headers["try"]) == ("slow", 2, "again")
@@ -666,7 +627,7 @@ def test_a_retry_may_name_what_was_given_by_its_place_and_the_other_way_round(ap
     def fetch(self: BoundTask, a, b=0, *rest, c=0):
         self.retry(*again)
 
-    body = _run(app, _payload(fetch, *sent)).retry.body
+    body = run(app, payload_of(fetch, *sent)).retry.body
 
     assert decode_body(body, "application/json")[:2] == expected
 
@@ -676,7 +637,7 @@ def test_an_option_that_a_retry_does_not_have_is_named(app):
     def fetch(self: BoundTask):
         self.retry(qeue="slow")
 
-    error = _error(_run(app, _payload(fetch)))
+    error = error_of(run(app, payload_of(fetch)))
 
     assert str(error) == 'task "fetch" cannot be retried with qeue: no such option, did you mean "queue"?'
 
@@ -690,7 +651,7 @@ def test_a_retry_that_is_not_thrown_follows_a_run_that_ends_as_it_does(app, fail
             raise ValueError("x")
         return "done for now"
 
-    reply = _run(app, _payload(fetch, task_id="i"))
+    reply = run(app, payload_of(fetch, task_id="i"))
 
     assert reply.end is (End.FAILED if fails else End.SUCCEEDED)
     (again,) = reply.callbacks
@@ -704,7 +665,7 @@ def test_a_task_may_lift_its_own_limit_as_in_celery(app):
         self.max_retries = None
         self.retry()
 
-    assert _run(app, _payload(fetch, changes={"retries": 7})).end is End.RETRIED
+    assert run(app, payload_of(fetch, changes={"retries": 7})).end is End.RETRIED
 
 
 def test_celerys_names_are_there(app):
@@ -712,4 +673,4 @@ def test_celerys_names_are_there(app):
     def fetch(self: BoundTask):
         return [self.AsyncResult("j").id, self.request.utc]
 
-    assert decode_record(_run(app, _payload(fetch)).record).value() == ["j", True]
+    assert decode_record(run(app, payload_of(fetch)).record).value() == ["j", True]

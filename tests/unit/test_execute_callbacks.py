@@ -20,7 +20,7 @@ from taskd.protocol.results import child_ids
 from taskd.protocol.signature import read_signatures
 from taskd.sending.callbacks import Aftermath, after_failure, messages_of
 from taskd.sending.send import build_message
-from tests.unit.test_execute import _payload, _run
+from tests.unit.executing import payload_of, run
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def _parts(message):
 
 def test_a_callback_gets_the_result_first(app):
     note = app.tasks["note"]
-    reply = _run(
+    reply = run(
         app,
-        _payload(app.tasks["double"], (4,), task_id="i", link=note.s("x", y=1), changes={"root_id": "r"}),
+        payload_of(app.tasks["double"], (4,), task_id="i", link=note.s("x", y=1), changes={"root_id": "r"}),
     )
 
     assert reply.end is End.SUCCEEDED
@@ -63,7 +63,7 @@ def test_a_callback_gets_the_result_first(app):
 
 
 def test_an_immutable_callback_gets_its_own_arguments_alone(app):
-    reply = _run(app, _payload(app.tasks["double"], (4,), link=[app.tasks["note"].si(1)]))
+    reply = run(app, payload_of(app.tasks["double"], (4,), link=[app.tasks["note"].si(1)]))
 
     assert _parts(reply.callbacks[0])[1] == [1]
 
@@ -72,8 +72,8 @@ def test_callbacks_and_errbacks_do_not_mix(app):
     note = app.tasks["note"]
     links = {"link": [note.s("ok"), note.s("too")], "link_error": [note.s("bad")]}
 
-    well = _run(app, _payload(app.tasks["double"], (4,), **links))
-    badly = _run(app, _payload(app.tasks["fail"], task_id="i", **links))
+    well = run(app, payload_of(app.tasks["double"], (4,), **links))
+    badly = run(app, payload_of(app.tasks["fail"], task_id="i", **links))
 
     assert [_parts(message)[1] for message in well.callbacks] == [[8, "ok"], [8, "too"]]
     assert badly.end is End.FAILED
@@ -87,7 +87,7 @@ def test_a_task_that_did_not_end_calls_nobody(app, error):
         raise error
 
     note = app.tasks["note"]
-    assert _run(app, _payload(odd, link=note.s(), link_error=note.s())).callbacks == []
+    assert run(app, payload_of(odd, link=note.s(), link_error=note.s())).callbacks == []
 
 
 def test_a_retry_keeps_what_is_linked_even_with_new_arguments(app):
@@ -95,7 +95,7 @@ def test_a_retry_keeps_what_is_linked_even_with_new_arguments(app):
     def fetch(self: BoundTask, x):
         self.retry(args=(x + 1,))
 
-    reply = _run(app, _payload(fetch, (1,), link=app.tasks["note"].s()))
+    reply = run(app, payload_of(fetch, (1,), link=app.tasks["note"].s()))
 
     assert reply.callbacks == []
     _, args, _, embed = _parts(reply.retry)
@@ -110,7 +110,7 @@ def test_a_callback_has_options_and_links_of_its_own(app):
         queue="slow", priority=9, eta=eta, task_id="fixed", link=note.si("then"), headers={"x-tenant": 7}
     )
 
-    (message,) = _run(app, _payload(app.tasks["double"], (4,), link=linked)).callbacks
+    (message,) = run(app, payload_of(app.tasks["double"], (4,), link=linked)).callbacks
 
     headers, _, _, embed = _parts(message)
     assert (message.routing_key, message.priority, message.task_id) == ("slow", 9, "fixed")
@@ -130,7 +130,7 @@ def test_a_signature_of_celery_is_followed_where_it_leads(app):
         "immutable": False,
     }
     before = clock.now()
-    (message,) = _run(app, _payload(app.tasks["double"], (4,), link=celerys)).callbacks
+    (message,) = run(app, payload_of(app.tasks["double"], (4,), link=celerys)).callbacks
 
     assert (message.exchange, message.routing_key) == ("reports", "daily")
     assert before + 60 <= message.due_at < before + 70
@@ -143,7 +143,7 @@ def test_a_callback_whose_result_json_lacks_makes_a_failure_that_calls_errbacks(
         return {1, 2}
 
     note = app.tasks["note"]
-    reply = _run(app, _payload(odd, task_id="i", link=note.s(), link_error=note.s()))
+    reply = run(app, payload_of(odd, task_id="i", link=note.s(), link_error=note.s()))
 
     assert reply.end is End.FAILED
     assert [_parts(message)[1] for message in reply.callbacks] == [["i"]]
@@ -164,7 +164,7 @@ def test_an_errback_of_three_parameters_is_called_with_what_celery_gives_it(app,
     def later(self, request, exc): ...
 
     links = [wrong.s(), tell.s(more=1), later.s(), tell.si()]
-    reply = _run(app, _payload(app.tasks["fail"], task_id="i", link_error=links))
+    reply = run(app, payload_of(app.tasks["fail"], task_id="i", link_error=links))
 
     assert seen == [("i", "ValueError('x')", "ValueError: x", 1)]
     assert "errback wrong failed" in caplog.text
@@ -176,7 +176,7 @@ def test_an_errback_of_three_parameters_is_called_with_what_celery_gives_it(app,
 
 def test_an_errback_that_cannot_be_sent_leaves_the_failure_as_it_is(app, caplog):
     wrong = {"task": "note", "options": {"priority": 99}}
-    reply = _run(app, _payload(app.tasks["fail"], task_id="i", link_error=wrong))
+    reply = run(app, payload_of(app.tasks["fail"], task_id="i", link_error=wrong))
 
     assert (reply.end, reply.callbacks) == (End.FAILED, [])
     assert "task=fail id=i errbacks not sent" in caplog.text
@@ -190,14 +190,14 @@ def test_what_no_worker_would_accept_is_not_sent(app, link):
 
 def test_a_message_with_a_link_to_a_chord_is_dead_lettered(app):
     body = encode_body((4,), {}, {"callbacks": [{"task": "celery.chord", "subtask_type": "chord"}]})
-    reply = _run(app, _payload(app.tasks["double"], body=body))
+    reply = run(app, payload_of(app.tasks["double"], body=body))
 
     assert reply.end is End.REJECTED
     assert "a chord has a header" in reply.text
 
 
 def test_asyncio_runs_send_callbacks_too(app):
-    payload = encode(_payload(app.tasks["double"], (4,), link=app.tasks["note"].s()))
+    payload = encode(payload_of(app.tasks["double"], (4,), link=app.tasks["note"].s()))
     reply = decode_reply(asyncio.run(Executor(app, "w@h").acall(payload)))
 
     assert [_parts(message)[1] for message in reply.callbacks] == [[8]]
@@ -235,7 +235,7 @@ def test_nothing_that_a_sender_writes_into_a_signature_ends_the_worker(app, opti
     signature = {"task": "note", "options": options}
     body = encode_body((4,), {}, {"callbacks": [signature], "errbacks": [signature]})
 
-    reply = _run(app, _payload(app.tasks["double"], body=body, task_id="i"))
+    reply = run(app, payload_of(app.tasks["double"], body=body, task_id="i"))
 
     assert reply.end in (End.FAILED, End.REJECTED)
     assert reply.callbacks == []
@@ -260,7 +260,7 @@ def test_the_next_step_of_a_chain_is_sent_with_the_rest_of_it(app):
     chain = [_step("third", "i3"), _step("second", "i2", reply_to="box", shadow="shown")]
     body = encode_body((4,), {}, {"chain": chain})
 
-    reply = _run(app, _payload(app.tasks["double"], body=body, task_id="i1", changes={"root_id": "r"}))
+    reply = run(app, payload_of(app.tasks["double"], body=body, task_id="i1", changes={"root_id": "r"}))
 
     (message,) = reply.callbacks
     headers, args, _, embed = _parts(message)
@@ -274,8 +274,8 @@ def test_a_step_that_names_no_queue_goes_to_the_one_that_its_predecessor_came_fr
     chain = [_step("note", "i4"), _step("elsewhere", "i3"), _step("double", "i2", queue="slow")]
     queues = []
     while chain:
-        payload = _payload(app.tasks["double"], body=encode_body((1,), {}, {"chain": chain}))
-        (message,) = _run(app, msgspec.structs.replace(payload, queue="celery")).callbacks
+        payload = payload_of(app.tasks["double"], body=encode_body((1,), {}, {"chain": chain}))
+        (message,) = run(app, msgspec.structs.replace(payload, queue="celery")).callbacks
         queues.append(message.routing_key)
         chain.pop()
 
@@ -286,7 +286,7 @@ def test_the_members_of_a_group_are_all_sent_as_such(app):
     members = [_step("a", "i2", group_id="g", group_index=0), _step("b", "i3", group_id="g", group_index=1)]
     group = {"task": "celery.group", "subtask_type": "group", "kwargs": {"tasks": members}}
 
-    reply = _run(app, _payload(app.tasks["double"], body=encode_body((4,), {}, {"chain": [group]})))
+    reply = run(app, payload_of(app.tasks["double"], body=encode_body((4,), {}, {"chain": [group]})))
 
     sent = [_parts(message) for message in reply.callbacks]
     assert [(headers.id, headers.group, headers.group_index) for headers, *_ in sent] == [
@@ -299,7 +299,7 @@ def test_the_members_of_a_group_are_all_sent_as_such(app):
 def test_a_failure_ends_the_rest_of_the_chain_too(app):
     chain = [_step("third", "i3"), _step("second", "i2")]
 
-    reply = _run(app, _payload(app.tasks["fail"], body=encode_body((), {}, {"chain": chain})))
+    reply = run(app, payload_of(app.tasks["fail"], body=encode_body((), {}, {"chain": chain})))
 
     assert (reply.end, reply.callbacks) == (End.FAILED, [])
     assert sorted(reply.given_up) == ["i2", "i3"]
@@ -308,7 +308,7 @@ def test_a_failure_ends_the_rest_of_the_chain_too(app):
 def test_the_stamps_of_a_signature_go_on(app):
     signature = _step("note", "i2", stamped_headers=["tenant"], tenant="acme")
 
-    reply = _run(app, _payload(app.tasks["double"], body=encode_body((4,), {}, {"callbacks": [signature]})))
+    reply = run(app, payload_of(app.tasks["double"], body=encode_body((4,), {}, {"callbacks": [signature]})))
 
     headers = _parts(reply.callbacks[0])[0]
     assert (headers.stamped_headers, headers.stamps) == (["tenant"], {"tenant": "acme"})
@@ -322,7 +322,7 @@ def test_tasks_that_a_task_sends_are_its_children():
         sent = [app.send_task("a", task_id="i2"), *app.send_many([app.call("b").with_options(task_id="i3")])]
         return [each.id for each in sent]
 
-    reply = _run(app, _payload(family))
+    reply = run(app, payload_of(family))
 
     assert child_ids(json.loads(reply.record)["children"]) == ["i2", "i3"]
     app.close()

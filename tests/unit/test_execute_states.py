@@ -13,7 +13,7 @@ from taskd.base.errors import SerializationError
 from taskd.execution.native.execute import Executor
 from taskd.execution.native.loading import task_table
 from taskd.protocol.execution import End, decode_reply, encode
-from tests.unit.test_execute import _payload, _run
+from tests.unit.executing import payload_of, run
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_progress_is_seen_while_the_task_runs(app):
         self.update_state(state="RESTING")
         seen.append((app.result("i").state, app.result("i").info, app.result("i").ready()))
 
-    assert _run(app, _payload(copy, task_id="i")).end is End.SUCCEEDED
+    assert run(app, payload_of(copy, task_id="i")).end is End.SUCCEEDED
     assert seen == [("PROGRESS", {"done": 1, "of": 2}, False), ("RESTING", None, False)]
 
 
@@ -45,7 +45,7 @@ def test_the_states_of_the_worker_cannot_be_chosen(app, state):
 
     with pytest.raises(ValueError, match="stored by the worker alone"):
         copy()
-    assert "stored by the worker alone" in _run(app, _payload(copy, task_id="i")).text
+    assert "stored by the worker alone" in run(app, payload_of(copy, task_id="i")).text
 
 
 def test_a_meta_without_json_is_refused(app):
@@ -54,7 +54,7 @@ def test_a_meta_without_json_is_refused(app):
         with pytest.raises(SerializationError, match="set"):
             self.update_state(meta={1, 2})
 
-    assert _run(app, _payload(copy)).end is End.SUCCEEDED
+    assert run(app, payload_of(copy)).end is End.SUCCEEDED
 
 
 def test_nothing_is_stored_when_no_result_is_kept(app):
@@ -63,7 +63,7 @@ def test_nothing_is_stored_when_no_result_is_kept(app):
         self.update_state(meta=1)
 
     copy()
-    assert _run(app, _payload(copy, task_id="i")).end is End.SUCCEEDED
+    assert run(app, payload_of(copy, task_id="i")).end is End.SUCCEEDED
     assert app.result("i").state == "PENDING"
 
 
@@ -74,7 +74,7 @@ def test_results_that_are_switched_off_do_not_stop_a_task():
     def copy(self: BoundTask):
         self.update_state(meta=1)
 
-    assert _run(app, _payload(copy)).end is End.SUCCEEDED
+    assert run(app, payload_of(copy)).end is End.SUCCEEDED
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -86,7 +86,7 @@ def test_a_task_that_asks_for_it_is_started_before_it_runs(app, native):
         seen.append((app.result("i").state, app.result("i").info))
 
     execute = Executor(app, "w@h")
-    payload = encode(_payload(copy, task_id="i"))
+    payload = encode(payload_of(copy, task_id="i"))
     reply = asyncio.run(execute.acall(payload)) if native else execute(payload)
 
     assert decode_reply(reply).end is End.SUCCEEDED
@@ -100,7 +100,7 @@ def test_a_started_that_cannot_be_stored_does_not_stop_the_task(caplog):
     def copy():
         return 1
 
-    assert _run(broken, _payload(copy, task_id="i")).end is End.SUCCEEDED
+    assert run(broken, payload_of(copy, task_id="i")).end is End.SUCCEEDED
     assert "task=copy id=i STARTED is not stored" in caplog.text
 
 
@@ -118,4 +118,4 @@ def test_celerys_way_to_call_it_names_the_task_first(app):
         self.update_state(task_id="other", state="PROGRESS", meta={"done": 2})
         return [app.result(task_id).info for task_id in ("i", "other")]
 
-    assert _run(app, _payload(copy, task_id="i")).text == "[{'done': 1}, {'done': 2}]"
+    assert run(app, payload_of(copy, task_id="i")).text == "[{'done': 1}, {'done': 2}]"

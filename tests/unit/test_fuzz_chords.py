@@ -16,7 +16,7 @@ from taskd.protocol.chord import ChordPart
 from taskd.protocol.signature import promised, read_embed
 from taskd.results.memory import MemoryResults
 from tests import fuzzing
-from tests.unit.test_chords import Store, part
+from tests.unit.fake_chords import Store, part
 
 _LIES = st.sampled_from(fuzzing.LIES)
 _IDS = st.sampled_from(["a", "b", "c", "d", "", None, 7])
