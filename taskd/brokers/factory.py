@@ -33,8 +33,8 @@ def _redis(url: str, stores: Stores) -> Broker:
 
 
 def _generic(url: str, stores: Stores) -> Broker:
-    from taskd.brokers.generic.address import Address
-    from taskd.brokers.generic.broker import GenericBroker
+    from taskd.brokers.kombu.address import Address
+    from taskd.brokers.kombu.broker import GenericBroker
 
     return GenericBroker(Address(url, stores.amqp))
 

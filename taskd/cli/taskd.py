@@ -80,8 +80,8 @@ def _check(path: str, *, importing: bool) -> int:
 def _import_apps(config: Config) -> int:
     """Import the app of each worker as the worker would; print how that went."""
     from taskd.config.machine import default_user
+    from taskd.supervisor.model.roster import trial_of
     from taskd.supervisor.process.trial import run_to_end
-    from taskd.supervisor.roster import trial_of
 
     status = exit_codes.OK
     for name, worker in config.workers.items():
@@ -118,7 +118,7 @@ def _run(path: str, *, is_local: bool) -> int:
 
     from taskd.base import program_signals
     from taskd.host import breakpoints
-    from taskd.supervisor.signals import WATCHED
+    from taskd.supervisor.model.signals import WATCHED
 
     program_signals.hold(WATCHED)  # until its loop takes them
     breakpoints.offer_terminal()

@@ -13,9 +13,9 @@ from typing import cast
 from kombu.pidbox import Mailbox
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.generic.address import BROKER_ERRORS
-from taskd.brokers.generic.errors import told
-from taskd.brokers.kombu_connection import kombu_connection
+from taskd.brokers.kombu.address import BROKER_ERRORS
+from taskd.brokers.kombu.errors import told
+from taskd.brokers.kombu_client.connection import kombu_connection
 from taskd.config.stores import Stores
 
 NAMESPACE = "celery"

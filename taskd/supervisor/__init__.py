@@ -1,17 +1,12 @@
 """The supervisor: starts the programs of a configuration, keeps them running, and ends last.
 
-May import: rank 0, ``config``, ``protocol``.  Never a broker, user code, gevent, asyncio or a second
-thread: it forks, and it must be the last process to fail.
+It never opens a broker, runs user code, imports gevent or asyncio, or starts a second thread: it forks, and
+it must be the last process to fail.
 
-Pure deciders, which take the time as an argument and touch nothing: ``machine`` (states and what
-follows from events), ``restart`` (when a program may start again), ``stopping`` (how long each step of
-a stop lasts), ``roster`` (which programs a configuration wants), ``waiting`` (who waits for whom),
-``ending`` (when the daemon may end).  The thin shell around them: ``program`` (one supervised program),
-``fleet`` (all of them), ``signals``, ``systemd``, and ``supervisor``, the reconcile loop.
+Floors, from the ground up: ``model`` (pure decisions), ``process`` (one process, from its fork to its end),
+``output`` (the lines that programs write), ``programs`` (one supervised program, and all of them),
+``scaling`` (processes that follow the load) and ``reload`` (from one configuration to the next), ``control``
+(the socket of ``taskctl``), and ``supervisor``, the reconcile loop.
 
-Rooms: ``process`` (one process, from its fork to the record of its death), ``output`` (what programs
-write), ``reload`` (generations of the configuration, and rolling from one to the next), ``scaling``
-(processes that follow the load), ``control`` (the socket of taskctl).
-
-Start reading at ``machine.py``, then ``supervisor.py``.
+Start reading at ``model/machine.py``, then ``programs/program.py`` and ``supervisor.py``.
 """

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from taskd.supervisor.machine import ALIVE, MOVES, Event, State
-from taskd.supervisor.signals import MEANINGS
+from taskd.supervisor.model.machine import ALIVE, MOVES, Event, State
+from taskd.supervisor.model.signals import MEANINGS
 
 _HEAD = """# The states of a program
 

@@ -27,23 +27,23 @@ from taskd.supervisor.control.records import Records
 from taskd.supervisor.control.server import ControlServer
 from taskd.supervisor.control.socket_lock import ControlSocket
 from taskd.supervisor.control.state_file import StateFile, state_path
-from taskd.supervisor.ending import Ending
-from taskd.supervisor.fleet import Fleet
-from taskd.supervisor.machine import Event
+from taskd.supervisor.model.ending import Ending
+from taskd.supervisor.model.machine import Event
+from taskd.supervisor.model.roster import CommandTable, ProgramSpec, commands
+from taskd.supervisor.model.signals import STOPS, WATCHED, Haste, dispatch, hastier
+from taskd.supervisor.model.waiting import is_up, next_look
 from taskd.supervisor.output.output import Output
-from taskd.supervisor.process.deaths import Deaths
-from taskd.supervisor.process.hooks import Hooks
 from taskd.supervisor.process.reaper import Reaper
 from taskd.supervisor.process.spawn import Process, spawn_command
-from taskd.supervisor.program import Program
-from taskd.supervisor.reload.generation import Generation
+from taskd.supervisor.programs.deaths import Deaths
+from taskd.supervisor.programs.fleet import Fleet
+from taskd.supervisor.programs.generation import Generation
+from taskd.supervisor.programs.hooks import Hooks
+from taskd.supervisor.programs.program import Program
+from taskd.supervisor.programs.surroundings import Surroundings
 from taskd.supervisor.reload.reload import Outcome, Reloader
-from taskd.supervisor.roster import CommandTable, ProgramSpec, commands
 from taskd.supervisor.scaling.scaler import Scaler
-from taskd.supervisor.signals import STOPS, WATCHED, Haste, dispatch, hastier
-from taskd.supervisor.surroundings import Surroundings
 from taskd.supervisor.systemd import Notifier
-from taskd.supervisor.waiting import is_up, next_look
 
 _log = logging.getLogger(__name__)
 

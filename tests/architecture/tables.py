@@ -26,7 +26,24 @@ RANKS: Mapping[str, int] = {
 
 #: The floors of rooms, from the ground up: what stands on a floor is blind to what stands beside it.
 FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
+    "brokers": (
+        ("intake", "timing", "dead"),
+        ("base",),
+        ("topology",),
+        ("once", "event_sender"),
+        ("memory", "sqlite", "redis", "kombu"),
+        ("factory", "kombu_client"),
+    ),
     "execution": (("native",),),
+    "supervisor": (
+        ("model", "clock_watch", "systemd"),
+        ("process", "reference"),
+        ("output",),
+        ("programs",),
+        ("scaling", "reload"),
+        ("control",),
+        ("supervisor",),
+    ),
 }
 
 #: Outside all ranks: the package's front door, and its program.

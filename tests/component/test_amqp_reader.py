@@ -11,8 +11,8 @@ from amqp.basic_message import Message
 from kombu.connection import Connection
 
 from taskd.base.errors import BrokerError, LeaseLostError
-from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.broker import GenericBroker
+from taskd.brokers.kombu.address import Address
+from taskd.brokers.kombu.broker import GenericBroker
 from taskd.config.stores import AmqpConfig
 from taskd.protocol.delivery import Ack, Requeue
 from tests import services

@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.broker import GenericBroker
+from taskd.brokers.kombu.address import Address
+from taskd.brokers.kombu.broker import GenericBroker
 from taskd.config.stores import AmqpConfig
 from taskd.protocol.delivery import Ack
 from tests.contract.brokers import is_readable, message

@@ -43,7 +43,7 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def app(url: str) -> Iterator[Any]:
     made = Celery("neighbour", broker=url)
-    made.conf.broker_transport = "taskd.brokers.sqlite.transport:SqliteTransport"
+    made.conf.broker_transport = "taskd.brokers.kombu_client.transport:SqliteTransport"
     yield made
     made.close()
     worker_state.revoked.clear()

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
-from taskd.supervisor.machine import ALIVE, State
-from taskd.supervisor.program import Program
-from taskd.supervisor.reload.generation import Generation
-from taskd.supervisor.reload.group import Group
-from taskd.supervisor.roster import groups, program_name
-from taskd.supervisor.settings import Settings
-from taskd.supervisor.waiting import Standing
+from taskd.supervisor.model.machine import ALIVE, State
+from taskd.supervisor.model.roster import groups, program_name
+from taskd.supervisor.model.waiting import Standing
+from taskd.supervisor.programs.generation import Generation
+from taskd.supervisor.programs.group import Group
+from taskd.supervisor.programs.program import Program
+from taskd.supervisor.programs.settings import Settings
 
 
 @dataclass

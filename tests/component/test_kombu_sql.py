@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.broker import GenericBroker
+from taskd.brokers.kombu.address import Address
+from taskd.brokers.kombu.broker import GenericBroker
 from taskd.config.stores import AmqpConfig
 from tests.contract.brokers import bodies, message
 

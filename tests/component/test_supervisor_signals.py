@@ -10,7 +10,7 @@ import pytest
 
 from taskd.base import exit_codes
 from taskd.host import procinfo
-from taskd.supervisor.signals import AT_ONCE, MEANINGS, WATCHED
+from taskd.supervisor.model.signals import AT_ONCE, MEANINGS, WATCHED
 from tests.component.reloads import pids, worker, write
 from tests.component.supervised import Daemon, daemon
 from tests.waiting import wait_until

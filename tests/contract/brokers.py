@@ -14,10 +14,10 @@ import pytest
 from kombu.transport.memory import Channel, Transport
 
 from taskd.brokers.base import Broker, Mailbox
-from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.broker import GenericBroker
-from taskd.brokers.generic.intake import GenericIntake
 from taskd.brokers.intake import Intake
+from taskd.brokers.kombu.address import Address
+from taskd.brokers.kombu.broker import GenericBroker
+from taskd.brokers.kombu.intake import GenericIntake
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.sqlite.broker import SqliteBroker

@@ -11,8 +11,8 @@ import pytest
 
 from taskd.base.errors import BrokerError, LeaseLostError
 from taskd.brokers.base import Broker, DeadFilter
-from taskd.brokers.generic.broker import GenericBroker
 from taskd.brokers.intake import Advancing
+from taskd.brokers.kombu.broker import GenericBroker
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.protocol.delivery import Ack, Dead, Delay, Outgoing, Replace, Requeue
 from tests.contract.brokers import (

@@ -18,10 +18,10 @@ from kombu.pidbox import Mailbox
 from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.factory import connect
-from taskd.brokers.kombu_connection import kombu_connection
+from taskd.brokers.kombu_client.channel import Channel
+from taskd.brokers.kombu_client.connection import kombu_connection
+from taskd.brokers.kombu_client.transport import SqliteTransport
 from taskd.brokers.sqlite.broker import SqliteBroker
-from taskd.brokers.sqlite.channel import Channel
-from taskd.brokers.sqlite.transport import SqliteTransport
 from taskd.config.stores import Stores
 from taskd.protocol.delivery import Ack, Delivery, Outgoing, Requeue
 from taskd.protocol.message import decode_headers

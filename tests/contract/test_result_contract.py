@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.broker import GenericBroker
+from taskd.brokers.kombu.address import Address
+from taskd.brokers.kombu.broker import GenericBroker
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.protocol.results import state_record
 from taskd.results.base import Collector, ResultStore, StoredResult

@@ -14,9 +14,9 @@ from amqp.exceptions import UnexpectedFrame
 
 from taskd import App
 from taskd.base.errors import ProtocolError, SerializationError, TaskdError
-from taskd.brokers.generic import envelope as generic
-from taskd.brokers.generic.fields import read_properties
-from taskd.brokers.generic.frames import Inbox
+from taskd.brokers.kombu import envelope as generic
+from taskd.brokers.kombu.fields import read_properties
+from taskd.brokers.kombu.frames import Inbox
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer import endings, strategy
 from taskd.execution.native.execute import Executor

@@ -22,7 +22,7 @@ def celery_app(daemon: Daemon) -> Any:
     url = load(str(daemon.file)).broker
     app = Celery("client", broker=url)
     if url.startswith("sqlite:"):
-        app.conf.broker_transport = "taskd.brokers.sqlite.transport:SqliteTransport"
+        app.conf.broker_transport = "taskd.brokers.kombu_client.transport:SqliteTransport"
     return app
 
 

@@ -8,4 +8,4 @@ from celery import Celery
 
 app = Celery("tools", broker=os.environ["TEST_BROKER"])
 if os.environ["TEST_BROKER"].startswith("sqlite:"):
-    app.conf.broker_transport = "taskd.brokers.sqlite.transport:SqliteTransport"
+    app.conf.broker_transport = "taskd.brokers.kombu_client.transport:SqliteTransport"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd.brokers.generic.address import Address
-from taskd.brokers.generic.broker import GenericBroker
+from taskd.brokers.kombu.address import Address
+from taskd.brokers.kombu.broker import GenericBroker
 from taskd.config.stores import AmqpConfig
 from taskd.protocol.delivery import Ack, Dead, Requeue
 from tests import services

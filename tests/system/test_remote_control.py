@@ -97,7 +97,7 @@ def test_send_result_queues_and_purge_work_from_the_command_line(daemon: Daemon)
 def test_kombus_own_pidbox_client_is_answered(daemon: Daemon) -> None:
     from kombu.pidbox import Mailbox
 
-    from taskd.brokers.kombu_connection import kombu_connection
+    from taskd.brokers.kombu_client.connection import kombu_connection
     from taskd.config.load import load
 
     config = load(str(daemon.file))
@@ -112,7 +112,7 @@ def call(daemon: Daemon, method: str, **arguments: object) -> Any:
     """Ask the node with kombu's own pidbox client; return its answer."""
     from kombu.pidbox import Mailbox
 
-    from taskd.brokers.kombu_connection import kombu_connection
+    from taskd.brokers.kombu_client.connection import kombu_connection
     from taskd.config.load import load
 
     config = load(str(daemon.file))

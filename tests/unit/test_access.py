@@ -8,8 +8,8 @@ from taskd.base.loop import Loop
 from taskd.supervisor.control import records
 from taskd.supervisor.control.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
 from taskd.supervisor.control.methods import Facts, Methods
-from taskd.supervisor.fleet import Fleet
-from taskd.supervisor.program import Program
+from taskd.supervisor.programs.fleet import Fleet
+from taskd.supervisor.programs.program import Program
 from taskd.supervisor.scaling.scaler import Scaler
 
 OWN = 990

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from taskd.brokers.generic.address import Address
+from taskd.brokers.kombu.address import Address
 from taskd.config.stores import AmqpConfig
 
 

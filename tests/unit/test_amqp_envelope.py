@@ -10,9 +10,9 @@ from amqp.basic_message import Message
 from amqp.exceptions import FrameSyntaxError
 
 from taskd.brokers.dead import storable
-from taskd.brokers.generic.envelope import Arrived, again, opened
-from taskd.brokers.generic.fields import read_properties
-from taskd.brokers.generic.letters import bury, unfold
+from taskd.brokers.kombu.envelope import Arrived, again, opened
+from taskd.brokers.kombu.fields import read_properties
+from taskd.brokers.kombu.letters import bury, unfold
 from tests import fuzzing
 
 HEADERS = ("id", "task", "x-taskd-due-at", "x-taskd-deaths", "x-delivery-count", "other")

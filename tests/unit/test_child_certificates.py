@@ -14,8 +14,8 @@ from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.status import ChildDied, RunningTask, decode_line, encode_line
-from taskd.supervisor.process.certificate import Certificate
-from taskd.supervisor.process.child_deaths import ALIKE_S, certify, counted, like, to_forget
+from taskd.supervisor.programs.certificate import Certificate
+from taskd.supervisor.programs.child_deaths import ALIKE_S, certify, counted, like, to_forget
 
 SEGFAULT = ChildLost(7, 4711, started=True, exit_code=-1, signal=11)
 END = ChildEnd(4711, -1, 11, max_rss_bytes=5, lived_s=3.0, last_words="boom", outcome=SEGFAULT, began=8.0)

@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 
 from taskd.protocol.status import Heartbeat, Ready, Waiting
-from taskd.supervisor.machine import Event
-from taskd.supervisor.process.consuming import PATIENCE_S, Consuming
-from taskd.supervisor.process.life import Life
+from taskd.supervisor.model.machine import Event
+from taskd.supervisor.programs.consuming import PATIENCE_S, Consuming
+from taskd.supervisor.programs.life import Life
 
 STUCK = Heartbeat(depth=5, done=7)
 WORDS = "alive but not consuming: 5 messages wait, and nothing runs or gets done"

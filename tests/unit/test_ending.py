@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from taskd.supervisor.ending import VANISH_S, Ending
-from taskd.supervisor.machine import State
-from taskd.supervisor.roster import ProgramSpec
-from taskd.supervisor.signals import Haste
+from taskd.supervisor.model.ending import VANISH_S, Ending
+from taskd.supervisor.model.machine import State
+from taskd.supervisor.model.roster import ProgramSpec
+from taskd.supervisor.model.signals import Haste
 
 
 @dataclass

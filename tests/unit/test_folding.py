@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from taskd.supervisor.process.certificate import Certificate
-from taskd.supervisor.process.folding import folded
+from taskd.supervisor.programs.certificate import Certificate
+from taskd.supervisor.programs.folding import folded
 
 
 def death(cause: str, **facts: Any) -> Certificate:

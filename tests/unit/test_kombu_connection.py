@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.kombu_connection import kombu_connection
+from taskd.brokers.kombu_client.connection import kombu_connection
 from taskd.config.stores import Stores
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.supervisor.machine import ALIVE, IGNORED, MOVES, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.model.machine import ALIVE, IGNORED, MOVES, Effect, Event, Outlook, State, due, step
 
 AWAITS = {
     Effect.AWAIT_READY: Event.HUNG,

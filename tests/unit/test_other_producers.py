@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from taskd import App
-from taskd.brokers.generic import envelope as generic
+from taskd.brokers.kombu import envelope as generic
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer.strategy import Malformed, Run, decide
 from taskd.execution.native.execute import Executor

@@ -9,8 +9,8 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.supervisor.reload.plan import Action, Plan, Running, plan
-from taskd.supervisor.roster import groups, program_name
+from taskd.supervisor.model.plan import Action, Plan, Running, plan
+from taskd.supervisor.model.roster import groups, program_name
 
 
 def config(*workers: WorkerConfig, **keys: object) -> Config:

@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from taskd.base.backoff import Backoff
 from taskd.config.process import RESTARTS
-from taskd.supervisor.machine import ALIVE, Effect, Event, Outlook, State, due, step
-from taskd.supervisor.restart import PROBE_S, RestartPolicy
-from taskd.supervisor.stopping import StopPolicy
+from taskd.supervisor.model.machine import ALIVE, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.model.restart import PROBE_S, RestartPolicy
+from taskd.supervisor.model.stopping import StopPolicy
 
 START_S = 60.0
 SILENCE_S = 60.0

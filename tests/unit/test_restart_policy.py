@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from taskd.base.backoff import Backoff
-from taskd.supervisor.machine import Outlook
-from taskd.supervisor.restart import PROBE_S, RestartPolicy
+from taskd.supervisor.model.machine import Outlook
+from taskd.supervisor.model.restart import PROBE_S, RestartPolicy
 
 
 def policy(*, intensity: int = 10, jitter: bool = False, when: str = "always") -> RestartPolicy:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from taskd.supervisor.reload.rolling import Berth, Bounds, Standing, Step, is_extra, is_settled, next_step
+from taskd.supervisor.model.rolling import Berth, Bounds, Standing, Step, is_extra, is_settled, next_step
 
 ONE_MORE = Bounds(count=2, max_surge=1, max_unavailable=0)
 IN_PLACE = Bounds(count=2, max_surge=0, max_unavailable=1)

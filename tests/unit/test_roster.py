@@ -11,8 +11,8 @@ from taskd.config.programs import POOLS, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.host.safe_python import module_command
+from taskd.supervisor.model.roster import ProgramSpec, groups, handed_to, member, share_of
 from taskd.supervisor.process.spawn import inherits, program_environment
-from taskd.supervisor.roster import ProgramSpec, groups, handed_to, member, share_of
 
 
 def test_a_worker_with_two_processes_becomes_two_numbered_programs() -> None:

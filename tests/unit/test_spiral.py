@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from taskd.supervisor.process.memory_kills import MemoryKills, places
-from taskd.supervisor.process.spiral import Spiral
+from taskd.supervisor.programs.spiral import Spiral
 
 
 def allows(spiral: Spiral, now: float) -> bool:

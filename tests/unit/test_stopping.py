@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.supervisor.machine import State
-from taskd.supervisor.signals import Haste, hastier
-from taskd.supervisor.stopping import StopPolicy
+from taskd.supervisor.model.machine import State
+from taskd.supervisor.model.signals import Haste, hastier
+from taskd.supervisor.model.stopping import StopPolicy
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from taskd.base.errors import BrokerError, StorageError, TaskdError
 from taskd.base.urls import masked, scrubbed, shown, wrong_in
 from taskd.brokers import factory as brokers
-from taskd.brokers.generic.errors import told
-from taskd.brokers.kombu_connection import kombu_connection
+from taskd.brokers.kombu.errors import told
+from taskd.brokers.kombu_client.connection import kombu_connection
 from taskd.config.leaves import Leaf, walk
 from taskd.config.load import check_bytes
 from taskd.config.schema import Config

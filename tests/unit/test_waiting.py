@@ -7,8 +7,8 @@ import math
 import pytest
 
 from taskd.config.process import ProcessConfig
-from taskd.supervisor.machine import State
-from taskd.supervisor.waiting import Standing, is_up, needed, next_look, waits_for
+from taskd.supervisor.model.machine import State
+from taskd.supervisor.model.waiting import Standing, is_up, needed, next_look, waits_for
 
 NOW = 100.0
 

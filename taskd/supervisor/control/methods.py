@@ -15,10 +15,10 @@ from taskd.base.errors import ControlError
 from taskd.base.version import __version__
 from taskd.host.resident import resident_bytes
 from taskd.supervisor.control.server import Method, Params
-from taskd.supervisor.fleet import Fleet
-from taskd.supervisor.roster import BEAT
+from taskd.supervisor.model.roster import BEAT
+from taskd.supervisor.model.signals import Haste
+from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.scaling.scaler import Scaler
-from taskd.supervisor.signals import Haste
 
 _log = logging.getLogger(__name__)
 

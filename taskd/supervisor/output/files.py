@@ -14,13 +14,13 @@ from taskd.base.loop import Loop, Owner
 from taskd.base.plural import counted
 from taskd.host.safe_python import module_command
 from taskd.protocol.status import Lost, StatusLine, Waiting
+from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.output import frames
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.lines import Line, split_priority
 from taskd.supervisor.process.reaper import Exit, Reaper, send
 from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.process.status_pipe import StatusPipe
-from taskd.supervisor.roster import ProgramSpec
 
 _log = logging.getLogger(__name__)
 

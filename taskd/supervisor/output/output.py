@@ -20,9 +20,9 @@ from taskd.supervisor.output.own import NAME, OwnHandler
 from taskd.supervisor.output.passthrough import PassThroughSink
 from taskd.supervisor.output.ring import Ring
 from taskd.supervisor.output.sink import Sink
-from taskd.supervisor.output.streams import Streams
 from taskd.supervisor.process.reaper import Reaper
 from taskd.supervisor.process.spawn import Process
+from taskd.supervisor.process.streams import Streams
 
 _STDERR = 2
 #: How long the end of the daemon waits for a slow disk or reader to take the last lines.

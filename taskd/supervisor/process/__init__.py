@@ -1,8 +1,6 @@
-"""One process of a program, from its fork to the record of its death.
+"""One process of a program, from its fork to its end.
 
-May import what ``supervisor`` may. ``spawn`` forks and ``becoming`` turns the child into the
-program; ``status_pipe`` and ``life`` hold what it says, ``patience`` its one timer; ``hang`` and
-``spiral`` deal with silence, ``reaper`` and ``belonging`` with its end and its orphans;
-``certificate`` and ``deaths`` record it. ``hooks`` runs the operator's commands. Start reading at
-``life.py``.
+``spawn`` forks and ``becoming`` turns the child into the program; ``streams`` are its standard streams,
+``status_pipe`` reads what it says, ``reaper`` waits for its end, ``belonging`` finds its orphans, ``legacy``
+keeps what it leaves to its successor.  Start reading at ``spawn.py``.
 """

@@ -12,7 +12,7 @@ import resource
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.config.process import ProcessConfig
 from taskd.host import priority
-from taskd.supervisor.roster import ProgramSpec
+from taskd.supervisor.model.roster import ProgramSpec
 
 #: A program may be in the background for this part of its start_timeout.
 _SHARE_OF_START = 0.25

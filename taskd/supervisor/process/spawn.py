@@ -26,10 +26,10 @@ from taskd.protocol.status import (
     LastWords,
     encode_line,
 )
-from taskd.supervisor.output.streams import INHERITED, Streams
+from taskd.supervisor.model.roster import WORKER, ProgramSpec
 from taskd.supervisor.process.becoming import Becoming, StepError, execute
 from taskd.supervisor.process.belonging import MARK_VARIABLE, new_mark
-from taskd.supervisor.roster import WORKER, ProgramSpec
+from taskd.supervisor.process.streams import INHERITED, Streams
 
 #: Where a program and the user's code in it find the configuration file.
 CONFIG_VARIABLE = "TASKD_CONFIG"

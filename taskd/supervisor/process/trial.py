@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
 from taskd.protocol.status import LastWords, decode_line
-from taskd.supervisor.output.streams import Streams
+from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.process.spawn import spawn
-from taskd.supervisor.roster import ProgramSpec
+from taskd.supervisor.process.streams import Streams
 
 _READ_BYTES = 1 << 16
 #: More of what it prints is thrown away.

@@ -15,12 +15,12 @@ from enum import Enum
 from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
-from taskd.supervisor.fleet import Fleet
+from taskd.supervisor.model.plan import Action, Plan, plan
+from taskd.supervisor.model.roster import CommandTable
+from taskd.supervisor.programs.fleet import Fleet
+from taskd.supervisor.programs.generation import Generation
 from taskd.supervisor.reload.former import FormerBrokers
-from taskd.supervisor.reload.generation import Generation
 from taskd.supervisor.reload.half_written import is_being_written
-from taskd.supervisor.reload.plan import Action, Plan, plan
-from taskd.supervisor.roster import CommandTable
 
 _log = logging.getLogger(__name__)
 

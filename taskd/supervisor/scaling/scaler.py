@@ -19,9 +19,9 @@ from taskd.base.loop import Loop, Owner, Timer
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
 from taskd.protocol.status import Heartbeat
-from taskd.supervisor.fleet import Fleet
-from taskd.supervisor.machine import State
-from taskd.supervisor.program import Program
+from taskd.supervisor.model.machine import State
+from taskd.supervisor.programs.fleet import Fleet
+from taskd.supervisor.programs.program import Program
 from taskd.supervisor.scaling.autoscaler import Autoscaler, Decision
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
 from taskd.supervisor.scaling.load import Bounds, Budget, Group, Load

@@ -1,0 +1,158 @@
+"""The register of deaths: the last certificates, in memory and in a JSON file that outlives the daemon.
+
+The file is replaced as a whole (rename(2)), so that a reader never sees half of it; deaths that come
+fast are written together, once a second.  There is no fsync: a crash of the machine may take the last
+ones along, and a slow disk must not stop the loop.  Whatever goes wrong with the file costs a line in
+the log and never supervision.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Sequence
+
+import msgspec
+
+from taskd.base import clock
+from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.own_files import open_own, refuse_foreign
+from taskd.config.daemon import SupervisorConfig
+from taskd.protocol.status import ChildDied
+from taskd.supervisor.model.roster import ProgramSpec
+from taskd.supervisor.process.memory_kills import MemoryKills
+from taskd.supervisor.programs import child_deaths
+from taskd.supervisor.programs.certificate import Certificate, log_death
+
+_log = logging.getLogger(__name__)
+
+_FILE = "deaths.json"
+_MODE = 0o640
+# Lines of all programs: where those have users of their own, the daemon is root.
+_MODE_OF_ROOT = 0o600
+_AT_MOST_EVERY_S = 1.0
+_AFTER_AN_ERROR_S = 10.0
+
+
+class Unreadable(Exception):
+    """The register's file is there, but cannot be understood."""
+
+
+def path_in(state_directory: str) -> str:
+    """Return where a daemon with this state directory keeps its register."""
+    return os.path.join(state_directory, _FILE)
+
+
+def read(path: str) -> Sequence[Certificate]:
+    """Return the certificates in a file, oldest first.
+
+    Raises: ``OSError`` when it cannot be read, ``Unreadable`` when it holds something else.
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return msgspec.json.decode(data, type=list[Certificate])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(f"{path} is not a register of deaths: {error}") from error
+
+
+def _is_ours(beginning: bytes) -> bool:
+    return not beginning or beginning.startswith((b"[]", b'[{"program":'))
+
+
+class Deaths:
+    """Keeps the last ``deaths_kept`` certificates.  For the loop's thread."""
+
+    def __init__(self, loop: Loop, settings: SupervisorConfig) -> None:
+        self._loop = loop
+        self._path = path_in(settings.state_directory)
+        self._timer: Timer | None = None
+        self._not_before = 0.0
+        self._failed = False
+        self._kept = settings.deaths_kept
+        self._memory_kills = MemoryKills()
+        self._certificates = list(self._load())[-self._kept :]
+
+    def add(self, certificate: Certificate, *, decision: str) -> None:
+        """Register a death and what follows from it; it is written soon."""
+        self._memory_kills.has_killed()  # that was this one, not a child later on
+        self._keep(msgspec.structs.replace(certificate, decision=decision))
+
+    def child_died(self, spec: ProgramSpec, line: ChildDied) -> None:
+        """Register the death of a pool child that its program tells of; like ones are counted."""
+        killed = line.signal == signal.SIGKILL and not line.asked and self._memory_kills.has_killed()
+        new = child_deaths.certify(spec.name, spec.group, line, at=clock.now(), out_of_memory=killed)
+        former = child_deaths.like(self._certificates, new)
+        if former is None:
+            log_death(new)
+        else:
+            self._certificates.remove(former)
+            new = child_deaths.counted(former, new)
+        self._keep(new)
+
+    def _keep(self, certificate: Certificate) -> None:
+        self._certificates.append(certificate)
+        if len(self._certificates) > self._kept:
+            self._certificates.remove(child_deaths.to_forget(self._certificates))
+        if self._timer is None:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        self._timer = self._loop.call_at(
+            self._not_before, self._write, Owner("the register of deaths", self._try_later)
+        )
+
+    def _try_later(self, _why: str) -> None:
+        self._not_before = clock.monotonic() + _AFTER_AN_ERROR_S
+        self._write_soon()
+
+    def last(self, names: Sequence[str] | None, count: int) -> Sequence[Certificate]:
+        """Return the last ``count`` certificates of these programs, of all for None; oldest first."""
+        chosen = [each for each in self._certificates if names is None or each.program in names]
+        return chosen[len(chosen) - min(count, len(chosen)) :]
+
+    @property
+    def programs(self) -> set[str]:
+        """The names of the programs that have died."""
+        return {certificate.program for certificate in self._certificates}
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._write()
+
+    def _load(self) -> Sequence[Certificate]:
+        try:
+            return read(self._path)
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            _log.warning("deaths of former runs cannot be read: %s", error)
+            return ()
+        except Unreadable as error:
+            aside = f"{self._path}.corrupt"
+            try:
+                os.replace(self._path, aside)
+            except OSError as failure:
+                aside = f"nowhere: {failure}"
+            _log.error("%s; it is set aside as %s, and a new one is begun", error, aside)
+            return ()
+
+    def _write(self) -> None:
+        self._timer = None
+        self._not_before = clock.monotonic() + _AT_MOST_EVERY_S
+        draft = f"{self._path}.new"
+        try:
+            refuse_foreign(self._path, _is_ours)
+            mode = _MODE if os.geteuid() else _MODE_OF_ROOT
+            with open(open_own(draft, os.O_RDWR | os.O_CREAT, mode, is_ours=_is_ours), "wb") as file:
+                file.truncate()
+                file.write(msgspec.json.encode(self._certificates))
+            os.rename(draft, self._path)
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                _log.warning("deaths are kept in memory only: %s cannot be written: %s", self._path, error)
+            self._failed = True

@@ -1,0 +1,229 @@
+"""What is known of one process of a program, from its start to its end: what it says, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from taskd.base import clock
+from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Lost, Ready, StatusLine, Waiting
+from taskd.supervisor.model.machine import Event
+from taskd.supervisor.model.roster import ProgramSpec
+from taskd.supervisor.output.capture import Capture
+from taskd.supervisor.output.lines import split_priority
+from taskd.supervisor.output.ring import Ring
+from taskd.supervisor.process.background import Background
+from taskd.supervisor.process.reaper import Exit
+from taskd.supervisor.process.spawn import Process
+from taskd.supervisor.process.status_pipe import StatusPipe
+from taskd.supervisor.programs.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
+from taskd.supervisor.programs.consuming import Consuming
+
+# Of a long traceback the end is kept: there stands the error.
+_DETAIL_CHARACTERS = 16_000
+#: Pool children in a certificate.
+_CHILDREN_KEPT = 50
+_FORKED_AWAY = (
+    "it left {} process(es) behind, which were killed: a command must stay in the foreground"
+    " (look for an option such as --foreground or --nodaemon)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a program may be silent; seconds, and 0 for ``heartbeat_timeout_s`` means for ever."""
+
+    start_timeout_s: float
+    heartbeat_timeout_s: float
+    #: After so many kills within the period that finished no task no more follow; 0: kills go on.
+    spiral_kills: int = 0
+    spiral_period_s: float = 600.0
+
+
+def _load_row(load: Heartbeat) -> Mapping[str, object]:
+    """Return the columns of ``taskctl status`` that come from heartbeats."""
+    return {
+        "busy": load.busy,
+        "reserved": load.reserved,
+        "depth": load.depth,
+        "done": load.done,
+        "failed": load.failed,
+        "rss_bytes": load.rss_bytes,
+        "oldest_s": load.oldest_s,
+    }
+
+
+#: The columns of a program that does not run.
+NO_LOAD = _load_row(Heartbeat())
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the supervisor knew of a program when its process ended; ``reason`` is that of its state."""
+
+    state: str
+    reason: str
+    asked: bool
+    restarts: int
+
+
+@dataclass(slots=True)
+class Life:
+    """One process; ``heard`` and ``ready_since`` are monotonic seconds."""
+
+    process: Process
+    pipe: StatusPipe
+    capture: Capture
+    heard: float
+    #: Whether it is a program of taskd.
+    is_own: bool = True
+    ready_since: float | None = None
+    waiting: str = ""
+    words: LastWords | None = None
+    started_at: float = field(default_factory=clock.now)
+    _began: float = field(default_factory=clock.monotonic)
+    #: Why it counts as hung, and the number of the last line of output before it was asked for its stacks.
+    hang: str = ""
+    stack_from: int = 0
+    #: In which it starts, perhaps.
+    background: Background | None = None
+    #: It was told to take nothing new for now.
+    quiet: bool = False
+    load: Heartbeat = field(default_factory=Heartbeat)
+    #: When that came (monotonic).
+    load_heard: float = 0.0
+    #: How it ended, once it is reaped.
+    ended: Exit | None = None
+    _consuming: Consuming = field(default_factory=Consuming)
+    #: It counts as waiting because it does not consume.
+    _idles: bool = False
+    #: Hears of each pool child that died.
+    on_child_died: Callable[[ChildDied], None] = lambda _line: None
+
+    @property
+    def held(self) -> int:
+        """How many tasks it runs or keeps, by its last heartbeat."""
+        return self.load.busy + self.load.reserved
+
+    def hear(self, line: StatusLine, now: float) -> tuple[Event | None, str]:
+        """Note a status line; return the event that it is, if it is one, and the reason in words."""
+        self.heard = now
+        match line:
+            case Heartbeat():
+                self.load, self.load_heard = line, now
+                return self._judge(self._consuming.heard(line, now))
+            case ChildDied():
+                self.on_child_died(line)
+            case LastWords():
+                self.words = line
+            case Ready():
+                self.waiting, self._idles = "", False
+                if self.ready_since is None:
+                    self.ready_since = now
+                    self._come_forward()
+                return Event.READY, "ready"
+            case Waiting():
+                self.waiting = line.reason
+                return Event.WAITING, f"waiting: {line.reason}"
+            case Draining():
+                return Event.DRAINING, "drains of its own accord"
+            case Lost():
+                pass  # of the writer of log files alone
+        return None, ""
+
+    def close(self) -> None:
+        """Take what it still has to say: its last lines first, then the last words."""
+        try:
+            self._come_forward()
+            self.capture.close()
+        finally:
+            self.pipe.close()
+
+    def _come_forward(self) -> None:
+        if self.background is not None:
+            self.background.close()
+
+    def _judge(self, trouble: str) -> tuple[Event | None, str]:
+        """Return the event that a program is which does its work no more, or again."""
+        if trouble and self.ready_since is not None and not self.waiting:
+            self.waiting, self._idles = trouble, True
+            return Event.WAITING, trouble
+        if not trouble and self._idles:
+            self.waiting, self._idles = "", False
+            return Event.READY, "consumes again"
+        return None, ""
+
+    def load_row(self) -> Mapping[str, object]:
+        """Return the columns of ``taskctl status`` that come from heartbeats."""
+        return _load_row(self.load)
+
+    def child_rows(self) -> Sequence[Mapping[str, object]]:
+        """Return how its pool children are now, by its last heartbeat."""
+        passed = max(0.0, clock.monotonic() - self.load_heard)
+        rows = []
+        for child in self.load.children:
+            row: dict[str, object] = msgspec.to_builtins(child)
+            rows.append({**row, "since_s": child.since_s + passed, "heard_s": child.heard_s + passed})
+        return rows
+
+    def detail(self, ended: Exit) -> str:
+        """Return all that is known of the end, a traceback included, for ``taskctl status``."""
+        if self.words is None:
+            return self.hang or self._cause(ended)
+        return f"{self.words.reason}\n{self.words.detail}".strip()[-_DETAIL_CHARACTERS:]
+
+    def certify(self, spec: ProgramSpec, ended: Exit, told: Told, output: Ring) -> Certificate:
+        """Log how the process ended, and return the certificate of it; a decision is not in it yet."""
+        now = clock.monotonic()
+        cause = self._cause(ended)
+        written = output.after(self.stack_from) if self.hang else ()
+        stack = b"\n".join(split_priority(line.text)[1] for line in written)
+        certificate = Certificate(
+            program=spec.name,
+            group=spec.group,
+            kind=spec.kind,
+            pid=self.process.pid,
+            at=clock.now(),
+            started_at=self.started_at,
+            lived_s=now - self._began,
+            ready_s=None if self.ready_since is None else now - self.ready_since,
+            state=told.state,
+            asked=told.asked and not self.hang,
+            reason=told.reason,
+            cause=cause,
+            exit_code=ended.code,
+            signal=ended.signum,
+            core_dumped=ended.core_dumped,
+            out_of_memory=ended.out_of_memory,
+            cpu_s=ended.cpu_s,
+            max_rss_bytes=ended.max_rss_bytes,
+            busy=self.load.busy,
+            reserved=self.load.reserved,
+            depth=self.load.depth,
+            done=self.load.done,
+            oldest_s=self.load.oldest_s,
+            heard_s=now - self.heard,
+            running=self.load.running,
+            children=self.load.children[:_CHILDREN_KEPT],
+            waiting=self.waiting,
+            hang=self.hang,
+            stack=clipped(stack.decode("utf-8", "backslashreplace")),
+            words=clipped(self.words.reason) if self.words else "",
+            traceback=clipped(self.words.detail) if self.words else "",
+            output=output_of([line.text for line in output.tail(OUTPUT_LINES)]),
+            restarts=told.restarts,
+            is_job=not spec.is_own and spec.process.restart != "always",
+        )
+        log_death(certificate)
+        return certificate
+
+    def _cause(self, ended: Exit) -> str:
+        """Return in one line why the process ended."""
+        text = str(ended)
+        if self.hang:
+            text = f"{self.hang}, killed ({text})"
+        elif ended.left_behind and ended.code == 0 and not self.is_own:
+            text = f"{text}; {_FORKED_AWAY.format(ended.left_behind)}"
+        return f"{self.words.reason} ({text})" if self.words else text

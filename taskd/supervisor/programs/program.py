@@ -1,0 +1,368 @@
+"""One supervised program: carries out what ``machine`` decides for one name of the roster.
+
+The shell between the pure deciders and a real process.  It holds the present process, the timer that
+the state waits for, what the program last said about itself, and the reason of all that for
+``taskctl status``.  Everything here runs in the loop's thread and nothing blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from taskd.base import clock
+from taskd.base.exhaustive import assert_never
+from taskd.base.loop import Owner
+from taskd.protocol.status import Ready, StatusLine
+from taskd.supervisor.model.machine import ALIVE, DUE_BECAUSE, MOVES, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.model.roster import WORKER, ProgramSpec
+from taskd.supervisor.model.waiting import Standing
+from taskd.supervisor.process import reaper
+from taskd.supervisor.process.background import Background
+from taskd.supervisor.process.legacy import Legacy
+from taskd.supervisor.process.reaper import Exit
+from taskd.supervisor.process.spawn import Process
+from taskd.supervisor.process.status_pipe import StatusPipe
+from taskd.supervisor.process.streams import Streams
+from taskd.supervisor.programs.certificate import Certificate
+from taskd.supervisor.programs.hang import HangWatch
+from taskd.supervisor.programs.hooks import Announcer
+from taskd.supervisor.programs.life import NO_LOAD, Life, Told
+from taskd.supervisor.programs.patience import Patience
+from taskd.supervisor.programs.settings import Settings
+from taskd.supervisor.programs.surroundings import Surroundings
+
+_log = logging.getLogger(__name__)
+
+# After an internal error the loop looks at the program again, though nothing else may happen.
+_LOOK_AGAIN_S = 1.0
+
+
+class Program:
+    """Keeps one program running while it is wanted."""
+
+    def __init__(self, settings: Settings, around: Surroundings) -> None:
+        self.spec = settings.spec
+        self.state = State.DOWN
+        self.wanted = False
+        #: Whether it starts in the background until it has been ready once; see ``process.background``.
+        self.gives_way = self.spare = False
+        self.reason = "not started yet"
+        self.detail = ""
+        self.restarts = 0
+        #: Ends that nobody asked for; whoever counts them sets it back.
+        self.failures = 0
+        self._since_at, self._since = clock.now(), clock.monotonic()
+        self._around = around
+        self._settings = settings
+        self._restart = settings.restart
+        self._legacy = Legacy()
+        #: What pays for callbacks that concern this program.
+        self.owner = Owner(f"program {self.spec.name}", self._fail)
+        self._patience = Patience(
+            around.loop,
+            self.owner,
+            settings.limits,
+            self.spec.ready_after_s,
+            lambda text: self.watch.end(text),  # noqa: PLW0108 - it is made below
+            lambda: self._on_line(Ready()),
+        )
+        self.watch = HangWatch(self, self._patience, around.changed)
+        self._announcer = Announcer(self.spec, around.announce)
+        #: Says in words for which other program this one waits before it starts.
+        self.gate: Callable[[], str] = str
+        self._wanted_since = clock.monotonic()
+        self.life: Life | None = None
+        self._counted = False
+        self._events: deque[tuple[Event, str]] = deque()
+        self._stepping = False
+
+    # -- what others ask of it ---------------------------------------------------------------
+
+    def want(self, *, wanted: bool, reason: str, spare: bool = False) -> None:
+        """Set what is wanted, for ``reconcile``; ``spare`` is what only the load does not need."""
+        self.spare = spare
+        if wanted:
+            self._restart.forgive()
+            self.watch.forgive()
+            self.detail = ""
+        if wanted and not self.wanted:
+            self._wanted_since = clock.monotonic()
+        self.wanted = wanted
+        self.reason = reason
+
+    def begin(self, reason: str) -> None:
+        """Want the program as its configuration does: up, unless it says ``autostart = false``."""
+        if self.spec.process.autostart:
+            self.want(wanted=True, reason=reason)
+        else:
+            self.reason = "autostart = false: waits for taskctl start"
+
+    def standing(self) -> Standing:
+        """Return what decides whether others wait for this program."""
+        give_up_at, past = self._wanted_since + self._settings.limits.start_timeout_s, self._restart
+        is_worker = self.spec.kind == WORKER
+        return Standing(
+            self.spec.name, self.state, self.wanted, give_up_at, past.is_done, past.is_over, is_worker
+        )
+
+    def restart(self, reason: str) -> None:
+        """End the present process warmly and start another one without delay."""
+        self.want(wanted=True, reason=self.reason, spare=self.spare)
+        self.feed(Event.STOP, reason)
+
+    def close(self) -> None:
+        """Give back what outlives its processes: the program is removed."""
+        self._legacy.close()
+
+    def poke(self, signum: signal.Signals) -> bool:
+        """Send a signal of an operator's choice; False when there is no process."""
+        if self.life is not None:
+            reaper.send(self.life.process, signum)
+        return self.life is not None
+
+    def set_quiet(self, *, quiet: bool, reason: str) -> None:
+        """Have the present process take nothing new while it finishes what runs, or take tasks again."""
+        if self.life is not None:
+            self.life.quiet = quiet
+            self.reason = reason
+            self._send(signal.SIGTSTP if quiet else signal.SIGCONT)
+            self._around.changed()
+
+    def adopt(self, settings: Settings) -> None:
+        """Take new settings over; those of the process itself are in force when it starts again."""
+        self.spec = settings.spec
+        self._settings = settings
+        self._restart.adopt(settings.restart)
+        self._announcer.spec = self.spec
+        self._patience.limits, self._patience.ready_after_s = settings.limits, self.spec.ready_after_s
+        if self.state is State.READY and (life := self.life) is not None:
+            self._patience.for_sign_of_life(lambda: life.heard)
+
+    def reconcile(self) -> None:
+        """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
+        self._around.loop.attempt(self._reconcile, self.owner)
+
+    def _reconcile(self) -> None:
+        while event := due(self.state, wanted=self.wanted, outlook=self._outlook()):
+            if not self._feed(event, DUE_BECAUSE.get(event, "")):
+                break  # it is looked at again in a while
+
+    def _outlook(self) -> Outlook:
+        if not self.wanted or self.state in ALIVE:
+            return Outlook.NEVER  # nothing is to be started
+        outlook = self._restart.outlook(clock.monotonic())
+        reason = self.gate() if outlook is Outlook.NOW else ""
+        if not reason:
+            return outlook
+        if reason != self.reason:
+            self.reason = reason
+            self._log(logging.INFO, "%s", reason)
+            self._around.changed()
+        return Outlook.BLOCKED
+
+    def feed(self, event: Event, reason: str = "") -> None:
+        """Let an event act; an empty reason keeps the present one."""
+        self._feed(event, reason)
+
+    def _feed(self, event: Event, reason: str) -> bool:
+        """As ``feed``; False when an error of our own ended the program."""
+        self._events.append((event, reason))
+        if self._stepping:
+            return True  # an effect of an earlier event caused this one: it comes after it
+        return self._around.loop.attempt(self._step_all, self.owner)
+
+    def _step_all(self) -> None:
+        self._stepping = True
+        try:
+            while self._events:
+                self._step(*self._events.popleft())
+        finally:
+            self._stepping = False
+
+    def row(self) -> Mapping[str, object]:
+        """Return the row of ``taskctl status``; the keys are part of the control protocol."""
+        life = self.life
+        return {
+            "name": self.spec.name,
+            "kind": self.spec.kind,
+            "state": self.state.value,
+            "wanted": self.wanted,
+            "spare": self.spare,
+            "reason": self.reason,
+            "since": self._since_at,
+            "for_s": clock.monotonic() - self._since,
+            "pid": life.process.pid if life else None,
+            "restarts": self.restarts,
+            **(life.load_row() if life else NO_LOAD),
+            "alarm": self.watch.alarm,
+            "detail": (life.waiting if life else "") or self.detail,
+        }
+
+    # -- events and effects ------------------------------------------------------------------
+
+    def _step(self, event: Event, reason: str) -> None:
+        former = self.state
+        self.state, effects = step(former, event)
+        if reason and (effects or self.state is not former):
+            self.reason = reason
+        for effect in effects:
+            self._carry_out(effect)
+        if self.state is not former:
+            self._since_at, self._since = clock.now(), clock.monotonic()
+            self._log(logging.DEBUG, "from=%s to=%s reason=%r", former.value, self.state.value, self.reason)
+            self._announcer.moved(
+                former, self.state, reason=self.reason, restarts=self.restarts, asked=not self._counted
+            )
+            self._around.changed()
+
+    def _carry_out(self, effect: Effect) -> None:
+        now = clock.monotonic()
+        match effect:
+            case Effect.SPAWN:
+                self._start_process(now)
+            case Effect.TERM:
+                self._send(self._settings.stop.warm_signal)
+            case Effect.QUIT:
+                self._send(self._settings.stop.cold_signal)
+            case Effect.KILL:
+                self._send(signal.SIGKILL)
+            case Effect.COUNT:
+                self._counted = True
+                self.failures += 1
+                since = self.life.ready_since if self.life else None
+                self._restart.count(now, ready_s=None if since is None else now - since)
+            case Effect.AWAIT_READY:
+                self._patience.for_start(now)
+            case Effect.AWAIT_HEARTBEAT:
+                self.gives_way = False
+                if (life := self.life) is not None:
+                    self._patience.for_sign_of_life(lambda: life.heard)
+            case Effect.AWAIT_EXIT:
+                until = self._settings.stop.until(self.state, now)
+                self._patience.until(until, lambda: self.feed(Event.OVERDUE))
+            case Effect.AWAIT_START:
+                level = logging.ERROR if self._restart.tripped else logging.INFO
+                self._log(level, "%s", self._restart.in_words(now))
+                # The timer only wakes the loop: reconcile sees that the time has come.
+                self._patience.until(self._restart.not_before, lambda: None)
+            case Effect.REST:
+                self._patience.rest()
+            case _:
+                assert_never(effect)
+
+    def _send(self, signum: signal.Signals) -> None:
+        if self.life is None:
+            return
+        level = logging.WARNING if signum is signal.SIGKILL else logging.INFO
+        self._log(level, "sending %s: %s", signum.name, self.reason)
+        reaper.send(self.life.process, signum)
+
+    # -- the process -------------------------------------------------------------------------
+
+    def _start_process(self, now: float) -> None:
+        spec = replace(self.spec, in_background=self.gives_way and self.spec.is_own)
+        try:
+            process, capture = self._around.output.start(
+                spec.name, lambda streams: self._spawn(spec, streams), self.owner
+            )
+        except OSError as error:
+            self.detail = f"no process could be made: {error}"
+            self._log(logging.ERROR, "%s", self.detail)
+            self.feed(Event.SPAWN_FAILED, self.detail)
+            return
+        if self._counted:
+            self._counted = False
+            self.restarts += 1
+        pipe = StatusPipe(self._around.loop, process.status_fd, self._on_line, self._on_broken, self.owner)
+        self.life = Life(process, pipe, capture, heard=now, is_own=spec.is_own)
+        start_timeout_s = self._settings.limits.start_timeout_s
+        self.life.background = Background(self._around.loop, process.pid, spec, start_timeout_s, self.owner)
+        self.life.on_child_died = lambda line: self._around.deaths.child_died(self.spec, line)
+        self._around.reaper.watch(process, self._on_exit, self.owner)
+        self._log(logging.INFO, "started restarts=%s", self.restarts)
+
+    def _spawn(self, spec: ProgramSpec, streams: Streams) -> Process:
+        if spec.kind != WORKER:
+            return self._settings.spawn(spec, streams)
+        fds = self._legacy.for_next(spec.process.user)
+        try:
+            return self._settings.spawn(replace(spec, ledger_fds=fds), streams)
+        except OSError:
+            self._legacy.take_back()
+            raise
+
+    def _on_exit(self, ended: Exit) -> None:
+        life = self.life
+        assert life is not None, "only a process that was started can end"
+        life.ended = ended
+        life.close()
+        asked = self.state in {State.DRAINING, State.STOPPING}
+        if life.words is not None or life.hang or not asked:
+            self.detail = life.detail(ended)
+        death = self._certify(life, ended, asked=asked)
+        # The life is still needed by COUNT, which is an effect of this event.
+        self.feed(Event.EXITED, "" if asked else f"ended with {death.cause}")
+        self.life = None
+        if self._counted:
+            self._restart.ended(code=ended.code)
+        if self._restart.is_over and self.wanted:
+            self.reason = (
+                f"ended with {death.cause}; restart = {self.spec.process.restart}: not started again"
+            )
+        then = self._restart.in_words(clock.monotonic()) if self.wanted else "stays down"
+        self._around.deaths.add(death, decision=then)
+        self._around.changed()
+
+    def _certify(self, life: Life, ended: Exit, *, asked: bool) -> Certificate:
+        told = Told(self.state.value, self.reason, asked, self.restarts)
+        return life.certify(self.spec, ended, told, self._around.output.ring(self.spec.name))
+
+    def _fail(self, why: str) -> None:
+        """Pay for a callback that failed: the process is killed, certified, and started by its policy."""
+        self.detail = why
+        self._around.loop.call_later(_LOOK_AGAIN_S, self._around.changed, self.owner)
+        life = self.life
+        if life is not None and life.ended is None:
+            life.hang = life.hang or why
+            self._events.append((Event.HUNG, why))
+            try:
+                self._step_all()
+            finally:
+                reaper.send(life.process, signal.SIGKILL)
+            return
+        # The process is gone, or none was made, and its end was not carried out to the last.
+        self.life = None
+        if self.state in ALIVE:
+            self._events.append((Event.EXITED, why))
+            self._step_all()
+            if life is not None and life.ended is not None:
+                death = self._certify(life, life.ended, asked=False)
+                self._around.deaths.add(death, decision=self._restart.in_words(clock.monotonic()))
+
+    # -- what the program says ---------------------------------------------------------------
+
+    def _on_line(self, line: StatusLine) -> None:
+        if self.life is None:
+            return
+        event, reason = self.life.hear(line, clock.monotonic())
+        self.watch.heard(self.life.load.done)
+        self._around.heard()
+        if event is None or event not in MOVES[self.state]:
+            return  # a load, or news that change nothing
+        if reason != self.reason:
+            self._log(logging.WARNING if event is Event.WAITING else logging.INFO, "%s", reason)
+        self.feed(event, reason)
+
+    def _on_broken(self, text: str, fatal: bool) -> None:
+        self._log(logging.WARNING, "broke the status protocol: %s", text)
+        if fatal and self.life is not None:
+            self.life.hang = self.detail = text
+            self.feed(Event.HUNG, text)
+
+    def _log(self, level: int, text: str, *values: object) -> None:
+        pid = f" pid={self.life.process.pid}" if self.life else ""
+        _log.log(level, f"program=%s%s {text}", self.spec.name, pid, *values)

@@ -1,0 +1,28 @@
+"""What all programs of a daemon share: the loop they live in, who reaps them, and whom they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from taskd.base.loop import Loop
+from taskd.supervisor.output.output import Output
+from taskd.supervisor.process.reaper import Reaper
+from taskd.supervisor.programs.deaths import Deaths
+from taskd.supervisor.programs.hooks import Occurrence
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """``changed`` is called after each change of state, ``heard`` after each status line.
+
+    ``announce`` gets what an operator may have a hook for.  None of them blocks or raises.
+    """
+
+    loop: Loop
+    reaper: Reaper
+    output: Output
+    deaths: Deaths
+    changed: Callable[[], None]
+    heard: Callable[[], None]
+    announce: Callable[[Occurrence], None]
