@@ -172,7 +172,9 @@ class App(Collecting):
         def register(function: F) -> F:
             word = name or getattr(function, "__name__", "")
             if not word.isidentifier() or word in BY_NAME:
-                raise ValueError(f'{kind.value}_command "{word}": the name is taken or none; expected a word')
+                raise ValueError(
+                    f'{kind.value}_command "{word}": the name is taken or not a word; choose another'
+                )
             if not 0 < timeout < float("inf"):
                 what = f"timeout is {timeout}; expected seconds above 0"
                 raise ValueError(f'{kind.value}_command "{word}": {what}')

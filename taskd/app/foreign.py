@@ -20,8 +20,8 @@ def refuse_task(function: object) -> None:
         return
     name = getattr(owner, "name", None) or getattr(function, "__qualname__", repr(function))
     raise TypeError(
-        f"@app.task: {name} is a task of Celery, which retries in Celery's worker alone; expected the "
-        "function itself, with retry_for and the like as options of @app.task (docs/celery.md)"
+        f"@app.task: {name} is a task of Celery, which only Celery's worker can retry; expected the "
+        "function itself, with options of @app.task such as retry_for (docs/celery.md)"
     )
 
 

@@ -85,7 +85,7 @@ def _keys_of(schedule: object, zone: str) -> Mapping[str, object]:
             return {"every": every_s}
         case _:
             raise ConfigError(
-                f"{schedule!r} is no schedule; expected every(...), cron(...), at(...), solar(...), a "
+                f"{schedule!r} is not a schedule; expected every(...), cron(...), at(...), solar(...), a "
                 f"timedelta, or Celery's crontab, schedule or solar"
             )
 

@@ -50,7 +50,7 @@ def replacement(
         "options": {**linked, "chain": listed(embed.get("chain"))},
         "subtask_type": "chain",
     }
-    singles = read_signatures([whole], f'what replaces task "{request.task}"')
+    singles = read_signatures([whole], f'the replacement of task "{request.task}"')
     sent = messages_without_outcome(singles, request.message, settings_of, queue=request.payload.queue)
     return sent, begun_by(singles)
 
@@ -61,7 +61,7 @@ def add_part(connections: Connections, signature: Mapping[str, object], request:
     if not (isinstance(body, Mapping) and body and group):
         raise ValueError(f'task "{request.task}" with id {request.id or "none"} is not a part of a chord')
     part, count = added(signature, body, group)
-    singles = read_signatures([part], "what is added to a chord")
+    singles = read_signatures([part], "the addition to a chord")
     messages = messages_without_outcome(singles, request.message, TaskSettings, queue=request.payload.queue)
     config = connections.config
     store = chords(config.results, config.stores, config.result_expires)

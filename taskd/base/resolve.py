@@ -44,8 +44,8 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise  # the module exists; something that it imports does not
         raise ModuleNotFoundInPath(
-            f'no module "{error.name}" for app "{path}"; expected "package.module:attribute" that can be '
-            f"imported from the program's working directory, its PYTHONPATH, or beside the file; "
+            f'no module "{error.name}" for app "{path}"; expected "package.module:attribute" in '
+            f"the program's working directory, on its PYTHONPATH, or beside the file; "
             f"looked in {_looked_in()}"
         ) from error
     found = module

@@ -109,8 +109,8 @@ class AppSource:
         if place.is_anothers():
             # Without it the names of all tasks are not known, so nobody is warned of unknown ones.
             logger.warning(
-                'what app %s declares is not read: its worker runs as "%s", and beat does not; put its '
-                "entries into [beat.schedule], or give [beat] the same user",
+                'the entries of app %s are not read: its worker runs as "%s", but beat does not; put them '
+                "into [beat.schedule], or give [beat] the same user",
                 place.app,
                 place.user,
             )
@@ -143,7 +143,7 @@ class AppSource:
             self._known[number] = msgspec.json.decode(reading.data, type=Declared)
         except ValueError as error:
             logger.error(
-                "what app %s declares is not known, again in %g s: %s",
+                "the entries of app %s are not known, next try in %g s: %s",
                 self._places[number].app,
                 self._again_s,
                 error,

@@ -28,7 +28,7 @@ LOOK_S = 0.5
 
 _REASONS = {
     Missed.SKIP: "missed",
-    Missed.LAST: "missed, a later run took its place",
+    Missed.LAST: "missed; a later run took its place",
     Missed.ALL: "missed, more than max_missed",
 }
 

@@ -81,8 +81,8 @@ def simulate_(
 ) -> int:
     """Show what the bounds in the configuration file would do with a load.
 
-    FILE has one JSON object a line: {"second": 0, "group": "mail", "tasks": 20, "service_s": 0.1}; - is
-    standard input.  Without FILE it is the last load that the running daemon has measured.
+    FILE has one JSON object a line: {"second": 0, "group": "mail", "tasks": 20, "service_s": 0.1}. - means
+    standard input. Without FILE, taskctl takes the last load that the running daemon has measured.
 
     Example: taskctl autoscale simulate load.jsonl --changes
     """

@@ -19,10 +19,10 @@ _VARIABLE = "_TASKCTL_COMPLETE"
 def completion(context: click.Context, *, shell: str, as_json: bool) -> int:
     """Print the completion script of a shell.
 
-    Bash: put it into /etc/bash_completion.d/taskctl, or eval it in ~/.bashrc.  Zsh: into a directory of
-    $fpath as _taskctl.  Fish: into ~/.config/fish/completions/taskctl.fish.  Names of programs and ids
-    of running tasks are asked of the running daemon; queues, tasks, entries and dead letters are read from
-    the configuration and the files of this host.  What cannot be learned in a second is not offered.
+    Bash: put it into /etc/bash_completion.d/taskctl, or eval it in ~/.bashrc. Zsh: into a directory of
+    $fpath as _taskctl. Fish: into ~/.config/fish/completions/taskctl.fish. The completion asks the running
+    daemon for programs and running tasks. It reads queues, tasks, entries and dead letters from the
+    configuration and the files of this host. It offers no name that it cannot learn within a second.
 
     Example: taskctl completion bash > /etc/bash_completion.d/taskctl
     """

@@ -70,8 +70,8 @@ def _complete_keys(_context: click.Context, _parameter: click.Parameter, incompl
 def explain(session: Session, *, key: str, as_json: bool) -> int:
     """Say what a key means, what it accepts, and what it is now and why.
 
-    KEY is a key with its tables, such as supervisor.stop_timeout, or worker.mail.concurrency; for what all
-    workers have in common write worker.NAME.concurrency.
+    KEY is a key with its tables, such as supervisor.stop_timeout or worker.mail.concurrency. For a key that
+    all workers have in common, write worker.NAME.concurrency.
 
     Example: taskctl config explain supervisor.stop_timeout
     """
@@ -122,9 +122,9 @@ def _meant(key: str) -> str:
 @json_option
 @pass_session
 def compare(session: Session, *, other: str | None, socket_path: str | None, as_json: bool) -> int:
-    """Show what differs between what taskd runs with and the file; passwords are masked.
+    """Show how the file differs from the configuration that taskd runs with; passwords are masked.
 
-    With FILE: between the configuration and that file, and taskd is not asked.
+    With FILE: how that file differs from the configuration file. Then taskd is not asked.
 
     Example: taskctl config diff ./taskd.toml.new
     """

@@ -18,7 +18,7 @@ from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
 def control() -> None:
     """Steer the workers: limits, slots, queues, events.
 
-    What is changed holds until a worker ends; the configuration file is what it starts from again.
+    A change holds until the worker ends. The next worker starts from the configuration file again.
 
     Example: taskctl control add-consumer letters
     """

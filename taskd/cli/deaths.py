@@ -33,9 +33,16 @@ class Answer(msgspec.Struct, frozen=True):
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_programs)
 @click.option(
-    "-n", "--count", type=click.IntRange(1), default=20, show_default=True, help="The last so many."
+    "-n",
+    "--count",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Show this many, the latest ones.",
 )
-@click.option("--all", "everything", is_flag=True, help="Orderly ends too, and equal ones each for itself.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Show orderly ends too, and each of several equal ends."
+)
 @socket_option
 @json_option
 @pass_session
@@ -48,11 +55,11 @@ def deaths(
     socket_path: str | None,
     as_json: bool,
 ) -> int:
-    """Show how programs ended: the table, and below it all that is known of the last one.
+    """Show how programs ended: a table, and below it the certificate of the last one.
 
-    Ends that somebody asked for and that needed no force are left out, and equal ones in a row are one.
-    NAME is a program such as mail-1, or a worker such as mail for all of its programs.  When the daemon is
-    down, the register in supervisor.state_directory is read instead.
+    Ends that somebody asked for and that needed no force are left out; equal ends in a row are one row.
+    NAME is a program such as mail-1, or a worker such as mail for all of its programs. When the daemon is
+    down, taskctl reads the register in supervisor.state_directory instead.
 
     Example: taskctl deaths mail-1 -n 5
     """
@@ -72,7 +79,7 @@ def deaths(
         echo_json({"deaths": msgspec.to_builtins(found)})
         return exit_codes.OK
     if not found:
-        click.echo("no deaths" if everything else "no deaths but orderly ends, which --all shows")
+        click.echo("no deaths" if everything else "there are only orderly ends, which --all shows")
         return exit_codes.OK
     echo_table(_COLUMNS, [_row(each) for each in found], right=("PID", "LIVED", "MEMORY"))
     _echo_whole(found[-1])
@@ -109,7 +116,7 @@ def _row(each: Certificate) -> tuple[object, ...]:
 
 
 def _facts_of_a_program(last: Certificate) -> list[str]:
-    ready = "never was ready" if last.ready_s is None else f"did its work for {age(last.ready_s)}"
+    ready = "was never ready" if last.ready_s is None else f"did its work for {age(last.ready_s)}"
     asked = "was asked to end" if last.asked else "was not asked to end"
     times = f"; {last.count} ended like this, the last one is shown" if last.count > 1 else ""
     return [f"{ready}, {asked}; {last.reason}{times}", f"used {last.cpu_s:.2f} s of CPU"]

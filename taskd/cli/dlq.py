@@ -24,18 +24,22 @@ ids_argument = click.argument(
     "ids", nargs=-1, type=int, metavar="[ID]...", shell_complete=complete_dead_letters
 )
 all_option = click.option("--all", "everything", is_flag=True, help="All dead letters.")
-at_most_option = click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
+at_most_option = click.option("--limit", type=click.IntRange(1), help="At most this many, the oldest first.")
 
 
 def filter_options(command: Command) -> Command:
     """Add ``--task``, ``--queue`` and ``--since``; together they mean what matches all of them."""
     for option in (
         click.option(
-            "--since", "since_s", type=duration, metavar="DURATION", help="Only those that died in this time."
+            "--since",
+            "since_s",
+            type=duration,
+            metavar="DURATION",
+            help="Only dead letters of this period, such as 1h.",
         ),
-        click.option("--queue", shell_complete=complete_queues, help="Only those of this queue."),
+        click.option("--queue", shell_complete=complete_queues, help="Only dead letters of this queue."),
         click.option(
-            "--task", metavar="NAME", shell_complete=complete_tasks, help="Only those of this task."
+            "--task", metavar="NAME", shell_complete=complete_tasks, help="Only dead letters of this task."
         ),
     ):
         command = option(command)
@@ -46,7 +50,7 @@ def filter_options(command: Command) -> Command:
 def dlq() -> None:
     """See, requeue or delete dead letters.
 
-    These are messages that could not be run, or that killed too many processes.
+    A dead letter is a message that could not run, or that killed too many processes.
 
     Example: taskctl dlq list
     """
@@ -54,7 +58,9 @@ def dlq() -> None:
 
 @dlq.command("list")
 @filter_options
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Show at most this many."
+)
 @json_option
 @pass_session
 def list_(
@@ -78,14 +84,14 @@ def list_(
 @json_option
 @pass_session
 def show(session: Session, *, letter_id: int, as_json: bool) -> int:
-    """Show one dead letter with all that is known: evidence, headers and body.
+    """Show one dead letter with its evidence, headers and body.
 
     Example: taskctl dlq show 12
     """
     with open_desk(session.config) as desk:
         dead = desk.dead_letter(letter_id)
     if dead is None:
-        raise Failure(f"there is no dead letter {letter_id}; taskctl dlq list shows those there are")
+        raise Failure(f"there is no dead letter {letter_id}; taskctl dlq list shows all")
     if as_json:
         echo_json(letters.all_facts(dead))
     else:
@@ -99,9 +105,7 @@ def show(session: Session, *, letter_id: int, as_json: bool) -> int:
 @filter_options
 @all_option
 @at_most_option
-@click.option(
-    "--rate", type=per_second, metavar="RATE", help='No faster than this, such as "10/s" or "100/m".'
-)
+@click.option("--rate", type=per_second, metavar="RATE", help='Highest rate, such as "10/s" or "100/m".')
 @json_option
 @pass_session
 def requeue(
@@ -118,7 +122,7 @@ def requeue(
 ) -> int:
     """Send dead letters to their queues again, the oldest first.
 
-    They count as never tried.  Ctrl-C ends a paced run between two messages: none is lost.
+    They count as never tried. Ctrl-C ends a paced run between two messages; no message is lost.
 
     Example: taskctl dlq requeue --task shop.send_receipt --rate 10/s
     """
@@ -186,5 +190,5 @@ def _report(verb: str, count: int, chosen: Sequence[int], as_json: bool) -> int:
         click.echo(f"{verb}: {count}")
     missing = len(set(chosen)) - count
     if missing > 0:
-        raise Failure(f"{missing} of the dead letters named are not there")
+        raise Failure(f"{missing} of the named dead letters are not there")
     return exit_codes.OK

@@ -27,12 +27,15 @@ _LOOK_S = 1.0
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
 @click.option("--dump", is_flag=True, help="Print all fields of each event.")
-@click.option("--enable", is_flag=True, help="First let the workers send task events.")
+@click.option("--enable", is_flag=True, help="First tell the workers to send task events.")
 @click.option(
-    "--routing-key", default="#", show_default=True, help='Which events: "task.#", "worker.#" or "beat.#".'
+    "--routing-key",
+    default="#",
+    show_default=True,
+    help='Follow only these events: "task.#", "worker.#" or "beat.#".',
 )
-@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
-@click.option("--timeout", "timeout_s", type=duration, help="End after so long.  [default: never]")
+@click.option("--count", type=click.IntRange(min=1), help="End after this many events.")
+@click.option("--timeout", "timeout_s", type=duration, help="End after this time.  [default: never]")
 @pass_session
 def events(
     session: Session,
@@ -46,8 +49,8 @@ def events(
 ) -> int:
     """Follow what workers and tasks do.
 
-    Heartbeats come always; task events if the workers send them (events = true, or --enable). The exit
-    status is 69 when nothing was heard.
+    Heartbeats always come; task events come if the workers send them (events = true, or --enable). The exit
+    status is 69 when no event was heard.
 
     Example: taskctl events --enable --routing-key "task.#"
     """

@@ -120,7 +120,7 @@ _TABLES: Mapping[str, tuple[Sequence[str], Rows]] = {
     "registered": (("NODE", "TASK"), _name_rows),
     "revoked": (("NODE", "ID"), _name_rows),
     "revoked_names": (("NODE", "NAME OR HEADER"), _name_rows),
-    "report": (("NODE", "WHAT IT IS"), _report_rows),
+    "report": (("NODE", "KIND"), _report_rows),
     "stats": (
         ("NODE", "PID", "UP", "POOL", "CONCURRENCY", "PREFETCH", "DONE", "PEAK MEMORY"),
         _stats_rows,

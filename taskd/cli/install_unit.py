@@ -71,8 +71,8 @@ def _files(scripts: Path, chosen: tuple[str, ...]) -> dict[str, str]:
 def install_unit(*, chosen: tuple[str, ...], root: str, as_json: bool) -> int:
     """Write the systemd unit, its user, its directories and an example configuration.
 
-    The unit starts the taskd beside the Python that runs this command, and is refused when the unit's
-    user could not execute that.  What is there already is replaced, except the configuration.
+    The unit starts the taskd beside the Python that runs this command. The command refuses to write it
+    when the unit's user could not execute that. It replaces files that exist, except the configuration.
 
     Example: taskctl install-unit --drop-in jit
     """

@@ -31,7 +31,7 @@ def rate_limit(
 ) -> int:
     """Let each worker begin at most RATE tasks of a name: 10/s, 10/m, 10/h, or 0 for no limit.
 
-    It holds until the worker ends; the task's own option is what it starts from again.
+    The limit holds until the worker ends. The next worker starts with the task's own option again.
 
     Example: taskctl rate-limit shop.tasks.send_receipt 10/m
     """

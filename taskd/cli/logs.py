@@ -59,7 +59,7 @@ class Answer(msgspec.Struct, frozen=True):
     "-f",
     "--follow",
     is_flag=True,
-    help="Go on with what is written from now on, until Ctrl-C, over restarts of taskd.",
+    help="Follow new output until Ctrl-C, also over restarts of taskd.",
 )
 @click.option(
     "-n",
@@ -79,8 +79,8 @@ def logs(
     """Show the last output of a program.
 
     NAME is a program such as mail-1, a worker such as mail for all of its programs, or taskd for the daemon
-    itself.  Older lines are in the journal (journalctl TASKD_PROGRAM=mail-1), or in the files of
-    log.directory.  With --follow, --json prints one object a line.
+    itself. Older lines are in the journal (journalctl TASKD_PROGRAM=mail-1) or in the files of log.directory.
+    With --follow, --json prints one object a line.
 
     Example: taskctl logs mail-1 -n 20 -f
     """

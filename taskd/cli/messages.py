@@ -32,7 +32,7 @@ wait_option = click.option(
     is_flag=False,
     flag_value="5m",
     metavar="[DURATION]",
-    help='Wait for the end, at most so long, such as "30s"; 5 minutes if no time is given.',
+    help='Wait for the end, at most this long, such as "30s". Without a time, 5 minutes.',
 )
 
 
@@ -42,13 +42,13 @@ wait_option = click.option(
 @click.option("--kwargs", type=json_object, default="{}", metavar="JSON", help="Keyword arguments.")
 @click.option("--queue", shell_complete=complete_queues, help="Queue to send to (default: default).")
 @click.option(
-    "--countdown", type=duration, metavar="DURATION", help="Run it not before this time has passed."
+    "--countdown", type=duration, metavar="DURATION", help="Run it after this time at the earliest."
 )
 @click.option(
-    "--expires", type=duration, metavar="DURATION", help="Do not run it after this time has passed."
+    "--expires", type=duration, metavar="DURATION", help="Drop it if it has not begun after this time."
 )
-@click.option("--priority", type=click.IntRange(0, 9), help="0 to 9; 9 is served first.")
-@click.option("--force", is_flag=True, help="Also a task that no worker of this broker knows.")
+@click.option("--priority", type=click.IntRange(0, 9), help="Priority from 0 to 9. 9 is served first.")
+@click.option("--force", is_flag=True, help="Send the task even if no worker of this broker knows it.")
 @wait_option
 @json_option
 @pass_session
@@ -68,9 +68,9 @@ def send(
 ) -> int:
     """Send a task by its name and print its id.
 
-    Where the daemon runs, a task that no worker knows is refused; --force sends it all the same.
-    ARGS_JSON is a JSON list of its arguments.  With --wait the result is printed instead, and the exit status
-    is 1 if the task failed and 75 if it did not end in time.
+    ARGS_JSON is a JSON list of its arguments. While the daemon runs, taskctl refuses a task that no worker
+    knows; --force sends it all the same. With --wait taskctl prints the result instead of the id. The exit
+    status is then 1 if the task failed and 75 if it did not end in time.
 
     Example: taskctl send shop.tasks.add '[2, 3]' --wait 10s
     """
@@ -138,7 +138,7 @@ def result(session: Session, *, task_id: str, wait_s: float | None, as_json: boo
     config = session.config
     if config.results.startswith("rpc:"):
         raise Failure(
-            'results go to the process that sent the task (results = "rpc://"); nobody else can ask for them'
+            'results go to the process that sent the task (results = "rpc://"); no other can ask for them'
         )
     if config.results.startswith("null:"):
         raise Failure('results are switched off in the configuration (results = "null://")')

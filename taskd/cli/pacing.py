@@ -26,7 +26,7 @@ def per_second(text: str) -> float:
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if rate == 0.0:
-        raise click.BadParameter("at rate 0 nothing would ever be done; leave --rate out for no limit")
+        raise click.BadParameter("0 is not a rate here; leave out --rate for no limit")
     return rate
 
 
@@ -63,7 +63,7 @@ def hand_over(
     except KeyboardInterrupt:
         progress.end()
         raise Failure(
-            f"interrupted; {verb}: {done} of {len(ids)}, the others are dead letters still"
+            f"interrupted; {verb}: {done} of {len(ids)}, the others are still dead letters"
         ) from None
     progress.end()
     return done

@@ -32,7 +32,7 @@ timeout_option = click.option(
     type=duration,
     default="5m",
     show_default=True,
-    help="How long to wait; 0 returns at once. What was asked is done all the same.",
+    help="How long to wait; 0 returns at once. The daemon carries out the request all the same.",
 )
 
 
@@ -89,8 +89,8 @@ def start(session: Session, *, name: str, timeout_s: float, socket_path: str | N
 def stop(session: Session, *, name: str, timeout_s: float, socket_path: str | None, as_json: bool) -> int:
     """Stop a program; running tasks finish first.
 
-    NAME is a program such as mail-1, or a worker such as mail for all of its programs.  It stays
-    stopped until it is started again.
+    NAME is a program such as mail-1, or a worker such as mail for all of its programs. The program stays
+    stopped until you start it again.
 
     Example: taskctl stop mail-1 --timeout 30s
     """
@@ -103,7 +103,9 @@ def stop(session: Session, *, name: str, timeout_s: float, socket_path: str | No
 @socket_option
 @json_option
 @click.option(
-    "--rolling", is_flag=True, help="One after the other, the new one ready before the old one leaves."
+    "--rolling",
+    is_flag=True,
+    help="Replace one after the other; the new one is ready before the old one leaves.",
 )
 @pass_session
 def restart(
@@ -111,9 +113,9 @@ def restart(
 ) -> int:
     """Stop a program and start it again.
 
-    Running tasks finish first.  NAME is a program such as mail-1, or a worker such as mail for all of its
-    programs.  With --rolling new code is taken into use without a gap, and not at all when the new
-    programs keep dying; a program that replaces another has a number of its own, mail-2 after mail-1.
+    Running tasks finish first. NAME is a program such as mail-1, or a worker such as mail for all of its
+    programs. --rolling puts new code into use without a gap. When the new programs keep dying, the old ones
+    stay. A program that replaces another has a number of its own, such as mail-2 after mail-1.
 
     Example: taskctl restart mail --rolling
     """
@@ -146,7 +148,7 @@ def _roll(session: Session, name: str, *, timeout_s: float, socket_path: str | N
             groups = [status.groups[each] for each in names if each in status.groups]
             troubles = [group.trouble for group in groups if group.trouble]
             if troubles:
-                raise Failure("the rolling restart was given up:\n" + "\n".join(troubles))
+                raise Failure("the daemon gave up the rolling restart:\n" + "\n".join(troubles))
             if all(group.settled for group in groups) or not timeout_s:
                 break
             if deadline.passed:

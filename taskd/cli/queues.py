@@ -22,10 +22,10 @@ _COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD", "UNACKED")
 def queues(session: Session, *, as_json: bool) -> int:
     """Show how many messages wait in each queue.
 
-    Ready ones could run now, delayed ones are not due yet, claimed ones are with workers, dead ones are in
-    the dead-letter queue.  Unacked ones, shown if there are any, are with Celery workers on the same Redis,
-    or were left by one that was killed.  A queue in which something waits is named when no worker of the
-    file takes from it.
+    Ready messages could run now, delayed ones are not due yet, claimed ones are with workers, dead ones are
+    in the dead-letter queue. Unacked ones, shown if there are any, are with Celery workers on the same
+    Redis, or a killed Celery worker left them. Below the table stand the queues in which messages wait and
+    from which no worker of the file consumes.
 
     Example: taskctl queues
     """
@@ -52,7 +52,7 @@ def queues(session: Session, *, as_json: bool) -> int:
 def purge(session: Session, *, queue: str, yes: bool, as_json: bool) -> int:
     """Delete the messages that wait in a queue.
 
-    Asks first.  What workers have claimed stays.
+    Asks first. Messages that workers have claimed stay.
 
     Example: taskctl purge mail --yes
     """

@@ -19,15 +19,15 @@ _INTRODUCTION = """\
 <!-- Written by `python -m taskd.cli.reference`; do not edit. -->
 
 `taskctl [--config FILE] COMMAND`: see and steer a taskd daemon, its workers and its queues. The
-configuration is the one named by `--config`, else by the environment variable `TASKD_CONFIG`, else
-`./taskd.toml` (not for root), else `/etc/taskd.toml`; commands that speak to the daemon alone need none
-with `--socket PATH`.
+configuration is the file named by `--config`, else by the environment variable `TASKD_CONFIG`, else
+`./taskd.toml` (not for root), else `/etc/taskd.toml`. With `--socket PATH`, commands that speak only to
+the daemon need no configuration.
 
 | exit status | meaning |
 |---|---|
 | 0 | done |
 | 1 | failed, or refused by the daemon; the message says why |
-| 64 | wrong words on the command line |
+| 64 | wrong usage: a command, an option or a value that does not exist |
 | 69 | nobody answers: the daemon is down, no permission for its socket, no worker |
 | 75 | not in time (`--timeout`); what was asked may still be under way |
 | 78 | the configuration is wrong |
@@ -38,8 +38,8 @@ the completion of a shell. A moment is shown in your own zone with its offset, a
 
 With `--json` a command prints one object with `"version": 1`; a list stands in it by its name, as in
 `{"version": 1, "queues": [...]}`. New keys may come at any time; the version grows when one is renamed or
-removed. The commands that follow print one object a line: `top` such an object for each look, `events` and
-`logs --follow` an event or a line as it is, without a version.
+removed. Three commands print one object a line: `top` prints such an object for each look; `events` and
+`logs --follow` print each event or line as it is, without a version.
 """
 
 

@@ -61,8 +61,8 @@ class Progress(msgspec.Struct, frozen=True):
 def plan(session: Session, *, socket_path: str | None, as_json: bool) -> int:
     """Show what a reload would do to each program, and why; nothing is changed.
 
-    keep: left alone.  live: new settings without a restart.  add, drain: one more, one less.  roll:
-    replaced, the new one ready before the old one leaves where the worker may surge.
+    keep: left alone. live: new settings without a restart. add, drain: one more, one less. roll: replaced;
+    where the worker may surge, the new one is ready before the old one leaves.
 
     Example: taskctl plan
     """
@@ -80,8 +80,8 @@ def plan(session: Session, *, socket_path: str | None, as_json: bool) -> int:
 def reload(session: Session, *, wait: bool, timeout_s: float, socket_path: str | None, as_json: bool) -> int:
     """Put the changed configuration in force, as SIGHUP does.
 
-    A file with an error changes nothing.  New programs that die are taken back, and the former ones
-    stay; then --wait exits with status 1.  A reload that comes during another takes over from it.
+    A file with an error changes nothing. When new programs keep dying, the daemon takes them back and keeps
+    the former ones; then --wait exits with status 1. A reload during another one takes over from it.
 
     Example: taskctl reload --wait
     """
@@ -130,7 +130,7 @@ def _show(answer: Answer, *, as_json: bool) -> int:
         for problem in answer.problems:
             click.echo(printable(problem), err=True)
         if not answer.ok:
-            click.echo("taskctl: the file was refused, nothing is changed", err=True)
+            click.echo("taskctl: the file was refused; nothing has changed", err=True)
         elif answer.programs:
             rows = [(each.name, each.action, "; ".join(each.why)) for each in answer.programs]
             echo_table(("PROGRAM", "ACTION", "WHY"), rows)

@@ -31,7 +31,7 @@ destination_option = click.option(
     "--destination",
     multiple=True,
     metavar="NODE",
-    help="Ask only this node, such as mail-1@host, or mail-1 on this host; may be given again.",
+    help="Ask only this node, such as mail-1@host, or mail-1 on this host; may be repeated.",
 )
 
 

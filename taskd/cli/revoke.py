@@ -26,28 +26,28 @@ from taskd.revocations.store import state_of
     multiple=True,
     metavar="TASK",
     shell_complete=complete_tasks,
-    help="Every task of this name.",
+    help="Revoke every task of this name.",
 )
 @click.option(
-    "--header", "headers", multiple=True, metavar="K=V", help="Every task stamped with this header."
+    "--header", "headers", multiple=True, metavar="K=V", help="Revoke every task stamped with this header."
 )
-@click.option("--terminate", is_flag=True, help="End the tasks that run already, step by step.")
+@click.option("--terminate", is_flag=True, help="Also end tasks that are running, step by step.")
 @click.option(
     "--soft",
     "soft_s",
     type=duration,
     metavar="DURATION",
-    help="First ask them by SoftTimeLimitExceeded, for so long (default: the worker's).",
+    help="Raise SoftTimeLimitExceeded in them first, and wait this long (default: the worker's).",
 )
 @click.option(
     "--term",
     "term_s",
     type=duration,
     metavar="DURATION",
-    help="KILL follows so long after the signal (default: the worker's, 5s).",
+    help="Time from the signal to KILL (default: the worker's, 5s).",
 )
 @click.option("--signal", "signal_name", metavar="NAME", help="Signal for --terminate (default: TERM).")
-@click.option("--undo", is_flag=True, help="Let them run again, if they were not dropped yet.")
+@click.option("--undo", is_flag=True, help="Let them run again if they were not dropped yet.")
 @timeout_option
 @destination_option
 @json_option
@@ -69,8 +69,8 @@ def revoke(
 ) -> int:
     """Keep tasks from running, or end them.
 
-    What is revoked stays so for three hours, over restarts of the workers too. No worker need be up, except
-    over RabbitMQ. A name or a header covers tasks that are sent later as well, until --undo.
+    A revocation holds for three hours, also over restarts of the workers. No worker need be up, except over
+    RabbitMQ. A name or a header also covers tasks that are sent later, until --undo.
 
     Example: taskctl revoke 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --terminate --soft 10s --term 5s
     """
@@ -78,7 +78,7 @@ def revoke(
         if value is not None and not terminate:
             raise click.UsageError(f"{option} is for --terminate")
     if undo and terminate:
-        raise click.UsageError("--undo ends nothing: leave --terminate away")
+        raise click.UsageError("--undo ends nothing; leave out --terminate")
     if wrong := [header for header in headers if "=" not in header]:
         raise click.UsageError(f"--header {wrong[0]}: expected NAME=VALUE")
     given: dict[str, list[str]] = {
@@ -123,7 +123,7 @@ def _keep(config: Config, given: Mapping[str, Sequence[str]], *, undo: bool) -> 
 
 #: What is said when no worker is up.
 _KEPT = "no worker is up: every worker that starts within three hours drops these tasks when their turn comes"
-_ENDED_NOTHING = "; nothing that runs was ended"
+_ENDED_NOTHING = "; no running task was ended"
 _UNDONE = "no worker is up: workers that start from now on run these tasks"
 _NOT_KEPT = (
     "no worker answered, and this broker keeps no revocations (SQLite and Redis do): these tasks run when a "

@@ -40,11 +40,11 @@ class _Groups(msgspec.Struct, frozen=True):
 def scale(
     session: Session, *, name: str, processes: int, timeout_s: float, socket_path: str | None, as_json: bool
 ) -> int:
-    """Run so many programs of a worker, until the next reload.
+    """Set the number of programs of a worker, until the next reload.
 
-    NAME is a worker such as mail.  New ones are started at once; those that are too many, idle ones first,
-    finish what they have.  Waits until all that are wanted are ready.  To keep it, change processes in the
-    configuration.
+    NAME is a worker such as mail. New programs start at once. Surplus programs, idle ones first, finish
+    their tasks and end. The command waits until all wanted programs are ready. To keep the number, change
+    processes in the configuration.
 
     Example: taskctl scale mail 4
     """

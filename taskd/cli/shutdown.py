@@ -30,8 +30,8 @@ def shutdown(
 ) -> int:
     """End the daemon with all its programs, and wait until it is gone.
 
-    Running tasks finish first, within stop_timeout.  Asked again, it waits on; with --cold it hurries.
-    systemd does not start a daemon again that ended so.
+    Running tasks finish first, within stop_timeout. Asked again, the daemon waits on; with --cold it
+    hurries. systemd does not start the daemon again after such an end.
 
     Example: taskctl shutdown --timeout 10m
     """

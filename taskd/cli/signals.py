@@ -32,7 +32,7 @@ def signal_program(
     """Send a signal to the main process of a program.
 
     NAME is a program such as mail-1, or a worker such as mail for all of its programs; SIGNAL is a name such
-    as TERM or SIGTERM, or its number.  A program that ends by it is started again: to end one, use stop.
+    as TERM or SIGTERM, or its number. A program that the signal ends starts again: to end one, use stop.
 
     Example: taskctl signal mail-1 USR1
     """

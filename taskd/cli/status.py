@@ -27,7 +27,10 @@ from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
 
 socket_option = click.option(
-    "--socket", "socket_path", metavar="PATH", help="The control socket; then no configuration is read."
+    "--socket",
+    "socket_path",
+    metavar="PATH",
+    help="Path of the control socket. With it, taskctl reads no configuration.",
 )
 
 _COLUMNS = (
@@ -65,14 +68,14 @@ def status(
 ) -> int:
     """Show the state and load of all programs.
 
-    Below the table stands what is wrong with a program.  With --children a second table shows what each
-    process of a pool does, since when, and when it last reported; the supervisor hears that with each
-    heartbeat: once a second while tasks run, else every 15 s.
+    Below the table stand the troubles of programs. With --children a second table shows what each process
+    of a pool does, since when, and when it last reported. The supervisor hears that with each heartbeat:
+    once a second while tasks run, else every 15 s.
 
-    The daemon does not look into the broker: taskctl queues and taskctl doctor name a queue in which
-    something waits and that no worker serves.
+    The daemon does not look into the broker. taskctl queues and taskctl doctor name a queue in which
+    messages wait and that no worker serves.
 
-    When the daemon is down, the exit status is 69 and what it left in its state file is shown.
+    When the daemon is down, the exit status is 69, and taskctl shows the state file that the daemon left.
 
     Example: taskctl status --json
     """
@@ -143,7 +146,7 @@ def _echo_daemon(answer: daemon.Status) -> None:
     match facts.get("clock_jump"):
         case {"at": float(at), "by_s": float(by_s)}:
             click.echo(
-                f"{in_words(by_s)} at {local_time(at)}: what is due by the time of day is early or late\n"
+                f"{in_words(by_s)} at {local_time(at)}: tasks due by the time of day are early or late\n"
             )
     match facts.get("reload"):
         case {"outcome": "failed", "troubles": list(troubles)} if troubles:

@@ -45,13 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="taskd",
         description="Run the background-task daemon in the foreground.",
-        epilog="Signals: TERM and INT finish running tasks within stop_timeout, a second one gives them "
-        "back to the broker, QUIT does so at once. taskctl shows and steers a running daemon.",
+        epilog="Signals: TERM and INT finish running tasks within stop_timeout. A second one gives them "
+        "back to the broker; QUIT does so at once. taskctl shows and steers a running daemon.",
     )
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help=f"the configuration (default: {RULE})",
+        help=f"configuration file (default: {RULE})",
     )
     parser.add_argument(
         "--check",

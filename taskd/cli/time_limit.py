@@ -37,7 +37,7 @@ def limited(command: C) -> C:
             type=duration,
             default="0",
             show_default=True,
-            help=f"Give up after so long, with exit status {exit_codes.TEMPFAIL}; 0 never.",
+            help=f"Give up after this time, with exit status {exit_codes.TEMPFAIL}. 0 waits forever.",
         )
     )
     command.callback = _limit(command.callback)

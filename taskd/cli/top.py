@@ -59,7 +59,7 @@ _QUIT = frozenset(b"qQ\x03\x1b")
     type=duration,
     default="0",
     show_default=True,
-    help="End after so long; 0 never.",
+    help="End after this time. 0 goes on until q.",
 )
 @socket_option
 @json_option
@@ -69,9 +69,8 @@ def top(
 ) -> int:
     """Show what the programs do now: load, tasks a second, processor, memory.
 
-    In a terminal the table is renewed until q is pressed; elsewhere, and with --json, one table or one line
-    of JSON is printed for each look.  Processor and memory are seen for processes of one's own user, by root
-    for all.
+    In a terminal the table is renewed until q is pressed. Elsewhere, and with --json, each look prints one
+    table or one line of JSON. Root sees processor and memory of all processes, other users of their own.
 
     Example: taskctl top --every 1s
     """

@@ -189,7 +189,7 @@ class _Reader:
         if match["low"] == "*":
             low, high = field.low, field.high
             if match["high"] is not None:
-                raise CronError(column, f'"{match.group()}" is no range', field.range)
+                raise CronError(column, f'"{match.group()}" is not a range', field.range)
         else:
             low = self._number(match["low"], column)
             open_ended = match["step"] is not None and match["high"] is None  # "5/15" means 5-59/15

@@ -107,7 +107,7 @@ def _check_bytes(
     except RecursionError:
         return None, [_malformed(path, text, "values are nested too deeply (at line 1, column 1)")]
     except ValueError:  # a number beyond what Python converts (sys.set_int_max_str_digits), or no date
-        return None, [_malformed(path, text, "a number or a date is out of all bounds")]
+        return None, [_malformed(path, text, "a number or a date is out of range")]
     return _check_document(document, path, text, environ, machine=machine)
 
 
@@ -151,7 +151,7 @@ def _unreadable(path: str, error: OSError) -> Problem:
 _IN_WORDS = (
     ("Cannot overwrite a value", "the key stands twice in its table"),
     ("Cannot declare", "the table stands twice"),
-    ("Invalid value", "the value cannot be read; a text needs quotes, true and false are small"),
+    ("Invalid value", "the value cannot be read; a text needs quotes, and true and false have no capitals"),
     ("Expected '='", "expected a line KEY = VALUE"),
     ("Invalid statement", "expected a line KEY = VALUE, or a table [NAME]"),
     ("Illegal character '\\n'", "the text has no quote at its end"),

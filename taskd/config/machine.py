@@ -48,7 +48,7 @@ def _check_libraries(config: Config, report: Report) -> None:
     for key in ("broker", "results") if here else ():
         _check_store(getattr(config, key), (key,), report)
         if getattr(config, key).partition("://")[0] == "memory":
-            wrong = "what is kept in the memory of one process does not reach another"
+            wrong = "one process cannot reach the memory of another"
             report.warning((key,), wrong, "sqlite:// here; memory:// is for tests within one process")
     if config.beat.run != "never" and not config.beat.interpreter:
         _check_store(config.beat.store, ("beat", "store"), report)
@@ -70,7 +70,7 @@ def _check_socket(socket: str, path: KeyPath, report: Report) -> None:
     except OSError:
         return  # nothing is there, or the start will say why it cannot be used
     if not is_socket:
-        report.error(path, f"{socket} is there and is not a socket", "a path at which nothing else lies")
+        report.error(path, f"{socket} is there and is not a socket", "a path where no other file lies")
 
 
 def _is_installed(module: str) -> bool:
@@ -211,6 +211,6 @@ def _check_command(
 ) -> None:
     if "/" in command:
         if not _is_executable(command):
-            report.error(path, f"{command} is no executable file", expected)
+            report.error(path, f"{command} is not an executable file", expected)
     elif not find_command(command, search):
         report.error(path, f'the command "{command}" is not found on PATH', "an absolute path")

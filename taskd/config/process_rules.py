@@ -108,7 +108,7 @@ def _check_cycles(config: Config, report: Report) -> None:
         circle = _circle_from(start, waits_for, done)
         if circle:
             wrong = "waits for itself: " + " -> ".join(circle)
-            report.error(path, wrong, "after and requires without a circle")
+            report.error(path, wrong, "after and requires that form no circle")
             return
 
 

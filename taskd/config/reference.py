@@ -28,25 +28,29 @@ _INTRODUCTION = """\
 
 <!-- Written by `python -m taskd.config.reference`; do not edit. -->
 
-`taskd`, `taskctl` and `App()` read the same TOML file: the one named by `--config FILE`, else by the
-environment variable `TASKD_CONFIG`, else `taskd.toml` in the working directory, else `/etc/taskd.toml`. The
-one in the working directory counts when its owner is the present user or root and not everybody may write
-it, and never for root; then `taskd` says so in its log, and `taskctl` in its errors. `taskd --check` (or
-`taskctl check`) reports every problem of a file with its line and exits 78 if there is an error.
-`etc/taskd.toml` is a complete example.
+`taskd`, `taskctl` and `App()` read the same TOML file. They take the first of these that is given or exists:
+
+1. the file named by `--config FILE`;
+2. the file named by the environment variable `TASKD_CONFIG`;
+3. `taskd.toml` in the working directory, never for root. Its owner must be the present user or root, and it
+   must not be writable for everybody. `taskd` names the file in its log, `taskctl` in its errors;
+4. `/etc/taskd.toml`.
+
+`taskd --check` (or `taskctl check`) reports every problem of a file with its line, and exits 78 if there is
+an error. `etc/taskd.toml` is a complete example.
 
 - **Durations** are texts with one unit, `"250ms"`, `"30s"`, `"5m"`, `"1.5h"`, `"2d"`, or a bare number of
   seconds.
 - **Sizes** are texts such as `"64KiB"`, `"512MiB"`, `"1GB"` (10⁹ bytes), or a bare number of bytes.
-- **Variables**: `${NAME}` in a text is replaced by the environment variable, so that passwords need not
-  stand in the file; one that is not defined is an error, and `${NAME:-text}` stands for the text then.
-  Numbers, true and false may be given so, too: `concurrency = "${SLOTS:-4}"`. `$${` is a plain `${`. The
-  `args` and `kwargs` of beat entries are sent as they stand.
+- **Variables**: taskd replaces `${NAME}` in a text by the environment variable, so that passwords need not
+  stand in the file. A variable that is not defined is an error; `${NAME:-text}` gives a default instead.
+  Numbers, true and false may come from variables, too: `concurrency = "${SLOTS:-4}"`. `$${` is a plain `${`.
+  The `args` and `kwargs` of beat entries are sent as they stand.
 - **Task code** is imported from the program's working directory (`directory` of its table), from what is
   installed, and last from the directory of this file.
-- **Paths** that are relative (`control_socket`, `state_directory`, `directory`, `env_file`, `interpreter`, a
-  command with a slash, and `sqlite://file.db` with two slashes) start at the directory of the
-  file. `sqlite:///var/lib/taskd/broker.db` with three slashes is absolute.
+- **Relative paths** start at the directory of the file. This holds for `control_socket`, `state_directory`,
+  `directory`, `env_file`, `interpreter`, a command with a slash, and `sqlite://file.db` with two slashes.
+  `sqlite:///var/lib/taskd/broker.db` with three slashes is absolute.
 - **Names** of workers, programs and beat entries consist of letters, digits, `-` and `_`. Worker `mail` with
   `processes = 2` runs the programs `mail-1` and `mail-2`.
 """

@@ -83,7 +83,7 @@ def check_rules(config: Config, report: Report) -> None:
         _check_served(entry, ("beat", "schedule", name), config, report)
     check_processes(config, report)
     if not config.workers and report.is_sound(("worker",)):
-        report.warning((), "there are no workers, so no task will run here", "a table [worker.NAME]")
+        report.warning((), "the file has no worker, so no task will run here", "a table [worker.NAME]")
 
 
 def _absolute(path: str, directory: str) -> str:
@@ -136,7 +136,7 @@ def _check_socket(socket: str, path: KeyPath, report: Report) -> None:
 def _check_heartbeat(supervisor: SupervisorConfig, path: KeyPath, report: Report) -> None:
     if 0 < supervisor.heartbeat_timeout < _SHORTEST_SILENCE_S:
         expected = f'0 or at least "{_SHORTEST_SILENCE_S:g}s"'
-        report.error(path, "idle programs report every 15 s and would be taken for hung", expected)
+        report.error(path, "idle programs report every 15 s, so taskd would take them for hung", expected)
 
 
 def _check_delays(supervisor: SupervisorConfig, path: KeyPath, report: Report) -> None:
@@ -151,7 +151,7 @@ def _check_control(control: ControlConfig, report: Report) -> None:
     for key in ("viewers", "operators", "admins"):
         for who in getattr(control, key):
             if not WHO.fullmatch(who):
-                report.error(("control", key), f'"{who}" is nobody', WHO_FORM)
+                report.error(("control", key), f'"{who}" is not a user or a group', WHO_FORM)
     if not SOCKET_MODE.fullmatch(control.socket_mode):
         wrong = f'"{control.socket_mode}" is not a mode'
         report.error(("control", "socket_mode"), wrong, 'three octal digits such as "0660"')

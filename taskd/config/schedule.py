@@ -109,8 +109,8 @@ class BeatEntryConfig(WhenConfig):
     )
     missed: str = _live(
         Kind.CHOICE,
-        "Which runs are sent of those that came due while nothing could be sent: none (skip), the last "
-        "one, or all.",
+        "Rule for runs that came due while beat could not send: skip sends none of them, last the last "
+        "one, all every one.",
         default="last",
         choices=("skip", "last", "all"),
     )
@@ -129,7 +129,7 @@ class BeatEntryConfig(WhenConfig):
     )
     overlap: str = _live(
         Kind.CHOICE,
-        "Rule for a run that comes due while the former one waits or runs: skip does not send it, queue "
+        "Rule for a run that comes due while the former one waits or runs: skip drops it, queue "
         "sends it afterwards, allow sends it at once.",
         default="allow",
         choices=("skip", "queue", "allow"),

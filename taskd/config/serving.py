@@ -28,4 +28,4 @@ def unserved(queue: str, config: Config) -> str:
     hint = nearest(queue, served)
     remedy = f'did you mean "{hint}"?' if hint else "add it to queues of a [worker.NAME]"
     others = "" if config.broker.startswith(_SQLITE) else " (those of other hosts are not known here)"
-    return f'no worker of this file takes from the queue "{queue}"{others}; {remedy}'
+    return f'no worker of this file consumes from the queue "{queue}"{others}; {remedy}'

@@ -114,7 +114,7 @@ class Inherited:
         number = environ.pop(CONFIG_FD_VARIABLE, "")
         if not number.isdigit():
             raise ConfigError(
-                f"{CONFIG_FD_VARIABLE} is not set: this program is started by taskd, not by hand"
+                f"{CONFIG_FD_VARIABLE} is not set: taskd starts this program; do not start it by hand"
             )
         self._fd = int(number)
         os.set_inheritable(self._fd, False)

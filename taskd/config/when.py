@@ -58,7 +58,7 @@ def problems_of(when: WhenConfig) -> Iterator[WhenProblem]:
     ]
     if len(given) != 1:
         wrong = (
-            f"{' and '.join(given)} are given" if given else "neither every nor cron, at or solar is given"
+            f"{' and '.join(given)} are given" if given else "the entry has none of every, cron, at and solar"
         )
         yield WhenProblem("", wrong, _KINDS)
         return
@@ -72,7 +72,7 @@ def _days(when: WhenConfig) -> Iterator[WhenProblem]:
     if when.cron_days == "auto":
         return
     if not when.cron:
-        yield WhenProblem("cron_days", "there are no cron fields", "cron beside it")
+        yield WhenProblem("cron_days", "the key does nothing without cron", "cron beside it")
         return
     try:
         parse(when.cron, when.cron_days)

@@ -147,7 +147,7 @@ class Chords:
         match saved:
             case {"result": [_, [*members]]}:
                 return [self._branch(member, known) for member in members]
-        raise ProtocolError("the saved group is none")
+        raise ProtocolError("the saved record is not a group")
 
     def _branch(self, branch: object, known: dict[str, object]) -> object:
         match branch:
@@ -158,7 +158,7 @@ class Chords:
             case [[str(task_id), *_], _]:
                 stored = self._results.get([task_id]).get(task_id)
                 return None if stored is None else decode_record(stored).value()
-        raise ProtocolError("the saved group has a member that is no result")
+        raise ProtocolError("the saved group has a member that is not a result")
 
 
 class Value(msgspec.Struct, array_like=True, frozen=True):

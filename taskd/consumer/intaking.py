@@ -294,7 +294,7 @@ class Intaking:
         settling, tag = self._settling, delivery.tag
         match verdict:
             case strategy.Malformed(reason, known):
-                logger.error("queue=%s message is no task: %s; dead-lettered", delivery.queue, reason)
+                logger.error("queue=%s message is not a task: %s; dead-lettered", delivery.queue, reason)
                 settling.settle(Dead(tag, reason))
                 if known is not None:
                     self._answer(delivery, known, endings.malformed(known, reason))

@@ -43,9 +43,9 @@ class Receiver:
                 problems = [repr(error)]
             for problem in problems:
                 self.garbage += 1
-                # One line of it is enough: whoever sends it may send much.
+                # One line is enough: a sender of garbage may send much of it.
                 level = logging.WARNING if self.garbage == 1 else logging.DEBUG
-                logger.log(level, "dropped what is no event: %s", problem)
+                logger.log(level, "a message that is not an event was dropped: %s", problem)
         return found
 
     def _clocked(self, event: Seen) -> Seen:

@@ -105,9 +105,9 @@ def placed(
 def added(signature: Mapping[str, object], chord: Mapping[str, object], group: str) -> tuple[Plain, int]:
     """Return a signature that counts for a chord which has begun, and for how many parts.
 
-    Raises: ``ProtocolError`` for what is no signature.
+    Raises: ``ProtocolError`` when it is not a signature.
     """
-    return _enrolled(signature, chord, group, None, "what is added to a chord")
+    return _enrolled(signature, chord, group, None, "the addition to a chord")
 
 
 def _body(body: Mapping[str, object], options: Mapping[str, object], what: str) -> Plain:
@@ -145,7 +145,7 @@ def _enrolled(  # noqa: PLR0917 - it calls itself with all of them
 ) -> tuple[Plain, int]:
     """Return a signature that counts for a chord when it has ended, and for how many parts."""
     if not isinstance(task, Mapping) or depth > DEEPEST:
-        raise ProtocolError(f"{what}: a part of a chord is no signature")
+        raise ProtocolError(f"{what}: a part of a chord is not a signature")
     given = task.get("kwargs") or {}
     if not isinstance(given, Mapping):
         raise ProtocolError(

@@ -103,7 +103,7 @@ def _kind(content_type: str) -> Serializer:
 def _why_not_accepted(content_type: str, kind: Serializer) -> str:
     if kind is Serializer.PICKLE:
         return (
-            f'content type "{content_type}" (pickle) is refused: reading it runs code chosen by the sender; '
+            f'content type "{content_type}" (pickle) is refused: reading it runs code of the sender; '
             f'have the producer send JSON (in Celery: task_serializer = "json"), or add "pickle" to '
             f"accept_content if you trust everybody who can write to the broker"
         )

@@ -285,7 +285,7 @@ def decode_record(data: bytes) -> ResultRecord:
     try:
         return _decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise ProtocolError(f"result record {data[:100]!r} is none: {error}") from error
+        raise ProtocolError(f"{data[:100]!r} is not a result record: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # NaN or a lone surrogate in the result, which msgspec does not read
     try:

@@ -158,8 +158,8 @@ def _encode_special(value: object) -> object:
     kind = type(value)
     of_numpy = "value.item() or array.tolist(), " if kind.__module__.partition(".")[0] == "numpy" else ""
     raise TypeError(
-        f'no JSON for type "{kind.__module__}.{kind.__qualname__}"; use {of_numpy}text, numbers, lists, '
-        f"dicts, dates, Decimal, UUID or bytes, or send an id and load the object in the task"
+        f'JSON cannot hold the type "{kind.__module__}.{kind.__qualname__}"; use {of_numpy}text, numbers, '
+        f"lists, dicts, dates, Decimal, UUID or bytes, or send an id and load the object in the task"
     )
 
 

@@ -114,8 +114,8 @@ def read_embed(embed: Mapping[str, object], *, chords: bool = True) -> Embed:
     body = embed.get("chord")
     if body and not chords:
         raise ProtocolError(
-            "the message belongs to a chord, or to a group with a task behind it, and the result store does "
-            "not count its parts, so that the chord's body would wait for ever; expected results on redis://"
+            "the message belongs to a chord, or to a group with a task behind it, but the result store does "
+            "not count its parts; the chord's body would wait forever; expected results on redis://"
         )
     if body and not isinstance(body, Mapping):
         raise ProtocolError(f"chord is of type {type(body).__name__}; expected a signature")
@@ -132,7 +132,7 @@ def read_embed(embed: Mapping[str, object], *, chords: bool = True) -> Embed:
     following = [*found.callbacks, *found.errbacks, *singles]
     if not chords and any(each.begins for each in following):
         raise ProtocolError(
-            "a chord follows the task, and the result store does not count its parts; expected results on redis://"
+            "a chord follows the task, but the result store does not count its parts; expected results on redis://"
         )
     return found
 
@@ -251,7 +251,7 @@ def _singles(signature: Signature, what: str) -> list[Signature]:
             singles = _each([sent(each, said) for each in header], f"chord in {what}")
             singles[0] = msgspec.structs.replace(singles[0], begins=[*singles[0].begins, begun])
         case kind:
-            raise ProtocolError(f"{what}: {signature.task} is a {kind}, which is not supported yet")
+            raise ProtocolError(f"{what}: {signature.task} is a {kind}, which taskd does not support yet")
     return singles
 
 

@@ -153,4 +153,4 @@ def decode_line(data: bytes) -> StatusLine:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(f"status line {data[:200]!r} is not one: {error}") from error
     except RecursionError as error:
-        raise ProtocolError(f"status line {data[:200]!r} is not one: it is nested too deeply") from error
+        raise ProtocolError(f"status line {data[:200]!r} is nested too deeply") from error

@@ -61,7 +61,7 @@ def _logged() -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        logger.error("what is revoked cannot be kept over restarts: %s", error)
+        logger.error("revoked tasks cannot be kept over restarts: %s", error)
 
 
 def state_of(broker_url: str, stores: Stores) -> State | None:

@@ -47,7 +47,7 @@ class ClockWatch:
         if by_s:
             self._last = {"at": self._now(), "by_s": by_s}
             _log.warning(
-                "%s: what is due by the time of day (delayed and periodic tasks) is early or late",
+                "%s: tasks that are due by the time of day (delayed and periodic ones) are early or late",
                 jumps.in_words(by_s),
                 extra={"fields": {"TASKD_CLOCK_JUMP_SEC": f"{by_s:.3f}"}},
             )

@@ -15,9 +15,9 @@ _HEAD = """# The states of a program
 
 <!-- Written by `python -m taskd.supervisor.reference`; do not edit. -->
 
-`taskctl status` shows the state of each program that the supervisor runs. What is *wanted* (up or down)
-and the *reason* of the present state are kept apart from it: a program that you stopped is DOWN and
-stays so, one that crashed is DOWN for a moment.
+`taskctl status` shows the state of each program that the supervisor runs. Beside the state stand the
+*wanted* state (up or down) and the *reason* of the present one. A program that you stopped is DOWN and
+stays DOWN; a program that crashed is DOWN for a moment.
 
 """
 
@@ -32,11 +32,16 @@ _MEANING = {
 }
 
 _EVENTS = """
-Events: *start*, *hold* and *trip* come from comparing what is wanted with what is; *stop* and *cold* from an
-operator, a signal or the end of the daemon; *ready*, *waiting* and *draining* from the program's status
-lines; *hung* from a program that is not ready within `start_timeout` or silent for `heartbeat_timeout`;
-*overdue* when a step of a stop took too long; *exited* and *spawn failed* from the kernel. What a state does
-not list changes nothing there.
+Events come from different sides:
+
+- *start*, *hold* and *trip*: the supervisor compares the wanted state with the present one.
+- *stop* and *cold*: an operator, a signal or the end of the daemon.
+- *ready*, *waiting* and *draining*: the program's status lines.
+- *hung*: a program that is not ready within `start_timeout`, or silent for `heartbeat_timeout`.
+- *overdue*: a step of a stop took too long.
+- *exited* and *spawn failed*: the kernel.
+
+An event that a state does not list changes nothing there.
 
 A `[program.NAME]` gets its `stop_signal` where the table says SIGTERM, and SIGKILL where it says SIGQUIT.
 With `ready = "started"` it is *ready* when it has run for `ready_after`.
@@ -64,16 +69,16 @@ _SIGNALS_HEAD = """# The signals of the daemon
 
 <!-- Written by `python -m taskd.supervisor.reference signals`; do not edit. -->
 
-What each signal to the process `taskd: supervisor` does. It is obeyed at any time: during the start, a
-reload, a roll or a drain. None is lost, but several of a kind that come at once may count as one. `taskctl`
-can ask for the same, and gets an answer.
+The table lists the signals that the process `taskd: supervisor` obeys. It obeys them at any time: during
+the start, a reload, a roll or a drain. No signal is lost, but several of a kind that come at once may count
+as one. `taskctl` can ask for the same, and gets an answer.
 
 | signal | what it does |
 |---|---|
 """
 
 _SIGNALS_TAIL = """
-USR2 and ABRT are obeyed even when the daemon hangs; all others by its loop.
+A daemon that hangs still obeys USR2 and ABRT; its loop obeys all others.
 
 Workers know TERM and INT (warm), QUIT (cold), TSTP (rest) and CONT (go on); leave them to the daemon, and use
 `taskctl stop`, `restart` and `signal`.

@@ -158,7 +158,7 @@ class Supervisor:
                     self._notifier.reloaded()
             self._loop.attempt(self._tell, self._owner)
             self._state_file.changed()
-        self._look_again("what is wanted changes without end")
+        self._look_again("the wanted state changes without end")
 
     def _look_again(self, _why: str) -> None:
         """Pay for an error of our own that concerns no program: nothing but a later look."""

@@ -379,7 +379,7 @@ def test_who_listens_hears_what_became_of_each_run(make: Make) -> None:
     assert sent.raw["uuid"] in bench.broker.ids
     assert sent.hostname.startswith("beat@")
     assert [(each.type, each.raw["entry"], each.raw["reason"]) for each in late] == [
-        ("beat-skipped", "minute", "missed, a later run took its place"),
+        ("beat-skipped", "minute", "missed; a later run took its place"),
         ("beat-skipped", "hourly", "missed"),
         ("beat-sent", "minute", "the broker was away"),
     ]

@@ -78,7 +78,7 @@ def test_a_command_that_this_machine_does_not_have_is_refused_before_anything_ch
     answer = running.call("reload")
 
     assert answer["ok"] is False
-    assert any("x.command: /no/such/command is no executable file" in each for each in answer["problems"])
+    assert any("x.command: /no/such/command is not an executable file" in each for each in answer["problems"])
     assert pids(running) == before
 
 

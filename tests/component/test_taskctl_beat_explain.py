@@ -20,7 +20,7 @@ def test_a_schedule_is_told_in_words_with_its_runs_and_the_change_of_the_clock(
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "runs at 02:30 every day, Europe/Berlin time"
     assert lines[3:4] == ["2027-03-27 02:30:00+01:00  Sat  2027-03-27 01:30:00+00:00"]
-    assert lines[4].endswith("what was to run at 02:30 runs at 03:00")
+    assert lines[4].endswith("runs due at 02:30 start at 03:00")
     assert lines[5:6] == ["2027-03-28 03:00:00+02:00  Sun  2027-03-28 01:00:00+00:00"]
 
 
@@ -32,7 +32,7 @@ def test_the_same_in_json(capsys: pytest.CaptureFixture[str]) -> None:
         "2027-03-27 02:30:00+01:00",
         "2027-03-29 02:30:00+02:00",
     ]
-    assert answer["clock_changes"][0]["remark"].endswith("what was to run at 02:30 does not run")
+    assert answer["clock_changes"][0]["remark"].endswith("runs due at 02:30 are left out")
     assert answer["has_more"] is False
 
 
@@ -55,7 +55,7 @@ def test_a_schedule_without_a_run_in_the_period_says_so(capsys: pytest.CaptureFi
         (["0 0 31 2 *"], exit_codes.CONFIG, "column 5: no month of FEB has a day 31"),
         (["0 3 * * *", "--zone", "Europe/Berln"], exit_codes.CONFIG, 'did you mean "Europe/Berlin"?'),
         (["0 3 * * *", "--every", "5m"], exit_codes.CONFIG, "every and cron are given"),
-        ([], exit_codes.CONFIG, "neither every nor cron"),
+        ([], exit_codes.CONFIG, "none of every, cron"),
         (["0 3 * * *", "--from", "soon"], exit_codes.USAGE, "is not a moment such as"),
         (["0 3 * * *", "--for", "soon"], exit_codes.USAGE, "soon"),
     ],

@@ -60,7 +60,7 @@ def test_a_queue_in_which_something_waits_is_named_when_no_worker_takes_from_it(
 
     said = run("queues")
 
-    assert 'no worker of this file takes from the queue "mial"; did you mean "mail"?' in said
+    assert 'no worker of this file consumes from the queue "mial"; did you mean "mail"?' in said
     assert 'queue "mail"' not in said
     assert [row["workers"] for row in json.loads(run("queues", "--json"))["queues"]] == [["main"], []]
 
@@ -172,7 +172,7 @@ def test_dead_letters_are_listed_shown_requeued_and_purged(run: Run, broker: Bro
 
     assert "requeued: 1" in run("dlq", "requeue", add)
     assert claim(broker).headers is not None
-    assert "1 of the dead letters named are not there" in run(
+    assert "1 of the named dead letters are not there" in run(
         "dlq", "purge", gone, "999", "--yes", status=exit_codes.FAILURE
     )
     assert json.loads(run("dlq", "list", "--json"))["letters"] == []
@@ -262,7 +262,7 @@ def test_an_interrupted_requeue_loses_nothing_and_says_how_far_it_came(run: Run,
     def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(Failure, match="interrupted; requeued: 1 of 3, the others are dead letters still"):
+    with pytest.raises(Failure, match="interrupted; requeued: 1 of 3, the others are still dead letters"):
         hand_over(desk.dead_ids(), desk.requeue_dead, "requeued", rate=0.001, pause=interrupt)
 
     (queue,) = desk.queues()

@@ -90,7 +90,7 @@ def test_a_queue_in_which_something_waits_and_that_no_worker_serves_is_named(
     _, findings = diagnosis(capsys, "--config", path, "doctor", "--socket", str(tmp_path / "s"))
 
     (said,) = [each for each in about(findings, "broker") if "no worker" in each]
-    assert said == 'no worker of this file takes from the queue "mial"; did you mean "mail"?'
+    assert said == 'no worker of this file consumes from the queue "mial"; did you mean "mail"?'
 
 
 def test_nothing_is_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,7 @@ def test_a_sun_event_has_its_place() -> None:
         (lambda: App().add_periodic("x y", "t", every(1)), 'the name "x y" is not accepted'),
         (lambda: App().add_periodic("x", "t", every(1), priority=10), "priority: 10 is too large"),
         (lambda: App().add_periodic("x", "t", every(1), object()), "x.*args|args"),
-        (lambda: App().add_periodic("x", "t", "0 3 * * *"), "is no schedule; expected every"),
+        (lambda: App().add_periodic("x", "t", "0 3 * * *"), "is not a schedule; expected every"),
     ],
 )
 def test_a_mistake_is_named_where_it_is_written(declare: object, named: str) -> None:

@@ -208,7 +208,7 @@ def test_a_time_out_says_that_no_worker_serves_the_queue(tmp_path):
     app = App(config=str(file))
 
     with pytest.raises(
-        ResultTimeout, match=r'no worker of this file takes from the queue "defalt".*"default"'
+        ResultTimeout, match=r'no worker of this file consumes from the queue "defalt".*"default"'
     ):
         app.send_task("add", queue="defalt").get(timeout=0)
     app.close()

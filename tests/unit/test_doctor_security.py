@@ -82,7 +82,7 @@ def test_where_every_way_is_closed_that_is_said() -> None:
             Severity.WARNING,
             "is not encrypted",
         ),
-        (replace(GOOD, servers=[SERVER]), Severity.NOTE, "may steer the workers"),
+        (replace(GOOD, servers=[SERVER]), Severity.NOTE, "can steer the workers"),
         (
             replace(GOOD, socket_mode=0o666),
             Severity.WARNING,

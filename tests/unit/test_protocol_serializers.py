@@ -221,7 +221,7 @@ def test_an_error_of_json_says_in_plain_words_what_is_wrong_with_the_value():
     for value, words in (
         (10**5000, "an integer of more than 4,300 digits cannot be read again; send it as text"),
         (circle, "a list or dict holds itself"),
-        (number, 'no JSON for type "numpy.int64"; use value.item()'),
+        (number, 'JSON cannot hold the type "numpy.int64"; use value.item()'),
     ):
         with pytest.raises(SerializationError, match=re.escape(words)):
             serializers.dumps(value)

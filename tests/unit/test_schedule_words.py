@@ -87,15 +87,15 @@ def remark(expression: str, start: str, gap: str = "auto", overlap: str = "auto"
 @pytest.mark.parametrize(
     ("expression", "gap", "effect"),
     [
-        ("30 2 * * *", "auto", "what was to run at 02:30 runs at 03:00"),
-        ("30 2 * * *", "skip", "what was to run at 02:30 does not run"),
+        ("30 2 * * *", "auto", "runs due at 02:30 start at 03:00"),
+        ("30 2 * * *", "skip", "runs due at 02:30 are left out"),
         (
             "*/10 * * * *",
             "auto",
-            "what was to run at 02:00, 02:10, 02:20, 02:30, 02:40 and so on does not run",
+            "runs due at 02:00, 02:10, 02:20, 02:30, 02:40 and so on are left out",
         ),
-        ("*/30 2 * * *", "next", "what was to run at 02:00, 02:30 runs at 03:00"),
-        ("0 5 * * *", "auto", "nothing was to run in the time left out"),
+        ("*/30 2 * * *", "next", "runs due at 02:00, 02:30 start at 03:00"),
+        ("0 5 * * *", "auto", "no run falls into the time that is left out"),
     ],
 )
 def test_a_gap_is_remarked_with_what_becomes_of_its_runs(expression: str, gap: str, effect: str) -> None:
@@ -107,10 +107,10 @@ def test_a_gap_is_remarked_with_what_becomes_of_its_runs(expression: str, gap: s
 @pytest.mark.parametrize(
     ("expression", "overlap", "effect"),
     [
-        ("30 2 * * *", "auto", "what is to run at 02:30 runs once, the first time"),
-        ("30 2 * * *", "both", "what is to run at 02:30 runs twice"),
-        ("0 * * * *", "auto", "what is to run at 02:00 runs twice"),
-        ("0 3 * * *", "auto", "nothing is to run in the time that comes twice"),
+        ("30 2 * * *", "auto", "runs due at 02:30 start once, the first time"),
+        ("30 2 * * *", "both", "runs due at 02:30 start twice"),
+        ("0 * * * *", "auto", "runs due at 02:00 start twice"),
+        ("0 3 * * *", "auto", "no run falls into the time that comes twice"),
     ],
 )
 def test_an_overlap_is_remarked_with_how_often_its_runs_come(

@@ -66,15 +66,15 @@ def _effect(change: ClockChange, local: Cron, before: datetime, after: datetime)
     if change.is_gap:
         times = _matches(local.fields, before, after)
         if not times:
-            return "nothing was to run in the time left out"
+            return "no run falls into the time that is left out"
         if local.gap is Gap.NEXT:
-            return f"what was to run at {_named(times)} runs at {after:%H:%M}"
-        return f"what was to run at {_named(times)} does not run"
+            return f"runs due at {_named(times)} start at {after:%H:%M}"
+        return f"runs due at {_named(times)} are left out"
     times = _matches(local.fields, after, before)
     if not times:
-        return "nothing is to run in the time that comes twice"
+        return "no run falls into the time that comes twice"
     often = "twice" if local.overlap is Overlap.BOTH else "once, the first time"
-    return f"what is to run at {_named(times)} runs {often}"
+    return f"runs due at {_named(times)} start {often}"
 
 
 def _matches(fields: CronFields, start: datetime, end: datetime) -> list[datetime]:

@@ -105,7 +105,7 @@ def headers_of(headers: bytes) -> dict[str, object]:
         # Not msgspec: what Python's json reads beyond JSON, such as NaN, must pass, for kombu lets it.
         table = json.loads(headers)
     except (ValueError, RecursionError) as refused:
-        raise BrokerError(f"headers that are no JSON object cannot be sent: {refused}") from refused
+        raise BrokerError(f"headers must be a JSON object: {refused}") from refused
     if not isinstance(table, dict):
         raise BrokerError(f"headers must be a JSON object, not {type(table).__name__}")
     return table

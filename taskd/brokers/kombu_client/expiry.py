@@ -32,7 +32,7 @@ def with_expiration(headers: Mapping[str, Any], expiration: object) -> Mapping[s
         present = decode_headers(dumps(dict(headers))).expires_at
         expires = clock.iso(until if present is None else min(present, until))
     except (ValueError, OverflowError, OSError, TypeError) as error:
-        raise _refused(f"expiration {expiration!r} is no number of milliseconds") from error
+        raise _refused(f"expiration {expiration!r} is not a number of milliseconds") from error
     except ProtocolError:
         return headers  # the worker will say what is wrong with them
     return {**headers, "expires": expires}
@@ -42,7 +42,7 @@ def check_queue(queue: str, arguments: Mapping[str, Any] | None) -> None:
     """Refuse what a durable queue of this broker does not keep.  Raises: ``ChannelError``."""
     if (arguments or {}).get("x-message-ttl"):
         raise _refused(
-            f"x-message-ttl of queue {queue!r}: the embedded broker drops no task unheard; give tasks expires"
+            f"x-message-ttl of {queue!r}: the embedded broker drops no task silently; give tasks expires"
         )
 
 

@@ -51,7 +51,8 @@ class Connections:
                 raise
             self._tells_changes = False
             logger.warning(
-                "messages are looked for once a second only, for the server tells no changes: %s", error
+                "workers look for messages only once a second, because the server reports no changes: %s",
+                error,
             )
         self._followed = self.link.opened
         self._told = False

@@ -106,7 +106,7 @@ def _headers(headers: bytes) -> msgspec.Raw:
             is_object = False
         if not is_object:
             raise BrokerError(
-                f"headers that are no JSON object cannot be sent over Redis: {refused}"
+                f"headers that are sent over Redis must be a JSON object: {refused}"
             ) from refused
     return msgspec.Raw(headers)
 

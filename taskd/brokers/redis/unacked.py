@@ -56,7 +56,7 @@ class Unacked:
             if not self._link.is_connected:
                 raise
             self._refused_by = self._link.opened  # an ACL; the connection would not be asked otherwise
-            logger.warning("what killed Celery workers have left is not put back: %s", error)
+            logger.warning("messages that killed Celery workers left are not put back: %s", error)
             return 0
 
     def _restore(self) -> int:

@@ -85,8 +85,8 @@ def _tell(entry: BeatEntryConfig, done: str, view: View, *, as_json: bool) -> in
 def add(session: Session, *, name: str, keys: Keys, as_json: bool) -> int:
     """Add an entry that is sent from now on.
 
-    EXPRESSION is five cron fields or a nickname such as @daily; --every, --at and --solar take its place.
-    An entry of this name in the file or in the app's code is hidden by it until it is removed.
+    EXPRESSION is five cron fields or a nickname such as @daily. --every, --at and --solar take its place.
+    The new entry hides one of the same name in the file or in the app's code until you remove it.
 
     Example: taskctl beat add cleanup "0 4 * * sun" --task shop.cleanup --zone Europe/Berlin
     """
@@ -109,10 +109,10 @@ def add(session: Session, *, name: str, keys: Keys, as_json: bool) -> int:
 @json_option
 @pass_session
 def set_(session: Session, *, name: str, keys: Keys, as_json: bool) -> int:
-    """Change keys of an entry; what is not given stays.
+    """Change keys of an entry; keys that are not given stay.
 
-    An entry of the file or of the app's code is copied and hidden by the copy; `taskctl beat remove` brings
-    it back.  With another schedule it counts from now on, and has missed nothing.
+    An entry of the file or of the app's code is copied, and the copy hides it; `taskctl beat remove` brings
+    it back. With another schedule the entry counts from now on, and has missed no run.
 
     Example: taskctl beat set cleanup --queue slow --overlap skip
     """
@@ -143,7 +143,7 @@ def _merged(former: Keys, changes: Keys) -> Keys:
 def remove(session: Session, *, name: str, as_json: bool) -> int:
     """Remove an entry that was added or changed at run time; one that it hid counts again.
 
-    Entries of the file and of the app's code are removed there; `taskctl beat pause` stops them.
+    To remove an entry of the file or of the app's code, delete it there; `taskctl beat pause` stops it.
 
     Example: taskctl beat remove cleanup
     """

@@ -35,7 +35,11 @@ _WEEK_S = 7 * 86_400.0
     help="How long it is, such as 24h (default: 7d).",
 )
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many runs."
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="Show at most this many runs.",
 )
 @json_option
 def explain(
@@ -47,9 +51,9 @@ def explain(
     limit: int,
     as_json: bool,
 ) -> int:
-    """Say in words what a schedule means, and when it would run; remarks tell of changes of the clock.
+    """Say in words what a schedule means and when it would run, with remarks at changes of the clock.
 
-    EXPRESSION is five cron fields or a nickname such as @daily; --every, --at and --solar take its place.
+    EXPRESSION is five cron fields or a nickname such as @daily. --every, --at and --solar take its place.
     The keys are those of an entry in the configuration.
 
     Example: taskctl beat explain "30 2 * * *" --zone Europe/Berlin --from 2027-03-27 --for 3d

@@ -29,10 +29,10 @@ _HISTORY = ("DUE", "NAME", "OUTCOME", "LATE", "COUNT", "REASON", "ID")
 @json_option
 @pass_session
 def list_(session: Session, *, as_json: bool) -> int:
-    """Show every entry: where it comes from, which others of its name it hides, when it runs, its counters.
+    """Show every entry: its origin, the entries of its name that it hides, its next run, its counters.
 
-    What stands in the file and in the store is shown, whether beat runs or not.  When the store cannot be
-    read, the file's entries are shown, and the exit status is 69.
+    Shows the entries of the file and of the store, whether beat runs or not. When the store cannot be read,
+    it shows the file's entries, and the exit status is 69.
 
     Example: taskctl beat list
     """
@@ -99,11 +99,13 @@ def _as_json(listed: Listed, schedule: Schedule, view: View, now: float) -> dict
 @click.command("next")
 @click.argument("name", required=False, shell_complete=complete_entries)
 @click.option("--for", "span_s", type=duration, default="24h", show_default=True, help="How far to look.")
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="Show at most this many."
+)
 @json_option
 @pass_session
 def next_(session: Session, *, name: str | None, span_s: float, limit: int, as_json: bool) -> int:
-    """Show what will run, in the order of time; paused entries do not.
+    """Show the coming runs in the order of time; paused entries have none.
 
     Example: taskctl beat next --for 24h
     """
@@ -147,14 +149,16 @@ def _coming(
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_entries)
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most this many."
+)
 @json_option
 @pass_session
 def history(session: Session, *, name: str | None, limit: int, as_json: bool) -> int:
     """Show what became of past occurrences, the latest first.
 
-    Each was sent, sent already by a beat that did not live to note it, skipped with the reason, or failed.  A
-    stretch of skipped ones is one line with their number.
+    Each occurrence was sent, sent by a beat that died before it could note it, skipped with a reason, or
+    failed. A stretch of skipped ones is one line with their number.
 
     Example: taskctl beat history nightly-report
     """

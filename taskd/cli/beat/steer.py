@@ -19,7 +19,7 @@ from taskd.cli.session import Session, pass_session
 def pause(session: Session, *, name: str, as_json: bool) -> int:
     """Keep an entry from running, wherever it stands, until it is resumed.
 
-    It holds over restarts.  What comes due meanwhile is skipped, not kept.
+    The pause holds over restarts. Runs that come due meanwhile are skipped, not kept.
 
     Example: taskctl beat pause nightly-report
     """
@@ -51,7 +51,7 @@ def resume(session: Session, *, name: str, as_json: bool) -> int:
 def run_now(session: Session, *, name: str, as_json: bool) -> int:
     """Have beat send an entry once now, beside its schedule, whether it is paused or not.
 
-    Prints the task id, for `taskctl result`.  A beat that is down sends it when it starts.
+    Prints the task id, for `taskctl result`. A beat that is down sends the task when it starts.
 
     Example: taskctl beat run-now nightly-report
     """

@@ -35,15 +35,15 @@ def _user(facts: Facts) -> Iterator[Finding]:
         yield error(
             "user",
             f"there is no user {facts.who.name!r}",
-            "the unit runs as it, and does not start without",
+            "the unit runs as this user, and does not start without it",
             "systemd-sysusers /usr/lib/sysusers.d/taskd.conf",
         )
     elif facts.who.uid == 0:
         yield warning(
             "user",
             "taskd runs as root",
-            "every task may then do anything to this machine",
-            "User=taskd in the unit; per-program users have the drop-in multi-user.conf",
+            "every task can do anything to this machine",
+            "User=taskd in the unit; for one user per program, the drop-in multi-user.conf",
         )
     else:
         yield ok("user", f"{facts.who.name} (uid {facts.who.uid})")
@@ -56,7 +56,7 @@ def _config(facts: Facts) -> Iterator[Finding]:
             "config", problem, "taskd does not start with it, and a reload is refused", "edit the file"
         )
     for problem in config.warnings:
-        yield warning("config", problem, "it is probably not what you mean", "edit the file")
+        yield warning("config", problem, "you probably mean something else", "edit the file")
     file = config.file
     if file.mode is None:
         return
@@ -64,7 +64,7 @@ def _config(facts: Facts) -> Iterator[Finding]:
         yield error(
             "config",
             f"everybody may write {file.path}",
-            "who can write it decides which code taskd runs",
+            "everybody who can write it decides which code taskd runs",
             f"chmod o-w {file.path}",
         )
     if file.mode & _OTHERS_READ and config.secrets:
@@ -121,7 +121,7 @@ def _roles(facts: Facts) -> Iterator[Finding]:
         yield error(
             "roles",
             f"[control] names the {kind} {name!r}, which this machine does not have",
-            "whoever is meant has no role",
+            "the people who are meant have no role",
             f"create the {kind}, or correct the name",
         )
     if facts.config.gives_roles and facts.kernel.in_user_namespace:
@@ -140,7 +140,9 @@ def _daemon(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "daemon",
             daemon.error,
-            "a killed daemon left its socket, which the next one replaces" if stale else "no task runs here",
+            "a killed daemon left its socket, which the next daemon replaces"
+            if stale
+            else "no task runs here",
             "systemctl reset-failed taskd; systemctl start taskd; then journalctl -u taskd",
         )
         return
@@ -174,9 +176,7 @@ def _former(former: Former) -> Finding:
             "broker", f"nothing waits any more in the former broker {former.address}: rm {former.file}"
         )
     if former.waiting is None:
-        wrong = (
-            f"what waits in the former broker {former.address} cannot be counted by this user, or from here"
-        )
+        wrong = f"this user, or this machine, cannot count the messages in the former broker {former.address}"
     else:
         wrong = (
             f"{counted(former.waiting, 'message')} of the former broker {former.address} and "
@@ -202,7 +202,7 @@ def _stores(facts: Facts) -> Iterator[Finding]:
             yield warning(
                 store.key,
                 said,
-                "something waits there, and nobody runs it",
+                "messages wait there, and no worker takes them",
                 "see the message; taskctl queues shows how much waits, taskctl purge QUEUE deletes it",
             )
 
@@ -250,7 +250,7 @@ def _embedded(store: StoreFacts, facts: Facts) -> Iterator[Finding]:
             store.key,
             f"{place.path} is in memory ({store.filesystem})",
             "everything that waits there is gone after a restart of the machine",
-            "a directory on a disk, such as /var/lib/taskd",
+            "move it to a directory on a disk, such as /var/lib/taskd",
         )
     for wanted in (place, *([store.file] if store.file and store.file.mode is not None else [])):
         if not wanted.allows(who, 2):

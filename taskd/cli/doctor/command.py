@@ -30,12 +30,12 @@ def doctor(
 ) -> int:
     """Check whether this machine is fit for taskd.
 
-    Looks at the unit, its user, permissions, the configuration, the broker, its queues and its disk, the
-    clock, the kernel and the running daemon, and says for each finding why it matters and what to do.
-    Changes nothing.  As root it sees most.  The exit status is 1 when there is an error.
+    Looks at the unit, its user and permissions, at the configuration, the broker with its queues and disk,
+    the clock, the kernel and the running daemon. Says for each finding why it matters and what to do.
+    Changes nothing. Root sees most. The exit status is 1 when there is an error.
 
-    With --security it also looks at who may read and write the files of taskd and the code of its programs,
-    at their users, at what messages may be, and at the way to the broker.
+    With --security it also looks at the permissions of taskd's files and of the code of its programs, at
+    their users, at the content types of messages, and at the connection to the broker.
 
     Example: taskctl doctor
     """

@@ -64,6 +64,6 @@ def unreachable(
 
 
 REMEDY = (
-    "a virtualenv whose Python everybody may execute, outside of /root, /home and /tmp: "
+    "make a virtualenv whose Python everybody may execute, outside of /root, /home and /tmp: "
     "/usr/bin/python3 -m venv /opt/taskd; or ProtectHome=read-only in a drop-in, and chmod o+x on the way"
 )

@@ -60,7 +60,7 @@ def diagnose_security(facts: ExposureFacts) -> Sequence[Finding]:
     """Return the findings; one that says so when there are none."""
     checks = (_files, _users, _code, _content, _servers, _control, _memory)
     found = [finding for check in checks for finding in check(facts)]
-    return found or [ok(_CHECK, "no way is open that the configuration need not open")]
+    return found or [ok(_CHECK, "the configuration opens no way that it need not open")]
 
 
 def _files(facts: ExposureFacts) -> Iterator[Finding]:
@@ -90,7 +90,7 @@ def _files(facts: ExposureFacts) -> Iterator[Finding]:
             yield error(
                 _CHECK,
                 f"everybody may read or write {file.path}",
-                "it holds the arguments of tasks; who writes it runs any task",
+                "it holds the arguments of tasks; everybody who can write it can run any task",
                 f"chmod o-rwx {file.path}",
             )
 
@@ -101,7 +101,7 @@ def _users(facts: ExposureFacts) -> Iterator[Finding]:
             yield error(
                 _CHECK,
                 f"[{program.table}] runs as root",
-                "whoever can send it a message, or write its code, may do anything to this machine",
+                "everybody who can send it a message, or write its code, can do anything to this machine",
                 'user = "NAME" in its table, or User= in the unit',
             )
     users = {program.who.uid for program in facts.programs}
@@ -131,7 +131,7 @@ def _code(facts: ExposureFacts) -> Iterator[Finding]:
             yield find(
                 _CHECK,
                 f"{who} may write {place.path}, from which [{program.table}] imports",
-                "what lies there runs as the program's user at its next start",
+                "code that lies there runs as the program's user at its next start",
                 f"chown -R root {place.path} && chmod -R go-w {place.path}",
             )
 
@@ -141,14 +141,14 @@ def _content(facts: ExposureFacts) -> Iterator[Finding]:
         yield error(
             _CHECK,
             'accept_content has "pickle"',
-            "whoever can write to the broker runs code in every worker",
+            "everybody who can write to the broker can run code in every worker",
             'accept_content = ["json"]',
         )
     if "yaml" in facts.accept_content:
         yield warning(
             _CHECK,
             'accept_content has "yaml"',
-            "a small message can keep a worker busy for long while it is read",
+            "reading a small message can keep a worker busy for a long time",
             'leave "yaml" out of accept_content, if no producer writes it',
         )
 
@@ -160,7 +160,7 @@ def _servers(facts: ExposureFacts) -> Iterator[Finding]:
             yield find(
                 _CHECK,
                 f"{server.key}: {server.place} is used without a password",
-                "who reaches it sends any task with any arguments, and reads those of others",
+                "everybody who reaches it can send any task, and read the messages of others",
                 "a user with a password, and access rules (docs/redis.md, docs/rabbitmq.md)",
             )
         if not server.is_here and not server.has_tls:
@@ -177,14 +177,14 @@ def _control(facts: ExposureFacts) -> Iterator[Finding]:
         yield warning(
             _CHECK,
             f"everybody may connect to the control socket ({facts.socket_mode:04o})",
-            "the roles of [control] alone decide then, and connections can be used up",
+            "then only the roles of [control] decide, and strangers can use up the connections",
             'socket_mode = "0660", and socket_group',
         )
     if facts.remote_control == "all" and any(not server.is_here for server in facts.servers):
         yield note(
             _CHECK,
-            "whoever reaches the broker may steer the workers (inspect, control, revoke)",
-            "also end them, or what they run",
+            "everybody who reaches the broker can steer the workers (inspect, control, revoke)",
+            "also end them or their tasks",
             "access rules of the broker for the queues of remote control (docs/remote-control.md)",
         )
 
@@ -202,6 +202,6 @@ def _memory(facts: ExposureFacts) -> Iterator[Finding]:
             yield note(
                 _CHECK,
                 f"[{program.table}] has no limit of memory for a process",
-                "one task can take that of all",
+                "one task can use up the memory of all",
                 'limits = { data = "4GiB" } in its table',
             )

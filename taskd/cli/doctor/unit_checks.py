@@ -63,7 +63,7 @@ def _manners(unit: UnitFacts) -> Iterator[Finding]:
     if unit.properties.get("Result") == "start-limit-hit":
         yield error(
             "unit",
-            "taskd failed to start too often, and systemd tries no more",
+            "taskd failed to start too often, and systemd has given up",
             "it also refuses to start by hand until that is forgotten",
             "journalctl -u taskd says why; then systemctl reset-failed taskd && systemctl start taskd",
         )
@@ -71,7 +71,7 @@ def _manners(unit: UnitFacts) -> Iterator[Finding]:
         yield warning(
             "unit",
             "the unit file was changed",
-            "systemd still runs by the former one",
+            "systemd still uses the former one",
             "systemctl daemon-reload",
         )
     if unit.properties.get("UnitFileState") in {"disabled", "masked"}:
@@ -85,7 +85,7 @@ def _manners(unit: UnitFacts) -> Iterator[Finding]:
         yield warning(
             "unit",
             f"systemd-analyze verify: {unit.verify_output}",
-            "what systemd does not understand it ignores",
+            "systemd ignores each line that it does not understand",
             "correct the unit or the drop-in",
         )
     if unit.exposure is not None and unit.exposure > WORST_EXPOSURE:
@@ -100,7 +100,7 @@ def _manners(unit: UnitFacts) -> Iterator[Finding]:
         yield note(
             "unit",
             f"systemd has started taskd again {counted(restarts, 'time')}",
-            "it was killed, hung or failed",
+            "taskd was killed, hung or failed",
             "journalctl -u taskd",
         )
 
@@ -128,7 +128,7 @@ def _settings(unit: UnitFacts, *, gives_roles: bool) -> Iterator[Finding]:
     # systemd shows no watchdog of a service that it has not started yet, whatever the unit says.
     has_run = properties.get("ActiveState") != "inactive"
     if has_run and properties.get("WatchdogUSec", "0") in {"0", "infinity"}:
-        yield warning("unit", "no watchdog", "a taskd that hangs stays so", "WatchdogSec=30s")
+        yield warning("unit", "no watchdog", "systemd never restarts a taskd that hangs", "WatchdogSec=30s")
     for key, right, why, remedy in _EXPECTED:
         value = properties.get(key, "")
         if value and value not in right:

@@ -119,7 +119,7 @@ class Revoking:
                 self._context.revoked[kind].discard(what)
                 if self._context.state is not None:
                     self._context.state.discard(kind, what)
-        return {"ok": "not revoked any more"}
+        return {"ok": "no longer revoked"}
 
     def _plan(self, signal: object, soft: object, term: object) -> Sequence[Step]:
         return steps(ladder_of(self._context, soft, term), signal_number(signal), clock.monotonic())
@@ -230,7 +230,7 @@ def stamp_list(headers: object) -> list[str]:
     stamps = id_list(headers)
     for stamp in stamps:
         if not stamp.partition("=")[1]:
-            raise ValueError(f"{stamp!r} is no stamped header; expected header=value")
+            raise ValueError(f"{stamp!r} is not a stamped header; expected header=value")
     return stamps
 
 

@@ -230,7 +230,7 @@ class Database:
         """Raise ``StorageReplacedError`` when the file was deleted or replaced under this connection."""
         if not self.is_in_place():
             raise StorageReplacedError(
-                f"{self.path} was deleted or replaced while in use; what was in it and not copied is gone"
+                f"{self.path} was deleted or replaced while in use; data that was not copied is gone"
             )
 
     def close(self) -> None:

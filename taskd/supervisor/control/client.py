@@ -152,8 +152,8 @@ def _explain(path: str, error: OSError) -> ControlError:
             )
         case PermissionError():
             return ControlError(
-                f"no permission for the control socket {path}: call it as root or as the user of taskd, or "
-                "let others in by [control] socket_mode and its lists"
+                f"no permission for the control socket {path}: run taskctl as root or as the user of taskd, "
+                "or let others in by [control] socket_mode and its lists"
             )
         case _:
             return ControlError(f"the control socket {path} cannot be used: {error}")

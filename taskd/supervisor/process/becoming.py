@@ -186,7 +186,7 @@ def execute(command: tuple[str, ...], environment: Mapping[str, str]) -> NoRetur
         remedy = {
             errno.ENOENT: "install it, or correct the path of the command or interpreter",
             errno.EACCES: "make it executable for the user of the program",
-            errno.ENOEXEC: "it is no program: begin it with a line such as #!/bin/sh",
+            errno.ENOEXEC: "it is not a program: begin it with a line such as #!/bin/sh",
             errno.EAGAIN: "raise limits.nproc: the user runs too many processes",
             errno.E2BIG: "make the environment smaller",
         }.get(error.errno or 0, "see execve(2)")

@@ -25,7 +25,7 @@ def _go_on(_why: str) -> None:
     """Nobody pays: an exit must reach whoever waits for it, even if less is known of it."""
 
 
-_NOBODY = Owner("what is known of an exit", _go_on)
+_NOBODY = Owner("facts about an exit", _go_on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ class FormerBrokers:
         if _key(old) == _key(new):
             return ""
         return (
-            f"broker: what waits in {shown(old.broker)} stays there, and no worker of this daemon takes it "
-            f"any more; see it after the reload: taskctl --config {self.path_of(old)} queues"
+            f"broker: messages in {shown(old.broker)} stay there, and no worker of this daemon takes them; "
+            f"see them after the reload: taskctl --config {self.path_of(old)} queues"
         )
 
     def path_of(self, config: Config) -> str:
