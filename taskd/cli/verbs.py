@@ -5,145 +5,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import click
 
-#: In the order of the help.
-DAEMON = (
-    *("status", "start", "stop", "restart", "scale", "plan", "reload", "signal"),
-    *("logs", "deaths", "autoscale", "top", "shutdown"),
-)
-BROKER = ("inspect", "control", "events", "revoke", "rate-limit", "send", "result", "queues", "purge", "dlq")
-LOCAL = ("beat", "check", "config", "doctor", "install-unit", "completion")
-VERBS = (*DAEMON, *BROKER, *LOCAL)
-#: The groups of the help.
-GROUPS = {
-    "The daemon and its programs": DAEMON,
-    "Tasks, queues and workers": BROKER,
-    "Schedules, configuration, this machine": LOCAL,
+from taskd.base.named import named
+
+#: By the groups of the help, and in their order: each verb and the command that carries it out.
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "The daemon and its programs": {
+        "status": "taskd.cli.status:status",
+        "start": "taskd.cli.programs:start",
+        "stop": "taskd.cli.programs:stop",
+        "restart": "taskd.cli.programs:restart",
+        "scale": "taskd.cli.scale:scale",
+        "plan": "taskd.cli.reload:plan",
+        "reload": "taskd.cli.reload:reload",
+        "signal": "taskd.cli.signals:signal_program",
+        "logs": "taskd.cli.logs:logs",
+        "deaths": "taskd.cli.deaths:deaths",
+        "autoscale": "taskd.cli.autoscale:autoscale",
+        "top": "taskd.cli.top:top",
+        "shutdown": "taskd.cli.shutdown:shutdown",
+    },
+    "Tasks, queues and workers": {
+        "inspect": "taskd.cli.inspect:inspect",
+        "control": "taskd.cli.control:control",
+        "events": "taskd.cli.events:events",
+        "revoke": "taskd.cli.revoke:revoke",
+        "rate-limit": "taskd.cli.limits:rate_limit",
+        "send": "taskd.cli.messages:send",
+        "result": "taskd.cli.messages:result",
+        "queues": "taskd.cli.queues:queues",
+        "purge": "taskd.cli.queues:purge",
+        "dlq": "taskd.cli.dlq:dlq",
+    },
+    "Schedules, configuration, this machine": {
+        "beat": "taskd.cli.beat.group:beat",
+        "check": "taskd.cli.check:check",
+        "config": "taskd.cli.config:config",
+        "doctor": "taskd.cli.doctor.command:doctor",
+        "install-unit": "taskd.cli.install_unit:install_unit",
+        "completion": "taskd.cli.completion:completion",
+    },
 }
+VERBS: Mapping[str, str] = {name: path for group in GROUPS.values() for name, path in group.items()}
 
 
 def find(name: str) -> click.Command | None:
     """Return the verb of this name; None when there is none."""
-    if name in DAEMON:
-        return _of_the_daemon(name)
-    if name in BROKER:
-        return _of_the_broker(name)
-    return _local(name)
-
-
-def _of_the_daemon(name: str) -> click.Command | None:  # noqa: PLR0911 - one return for each verb
-    """Return a verb that speaks to the daemon over its control socket."""
-    match name:
-        case "status":
-            from taskd.cli import status
-
-            return status.status
-        case "start" | "stop" | "restart":
-            from taskd.cli import programs
-
-            return {"start": programs.start, "stop": programs.stop, "restart": programs.restart}[name]
-        case "scale":
-            from taskd.cli import scale
-
-            return scale.scale
-        case "plan" | "reload":
-            from taskd.cli import reload
-
-            return {"plan": reload.plan, "reload": reload.reload}[name]
-        case "signal":
-            from taskd.cli import signals
-
-            return signals.signal_program
-        case "autoscale":
-            from taskd.cli import autoscale
-
-            return autoscale.autoscale
-        case "top":
-            from taskd.cli import top
-
-            return top.top
-        case "deaths":
-            from taskd.cli import deaths
-
-            return deaths.deaths
-        case "logs":
-            from taskd.cli import logs
-
-            return logs.logs
-        case "shutdown":
-            from taskd.cli import shutdown
-
-            return shutdown.shutdown
-        case _:
-            return None
-
-
-def _of_the_broker(name: str) -> click.Command | None:  # noqa: PLR0911 - one return for each verb
-    """Return a verb that works on queues, or asks workers over the broker."""
-    match name:
-        case "inspect":
-            from taskd.cli import inspect
-
-            return inspect.inspect
-        case "control":
-            from taskd.cli import control
-
-            return control.control
-        case "events":
-            from taskd.cli import events
-
-            return events.events
-        case "revoke":
-            from taskd.cli import revoke
-
-            return revoke.revoke
-        case "rate-limit":
-            from taskd.cli import limits
-
-            return limits.rate_limit
-        case "send" | "result":
-            from taskd.cli import messages
-
-            return messages.send if name == "send" else messages.result
-        case "queues" | "purge":
-            from taskd.cli import queues
-
-            return queues.queues if name == "queues" else queues.purge
-        case "dlq":
-            from taskd.cli import dlq
-
-            return dlq.dlq
-        case _:
-            return None
-
-
-def _local(name: str) -> click.Command | None:  # noqa: PLR0911 - one return for each verb
-    """Return a verb that works on this machine alone."""
-    match name:
-        case "beat":
-            from taskd.cli.beat import group
-
-            return group.beat
-        case "check":
-            from taskd.cli import check
-
-            return check.check
-        case "config":
-            from taskd.cli import config
-
-            return config.config
-        case "doctor":
-            from taskd.cli.doctor import command
-
-            return command.doctor
-        case "install-unit":
-            from taskd.cli import install_unit
-
-            return install_unit.install_unit
-        case "completion":
-            from taskd.cli import completion
-
-            return completion.completion
-        case _:
-            return None
+    path = VERBS.get(name)
+    return None if path is None else cast("click.Command", named(path))

@@ -62,7 +62,6 @@ LAZY = (
     r"revocations\.store",
     r"worker\.pools",
     r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
-    r"cli\.verbs",  # one verb's module: ``taskctl status`` must not pay for kombu
 )
 
 #: Guarded module -> patterns of the modules that may import it.  An empty tuple: nobody.
@@ -123,7 +122,7 @@ CALLS: Mapping[str, Sequence[str]] = {
         r"pools\.prefork\..+",
         r"cli\.time_limit",
     ),
-    "importlib.import_module": (r"__init__", r"base\.resolve"),
+    "importlib.import_module": (r"__init__", r"base\.resolve", r"base\.named"),
     "print": (r"cli\.taskd",),  # which must not pay for click before the daemon starts
     "eval": (),
     "exec": (),
