@@ -39,6 +39,10 @@ class StorageReplacedError(StorageError):
     """The file was deleted or replaced while it was open; what the open one gets is lost."""
 
 
+class NewerFormatError(StorageError):
+    """The store was written by a newer taskd in a way that this one cannot read."""
+
+
 class BrokerError(TaskdError):
     """The broker refused or could not do what was asked."""
 

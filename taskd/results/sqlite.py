@@ -23,23 +23,22 @@ from taskd.config.stores import SqliteConfig
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import StoredResult
 from taskd.results.collecting import SourceCollector
-from taskd.storage.sqlite.database import Database, Schema, path_of
+from taskd.storage.sqlite.database import Database, path_of
+from taskd.storage.sqlite.schema import Schema, SqlStep
 from taskd.storage.sqlite.wake import WakeListener, WakeSender
 
-SCHEMA = Schema(
-    "results",
-    1,
-    (
-        """CREATE TABLE result(
-            number INTEGER PRIMARY KEY,
-            task_id TEXT NOT NULL UNIQUE,
-            state TEXT NOT NULL,
-            record BLOB NOT NULL,
-            expires_at REAL
-        )""",
-        "CREATE INDEX result_expiry ON result(expires_at) WHERE expires_at IS NOT NULL",
-    ),
+_TABLES = (
+    """CREATE TABLE result(
+        number INTEGER PRIMARY KEY,
+        task_id TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        record BLOB NOT NULL,
+        expires_at REAL
+    )""",
+    "CREATE INDEX result_expiry ON result(expires_at) WHERE expires_at IS NOT NULL",
 )
+#: A step never changes once a release has it.
+SCHEMA = Schema("results", (SqlStep(1, 1, _TABLES),))
 _STORE = """
 INSERT INTO result(task_id, state, record, expires_at) VALUES(?,?,?,?)
 ON CONFLICT(task_id) DO UPDATE

@@ -16,7 +16,8 @@ from taskd.base import clock
 from taskd.base.errors import StorageError
 from taskd.config.stores import SqliteConfig
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
-from taskd.storage.sqlite.database import Connection, Database, Schema
+from taskd.storage.sqlite.database import Connection, Database
+from taskd.storage.sqlite.schema import Schema, SqlStep
 
 T = TypeVar("T")
 
@@ -27,11 +28,9 @@ _BUSY_S = 1.0
 #: What is too old or too many is deleted this often at most: it takes a look at every row.
 _PRUNE_EVERY_S = 60.0
 
-_SCHEMA = Schema(
-    "revoked",
-    1,
-    ("CREATE TABLE revoked(kind TEXT, what TEXT, at REAL NOT NULL, PRIMARY KEY(kind, what)) WITHOUT ROWID",),
-)
+_TABLE = "CREATE TABLE revoked(kind TEXT, what TEXT, at REAL NOT NULL, PRIMARY KEY(kind, what)) WITHOUT ROWID"
+#: A step never changes once a release has it.
+SCHEMA = Schema("revoked", (SqlStep(1, 1, (_TABLE,)),))
 
 
 class StateFile:
@@ -106,7 +105,7 @@ class StateFile:
             if self._database is None:
                 self._database = Database(
                     self._path,
-                    _SCHEMA,
+                    SCHEMA,
                     durability=self._sqlite.durability,
                     busy_timeout_s=min(self._sqlite.busy_timeout, _BUSY_S),
                 )

@@ -15,14 +15,17 @@ from taskd.base.errors import StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.config.stores import SqliteConfig
 from taskd.results.sqlite import SqliteResults
-from taskd.storage.sqlite.database import Database, Schema
+from taskd.storage.sqlite.database import Database
+from taskd.storage.sqlite.schema import Schema, SqlStep
 
 OPENER = """
 import sys
-from taskd.storage.sqlite.database import Database, Schema
+from taskd.storage.sqlite.database import Database
+from taskd.storage.sqlite.schema import Schema, SqlStep
+schema = Schema("x", (SqlStep(1, 1, ()),))
 opened = []
 for line in sys.stdin:
-    opened.append(Database(line.strip(), Schema("x", 1, ()), durability="normal", busy_timeout_s=10.0))
+    opened.append(Database(line.strip(), schema, durability="normal", busy_timeout_s=10.0))
     print("opened", flush=True)
 """
 
@@ -33,7 +36,7 @@ held.execute("BEGIN EXCLUSIVE")
 print("locked", flush=True)
 sys.stdin.read()
 """
-SCHEMA = Schema("x", 1, ())
+SCHEMA = Schema("x", (SqlStep(1, 1, ()),))
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
 
     with (
         opened(path) as broker,
-        pytest.raises(StorageError, match=r"newer taskd \(broker version 99.*upgrade"),
+        pytest.raises(StorageError, match=r"newer taskd \(broker format 99.*upgrade"),
     ):
         broker.publisher().publish([message()])
 

@@ -7,45 +7,43 @@ written again, and ``id`` grows, so that the latest of all entries are found at 
 
 from __future__ import annotations
 
-from taskd.storage.sqlite.database import Schema
+from taskd.storage.sqlite.schema import Schema, SqlStep
 
-SCHEMA = Schema(
-    "beat",
-    1,
-    (
-        "CREATE TABLE IF NOT EXISTS change(revision INTEGER NOT NULL)",
-        "INSERT INTO change(revision) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM change)",
-        """CREATE TABLE IF NOT EXISTS entry(
-            name TEXT PRIMARY KEY, revision INTEGER NOT NULL, text BLOB,
-            changed_at REAL NOT NULL, changed_by TEXT NOT NULL
-        ) WITHOUT ROWID""",
-        "CREATE INDEX IF NOT EXISTS entry_revision ON entry(revision)",
-        """CREATE TABLE IF NOT EXISTS pause(
-            name TEXT PRIMARY KEY, revision INTEGER NOT NULL,
-            since_at REAL NOT NULL, until_at REAL, changed_by TEXT NOT NULL
-        ) WITHOUT ROWID""",
-        """CREATE TABLE IF NOT EXISTS request(
-            number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL,
-            requested_at REAL NOT NULL, requested_by TEXT NOT NULL
-        )""",
-        # What a beat learned from the app's code, as one JSON text.
-        "CREATE TABLE IF NOT EXISTS declared(text BLOB NOT NULL)",
-        # One row; lease_until is CLOCK_MONOTONIC of the boot beside it.
-        """CREATE TABLE IF NOT EXISTS lease(
-            term INTEGER NOT NULL, holder TEXT NOT NULL, lease_until REAL NOT NULL, boot_id TEXT NOT NULL
-        )""",
-        """INSERT INTO lease(term, holder, lease_until, boot_id)
-        SELECT 0, '', 0, '' WHERE NOT EXISTS (SELECT 1 FROM lease)""",
-        """CREATE TABLE IF NOT EXISTS mark(
-            name TEXT PRIMARY KEY, schedule TEXT NOT NULL, decided_at REAL NOT NULL,
-            task_id TEXT NOT NULL, fired INTEGER NOT NULL, skipped INTEGER NOT NULL,
-            failed INTEGER NOT NULL, decisions INTEGER NOT NULL, last_due_at REAL, last_late_s REAL NOT NULL
-        ) WITHOUT ROWID""",
-        """CREATE TABLE IF NOT EXISTS history(
-            id INTEGER PRIMARY KEY, name TEXT NOT NULL, slot INTEGER NOT NULL, number INTEGER NOT NULL,
-            due_at REAL NOT NULL, decided_at REAL NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
-            task_id TEXT NOT NULL, count INTEGER NOT NULL, exact INTEGER NOT NULL, term INTEGER NOT NULL
-        )""",
-        "CREATE UNIQUE INDEX IF NOT EXISTS history_ring ON history(name, slot)",
-    ),
+_TABLES = (
+    "CREATE TABLE change(revision INTEGER NOT NULL)",
+    "INSERT INTO change(revision) VALUES(1)",
+    """CREATE TABLE entry(
+        name TEXT PRIMARY KEY, revision INTEGER NOT NULL, text BLOB,
+        changed_at REAL NOT NULL, changed_by TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX entry_revision ON entry(revision)",
+    """CREATE TABLE pause(
+        name TEXT PRIMARY KEY, revision INTEGER NOT NULL,
+        since_at REAL NOT NULL, until_at REAL, changed_by TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE request(
+        number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL,
+        requested_at REAL NOT NULL, requested_by TEXT NOT NULL
+    )""",
+    # What a beat learned from the app's code, as one JSON text.
+    "CREATE TABLE declared(text BLOB NOT NULL)",
+    # One row; lease_until is CLOCK_MONOTONIC of the boot beside it.
+    """CREATE TABLE lease(
+        term INTEGER NOT NULL, holder TEXT NOT NULL, lease_until REAL NOT NULL, boot_id TEXT NOT NULL
+    )""",
+    "INSERT INTO lease(term, holder, lease_until, boot_id) VALUES(0, '', 0, '')",
+    """CREATE TABLE mark(
+        name TEXT PRIMARY KEY, schedule TEXT NOT NULL, decided_at REAL NOT NULL,
+        task_id TEXT NOT NULL, fired INTEGER NOT NULL, skipped INTEGER NOT NULL,
+        failed INTEGER NOT NULL, decisions INTEGER NOT NULL, last_due_at REAL, last_late_s REAL NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE history(
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL, slot INTEGER NOT NULL, number INTEGER NOT NULL,
+        due_at REAL NOT NULL, decided_at REAL NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
+        task_id TEXT NOT NULL, count INTEGER NOT NULL, exact INTEGER NOT NULL, term INTEGER NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX history_ring ON history(name, slot)",
 )
+
+#: A step never changes once a release has it.
+SCHEMA = Schema("beat", (SqlStep(1, 1, _TABLES),))

@@ -153,7 +153,7 @@ class SqliteStore:
 
     def revision(self) -> int:
         """Return the revision of the latest change."""
-        self._database.check_in_place()
+        self._database.check_usable()
         with self._database.read() as connection:
             return int(connection.execute("SELECT revision FROM change").fetchone()[0])
 
@@ -165,7 +165,7 @@ class SqliteStore:
 
     def lead(self, lease_s: float, *, succeed: bool) -> Leadership:
         """Take or extend the lease if nobody else holds it."""
-        self._database.check_in_place()
+        self._database.check_usable()
         with self._database.write() as connection:
             term, holder, until, boot = connection.execute(_LEASE).fetchone()
             now, this_boot = self._timing.monotonic(), self._timing.boot()
@@ -204,7 +204,7 @@ class SqliteStore:
         self, term: int, marks: Sequence[Mark], decisions: Sequence[Decision], done: Collection[int] = ()
     ) -> None:
         """Write marks and decisions in one transaction, if the term is still the latest."""
-        self._database.check_in_place()
+        self._database.check_usable()
         with self._database.write() as connection:
             latest = int(connection.execute("SELECT term FROM lease").fetchone()[0])
             if latest != term:
@@ -233,7 +233,7 @@ class SqliteStore:
     @contextmanager
     def _change(self) -> Iterator[tuple[Connection, int]]:
         """One transaction of an operator with the revision that it makes; wakes the beats afterwards."""
-        self._database.check_in_place()
+        self._database.check_usable()
         with self._database.write() as connection:
             row = connection.execute("UPDATE change SET revision=revision+1 RETURNING revision").fetchone()
             yield connection, int(row[0])

@@ -87,7 +87,7 @@ class SqliteIntake:
     def renew(self) -> None:
         """Extend the lease, delete mailboxes of dead processes, and see that the file is in place."""
         store = self._store
-        store.database.check_in_place()
+        store.database.check_usable()
         with store.database.read() as connection:
             expired = expired_queues(connection, store.timing)
         with store.database.write() as connection:

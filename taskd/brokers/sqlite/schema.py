@@ -23,10 +23,10 @@ ids that must not be accepted a second time (``brokers/once.py``).
 
 from __future__ import annotations
 
-from taskd.storage.sqlite.database import Schema
+from taskd.storage.sqlite.schema import Schema, SqlStep
 
-_STATEMENTS = (
-    """CREATE TABLE IF NOT EXISTS queue(
+_TABLES = (
+    """CREATE TABLE queue(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
         auto_delete INTEGER NOT NULL DEFAULT 0,
@@ -36,12 +36,12 @@ _STATEMENTS = (
         boot_id TEXT,
         listener TEXT
     )""",
-    "CREATE TABLE IF NOT EXISTS exchange(name TEXT PRIMARY KEY, type TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE IF NOT EXISTS binding(
+    "CREATE TABLE exchange(name TEXT PRIMARY KEY, type TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE binding(
         exchange TEXT NOT NULL, routing_key TEXT NOT NULL, queue INTEGER NOT NULL,
         PRIMARY KEY(exchange, routing_key, queue)
     ) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS message(
+    """CREATE TABLE message(
         id INTEGER PRIMARY KEY,
         task_id TEXT NOT NULL,
         headers BLOB NOT NULL,
@@ -55,44 +55,45 @@ _STATEMENTS = (
         -- JSON of the AMQP properties that have no column; NULL for none.
         properties BLOB
     )""",
-    """CREATE TABLE IF NOT EXISTS ready(
+    """CREATE TABLE ready(
         queue INTEGER NOT NULL, rank INTEGER NOT NULL, id INTEGER NOT NULL,
         deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL,
         PRIMARY KEY(queue, rank, id)
     ) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS delayed(
+    """CREATE TABLE delayed(
         queue INTEGER NOT NULL, due_at REAL NOT NULL, id INTEGER NOT NULL, rank INTEGER NOT NULL,
         deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL,
         PRIMARY KEY(queue, due_at, id)
     ) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS claimed(
+    """CREATE TABLE claimed(
         id INTEGER PRIMARY KEY, owner INTEGER NOT NULL, queue INTEGER NOT NULL,
         rank INTEGER NOT NULL, deliveries INTEGER NOT NULL, deaths INTEGER NOT NULL
     )""",
-    """CREATE TABLE IF NOT EXISTS dead(
+    """CREATE TABLE dead(
         id INTEGER PRIMARY KEY, queue TEXT NOT NULL, rank INTEGER NOT NULL, deaths INTEGER NOT NULL,
         -- The task's name stands in the headers too, where nothing can look for it.
         died_at REAL NOT NULL, task TEXT NOT NULL, reason TEXT NOT NULL,
         -- Last, so that a list does not read it.
         evidence BLOB NOT NULL
     )""",
-    """CREATE TABLE IF NOT EXISTS owner(
+    """CREATE TABLE owner(
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
         boot_id TEXT NOT NULL,
         lease_until REAL NOT NULL
     )""",
-    "CREATE TABLE IF NOT EXISTS sequence(next INTEGER NOT NULL)",
-    "INSERT INTO sequence(next) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM sequence)",
-    # Since version 2.
-    """CREATE TABLE IF NOT EXISTS once(
+    "CREATE TABLE sequence(next INTEGER NOT NULL)",
+    "INSERT INTO sequence(next) VALUES(1)",
+)
+_ONCE = (
+    """CREATE TABLE once(
         task_id TEXT PRIMARY KEY,
         -- The message, also after it is gone; a retry's is another one.
         message INTEGER NOT NULL,
         sent_at REAL NOT NULL
     ) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS once_age ON once(sent_at)",
+    "CREATE INDEX once_age ON once(sent_at)",
 )
 
-#: Statements make only what is missing, so that a file of an older version gets what is new.
-SCHEMA = Schema("broker", 2, _STATEMENTS)
+#: A step never changes once a release has it.
+SCHEMA = Schema("broker", (SqlStep(1, 1, _TABLES), SqlStep(2, 2, _ONCE)))

@@ -16,8 +16,6 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 
 from taskd.base import forks
@@ -28,6 +26,7 @@ from taskd.storage.sqlite.errors import translate
 from taskd.storage.sqlite.log import garbage_bytes
 from taskd.storage.sqlite.ownership import make_private
 from taskd.storage.sqlite.places import resolved
+from taskd.storage.sqlite.schema import Schema, bring_up, check
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +40,6 @@ _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHE_KIB = 1024
 _SHORTEST_WAIT_S = 0.001
 _TURN_MS = 18  # SQLite's busy handler sleeps 1, 2, 5 and 10 ms in it
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The tables of one room.  Rooms share a file when an operator gives them the same URL."""
-
-    room: str
-    version: int
-    statements: Sequence[str]
 
 
 def path_of(url: str) -> str:
@@ -72,6 +62,7 @@ class Database:
 
     def __init__(self, path: str, schema: Schema, *, durability: str, busy_timeout_s: float) -> None:
         self.path = path
+        self._schema = schema
         #: Held by the thread that is inside of SQLite.
         self.inside = threading.RLock()
         self._inherited = False
@@ -129,8 +120,7 @@ class Database:
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_LIMIT_BYTES}")
         self._wait_until(deadline)
-        if self._version(schema) != schema.version:
-            self._create(schema, deadline)
+        self._bring_up(schema, deadline)
         self.be_patient_for(self.busy_timeout_s)
 
     def _wait_until(self, deadline: Deadline) -> None:
@@ -166,46 +156,14 @@ class Database:
                 f"(journal mode stays {mode}); use a local disk"
             )
 
-    def _version(self, schema: Schema) -> int:
-        """Return the version of the room's tables, 0 when there are none.
-
-        Raises: ``StorageError`` for a file of a newer taskd or of another program.
-        """
-        tables = {
-            row[0] for row in self.connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
-        }
-        if "taskd_schema" not in tables:
-            if tables:
-                raise StorageError(
-                    f"{self.path} belongs to another program (tables {', '.join(sorted(tables)[:3])}); "
-                    "give taskd a file of its own"
-                )
-            return 0
-        row = self.connection.execute(
-            "SELECT version FROM taskd_schema WHERE room=?", (schema.room,)
-        ).fetchone()
-        version = 0 if row is None else int(row[0])
-        if version > schema.version:
-            raise StorageError(
-                f"{self.path} was written by a newer taskd ({schema.room} version {version}, this one "
-                f"knows {schema.version}); upgrade taskd or name another file"
-            )
-        return version
-
-    def _create(self, schema: Schema, deadline: Deadline) -> None:
-        self._wait_until(deadline)
-        with self.write() as connection:
-            if self._version(schema) == schema.version:
-                return  # another process was faster
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS taskd_schema(room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
-            )
-            for statement in schema.statements:
-                connection.execute(statement)
-            connection.execute(
-                "INSERT OR REPLACE INTO taskd_schema(room, version) VALUES(?, ?)",
-                (schema.room, schema.version),
-            )
+    def _bring_up(self, schema: Schema, deadline: Deadline) -> None:
+        if not schema.due(check(self.connection, schema, self.path)):
+            return
+        more = True
+        while more:
+            self._wait_until(deadline)
+            with self.write() as connection:
+                more = bring_up(connection, schema, self.path)
 
     def write(self) -> _Block:
         """Return a ``with`` block that is one write transaction; do not nest.
@@ -226,12 +184,18 @@ class Database:
         except OSError:
             return False
 
-    def check_in_place(self) -> None:
-        """Raise ``StorageReplacedError`` when the file was deleted or replaced under this connection."""
+    def check_usable(self) -> None:
+        """Look whether this connection may go on, for now and then.
+
+        Raises: ``StorageReplacedError`` when the file was deleted or replaced, ``NewerFormatError`` when a
+        newer taskd has changed it meanwhile.
+        """
         if not self.is_in_place():
             raise StorageReplacedError(
                 f"{self.path} was deleted or replaced while in use; data that was not copied is gone"
             )
+        with self.read() as connection:
+            check(connection, self._schema, self.path)
 
     def close(self) -> None:
         """Close the file.  May be called twice; does nothing to a connection made before a fork."""
@@ -260,7 +224,19 @@ class Database:
 
     def translate(self, error: sqlite3.Error) -> StorageError:
         """Return our error for SQLite's."""
+        if _names_a_table(str(error)):
+            try:
+                check(self.connection, self._schema, self.path)
+            except StorageError as refusal:
+                return refusal  # the table has gone to a newer taskd
+            except sqlite3.Error:
+                pass  # the first error says more
         return translate(error, self.path, self.limit_s)
+
+
+def _names_a_table(text: str) -> bool:
+    """Return whether an error is what a statement of an older taskd meets after a breaking step."""
+    return text.startswith(("no such table", "no such column", "table ", "NOT NULL constraint"))
 
 
 class _Block:
