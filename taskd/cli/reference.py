@@ -29,7 +29,7 @@ the daemon need no configuration.
 | 1 | failed, or refused by the daemon; the message says why |
 | 64 | wrong usage: a command, an option or a value that does not exist |
 | 69 | nobody answers: the daemon is down, no permission for its socket, no worker |
-| 75 | not in time (`--timeout`); what was asked may still be under way |
+| 75 | not in time (`--timeout`); the daemon may still be at work on it |
 | 78 | the configuration is wrong |
 
 Every command takes `--json` for programs, `--timeout` and `--help`. `taskctl completion bash|zsh|fish` prints

@@ -51,19 +51,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help=f"configuration file (default: {RULE})",
+        help=f"Configuration file (default: {RULE}).",
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="print every problem of the configuration and exit (78 if it is wrong)",
+        help="Print every problem of the configuration and exit (78 if it is wrong).",
     )
     parser.add_argument(
         "--import",
         action="store_true",
         dest="importing",
-        help=f"with --check: also import each app in a process as its worker's user "
-        f"(exit status {exit_codes.APP_BROKEN} if one fails)",
+        help=f"With --check: also import each app in a process as its worker's user "
+        f"(exit status {exit_codes.APP_BROKEN} if one fails).",
     )
     parser.add_argument("--version", action="version", version=f"taskd {__version__}")
     return parser

@@ -63,8 +63,8 @@ class WorkerConfig(ProcessConfig):
     )
     preload: str = option(
         Kind.CHOICE,
-        "Whether prefork children share one import of the task code. auto shares it unless the code "
-        "starts threads. false imports the code in each child. true refuses code that starts threads.",
+        "Whether prefork children share one import of the task code. With auto they do unless the code "
+        "starts threads. With false each child imports it. With true code that starts threads is refused.",
         default="auto",
         choices=PRELOADS,
     )

@@ -58,7 +58,7 @@ class SqliteConfig:
 
     durability: str = option(
         Kind.CHOICE,
-        "normal survives any crash of a process. full also survives a power loss.",
+        "With normal, messages survive any crash of a process; with full, also a power loss.",
         default="normal",
         choices=("normal", "full"),
     )
@@ -110,7 +110,7 @@ class AmqpConfig:
         Kind.DURATION, "How long to wait for a connection, and for an answer.", default=5.0, minimum=0.1
     )
     transport_options: Mapping[str, Any] = option(
-        Kind.ANY_MAP, "kombu's options for the transport of a kombu+ URL.", factory=dict, secret=True
+        Kind.ANY_MAP, "Options of kombu for the transport of a kombu+ URL.", factory=dict, secret=True
     )
 
 

@@ -130,7 +130,7 @@ def test_the_coming_day_is_in_the_order_of_time_and_bounded(run: Run) -> None:
     ("words", "status", "said"),
     [
         (("add", "x", "--every", "1m"), exit_codes.USAGE, "--task is missing"),
-        (("add", "x", "--task", "t"), exit_codes.CONFIG, "neither every nor cron"),
+        (("add", "x", "--task", "t"), exit_codes.CONFIG, "none of every, cron"),
         (("add", "x", "61 * * * *", "--task", "t"), exit_codes.CONFIG, "minute"),
         (("add", "x y", "--every", "1m", "--task", "t"), exit_codes.CONFIG, "not accepted"),
         (("add", "x", "--every", "1m", "--task", "t", "--args", "{"), exit_codes.USAGE, "JSON"),

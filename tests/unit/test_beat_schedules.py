@@ -156,7 +156,7 @@ def test_a_wrong_expression_or_zone_is_named(expression: str, zone: str, named: 
 
 
 def test_an_entry_needs_exactly_one_of_every_and_cron() -> None:
-    with pytest.raises(ConfigError, match="neither every nor cron"):
+    with pytest.raises(ConfigError, match="none of every, cron"):
         schedule_of(BeatEntryConfig(name="neither", task="t"))
     with pytest.raises(ConfigError, match=r"beat\.schedule\.both: every and cron are given"):
         schedule_of(BeatEntryConfig(name="both", task="t", every=1.0, cron="* * * * *"), "both")

@@ -1,0 +1,153 @@
+"""The mechanical rules of plain English, over every text that the package holds.
+
+Three kinds of texts are collected from the syntax trees, so that a new text is held to the rules without
+being listed anywhere: messages (string literals that read as prose: errors, log lines, help), docstrings,
+and comments.  The rules:
+
+- noun: no sentence begins with What, Who, Whose, Those or Which as a noun; questions may.
+- negation: a thing "is not a mode", never "is no mode".
+- measure: "this long", "this many", never "so long", "so many".
+- twice: no word or pair of words stands twice in a row.
+- length: a sentence has up to LONGEST words.
+
+``docs/glossary.md`` says which word stands for which thing; CONTRIBUTING.md shows the rules by examples.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+LONGEST = 25
+
+_RULES = (
+    (
+        "noun",
+        re.compile(r"(?:^|[.!?;:]\s+)(?:what(?:ever)?|who(?:ever|m)?|whose|those|which)\b", re.IGNORECASE),
+    ),
+    (
+        "negation",
+        re.compile(
+            r"(?<!\bthere )\b(?:is|are|was|were|be) (?:no(?! longer| one\b)|none(?! of)|nobody|nothing)\b",
+            re.IGNORECASE,
+        ),
+    ),
+    ("measure", re.compile(r"\bso (?:long|many|few)\b(?! as\b)", re.IGNORECASE)),
+    (
+        "twice",
+        re.compile(
+            r"\b([a-z]{2,}(?: [a-z]+)?) \1\b(?<!that that)(?<!had had)(?<!taskd taskd)", re.IGNORECASE
+        ),
+    ),
+)
+#: A literal that is a program for something else: SQL, Lua, a regular expression, a format.
+_NOT_PROSE = re.compile(
+    r"\b(?:SELECT|INSERT|UPDATE|DELETE|CREATE|WHERE|PRAGMA|FROM|VALUES|UNION|ORDER BY|JOIN|ALTER)\b"
+    r"|redis\.call|local function|\(\?[:=!P<]|\\[dswS]"
+)
+#: Comments that speak to a tool, and headings within a module.
+_NOT_SAID = re.compile(r"(noqa|type:|fmt:|pragma|!|--? )")
+_PLACEHOLDER = "<X>"
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text with its place; a placeholder stands for each value that is filled in."""
+
+    path: Path
+    line: int
+    said: str
+
+    def problems(self, *, longest: int = LONGEST) -> Iterator[str]:
+        """Return the rules that the text breaks, one line for each sentence and rule."""
+        for sentence in sentences(self.said):
+            for name, rule in _RULES:
+                if rule.search(sentence) and not (name == "noun" and sentence.endswith("?")):
+                    yield f"{self.path}:{self.line}: {name}: {sentence}"
+            if (words := len(re.findall(r"\S*\w\S*", sentence))) > longest:
+                yield f"{self.path}:{self.line}: length: {words} words, at most {longest}: {sentence}"
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Return the sentences of a text; a paragraph, a list item and a row of a table end one, too."""
+    for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|+=]|\d+\. ))", text):
+        yield from re.split(r'(?<=[.!?])\s+(?=[A-Z"`(\[<0-9])', re.sub(r"\s+", " ", paragraph).strip())
+
+
+def messages(path: Path) -> Iterator[Text]:
+    """Return the literals that read as prose, clause by clause: a remedy follows a semicolon or a colon."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    passed = {id(node) for node in _docstring_nodes(tree)}
+    for node in ast.walk(tree):
+        if id(node) in passed:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            passed |= {id(part) for part in node.values}
+        text = _literal(node)
+        if len(re.findall(r"[A-Za-z]{2,}", text)) >= 3 and not _NOT_PROSE.search(text):
+            for clause in re.split(r"(?<=[;:])\s+", text):
+                yield Text(path, getattr(node, "lineno", 0), clause)
+
+
+def docstrings(path: Path) -> Iterator[Text]:
+    """Return the docstrings of the module, its classes and its functions."""
+    for node in _docstring_nodes(ast.parse(path.read_text(encoding="utf-8"))):
+        yield Text(path, node.lineno, str(node.value))
+
+
+def comments(path: Path) -> Iterator[Text]:
+    """Return the comments; lines that follow one another with the same indentation are one."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    found: list[tuple[int, int, list[str]]] = []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        row, column = token.start
+        said = token.string.lstrip("#:").strip()
+        stands_alone = not lines[row - 1][:column].strip()
+        if found and stands_alone and found[-1][0] + len(found[-1][2]) == row and found[-1][1] == column:
+            found[-1][2].append(said)
+        else:
+            found.append((row, column if stands_alone else -1, [said]))
+    for row, _, parts in found:
+        if not _NOT_SAID.match(parts[0]):
+            yield Text(path, row, " ".join(parts))
+
+
+def helps(path: Path) -> Iterator[Text]:
+    """Return the help of each option: of a key of the configuration, of a command, of an argument."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        named = ast.unparse(node.func)
+        if named in {"option", "_live"} and len(node.args) > 1:
+            text = _literal(node.args[1])
+            if len(text.split()) > 1:
+                yield Text(path, node.lineno, text)
+        for keyword in node.keywords:
+            text = _literal(keyword.value)
+            if keyword.arg == "help" and len(text.split()) > 1 and "Example: " not in text:
+                yield Text(path, node.lineno, text)
+
+
+def _literal(node: ast.AST) -> str:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(_literal(part) or _PLACEHOLDER for part in parts)
+    return ""
+
+
+def _docstring_nodes(tree: ast.Module) -> Iterator[ast.Constant]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
+            match node.body[0]:
+                case ast.Expr(value=ast.Constant(value=str()) as constant):
+                    yield constant
