@@ -96,8 +96,20 @@ def test_a_reader_removed_in_the_same_turn_is_not_called(loop: Loop) -> None:
 
 
 def test_removing_what_is_not_watched_does_nothing(loop: Loop) -> None:
+    here, there = socket.socketpair()
+    seen: list[str] = []
+    loop.add_reader(here.fileno(), lambda: seen.append("read"))
+
     loop.remove_reader(12345)
     loop.remove_writer(12345)
+    loop.remove_writer(here.fileno())
+    there.send(b"x")
+    loop.run_once(5.0)
+
+    assert seen == ["read"]
+    loop.remove_reader(here.fileno())
+    here.close()
+    there.close()
 
 
 def test_timers_run_in_the_order_of_their_times_and_once(loop: Loop) -> None:

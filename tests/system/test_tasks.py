@@ -85,7 +85,8 @@ def test_an_expired_task_does_not_run_and_says_so(make_daemon: Callable[..., Dae
     daemon = make_daemon()
     path = tmp_path / "ran"
     result = daemon.app.send_task("shop.hold", (str(path), "/"), expires=0.01)
-    wait_until(lambda: time.time() > 0)
+    expires_at = time.time() + 0.01
+    wait_until(lambda: time.time() > expires_at)
     daemon.start()
 
     with pytest.raises(Exception, match="expired"):
