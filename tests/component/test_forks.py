@@ -80,7 +80,9 @@ def test_every_child_of_a_threaded_sender_sends_and_asks(app: App) -> None:
 _FORK_AT_ONCE = """
 import os, signal, sys, threading
 from taskd import App
+from taskd.base import forks
 
+forks._PATIENCE_S = 60.0  # on a busy machine the imports of a first send may take longer than a fork waits
 app = App(broker=sys.argv[1], results=sys.argv[1])
 thread = threading.Thread(target=lambda: app.send_task("first").ready())
 thread.start()

@@ -7,6 +7,7 @@ URLs: ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS (``?ss
 
 from __future__ import annotations
 
+import codecs
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ from taskd.base.urls import refusal, shown
 from taskd.storage.redis.errors import translate
 
 _SENTINEL_PORT = 26379
+
+# The first connection by a host's name would import this codec, and a fork might split that import: the child
+# would wait for its end for ever.  No fork splits the import of the present module (``taskd.base.forks``).
+codecs.lookup("idna")
 
 # redis-py would tell the server its own version: two trips more, and a look into files for it, each time.
 _UNNAMED: Mapping[str, Any] = (
