@@ -1,4 +1,6 @@
 """The words that every room uses: clock, deadlines, loop, log, errors, ids, backoff.
 
-Knows nothing of tasks, brokers or processes.  May import: nothing of taskd.
+Knows nothing of tasks, brokers or programs.
+
+May import: nothing of taskd.
 """

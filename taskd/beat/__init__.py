@@ -1,9 +1,10 @@
 """Beat: the process that sends the periodic tasks, each occurrence once.
 
-May import: ranks 0 to 3; in fact it needs only ``config``, ``protocol``, ``brokers`` and ``storage``, and it
-must not import ``app`` or kombu, which would cost more than the whole process.  Start reading at
+It never imports ``app`` or kombu, which would cost more than the whole process.  Start reading at
 ``schedules/`` (when), then ``catch_up.py`` and ``overlap.py`` (the rules), ``book.py`` (what a beat has in
 mind), ``firing.py`` (the step from due to decided), ``keeper.py`` with ``stores/`` (what is remembered, the
-lease), ``app_source.py`` (what apps declare), ``sources.py``
-(entries exchanged while it runs), and ``service.py`` (the process).
+lease), ``app_source.py`` (what apps declare), ``sources.py`` (entries exchanged while it runs), and
+``service.py`` (the process).
+
+May import: ``base``, ``host``, ``config``, ``protocol``, ``storage``, ``brokers``, ``program``, ``sending``.
 """

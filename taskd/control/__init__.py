@@ -1,6 +1,7 @@
 """Remote control over the broker: a node that answers, and a client that asks.
 
-May import: rank 0, ``config``, ``protocol``, ``brokers``, and kombu (the client only).  Start reading at
-``node.py``, which workers run; ``client.py`` is what taskctl asks with.  The commands stand in the
-table ``taskd.protocol.commands``; what they do is the worker's: ``taskd.consumer.commands.table``.
+Start reading at ``node.py``, which workers run; ``client.py`` is what taskctl asks with.  The commands stand
+in the table ``taskd.protocol.commands``; ``taskd.consumer.commands.table`` has what they do.
+
+May import: ``base``, ``config``, ``protocol``, ``brokers``.
 """

@@ -1,4 +1,6 @@
 """The inside of a pool slot: runs one task, and turns every way it can end into a reply.
 
-May import: every room below rank 5; never the consumer, which runs in the worker's parent.
+It never imports the consumer, which runs in the worker's parent.
+
+May import: ``base``, ``host``, ``config``, ``protocol``, ``results``, ``pools``, ``sending``, ``app``.
 """

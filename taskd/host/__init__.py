@@ -1,4 +1,4 @@
-"""What taskd asks of this machine and of its own process: prctl, priority, memory, title, limits.
+"""Questions to this machine and to the own process: prctl, priority, memory, title, limits.
 
 May import: nothing of taskd.
 """

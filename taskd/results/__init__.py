@@ -1,5 +1,6 @@
-"""Result backends: where the outcome of a task is kept for whoever asks.
+"""Result stores: where the outcome of a task is kept for everybody who asks.
 
-May import: rank 0, ``protocol`` and ``storage``.  Blind to brokers and pools.
-Start reading at ``base.py``; ``factory.py`` opens a backend by its URL.
+Blind to brokers and pools.  Start reading at ``base.py``; ``factory.py`` opens a store by its URL.
+
+May import: ``base``, ``config``, ``protocol``, ``storage``.
 """

@@ -1,5 +1,6 @@
-"""What is revoked: what one process knows of it, and where it is kept for the workers that start later.
+"""Revoked tasks: the list that one process knows, and the store for the workers that start later.
 
-Written by whoever revokes (a worker that is told, a client, taskctl), read by every worker.  May import
-ranks 0 and 1.
+Every way to revoke writes it (a worker that is told, a client, taskctl), and every worker reads it.
+
+May import: ``base``, ``config``, ``protocol``, ``storage``.
 """

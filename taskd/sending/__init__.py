@@ -1,5 +1,6 @@
 """From a call to its result: options, the message, connections, the handle of the sender.
 
-What the app, beat, consumer and ``taskctl`` share.  May import: ``base``, ``host``, ``config``, ``protocol``,
-``storage``, ``brokers``, ``results``, ``revocations``.
+The app, beat, the consumer and ``taskctl`` share it.  Start reading at ``send.py``.
+
+May import: ``base``, ``config``, ``protocol``, ``brokers``, ``results``, ``revocations``.
 """

@@ -9,4 +9,6 @@ Floors, from the ground up: ``model`` (pure decisions), ``process`` (one process
 (the socket of ``taskctl``), and ``supervisor``, the reconcile loop.
 
 Start reading at ``model/machine.py``, then ``programs/program.py`` and ``supervisor.py``.
+
+May import: ``base``, ``host``, ``config``, ``protocol``.
 """

@@ -6,6 +6,7 @@ The tables in ``tables.py`` are the architecture.  Rules:
 - doc: every module has a docstring, and every public function, class and method.
 - root: nothing lies directly in the package but its front door.
 - rank: a folder imports only folders of lower rank; folders of one rank are blind to each other.
+- door: a room imports only the rooms that DOORS says, and its docstring says the same.
 - floor: within a room, a module or a folder imports only what stands on a lower floor; those of one floor are
   blind to each other.
 - cycle: the graph of modules has none, imports inside functions and for types included.
@@ -29,6 +30,7 @@ from pathlib import Path
 
 from tests.architecture.tables import (
     CALLS,
+    DOORS,
     FLOORS,
     FRONT,
     GATES,
@@ -72,7 +74,8 @@ def check(root: Path) -> list[str]:
     problems: list[str] = []
     graph: dict[str, set[str]] = {}
     for module in modules.values():
-        problems += [*_sizes(module), *_docs(module), *_names(module), *_calls(module), *_root(module)]
+        problems += [*_sizes(module), *_docs(module), *_names(module), *_calls(module)]
+        problems += [*_root(module), *_door(module)]
         graph[module.name] = set()
         for found in _imports(module, root.name):
             own = _own_module(found.target, root.name, modules)
@@ -209,6 +212,16 @@ def _root(module: Module) -> Iterator[str]:
         yield module.problem("root", 1, f"{module.name} lies outside of all rooms; put it into one")
 
 
+def _door(module: Module) -> Iterator[str]:
+    """Look whether a room's docstring says truly which rooms it may import."""
+    if not module.is_package or module.name not in DOORS:
+        return
+    said = re.search(r"May import: ([^.]*)\.", ast.get_docstring(module.tree) or "")
+    if said is None or tuple(re.findall(r"``(\w+)``", said[1])) != tuple(DOORS[module.name]):
+        listed = ", ".join(f"``{name}``" for name in DOORS[module.name]) or "nothing of taskd"
+        yield module.problem("door", 1, f'the docstring lacks the sentence "May import: {listed}."')
+
+
 def _rank(module: Module, found: Import, own: str) -> list[str]:
     mine, theirs = _folder(module.name), _folder(own)
     if own == "__init__" or module.name in FRONT or mine == theirs:
@@ -219,7 +232,10 @@ def _rank(module: Module, found: Import, own: str) -> list[str]:
                 module.problem("rank", found.line, f'folder "{folder}" has no rank; give it one in RANKS')
             ]
     if RANKS[theirs] < RANKS[mine]:
-        return []
+        if theirs in DOORS.get(mine, RANKS):
+            return []
+        text = f"{mine} imports {own}; it may import {', '.join(DOORS[mine]) or 'nothing'}"
+        return [module.problem("door", found.line, text)]
     text = f"{mine} (rank {RANKS[mine]}) imports {own} (rank {RANKS[theirs]}); imports go down only"
     return [module.problem("rank", found.line, text)]
 

@@ -24,6 +24,76 @@ RANKS: Mapping[str, int] = {
 }
 # fmt: on
 
+# fmt: off
+#: Which rooms a room may import, all of lower rank; its docstring says the same.
+DOORS: Mapping[str, Sequence[str]] = {
+    "base": (),
+    "host": (),
+    "config": ("base",),
+    "protocol": ("base",),
+    "storage": ("base",),
+    "brokers": ("base", "config", "protocol", "storage"),
+    "results": ("base", "config", "protocol", "storage"),
+    "revocations": ("base", "config", "protocol", "storage"),
+    "pools": ("base", "host"),
+    "supervisor": ("base", "host", "config", "protocol"),
+    "program": ("base", "host", "config", "protocol"),
+    "sending": ("base", "config", "protocol", "brokers", "results", "revocations"),
+    "events": ("base", "protocol", "brokers"),
+    "control": ("base", "config", "protocol", "brokers"),
+    "app": ("base", "config", "protocol", "results", "program", "sending"),
+    "beat": ("base", "host", "config", "protocol", "storage", "brokers", "program", "sending"),
+    "consumer": (
+        "base",
+        "host",
+        "config",
+        "protocol",
+        "brokers",
+        "results",
+        "revocations",
+        "pools",
+        "sending",
+        "events",
+        "control",
+    ),
+    "execution": ("base", "host", "config", "protocol", "results", "pools", "sending", "app"),
+    "worker": (
+        "base",
+        "host",
+        "config",
+        "protocol",
+        "storage",
+        "brokers",
+        "results",
+        "revocations",
+        "pools",
+        "program",
+        "sending",
+        "app",
+        "consumer",
+        "execution",
+    ),
+    "cli": (
+        "base",
+        "host",
+        "config",
+        "protocol",
+        "storage",
+        "brokers",
+        "results",
+        "revocations",
+        "pools",
+        "supervisor",
+        "program",
+        "sending",
+        "events",
+        "control",
+        "app",
+        "beat",
+    ),
+}
+
+# fmt: on
 #: The floors of rooms, from the ground up: what stands on a floor is blind to what stands beside it.
 FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
     "brokers": (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.arch_check import check
-from tests.architecture.tables import FLOORS, GATES, MAX_FUNCTION, MAX_MODULE
+from tests.architecture.tables import DOORS, FLOORS, GATES, MAX_FUNCTION, MAX_MODULE
 
 PACKAGE = Path(__file__).parents[2] / "taskd"
 
@@ -31,10 +31,11 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_floors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the floors of the real rooms out; a test of floors says which there are."""
-    for room in list(FLOORS):
-        monkeypatch.delitem(FLOORS, room)
+def bare_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what the tables say of the real rooms."""
+    for table in (FLOORS, DOORS):
+        for room in list(table):
+            monkeypatch.delitem(table, room)
 
 
 def write(root: Path, name: str, code: str, doc: str = '"""A module."""\n') -> None:
@@ -134,6 +135,27 @@ def test_an_import_between_floors_that_does_not_go_down_is_found(
     write(root, importer, f"{statement}\n")
 
     assert rules_broken(root) == ["floor"]
+
+
+def test_an_import_through_no_door_is_found(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DOORS, "beat", ("base",))
+    write(root, "beat/__init__.py", "", '"""A room.\n\nMay import: ``base``.\n"""\n')
+    write(root, "config/schema.py", "A = 1\n")
+    write(root, "beat/book.py", "from sample.config.schema import A\n")
+
+    assert rules_broken(root) == ["door"]
+
+
+@pytest.mark.parametrize(
+    "doc", ["A room.", "A room.\n\nMay import: ``config``.", "May import: ``config``, ``base``."]
+)
+def test_a_room_whose_docstring_says_other_doors_is_found(
+    root: Path, monkeypatch: pytest.MonkeyPatch, doc: str
+) -> None:
+    monkeypatch.setitem(DOORS, "beat", ("base", "config"))
+    write(root, "beat/__init__.py", "", f'"""{doc}\n"""\n')
+
+    assert rules_broken(root) == ["door"]
 
 
 def test_a_cycle_through_types_alone_is_found(root: Path) -> None:

@@ -1,6 +1,6 @@
 """The worker's end of remote control: each command of Celery's ``inspect`` and ``control``, and
 those of the app.
 
-May import what ``consumer`` may. ``control`` is the step that answers, ``table`` binds the names
+``control`` is the step that answers, ``table`` binds the names
 of ``taskd.protocol.commands`` to the modules beside it. Start reading at ``table.py``.
 """

@@ -6,7 +6,7 @@
       |     +-- child (child.py): runs jobs
       +-------- data socket of each child, and one shared memory slot (slot.py)
 
-May import: rank 0 and ``pools.base``.  Start reading at ``pool.py``, then ``slot.py``: what the
+Start reading at ``pool.py``, then ``slot.py``: what the
 pool knows about a child that was killed stands there.  ``recycling.py`` replaces children that have
 run, grown or lived enough.
 """

@@ -1,6 +1,6 @@
 """The autoscaler of ``processes``: how many workers of each kind this box runs, by load.
 
-May import what ``supervisor`` may.  Pure deciders, which take the time as an argument: ``demand`` (how
+Pure deciders, which take the time as an argument: ``demand`` (how
 many processes one group needs), ``sharing`` (what of it the box's budget allows), ``steadying`` (up at
 once, down slowly), ``choice`` (which process leaves, which one is called back), and ``autoscaler``,
 which puts them together and says why.  ``metering`` turns heartbeats into load; ``simulation`` replays
