@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from taskd import App
+from taskd.app.task import BoundTask
 from taskd.execution.native.execute import Executor
-from taskd.protocol.execution import Payload, Reply, decode_reply, encode
+from taskd.protocol.execution import NextMessage, Payload, Reply, decode_reply, encode
 from taskd.protocol.results import decode_record
 from taskd.sending.send import build_message
 
 
 def payload_of(
-    task, args=(), kwargs=None, *, changes=None, body=None, content_type=None, **options
+    task: BoundTask,
+    args: Sequence[object] = (),
+    kwargs: Mapping[str, object] | None = None,
+    *,
+    changes: Mapping[str, object] | None = None,
+    body: bytes | None = None,
+    content_type: str | None = None,
+    **options: Any,
 ) -> Payload:
+    """Return what a worker hands to a pool for a message of this task; ``changes`` are to its headers."""
     message = build_message(task.settings, args, kwargs or {}, **options)
     headers = {**json.loads(message.headers), **(changes or {})}
     return Payload(
@@ -32,20 +43,37 @@ def payload_of(
 
 
 def run(app: App, payload: Payload) -> Reply:
+    """Run a payload as a child of a pool does."""
     return decode_reply(Executor(app, "w@h")(encode(payload)))
 
 
 def error_of(reply: Reply) -> Exception:
+    """Return the exception that the record of a reply tells."""
     error = decode_record(reply.record).exception()
     assert error is not None
     return error
 
 
+def retry_of(reply: Reply) -> NextMessage:
+    """Return the message that takes the place of the one that ran."""
+    assert reply.retry is not None
+    return reply.retry
+
+
+def due_at(reply: Reply) -> float:
+    """Return when the retry is due."""
+    found = retry_of(reply).due_at
+    assert found is not None
+    return found
+
+
 class Hostile(Exception):
-    def __str__(self):
+    """Tells nothing about itself."""
+
+    def __str__(self) -> NoReturn:
         raise RuntimeError("str")
 
     __repr__ = __str__
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise RuntimeError("reduce")

@@ -254,9 +254,14 @@ def test_the_soft_limit_of_a_task_that_waits_for_a_thread_keeps_it_from_running(
 
         loop = asyncio.get_running_loop()
         gate, busy = threading.Event(), threading.Event()
+
+        def occupy() -> None:
+            busy.set()
+            gate.wait(10)
+
         with ThreadPoolExecutor(1) as threads:
             loop.set_default_executor(threads)
-            first = loop.run_in_executor(None, lambda: busy.set() or gate.wait(10))
+            first = loop.run_in_executor(None, occupy)
             running = asyncio.ensure_future(Executor(app, "w@h").acall(payload(quick)))
             await asyncio.sleep(0)  # lets it begin
             while not busy.is_set():

@@ -15,12 +15,12 @@ from tests.unit.executing import payload_of, run
 
 
 @pytest.fixture
-def app():
+def app() -> App:
     return App(broker="memory://unused")
 
 
 @pytest.fixture
-def seen(app):
+def seen(app: App) -> list[str]:
     """What happened, in order: two hooks of each kind write it down."""
     seen = []
     for number in "12":
@@ -33,9 +33,9 @@ def seen(app):
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_hooks_run_in_order_around_the_task(app, seen, native):
+def test_hooks_run_in_order_around_the_task(app: App, seen: list[str], native: bool) -> None:
     @app.task(name="t")
-    async def task():
+    async def task() -> None:
         seen.append("task")
 
     execute, payload = Executor(app, "w@h"), encode(payload_of(task, task_id="i"))
@@ -45,9 +45,9 @@ def test_hooks_run_in_order_around_the_task(app, seen, native):
     assert seen == ["before 1 i", "before 2 i", "task", "after_task 2 SUCCESS", "after_task 1 SUCCESS"]
 
 
-def test_each_end_has_its_hooks(app, seen):
+def test_each_end_has_its_hooks(app: App, seen: list[str]) -> None:
     @app.task(name="t", retry_for=(OSError,))
-    def task(kind):
+    def task(kind: str) -> None:
         raise {"os": OSError, "value": ValueError, "ignore": Ignore, "reject": Reject}[kind]("x")
 
     for kind in ("os", "value", "ignore", "reject"):
@@ -63,12 +63,12 @@ def test_each_end_has_its_hooks(app, seen):
     ]
 
 
-def test_a_hook_learns_the_cause_and_the_traceback(app):
+def test_a_hook_learns_the_cause_and_the_traceback(app: App) -> None:
     ends = []
     app.hooks.on_failure(lambda _request, ended: ends.append(ended))
 
     @app.task(name="t")
-    def task():
+    def task() -> None:
         raise KeyError("x")
 
     run(app, payload_of(task))
@@ -80,17 +80,19 @@ def test_a_hook_learns_the_cause_and_the_traceback(app):
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
-def test_a_hook_that_raises_is_logged_and_changes_nothing(app, seen, caplog, error):
+def test_a_hook_that_raises_is_logged_and_changes_nothing(
+    app: App, seen: list[str], caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
     @app.hooks.before_task
-    def broken_before(request):
+    def broken_before(request: object) -> None:
         raise error("hook")
 
     @app.hooks.after_task
-    def broken_after(request, ended):
+    def broken_after(request: object, ended: object) -> None:
         raise error("hook")
 
     @app.task(name="t")
-    def task():
+    def task() -> None:
         seen.append("task")
 
     reply = run(app, payload_of(task, task_id="i"))
@@ -102,25 +104,25 @@ def test_a_hook_that_raises_is_logged_and_changes_nothing(app, seen, caplog, err
     assert "broken_after failed" in caplog.text
 
 
-def test_a_soft_limit_that_strikes_in_a_hook_is_the_tasks(app):
+def test_a_soft_limit_that_strikes_in_a_hook_is_the_tasks(app: App) -> None:
     @app.hooks.before_task
-    def slow(request):
+    def slow(request: object) -> None:
         raise SoftTimeLimitExceeded("1 s")
 
     @app.task(name="t")
-    def task():
+    def task() -> None:
         raise AssertionError("it must not run")
 
     assert "SoftTimeLimitExceeded" in run(app, payload_of(task)).text
 
 
-def test_a_hook_knows_the_current_request(app):
+def test_a_hook_knows_the_current_request(app: App) -> None:
     seen = []
     app.hooks.before_task(lambda request: seen.append(app.current_request() is request))
     app.hooks.after_task(lambda request, _ended: seen.append(app.current_request() is request))
 
     @app.task(name="t")
-    def task(): ...
+    def task() -> None: ...
 
     run(app, payload_of(task))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,17 +18,17 @@ from tests.unit.executing import payload_of, run
 
 
 @pytest.fixture
-def app(request):
+def app(request: pytest.FixtureRequest) -> Iterator[App]:
     app = App(broker="memory://states", results=f"memory://{request.node.name}")
     yield app
     app.close()
 
 
-def test_progress_is_seen_while_the_task_runs(app):
+def test_progress_is_seen_while_the_task_runs(app: App) -> None:
     seen = []
 
     @app.task(bind=True, name="copy")
-    def copy(self: BoundTask):
+    def copy(self: BoundTask) -> None:
         self.update_state(meta={"done": 1, "of": 2})
         seen.append((app.result("i").state, app.result("i").info, app.result("i").ready()))
         self.update_state(state="RESTING")
@@ -38,9 +39,9 @@ def test_progress_is_seen_while_the_task_runs(app):
 
 
 @pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "REVOKED", "RETRY", "PENDING", ""])
-def test_the_states_of_the_worker_cannot_be_chosen(app, state):
+def test_the_states_of_the_worker_cannot_be_chosen(app: App, state: str) -> None:
     @app.task(bind=True, name="copy")
-    def copy(self: BoundTask):
+    def copy(self: BoundTask) -> None:
         self.update_state(state=state)
 
     with pytest.raises(ValueError, match="stored by the worker alone"):
@@ -48,18 +49,18 @@ def test_the_states_of_the_worker_cannot_be_chosen(app, state):
     assert "stored by the worker alone" in run(app, payload_of(copy, task_id="i")).text
 
 
-def test_a_meta_without_json_is_refused(app):
+def test_a_meta_without_json_is_refused(app: App) -> None:
     @app.task(bind=True, name="copy")
-    def copy(self: BoundTask):
+    def copy(self: BoundTask) -> None:
         with pytest.raises(SerializationError, match="set"):
             self.update_state(meta={1, 2})
 
     assert run(app, payload_of(copy)).end is End.SUCCEEDED
 
 
-def test_nothing_is_stored_when_no_result_is_kept(app):
+def test_nothing_is_stored_when_no_result_is_kept(app: App) -> None:
     @app.task(bind=True, name="copy", ignore_result=True, track_started=True)
-    def copy(self: BoundTask):
+    def copy(self: BoundTask) -> None:
         self.update_state(meta=1)
 
     copy()
@@ -67,22 +68,22 @@ def test_nothing_is_stored_when_no_result_is_kept(app):
     assert app.result("i").state == "PENDING"
 
 
-def test_results_that_are_switched_off_do_not_stop_a_task():
+def test_results_that_are_switched_off_do_not_stop_a_task() -> None:
     app = App(broker="memory://states")
 
     @app.task(bind=True, name="copy", track_started=True)
-    def copy(self: BoundTask):
+    def copy(self: BoundTask) -> None:
         self.update_state(meta=1)
 
     assert run(app, payload_of(copy)).end is End.SUCCEEDED
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_a_task_that_asks_for_it_is_started_before_it_runs(app, native):
+def test_a_task_that_asks_for_it_is_started_before_it_runs(app: App, native: bool) -> None:
     seen = []
 
     @app.task(name="copy", track_started=True)
-    def copy():
+    def copy() -> None:
         seen.append((app.result("i").state, app.result("i").info))
 
     execute = Executor(app, "w@h")
@@ -93,27 +94,27 @@ def test_a_task_that_asks_for_it_is_started_before_it_runs(app, native):
     assert seen == [("STARTED", {"pid": os.getpid(), "hostname": "w@h"})]
 
 
-def test_a_started_that_cannot_be_stored_does_not_stop_the_task(caplog):
+def test_a_started_that_cannot_be_stored_does_not_stop_the_task(caplog: pytest.LogCaptureFixture) -> None:
     broken = App(broker="memory://states", results="sqlite:///dev/null/results.db")
 
     @broken.task(name="copy", track_started=True)
-    def copy():
+    def copy() -> int:
         return 1
 
     assert run(broken, payload_of(copy, task_id="i")).end is End.SUCCEEDED
     assert "task=copy id=i STARTED is not stored" in caplog.text
 
 
-def test_the_parent_learns_the_rate_limit(app):
+def test_the_parent_learns_the_rate_limit(app: App) -> None:
     @app.task(name="copy", rate_limit="30/m")
-    def copy(): ...
+    def copy() -> None: ...
 
     assert task_table(app)[0].rate_limit == 0.5
 
 
-def test_celerys_way_to_call_it_names_the_task_first(app):
+def test_celerys_way_to_call_it_names_the_task_first(app: App) -> None:
     @app.task(bind=True, name="copy")
-    def copy(self: BoundTask):
+    def copy(self: BoundTask) -> list[object]:
         self.update_state(None, "PROGRESS", {"done": 1})
         self.update_state(task_id="other", state="PROGRESS", meta={"done": 2})
         return [app.result(task_id).info for task_id in ("i", "other")]

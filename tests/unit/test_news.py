@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from taskd import App
+from taskd.app.task import BoundTask
 from taskd.base.errors import BrokerError
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
@@ -21,6 +22,9 @@ class Sender:
         self.heard = True
         self.broken = False
         self.sent: list[Outgoing] = []
+
+    def connect(self) -> Sender:
+        return self
 
     def listened(self) -> bool:
         if self.broken:
@@ -65,7 +69,7 @@ def test_nothing_is_sent_to_nobody_and_trouble_is_nobodys_error(caplog: pytest.L
     deaf.heard, away.broken = False, True
 
     for sender in (deaf, away):
-        News(lambda sender=sender: sender).tell("task-progress", "w@h", "id", {})
+        News(sender.connect).tell("task-progress", "w@h", "id", {})
 
     assert deaf.sent == away.sent == []
     assert "events are not sent: away" in caplog.text
@@ -84,11 +88,11 @@ def test_a_task_that_is_muted_or_called_directly_tells_nothing() -> None:
     broker_box = app.connections._broker().event_box("listener")
 
     @app.task(name="loud", bind=True)
-    def loud(self):
+    def loud(self: BoundTask) -> None:
         self.send_event("task-progress")
 
     @app.task(name="mute", bind=True, send_events=False)
-    def mute(self):
+    def mute(self: BoundTask) -> None:
         self.send_event("task-progress")
 
     loud()
