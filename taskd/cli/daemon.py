@@ -41,7 +41,7 @@ class ProgramRow(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     #: It hangs and is not killed any more.
     alarm: str = ""
-    generation: int = 0
+    revision: int = msgspec.field(name="generation", default=0)
 
 
 class GroupRow(msgspec.Struct, frozen=True):

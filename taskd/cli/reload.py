@@ -36,7 +36,7 @@ class Answer(msgspec.Struct, frozen=True):
     """The answer of ``plan`` and ``reload``."""
 
     file: str
-    generation: int
+    revision: int = msgspec.field(name="generation")
     ok: bool
     problems: list[str]
     programs: list[Decided]
@@ -49,7 +49,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Progress(msgspec.Struct, frozen=True):
     """How the latest reload fares."""
 
-    generation: int
+    revision: int = msgspec.field(name="generation")
     outcome: str
     troubles: list[str]
 
@@ -94,7 +94,7 @@ def reload(session: Session, *, wait: bool, timeout_s: float, socket_path: str |
             status = _show(answer, as_json=as_json)
             if not answer.ok or not wait:
                 return status
-        progress = _wait(client, answer.generation, deadline)
+        progress = _wait(client, answer.revision, deadline)
     if as_json:
         echo_json({**msgspec.to_builtins(answer), "outcome": progress.outcome, "troubles": progress.troubles})
     if progress.troubles:
@@ -148,12 +148,12 @@ def _echo_former(client: ControlClient) -> None:
             click.echo(printable(text), err=True)
 
 
-def _wait(client: ControlClient, generation: int, deadline: Deadline) -> Progress:
+def _wait(client: ControlClient, revision: int, deadline: Deadline) -> Progress:
     pause = Event()
     while True:
         status = daemon.fetch_status(client)
         progress = daemon.typed(status.taskd.get("reload"), Progress)
-        if progress.outcome != "under way" and progress.generation >= generation:
+        if progress.outcome != "under way" and progress.revision >= revision:
             return progress
         if deadline.passed:
             late = [

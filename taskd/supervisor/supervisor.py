@@ -37,9 +37,9 @@ from taskd.supervisor.process.reaper import Reaper
 from taskd.supervisor.process.spawn import Process, spawn_command
 from taskd.supervisor.programs.deaths import Deaths
 from taskd.supervisor.programs.fleet import Fleet
-from taskd.supervisor.programs.generation import Generation
 from taskd.supervisor.programs.hooks import Hooks
 from taskd.supervisor.programs.program import Program
+from taskd.supervisor.programs.revision import Revision
 from taskd.supervisor.programs.surroundings import Surroundings
 from taskd.supervisor.reload.reload import Outcome, Reloader
 from taskd.supervisor.scaling.scaler import Scaler
@@ -296,8 +296,8 @@ class Supervisor:
     def _wake_at(self, when: float) -> None:
         self._loop.call_at(when, self._on_change, self._owner)
 
-    def _make(self, generation: Generation, group: str, slot: int) -> Program:
-        program = generation.program(group, slot, self._around)
+    def _make(self, revision: Revision, group: str, slot: int) -> Program:
+        program = revision.program(group, slot, self._around)
         program.gate = lambda: self._fleet.blocker(program)
         return program
 

@@ -1,6 +1,6 @@
 """Whatever happens on the way (crashes, reloads, stops, rolling restarts), a group gets where it is to be.
 
-The group and its generations are the real ones; its programs live in a world of dice instead of processes.
+The group and its revisions are the real ones; its programs live in a world of dice instead of processes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from taskd.config.schema import Config
 from taskd.supervisor.model.machine import ALIVE, State
 from taskd.supervisor.model.roster import groups, program_name
 from taskd.supervisor.model.waiting import Standing
-from taskd.supervisor.programs.generation import Generation
 from taskd.supervisor.programs.group import Group
 from taskd.supervisor.programs.program import Program
+from taskd.supervisor.programs.revision import Revision
 from taskd.supervisor.programs.settings import Settings
 
 
@@ -112,20 +112,20 @@ _CONFIGS = st.builds(
 
 
 class World:
-    """One group, its generations, and everything that may happen to them."""
+    """One group, its revisions, and everything that may happen to them."""
 
     def __init__(self, config: Config) -> None:
-        self.generations: list[Generation] = []
+        self.revisions: list[Revision] = []
         self.group = Group("w", self.make, lambda _: None, lambda _: False)
         self.reload(config)
 
-    def make(self, generation: Generation, group: str, slot: int) -> Program:
+    def make(self, revision: Revision, group: str, slot: int) -> Program:
         return cast("Program", DiceProgram(program_name(group, slot)))
 
     def reload(self, config: Config) -> None:
-        generation = Generation(len(self.generations) + 1, config, lambda *_: ("true",))
-        self.generations.append(generation)
-        self.group.aim(generation, groups(config)["w"], reason="test")
+        revision = Revision(len(self.revisions) + 1, config, lambda *_: ("true",))
+        self.revisions.append(revision)
+        self.group.aim(revision, groups(config)["w"], reason="test")
 
     @property
     def programs(self) -> list[DiceProgram]:
@@ -139,8 +139,8 @@ class World:
         assert len(set(names)) == len(names), "two programs of one name would take each other's claims"
 
     def close(self) -> None:
-        for generation in self.generations:
-            generation.close()
+        for revision in self.revisions:
+            revision.close()
 
 
 @given(first=_CONFIGS, data=st.data())
@@ -182,7 +182,7 @@ def test_a_group_gets_where_it_is_to_be_whatever_happened_before(first: Config, 
 
     assert world.group.settled, [(each.program.spec.name, each.standing) for each in world.group.members]
     assert len(world.group.members) == world.group.bounds.count
-    assert all(each.generation is world.group.target and not each.is_stale for each in world.group.members)
+    assert all(each.revision is world.group.target and not each.is_stale for each in world.group.members)
     world.close()
 
 

@@ -146,7 +146,7 @@ def test_a_new_configuration_whose_programs_die_is_given_back(running: Daemon, t
     assert "no module named shop" in ended["troubles"][0]
     wait_until(lambda: len(running.call("status")["programs"]) == 3)
     assert pids(running) == before, "the old programs never stopped"
-    assert "goes back to generation 1" in running.log
+    assert "goes back to revision 1" in running.log
 
     write(tmp_path, worker("a", "good", processes=2, concurrency=3), worker("b"))
     running.call("reload")
@@ -226,7 +226,7 @@ def test_a_hup_while_taskd_stops_starts_nothing(tmp_path: Path) -> None:
         running.signal(signal.SIGHUP)
 
         assert running.wait() == 0
-        assert "generation=2" not in running.log
+        assert "revision=2" not in running.log
 
 
 def test_a_hup_during_the_start_is_obeyed(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A pure decider, level-triggered: it looks at the group as it stands and answers with the next step, so
 that a new wish may come at any moment, in the middle of a roll too.  Adding, draining, rolling and
-returning to a former generation are all this one question.
+returning to a former revision are all this one question.
 
 Limits, of ``count`` programs that are wanted: never more than ``count + max_surge`` have a place, those
 that drain included, because they still need memory; and a program that does its work is only told to

@@ -12,10 +12,10 @@ from taskd.supervisor.model.machine import ALIVE, State
 from taskd.supervisor.model.plan import Running
 from taskd.supervisor.model.roster import groups
 from taskd.supervisor.model.waiting import Standing, needed, waits_for
-from taskd.supervisor.programs.generation import Generation
 from taskd.supervisor.programs.group import Group, Make
 from taskd.supervisor.programs.member import Member
 from taskd.supervisor.programs.program import Program
+from taskd.supervisor.programs.revision import Revision
 
 
 class Fleet:
@@ -54,12 +54,12 @@ class Fleet:
 
     # -- what is wanted ----------------------------------------------------------------------
 
-    def aim(self, generation: Generation, *, reason: str) -> None:
-        """Want what this generation says from now on; ``converge`` brings it about."""
-        wanted = groups(generation.config)
+    def aim(self, revision: Revision, *, reason: str) -> None:
+        """Want what this revision says from now on; ``converge`` brings it about."""
+        wanted = groups(revision.config)
         for name, bounds in wanted.items():
             group = self._groups.setdefault(name, Group(name, self._make, self._wake_at, self._is_spare))
-            group.aim(generation, bounds, reason=reason)
+            group.aim(revision, bounds, reason=reason)
         for name, group in self._groups.items():
             if name not in wanted:
                 group.dissolve(reason)
@@ -79,9 +79,9 @@ class Fleet:
             if not group.members and not group.bounds.count:
                 del self._groups[group.name]
 
-    def generations(self) -> set[Generation]:
-        """Return the generations that are still needed."""
-        return {generation for group in self.groups() for generation in group.generations()}
+    def revisions(self) -> set[Revision]:
+        """Return the revisions that are still needed."""
+        return {revision for group in self.groups() for revision in group.revisions()}
 
     # -- looking -----------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Fleet:
     def rows(self) -> Sequence[Mapping[str, object]]:
         """Return the rows of ``taskctl status``."""
         return [
-            {**member.program.row(), "generation": member.generation.number}
+            {**member.program.row(), "generation": member.revision.number}
             for group in self.groups()
             for member in _by_slot(group)
         ]

@@ -1,6 +1,6 @@
 """The programs of one table of the configuration, and the way from what runs to what is wanted.
 
-``rolling`` decides each step; here it is carried out.  What is wanted is one *target* generation and a
+``rolling`` decides each step; here it is carried out.  What is wanted is one *target* revision and a
 number; it may change at any moment, and the group then goes on from where it stands.
 
 A program that joins takes the lowest free slot, and with it a name: a successor that starts while the
@@ -20,16 +20,16 @@ from taskd.base.plural import counted
 from taskd.supervisor.model.machine import ALIVE, State
 from taskd.supervisor.model.plan import Running, live_changes, roll_changes
 from taskd.supervisor.model.rolling import Berth, Bounds, Standing, is_extra, is_settled, next_step
-from taskd.supervisor.programs.generation import Generation
 from taskd.supervisor.programs.member import Member
 from taskd.supervisor.programs.program import Program
+from taskd.supervisor.programs.revision import Revision
 
 _log = logging.getLogger(__name__)
 
 _AFTER_AN_ERROR_S = 5.0
 
-#: Makes the program in a slot of a group from a generation; it is not started yet.
-Make = Callable[[Generation, str, int], Program]
+#: Makes the program in a slot of a group from a revision; it is not started yet.
+Make = Callable[[Revision, str, int], Program]
 
 
 class Group:
@@ -50,7 +50,7 @@ class Group:
         self.name = name
         self.members: list[Member] = []
         self.bounds = Bounds(0, 0, 1)
-        self.target: Generation | None = None
+        self.target: Revision | None = None
         #: Why the last change did not work out; empty when it did, or may still.
         self.trouble = ""
         #: What pays for what fails while the group is brought to what is wanted.
@@ -59,7 +59,7 @@ class Group:
         self._wake_at = wake_at
         self._is_spare = is_spare
         self._growth = 0
-        self._good: Generation | None = None
+        self._good: Revision | None = None
         self._good_bounds = self.bounds
         self._proven = True
         self._has_gone_back = False
@@ -67,18 +67,18 @@ class Group:
 
     # -- what others ask of it ---------------------------------------------------------------
 
-    def aim(self, generation: Generation, bounds: Bounds, *, reason: str) -> None:
-        """Want ``bounds.count`` programs of this generation from now on.
+    def aim(self, revision: Revision, bounds: Bounds, *, reason: str) -> None:
+        """Want ``bounds.count`` programs of this revision from now on.
 
         Programs to which the two configurations mean the same become its members where they stand.
         """
-        if self._good is not None and not self._differs(self._good, generation):
-            self._good, self._good_bounds = generation, bounds
-        self.target, self.bounds, self._reason = generation, bounds, reason
+        if self._good is not None and not self._differs(self._good, revision):
+            self._good, self._good_bounds = revision, bounds
+        self.target, self.bounds, self._reason = revision, bounds, reason
         for member in self._staying():
-            if not self._differs(member.generation, generation):
-                live = live_changes(member.generation.config, generation.config, self.name)
-                member.adopt(generation, self.name, tell=bool(live))
+            if not self._differs(member.revision, revision):
+                live = live_changes(member.revision.config, revision.config, self.name)
+                member.adopt(revision, self.name, tell=bool(live))
         self._growth = max(0, bounds.count - len(self._staying()))
         self._begin()
 
@@ -120,14 +120,14 @@ class Group:
     def running(self) -> Sequence[Running]:
         """Return the programs that do not leave, the least missed first."""
         return [
-            Running(each.program.spec.name, self.name, each.slot, each.generation.config, each.is_stale)
+            Running(each.program.spec.name, self.name, each.slot, each.revision.config, each.is_stale)
             for each in self._least_missed()
             if not each.is_retired
         ]
 
-    def generations(self) -> set[Generation]:
-        """Return the generations that are still needed here."""
-        needed = {each for member in self.members for each in member.generations()}
+    def revisions(self) -> set[Revision]:
+        """Return the revisions that are still needed here."""
+        needed = {each for member in self.members for each in member.revisions()}
         return needed | {each for each in (self.target, self._good) if each is not None}
 
     # -- on the way --------------------------------------------------------------------------
@@ -251,8 +251,8 @@ class Group:
         if good is not None and good is not self.target:
             has_old = True
             self.target, self.bounds = good, self._good_bounds
-            self._reason = f"back to generation {good.number}: {why}"
-            _log.error("group=%s goes back to generation %s: %s", self.name, good.number, why)
+            self._reason = f"back to revision {good.number}: {why}"
+            _log.error("group=%s goes back to revision %s: %s", self.name, good.number, why)
         elif has_old:
             self._reason = f"the rolling restart was given up: {why}"
             _log.error("group=%s the rolling restart is given up, the old programs stay: %s", self.name, why)
@@ -282,7 +282,7 @@ class Group:
         return [each for each in self._staying() if each.standing is not Standing.HELD]
 
     def _is_new(self, member: Member) -> bool:
-        return member.generation is self.target and not member.is_stale
+        return member.revision is self.target and not member.is_stale
 
-    def _differs(self, one: Generation, other: Generation) -> bool:
+    def _differs(self, one: Revision, other: Revision) -> bool:
         return one is not other and bool(roll_changes(one.config, other.config, self.name))

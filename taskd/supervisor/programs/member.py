@@ -1,4 +1,4 @@
-"""One program as a member of its group: which generation it belongs to, and how it stands."""
+"""One program as a member of its group: which revision it belongs to, and how it stands."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from taskd.supervisor.model.machine import ALIVE, State
 from taskd.supervisor.model.rolling import Standing
-from taskd.supervisor.programs.generation import Generation
 from taskd.supervisor.programs.program import Program
+from taskd.supervisor.programs.revision import Revision
 
 
 @dataclass(slots=True, eq=False)
@@ -17,22 +17,22 @@ class Member:
 
     program: Program
     slot: int
-    generation: Generation
-    #: To be replaced although its generation is the wanted one.
+    revision: Revision
+    #: To be replaced although its revision is the wanted one.
     is_stale: bool = False
     #: It leaves for good and is forgotten when its process is gone.
     is_retired: bool = False
     #: It has yet to show that it works: its deaths count against the roll.
     is_on_trial: bool = True
-    #: The process that was there when the generation last changed, and the generation that it began with.
+    #: The process that was there when the revision last changed, and the revision that it began with.
     _pid: int | None = None
-    _born: Generation = field(init=False)
+    _born: Revision = field(init=False)
     #: That process is to be told of settings that changed while it goes on.
     _is_untold: bool = False
 
     def __post_init__(self) -> None:
-        """A new member begins with its generation."""
-        self._born = self.generation
+        """A new member begins with its revision."""
+        self._born = self.revision
 
     @property
     def pid(self) -> int | None:
@@ -59,16 +59,16 @@ class Member:
         # A job that is over is down on purpose, too.
         return Standing.HELD if self.program.standing().is_over else Standing.ABSENT
 
-    def generations(self) -> set[Generation]:
-        """Return the generations whose descriptors are still needed for this program."""
-        return {self.generation, self._born}
+    def revisions(self) -> set[Revision]:
+        """Return the revisions whose descriptors are still needed for this program."""
+        return {self.revision, self._born}
 
-    def adopt(self, generation: Generation, group: str, *, tell: bool) -> None:
-        """Become a member of another generation, in place; ``tell`` the process what is new in it."""
+    def adopt(self, revision: Revision, group: str, *, tell: bool) -> None:
+        """Become a member of another revision, in place; ``tell`` the process what is new in it."""
         if self.pid != self._pid:
-            self._pid, self._born, self._is_untold = self.pid, self.generation, False
-        generation.adopt(self.program, group, self.slot)
-        self.generation = generation
+            self._pid, self._born, self._is_untold = self.pid, self.revision, False
+        revision.adopt(self.program, group, self.slot)
+        self.revision = revision
         self._is_untold = self._is_untold or tell
 
     def pass_on(self) -> None:
@@ -76,6 +76,6 @@ class Member:
         if self._is_untold and self.pid != self._pid:
             self._is_untold = False  # another process, which began with what was to be told
         if self._is_untold and self.program.state is State.READY:
-            self._born.add(self.program.spec, self.generation.config)
+            self._born.add(self.program.spec, self.revision.config)
             self.program.poke(signal.SIGHUP)
             self._is_untold = False

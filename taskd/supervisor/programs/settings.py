@@ -1,4 +1,4 @@
-"""What one generation of the configuration says about one program: its table, else ``[supervisor]``."""
+"""What one revision of the configuration says about one program: its table, else ``[supervisor]``."""
 
 from __future__ import annotations
 

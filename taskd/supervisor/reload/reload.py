@@ -18,7 +18,7 @@ from taskd.config.schema import Config
 from taskd.supervisor.model.plan import Action, Plan, plan
 from taskd.supervisor.model.roster import CommandTable
 from taskd.supervisor.programs.fleet import Fleet
-from taskd.supervisor.programs.generation import Generation
+from taskd.supervisor.programs.revision import Revision
 from taskd.supervisor.reload.former import FormerBrokers
 from taskd.supervisor.reload.half_written import is_being_written
 
@@ -43,7 +43,7 @@ class Read:
 
 
 class Reloader:
-    """Holds the generations.  For the loop's thread; nothing here blocks but the reading of the file."""
+    """Holds the revisions.  For the loop's thread; nothing here blocks but the reading of the file."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Reloader:
         apply_live: Callable[[Config], None],
     ) -> None:
         """``begun`` is called when a reload begins, ``apply_live`` with what the daemon itself obeys."""
-        self.current = Generation(1, config, table)
+        self.current = Revision(1, config, table)
         self._sound = self.current
         self.outcome = Outcome.DONE
         self.troubles: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class Reloader:
         self._fleet = fleet
         self._begun = begun
         self._apply_live = apply_live
-        self._generations = {self.current}
+        self._revisions = {self.current}
         self._concerned: frozenset[str] = frozenset()
         self._former = FormerBrokers(config.supervisor.state_directory)
 
@@ -97,7 +97,7 @@ class Reloader:
         if self.current is not sound:
             self.current = sound
             self._apply_live(sound.config)
-            self._fleet.aim(sound, reason=f"back to generation {sound.number}: {trouble}")
+            self._fleet.aim(sound, reason=f"back to revision {sound.number}: {trouble}")
         self.outcome, self.troubles = Outcome.FAILED, (trouble,)
         return self._answer(Read(None, (*read.problems, trouble), (trouble,)), None)
 
@@ -115,14 +115,14 @@ class Reloader:
         self._former.replace(self.current.config, read.config)
         self._sound = self.current
         self._number += 1
-        self.current = Generation(self._number, read.config, self._table)
-        self._generations.add(self.current)
+        self.current = Revision(self._number, read.config, self._table)
+        self._revisions.add(self.current)
         unfinished = self._concerned if self.under_way else frozenset()
         self._concerned = decided.concerned() | unfinished
         self.outcome, self.troubles = Outcome.UNDER_WAY, ()
-        _log.info("reload (%s) generation=%s: %s", why, self._number, _summary(decided))
+        _log.info("reload (%s) revision=%s: %s", why, self._number, _summary(decided))
         self._apply_live(read.config)
-        self._fleet.aim(self.current, reason=f"reload, generation {self._number}")
+        self._fleet.aim(self.current, reason=f"reload, revision {self._number}")
         self._sound = self.current
         return self._answer(read, decided, note)
 
@@ -139,7 +139,7 @@ class Reloader:
         self.troubles = troubled
         level = logging.ERROR if troubled else logging.INFO
         suffix = f": {'; '.join(troubled)}" if troubled else ""
-        _log.log(level, "reload generation=%s %s%s", self.current.number, self.outcome.value, suffix)
+        _log.log(level, "reload revision=%s %s%s", self.current.number, self.outcome.value, suffix)
         return True
 
     def row(self) -> Mapping[str, object]:
@@ -153,14 +153,14 @@ class Reloader:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        for generation in self._generations:
-            generation.close()
+        for revision in self._revisions:
+            revision.close()
 
     def _drop_unneeded(self) -> None:
-        needed = self._fleet.generations() | {self.current}
-        for generation in self._generations - needed:
-            generation.close()
-        self._generations &= needed
+        needed = self._fleet.revisions() | {self.current}
+        for revision in self._revisions - needed:
+            revision.close()
+        self._revisions &= needed
 
     def _planned(self, config: Config) -> Plan:
         return plan(self._fleet.running(), self.current.config, config)

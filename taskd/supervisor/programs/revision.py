@@ -1,6 +1,6 @@
 """One checked configuration as it is handed to programs, and how a program is made from it.
 
-Each reload makes a new generation.  A program keeps the one that it was made from until it is
+Each reload makes a new revision.  A program keeps the one that it was made from until it is
 replaced or adopted, so what was checked together runs together, and a program that crashes in the
 middle of a reload starts again with what it had.
 """
@@ -24,7 +24,7 @@ from taskd.supervisor.programs.surroundings import Surroundings
 _log = logging.getLogger(__name__)
 
 
-class Generation:
+class Revision:
     """A configuration, and the descriptors from which its programs read their shares.  Numbered from 1."""
 
     def __init__(self, number: int, config: Config, table: CommandTable) -> None:
@@ -35,15 +35,15 @@ class Generation:
         self._handed: dict[str, Handover] = {}
 
     def program(self, group: str, slot: int, around: Surroundings) -> Program:
-        """Return a program of this generation; nothing is started yet."""
+        """Return a program of this revision; nothing is started yet."""
         return Program(self._settings(group, slot), around)
 
     def adopt(self, program: Program, group: str, slot: int) -> None:
-        """Make a program, running or not, one of this generation; its process is not touched."""
+        """Make a program, running or not, one of this revision; its process is not touched."""
         program.adopt(self._settings(group, slot))
 
     def add(self, spec: ProgramSpec, config: Config) -> None:
-        """Hand a later configuration to a program of this generation, which is told to look."""
+        """Hand a later configuration to a program of this revision, which is told to look."""
         handed = self._handed.get(spec.name)
         if handed is None:
             return
@@ -53,7 +53,7 @@ class Generation:
             _log.error("program=%s was not told: %s", spec.name, error)
 
     def close(self) -> None:
-        """Give back the descriptors; no program can be started from this generation any more."""
+        """Give back the descriptors; no program can be started from this revision any more."""
         for handed in self._handed.values():
             handed.close()
         self._handed.clear()
