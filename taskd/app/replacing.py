@@ -51,7 +51,7 @@ def replacement(
         "subtask_type": "chain",
     }
     singles = read_signatures([whole], f'the replacement of task "{request.task}"')
-    sent = messages_without_outcome(singles, request.message, settings_of, queue=request.payload.queue)
+    sent = messages_without_outcome(singles, request.message, settings_of, queue=request.delivery.queue)
     return sent, begun_by(singles)
 
 
@@ -62,7 +62,7 @@ def add_part(connections: Connections, signature: Mapping[str, object], request:
         raise ValueError(f'task "{request.task}" with id {request.id or "none"} is not a part of a chord')
     part, count = added(signature, body, group)
     singles = read_signatures([part], "the addition to a chord")
-    messages = messages_without_outcome(singles, request.message, TaskSettings, queue=request.payload.queue)
+    messages = messages_without_outcome(singles, request.message, TaskSettings, queue=request.delivery.queue)
     config = connections.config
     store = chords(config.results, config.stores, config.result_expires)
     if store is not None:  # or this task, a part of a chord, would not run

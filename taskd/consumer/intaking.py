@@ -20,17 +20,15 @@ from taskd.brokers.intake import Intake
 from taskd.consumer import endings, strategy, suspects
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.deaths import after_child_lost, cause
-from taskd.consumer.outcomes import again
 from taskd.consumer.parking import park
 from taskd.consumer.prefetch import claim_size, target_held
-from taskd.consumer.request import Request, payload_of
+from taskd.consumer.request import Request
 from taskd.consumer.settling import Settling
 from taskd.consumer.stalling import StallWatch
 from taskd.consumer.telling import Telling
 from taskd.pools.base import Cancelled, Job
-from taskd.protocol import execution
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Requeue
-from taskd.protocol.execution import TaskOptions
+from taskd.protocol.execution import TaskOptions, encode_work
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 
@@ -90,7 +88,7 @@ class Intaking:
                     call(Cancelled(tag, started=False))
                 continue
             if request.acks_early:
-                self._settling.publish(again(request))
+                self._settling.publish(request.delivery.again())
             elif request.generation == self._generation:
                 self._settling.settle(Requeue(request.delivery.tag, started=False))
 
@@ -260,7 +258,7 @@ class Intaking:
         soft_s, hard_s = self._limits_of(request.options)
         return Job(
             tag,
-            execution.encode(payload_of(delivery)),
+            encode_work(delivery, headers),
             # A task that has killed a child before runs alone: no neighbour dies with it.
             0.0 if delivery.deaths else self._context.run_times.expected_s(headers.task),
             headers.soft_limit_s or soft_s or worker.soft_time_limit,

@@ -23,7 +23,7 @@ from taskd.consumer.settling import Settling
 from taskd.consumer.telling import Telling
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.delivery import Ack, Dead, Outgoing, Replace, Requeue, Settlement
-from taskd.protocol.execution import End, NextMessage, Reply, decode_reply
+from taskd.protocol.execution import End, Reply, decode_reply
 from taskd.protocol.results import State
 
 logger = logging.getLogger(__name__)
@@ -132,14 +132,14 @@ class Outcomes:
                 return True
         return False
 
-    def _finished(self, request: Request, callbacks: Sequence[NextMessage]) -> None:
+    def _finished(self, request: Request, callbacks: Sequence[Outgoing]) -> None:
         """Acknowledge, and send what follows the task; a single message in the same transaction."""
         if len(callbacks) == 1 and not request.acks_early:
-            self._settle(request, Replace(request.delivery.tag, outgoing(callbacks[0])))
+            self._settle(request, Replace(request.delivery.tag, callbacks[0]))
             return
         if self._is_last_word(request):
             for message in callbacks:
-                self._settling.publish(outgoing(message))
+                self._settling.publish(message)
         self._ack(request)
 
     def _is_last_word(self, request: Request) -> bool:
@@ -148,7 +148,7 @@ class Outcomes:
 
     def _retry(self, request: Request, reply: Reply) -> None:
         assert reply.retry is not None
-        message = outgoing(reply.retry)
+        message = reply.retry
         logger.info("task=%s id=%s will be retried: %s", request.headers.task, request.headers.id, reply.text)
         if request.acks_early:
             self._settling.publish(message)
@@ -157,7 +157,7 @@ class Outcomes:
 
     def _requeue(self, request: Request) -> None:
         if request.acks_early:
-            self._settling.publish(again(request))
+            self._settling.publish(request.delivery.again())
         else:
             self._settle(request, Requeue(request.delivery.tag))
 
@@ -251,38 +251,3 @@ class Outcomes:
         )
         if self._is_last_word(request):
             self._settling.follow(after)
-
-
-def outgoing(message: NextMessage) -> Outgoing:
-    """Return what an execution left behind, for the broker."""
-    return Outgoing(
-        routing_key=message.routing_key,
-        headers=message.headers,
-        body=message.body,
-        exchange=message.exchange,
-        task_id=message.task_id,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        priority=message.priority,
-        due_at=message.due_at,
-        reply_to=message.reply_to,
-        correlation_id=message.correlation_id,
-        properties=message.properties,
-    )
-
-
-def again(request: Request) -> Outgoing:
-    """Return the same message once more, for a task that was acknowledged before it ran."""
-    delivery = request.delivery
-    return Outgoing(
-        routing_key=delivery.queue,
-        headers=delivery.headers,
-        body=delivery.body,
-        task_id=delivery.task_id,
-        content_type=delivery.content_type,
-        content_encoding=delivery.content_encoding,
-        priority=delivery.priority,
-        reply_to=delivery.reply_to,
-        correlation_id=delivery.correlation_id,
-        properties=delivery.properties,
-    )

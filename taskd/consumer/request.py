@@ -7,7 +7,7 @@ from enum import Enum
 
 from taskd.base.errors import ProtocolError
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import Acks, Payload, TaskOptions
+from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.message import TaskHeaders, decode_headers
 
 
@@ -19,25 +19,6 @@ class Softened(Enum):
     REVOKED = "revoked"
     #: The worker ends: what the task has not finished goes back to its queue.
     SHUTDOWN = "shutdown"
-
-
-def payload_of(delivery: Delivery, ended: bytes = b"") -> Payload:
-    """Return what whoever runs a task needs of its message, or who hears of its end."""
-    return Payload(
-        delivery.headers,
-        delivery.body,
-        delivery.content_type,
-        delivery.content_encoding,
-        delivery.queue,
-        delivery.priority,
-        delivery.deliveries,
-        delivery.reply_to,
-        delivery.correlation_id,
-        delivery.exchange,
-        delivery.routing_key,
-        ended,
-        delivery.properties,
-    )
 
 
 @dataclass(slots=True, eq=False)

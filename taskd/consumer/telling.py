@@ -11,11 +11,9 @@ from itertools import count
 from taskd.base.errors import PoolError
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.endings import Ending
-from taskd.consumer.request import payload_of
 from taskd.pools.base import Done, Job, Outcome
-from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import TaskOptions
+from taskd.protocol.execution import TaskOptions, encode_work
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class Telling:
             )
             return
         context.calls[tag] = ended
-        payload = execution.encode(payload_of(delivery, ending.record))
+        payload = encode_work(delivery, ended=ending.record)
         try:
             context.pool.submit([Job(tag, payload, hard_limit_s=LIMIT_S)])
         except PoolError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Delivery(msgspec.Struct, frozen=True, gc=False):
+class Delivery(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One claimed message.  A msgspec struct because a worker makes tens of thousands a second."""
 
     #: The broker's handle; unique within one intake.
@@ -19,22 +19,40 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     #: The application headers as JSON text, untouched.
     headers: bytes
     body: bytes
-    content_type: str
-    content_encoding: str
-    priority: int
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
+    priority: int = 0
     #: 1 on the first delivery.  Counts deliveries that may have run, not those returned unstarted.
-    deliveries: int
+    deliveries: int = 1
     #: How many workers or pool children died while running it.
-    deaths: int
-    reply_to: str
-    correlation_id: str
-    exchange: str
-    routing_key: str
+    deaths: int = 0
+    reply_to: str = ""
+    correlation_id: str = ""
+    exchange: str = ""
+    routing_key: str = ""
     #: JSON of the properties that have no place above, such as ``app_id``; None for none.
     properties: bytes | None = None
 
+    def again(self) -> Outgoing:
+        """Return the same message to be sent once more, straight to its queue.
 
-class Outgoing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+        Through its exchange it could reach other queues too.
+        """
+        return Outgoing(
+            routing_key=self.queue,
+            headers=self.headers,
+            body=self.body,
+            task_id=self.task_id,
+            content_type=self.content_type,
+            content_encoding=self.content_encoding,
+            priority=self.priority,
+            reply_to=self.reply_to,
+            correlation_id=self.correlation_id,
+            properties=self.properties,
+        )
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """One message to publish.
 
     ``exchange`` empty means the default exchange: ``routing_key`` is the queue, made if missing.

@@ -1,7 +1,7 @@
-"""Between a worker and the executor in its pool: payloads in, replies out, and the task table.
+"""Between a worker and the executor in its pool: work in, replies out, and the task table.
 
-The parent reads only headers; the body travels undecoded to whoever runs the task.  The format is
-msgpack arrays, private to one worker generation: both ends are always the same version.
+The parent reads only headers, once, and hands them on; the body travels undecoded to whoever runs the task.
+The format is msgpack arrays, private to one worker generation: both ends are always the same version.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from enum import Enum
 import msgspec
 
 from taskd.protocol.chord import Begun, ChordPart
+from taskd.protocol.delivery import Delivery, Outgoing
+from taskd.protocol.message import TaskHeaders
 
 
 class Acks(str, Enum):
@@ -39,24 +41,14 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     hears_ends: bool = False
 
 
-class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Everything that running one delivery needs."""
+class Work(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One delivery for the executor."""
 
-    headers: bytes
-    body: bytes
-    content_type: str
-    content_encoding: str
-    queue: str
-    priority: int
-    deliveries: int
-    reply_to: str
-    correlation_id: str
-    exchange: str
-    routing_key: str
+    delivery: Delivery
+    #: As the worker has read them; None where the executor is to read those of the delivery.
+    headers: TaskHeaders | None = None
     #: The result record of a run that the worker has ended: hooks are to hear of it, nothing runs.
     ended: bytes = b""
-    #: JSON of the properties that have no field here.
-    properties: bytes | None = None
 
 
 class End(int, Enum):
@@ -70,23 +62,6 @@ class End(int, Enum):
     REQUEUED = 4
     #: To the dead-letter queue, on the task's request or because it cannot be decoded or run.
     REJECTED = 5
-
-
-class NextMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A message that an execution leaves behind: the retry in place of its own, or a callback."""
-
-    headers: bytes
-    body: bytes
-    content_type: str
-    content_encoding: str
-    exchange: str
-    routing_key: str
-    priority: int
-    due_at: float | None
-    task_id: str
-    reply_to: str
-    correlation_id: str
-    properties: bytes | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -104,8 +79,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     record: bytes = b""
     text: str = ""
     traceback: str = ""
-    retry: NextMessage | None = None
-    callbacks: Sequence[NextMessage] = ()
+    retry: Outgoing | None = None
+    callbacks: Sequence[Outgoing] = ()
     softly: bool = False
     #: Tasks that were to follow and never will: they end as this one did.
     given_up: Sequence[str] = ()
@@ -118,9 +93,23 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_payload_decoder = msgspec.msgpack.Decoder(Payload)
+_work_decoder = msgspec.msgpack.Decoder(Work)
 _reply_decoder = msgspec.msgpack.Decoder(Reply)
 
 encode = _encoder.encode
-decode_payload = _payload_decoder.decode
+decode_work = _work_decoder.decode
 decode_reply = _reply_decoder.decode
+
+
+def encode_work(delivery: Delivery, headers: TaskHeaders | None = None, ended: bytes = b"") -> bytes:
+    """Return the work for the executor.
+
+    Headers go along where they arrive as they are: a date could lose its offset, and a lone surrogate or a
+    stamp of another producer have no place in msgpack.  The executor reads those again.
+    """
+    if headers is not None and headers.are_plain:
+        try:
+            return encode(Work(delivery, headers, ended))
+        except ValueError:
+            pass
+    return encode(Work(delivery, None, ended))

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import cast
 
 from taskd.base import running
-from taskd.protocol.execution import Payload
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.message import RESERVED_HEADERS, TaskHeaders, headers_as_mapping
 
 #: The request of the task that runs in this thread or coroutine.  The executor sets it.
@@ -28,13 +28,13 @@ class Request:
         "args",
         "called_directly",
         "children",
+        "delivery",
         "embed",
         "hostname",
         "id",
         "keeps_result",
         "kwargs",
         "message",
-        "payload",
         "retry_beside",
         "task",
     )
@@ -47,7 +47,7 @@ class Request:
     def __init__(
         self,
         message: TaskHeaders,
-        payload: Payload,
+        delivery: Delivery,
         args: Sequence[object],
         kwargs: Mapping[str, object],
         hostname: str,
@@ -62,7 +62,7 @@ class Request:
         self.kwargs = kwargs
         self.hostname = hostname
         self.message = message
-        self.payload = payload
+        self.delivery = delivery
         #: What the message carries beside the task: callbacks, errbacks, chain.
         self.embed = embed or {}
         #: Ids of the tasks that this one has sent, up to ``MOST_CHILDREN``; its result names them.
@@ -81,7 +81,7 @@ class Request:
     @property
     def deliveries(self) -> int:
         """How often the broker has handed this message out; above 1 something died on it."""
-        return self.payload.deliveries
+        return self.delivery.deliveries
 
     @property
     def eta(self) -> datetime | None:
@@ -191,15 +191,15 @@ class Request:
     @property
     def properties(self) -> dict[str, object]:
         """The properties of the message, also those that the sender chose, such as ``app_id``."""
-        payload = self.payload
-        others = json.loads(payload.properties) if payload.properties else {}
+        delivery = self.delivery
+        others = json.loads(delivery.properties) if delivery.properties else {}
         return {
             **others,
-            "correlation_id": payload.correlation_id,
-            "reply_to": payload.reply_to,
-            "content_type": payload.content_type,
-            "content_encoding": payload.content_encoding,
-            "priority": payload.priority,
+            "correlation_id": delivery.correlation_id,
+            "reply_to": delivery.reply_to,
+            "content_type": delivery.content_type,
+            "content_encoding": delivery.content_encoding,
+            "priority": delivery.priority,
         }
 
     def get(self, name: str, default: object = None) -> object:
@@ -209,29 +209,29 @@ class Request:
     @property
     def reply_to(self) -> str:
         """The queue for replies that the sender named."""
-        return self.payload.reply_to
+        return self.delivery.reply_to
 
     @property
     def correlation_id(self) -> str:
         """The sender's mark for replies; the task id by custom."""
-        return self.payload.correlation_id or self.id
+        return self.delivery.correlation_id or self.id
 
     @property
     def delivery_info(self) -> dict[str, object]:
         """Where it came from, under Celery's keys, with the queue beside them."""
-        payload = self.payload
+        delivery = self.delivery
         return {
-            "exchange": payload.exchange,
-            "routing_key": payload.routing_key,
-            "priority": payload.priority,
-            "redelivered": payload.deliveries > 1,
-            "queue": payload.queue,
+            "exchange": delivery.exchange,
+            "routing_key": delivery.routing_key,
+            "priority": delivery.priority,
+            "redelivered": delivery.deliveries > 1,
+            "queue": delivery.queue,
         }
 
     @property
     def headers(self) -> dict[str, object]:
         """The sender's own headers.  Decoded at each call."""
-        everything = headers_as_mapping(self.payload.headers) if self.payload.headers else {}
+        everything = headers_as_mapping(self.delivery.headers) if self.delivery.headers else {}
         return {name: value for name, value in everything.items() if name not in RESERVED_HEADERS}
 
 
@@ -243,9 +243,10 @@ def note_children(task_ids: Iterable[str]) -> None:
         running.children += islice(task_ids, max(0, room))
 
 
+_NO_DELIVERY = Delivery(0, "", "", b"", b"", content_type="", content_encoding="")
+
+
 def direct_request(task_name: str) -> Request:
     """Return the request of a task function that is called like any function, without a message."""
-    payload = Payload(b"", b"", "", "", "", 0, 1, "", "", "", "")
-    return Request(
-        TaskHeaders(task=task_name, id=""), payload, (), {}, "", keeps_result=False, called_directly=True
-    )
+    headers = TaskHeaders(task=task_name, id="")
+    return Request(headers, _NO_DELIVERY, (), {}, "", keeps_result=False, called_directly=True)

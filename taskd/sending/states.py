@@ -44,6 +44,6 @@ def store_state(
         record,
         expires_at,
         request.reply_to,
-        task_id or request.payload.correlation_id,
+        task_id or request.delivery.correlation_id,
     )
     connections.results().store([result])

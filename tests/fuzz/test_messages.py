@@ -23,7 +23,7 @@ from taskd.execution.native.execute import Executor
 from taskd.protocol import compression, events, execution, pidbox, status
 from taskd.protocol.content import Serializer
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import Payload, Reply, TaskOptions, decode_reply
+from taskd.protocol.execution import Reply, TaskOptions, decode_reply
 from taskd.protocol.message import decode_body
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import child_ids, decode_record, failure_record, success_record
@@ -76,9 +76,8 @@ def carried_out(delivery: Delivery) -> None:
                 assert decode_record(endings.malformed(known, reason).record).status == "FAILURE"
         case strategy.Run(headers=decoded):
             endings.aftermath(decoded, delivery)
-            kind = (delivery.content_type, delivery.content_encoding)
-            payload = Payload(delivery.headers, delivery.body, *kind, "q", 0, 1, "", "", "", "")
-            assert isinstance(decode_reply(execute(execution.encode(payload))), Reply)
+            assert isinstance(decode_reply(execute(execution.encode_work(delivery))), Reply)
+            assert isinstance(decode_reply(execute(execution.encode_work(delivery, decoded))), Reply)
 
 
 def test_envelopes_of_redis() -> None:

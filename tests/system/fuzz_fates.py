@@ -8,7 +8,7 @@ from taskd.config.schema import Config
 from taskd.consumer import strategy
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery, Outgoing
-from taskd.protocol.execution import End, Payload, TaskOptions
+from taskd.protocol.execution import End, TaskOptions, Work
 from taskd.revocations.known import Revocations
 from tests.system.fuzz_app import app
 
@@ -37,8 +37,7 @@ def fate(message: Outgoing | Delivery) -> str:
         case strategy.NotDue():
             return "delayed"
         case strategy.Run():
-            payload = Payload(message.headers, message.body, *kind, "default", 0, 1, "", "", "", "")
-            end = Executor(app, "test@here").execute(payload).end
+            end = Executor(app, "test@here").execute(Work(delivery)).end
             return "dead" if end is End.REJECTED else "gone"
         case _:
             return "gone"

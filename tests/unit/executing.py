@@ -9,12 +9,13 @@ from typing import Any, NoReturn
 from taskd import App
 from taskd.app.task import BoundTask
 from taskd.execution.native.execute import Executor
-from taskd.protocol.execution import NextMessage, Payload, Reply, decode_reply, encode
+from taskd.protocol.delivery import Delivery, Outgoing
+from taskd.protocol.execution import Reply, Work, decode_reply, encode
 from taskd.protocol.results import decode_record
 from taskd.sending.send import build_message
 
 
-def payload_of(
+def work_of(
     task: BoundTask,
     args: Sequence[object] = (),
     kwargs: Mapping[str, object] | None = None,
@@ -23,28 +24,31 @@ def payload_of(
     body: bytes | None = None,
     content_type: str | None = None,
     **options: Any,
-) -> Payload:
+) -> Work:
     """Return what a worker hands to a pool for a message of this task; ``changes`` are to its headers."""
     message = build_message(task.settings, args, kwargs or {}, **options)
     headers = {**json.loads(message.headers), **(changes or {})}
-    return Payload(
-        headers=json.dumps(headers).encode(),
-        body=message.body if body is None else body,
-        content_type=content_type or message.content_type,
-        content_encoding=message.content_encoding,
-        queue="mail",
-        priority=4,
-        deliveries=2,
-        reply_to="answers",
-        correlation_id=message.correlation_id,
-        exchange="ex",
-        routing_key="rk",
+    return Work(
+        Delivery(
+            1,
+            "mail",
+            message.task_id,
+            json.dumps(headers).encode(),
+            message.body if body is None else body,
+            content_type=content_type or message.content_type,
+            priority=4,
+            deliveries=2,
+            reply_to="answers",
+            correlation_id=message.correlation_id,
+            exchange="ex",
+            routing_key="rk",
+        )
     )
 
 
-def run(app: App, payload: Payload) -> Reply:
-    """Run a payload as a child of a pool does."""
-    return decode_reply(Executor(app, "w@h")(encode(payload)))
+def run(app: App, work: Work) -> Reply:
+    """Run it as a child of a pool does."""
+    return decode_reply(Executor(app, "w@h")(encode(work)))
 
 
 def error_of(reply: Reply) -> Exception:
@@ -54,7 +58,7 @@ def error_of(reply: Reply) -> Exception:
     return error
 
 
-def retry_of(reply: Reply) -> NextMessage:
+def retry_of(reply: Reply) -> Outgoing:
     """Return the message that takes the place of the one that ran."""
     assert reply.retry is not None
     return reply.retry

@@ -17,7 +17,7 @@ from taskd.base.errors import BrokerError, ConfigError, SerializationError
 from taskd.brokers import factory
 from taskd.config.schema import Config
 from taskd.config.stores import Stores
-from taskd.protocol.execution import Payload
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.message import TaskHeaders, decode_body, decode_headers
 from taskd.sending import request as requests
 from taskd.sending import settings
@@ -59,10 +59,8 @@ def bench():
 
 @contextmanager
 def running(task_id="parent", root_id="root", task="outer"):
-    payload = Payload(b"", b"", "", "", "", 0, 1, "", "", "", "")
-    token = requests.current.set(
-        Request(TaskHeaders(task=task, id=task_id, root_id=root_id), payload, (), {}, "w@h")
-    )
+    headers = TaskHeaders(task=task, id=task_id, root_id=root_id)
+    token = requests.current.set(Request(headers, Delivery(1, "", task_id, b"", b""), (), {}, "w@h"))
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ from taskd.protocol.exceptions import MaxRetriesExceededError, TaskRejected, Wor
 from taskd.protocol.execution import Acks, End
 from taskd.protocol.message import decode_body, decode_headers, headers_as_mapping
 from taskd.protocol.results import decode_record, failure_record
-from tests.unit.executing import Hostile, due_at, error_of, payload_of, retry_of, run
+from tests.unit.executing import Hostile, due_at, error_of, retry_of, run, work_of
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_task_runs_and_its_value_is_the_record(app: App) -> None:
     def add(x: int, y: int = 0) -> int:
         return x + y
 
-    reply = run(app, payload_of(add, (1,), {"y": 2}, task_id="i"))
+    reply = run(app, work_of(add, (1,), {"y": 2}, task_id="i"))
 
     record = decode_record(reply.record)
     assert (reply.end, reply.state, reply.text) == (End.SUCCEEDED, "SUCCESS", "3")
@@ -56,7 +56,7 @@ def test_an_async_task_runs_in_a_loop_that_is_kept(app: App) -> None:
         return request.id, url
 
     for task_id in ("a", "b"):
-        reply = run(app, payload_of(crawl, ("x",), task_id=task_id))
+        reply = run(app, work_of(crawl, ("x",), task_id=task_id))
         assert decode_record(reply.record).value() == [task_id, "x"]
 
     assert loops[0] is loops[1]
@@ -70,7 +70,7 @@ def test_each_thread_has_a_loop_of_its_own_and_closes_it(app: App) -> None:
         loops.append(asyncio.get_running_loop())
 
     for _ in range(2):
-        thread = threading.Thread(target=run, args=(app, payload_of(crawl)))
+        thread = threading.Thread(target=run, args=(app, work_of(crawl)))
         thread.start()
         thread.join(10)
 
@@ -83,7 +83,7 @@ def test_an_exception_in_an_async_task_is_a_failure(app: App) -> None:
     async def crawl() -> None:
         raise KeyError("x")
 
-    assert isinstance(error_of(run(app, payload_of(crawl))), KeyError)
+    assert isinstance(error_of(run(app, work_of(crawl))), KeyError)
 
 
 def test_the_request_tells_where_the_task_comes_from(app: App) -> None:
@@ -98,7 +98,7 @@ def test_the_request_tells_where_the_task_comes_from(app: App) -> None:
         for name in ("reply_to", "correlation_id", "headers", "delivery_info", "called_directly", "is_eager"):
             seen[name] = getattr(request, name)
 
-    run(app, payload_of(look, (1,), task_id="i", headers={"x-tenant": 7}, changes={"parent_id": "p"}))
+    run(app, work_of(look, (1,), task_id="i", headers={"x-tenant": 7}, changes={"parent_id": "p"}))
 
     assert seen == {
         "id": "i",
@@ -134,7 +134,7 @@ def test_a_task_called_by_another_as_a_function_has_no_message(app: App) -> None
     def outer() -> bool:
         return inner()
 
-    assert decode_record(run(app, payload_of(outer)).record).value() is True
+    assert decode_record(run(app, work_of(outer)).record).value() is True
 
 
 def test_an_exception_is_a_failure_with_the_users_traceback_alone(
@@ -145,7 +145,7 @@ def test_an_exception_is_a_failure_with_the_users_traceback_alone(
         raise ValueError("boom", 3)
 
     with caplog.at_level(logging.ERROR):
-        reply = run(app, payload_of(fail, task_id="i"))
+        reply = run(app, work_of(fail, task_id="i"))
 
     error = error_of(reply)
     assert (reply.end, reply.state, reply.text) == (End.FAILED, "FAILURE", "ValueError: ('boom', 3)")
@@ -161,7 +161,7 @@ def test_a_result_that_no_client_would_read_is_a_failure(app: App) -> None:
     def large() -> str:
         return "x" * 17_000_000
 
-    reply = run(app, payload_of(large))
+    reply = run(app, work_of(large))
 
     assert reply.end is End.FAILED
     assert "max_message_size" in str(error_of(reply))
@@ -172,7 +172,7 @@ def test_a_hostile_exception_is_a_failure(app: App) -> None:
     def fail() -> None:
         raise Hostile(object())
 
-    reply = run(app, payload_of(fail))
+    reply = run(app, work_of(fail))
 
     assert reply.end is End.FAILED
     assert isinstance(error_of(reply), Hostile)
@@ -184,7 +184,7 @@ def test_a_task_cannot_end_its_process(app: App, error: BaseException) -> None:
     def leave() -> None:
         raise error
 
-    reply = run(app, payload_of(leave))
+    reply = run(app, work_of(leave))
 
     assert reply.end is End.FAILED
     assert isinstance(error_of(reply), WorkerLostError)
@@ -199,7 +199,7 @@ def test_what_a_pool_raises_to_end_a_task_is_told_apart(app: App) -> None:
     def slow() -> None:
         raise JobAborted
 
-    assert "ended from outside: JobAborted" in run(app, payload_of(slow)).text
+    assert "ended from outside: JobAborted" in run(app, work_of(slow)).text
 
 
 def test_a_soft_time_limit_is_a_failure_unless_the_task_handles_it(app: App) -> None:
@@ -212,8 +212,8 @@ def test_a_soft_time_limit_is_a_failure_unless_the_task_handles_it(app: App) -> 
                 raise
         return "cleaned up"
 
-    assert isinstance(error_of(run(app, payload_of(slow, (False,)))), SoftTimeLimitExceeded)
-    assert decode_record(run(app, payload_of(slow, (True,))).record).value() == "cleaned up"
+    assert isinstance(error_of(run(app, work_of(slow, (False,)))), SoftTimeLimitExceeded)
+    assert decode_record(run(app, work_of(slow, (True,))).record).value() == "cleaned up"
 
 
 @pytest.mark.parametrize("handle", [False, True])
@@ -246,7 +246,7 @@ def test_a_soft_time_limit_reaches_a_waiting_coroutine_as_cancellation(app: App,
 
         return run_once
 
-    reply = run(app, payload_of(slow))
+    reply = run(app, work_of(slow))
 
     assert cleaned == [True]
     if handle:
@@ -260,7 +260,7 @@ def test_a_value_without_json_is_a_failure_that_says_so(app: App) -> None:
     def odd() -> set[int]:
         return {1, 2}
 
-    reply = run(app, payload_of(odd))
+    reply = run(app, work_of(odd))
 
     assert reply.end is End.FAILED
     assert "builtins.set" in reply.text
@@ -271,7 +271,7 @@ def test_arguments_that_do_not_fit_are_a_type_error_and_never_retried(app: App) 
     def add(x: int) -> int:
         return x
 
-    reply = run(app, payload_of(add, (1, 2)))
+    reply = run(app, work_of(add, (1, 2)))
 
     assert reply.end is End.FAILED
     assert isinstance(error_of(reply), TypeError)
@@ -288,7 +288,7 @@ def test_a_result_is_kept_unless_it_is_ignored(
     def add() -> object:
         return object() if not kept else 1
 
-    reply = run(app, payload_of(add, changes={"ignore_result": sent}))
+    reply = run(app, work_of(add, changes={"ignore_result": sent}))
 
     assert reply.end is End.SUCCEEDED
     assert bool(reply.record) is kept
@@ -299,7 +299,7 @@ def test_group_and_parent_are_in_the_record(app: App) -> None:
     def add() -> int:
         return 1
 
-    record = decode_record(run(app, payload_of(add, changes={"group": "g", "parent_id": "p"})).record)
+    record = decode_record(run(app, work_of(add, changes={"group": "g", "parent_id": "p"})).record)
 
     assert (record.group_id, record.parent_id) == ("g", "p")
 
@@ -315,7 +315,7 @@ def test_a_retry_is_the_same_message_once_more(app: App) -> None:
         except ConnectionError:
             self.retry(countdown=30)
 
-    payload = payload_of(
+    payload = work_of(
         fetch, ("x",), task_id="i", headers={"x-tenant": 7}, changes={"retries": 1, "group": "g"}
     )
     before = clock.now()
@@ -330,7 +330,7 @@ def test_a_retry_is_the_same_message_once_more(app: App) -> None:
     assert before + 29 < due_at(reply) < before + 40
     assert headers.eta_at == pytest.approx(due_at(reply), abs=0.001)
     assert (retry.exchange, retry.routing_key, retry.priority) == ("", "mail", 4)
-    assert (retry.body, retry.task_id, retry.reply_to) == (payload.body, "i", "answers")
+    assert (retry.body, retry.task_id, retry.reply_to) == (payload.delivery.body, "i", "answers")
 
 
 def test_a_retry_may_change_the_arguments_and_name_its_time(app: App) -> None:
@@ -340,7 +340,7 @@ def test_a_retry_may_change_the_arguments_and_name_its_time(app: App) -> None:
     def fetch(self: BoundTask, url: str, tries: int = 0) -> None:
         self.retry(args=("other",), kwargs={"tries": tries + 1}, eta=eta)
 
-    retry = retry_of(run(app, payload_of(fetch, ("x",))))
+    retry = retry_of(run(app, work_of(fetch, ("x",))))
 
     args, kwargs, _ = decode_body(retry.body, retry.content_type)
     assert (args, kwargs) == (["other"], {"tries": 1})
@@ -353,7 +353,7 @@ def test_the_last_retry_is_followed_by_the_original_exception(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry(exc=ConnectionError("down"))
 
-    reply = run(app, payload_of(fetch, changes={"retries": 3}))
+    reply = run(app, work_of(fetch, changes={"retries": 3}))
 
     assert reply.end is End.FAILED
     assert isinstance(error_of(reply), ConnectionError)
@@ -364,7 +364,7 @@ def test_the_last_retry_without_a_cause_says_so(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry()
 
-    assert isinstance(error_of(run(app, payload_of(fetch))), MaxRetriesExceededError)
+    assert isinstance(error_of(run(app, work_of(fetch))), MaxRetriesExceededError)
 
 
 def test_retries_of_a_task_without_limit_go_on(app: App) -> None:
@@ -372,7 +372,7 @@ def test_retries_of_a_task_without_limit_go_on(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry()
 
-    assert run(app, payload_of(fetch, changes={"retries": 1000})).end is End.RETRIED
+    assert run(app, work_of(fetch, changes={"retries": 1000})).end is End.RETRIED
 
 
 def test_the_message_may_limit_the_retries_and_set_their_delay(app: App) -> None:
@@ -381,8 +381,8 @@ def test_the_message_may_limit_the_retries_and_set_their_delay(app: App) -> None
         raise OSError("x")
 
     before = clock.now()
-    again = run(app, payload_of(fetch, max_retries=9, retry_delay=50, changes={"retries": 8}))
-    last = run(app, payload_of(fetch, max_retries=9, changes={"retries": 9}))
+    again = run(app, work_of(fetch, max_retries=9, retry_delay=50, changes={"retries": 8}))
+    last = run(app, work_of(fetch, max_retries=9, changes={"retries": 9}))
 
     assert before + 49 < due_at(again) < before + 60
     assert decode_headers(retry_of(again).headers).taskd_max_retries == 9
@@ -396,7 +396,7 @@ def test_an_automatic_retry_backs_off(app: App) -> None:
 
     for retries, delay_s in [(0, 2), (1, 4), (4, 32), (15, 600)]:
         before = clock.now()
-        reply = run(app, payload_of(fetch, changes={"retries": retries}))
+        reply = run(app, work_of(fetch, changes={"retries": retries}))
         assert reply.end is End.RETRIED
         assert before + delay_s <= due_at(reply) < before + delay_s + 1
 
@@ -408,7 +408,7 @@ def test_jitter_stays_below_the_ceiling(app: App) -> None:
 
     before = clock.now()
     for _ in range(20):
-        assert before <= due_at(run(app, payload_of(fetch))) <= clock.now() + 8
+        assert before <= due_at(run(app, work_of(fetch))) <= clock.now() + 8
 
 
 def test_without_backoff_the_delay_counts(app: App) -> None:
@@ -417,7 +417,7 @@ def test_without_backoff_the_delay_counts(app: App) -> None:
         raise ConnectionError("down")
 
     before = clock.now()
-    assert before + 69 < due_at(run(app, payload_of(fetch))) < before + 80
+    assert before + 69 < due_at(run(app, work_of(fetch))) < before + 80
 
 
 @pytest.mark.parametrize(("named", "waited"), [(120, 120), (0.5, 0.5), (0, 0)])
@@ -431,7 +431,7 @@ def test_an_exception_may_name_the_wait_before_the_retry(app: App, named: float,
 
     before = clock.now()
 
-    assert before + waited <= due_at(run(app, payload_of(fetch))) < before + waited + 5
+    assert before + waited <= due_at(run(app, work_of(fetch))) < before + waited + 5
 
 
 @pytest.mark.parametrize("named", [None, "soon", -1, float("nan"), float("inf"), True, 1e300])
@@ -445,7 +445,7 @@ def test_a_wait_that_makes_no_sense_is_as_if_it_were_not_there(app: App, named: 
 
     before = clock.now()
 
-    assert before + 30 <= due_at(run(app, payload_of(fetch))) < before + 35
+    assert before + 30 <= due_at(run(app, work_of(fetch))) < before + 35
 
 
 def test_a_wait_that_cannot_be_read_is_no_obstacle(app: App) -> None:
@@ -458,7 +458,7 @@ def test_a_wait_that_cannot_be_read_is_no_obstacle(app: App) -> None:
     def fetch() -> None:
         raise TooManyRequests
 
-    assert run(app, payload_of(fetch)).end is End.RETRIED
+    assert run(app, work_of(fetch)).end is End.RETRIED
 
 
 def test_only_the_named_exceptions_are_retried(app: App) -> None:
@@ -466,9 +466,9 @@ def test_only_the_named_exceptions_are_retried(app: App) -> None:
     def fetch(kind: str) -> None:
         raise {"file": FileNotFoundError, "value": ValueError, "connection": ConnectionError}[kind]("x")
 
-    assert run(app, payload_of(fetch, ("file",))).end is End.FAILED
-    assert run(app, payload_of(fetch, ("value",))).end is End.FAILED
-    assert run(app, payload_of(fetch, ("connection",))).end is End.RETRIED
+    assert run(app, work_of(fetch, ("file",))).end is End.FAILED
+    assert run(app, work_of(fetch, ("value",))).end is End.FAILED
+    assert run(app, work_of(fetch, ("connection",))).end is End.RETRIED
 
 
 def test_a_raised_retry_counts_like_a_called_one(app: App) -> None:
@@ -476,8 +476,8 @@ def test_a_raised_retry_counts_like_a_called_one(app: App) -> None:
     def fetch() -> None:
         raise Retry(ValueError("x"), countdown=1)
 
-    assert run(app, payload_of(fetch)).end is End.RETRIED
-    assert isinstance(error_of(run(app, payload_of(fetch, changes={"retries": 1}))), ValueError)
+    assert run(app, work_of(fetch)).end is End.RETRIED
+    assert isinstance(error_of(run(app, work_of(fetch, changes={"retries": 1}))), ValueError)
 
 
 def test_a_retry_that_cannot_be_written_is_a_failure(app: App) -> None:
@@ -485,7 +485,7 @@ def test_a_retry_that_cannot_be_written_is_a_failure(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry(args=(object(),))
 
-    assert run(app, payload_of(fetch)).end is End.FAILED
+    assert run(app, work_of(fetch)).end is End.FAILED
 
 
 # -- other ends ---------------------------------------------------------------------------------
@@ -496,7 +496,7 @@ def test_an_ignored_task_stores_nothing(app: App) -> None:
     def task() -> None:
         raise Ignore("not now")
 
-    reply = run(app, payload_of(task))
+    reply = run(app, work_of(task))
 
     assert (reply.end, reply.record) == (End.IGNORED, b"")
 
@@ -506,8 +506,8 @@ def test_a_rejected_task_is_dead_lettered_and_answered(app: App) -> None:
     def task(*, requeue: bool) -> None:
         raise Reject("bad input", requeue=requeue)
 
-    dead = run(app, payload_of(task, kwargs={"requeue": False}))
-    again = run(app, payload_of(task, kwargs={"requeue": True}))
+    dead = run(app, work_of(task, kwargs={"requeue": False}))
+    again = run(app, work_of(task, kwargs={"requeue": True}))
 
     assert (dead.end, dead.text) == (End.REJECTED, "bad input")
     assert isinstance(error_of(dead), TaskRejected)
@@ -529,7 +529,7 @@ def test_a_body_that_cannot_be_decoded_is_dead_lettered_and_answered(
     def task() -> None:
         raise AssertionError("it must not run")
 
-    reply = run(app, payload_of(task, **changes))
+    reply = run(app, work_of(task, **changes))
 
     assert reply.end is End.REJECTED
     assert reason in reply.text
@@ -542,7 +542,7 @@ def test_a_task_of_a_chord_is_dead_lettered_and_whoever_waits_for_the_chord_is_a
         raise AssertionError("it must not run")
 
     body = json.dumps([[], {}, {"chord": {"task": "sum", "options": {"task_id": "sum-1"}}}]).encode()
-    reply = run(app, payload_of(task, body=body, changes={"group": "g"}))
+    reply = run(app, work_of(task, body=body, changes={"group": "g"}))
 
     assert reply.end is End.REJECTED
     assert "does not count its parts" in reply.text
@@ -554,8 +554,8 @@ def test_an_unknown_task_and_broken_headers_are_dead_lettered(app: App) -> None:
     def task() -> None:
         pass
 
-    assert run(app, payload_of(task, changes={"task": "other"})).end is End.REJECTED
-    assert run(app, payload_of(task, changes={"retries": "x"})).end is End.REJECTED
+    assert run(app, work_of(task, changes={"task": "other"})).end is End.REJECTED
+    assert run(app, work_of(task, changes={"retries": "x"})).end is End.REJECTED
 
 
 # -- the app ------------------------------------------------------------------------------------
@@ -593,7 +593,7 @@ def test_a_soft_limit_that_strikes_after_the_end_costs_nothing(
         return original(*args, **kwargs)
 
     monkeypatch.setattr(replies, "failure_record", struck)
-    assert isinstance(error_of(run(app, payload_of(fail))), ValueError)
+    assert isinstance(error_of(run(app, work_of(fail))), ValueError)
 
 
 def test_a_retry_takes_celerys_options(app: App) -> None:
@@ -614,7 +614,7 @@ def test_a_retry_takes_celerys_options(app: App) -> None:
         )
 
     before = clock.now()
-    reply = run(app, payload_of(fetch, ("u",), {"depth": 1}))
+    reply = run(app, work_of(fetch, ("u",), {"depth": 1}))
     retry = retry_of(reply)
 
     headers = headers_as_mapping(retry.headers)
@@ -644,7 +644,7 @@ def test_a_retry_may_name_what_was_given_by_its_place_and_the_other_way_round(
     def fetch(self: BoundTask, a: int, b: int = 0, *rest: int, c: int = 0) -> None:
         self.retry(*again)
 
-    body = retry_of(run(app, payload_of(fetch, *sent))).body
+    body = retry_of(run(app, work_of(fetch, *sent))).body
 
     assert decode_body(body, "application/json")[:2] == expected
 
@@ -654,7 +654,7 @@ def test_an_option_that_a_retry_does_not_have_is_named(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry(qeue="slow")
 
-    error = error_of(run(app, payload_of(fetch)))
+    error = error_of(run(app, work_of(fetch)))
 
     assert str(error) == 'task "fetch" cannot be retried with qeue: no such option, did you mean "queue"?'
 
@@ -668,7 +668,7 @@ def test_a_retry_that_is_not_thrown_follows_a_run_that_ends_as_it_does(app: App,
             raise ValueError("x")
         return "done for now"
 
-    reply = run(app, payload_of(fetch, task_id="i"))
+    reply = run(app, work_of(fetch, task_id="i"))
 
     assert reply.end is (End.FAILED if fails else End.SUCCEEDED)
     (again,) = reply.callbacks
@@ -682,7 +682,7 @@ def test_a_task_may_lift_its_own_limit_as_in_celery(app: App) -> None:
         self.max_retries = None
         self.retry()
 
-    assert run(app, payload_of(fetch, changes={"retries": 7})).end is End.RETRIED
+    assert run(app, work_of(fetch, changes={"retries": 7})).end is End.RETRIED
 
 
 def test_celerys_names_are_there(app: App) -> None:
@@ -690,4 +690,4 @@ def test_celerys_names_are_there(app: App) -> None:
     def fetch(self: BoundTask) -> list[object]:
         return [self.AsyncResult("j").id, self.request.utc]
 
-    assert decode_record(run(app, payload_of(fetch)).record).value() == ["j", True]
+    assert decode_record(run(app, work_of(fetch)).record).value() == ["j", True]

@@ -16,7 +16,8 @@ from taskd.app.control_flow import Reject
 from taskd.app.task import BoundTask, Sendable
 from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.execution.native.execute import Executor
-from taskd.protocol.execution import End, Payload, Reply, decode_reply, encode
+from taskd.protocol.delivery import Delivery
+from taskd.protocol.execution import End, Reply, Work, decode_reply, encode
 from taskd.protocol.results import decode_record
 from taskd.sending.send import build_message
 from tests.unit.executing import Hostile
@@ -32,7 +33,7 @@ def app() -> App:
 def payload(task: Sendable[Any, Any], *args: object) -> bytes:
     message = build_message(task.settings, args, {}, task_id="i")
     return encode(
-        Payload(message.headers, message.body, "application/json", "utf-8", "q", 0, 1, "", "i", "", "q")
+        Work(Delivery(1, "q", "i", message.headers, message.body, correlation_id="i", routing_key="q"))
     )
 
 

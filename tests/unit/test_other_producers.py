@@ -17,7 +17,7 @@ from taskd.consumer.strategy import Malformed, Run, decide
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
+from taskd.protocol.execution import End, TaskOptions, decode_reply
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import decode_record
@@ -63,9 +63,7 @@ def ran(delivery: Delivery) -> object:
         delivery = msgspec.structs.replace(delivery, headers=headers)
     verdict = decide(delivery, TASKS, Revocations(), NOW_AT)
     assert isinstance(verdict, Run), verdict
-    kind = (delivery.content_type, delivery.content_encoding)
-    payload = Payload(delivery.headers, delivery.body, *kind, "celery", 0, 1, "", "", "", "")
-    reply = decode_reply(execute(execution.encode(payload)))
+    reply = decode_reply(execute(execution.encode_work(delivery, verdict.headers)))
     assert reply.end is End.SUCCEEDED, reply
     record = decode_record(reply.record)
     assert record.task_id == verdict.headers.id
@@ -172,11 +170,7 @@ def test_properties_that_the_sender_chose_reach_the_task() -> None:
     raw = json.loads(path.read_text())["redis"]
     raw["properties"] |= {"app_id": "shop", "type": "order", "priority": None, "correlation_id": 17}
     found = redis.read(json.dumps(raw).encode(), 1, b"celery", "celery", 0).delivery
-    kind = (found.content_type, found.content_encoding)
-    payload = Payload(
-        found.headers, found.body, *kind, "celery", 0, 1, "", "17", "", "", properties=found.properties
-    )
-    request = Request(TaskHeaders(task="shop.add", id="1"), payload, (), {}, "w@here")
+    request = Request(TaskHeaders(task="shop.add", id="1"), found, (), {}, "w@here")
 
     assert request.properties["app_id"] == "shop"
     assert request.properties["type"] == "order"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from taskd import App
 from taskd.base import clock
 from taskd.execution.native.execute import Executor
-from taskd.protocol.execution import End, Payload, decode_reply, encode
+from taskd.protocol.delivery import Delivery
+from taskd.protocol.execution import End, Work, decode_reply, encode
 from taskd.sending.send import build_message
 
 LIMITS = st.one_of(st.none(), st.integers(0, 5))
@@ -47,10 +48,10 @@ def test_a_retry_is_the_same_task_once_more_within_its_limit_and_its_wait(
 
     message = build_message(fetch.settings, (), {}, max_retries=of_message)
     headers = json.dumps({**json.loads(message.headers), "retries": retries}).encode()
-    payload = Payload(headers, message.body, "application/json", "utf-8", "q", 0, 1, "", "", "", "")
+    work = Work(Delivery(1, "q", "", headers, message.body))
 
     before = clock.now()
-    reply = decode_reply(Executor(app, "w@h")(encode(payload)))
+    reply = decode_reply(Executor(app, "w@h")(encode(work)))
 
     limit = of_task if of_message is None else of_message
     assert (reply.end is End.RETRIED) == (wanted and (limit is None or retries < limit))

@@ -15,7 +15,6 @@ from taskd.base.errors import ProtocolError
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.address import Address
-from taskd.brokers.kombu.envelope import outgoing
 from taskd.brokers.kombu.letters import Letter, unfold
 from taskd.brokers.kombu.link import Link
 from taskd.brokers.kombu.publisher import GenericPublisher
@@ -104,7 +103,7 @@ class GenericDesk:
 
     def requeue_dead(self, ids: Sequence[int]) -> int:
         """Send dead letters to their queues again; return how many.  A crash in between sends one twice."""
-        return self._remove(ids, lambda letter: self._publisher.publish([outgoing(letter.delivery)]))
+        return self._remove(ids, lambda letter: self._publisher.publish([letter.delivery.again()]))
 
     def purge_dead(self, ids: Sequence[int]) -> int:
         """Delete these dead letters; return how many there were."""

@@ -177,23 +177,7 @@ def taken(raw: Any) -> Arrived:
 
 def again(opened_: Opened, *, deliveries: int, deaths: int, due_at: float | None = None) -> Sealed:
     """Return the same message for its queue once more, with new counts."""
-    return seal(outgoing(opened_.delivery), deliveries=deliveries, deaths=deaths, due_at=due_at)
-
-
-def outgoing(delivery: Delivery) -> Outgoing:
-    """Return a received message to be sent to its queue."""
-    return Outgoing(
-        routing_key=delivery.queue,
-        headers=delivery.headers,
-        body=delivery.body,
-        task_id=delivery.task_id,
-        content_type=delivery.content_type,
-        content_encoding=delivery.content_encoding,
-        priority=delivery.priority,
-        reply_to=delivery.reply_to,
-        correlation_id=delivery.correlation_id,
-        properties=delivery.properties,
-    )
+    return seal(opened_.delivery.again(), deliveries=deliveries, deaths=deaths, due_at=due_at)
 
 
 def _rest(properties: Mapping[str, Any]) -> bytes | None:

@@ -19,9 +19,9 @@ from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.neighbours.task_events import exception_of
 from taskd.control.node import Command, Later
 from taskd.pools.base import Done, Job, Outcome
-from taskd.protocol import execution
 from taskd.protocol.commands import Kind, task_of
-from taskd.protocol.execution import End, Payload, TaskOptions, decode_reply
+from taskd.protocol.delivery import Delivery
+from taskd.protocol.execution import End, TaskOptions, decode_reply, encode_work
 from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
 
 logger = logging.getLogger(__name__)
@@ -119,21 +119,7 @@ def call_payload(task: str, arguments: Mapping[str, object]) -> bytes:
         origin=ids.origin(),
         ignore_result=False,
     )
-    return execution.encode(
-        Payload(
-            headers=encode_headers(headers),
-            body=encode_body((), arguments),
-            content_type="application/json",
-            content_encoding="utf-8",
-            queue="",
-            priority=0,
-            deliveries=1,
-            reply_to="",
-            correlation_id="",
-            exchange="",
-            routing_key="",
-        )
-    )
+    return encode_work(Delivery(0, "", task_id, encode_headers(headers), encode_body((), arguments)))
 
 
 class _Record(msgspec.Struct, frozen=True):

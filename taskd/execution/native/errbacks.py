@@ -63,7 +63,7 @@ def with_exception(
         return args
     task_id = args[0]
     blank = direct_request(task.name)
-    request = Request(TaskHeaders(task="", id=task_id), blank.payload, (), {}, "", keeps_result=False)
+    request = Request(TaskHeaders(task="", id=task_id), blank.delivery, (), {}, "", keeps_result=False)
     error: BaseException | None = None
     traceback = None
     try:

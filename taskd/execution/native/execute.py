@@ -1,6 +1,6 @@
 """Run one task: the target of every pool, for taskd's own App.
 
-Payload in, reply out, both bytes.  Whatever a task does, the executor answers: ``SystemExit`` and
+Work in, reply out, both bytes.  Whatever a task does, the executor answers: ``SystemExit`` and
 ``KeyboardInterrupt`` are recorded as a failure and go no further, for a task may end itself but not
 the process that the worker gave it.  Only the task's own functions are called here; what the parent
 can decide from the headers (expired, revoked, not due) is not asked again.
@@ -36,11 +36,12 @@ from taskd.execution.native import replies
 from taskd.execution.native.coroutines import meant_by, run_coroutine
 from taskd.execution.native.errbacks import with_exception
 from taskd.execution.native.in_thread import run_in_thread
-from taskd.execution.native.linked import Linked, after_success, as_next, with_failure, with_success
+from taskd.execution.native.linked import Linked, after_success, with_failure, with_success
 from taskd.pools.interrupt import is_abort
 from taskd.protocol.content import Accepted
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.exceptions import one_line, readable
-from taskd.protocol.execution import End, NextMessage, Payload, Reply, decode_payload, encode
+from taskd.protocol.execution import End, Reply, Work, decode_work, encode
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.results import State, decode_record
 from taskd.protocol.signature import read_embed
@@ -107,8 +108,8 @@ class Executor:
         self._accepted = accepted
 
     def __call__(self, payload: bytes) -> bytes:
-        """Run the task in the payload and return the encoded ``Reply``."""
-        return encode(self.execute(decode_payload(payload)))
+        """Run the task of an encoded ``Work`` and return the encoded ``Reply``."""
+        return encode(self.execute(decode_work(payload)))
 
     async def acall(self, payload: bytes) -> bytes:
         """Do the same in the running asyncio loop, which stays free meanwhile.
@@ -119,17 +120,17 @@ class Executor:
         the exception itself.  Any other cancellation abandons the run.  An answer comes in every case,
         unless the cancellation came before the asyncio task had taken its first step.
         """
-        given = decode_payload(payload)
+        given = decode_work(payload)
         run = self._prepare(given)
         if given.ended:
             return encode(self._tell_of_end(run, given.ended))
         return encode(run if isinstance(run, Reply) else await self._run_natively(run))
 
-    def execute(self, payload: Payload) -> Reply:
+    def execute(self, work: Work) -> Reply:
         """Run the task and say how it ended.  Blocks until it has."""
-        run = self._prepare(payload)
-        if payload.ended:
-            return self._tell_of_end(run, payload.ended)
+        run = self._prepare(work)
+        if work.ended:
+            return self._tell_of_end(run, work.ended)
         if isinstance(run, Reply):
             return run
         token = requests.current.set(run.request)
@@ -181,12 +182,14 @@ class Executor:
             if slot and self._ledger is not None:
                 self._ledger.end(slot)
 
-    def _prepare(self, payload: Payload) -> Run | Reply:
+    def _prepare(self, work: Work) -> Run | Reply:
         """Return the task with its request, or the answer to a message that cannot be run."""
-        try:
-            headers = decode_headers(payload.headers)
-        except ProtocolError as error:
-            return replies.malformed(error)
+        delivery, headers = work.delivery, work.headers
+        if headers is None:
+            try:
+                headers = decode_headers(delivery.headers)
+            except ProtocolError as error:
+                return replies.malformed(error)
         task = self._tasks.get(headers.task)
         if task is None:
             return replies.rejected(headers, f'task "{headers.task}" is not registered here', keep=True)
@@ -194,8 +197,8 @@ class Executor:
         keep = not (task.settings.ignore_result if ignored is None else ignored)
         try:
             args, kwargs, embed = decode_body(
-                payload.body,
-                payload.content_type,
+                delivery.body,
+                delivery.content_type,
                 headers.compression,
                 self._accepted,
             )
@@ -214,7 +217,7 @@ class Executor:
             except ProtocolError as error:
                 reply = replies.rejected(headers, str(error), keep=True)
                 return msgspec.structs.replace(reply, given_up=ends.ids, parts=ends.parts, silent=not keep)
-        request = Request(headers, payload, args, kwargs, self._node_name, embed=embed, keeps_result=keep)
+        request = Request(headers, delivery, args, kwargs, self._node_name, embed=embed, keeps_result=keep)
         return Run(task, request, linked)
 
     def _tell_of_end(self, run: Run | Reply, record: bytes) -> Reply:
@@ -277,7 +280,7 @@ class Executor:
         request, headers = run.request, run.request.message
         children = request.children
         keep = request.keeps_result or run.counts
-        follows: list[NextMessage] = []
+        follows: list[Outgoing] = []
         if run.linked is not None:
             try:
                 follows = after_success(run.linked, value, request, self._tasks)
@@ -315,7 +318,7 @@ class Executor:
         except (ProtocolError, *UNSENDABLE) as error:
             return replies.failed(request.message, error, keep=request.keeps_result or run.counts)
         text = one_line(replaced)
-        return Reply(End.IGNORED, text=text, callbacks=[as_next(each) for each in messages], begins=begins)
+        return Reply(End.IGNORED, text=text, callbacks=messages, begins=begins)
 
     def _settings_of(self, name: str) -> TaskSettings:
         known = self._tasks.get(name)

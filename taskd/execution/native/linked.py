@@ -16,7 +16,7 @@ from taskd.app.task import BoundTask
 from taskd.execution.native.errbacks import called_here
 from taskd.protocol.chord import ChordPart
 from taskd.protocol.delivery import Outgoing
-from taskd.protocol.execution import End, NextMessage, Reply
+from taskd.protocol.execution import End, Reply
 from taskd.protocol.signature import Embed, Promised, Signature
 from taskd.sending.callbacks import UNSENDABLE, begun_by, messages_of
 from taskd.sending.request import Request
@@ -37,7 +37,7 @@ class Linked(msgspec.Struct, gc=False):
 
 def after_success(
     linked: Linked, value: object, request: Request, tasks: Mapping[str, BoundTask]
-) -> list[NextMessage]:
+) -> list[Outgoing]:
     """Return the messages that follow.
 
     Raises: one of ``UNSENDABLE``; then the task is a failure, as in Celery: what was to come of its
@@ -74,7 +74,7 @@ def with_failure(
     return msgspec.structs.replace(reply, callbacks=messages, begins=begun_by(errbacks))
 
 
-def with_success(reply: Reply, linked: Linked, follows: Sequence[NextMessage]) -> Reply:
+def with_success(reply: Reply, linked: Linked, follows: Sequence[Outgoing]) -> Reply:
     """Return the reply with what follows a success, as ``after_success`` has made it."""
     parts = [] if linked.part is None else [linked.part]
     begins = begun_by([*linked.embed.callbacks, *linked.embed.step])
@@ -83,27 +83,9 @@ def with_success(reply: Reply, linked: Linked, follows: Sequence[NextMessage]) -
 
 def _messages(
     signatures: Sequence[Signature], first: object, request: Request, tasks: Mapping[str, BoundTask]
-) -> list[NextMessage]:
+) -> list[Outgoing]:
     def settings_of(name: str) -> TaskSettings:
         known = tasks.get(name)
         return TaskSettings(name) if known is None else known.settings
 
-    found = messages_of(signatures, first, request.message, settings_of, queue=request.payload.queue)
-    return [as_next(message) for message in found]
-
-
-def as_next(message: Outgoing) -> NextMessage:
-    """Return a message for the reply."""
-    return NextMessage(
-        headers=message.headers,
-        body=message.body,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        exchange=message.exchange,
-        routing_key=message.routing_key,
-        priority=message.priority,
-        due_at=message.due_at,
-        task_id=message.task_id,
-        reply_to=message.reply_to,
-        correlation_id=message.correlation_id,
-    )
+    return messages_of(signatures, first, request.message, settings_of, queue=request.delivery.queue)

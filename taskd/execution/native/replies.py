@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from taskd.base.backoff import Backoff
 from taskd.base.errors import ProtocolError, SerializationError, SoftTimeLimitExceeded
 from taskd.base.safe_text import Block
 from taskd.protocol import serializers
+from taskd.protocol.delivery import Outgoing
 from taskd.protocol.exceptions import (
     MaxRetriesExceededError,
     TaskRejected,
@@ -26,7 +28,7 @@ from taskd.protocol.exceptions import (
     format_traceback,
     one_line,
 )
-from taskd.protocol.execution import End, NextMessage, Payload, Reply
+from taskd.protocol.execution import End, Reply
 from taskd.protocol.message import TaskHeaders, UnclearTask, encode_body, raw_headers
 from taskd.protocol.message_repr import bounded_repr
 from taskd.protocol.results import failure_record, retry_record, success_record
@@ -143,7 +145,7 @@ def with_retry_beside(task: BoundTask, request: Request, reply: Reply) -> Reply:
     return msgspec.structs.replace(reply, callbacks=[*reply.callbacks, message])
 
 
-def _as_asked_for(task: BoundTask, request: Request, retry: Retry) -> NextMessage:
+def _as_asked_for(task: BoundTask, request: Request, retry: Retry) -> Outgoing:
     if retry.eta is not None:
         due_at = moment(retry.eta, f'task "{task.name}": eta of the retry')
     else:
@@ -174,7 +176,7 @@ def on_error(task: BoundTask, request: Request, error: BaseException, *, keep: b
     return failed(headers, error, keep=keep, children=request.children)
 
 
-def _retried(headers: TaskHeaders, cause: BaseException, message: NextMessage, *, keep: bool) -> Reply:
+def _retried(headers: TaskHeaders, cause: BaseException, message: Outgoing, *, keep: bool) -> Reply:
     traceback = format_traceback(cause) if cause.__traceback__ is not None else ""
     record = b""
     if keep:
@@ -229,36 +231,33 @@ def _again(
     args: Sequence[object] | None = None,
     kwargs: Mapping[str, object] | None = None,
     changes: Changes = Changes(),  # noqa: B008 - frozen
-) -> NextMessage:
+) -> Outgoing:
     """Return the message of the next run: the same headers but for retries, eta, origin and the changes.
 
-    ``args`` and ``kwargs``: both or neither.  It goes straight to a queue, the one it came from if no other
-    is asked for; through its exchange it could reach other queues too.
+    ``args`` and ``kwargs``: both or neither.  It goes to the queue that it came from, or the one asked for.
     """
-    payload: Payload = request.payload
-    headers = raw_headers(payload.headers)
+    delivery = request.delivery
+    headers = raw_headers(delivery.headers)
     headers["retries"] = request.retries + 1
     headers["eta"] = clock.iso(due_at)
     headers["origin"] = ids.origin()
     headers.update(changes.headers or {})
-    body, content_type, content_encoding = payload.body, payload.content_type, payload.content_encoding
+    written: dict[str, Any] = {}
     if args is not None and kwargs is not None:
         headers["argsrepr"], headers["kwargsrepr"] = bounded_repr(tuple(args)), bounded_repr(dict(kwargs))
-        # What is linked to the task stays with it.
-        body = encode_body(args, kwargs, request.embed)
-        content_type, content_encoding = serializers.JSON, serializers.UTF_8
         headers.pop("compression", None)
-    return NextMessage(
+        written = {
+            # What is linked to the task stays with it.
+            "body": encode_body(args, kwargs, request.embed),
+            "content_type": serializers.JSON,
+            "content_encoding": serializers.UTF_8,
+        }
+    return msgspec.structs.replace(
+        delivery.again(),
         headers=json.dumps(headers, separators=(",", ":")).encode(),
-        body=body,
-        content_type=content_type,
-        content_encoding=content_encoding,
-        exchange="",
-        routing_key=changes.queue or payload.queue,
-        priority=payload.priority if changes.priority is None else changes.priority,
+        routing_key=changes.queue or delivery.queue,
+        priority=delivery.priority if changes.priority is None else changes.priority,
         due_at=due_at,
         task_id=request.id,
-        reply_to=payload.reply_to,
-        correlation_id=payload.correlation_id,
-        properties=payload.properties,
+        **written,
     )
