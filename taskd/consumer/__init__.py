@@ -2,10 +2,11 @@
 
 Connection, Events, Heart, Mingle, Gossip, Tasks, Control, Evloop; restarted as a whole when the broker is
 lost, while the pool and what runs in it live on.  Start reading at ``consumer.py`` (the steps), then
-``intaking.py`` (claim, decide, submit) and ``settling.py`` (outcome to settlement and result).
-``strategy.py``, ``prefetch.py``, ``rates.py`` and ``deaths.py`` decide and touch nothing.
+``claiming/intaking.py`` (claim, decide, submit) and ``running/outcomes.py`` (outcome to settlement).
 
-Rooms: ``commands`` (remote control), ``neighbours`` (events, and the workers that share the broker).
+Rooms, from the ground up: ``settling`` (back to the broker), ``running`` (what the pool holds), ``claiming``
+(from the broker to the pool), ``neighbours`` (events, and the workers that share the broker), ``commands``
+(remote control).
 
 May import: ``base``, ``host``, ``config``, ``protocol``, ``brokers``, ``results``, ``revocations``,
 ``pools``, ``sending``, ``events``, ``control``.

@@ -14,20 +14,21 @@ from taskd.base.backoff import Backoff
 from taskd.base.blueprint import Blueprint
 from taskd.base.errors import BrokerError, LeaseLostError, StartError, StorageError
 from taskd.base.lifecycle import Deadline
-from taskd.consumer.chords import Chords
+from taskd.consumer.claiming.selfcheck import NotConsumingError
 from taskd.consumer.commands.control import Control
+from taskd.consumer.connection import Connection
 from taskd.consumer.context import Context, Shutdown
-from taskd.consumer.ending import Ending
 from taskd.consumer.evloop import Evloop
 from taskd.consumer.heart import Heart
-from taskd.consumer.neighbours.events import Announcer, Events
+from taskd.consumer.neighbours.announcing import Announcer, Events
 from taskd.consumer.neighbours.gossip import Gossip
 from taskd.consumer.neighbours.mingle import Mingle
-from taskd.consumer.outcomes import Outcomes
 from taskd.consumer.request import Request
-from taskd.consumer.selfcheck import NotConsumingError
-from taskd.consumer.settling import Settling
-from taskd.consumer.tasks import Connection, Tasks
+from taskd.consumer.running.outcomes import Outcomes
+from taskd.consumer.running.shutdown_ladder import Ending
+from taskd.consumer.settling.chords import Chords
+from taskd.consumer.settling.settling import Settling
+from taskd.consumer.tasks import Tasks
 from taskd.pools.base import Running
 from taskd.protocol.delivery import Requeue
 from taskd.protocol.status import Waiting

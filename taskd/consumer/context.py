@@ -16,11 +16,11 @@ from taskd.base.loop import Loop
 from taskd.brokers.base import Broker, Publisher
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
+from taskd.consumer.claiming.prefetch import RunTimes
+from taskd.consumer.claiming.rate_limits import RateLimits
+from taskd.consumer.claiming.suspects import Suspects
 from taskd.consumer.neighbours.task_events import TaskEvents
-from taskd.consumer.prefetch import RunTimes
-from taskd.consumer.rates import RateLimits
 from taskd.consumer.request import Request
-from taskd.consumer.suspects import Suspects
 from taskd.events.dispatcher import Dispatcher
 from taskd.pools.base import Outcome, Pool
 from taskd.protocol.execution import TaskOptions

@@ -12,9 +12,10 @@ from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Timer
 from taskd.base.plural import counted
+from taskd.consumer.connection import Connection
 from taskd.consumer.context import Context, Shutdown
-from taskd.consumer.settling import LINGER_S, Settling
-from taskd.consumer.tasks import Connection, Tasks, TasksGiven
+from taskd.consumer.settling.settling import LINGER_S, Settling
+from taskd.consumer.tasks import Tasks, TasksGiven
 from taskd.protocol.status import Draining, Ready
 
 logger = logging.getLogger(__name__)

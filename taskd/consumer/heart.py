@@ -14,9 +14,9 @@ from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Timer
+from taskd.consumer.connection import Connection
 from taskd.consumer.context import Context
-from taskd.consumer.neighbours.events import FREQ_S, Announcer, Events
-from taskd.consumer.tasks import Connection
+from taskd.consumer.neighbours.announcing import FREQ_S, Announcer, Events
 from taskd.host.resident import resident_bytes
 from taskd.pools.base import ChildInfo, Running
 from taskd.protocol.status import MAX_CHILDREN, MAX_RUNNING, ChildState, Heartbeat, RunningTask

@@ -1,6 +1,6 @@
 """The Autoscaler step: the pool follows its load between two bounds.
 
-What it decides stands in ``taskd.consumer.autoscaling``.
+What it decides stands in ``taskd.consumer.running.autoscaling``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from taskd.base import clock
 from taskd.base import loop as loops
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
-from taskd.consumer.autoscaling import Bounds, Memory, decide
+from taskd.consumer.running.autoscaling import Bounds, Memory, decide
 from taskd.worker.pools import concurrency_bounds
 from taskd.worker.steps import PoolStep, Program, Timer
 

@@ -17,7 +17,7 @@ import mmap
 import os
 import struct
 
-from taskd.consumer.suspects import MAX_KEY_BYTES, Suspects, key_of
+from taskd.consumer.claiming.suspects import MAX_KEY_BYTES, Suspects, key_of
 from taskd.protocol.status import LEDGER_FDS_VARIABLE
 
 _MAGIC = b"taskd-running-1\n"

@@ -20,8 +20,8 @@ from taskd.config import transfer
 from taskd.config.problems import nearest
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
-from taskd.consumer.child_deaths import report_death
 from taskd.consumer.context import Context, Fatal
+from taskd.consumer.running.obituaries import report_death
 from taskd.host.safe_python import module_command
 from taskd.pools.base import ChildEnd, Done, Outcome, Pool
 from taskd.protocol.content import accepted_by

@@ -15,7 +15,7 @@ from taskd.app.app import App
 from taskd.app.life_hooks import Place, Stage
 from taskd.base import clock
 from taskd.base.errors import PoolError
-from taskd.consumer.commands.of_the_app import answer_of, call_payload
+from taskd.consumer.commands.app_commands import answer_of, call_payload
 from taskd.consumer.context import Context, Shutdown
 from taskd.pools.base import Job, Outcome
 

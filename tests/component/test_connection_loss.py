@@ -23,7 +23,7 @@ from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer import consumer as consumers
-from taskd.consumer import selfcheck
+from taskd.consumer.claiming import selfcheck
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
 from taskd.execution.native.execute import Executor

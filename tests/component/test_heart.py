@@ -13,9 +13,9 @@ from taskd.base.loop import Loop
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer import heart
+from taskd.consumer.connection import Connection
 from taskd.consumer.context import Context
-from taskd.consumer.neighbours.events import Events
-from taskd.consumer.tasks import Connection
+from taskd.consumer.neighbours.announcing import Events
 from taskd.protocol.status import Heartbeat, StatusLine
 from taskd.results.null import NullResults
 from tests.component.cluster import HoldingPool, SharedBroker

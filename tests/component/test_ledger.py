@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from taskd.consumer.suspects import key_of
+from taskd.consumer.claiming.suspects import key_of
 from taskd.protocol.status import LEDGER_FDS_VARIABLE
 from taskd.supervisor.process.legacy import Legacy
 from taskd.worker.ledger import ChildLedger, Ledger, open_ledger, suspects_in

@@ -8,9 +8,10 @@ import pytest
 
 from taskd.brokers.memory.broker import MemoryPublisher
 from taskd.brokers.memory.intake import MemoryIntake
-from taskd.consumer import endings, intaking, strategy
-from taskd.consumer.intaking import Intaking
-from taskd.consumer.outcomes import Outcomes
+from taskd.consumer.claiming import intaking, strategy
+from taskd.consumer.claiming.intaking import Intaking
+from taskd.consumer.running.outcomes import Outcomes
+from taskd.consumer.settling import decided_ends
 from taskd.protocol import execution
 from taskd.results.memory import MemoryResults
 from tests.component.small_worker import SmallWorker, message
@@ -72,7 +73,7 @@ def test_a_step_that_fails_on_one_message_costs_that_message(
 def test_what_follows_a_message_that_cannot_be_found_out_does_not_keep_it_from_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(endings, "aftermath", fails_on("bad-1", endings.aftermath))
+    monkeypatch.setattr(decided_ends, "aftermath", fails_on("bad-1", decided_ends.aftermath))
     with SmallWorker() as worker:
         worker.send(message("unknown", "bad-1"))
 

@@ -18,7 +18,8 @@ from taskd.brokers.kombu import envelope as generic
 from taskd.brokers.kombu.fields import read_properties
 from taskd.brokers.kombu.frames import Inbox
 from taskd.brokers.redis import envelope as redis
-from taskd.consumer import endings, strategy
+from taskd.consumer.claiming import strategy
+from taskd.consumer.settling import decided_ends
 from taskd.execution.native.execute import Executor
 from taskd.protocol import compression, events, execution, pidbox, status
 from taskd.protocol.content import Serializer
@@ -73,9 +74,9 @@ def carried_out(delivery: Delivery) -> None:
         case strategy.Malformed(reason, known):
             assert reason
             if known is not None:
-                assert decode_record(endings.malformed(known, reason).record).status == "FAILURE"
+                assert decode_record(decided_ends.malformed(known, reason).record).status == "FAILURE"
         case strategy.Run(headers=decoded):
-            endings.aftermath(decoded, delivery)
+            decided_ends.aftermath(decoded, delivery)
             assert isinstance(decode_reply(execute(execution.encode_work(delivery))), Reply)
             assert isinstance(decode_reply(execute(execution.encode_work(delivery, decoded))), Reply)
 

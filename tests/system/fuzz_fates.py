@@ -5,7 +5,7 @@ from __future__ import annotations
 from taskd.base import clock
 from taskd.brokers.base import Desk
 from taskd.config.schema import Config
-from taskd.consumer import strategy
+from taskd.consumer.claiming import strategy
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.execution import End, TaskOptions, Work

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from taskd.base.errors import StorageError
-from taskd.consumer.chords import Returned
+from taskd.consumer.settling.chords import Returned
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import failure_record, success_record

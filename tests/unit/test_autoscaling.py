@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.consumer.autoscaling import Bounds, Memory, decide
+from taskd.consumer.running.autoscaling import Bounds, Memory, decide
 
 LOOK_EVERY_S = 0.25
 BOUNDS = Bounds(least=2, most=8, quiet_s=10.0)

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from taskd.consumer.child_deaths import obituary
 from taskd.consumer.request import Request
+from taskd.consumer.running.obituaries import obituary
 from taskd.pools.base import Cancelled, ChildEnd, ChildLost, Outcome, TimedOut
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Acks, TaskOptions

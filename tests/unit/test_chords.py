@@ -7,8 +7,8 @@ import json
 import pytest
 
 from taskd.base.errors import StorageError
-from taskd.consumer.chords import Chords, Ended, Returned
-from taskd.consumer.settling import Settling
+from taskd.consumer.settling.chords import Chords, Ended, Returned
+from taskd.consumer.settling.settling import Settling
 from taskd.protocol.chord import Begun
 from taskd.protocol.exceptions import ChordError
 from taskd.protocol.message import decode_body, decode_headers

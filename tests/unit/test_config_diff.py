@@ -10,7 +10,7 @@ from taskd.config.load import check_bytes
 from taskd.config.option import Applies
 from taskd.config.schema import Config
 from taskd.config.stores import AmqpConfig
-from taskd.consumer.commands.masked import masked
+from taskd.consumer.commands.shown_config import masked
 
 _BASE = """
 app = "shop:app"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from taskd.consumer.deaths import after_child_lost, cause
+from taskd.consumer.running.child_loss import after_child_lost, cause
 from taskd.pools.base import ChildLost
 from taskd.protocol.delivery import Dead, Requeue
 

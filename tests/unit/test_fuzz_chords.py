@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskd.base.errors import ProtocolError
-from taskd.consumer.chords import Chords
+from taskd.consumer.settling.chords import Chords
 from taskd.protocol.chord import ChordPart
 from taskd.protocol.signature import promised, read_embed
 from taskd.results.memory import MemoryResults

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from taskd import App
 from taskd.base.errors import ProtocolError
 from taskd.brokers.dead import storable, task_name
-from taskd.consumer import endings, strategy
+from taskd.consumer.claiming import strategy
 from taskd.consumer.request import Request
+from taskd.consumer.settling import decided_ends
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery
@@ -101,9 +102,9 @@ def test_every_message_gets_a_verdict_that_can_be_carried_out(headers: bytes) ->
         case strategy.Malformed(reason):
             assert is_text(storable(reason))
         case strategy.Unknown(read):
-            assert decode_record(endings.unknown(read).record).status == "FAILURE"
+            assert decode_record(decided_ends.unknown(read).record).status == "FAILURE"
         case strategy.Expired(read) | strategy.Revoked(read):
-            assert decode_record(endings.revoked(read, "expired").record).status == "REVOKED"
+            assert decode_record(decided_ends.revoked(read, "expired").record).status == "REVOKED"
         case strategy.NotDue(due_at):
             assert NOW_AT < due_at < 1e12
 

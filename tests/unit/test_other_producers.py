@@ -13,7 +13,7 @@ import pytest
 from taskd import App
 from taskd.brokers.kombu import envelope as generic
 from taskd.brokers.redis import envelope as redis
-from taskd.consumer.strategy import Malformed, Run, decide
+from taskd.consumer.claiming.strategy import Malformed, Run, decide
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery

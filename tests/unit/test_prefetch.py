@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.consumer.prefetch import AHEAD_S, MAX_AHEAD, RunTimes, claim_size, stall_after_s, target_held
+from taskd.consumer.claiming.prefetch import (
+    AHEAD_S,
+    MAX_AHEAD,
+    RunTimes,
+    claim_size,
+    stall_after_s,
+    target_held,
+)
 
 
 def test_nothing_is_claimed_ahead_before_a_run_time_was_measured() -> None:

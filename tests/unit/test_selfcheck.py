@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from taskd.consumer.selfcheck import PATIENCE_LOOKS, Sight, Verdict, look
+from taskd.consumer.claiming.selfcheck import PATIENCE_LOOKS, Sight, Verdict, look
 
 STUCK = Sight(claimed=False, claims=True, ready=True, room=True, depth=3)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from taskd.base.errors import StorageError
-from taskd.consumer.settling import FULL_BATCH, LINGER_S, Settling
+from taskd.consumer.settling.settling import FULL_BATCH, LINGER_S, Settling
 from taskd.protocol.delivery import Ack, Outgoing, Settlement
 from tests.unit.fake_stores import FakeIntake, Stores
 

@@ -8,8 +8,8 @@ import signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.consumer import ending
 from taskd.consumer.commands.escalating import SOFT, Ladder, Step, steps
+from taskd.consumer.running import shutdown_ladder
 
 seconds = st.floats(0.0, 1000.0)
 
@@ -49,7 +49,7 @@ def test_every_ladder_begins_now_gets_harder_and_ends_with_kill(
 def test_a_worker_asks_its_tasks_in_the_last_part_of_its_time(
     now: float, stop_s: float, soft_s: float
 ) -> None:
-    ladder = ending.ladder(now, stop_s, soft_s)
+    ladder = shutdown_ladder.ladder(now, stop_s, soft_s)
 
     assert ladder.cold_at == now + stop_s
     assert ladder.soft_at == math.inf if soft_s == 0.0 else now <= ladder.soft_at <= ladder.cold_at

@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from taskd.consumer.strategy import Expired, Malformed, NotDue, Revoked, Run, Unknown, Verdict, decide
+from taskd.consumer.claiming.strategy import (
+    Expired,
+    Malformed,
+    NotDue,
+    Revoked,
+    Run,
+    Unknown,
+    Verdict,
+    decide,
+)
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import TaskOptions
 from taskd.revocations.known import By, Revocations

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from taskd.consumer.deaths import after_child_lost
+from taskd.consumer.claiming.suspects import MAX_KEY_BYTES, Suspects, key_of, must_wait
 from taskd.consumer.request import Request
-from taskd.consumer.suspects import MAX_KEY_BYTES, Suspects, key_of, must_wait
+from taskd.consumer.running.child_loss import after_child_lost
 from taskd.protocol.delivery import Dead, Delivery, Requeue
 from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders

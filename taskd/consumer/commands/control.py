@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
 from taskd.brokers.base import Mailbox
-from taskd.consumer.commands.of_the_app import AllCommands
+from taskd.consumer.commands.app_commands import AllCommands
 from taskd.consumer.commands.permitted import Permitted
 from taskd.consumer.commands.table import Commands
 from taskd.consumer.context import Context, not_heard

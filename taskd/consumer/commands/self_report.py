@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from taskd.base import clock
 from taskd.base.plural import counted
 from taskd.base.version import __version__
-from taskd.consumer.commands.masked import masked
+from taskd.consumer.commands.shown_config import masked
 from taskd.consumer.context import Context
 from taskd.consumer.tasks import TasksGiven
 from taskd.host.resident import resident_bytes

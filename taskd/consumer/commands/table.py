@@ -1,18 +1,18 @@
 """Bind the remote-control commands of ``taskd.protocol.commands`` to one worker.
 
-They stand by subject in ``task_queries``, ``self_report``, ``revoking``, ``steering`` and ``watching``.
+They stand by subject in ``task_queries``, ``self_report``, ``revoking``, ``steering`` and ``monitoring``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from taskd.consumer.commands.of_the_app import app_commands
+from taskd.consumer.commands.app_commands import app_commands
+from taskd.consumer.commands.monitoring import Watching
 from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.commands.self_report import SelfReport
 from taskd.consumer.commands.steering import Steering
 from taskd.consumer.commands.task_queries import TaskQueries
-from taskd.consumer.commands.watching import Watching
 from taskd.consumer.context import Context
 from taskd.consumer.tasks import TasksGiven
 from taskd.protocol.commands import COMMANDS

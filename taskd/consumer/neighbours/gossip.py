@@ -15,7 +15,7 @@ from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Owner, Timer
 from taskd.consumer.context import Context
-from taskd.consumer.neighbours.events import Events
+from taskd.consumer.neighbours.announcing import Events
 from taskd.consumer.neighbours.mingle import Mingle
 from taskd.events.election import Call, Elections
 from taskd.events.receiver import Receiver

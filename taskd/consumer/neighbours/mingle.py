@@ -18,7 +18,7 @@ from taskd.base.loop import Owner, Timer
 from taskd.brokers.base import Mailbox
 from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.context import Context
-from taskd.consumer.neighbours.events import Events
+from taskd.consumer.neighbours.announcing import Events
 from taskd.protocol import pidbox
 from taskd.protocol.delivery import Delivery, Outgoing
 

@@ -17,8 +17,8 @@ import msgspec
 from taskd.base import clock
 from taskd.base.exhaustive import assert_never
 from taskd.base.loop import Loop, Timer
-from taskd.consumer.endings import Ending
 from taskd.consumer.request import Request
+from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.events.dispatcher import Dispatcher
 from taskd.pools.base import Pool
 from taskd.protocol.events import (
@@ -144,7 +144,7 @@ class TaskEvents:
 
     @_harmless
     def ended(
-        self, ending: Ending, *, terminated: bool = False, signum: int = 0, expired: bool = False
+        self, ending: DecidedEnd, *, terminated: bool = False, signum: int = 0, expired: bool = False
     ) -> None:
         """Tell of an end that the worker, not the task, has brought about."""
         now = clock.now()

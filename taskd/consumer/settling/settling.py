@@ -15,8 +15,8 @@ from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import Publisher
 from taskd.brokers.intake import Carrying, Intake
-from taskd.consumer.chords import Chords, Ended, Returned
-from taskd.consumer.endings import Ending
+from taskd.consumer.settling.chords import Chords, Ended, Returned
+from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Dead, Delivery, Outgoing, Settlement
 from taskd.protocol.exceptions import WorkerLostError
@@ -129,7 +129,7 @@ class Settling:
 
     def answer(
         self,
-        ending: Ending,
+        ending: DecidedEnd,
         after: Aftermath,
         sender: Delivery,
         headers: TaskHeaders,

@@ -10,7 +10,7 @@ from itertools import count
 
 from taskd.base.errors import PoolError
 from taskd.consumer.context import Context, Shutdown
-from taskd.consumer.endings import Ending
+from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.pools.base import Done, Job, Outcome
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import TaskOptions, encode_work
@@ -29,7 +29,7 @@ class Telling:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def tell(self, delivery: Delivery, options: TaskOptions, ending: Ending) -> None:
+    def tell(self, delivery: Delivery, options: TaskOptions, ending: DecidedEnd) -> None:
         """Have the hooks called with the end of a run as soon as a slot is free; does not wait."""
         context = self._context
         if not options.hears_ends:

@@ -8,8 +8,8 @@ from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
 from taskd.base.version import __version__
+from taskd.consumer.connection import Connection
 from taskd.consumer.context import Context
-from taskd.consumer.tasks import Connection
 from taskd.events.dispatcher import Dispatcher
 from taskd.protocol.events import SOFTWARE, WorkerEvent, WorkerHeartbeat, WorkerOffline, WorkerOnline
 

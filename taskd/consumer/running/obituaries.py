@@ -6,8 +6,8 @@ from taskd.base import clock
 from taskd.base.exhaustive import assert_never
 from taskd.base.exit_codes import describe_signal
 from taskd.consumer.context import Context
-from taskd.consumer.deaths import after_child_lost
 from taskd.consumer.request import Request
+from taskd.consumer.running.child_loss import after_child_lost
 from taskd.pools.base import Broken, Cancelled, ChildEnd, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.delivery import Dead
 from taskd.protocol.status import ChildDied, RunningTask

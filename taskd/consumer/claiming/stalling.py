@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from taskd.base.loop import Timer
+from taskd.consumer.claiming.prefetch import stall_after_s
 from taskd.consumer.context import Context
-from taskd.consumer.prefetch import stall_after_s
 
 
 class StallWatch:

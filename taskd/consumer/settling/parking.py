@@ -14,8 +14,8 @@ import msgspec
 
 from taskd.base.errors import ProtocolError
 from taskd.base.safe_text import Block
-from taskd.consumer import endings
-from taskd.consumer.settling import Settling
+from taskd.consumer.settling import decided_ends
+from taskd.consumer.settling.settling import Settling
 from taskd.protocol.delivery import Dead, Delivery
 from taskd.protocol.message import TaskHeaders, decode_headers
 
@@ -51,14 +51,14 @@ def park(
         return
     before = settling.mark()
     try:
-        ending = endings.broken(headers, trace)
-        after = endings.aftermath(headers, delivery)
+        ending = decided_ends.broken(headers, trace)
+        after = decided_ends.aftermath(headers, delivery)
         settling.answer(ending, after, delivery, headers, last_word=last_word)
         settling.follow(after)
     except Exception:
         settling.back_to(before)
         logger.exception("task=%s id=%s what follows a parked message is lost", headers.task, headers.id)
-        ending = endings.broken(headers, trace)
+        ending = decided_ends.broken(headers, trace)
         settling.keep_result(
             ending.task_id, ending.state, ending.record, sender=delivery, last_word=last_word
         )

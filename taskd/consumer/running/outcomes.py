@@ -14,13 +14,13 @@ import msgspec
 from taskd.base.exhaustive import assert_never
 from taskd.base.exit_codes import describe_signal
 from taskd.base.safe_text import Block
-from taskd.consumer import endings
 from taskd.consumer.context import Context
-from taskd.consumer.deaths import after_child_lost, cause
-from taskd.consumer.parking import park
 from taskd.consumer.request import Request, Softened
-from taskd.consumer.settling import Settling
-from taskd.consumer.telling import Telling
+from taskd.consumer.running.child_loss import after_child_lost, cause
+from taskd.consumer.running.end_hooks import Telling
+from taskd.consumer.settling import decided_ends
+from taskd.consumer.settling.parking import park
+from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.delivery import Ack, Dead, Outgoing, Replace, Requeue, Settlement
 from taskd.protocol.execution import End, Reply, decode_reply
@@ -121,7 +121,7 @@ class Outcomes:
         match request.softened:
             case Softened.REVOKED if reply.softly or reply.end is End.RETRIED:
                 logger.warning("task=%s id=%s ended on request", headers.task, headers.id)
-                self._answer(request, endings.revoked(headers, "terminated"))
+                self._answer(request, decided_ends.revoked(headers, "terminated"))
                 self._ack(request)
                 return True
             case Softened.SHUTDOWN if reply.softly and not request.acks_early:
@@ -169,18 +169,18 @@ class Outcomes:
             evidence = msgspec.json.encode({"traceback": reply.traceback})
             self._settle(request, Dead(request.delivery.tag, reply.text, evidence))
         if self._is_last_word(request):
-            self._settling.follow(endings.aftermath(request.headers, request.delivery))
+            self._settling.follow(decided_ends.aftermath(request.headers, request.delivery))
 
     def _child_lost(self, request: Request, lost: ChildLost) -> None:
         delivery, headers = request.delivery, request.headers
         if request.acks_early:
             logger.error("task=%s id=%s lost its pool child: %s", headers.task, headers.id, cause(lost))
-            self._cut_short(request, endings.child_lost(headers, cause(lost)))
+            self._cut_short(request, decided_ends.child_lost(headers, cause(lost)))
             return
         settlement = after_child_lost(delivery.tag, delivery.deaths, self._context.worker.max_deaths, lost)
         if isinstance(settlement, Dead):
             logger.error("task=%s id=%s dead-lettered: %s", headers.task, headers.id, settlement.reason)
-            self._cut_short(request, endings.child_lost(headers, cause(lost)))
+            self._cut_short(request, decided_ends.child_lost(headers, cause(lost)))
         else:
             logger.warning(
                 "task=%s id=%s lost its pool child pid=%s: %s; requeued",
@@ -194,7 +194,7 @@ class Outcomes:
     def _timed_out(self, request: Request, timed_out: TimedOut) -> None:
         headers = request.headers
         logger.error("task=%s id=%s ended by its limit of %s s", headers.task, headers.id, timed_out.limit_s)
-        self._cut_short(request, endings.timed_out(headers, timed_out.limit_s))
+        self._cut_short(request, decided_ends.timed_out(headers, timed_out.limit_s))
         self._ack(request)
 
     def _cancelled(self, request: Request, cancelled: Cancelled) -> None:
@@ -202,9 +202,9 @@ class Outcomes:
         how = describe_signal(request.terminated_by) if cancelled.started else "before it ran"
         logger.warning("task=%s id=%s terminated on request: %s", headers.task, headers.id, how)
         if cancelled.started:
-            self._cut_short(request, endings.revoked(headers, "terminated"))
+            self._cut_short(request, decided_ends.revoked(headers, "terminated"))
         else:
-            self._answer(request, endings.revoked(headers, "revoked"))
+            self._answer(request, decided_ends.revoked(headers, "revoked"))
         self._ack(request)
 
     def _broken(self, request: Request, broken: Broken) -> None:
@@ -213,7 +213,7 @@ class Outcomes:
             return  # it was asked while the executor had not reached the task, or had left it
         trace = Block(broken.traceback)
         logger.error("task=%s id=%s broke the executor\n%s", headers.task, headers.id, trace)
-        self._cut_short(request, endings.broken(headers, broken.traceback))
+        self._cut_short(request, decided_ends.broken(headers, broken.traceback))
         if not request.acks_early:
             evidence = msgspec.json.encode({"traceback": broken.traceback})
             self._settle(request, Dead(request.delivery.tag, "the executor failed", evidence))
@@ -230,17 +230,17 @@ class Outcomes:
             for tag in request.twins:
                 self._settling.settle(Ack(tag) if is_over else Requeue(tag, started=False))
 
-    def _cut_short(self, request: Request, ending: endings.Ending) -> None:
+    def _cut_short(self, request: Request, ending: decided_ends.DecidedEnd) -> None:
         """Answer for a run that did not end by itself, so that neither counted nor told its end."""
         self._context.note_end(request.options, failed=ending.state == State.FAILURE)
         self._answer(request, ending)
         self._telling.tell(request.delivery, request.options, ending)
 
-    def _answer(self, request: Request, ending: endings.Ending) -> None:
+    def _answer(self, request: Request, ending: decided_ends.DecidedEnd) -> None:
         if self._context.dispatcher.on and request.options.send_events:
             signum, softly = request.terminated_by, request.softened is Softened.REVOKED
             self._context.task_events.ended(ending, terminated=bool(signum) or softly, signum=signum)
-        after = endings.aftermath(request.headers, request.delivery)
+        after = decided_ends.aftermath(request.headers, request.delivery)
         self._settling.answer(
             ending,
             after,

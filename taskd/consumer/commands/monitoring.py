@@ -6,7 +6,7 @@ Names, arguments and replies are Celery's.
 from __future__ import annotations
 
 from taskd.consumer.context import Context
-from taskd.consumer.neighbours.events import Announcer
+from taskd.consumer.neighbours.announcing import Announcer
 
 #: Celery's answer to ``heartbeat`` promises the next one within so long.
 _ASKED_FREQ_S = 5.0

@@ -17,15 +17,16 @@ from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.exhaustive import assert_never
 from taskd.base.loop import Timer
 from taskd.brokers.intake import Intake
-from taskd.consumer import endings, strategy, suspects
+from taskd.consumer.claiming import strategy, suspects
+from taskd.consumer.claiming.prefetch import claim_size, target_held
+from taskd.consumer.claiming.stalling import StallWatch
 from taskd.consumer.context import Context, Shutdown
-from taskd.consumer.deaths import after_child_lost, cause
-from taskd.consumer.parking import park
-from taskd.consumer.prefetch import claim_size, target_held
 from taskd.consumer.request import Request
-from taskd.consumer.settling import Settling
-from taskd.consumer.stalling import StallWatch
-from taskd.consumer.telling import Telling
+from taskd.consumer.running.child_loss import after_child_lost, cause
+from taskd.consumer.running.end_hooks import Telling
+from taskd.consumer.settling import decided_ends
+from taskd.consumer.settling.parking import park
+from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Cancelled, Job
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Requeue
 from taskd.protocol.execution import TaskOptions, encode_work
@@ -224,7 +225,7 @@ class Intaking:
         self._settling.settle(settlement)
         if isinstance(settlement, Dead):
             logger.error("task=%s id=%s dead-lettered: %s", headers.task, headers.id, settlement.reason)
-            ending = endings.child_lost(headers, cause(lost))
+            ending = decided_ends.child_lost(headers, cause(lost))
             self._answer(delivery, headers, ending)
             context.note_end(verdict.options, failed=True)
             self._telling.tell(delivery, verdict.options, ending)
@@ -295,20 +296,20 @@ class Intaking:
                 logger.error("queue=%s message is not a task: %s; dead-lettered", delivery.queue, reason)
                 settling.settle(Dead(tag, reason))
                 if known is not None:
-                    self._answer(delivery, known, endings.malformed(known, reason))
+                    self._answer(delivery, known, decided_ends.malformed(known, reason))
             case strategy.Unknown(headers):
                 reason = f'task "{headers.task}" is not registered in app "{self._app_name}"'
                 logger.error("task=%s id=%s is not registered; dead-lettered", headers.task, headers.id)
                 settling.settle(Dead(tag, reason))
-                self._answer(delivery, headers, endings.unknown(headers))
+                self._answer(delivery, headers, decided_ends.unknown(headers))
             case strategy.Expired(headers):
                 logger.info("task=%s id=%s expired before it ran", headers.task, headers.id)
                 settling.settle(Ack(tag))
-                self._answer(delivery, headers, endings.revoked(headers, "expired"), expired=True)
+                self._answer(delivery, headers, decided_ends.revoked(headers, "expired"), expired=True)
             case strategy.Revoked(headers):
                 logger.info("task=%s id=%s is revoked and will not run", headers.task, headers.id)
                 settling.settle(Ack(tag))
-                self._answer(delivery, headers, endings.revoked(headers, "revoked"))
+                self._answer(delivery, headers, decided_ends.revoked(headers, "revoked"))
             case strategy.NotDue(due_at):
                 settling.settle(Delay(tag, due_at))
             case strategy.Run():
@@ -321,12 +322,17 @@ class Intaking:
         return self._context.worker.app or self._context.config.app
 
     def _answer(
-        self, delivery: Delivery, headers: TaskHeaders, ending: endings.Ending, *, expired: bool = False
+        self,
+        delivery: Delivery,
+        headers: TaskHeaders,
+        ending: decided_ends.DecidedEnd,
+        *,
+        expired: bool = False,
     ) -> None:
         options = self._context.tasks.get(headers.task)
         if self._context.dispatcher.on and (options is None or options.send_events):
             self._context.task_events.ended(ending, expired=expired)
-        after = endings.aftermath(headers, delivery)
+        after = decided_ends.aftermath(headers, delivery)
         self._settling.answer(ending, after, delivery, headers)
         self._settling.follow(after)
 

@@ -17,7 +17,7 @@ from taskd.sending.callbacks import Aftermath, after_failure
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class DecidedEnd:
     """A final state with its record."""
 
     task_id: str
@@ -30,40 +30,40 @@ def aftermath(headers: TaskHeaders, delivery: Delivery) -> Aftermath:
     return after_failure(headers, delivery.body, delivery.content_type, delivery.queue)
 
 
-def unknown(headers: TaskHeaders) -> Ending:
+def unknown(headers: TaskHeaders) -> DecidedEnd:
     """The task is not registered."""
     return _failed(headers, NotRegistered(headers.task))
 
 
-def malformed(headers: TaskHeaders, reason: str) -> Ending:
+def malformed(headers: TaskHeaders, reason: str) -> DecidedEnd:
     """Its message does not say what to run, or how."""
     return _failed(headers, TaskRejected(reason))
 
 
-def child_lost(headers: TaskHeaders, cause: str) -> Ending:
+def child_lost(headers: TaskHeaders, cause: str) -> DecidedEnd:
     """The process that ran it died, and it will not be run again."""
     return _failed(headers, WorkerLostError(f"Worker exited prematurely: {cause}"))
 
 
-def timed_out(headers: TaskHeaders, limit_s: float) -> Ending:
+def timed_out(headers: TaskHeaders, limit_s: float) -> DecidedEnd:
     """Its hard time limit passed."""
     return _failed(headers, TimeLimitExceeded(limit_s))
 
 
-def broken(headers: TaskHeaders, traceback: str) -> Ending:
+def broken(headers: TaskHeaders, traceback: str) -> DecidedEnd:
     """The executor itself failed on it."""
     return _failed(headers, WorkerLostError("the executor failed on this task"), traceback)
 
 
-def revoked(headers: TaskHeaders, reason: str) -> Ending:
+def revoked(headers: TaskHeaders, reason: str) -> DecidedEnd:
     """It was revoked, expired or terminated; ``reason`` is that word."""
     record = revoked_record(
         headers.id, reason, done_at=clock.now(), group_id=headers.group, parent_id=headers.parent_id
     )
-    return Ending(headers.id, State.REVOKED.value, record)
+    return DecidedEnd(headers.id, State.REVOKED.value, record)
 
 
-def _failed(headers: TaskHeaders, error: Exception, traceback: str | None = None) -> Ending:
+def _failed(headers: TaskHeaders, error: Exception, traceback: str | None = None) -> DecidedEnd:
     record = failure_record(
         headers.id,
         error,
@@ -72,4 +72,4 @@ def _failed(headers: TaskHeaders, error: Exception, traceback: str | None = None
         group_id=headers.group,
         parent_id=headers.parent_id,
     )
-    return Ending(headers.id, State.FAILURE.value, record)
+    return DecidedEnd(headers.id, State.FAILURE.value, record)

@@ -16,8 +16,8 @@ from enum import Enum
 
 from taskd.base.errors import BrokerError
 from taskd.base.loop import Timer
+from taskd.consumer.claiming.intaking import Intaking
 from taskd.consumer.context import Context, Shutdown
-from taskd.consumer.intaking import Intaking
 from taskd.protocol.status import Ready, Waiting
 
 logger = logging.getLogger(__name__)
