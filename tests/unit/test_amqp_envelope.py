@@ -12,7 +12,7 @@ from amqp.exceptions import FrameSyntaxError
 from taskd.brokers.dead import storable
 from taskd.brokers.kombu.envelope import Arrived, again, opened
 from taskd.brokers.kombu.fields import read_properties
-from taskd.brokers.kombu.letters import bury, unfold
+from taskd.brokers.kombu.letters import park, unfold
 from tests import fuzzing
 
 HEADERS = ("id", "task", "x-taskd-due-at", "x-taskd-deaths", "x-delivery-count", "other")
@@ -48,7 +48,7 @@ def assert_passes_on(raw: bytes) -> None:
 
     json.loads(message.delivery.headers)
     assert again(message, deliveries=1, deaths=0).body == b"body"
-    letter = unfold(bury(message.delivery, "a reason", b"{}", 1.0).body)
+    letter = unfold(park(message.delivery, "a reason", b"{}", 1.0).body)
     assert (letter.delivery.body, letter.delivery.headers) == (b"body", message.delivery.headers)
     assert letter.shown().task_id == storable(message.delivery.task_id)
 
@@ -67,5 +67,5 @@ def test_properties_that_cannot_be_read_stand_as_headers_that_are_no_json() -> N
     message = opened(Arrived("consumer", 1, False, "", "mail", {}, b"body", b"the reason: \xff"), 7, "mail")
 
     assert message.delivery.headers == b"the reason: \xff"
-    letter = unfold(bury(message.delivery, "a reason", b"{}", 1.0).body)
+    letter = unfold(park(message.delivery, "a reason", b"{}", 1.0).body)
     assert letter.delivery.headers == b"the reason: \xff"

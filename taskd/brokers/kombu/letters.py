@@ -59,7 +59,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Letter)
 
 
-def bury(delivery: Delivery, reason: str, evidence: bytes, died_at: float) -> Sealed:
+def park(delivery: Delivery, reason: str, evidence: bytes, died_at: float) -> Sealed:
     """Return the message that keeps a dead letter."""
     letter = Letter(delivery.tag, task_name(delivery.headers), storable(reason), died_at, evidence, delivery)
     properties = {
@@ -71,7 +71,7 @@ def bury(delivery: Delivery, reason: str, evidence: bytes, died_at: float) -> Se
 
 
 def unfold(body: bytes) -> Letter:
-    """Read what ``bury`` wrote.  Raises: ``ProtocolError`` for anything else."""
+    """Read what ``park`` wrote.  Raises: ``ProtocolError`` for anything else."""
     try:
         return _decoder.decode(body)
     except msgspec.MsgspecError as error:

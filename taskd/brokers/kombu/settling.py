@@ -11,7 +11,7 @@ import msgspec
 
 from taskd.base.exhaustive import assert_never
 from taskd.brokers.kombu.envelope import Opened, Sealed, again, seal
-from taskd.brokers.kombu.letters import bury
+from taskd.brokers.kombu.letters import park
 from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
 
 
@@ -45,7 +45,7 @@ class Plan:
                 self.delayed.append((due_at, message))
             case Dead(reason=reason, evidence=evidence, died=died):
                 counted = msgspec.structs.replace(delivery, deaths=delivery.deaths + died)
-                self._send(message, bury(counted, reason, evidence, self._now))
+                self._send(message, park(counted, reason, evidence, self._now))
             case Replace(message=replacement):
                 self._send(message, seal(replacement))
             case _:
@@ -55,6 +55,6 @@ class Plan:
         reason = self._refusal(instead)
         if reason:
             # It would come back for ever, each time to be sent anew in vain.
-            instead = bury(message.delivery, f"it could not be sent anew: {reason}", b"{}", self._now)
+            instead = park(message.delivery, f"it could not be sent anew: {reason}", b"{}", self._now)
         self.messages.append(instead)
         self.done.append(message.handle)

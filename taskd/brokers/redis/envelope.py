@@ -3,7 +3,7 @@
 The headers are carried through as they stand.  What kombu has no place for, how often a message was
 delivered and how many workers died of it, stands in ``properties`` under a name of our own, which Celery
 ignores.  Text on a list that is no envelope is still a message: a delivery with empty headers, which the
-worker refuses and buries with its reason.
+worker refuses and parks with its reason.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Letter)
 
 
-def bury(opened: Opened, dead: Dead, died_at: float) -> bytes:
+def park(opened: Opened, dead: Dead, died_at: float) -> bytes:
     """Return the letter to keep of a delivery."""
     delivery = opened.delivery
     return _encode(
@@ -73,7 +73,7 @@ def bury(opened: Opened, dead: Dead, died_at: float) -> bytes:
 
 
 def unfold(data: bytes) -> Letter:
-    """Read what ``bury`` wrote.  Raises: ``ProtocolError`` for anything else."""
+    """Read what ``park`` wrote.  Raises: ``ProtocolError`` for anything else."""
     try:
         return _decoder.decode(data)
     except msgspec.MsgspecError as error:

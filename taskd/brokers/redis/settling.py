@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from taskd.base.exhaustive import assert_never
 from taskd.brokers.redis.envelope import Opened, returned
-from taskd.brokers.redis.letters import bury
+from taskd.brokers.redis.letters import park
 from taskd.brokers.redis.posting import place
 from taskd.brokers.redis.store import Store, delayed_member
 from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
@@ -50,7 +50,7 @@ class Plan:
                 position = self._position(store.keys.dead, store.keys.dead_by_time)
                 if opened.once:
                     self._over(tag, opened)
-                letter = bury(opened, outcome, store.now())
+                letter = park(opened, outcome, store.now())
                 self._steps += (tag, "DEAD", position, f"{store.now():.6f}", letter)
             case Replace(message=message):
                 verb, key_, *rest = place(store, message, message.routing_key, once=opened.once)

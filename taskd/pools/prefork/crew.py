@@ -171,7 +171,7 @@ class Crew:
 
     @property
     def living(self) -> bool:
-        """Whether any child is left, were it only to be buried."""
+        """Whether any child is left, even one that is only to be reaped."""
         return bool(self.children or self._dying)
 
     def active(self) -> list[Child]:

@@ -1,7 +1,7 @@
-"""The autoscaler of ``processes``: how many workers of each kind this box runs, by load.
+"""The autoscaler of ``processes``: how many workers of each kind this machine runs, by load.
 
 Pure deciders, which take the time as an argument: ``demand`` (how
-many processes one group needs), ``sharing`` (what of it the box's budget allows), ``steadying`` (up at
+many processes one group needs), ``sharing`` (what of it the machine's budget allows), ``steadying`` (up at
 once, down slowly), ``choice`` (which process leaves, which one is called back), and ``autoscaler``,
 which puts them together and says why.  ``metering`` turns heartbeats into load; ``simulation`` replays
 a recorded load without any process.

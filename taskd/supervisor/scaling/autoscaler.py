@@ -1,6 +1,6 @@
 """How many processes each group should have now, and why.  Pure: the time is an argument.
 
-Demand of each group, made steady, then shared out: what the box can not give is taken away at once,
+Demand of each group, made steady, then shared out: what the machine cannot give is taken away at once,
 since another group waits for it.  A group of which nothing is known is held where it is, because a
 broker that can not be asked says nothing about the load.
 """
@@ -26,7 +26,7 @@ class Decision:
 
 @dataclass(slots=True)
 class Autoscaler:
-    """Decides for all groups of a box together, and remembers what steadiness needs.
+    """Decides for all groups of a machine together, and remembers what steadiness needs.
 
     A group shrinks when fewer processes would have done for ``window_s``.
     """
@@ -67,5 +67,5 @@ class Autoscaler:
 
 def _decision(wanted: int, given: int, whys: tuple[str, ...]) -> Decision:
     if given < wanted:
-        whys = (f"the box gives {given} of {wanted}", *whys)
+        whys = (f"the machine gives {given} of {wanted}", *whys)
     return Decision(given, whys)

@@ -10,7 +10,7 @@ class Bounds:
     """What the configuration allows one group.
 
     ``slots``: tasks that one process runs at the same time.  ``latency_s``: a message that arrives now
-    should begin within this time.  ``weight``: its share where the box can not give everybody enough.
+    should begin within this time.  ``weight``: its share where the machine cannot give everybody enough.
     """
 
     least: int
@@ -53,7 +53,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the box has for all scaled groups together; 0 means no limit."""
+    """What the machine has for all scaled groups together; 0 means no limit."""
 
     processes: int = 0
     memory_bytes: int = 0

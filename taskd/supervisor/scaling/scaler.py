@@ -49,7 +49,7 @@ class _Group:
 class Scaler:
     """Keeps each scaled group as large as its load asks.  For the loop's thread; never blocks.
 
-    It decides when it hears from a worker, so a box without load costs nothing.
+    It decides when it hears from a worker, so a machine without load costs nothing.
     """
 
     def __init__(self, loop: Loop, fleet: Fleet, changed: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Who gets how much when the box can not give every group what it needs.  Pure.
+"""Who gets how much when the machine cannot give every group what it needs.  Pure.
 
 Weighted max-min fairness (Bertsekas and Gallager, Data Networks, 6.5.2) by progressive filling: every
 group has its floor, then one process at a time goes to the group that has least for its weight and
