@@ -12,43 +12,9 @@ from taskd.base.errors import ControlError
 from taskd.cli.output import Failure
 from taskd.config.problems import nearest
 from taskd.supervisor.control.client import CALL_TIMEOUT_S, ControlClient
+from taskd.supervisor.model.rows import GroupRow, ProgramRow
 
 T = TypeVar("T")
-
-
-class ProgramRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One program in the answer of ``status``; see DESIGN section 7 for the states."""
-
-    name: str
-    kind: str
-    state: str
-    wanted: bool
-    #: Not wanted because the load does not need it, not because somebody stopped it.
-    spare: bool = False
-    reason: str = ""
-    #: Since when, by the wall clock, and for how long, which no jump of that one changes.
-    since: float = 0.0
-    for_s: float | None = None
-    pid: int | None = None
-    restarts: int = 0
-    busy: int = 0
-    reserved: int = 0
-    depth: int = 0
-    done: int = 0
-    failed: int = 0
-    rss_bytes: int = 0
-    oldest_s: float = 0.0
-    detail: str = ""
-    #: It hangs and is not killed any more.
-    alarm: str = ""
-    revision: int = msgspec.field(name="generation", default=0)
-
-
-class GroupRow(msgspec.Struct, frozen=True):
-    """How far the programs of one table are on the way to what is wanted."""
-
-    settled: bool
-    trouble: str = ""
 
 
 class _Programs(msgspec.Struct, frozen=True):

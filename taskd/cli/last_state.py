@@ -7,9 +7,9 @@ import os
 import msgspec
 
 from taskd.base import clock
-from taskd.cli.daemon import ProgramRow
 from taskd.cli.output import age, local_time
 from taskd.supervisor.control.state_file import state_path
+from taskd.supervisor.model.rows import ProgramRow
 
 
 class LastState(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,13 +18,14 @@ from taskd.cli.output import Failure, echo_json, json_option, printable
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
 from taskd.supervisor.control.client import ControlClient
+from taskd.supervisor.model.rows import ProgramRow
 
 _POLL_S = 0.05
 _BROKEN = ("BACKOFF", "FAILED")
 _ENDED = ("DOWN", *_BROKEN)
 
 Verb = Literal["start", "stop", "restart"]
-Rows = Sequence[daemon.ProgramRow]
+Rows = Sequence[ProgramRow]
 
 timeout_option = click.option(
     "--timeout",
@@ -43,7 +44,7 @@ class _Change:
     verb: Verb
     former: frozenset[int]
 
-    def is_done(self, row: daemon.ProgramRow) -> bool:
+    def is_done(self, row: ProgramRow) -> bool:
         if self.verb == "stop":
             return row.state in _ENDED
         return row.state == "READY" and row.pid not in self.former

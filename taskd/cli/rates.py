@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from taskd.cli.daemon import ProgramRow
+from taskd.supervisor.model.rows import ProgramRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from taskd.cli.output import (
 from taskd.cli.session import Session, duration, pass_session
 from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
+from taskd.supervisor.model.rows import ProgramRow
 
 socket_option = click.option(
     "--socket",
@@ -113,7 +114,7 @@ def _echo_last(control_socket: str, error: DaemonDownError, *, as_json: bool) ->
     return exit_codes.UNAVAILABLE
 
 
-def _echo_programs(rows: Sequence[daemon.ProgramRow], *, now: float) -> None:
+def _echo_programs(rows: Sequence[ProgramRow], *, now: float) -> None:
     echo_table(_COLUMNS, [_row(row, now) for row in rows], right=_NUMBERS, spare=_SPARE)
     # What many programs have in common (the broker is away, the load needs none of them) is said once.
     said: dict[str, list[str]] = {}
@@ -124,7 +125,7 @@ def _echo_programs(rows: Sequence[daemon.ProgramRow], *, now: float) -> None:
         click.echo(f"\n{printable(', '.join(names))}: {printable_block(text)}")
 
 
-def _said_of(row: daemon.ProgramRow) -> Iterator[str]:
+def _said_of(row: ProgramRow) -> Iterator[str]:
     if row.alarm:
         yield f"ALARM: {row.alarm}"
     if row.detail:
@@ -154,7 +155,7 @@ def _echo_daemon(answer: daemon.Status) -> None:
             click.echo("\n".join(["the last reload failed:", *blocks, ""]))
 
 
-def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:
+def _row(row: ProgramRow, now: float) -> tuple[object, ...]:
     return (
         row.name,
         daemon.state_of(row),
@@ -170,7 +171,7 @@ def _row(row: daemon.ProgramRow, now: float) -> tuple[object, ...]:
     )
 
 
-def _memory(row: daemon.ProgramRow) -> str:
+def _memory(row: ProgramRow) -> str:
     """Return the fair share of memory where this user may see it, else what the program reported."""
     pss_bytes = 0 if row.pid is None else procinfo.tree_pss_bytes(row.pid)
     if pss_bytes:

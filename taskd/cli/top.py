@@ -24,6 +24,7 @@ from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
 from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
+from taskd.supervisor.model.rows import ProgramRow
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -181,7 +182,7 @@ def _rows(former: Sample | None, now: Sample) -> Sequence[Sequence[object]]:
     return [_row(row, pace(name, former, now)) for name, row in now.rows.items()]
 
 
-def _row(row: daemon.ProgramRow, speed: Pace) -> tuple[object, ...]:
+def _row(row: ProgramRow, speed: Pace) -> tuple[object, ...]:
     return (
         printable(row.name),
         daemon.state_of(row),

@@ -8,7 +8,7 @@ The descriptor's number is in the environment variable ``TASKD_STATUS_FD``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -68,23 +68,43 @@ class ChildState(msgspec.Struct, frozen=True, kw_only=True):
     heard_s: float = 0.0
 
 
-class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", kw_only=True):
-    """Load of a program; sent about once a second while busy and at least every 15 s.
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of a program that its certificate keeps, too, when it has died.
 
-    ``oldest_s``: age of the longest-running task.  ``mean_s``: mean run time of its tasks, 0 before the
-    first.  ``rss_bytes``: of the program with its children.  ``quiet``: it takes nothing new for now.
+    ``depth``: messages that wait in its queues.  ``done``: runs that have ended, however.  ``oldest_s``: age
+    of the longest-running task.
     """
 
     busy: Count = 0
     reserved: Count = 0
     depth: Count = 0
-    #: Runs that have ended, however, and those of them that are FAILURE.
     done: Count = 0
-    failed: Count = 0
     oldest_s: float = 0.0
+
+
+class Figures(Activity, frozen=True, kw_only=True):
+    """All figures of a program that ``taskctl status`` shows: a new one is declared here and nowhere else.
+
+    ``failed``: those of ``done`` that are FAILURE.  ``rss_bytes``: of the program with its children.
+    """
+
+    failed: Count = 0
+    rss_bytes: Count = 0
+
+
+def fields_of(figures: Activity, kind: type[Activity]) -> dict[str, Any]:
+    """Return the figures that ``kind`` declares, by name, to make a record that shows them."""
+    return {name: getattr(figures, name) for name in kind.__struct_fields__}
+
+
+class Heartbeat(Figures, frozen=True, tag="heartbeat", kw_only=True):
+    """How a program fares; sent about once a second while busy and at least every 15 s.
+
+    ``mean_s``: mean run time of its tasks, 0 before the first.  ``quiet``: it takes nothing new for now.
+    """
+
     mean_s: float = 0.0
     quiet: bool = False
-    rss_bytes: Count = 0
     pids: Sequence[Count] = ()
     #: The longest-running tasks, oldest first, at most ``MAX_RUNNING``.
     running: Sequence[RunningTask] = ()

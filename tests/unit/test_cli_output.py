@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from taskd.cli.daemon import ProgramRow, state_of
+from taskd.cli.daemon import state_of
 from taskd.cli.output import fitting
+from taskd.supervisor.model.rows import ProgramRow
 
 COLUMNS = ("NAME", "STATE", "PID")
 ROWS = [["mail-1", "READY", 4711]]

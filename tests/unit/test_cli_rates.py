@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.cli.daemon import ProgramRow
 from taskd.cli.rates import Pace, Sample, pace
+from taskd.supervisor.model.rows import ProgramRow
 
 
 def sample(at: float, *, pid: int | None = 5, done: int = 0, cpu_s: float | None = 0.0) -> Sample:

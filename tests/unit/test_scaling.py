@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskd.protocol.status import Heartbeat
 from taskd.supervisor.scaling.autoscaler import Autoscaler
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
 from taskd.supervisor.scaling.demand import demand
 from taskd.supervisor.scaling.load import Bounds, Budget, Group, Load
-from taskd.supervisor.scaling.metering import STALE_S, Meter, Report
+from taskd.supervisor.scaling.metering import STALE_S, Meter, Sample
 from taskd.supervisor.scaling.sharing import Claim, share
 from taskd.supervisor.scaling.simulation import Arrivals, Row, simulate
 from taskd.supervisor.scaling.steadying import MAX_PENALTY, Steadiness, steady
@@ -232,17 +234,14 @@ def test_no_load_takes_a_group_out_of_its_bounds(
 # -- metering --------------------------------------------------------------------------------
 
 
-def report(pid: int = 1, heard: float = 0.0, **values: float) -> Report:
-    given_ = {"busy": 0, "ready": 0, "done": 0, "mean_s": 0.0, "rss_bytes": 0, **values}
-    return Report(
-        pid, heard, int(given_["busy"]), int(given_["ready"]), int(given_["done"]), given_["mean_s"], 0
-    )
+def report(pid: int = 1, heard: float = 0.0, **figures: Any) -> Sample:
+    return Sample(pid, heard, Heartbeat(**figures))
 
 
 def test_arrivals_are_what_was_done_and_what_waits_more_than_before() -> None:
     meter = Meter()
     for second in range(60):
-        seen = meter.read([report(heard=float(second), done=second * 8, ready=second * 2)], float(second))
+        seen = meter.read([report(heard=float(second), done=second * 8, depth=second * 2)], float(second))
 
     assert seen is not None
     assert seen.arrivals_per_s == pytest.approx(10.0, rel=0.01)
@@ -259,7 +258,7 @@ def test_a_process_that_ends_does_not_make_arrivals_negative() -> None:
 
 
 def test_the_waiting_messages_are_counted_once_although_every_process_sees_them() -> None:
-    seen = Meter().read([report(1, ready=7), report(2, heard=1.0, ready=5)], 1.0)
+    seen = Meter().read([report(1, depth=7), report(2, heard=1.0, depth=5)], 1.0)
 
     assert seen is not None
     assert seen.ready == 5

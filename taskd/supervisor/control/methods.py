@@ -16,6 +16,7 @@ from taskd.base.version import __version__
 from taskd.host.resident import resident_bytes
 from taskd.supervisor.control.server import Method, Params
 from taskd.supervisor.model.roster import BEAT
+from taskd.supervisor.model.rows import GroupRow
 from taskd.supervisor.model.signals import Haste
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.scaling.scaler import Scaler
@@ -94,9 +95,7 @@ class Methods:
 
     def state(self) -> Mapping[str, object]:
         """Return everything that ``taskctl status`` shows."""
-        groups = {
-            group.name: {"settled": group.settled, "trouble": group.trouble} for group in self._fleet.groups()
-        }
+        groups = {group.name: GroupRow(group.settled, group.trouble) for group in self._fleet.groups()}
         return {"taskd": self._own_row(), "programs": self._fleet.rows(), "groups": groups}
 
     def _own_row(self) -> Mapping[str, object]:

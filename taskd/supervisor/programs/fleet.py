@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from taskd.base import clock
 from taskd.base.errors import ControlError
@@ -11,6 +11,7 @@ from taskd.base.loop import Callback, Owner
 from taskd.supervisor.model.machine import ALIVE, State
 from taskd.supervisor.model.plan import Running
 from taskd.supervisor.model.roster import groups
+from taskd.supervisor.model.rows import ProgramRow
 from taskd.supervisor.model.waiting import Standing, needed, waits_for
 from taskd.supervisor.programs.group import Group, Make
 from taskd.supervisor.programs.member import Member
@@ -139,13 +140,9 @@ class Fleet:
         """Return the programs that have a process."""
         return [program for program in self if program.state in ALIVE]
 
-    def rows(self) -> Sequence[Mapping[str, object]]:
+    def rows(self) -> Sequence[ProgramRow]:
         """Return the rows of ``taskctl status``."""
-        return [
-            {**member.program.row(), "generation": member.revision.number}
-            for group in self.groups()
-            for member in _by_slot(group)
-        ]
+        return [program.row() for program in self]
 
 
 def _by_slot(group: Group) -> list[Member]:

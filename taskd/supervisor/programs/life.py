@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 import msgspec
 
 from taskd.base import clock
-from taskd.protocol.status import ChildDied, Draining, Heartbeat, LastWords, Lost, Ready, StatusLine, Waiting
+from taskd.protocol.status import (
+    Activity,
+    ChildDied,
+    Draining,
+    Heartbeat,
+    LastWords,
+    Lost,
+    Ready,
+    StatusLine,
+    Waiting,
+    fields_of,
+)
 from taskd.supervisor.model.machine import Event
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.output.capture import Capture
@@ -40,23 +51,6 @@ class Limits:
     #: After so many kills within the period that finished no task no more follow; 0: kills go on.
     spiral_kills: int = 0
     spiral_period_s: float = 600.0
-
-
-def _load_row(load: Heartbeat) -> Mapping[str, object]:
-    """Return the columns of ``taskctl status`` that come from heartbeats."""
-    return {
-        "busy": load.busy,
-        "reserved": load.reserved,
-        "depth": load.depth,
-        "done": load.done,
-        "failed": load.failed,
-        "rss_bytes": load.rss_bytes,
-        "oldest_s": load.oldest_s,
-    }
-
-
-#: The columns of a program that does not run.
-NO_LOAD = _load_row(Heartbeat())
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +149,6 @@ class Life:
             return Event.READY, "consumes again"
         return None, ""
 
-    def load_row(self) -> Mapping[str, object]:
-        """Return the columns of ``taskctl status`` that come from heartbeats."""
-        return _load_row(self.load)
-
     def child_rows(self) -> Sequence[Mapping[str, object]]:
         """Return how its pool children are now, by its last heartbeat."""
         passed = max(0.0, clock.monotonic() - self.load_heard)
@@ -199,11 +189,7 @@ class Life:
             out_of_memory=ended.out_of_memory,
             cpu_s=ended.cpu_s,
             max_rss_bytes=ended.max_rss_bytes,
-            busy=self.load.busy,
-            reserved=self.load.reserved,
-            depth=self.load.depth,
-            done=self.load.done,
-            oldest_s=self.load.oldest_s,
+            **fields_of(self.load, Activity),
             heard_s=now - self.heard,
             running=self.load.running,
             children=self.load.children[:_CHILDREN_KEPT],

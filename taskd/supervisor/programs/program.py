@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from taskd.base import clock
 from taskd.base.exhaustive import assert_never
 from taskd.base.loop import Owner
-from taskd.protocol.status import Ready, StatusLine
+from taskd.protocol.status import Figures, Ready, StatusLine, fields_of
 from taskd.supervisor.model.machine import ALIVE, DUE_BECAUSE, MOVES, Effect, Event, Outlook, State, due, step
 from taskd.supervisor.model.roster import WORKER, ProgramSpec
+from taskd.supervisor.model.rows import ProgramRow
 from taskd.supervisor.model.waiting import Standing
 from taskd.supervisor.process import reaper
 from taskd.supervisor.process.background import Background
@@ -30,7 +31,7 @@ from taskd.supervisor.process.streams import Streams
 from taskd.supervisor.programs.certificate import Certificate
 from taskd.supervisor.programs.hang import HangWatch
 from taskd.supervisor.programs.hooks import Announcer
-from taskd.supervisor.programs.life import NO_LOAD, Life, Told
+from taskd.supervisor.programs.life import Life, Told
 from taskd.supervisor.programs.patience import Patience
 from taskd.supervisor.programs.settings import Settings
 from taskd.supervisor.programs.surroundings import Surroundings
@@ -183,24 +184,25 @@ class Program:
         finally:
             self._stepping = False
 
-    def row(self) -> Mapping[str, object]:
-        """Return the row of ``taskctl status``; the keys are part of the control protocol."""
+    def row(self) -> ProgramRow:
+        """Return the row of ``taskctl status``."""
         life = self.life
-        return {
-            "name": self.spec.name,
-            "kind": self.spec.kind,
-            "state": self.state.value,
-            "wanted": self.wanted,
-            "spare": self.spare,
-            "reason": self.reason,
-            "since": self._since_at,
-            "for_s": clock.monotonic() - self._since,
-            "pid": life.process.pid if life else None,
-            "restarts": self.restarts,
-            **(life.load_row() if life else NO_LOAD),
-            "alarm": self.watch.alarm,
-            "detail": (life.waiting if life else "") or self.detail,
-        }
+        return ProgramRow(
+            name=self.spec.name,
+            kind=self.spec.kind,
+            state=self.state.value,
+            wanted=self.wanted,
+            spare=self.spare,
+            reason=self.reason,
+            since=self._since_at,
+            for_s=clock.monotonic() - self._since,
+            pid=life.process.pid if life else None,
+            restarts=self.restarts,
+            detail=(life.waiting if life else "") or self.detail,
+            alarm=self.watch.alarm,
+            revision=self._settings.revision,
+            **(fields_of(life.load, Figures) if life else {}),
+        )
 
     # -- events and effects ------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Revision:
 
     def _settings(self, group: str, slot: int) -> Settings:
         spec = member(self.config, group, slot, self._table, default_user=self._default_user)
-        return settings(spec, self.config.supervisor, self._spawn)
+        return settings(self.number, spec, self.config.supervisor, self._spawn)
 
     def spawn_writer(self, spec: ProgramSpec, input_fd: int) -> Process:
         """Start the writer of log files, which reads ``input_fd``."""

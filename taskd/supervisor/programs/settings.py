@@ -22,8 +22,12 @@ T = TypeVar("T", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``spec`` and ``spawn`` are for its next start, the others are in force at once."""
+    """``spec`` and ``spawn`` are for its next start, the others are in force at once.
 
+    ``revision``: the number of the one that they come from.
+    """
+
+    revision: int
     spec: ProgramSpec
     spawn: Callable[[ProgramSpec, Streams], Process]
     restart: RestartPolicy
@@ -32,10 +36,13 @@ class Settings:
 
 
 def settings(
-    spec: ProgramSpec, common: SupervisorConfig, spawn: Callable[[ProgramSpec, Streams], Process]
+    revision: int,
+    spec: ProgramSpec,
+    common: SupervisorConfig,
+    spawn: Callable[[ProgramSpec, Streams], Process],
 ) -> Settings:
     """Return the settings of a program; ``common`` decides what its own table leaves open."""
-    return Settings(spec, spawn, _restart(spec, common), _stop(spec, common), _limits(spec, common))
+    return Settings(revision, spec, spawn, _restart(spec, common), _stop(spec, common), _limits(spec, common))
 
 
 def _restart(spec: ProgramSpec, common: SupervisorConfig) -> RestartPolicy:

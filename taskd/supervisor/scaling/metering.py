@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from taskd.protocol.status import Heartbeat
 from taskd.supervisor.scaling.load import Load
 
 #: Weight of the newest second in the rate of arrivals: a change is believed after some three seconds.
@@ -14,16 +15,12 @@ STALE_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """The newest heartbeat of one process, ``heard`` at monotonic seconds; ``done`` counts finished tasks."""
+class Sample:
+    """The newest heartbeat of one process, ``heard`` at monotonic seconds."""
 
     pid: int
     heard: float
-    busy: int
-    ready: int
-    done: int
-    mean_s: float
-    rss_bytes: int
+    load: Heartbeat
 
 
 @dataclass(slots=True)
@@ -35,25 +32,25 @@ class Meter:
     _done: Mapping[int, int] = field(default_factory=dict)
     _per_s: float = 0.0
 
-    def read(self, reports: Iterable[Report], now: float) -> Load | None:
+    def read(self, samples: Iterable[Sample], now: float) -> Load | None:
         """Return the load; None when no process has said anything lately."""
-        fresh = [report for report in reports if now - report.heard < STALE_S]
+        fresh = [sample for sample in samples if now - sample.heard < STALE_S]
         if not fresh:
             self._at = None
             return None
         newest = max(fresh, key=lambda each: each.heard)
         # All of them look at the same queues, so the newest look counts for all.
-        ready = newest.ready
-        self._measure(ready, {report.pid: report.done for report in fresh}, now)
-        weights = [max(1, report.done) for report in fresh if report.mean_s > 0.0]
-        means = [report.mean_s for report in fresh if report.mean_s > 0.0]
+        ready = newest.load.depth
+        self._measure(ready, {sample.pid: sample.load.done for sample in fresh}, now)
+        weights = [max(1, sample.load.done) for sample in fresh if sample.load.mean_s > 0.0]
+        means = [sample.load.mean_s for sample in fresh if sample.load.mean_s > 0.0]
         mean_s = sum(w * m for w, m in zip(weights, means, strict=True)) / sum(weights) if weights else 0.0
         return Load(
             ready=ready,
-            busy=sum(report.busy for report in fresh),
+            busy=sum(sample.load.busy for sample in fresh),
             service_s=mean_s,
             arrivals_per_s=self._per_s,
-            process_bytes=max(report.rss_bytes for report in fresh),
+            process_bytes=max(sample.load.rss_bytes for sample in fresh),
         )
 
     def _measure(self, ready: int, done: Mapping[int, int], now: float) -> None:

@@ -25,7 +25,7 @@ from taskd.supervisor.programs.program import Program
 from taskd.supervisor.scaling.autoscaler import Autoscaler, Decision
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
 from taskd.supervisor.scaling.load import Bounds, Budget, Group, Load
-from taskd.supervisor.scaling.metering import Meter, Report
+from taskd.supervisor.scaling.metering import Meter, Sample
 from taskd.supervisor.scaling.recording import Recording
 
 _log = logging.getLogger(__name__)
@@ -128,20 +128,12 @@ class Scaler:
             self._resize(name, decision)
 
     def _look(self, name: str, group: _Group, now: float) -> Group:
-        reports = [
-            Report(
-                life.process.pid,
-                life.heard,
-                life.load.busy,
-                life.load.depth,
-                life.load.done,
-                life.load.mean_s,
-                life.load.rss_bytes,
-            )
+        samples = [
+            Sample(life.process.pid, life.heard, life.load)
             for program in self._members(name)
             if (life := program.life) is not None and program.state is State.READY and life.load.pids
         ]
-        load = group.meter.read(reports, now)
+        load = group.meter.read(samples, now)
         return Group(name, group.bounds, load, self._size(name), len(self._resting(name)))
 
     def _resize(self, name: str, decision: Decision) -> None:
