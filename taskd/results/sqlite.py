@@ -25,6 +25,7 @@ from taskd.results.base import StoredResult
 from taskd.results.collecting import SourceCollector
 from taskd.storage.sqlite.database import Database, path_of
 from taskd.storage.sqlite.schema import Schema, SqlStep
+from taskd.storage.sqlite.space import Space
 from taskd.storage.sqlite.wake import WakeListener, WakeSender
 
 _TABLES = (
@@ -85,6 +86,7 @@ class SqliteResults:
         """Start with a lock and a file of its own."""
         self._lock = threading.Lock()
         self._opened: tuple[Database, WakeSender] | None = None
+        self._space: Space | None = None
         self._collecting: WeakSet[_Arrivals] = WeakSet()
 
     def _open(self, limit_s: float = math.inf) -> tuple[Database, WakeSender]:
@@ -182,14 +184,19 @@ class SqliteResults:
             arrivals.lower(end)  # SQLite gives the numbers of the last rows again
 
     def expire(self, now: float) -> int:
-        """Delete records whose time has come, in short transactions; return how many."""
+        """Delete records whose time has come, in short transactions, and give space back; return how many."""
         expired = 0
-        while True:
+        deleted = _EXPIRE_AT_ONCE
+        while deleted == _EXPIRE_AT_ONCE:
             with self._lock, self._open()[0].write() as connection:
                 deleted = connection.execute(_EXPIRE, (now, _EXPIRE_AT_ONCE)).rowcount
             expired += deleted
-            if deleted < _EXPIRE_AT_ONCE:
-                return expired
+        with self._lock:
+            database = self._open()[0]
+            if self._space is None or self._space.database is not database:
+                self._space = Space(database)
+            self._space.turn(clock.monotonic())
+        return expired
 
     def close(self) -> None:
         """Release the file.  May be called twice."""

@@ -12,6 +12,7 @@ from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, t
 from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep
 from taskd.brokers.sqlite.store import Store
 from taskd.protocol.delivery import Delivery, Settlement
+from taskd.storage.sqlite.space import Space
 from taskd.storage.sqlite.wake import WakeListener
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class SqliteIntake:
             self._sql = ClaimSql.of(list(self._queues.values()))
             self._owner, woken = leases.open_owner(connection, owner, lease_s, store.timing)
         self._listener = WakeListener(store.path, self._queues.values())
+        self._space = Space(store.database)
         store.wake(woken)
 
     @property
@@ -85,7 +87,7 @@ class SqliteIntake:
         return settled.refused
 
     def renew(self) -> None:
-        """Extend the lease, delete mailboxes of dead processes, and see that the file is in place."""
+        """Extend the lease; delete mailboxes of dead processes, give back space, look at the file."""
         store = self._store
         store.database.check_usable()
         with store.database.read() as connection:
@@ -95,6 +97,7 @@ class SqliteIntake:
                 raise self._lease_lost()
             if expired:
                 sweep(connection, expired, store.timing, store.sender)
+        self._space.turn(store.timing.monotonic())
 
     def _lease_lost(self) -> LeaseLostError:
         self._lost = True
