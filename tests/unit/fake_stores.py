@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from taskd.base.errors import StorageFullError
 from taskd.base.lifecycle import Deadline
-from taskd.protocol.delivery import Outgoing, Settlement
+from taskd.protocol.delivery import Delivery, Outgoing, Settlement
 from taskd.results.base import StoredResult
 from taskd.results.collecting import PlainCollector
 
@@ -57,7 +57,9 @@ class Stores:
 
 
 class FakeIntake(Stores):
-    """Settles into a list."""
+    """Settles into a list; there is never anything to claim."""
+
+    lease_s = 60.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,3 +69,33 @@ class FakeIntake(Stores):
         self._call("settle")
         self.settled += outcomes
         return [outcome.tag for outcome in outcomes if outcome.tag < 0]
+
+    def claim(self, limit: int) -> Sequence[Delivery]:
+        return ()
+
+    def renew(self) -> None:
+        self._call("renew")
+
+    def fileno(self) -> int:
+        return -1
+
+    def clear_wakeups(self) -> None:
+        pass
+
+    def next_due_at(self) -> float | None:
+        return None
+
+    def scheduled(self, limit: int) -> Sequence[tuple[float, Delivery]]:
+        return ()
+
+    def depth(self) -> int:
+        return 0
+
+    def queues(self) -> Sequence[str]:
+        return ()
+
+    def add_queue(self, queue: str) -> None:
+        self._call("add_queue")
+
+    def cancel_queue(self, queue: str) -> None:
+        self._call("cancel_queue")

@@ -6,10 +6,11 @@ import json
 import logging
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from taskd.control.node import ControlNode
+from taskd.control.node import Command, ControlNode
 from taskd.protocol import pidbox
 from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.lamport import LamportClock
@@ -24,7 +25,7 @@ class Box:
         self.waiting: deque[Delivery] = deque()
         self.sent: list[Outgoing] = []
 
-    def put(self, content_type: str = "application/json", clock: object = 7, **request: object) -> None:
+    def put(self, content_type: str = "application/json", clock: object = 7, **request: Any) -> None:
         self.put_bytes(json.dumps(request).encode(), content_type, clock)
 
     def put_bytes(self, body: bytes, content_type: str = "application/json", clock: object = 7) -> None:
@@ -62,22 +63,26 @@ class Box:
         pass
 
 
-ASKED = {"ticket": "t-1", "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "oid-1"}}
+ASKED: dict[str, Any] = {
+    "ticket": "t-1",
+    "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "oid-1"},
+}
 
 
 def fails() -> object:
     raise ValueError("no such thing")
 
 
-def make(**commands: object) -> tuple[Box, ControlNode, list[object]]:
-    box, calls = Box(), []
+def make(**commands: Command) -> tuple[Box, ControlNode, list[dict[str, object]]]:
+    box = Box()
+    calls: list[dict[str, object]] = []
 
     def record(**arguments: object) -> object:
         calls.append(arguments)
         return {"ok": "pong"}
 
-    table = {"ping": record, "fail": fails, "odd": object, **commands}
-    return box, ControlNode(box, box, NODE, table, LamportClock()), calls  # type: ignore[arg-type]
+    table: dict[str, Command] = {"ping": record, "fail": fails, "odd": object, **commands}
+    return box, ControlNode(box, box, NODE, table, LamportClock()), calls
 
 
 def test_a_command_is_called_and_its_answer_sent_to_who_asked() -> None:
@@ -139,7 +144,7 @@ def test_a_request_for_others_is_passed_over() -> None:
     ],
 )
 def test_a_command_that_fails_answers_with_its_error(
-    request_: dict[str, object], error: str | None, caplog: pytest.LogCaptureFixture
+    request_: dict[str, Any], error: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     box, node, _ = make()
     box.put(**request_, **ASKED)

@@ -5,16 +5,26 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from msgspec.structs import replace
+
 from taskd.supervisor.programs.certificate import Certificate
 from taskd.supervisor.programs.folding import folded
 
 
 def death(cause: str, **facts: Any) -> Certificate:
-    return Certificate(
-        **{"program": "a-1", "group": "a", "kind": "worker", "pid": 1, "at": 1.0, "started_at": 0.0}
-        | {"lived_s": 1.0, "state": "READY", "asked": False, "cause": cause}
-        | facts
+    plain = Certificate(
+        program="a-1",
+        group="a",
+        kind="worker",
+        pid=1,
+        at=1.0,
+        started_at=0.0,
+        lived_s=1.0,
+        state="READY",
+        asked=False,
+        cause=cause,
     )
+    return replace(plain, **facts)
 
 
 def test_orderly_ends_are_left_out_and_forced_ones_are_not() -> None:

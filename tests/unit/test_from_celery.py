@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -76,7 +77,8 @@ def test_a_crontab_fires_when_celery_fires_it(
 ) -> None:
     info = ZoneInfo(zone)
     at = data.draw(moments)
-    if (changes := changes_of(zone)) and data.draw(st.booleans()):
+    at_a_change: bool = data.draw(st.booleans())
+    if at_a_change and (changes := changes_of(zone)):
         at = data.draw(st.sampled_from(changes)) + 60 * data.draw(st.integers(-150, 90))
     change = overlap_around(at, info)
     # Celery started in a second pass goes on in it; one that ran through the first does not see it.
@@ -201,19 +203,19 @@ def test_an_app_of_celery_is_refused_with_the_way_to_go() -> None:
         load_app("tests.unit.test_from_celery:their_app")
 
 
-def test_a_task_of_celery_is_refused_by_name_in_every_form_that_would_lose_its_retries():
+def test_a_task_of_celery_is_refused_by_name_in_every_form_that_would_lose_its_retries() -> None:
     celery = Celery("theirs", set_as_current=False)
 
-    @celery.task(name="theirs.bound", bind=True)
-    def bound(self):
+    @celery.task(name="theirs.bound", bind=True)  # type: ignore[untyped-decorator]
+    def bound(self: Any) -> None:
         raise self.retry()
 
-    @celery.task(name="theirs.again", autoretry_for=(OSError,))
-    def again():
+    @celery.task(name="theirs.again", autoretry_for=(OSError,))  # type: ignore[untyped-decorator]
+    def again() -> None:
         raise OSError
 
-    @celery.task(name="theirs.plain")
-    def plain():
+    @celery.task(name="theirs.plain")  # type: ignore[untyped-decorator]
+    def plain() -> int:
         return 1
 
     for task, name in ((bound, "bound"), (again, "again"), (plain, "plain")):

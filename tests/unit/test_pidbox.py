@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kombu import Connection, Consumer, Exchange, Producer
+from kombu.connection import Connection
+from kombu.entity import Exchange
 from kombu.matcher import match
+from kombu.messaging import Consumer, Producer
 from kombu.pidbox import Mailbox as KombuMailbox
 
 from taskd.base.errors import ProtocolError
@@ -84,8 +86,8 @@ def test_a_request_without_a_wish_for_a_reply_has_no_address(
 
 
 def test_requests_travel_through_the_exchange_that_nodes_bind_to(mailbox: KombuMailbox) -> None:
-    assert mailbox.exchange.name == pidbox.EXCHANGE
-    assert mailbox.reply_exchange.name == pidbox.REPLY_EXCHANGE
+    exchanges: list[Any] = [mailbox.exchange, mailbox.reply_exchange]
+    assert [each.name for each in exchanges] == [pidbox.EXCHANGE, pidbox.REPLY_EXCHANGE]
     assert mailbox.get_queue(NODE).name == f"{NODE}.{pidbox.EXCHANGE}"
 
 
@@ -119,7 +121,8 @@ def test_a_node_is_concerned_exactly_when_kombu_says_so(
 ) -> None:
     request = Request(method="ping", destination=destination, pattern=pattern, matcher="glob")
 
-    kombu = node in destination if destination else match(node, pattern, "glob") if pattern else True
+    ask: Any = match  # whose types say bytes
+    kombu = node in destination if destination else ask(node, pattern, "glob") if pattern else True
 
     assert request.concerns(node) == kombu
 

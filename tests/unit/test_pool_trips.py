@@ -63,7 +63,8 @@ def test_short_means_known_and_no_longer_than_a_trip() -> None:
 def test_however_jobs_are_mixed_none_waits_behind_a_long_one_and_their_order_stays(
     expected_s: list[float], shares: list[int]
 ) -> None:
-    waiting, taken = backlog(*expected_s), []
+    waiting = backlog(*expected_s)
+    taken: list[Job] = []
     while waiting:
         share = shares[len(taken) % len(shares)]
         trip = next_trip(waiting, share)

@@ -205,7 +205,8 @@ class ProgramLife(RuleBasedStateMachine):
         assert self.starts == starts, "what an operator stopped was started"
 
         self.operator_wants(wanted=True)
-        assert self.state is State.STARTING
+        begun: State = self.state
+        assert begun is State.STARTING
         assert self.starts == starts + 1
 
 

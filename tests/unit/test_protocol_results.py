@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from kombu.utils import json as kombu_json
 
@@ -18,7 +20,7 @@ from taskd.protocol.results import (
 )
 
 
-def test_a_success_has_the_keys_of_celery():
+def test_a_success_has_the_keys_of_celery() -> None:
     assert kombu_json.loads(success_record("i1", {"n": 1}, done_at=0.5)) == {
         "status": "SUCCESS",
         "result": {"n": 1},
@@ -29,13 +31,13 @@ def test_a_success_has_the_keys_of_celery():
     }
 
 
-def test_group_and_parent_are_written_when_the_task_has_them():
+def test_group_and_parent_are_written_when_the_task_has_them() -> None:
     record = kombu_json.loads(success_record("i1", None, done_at=0.0, group_id="g", parent_id="p"))
 
     assert (record["group_id"], record["parent_id"]) == ("g", "p")
 
 
-def test_a_failure_comes_back_as_its_exception():
+def test_a_failure_comes_back_as_its_exception() -> None:
     try:
         raise ValueError("boom", 3)
     except ValueError as caught:
@@ -51,24 +53,25 @@ def test_a_failure_comes_back_as_its_exception():
     }
     assert record.is_final
     assert repr(error) == "ValueError('boom', 3)"
+    assert error is not None
     assert isinstance(error.__cause__, RemoteTraceback)
 
 
-def test_the_parent_writes_failures_that_were_never_raised():
+def test_the_parent_writes_failures_that_were_never_raised() -> None:
     record = decode_record(failure_record("i1", WorkerLostError("signal 9"), done_at=0.0))
 
     assert record.traceback is None
     assert isinstance(record.exception(), WorkerLostError)
 
 
-def test_a_retry_is_not_final_and_not_done():
+def test_a_retry_is_not_final_and_not_done() -> None:
     record = decode_record(retry_record("i1", ValueError("x"), traceback="tb"))
 
     assert (record.status, record.is_final, record.date_done) == ("RETRY", False, None)
     assert isinstance(record.exception(), ValueError)
 
 
-def test_a_revoked_task_says_why():
+def test_a_revoked_task_says_why() -> None:
     data = revoked_record("i1", "expired", done_at=0.0)
 
     assert kombu_json.loads(data)["result"]["exc_module"] == "celery.exceptions"
@@ -78,22 +81,23 @@ def test_a_revoked_task_says_why():
 
 
 @pytest.mark.parametrize("value", [float("inf"), "\ud800", {"x": [float("-inf")]}])
-def test_a_value_that_only_kombu_writes_is_read(value):
+def test_a_value_that_only_kombu_writes_is_read(value: dict[str, Any] | float | str) -> None:
     assert decode_record(success_record("i1", value, done_at=0.0)).value() == value
 
 
-def test_a_traceback_with_lone_surrogates_is_stored():
+def test_a_traceback_with_lone_surrogates_is_stored() -> None:
     record = decode_record(failure_record("i1", ValueError("\ud800"), done_at=0.0, traceback="a\ud800b"))
 
+    assert record.traceback is not None
     assert "a" in record.traceback
 
 
-def test_a_value_without_json_is_refused():
+def test_a_value_without_json_is_refused() -> None:
     with pytest.raises(SerializationError):
         success_record("i1", object(), done_at=0.0)
 
 
-def test_a_record_of_a_celery_worker_is_read():
+def test_a_record_of_a_celery_worker_is_read() -> None:
     record = decode_record(
         b'{"status": "SUCCESS", "result": {"__type__": "date", "__value__": "2026-01-02"}, "traceback": null,'
         b' "children": [[["c30a", null], null]], "date_done": "2026-01-02T00:00:00+00:00", "task_id": "i1",'
@@ -105,12 +109,12 @@ def test_a_record_of_a_celery_worker_is_read():
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"status": 5}', b"\xff"])
-def test_bytes_that_are_no_record_are_refused(data):
+def test_bytes_that_are_no_record_are_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode_record(data)
 
 
-def test_a_failure_without_exception_is_refused():
+def test_a_failure_without_exception_is_refused() -> None:
     record = decode_record(failure_record("i1", ValueError("x"), done_at=0.0).replace(b"FAILURE", b"SUCCESS"))
     record.status = "FAILURE"
     record.result = type(record.result)(b"5")
@@ -119,7 +123,7 @@ def test_a_failure_without_exception_is_refused():
         record.exception()
 
 
-def test_final_states_are_those_after_which_nothing_runs():
+def test_final_states_are_those_after_which_nothing_runs() -> None:
     assert {state for state in State if state.is_final} == {State.SUCCESS, State.FAILURE, State.REVOKED}
 
 

@@ -7,6 +7,7 @@ import math
 import re
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -38,13 +39,13 @@ _plain = st.recursive(
 
 
 @given(_plain)
-def test_plain_values_read_the_same_on_both_sides(value):
+def test_plain_values_read_the_same_on_both_sides(value: Any) -> None:
     assert kombu_json.loads(serializers.dumps(value)) == value
     assert serializers.loads(kombu_json.dumps(value).encode()) == value
 
 
 @pytest.mark.parametrize("value", _SPECIAL, ids=repr)
-def test_special_values_cross_in_both_directions(value):
+def test_special_values_cross_in_both_directions(value: Any) -> None:
     nested = {"a": [value, 1]}
 
     assert kombu_json.loads(serializers.dumps(nested)) == nested
@@ -53,36 +54,36 @@ def test_special_values_cross_in_both_directions(value):
 
 
 @given(st.datetimes(timezones=st.just(timezone.utc)) | st.dates() | st.times() | st.uuids() | st.binary())
-def test_every_special_value_is_written_as_kombu_writes_it(value):
+def test_every_special_value_is_written_as_kombu_writes_it(value: Any) -> None:
     assert kombu_json.loads(serializers.dumps([value])) == [value]
     assert serializers.loads(kombu_json.dumps([value]).encode()) == [value]
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_numbers_outside_of_json_are_not_turned_into_null(value):
+def test_numbers_outside_of_json_are_not_turned_into_null(value: Any) -> None:
     there = kombu_json.loads(serializers.dumps([value]))[0]
-    back = serializers.loads(serializers.dumps({"x": value}))
+    back: Any = serializers.loads(serializers.dumps({"x": value}))
 
     assert str(there) == str(value)
     assert str(back["x"]) == str(value)
 
 
-def test_what_json_changes_is_changed_as_kombu_changes_it():
+def test_what_json_changes_is_changed_as_kombu_changes_it() -> None:
     value = {1: (1, 2), None: True, "big": 2**80, "lone": "\ud800"}
 
     assert kombu_json.loads(serializers.dumps(value)) == kombu_json.loads(kombu_json.dumps(value))
     assert serializers.loads(serializers.dumps(value)) == kombu_json.loads(kombu_json.dumps(value))
 
 
-def test_an_object_may_say_its_own_json():
+def test_an_object_may_say_its_own_json() -> None:
     class Order:
-        def __json__(self):
+        def __json__(self) -> dict[str, Any]:
             return {"order": 7}
 
     assert serializers.loads(serializers.dumps([Order()])) == [{"order": 7}]
 
 
-def test_a_value_without_json_is_named():
+def test_a_value_without_json_is_named() -> None:
     class Order:
         pass
 
@@ -90,7 +91,7 @@ def test_a_value_without_json_is_named():
         serializers.dumps({"order": Order()})
 
 
-def test_a_cycle_and_a_bottomless_nesting_are_refused():
+def test_a_cycle_and_a_bottomless_nesting_are_refused() -> None:
     cycle: list[object] = []
     cycle.append(cycle)
     deep: list[object] = []
@@ -119,12 +120,12 @@ def test_a_cycle_and_a_bottomless_nesting_are_refused():
     ],
     ids=lambda data: data[:30].decode("latin-1"),
 )
-def test_bytes_that_are_not_such_json_are_refused(data):
+def test_bytes_that_are_not_such_json_are_refused(data: bytes) -> None:
     with pytest.raises(SerializationError):
         serializers.loads(data)
 
 
-def test_text_that_looks_like_a_mark_stays_text():
+def test_text_that_looks_like_a_mark_stays_text() -> None:
     value = {"__type__": "datetime", "note": '"__type__"'}
 
     assert serializers.loads(serializers.dumps(value)) == value
@@ -167,7 +168,7 @@ def expected(value: object) -> object:
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(_any_values)
-def test_what_is_written_comes_back_or_is_refused(value):
+def test_what_is_written_comes_back_or_is_refused(value: Any) -> None:
     try:
         data = serializers.dumps(value)
     except SerializationError:
@@ -180,17 +181,18 @@ def test_what_is_written_comes_back_or_is_refused(value):
 class NaT(datetime):
     """As pandas' "not a time": a datetime that is none."""
 
-    def isoformat(self, *_):
+    def isoformat(self, *_: object) -> str:
         return "NaT"
 
 
 class Timestamp(datetime):
     """As pandas' Timestamp with nanoseconds, which text of a datetime cannot hold."""
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return type(other) is Timestamp
 
-    __hash__ = None
+    def __hash__(self) -> int:
+        return 1
 
 
 @pytest.mark.parametrize(
@@ -208,14 +210,14 @@ class Timestamp(datetime):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_value_that_would_not_come_back_is_refused(value):
+def test_a_value_that_would_not_come_back_is_refused(value: Any) -> None:
     for nested in (value, [{"a": (value,)}]):
         with pytest.raises(SerializationError):
             serializers.dumps(nested)
 
 
-def test_an_error_of_json_says_in_plain_words_what_is_wrong_with_the_value():
-    circle = []
+def test_an_error_of_json_says_in_plain_words_what_is_wrong_with_the_value() -> None:
+    circle: list[object] = []
     circle.append(circle)
     number = np.int64(3)
     for value, words in (
@@ -227,7 +229,7 @@ def test_an_error_of_json_says_in_plain_words_what_is_wrong_with_the_value():
             serializers.dumps(value)
 
 
-def test_what_is_nested_as_deeply_as_may_be_is_read_from_deep_in_a_stack():
+def test_what_is_nested_as_deeply_as_may_be_is_read_from_deep_in_a_stack() -> None:
     deep: object = 1
     for _ in range(budget.MOST_DEPTH):
         deep = [deep]

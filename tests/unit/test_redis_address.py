@@ -27,11 +27,8 @@ def test_a_password_is_never_shown() -> None:
 def test_tls_and_sockets_have_connections_of_their_own() -> None:
     assert read("rediss://example.org/0?ssl_ca_certs=/ca.pem").kind is SSLConnection
     socket = read("redis+socket:///run/redis.sock?virtual_host=2")
-    assert (socket.kind, socket.options["path"], socket.database) == (
-        UnixDomainSocketConnection,
-        "/run/redis.sock",
-        2,
-    )
+    assert issubclass(socket.kind, UnixDomainSocketConnection)
+    assert (socket.options["path"], socket.database) == ("/run/redis.sock", 2)
     assert read("unix:///run/redis.sock?db=2").options["path"] == "/run/redis.sock"
 
 

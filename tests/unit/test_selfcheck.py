@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_messages_that_wait_for_a_pool_without_a_slot_are_the_pools_trouble() ->
 @pytest.mark.parametrize(
     "fine", [{"claimed": True}, {"claims": False}, {"room": False}, {"depth": 0}], ids=str
 )
-def test_there_may_be_a_reason_not_to_claim(fine: dict[str, int]) -> None:
+def test_there_may_be_a_reason_not_to_claim(fine: dict[str, Any]) -> None:
     assert after_many_looks(replace(STUCK, **fine)) is Verdict.FINE
 
 

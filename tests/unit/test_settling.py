@@ -22,7 +22,7 @@ def test_results_are_stored_before_their_messages_are_acknowledged() -> None:
     settling.settle(Ack(1))
     settling.keep_result("id", "SUCCESS", b"{}")
 
-    settling.flush(intake)  # type: ignore[arg-type]  # the part of an intake that a flush uses
+    settling.flush(intake)
 
     assert intake.calls == ["store", "settle"]
     assert len(settling) == 0
@@ -35,10 +35,10 @@ def test_what_could_not_be_sent_is_sent_the_next_time() -> None:
     settling.keep_result("id", "SUCCESS", b"{}")
     intake.broken = {"settle"}
     with pytest.raises(StorageError):
-        settling.flush(intake)  # type: ignore[arg-type]
+        settling.flush(intake)
 
     intake.broken = set()
-    settling.flush(intake)  # type: ignore[arg-type]
+    settling.flush(intake)
 
     assert intake.calls == ["store", "settle"], "the result is not stored twice"
     assert intake.settled == [Ack(1)]
@@ -52,7 +52,7 @@ def test_no_message_is_acknowledged_while_its_result_cannot_be_stored() -> None:
     intake.broken = {"store"}
 
     with pytest.raises(StorageError):
-        settling.flush(intake)  # type: ignore[arg-type]
+        settling.flush(intake)
 
     assert intake.settled == []
     assert len(settling) == 2
@@ -64,7 +64,7 @@ def test_refused_tags_are_reported() -> None:
     settling.settle(Ack(-5))
     settling.settle(Ack(5))
 
-    assert settling.flush(intake) == [-5]  # type: ignore[arg-type]
+    assert settling.flush(intake) == [-5]
 
 
 def test_a_flush_is_due_when_idle_when_full_and_when_old() -> None:
@@ -91,7 +91,7 @@ def test_outcomes_of_a_lost_generation_are_dropped_and_early_retries_are_not() -
     settling.publish(Outgoing(routing_key="default", headers=b"{}", body=b""))
 
     assert settling.void() == 1
-    settling.flush(intake)  # type: ignore[arg-type]
+    settling.flush(intake)
 
     assert intake.calls == ["publish"]
 
@@ -105,7 +105,7 @@ def test_the_result_of_a_task_acknowledged_early_outlives_its_generation() -> No
     settling.void()
 
     assert settling.first_at, "a flush will come"
-    settling.flush(intake)  # type: ignore[arg-type]
+    settling.flush(intake)
     assert intake.stored == ["ran-early"]
 
 
@@ -130,7 +130,7 @@ def test_results_travel_with_the_settlements_where_both_lie_on_one_server() -> N
     settling.keep_result("a", "SUCCESS", b"{}")
     settling.keep_result("b", "SUCCESS", b"{}", last_word=True)
 
-    settling.flush(intake)  # type: ignore[arg-type]
+    settling.flush(intake)
 
     assert intake.calls == ["settle after results"]
     assert (intake.stored, intake.settled) == (["a", "b"], [Ack(1)])
@@ -145,7 +145,7 @@ def test_what_could_not_travel_together_stays_together() -> None:
     intake.broken = {"settle after results"}
 
     with pytest.raises(StorageError):
-        settling.flush(intake)  # type: ignore[arg-type]
+        settling.flush(intake)
 
     assert len(settling) == 2
 
@@ -157,7 +157,7 @@ def test_messages_leave_between_the_results_and_the_settlements() -> None:
     settling.keep_result("a", "SUCCESS", b"{}")
     settling.publish(Outgoing(routing_key="default", headers=b"{}", body=b""))
 
-    settling.flush(intake)  # type: ignore[arg-type]
+    settling.flush(intake)
 
     assert intake.calls == ["store", "publish", "settle"]
 
@@ -168,6 +168,6 @@ def test_results_and_settlements_go_apart_where_they_lie_apart() -> None:
     settling.settle(Ack(1))
     settling.keep_result("a", "SUCCESS", b"{}")
 
-    settling.flush(intake)  # type: ignore[arg-type]
+    settling.flush(intake)
 
     assert intake.calls == ["store", "settle"]
