@@ -55,7 +55,7 @@ def main() -> int:
 
 def _run(inherited: transfer.Inherited, reporter: Reporter) -> None:
     config = inherited.config
-    # What nobody foresaw is in the log; beat's own looks have an owner that says it to the supervisor, too.
+    # An unforeseen error is in the log; beat's own looks have an owner that tells the supervisor, too.
     loop = Loop(Owner("one call of beat", lambda _why: None, again=True))
     stopping: list[int] = []
     reporter.attach(loop, on_gone=lambda: stopping.append(signal.SIGTERM))

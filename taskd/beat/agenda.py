@@ -32,7 +32,7 @@ class Agenda:
             heapq.heappush(self._heap, (at, name))
 
     def drop(self, name: str) -> None:
-        """Forget a name; an unknown one is no error."""
+        """Forget a name; an unknown one is not an error."""
         self._at.pop(name, None)
 
     def take_due(self, now: float) -> str | None:

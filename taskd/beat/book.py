@@ -1,12 +1,12 @@
-"""What a beat has in mind: every entry with its schedule and its mark, and the agenda of what comes next.
+"""The memory of a beat: every entry with its schedule and its mark, and the agenda of coming runs.
 
-Pure: told the time, and told what stores and files say.  Where a mark is a *guess* (an entry that this
-beat sees for the first time) the store's counts; where it rests on decisions, whichever is further.
+Pure: callers tell it the time and the content of stores and files.  Where a mark is a *guess* (an entry that
+this beat sees for the first time) the store's counts; where it rests on decisions, whichever is further.
 
-A clock that goes back a little (an NTP step, another beat's clock that is ahead) repeats nothing: what fired
-stays fired.  When it goes back by more than ``STEP_BACK_S`` entries are planned anew from the new time,
-because they would otherwise be silent until the old, wrong time comes round again; ids that were sent
-already are refused by the broker.
+A clock that goes back a little (an NTP step, another beat's clock that is ahead) repeats nothing: a run that
+fired stays fired.  When it goes back by more than ``STEP_BACK_S`` entries are planned anew from the new time,
+because they would otherwise be silent until the old, wrong time comes round again; ids that were sent already
+are refused by the broker.
 """
 
 from __future__ import annotations
@@ -164,15 +164,15 @@ class Book:
     def _schedule(self, listed: Listed, text: str) -> Schedule:
         found = None if self._alike is None else self._alike.get(text)
         if found is None:
-            # The file was checked when it was read; what is in a store may come from another version.
+            # The file was checked when it was read; an entry in a store may come from another version.
             is_checked = listed.source is Source.FILE
             found = schedule_of(listed.entry, listed.entry.name, is_checked=is_checked)
-            if self._alike is not None and not listed.entry.jitter:  # which differs from name to name
+            if self._alike is not None and not listed.entry.jitter:  # jitter differs from name to name
                 self._alike[text] = found
         return found
 
     def adopt_all(self, marks: Iterable[Mark], now: float) -> None:
-        """Take over how far the beats were that led before this one; what the store lacks is dirty."""
+        """Take over the marks of the beats that led before this one; a mark that the store lacks is dirty."""
         self.dirty.update(self.rows)
         self.adopt(marks, now)
 

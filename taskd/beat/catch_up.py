@@ -1,6 +1,6 @@
-"""Which of the occurrences that lie behind run, by the entry's rule for missed runs.  Pure.
+"""Chooses the past occurrences that run, by the entry's rule for missed runs.  Pure.
 
-Everything that made beat late meets here, whatever it was: a stop, a crash, a suspended machine, a clock
+Every cause that makes beat late meets here: a stop, a crash, a suspended machine, a clock
 that was set ahead, a broker that was away.  An occurrence is *missed* when a later one of its entry has come
 due too, or when it is more than ``missed_after_s`` late.
 """
@@ -19,7 +19,7 @@ WALK = 2000
 
 
 class Missed(Enum):
-    """What becomes of missed runs."""
+    """The rule of an entry for missed runs."""
 
     SKIP = "skip"
     LAST = "last"
@@ -47,7 +47,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do about an entry up to now."""
+    """The occurrences of an entry up to now: runs to send, and runs to skip."""
 
     #: To run, oldest first.
     fire: tuple[float, ...]

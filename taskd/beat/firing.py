@@ -42,7 +42,7 @@ class _Run:
     row: Row
     due_at: float
     message: Outgoing
-    #: What it comes from: the time, or an operator's request.
+    #: The cause of the run: the time, or an operator's request.
     due: _Due | None = None
     request: Request | None = None
 
@@ -60,7 +60,7 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What one trip did; ``done`` are requests, ``more`` when there was too much for one trip."""
+    """The outcome of one trip; ``done`` are requests, ``more`` when there was too much for one trip."""
 
     decisions: Sequence[Decision]
     done: Collection[int]
@@ -74,7 +74,7 @@ class Firing:
     def __init__(self, book: Book, now: Callable[[], float]) -> None:
         self._book = book
         self._now = now
-        #: What is to be said of entries that were parked.
+        #: Texts about entries that were parked.
         self._parked: list[Decision] = []
 
     def fire(self, publisher: OncePublisher, *, until: float, delayed_by: str = "") -> Fired:
@@ -94,7 +94,7 @@ class Firing:
                 self._book.agenda.put(due.row.mark.name, due.row.first_at)
             raise
         decisions = self._decide(dues, runs, refused, self._now(), delayed_by)
-        done = list(self._book.requests)  # those of entries that are gone too
+        done = list(self._book.requests)  # requests for entries that are gone, too
         self._book.requests.clear()
         return Fired(decisions, done, len(runs) - len(refused), more)
 
@@ -125,7 +125,7 @@ class Firing:
             first_at = over.following
         if first_at > now:
             return _Due(row, Plan((), None, first_at), paused=paused)
-        # What waits for the run before it is not missed: one of them runs in any case.
+        # A run that waits for the run before it is not missed: one of them runs in any case.
         rule = (
             replace(row.rule, missed=Missed.LAST)
             if row.waits and row.rule.missed is Missed.SKIP
@@ -257,7 +257,7 @@ class Firing:
         return Decision(mark.name, mark.decisions, run.due_at, now, outcome, reason, task_id)
 
     def _plan_next(self, due: _Due, now: float) -> None:
-        """Move past what is decided; what waits for a run before it stays, to be looked at again."""
+        """Move past decided runs; a run that waits for the one before it stays, to be looked at again."""
         row = due.row
         waiting = due.admission.wait
         row.waits = bool(waiting)

@@ -2,8 +2,8 @@
 
 The holder stops trusting its lease ``margin`` before it ends, by its own monotonic clock and counted from
 before the request, so that it never acts on a lease that another beat may have taken.  A store that
-cannot be used is no reason to stop: then this beat fires on its own (``Alone``), and the broker's memory
-of ids is what keeps two of them from firing the same occurrence.
+cannot be used does not stop beat: then this beat fires on its own (``Alone``), and the broker's memory
+of ids keeps two beats from firing the same occurrence.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What becomes of a run while the former run of its entry is still on its way.  Pure.
+"""The rule for a run that comes due while the former run of its entry is on its way.  Pure.
 
 *On its way* is what the broker knows by the former run's id: its message waits, is claimed, or waits for a
 retry.  A task that is acknowledged early counts as over when it begins.  Where the broker cannot tell, every
@@ -24,7 +24,7 @@ class Overlap(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Which occurrences are sent now, which are dropped, and which wait for the run before them."""
+    """Three groups of occurrences: sent now, dropped, and waiting for the run before them."""
 
     send: Sequence[float] = ()
     drop: Sequence[float] = ()

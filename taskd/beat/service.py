@@ -1,11 +1,11 @@
 """The beat process at work: wakes when something is due, fires it, and tells the supervisor how it is.
 
-Any number of beats may run over one store.  Whoever has the lease fires; the others sleep until something is
-due and the lease has ended.  A beat needs its lease only to fire: one with nothing to do lets it end, so that
-an idle schedule wakes nobody.
+Any number of beats may run over one store.  The beat that has the lease fires; the others sleep until a run
+is due and the lease has ended.  A beat needs its lease only to fire: one with nothing to do lets it end, so
+that an idle schedule wakes nobody.
 
-An occurrence that the broker does not take stays undecided, and what becomes of it when the broker is back is
-the entry's rule for missed runs.  Attempts are spaced by backoff.
+An occurrence that the broker does not take stays undecided; when the broker is back, the entry's rule for
+missed runs decides.  Attempts are spaced by backoff.
 
 Beat never sleeps longer than ``MAX_WAIT_S``: timers are monotonic, schedules are wall-clock, and that
 is how soon a clock that was set, or a machine that was suspended, is noticed; then too it looks whether a
@@ -93,7 +93,7 @@ class Beat:
 
     def start(self) -> None:
         """Open the store, connect, and tick from now on.  Does not fail for anything that is away."""
-        gc.disable()  # what is made here stays: looking for garbage in it is half of the time
+        gc.disable()  # objects made here stay: looking for garbage among them is half of the time
         try:
             self._load()
             self._connect()

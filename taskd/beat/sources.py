@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sources:
-    """The way of entries into a beat that runs.  Whoever calls has it tick afterwards."""
+    """The way of entries into a beat that runs.  The caller has beat tick afterwards."""
 
     def __init__(self, book: Book, keeper: Keeper, now: Callable[[], float]) -> None:
         self._book = book
@@ -28,9 +28,9 @@ class Sources:
         return len(self._exchange(Source.FILE, entries))
 
     def take_declared(self, declared: Declared) -> None:
-        """Take over what the apps' code declares, and warn of tasks that none has.
+        """Take over the entries that the apps' code declares, and warn of tasks that no app has.
 
-        Without names of tasks some app is not read yet; what it declared when it last was goes on.
+        Without names of tasks some app is not read yet; its entries of the last reading go on.
         """
         if not declared.tasks:
             known = self._book.listing.by_source[Source.APP]

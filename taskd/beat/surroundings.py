@@ -1,4 +1,4 @@
-"""What a beat is connected to: its broker, its store, its supervisor and its clock."""
+"""The connections of a beat: its broker, its store, its supervisor and its clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECONNECT = Backoff(base_s=0.2, max_s=15.0, floor_s=0.05)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a beat is connected to, and its clocks and patience, so that tests can set them."""
+    """The connections of a beat, its clocks and its patience, so that tests can set them."""
 
     #: Opens the broker anew at each attempt.
     connect: Callable[[], Broker]

@@ -1,4 +1,4 @@
-"""``taskctl autoscale``: why there are so many workers, and what other bounds would have done."""
+"""``taskctl autoscale``: explain the number of workers, or try other bounds on a recorded load."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from taskd.supervisor.scaling.recording import parse
 from taskd.supervisor.scaling.scaler import bounds_of
 from taskd.supervisor.scaling.simulation import Arrivals, Row, simulate
 
-#: A simulation goes on for so long after the last arrival, so that one sees the workers leave.
+#: A simulation goes on for this time after the last arrival, so that one sees the workers leave.
 _TAIL_S = 120
 
 

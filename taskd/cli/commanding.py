@@ -12,7 +12,7 @@ from taskd.cli.remote import destination_option, timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.protocol.commands import Argument, CommandSpec, Value
 
-#: What a command does: session, arguments of the request, and the options that all have.
+#: The function of a command: it takes the session, the arguments of the request and the common options.
 Ask = Callable[..., int]
 
 
@@ -61,7 +61,7 @@ def _parameter(argument: Argument) -> click.Parameter:
     )
 
 
-#: What a text on the command line becomes; a switch takes none.
+#: The type that a text on the command line becomes; a switch takes no text.
 _TYPES: Mapping[Value, type] = {Value.TEXT: str, Value.TEXTS: str, Value.INTEGER: int, Value.NUMBER: float}
 
 

@@ -22,7 +22,7 @@ class Former:
 
     @property
     def command(self) -> str:
-        """What shows its queues."""
+        """The command that shows its queues."""
         return f"taskctl --config {self.file} queues"
 
 

@@ -1,4 +1,4 @@
-"""What a daemon that does not answer left in its state file, as taskctl shows it."""
+"""The state file of a daemon that does not answer, as taskctl shows it."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def _check_known(config: Config, name: str) -> None:
         if not consuming_here(config):
             return  # workers may be on other hosts only, or start later: nothing is known
         with RemoteControl(config.broker, config.stores) as remote:
-            # Whoever answers first knows it, mostly; else all are heard.
+            # Mostly the first worker that answers knows the task; if not, all are heard.
             for limit in (1, None):
                 for names in remote.inspect("registered", {"builtins": True}, limit=limit).values():
                     if isinstance(names, list):

@@ -43,7 +43,7 @@ def completer(find: Callable[[Session, str], Iterable[str]]) -> Completer:
                 for word in find(session, socket_path):
                     words[word] = None
         except (TaskdError, msgspec.MsgspecError, OSError):
-            pass  # what was found until then is offered
+            pass  # the names found until then are offered
         return [word for word in words if word.startswith(incomplete) and _PLAIN.fullmatch(word)]
 
     return complete

@@ -21,7 +21,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 
 #: Of the form of what --json prints; it grows when a key is renamed or removed, not when one is added.
 JSON_VERSION = 1
-#: What rich leaves between two columns of a table.
+#: The space that rich leaves between two columns of a table.
 _GAP_COLUMNS = 2
 
 

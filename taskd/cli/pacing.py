@@ -80,7 +80,7 @@ class _Progress:
         self._shown = False
 
     def at(self, done: int) -> None:
-        """So many are done."""
+        """Count these as done."""
         if clock.monotonic() < self._next:
             return
         self._next = clock.monotonic() + _PROGRESS_EVERY_S

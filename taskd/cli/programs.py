@@ -39,7 +39,7 @@ timeout_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What was asked; ``former`` are the processes that a restart is to replace."""
+    """The request of an operator; ``former`` are the processes that a restart is to replace."""
 
     verb: Verb
     former: frozenset[int]

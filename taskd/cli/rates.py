@@ -1,4 +1,4 @@
-"""What changed between two looks at the daemon: tasks a second, processor share.  Pure."""
+"""Rates between two looks at the daemon: tasks a second, processor share.  Pure."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _POLL_S = 0.05
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """What becomes of one program."""
+    """The fate of one program in a reload."""
 
     name: str
     group: str
@@ -42,7 +42,7 @@ class Answer(msgspec.Struct, frozen=True):
     programs: list[Decided]
     changes: list[str]
     needs_restart: list[str]
-    #: What to know beside; a daemon of before says nothing.
+    #: Remarks for the operator; a daemon of an older version sends none.
     notes: list[str] = []
 
 

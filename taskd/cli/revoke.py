@@ -121,7 +121,7 @@ def _keep(config: Config, given: Mapping[str, Sequence[str]], *, undo: bool) -> 
     return True
 
 
-#: What is said when no worker is up.
+#: The text for the case that no worker is up.
 _KEPT = "no worker is up: every worker that starts within three hours drops these tasks when their turn comes"
 _ENDED_NOTHING = "; no running task was ended"
 _UNDONE = "no worker is up: workers that start from now on run these tasks"

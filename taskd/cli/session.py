@@ -1,4 +1,4 @@
-"""What the verbs of taskctl share: the configuration, and readers of their arguments."""
+"""The session that the verbs of taskctl share: the configuration, and readers of their arguments."""
 
 from __future__ import annotations
 

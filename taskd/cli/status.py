@@ -116,7 +116,7 @@ def _echo_last(control_socket: str, error: DaemonDownError, *, as_json: bool) ->
 
 def _echo_programs(rows: Sequence[ProgramRow], *, now: float) -> None:
     echo_table(_COLUMNS, [_row(row, now) for row in rows], right=_NUMBERS, spare=_SPARE)
-    # What many programs have in common (the broker is away, the load needs none of them) is said once.
+    # A reason that many programs share (the broker is away, the load needs none of them) is said once.
     said: dict[str, list[str]] = {}
     for row in rows:
         for text in _said_of(row):

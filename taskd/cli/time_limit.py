@@ -1,4 +1,4 @@
-"""``--timeout`` for every verb: one that has none of its own gives up as a whole after so long."""
+"""``--timeout`` for every verb: a verb that has none of its own gives up as a whole after this time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME = "verb_timeout_s"
 
 
 def limited(command: C) -> C:
-    """Return the command, with ``--timeout`` if it had none; those below a group likewise.
+    """Return the command, with ``--timeout`` if it had none; commands of a group likewise.
 
     A command that was given one before is left alone.
     """

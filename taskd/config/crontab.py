@@ -3,7 +3,7 @@
 The language is Debian cron's with the usual extras: lists, ranges, steps, names, ``L`` (last day of the
 month), ``LW`` (last working day of it), ``5L`` (its last Friday) and ``2#3`` (its third Tuesday).  As in
 cron, day and weekday are alternatives when both are given, and must agree when one begins with a star.
-An expression that can never match is refused, so that whoever has one knows that it fires.
+An expression that can never match is refused, so that every accepted one fires.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LAST = -1
 
 
 class CronError(ValueError):
-    """A text is no cron expression; ``column`` counts from 1 within the text."""
+    """A text that is not a cron expression; ``column`` counts from 1 within the text."""
 
     def __init__(self, column: int, wrong: str, expected: str) -> None:
         super().__init__(f"column {column}: {wrong}; expected {expected}")
@@ -46,7 +46,7 @@ class CronError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CronFields:
-    """What an expression matches; tuples are sorted, and Sunday is weekday 0."""
+    """The values that an expression matches; tuples are sorted, and Sunday is weekday 0."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
@@ -92,7 +92,7 @@ class CronFields:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One of the five: what its numbers are called, their range, and their names."""
+    """One of the five fields: its name, the range of its numbers, and their names."""
 
     name: str
     low: int

@@ -1,6 +1,6 @@
-"""What differs between two configurations, key by key.  Pure, and safe to show: secrets are masked.
+"""The differences between two configurations, key by key.  Pure, and safe to show: secrets are masked.
 
-A table that only one of them has is one change.  What each change takes to be in force is declared at
+A table that only one of them has is one change.  How each change comes in force is declared at
 its key (``option.Applies``).
 """
 

@@ -107,7 +107,7 @@ def url(given: Given) -> object:
     if not separator or "\x00" in given.text:
         return given.bad(form, "the value is not a URL")
     if scheme not in given.option.choices:
-        # A scheme that did not come from a variable is no secret and helps.
+        # A scheme that did not come from a variable is not a secret, and showing it helps.
         shown = f'the scheme "{scheme}"' if not given.substituted and scheme.isalnum() else "the scheme"
         given.report.error(
             given.path, f"{shown} is not accepted", form, word=scheme, known=given.option.choices

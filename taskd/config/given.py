@@ -1,4 +1,4 @@
-"""One TOML value on its way to an option: what the file says, and what is noted when it will not do.
+"""One TOML value on its way to an option: the text of the file, and the problem when it will not do.
 
 Values may hold secrets by way of ``${NAME}``: messages quote the text as it stands in the file, never
 what was put in, and of an option marked secret nothing at all.
@@ -16,7 +16,7 @@ from taskd.config.report import Report
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
-#: What a converter answers when it has noted a problem.
+#: The answer of a converter that has noted a problem.
 BAD = object()
 
 

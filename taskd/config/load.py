@@ -147,7 +147,7 @@ def _unreadable(path: str, error: OSError) -> Problem:
     return Problem(Severity.ERROR, path, 0, "", wrong, expected)
 
 
-# What the reader says of the most frequent mistakes, and what it means for the one who made it.
+# The reader's errors for the most frequent mistakes, and their meaning for the author of the file.
 _IN_WORDS = (
     ("Cannot overwrite a value", "the key stands twice in its table"),
     ("Cannot declare", "the table stands twice"),

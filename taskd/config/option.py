@@ -41,7 +41,7 @@ class Kind(Enum):
 
 
 class Applies(Enum):
-    """What it takes until a changed key is in force when a running daemon reloads the file."""
+    """How a changed key comes in force when a running daemon reloads the file."""
 
     LIVE = "live"  # nothing is restarted
     ROLL = "roll"  # the programs that it concerns are replaced one after the other

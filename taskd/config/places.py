@@ -1,4 +1,4 @@
-"""Which files a daemon makes, and that no two keys name the same one.  Pure.
+"""The files that a daemon makes; no two keys may name the same one.  Pure.
 
 A control socket at the path of the broker's file would be the end of the messages in it.
 """

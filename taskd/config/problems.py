@@ -1,6 +1,6 @@
-"""What is wrong with a configuration file, said so that it can be put right.
+"""The problems of a configuration file, worded so that the author can mend them.
 
-One line for each problem: ``file:line: table.key: what is wrong; expected ...; did you mean "x"?``;
+One line for each problem: ``file:line: table.key: wrong; expected ...; did you mean "x"?``;
 a warning says so after the line.
 """
 

@@ -1,4 +1,4 @@
-"""What every supervised process may be told: who it is, where it runs, when it is started again.
+"""Settings of every supervised process: its user, its place, its restarts.
 
 The keys that ``[worker.NAME]``, ``[beat]`` and ``[program.NAME]`` have in common.
 """

@@ -1,4 +1,4 @@
-"""What takes more than one key to judge of the tables of processes, and how they depend on one another.
+"""Rules over several keys of the tables of processes, among them their dependencies on one another.
 
 Pure: whether users, files and commands exist on this machine is the business of ``machine``.
 """

@@ -53,7 +53,7 @@ def scan(text: str) -> Provenance:
     try:
         scanner.document()
     except RecursionError:
-        pass  # what was found so far is better than nothing
+        pass  # the keys found so far are better than nothing
     return Provenance(scanner.found)
 
 

@@ -100,7 +100,7 @@ def key_patterns() -> list[str]:
 
 
 def _table(title: str, table_class: type) -> str:
-    # What every process may have stands once, in a table of its own.
+    # The keys of every process stand once, in a table of their own.
     is_process = issubclass(table_class, ProcessConfig) and table_class is not ProcessConfig
     elsewhere = set(ProcessConfig.__annotations__) - set(table_class.__annotations__) if is_process else ()
     about = (table_class.__doc__ or "").partition(": ")[2].strip()

@@ -50,7 +50,7 @@ class Report:
 
     def _add(self, severity: Severity, path: KeyPath, wrong: str, expected: str, hint: str) -> None:
         if severity is Severity.ERROR:
-            # The tables around it too: what rests on them cannot be judged.
+            # The tables around it too: rules that rest on them cannot judge.
             self._wrong.update(path[:length] for length in range(len(path) + 1))
         line = self._line_of(path) if path else 0
         self.problems.append(Problem(severity, self._file, line, ".".join(path), wrong, expected, hint))

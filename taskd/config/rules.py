@@ -1,4 +1,4 @@
-"""What takes more than one key to judge, and paths made absolute.  Reads no file, but asks for extras."""
+"""Rules over several keys; they also make paths absolute.  Reads no file, but asks for extras."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _check_delays(supervisor: SupervisorConfig, path: KeyPath, report: Report) -
 
 
 def _check_control(control: ControlConfig, report: Report) -> None:
-    """Refuse what can be nobody; whether a user exists is for the machine to say."""
+    """Refuse names that no user or group can have; ``machine`` says whether one exists."""
     for key in ("viewers", "operators", "admins"):
         for who in getattr(control, key):
             if not WHO.fullmatch(who):

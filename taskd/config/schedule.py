@@ -33,7 +33,7 @@ _live = partial(option, applies=Applies.LIVE)
 class WhenConfig:
     """When a periodic task fires: the keys of an entry that make its schedule.
 
-    Moments are texts of ISO 8601; those without an offset are read in ``timezone``.  Empty texts and
+    Moments are texts of ISO 8601; ``timezone`` is the zone of moments without an offset.  Empty texts and
     None mean that the key is not given; ``config.when`` has the rules between the keys.
     """
 

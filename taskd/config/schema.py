@@ -85,5 +85,5 @@ class Config:
 
     @property
     def stores(self) -> Stores:
-        """What the factories of brokers and results need beside a URL."""
+        """The settings that the factories of brokers and results need beside a URL."""
         return Stores(self.sqlite, self.redis, self.amqp)

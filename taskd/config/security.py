@@ -1,4 +1,4 @@
-"""What workers let others do over the broker: [security]."""
+"""The table [security]: the remote control that workers accept over the broker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from taskd.config.option import Kind, option
 
 @dataclass(frozen=True, slots=True)
 class SecurityConfig:
-    """[security]: whoever can write to the broker can command its workers; here less can be allowed."""
+    """[security]: everybody who can write to the broker can command its workers; here you allow less."""
 
     remote_control: str = option(
         Kind.CHOICE,

@@ -1,4 +1,4 @@
-"""Which workers of a configuration take from which queue.  Pure."""
+"""Finds the workers of a configuration that consume from a queue.  Pure."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class AmqpConfig:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What the factories of brokers and results need beside a URL."""
+    """The settings that the factories of brokers and results need beside a URL."""
 
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)

@@ -47,8 +47,8 @@ def options(table_class: type) -> dict[str, tuple[Option, Field[Any]]]:
 def read_document(document: Table, path: str, report: Report) -> Config:
     """Return the configuration and note what is wrong with its keys, one by one.
 
-    A key that is wrong has its default in the result, so that ``rules`` can judge the rest; whoever
-    wants to use the result asks ``report.failed`` first.
+    A key that is wrong has its default in the result, so that ``rules`` can judge the rest.  Before it
+    uses the result, a caller asks ``report.failed``.
     """
     nested = (*SINGLE_TABLES, "worker", "program", "beat")
     own = {key: value for key, value in document.items() if key not in nested}

@@ -4,10 +4,10 @@ Programs never read the file again: what was checked is what runs, and a half-wr
 reach a restarting worker.
 
 Each program has a descriptor of its own, with what concerns it and nothing else, and the kernel seals it:
-whoever inherits it may read it, and nobody but the supervisor can change it.
+a program that inherits it may read it, and only the supervisor can change it.
 
-The descriptor holds one configuration a line.  The first is what a program starts with; those that follow
-change only what can be taken over while it runs, and the last one counts.  Behind the last are NULs.
+The descriptor holds one configuration a line.  A program starts with the first.  The lines that follow
+change only keys that it can take over while it runs, and the last one counts.  Behind the last are NULs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from taskd.config.schema import Config
 
 CONFIG_FD_VARIABLE = "TASKD_CONFIG_FD"
 
-#: Since Linux 5.1; the name is not in every fcntl.  What is mapped writable already stays so, nothing else.
+#: Since Linux 5.1; the name is not in every fcntl.  Memory that is mapped writable already stays writable,
+#: nothing else.
 _SEAL_FUTURE_WRITE = 0x10
 _SEALS = _SEAL_FUTURE_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 #: Room for later configurations; memory is taken only for what is written.
@@ -67,8 +68,9 @@ class Handover:
     def add(self, config: Config) -> None:
         """Add a configuration for the program that holds the descriptor; a signal must tell it.
 
-        Where the room is used up, the later ones are overwritten from the first of them on: who reads at
-        that moment reads again at the signal.  Raises: ``ConfigError`` for one that is larger than the room.
+        Where the room is used up, the later ones are overwritten from the first of them on: a program that
+        reads at that moment reads again at the signal.  Raises: ``ConfigError`` for one that is larger than
+        the room.
         """
         self.add_line(encode(config))
 
@@ -89,7 +91,7 @@ class Handover:
         self.fd = -1
 
     def close(self) -> None:
-        """Give everything back; what programs hold of it stays readable."""
+        """Give everything back; programs can still read the descriptors that they hold."""
         self._mapped.close()
         if self.fd >= 0:
             self.let_go()

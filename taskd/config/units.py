@@ -41,7 +41,7 @@ class UnitError(ConfigError):
 def parse_duration(value: str | float) -> float:
     """Return seconds.
 
-    Raises: ``UnitError`` when it is none, is negative, or is not finite.
+    Raises: ``UnitError`` when the text has no such value, or one that is negative or not finite.
     """
     if isinstance(value, str):
         number, unit = _split(value, DURATION_FORM)
@@ -55,7 +55,7 @@ def parse_duration(value: str | float) -> float:
 def parse_size(value: str | float) -> int:
     """Return bytes; the case of the unit does not matter.
 
-    Raises: ``UnitError`` when it is none, is negative, or is not finite.
+    Raises: ``UnitError`` when the text has no such value, or one that is negative or not finite.
     """
     if isinstance(value, str):
         number, unit = _split(value, SIZE_FORM)

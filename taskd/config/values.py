@@ -30,7 +30,7 @@ def convert(option: Option, value: object, path: KeyPath, report: Report) -> Any
     try:
         converted = _CONVERTERS[option.kind](given)
     except Exception as error:  # noqa: BLE001 - a barrier, here because here the key is known
-        # What the error quotes may have come from a variable, or be a secret.
+        # The error quotes a text that may come from a variable, or be a secret.
         hidden = given.substituted or option.secret
         return given.bad(
             "another value", f"taskd failed to read {given.shown}" if hidden else unforeseen(error)

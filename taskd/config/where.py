@@ -1,4 +1,4 @@
-"""Which configuration file a program reads when several could be meant.  Light: every start imports it."""
+"""Chooses the configuration file when several could be meant.  Light: every start imports it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ RULE = f"${PATH_VARIABLE}, else ./{LOCAL_NAME} unless root, else {DEFAULT_PATH}"
 def find(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
     """Return the path of the file: that of --config, of TASKD_CONFIG, ./taskd.toml, or /etc/taskd.toml.
 
-    The one in the working directory counts when this user or root owns it and nobody else may write it, and
-    never for root: a directory in which root happens to stand must not say what root runs.
+    The file in the working directory counts when this user or root owns it and nobody else may write it.
+    It never counts for root: the directory in which root happens to stand must not decide what root runs.
     """
     return explicit or environ.get(PATH_VARIABLE) or _local() or DEFAULT_PATH
 

@@ -28,13 +28,12 @@ LONGEST = 25
 _RULES = (
     (
         "noun",
-        re.compile(r"(?:^|[.!?;:]\s+)(?:what(?:ever)?|who(?:ever|m)?|whose|those|which)\b", re.IGNORECASE),
+        re.compile(r"(?:^|[.!?;]\s+)(?:what(?:ever)?|who(?:ever|m)?|whose|those|which)\b", re.IGNORECASE),
     ),
     (
         "negation",
         re.compile(
-            r"(?<!\bthere )\b(?:is|are|was|were|be) (?:no(?! longer| one\b)|none(?! of)|nobody|nothing)\b",
-            re.IGNORECASE,
+            r"(?<!\b[Tt]here )\b(?:is|are|was|were|be) (?:no(?! longer| one\b)|none(?! of)|nobody|nothing)\b"
         ),
     ),
     ("measure", re.compile(r"\bso (?:long|many|few)\b(?! as\b)", re.IGNORECASE)),

@@ -1,6 +1,6 @@
 """Cron expressions in a time zone.
 
-What is matched is the zone's wall clock, minute by minute; ``Gap`` and ``Overlap`` say what becomes of
+The zone's wall clock is matched, minute by minute; ``Gap`` and ``Overlap`` are the rules for
 the minutes that the wall clock leaves out or shows twice.  ``cron`` gives both the values of Debian's
 cron unless told otherwise: a job of fixed time (no star in minute and hour) runs right after the gap in
 which it falls and once in an overlap; any other follows elapsed time, so that it loses the minutes of the
@@ -74,7 +74,7 @@ def cron(
 ) -> Cron:
     """Return the schedule of a cron expression in an IANA zone; without rules, cron's own.
 
-    Raises: ``ConfigError`` when the expression or the zone is none.
+    Raises: ``ConfigError`` when the expression or the zone cannot be read.
     """
     zone = zone_named(zone_name)
     try:

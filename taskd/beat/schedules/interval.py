@@ -1,4 +1,4 @@
-"""Every so many seconds, on a grid.
+"""Schedules of a fixed interval, on a grid.
 
 Without an anchor the grid starts at the epoch: ``every = "5m"`` fires at :00, :05, :10, and
 ``every = "1d"`` at midnight UTC.  An interval counted from the start of beat would never fire when beat

@@ -43,7 +43,7 @@ class Jittered:
     def next_after(self, at: float) -> float:
         """Return the next delayed occurrence; occurrences may overtake each other."""
         earliest = math.inf
-        due_at = self.schedule.next_after(at - self.jitter_s)  # those before it have fired by ``at``
+        due_at = self.schedule.next_after(at - self.jitter_s)  # earlier ones have fired by ``at``
         while due_at < earliest:
             fire_at = due_at + self._share_s(due_at)
             if at < fire_at < earliest:

@@ -25,7 +25,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a schedule would do; ``has_more`` when the period has more occurrences than were asked for."""
+    """A rehearsal of a schedule; ``has_more`` when the period has more occurrences than were asked for."""
 
     occurrences: tuple[float, ...]
     remarks: tuple[Remark, ...]

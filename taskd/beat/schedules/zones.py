@@ -1,8 +1,8 @@
 """Local times and instants: what a clock on the wall shows twice, and what it never shows.
 
 At a change of offset a zone's wall clock jumps.  Ahead, it leaves a *gap* of local times that do not
-exist; back, it makes an *overlap* of local times that come twice, in a first and a second pass.  What
-becomes of them is the entry's choice (``Gap``, ``Overlap``).
+exist; back, it makes an *overlap* of local times that come twice, in a first and a second pass.  The
+entry chooses the rule for them (``Gap``, ``Overlap``).
 
 Changes are found by looking at the offset on both sides and bisecting between; ``zoneinfo`` does not
 tell them.  Two changes of one zone within ``REACH_S`` of each other would not be told apart; none of the
@@ -24,14 +24,14 @@ REACH_S = 86_400.0
 
 
 class Gap(Enum):
-    """What becomes of a local time that does not exist."""
+    """The rule for a local time that does not exist."""
 
     NEXT = "next"  # the first instant after the gap takes its place
     SKIP = "skip"
 
 
 class Overlap(Enum):
-    """Which instants a local time means that comes twice."""
+    """The rule for a local time that comes twice."""
 
     FIRST = "first"
     BOTH = "both"

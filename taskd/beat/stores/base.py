@@ -16,7 +16,7 @@ from taskd.config.schedule import BeatEntryConfig
 
 
 class Outcome(Enum):
-    """What became of an occurrence."""
+    """The outcome of an occurrence."""
 
     SENT = "sent"
     #: The broker had its id already: another beat had sent it and not lived to record it.
@@ -30,7 +30,7 @@ class Mark:
     """How far beat is with an entry, and its counters."""
 
     name: str
-    #: What said when (``entries.schedule_text``); with another schedule the mark means nothing.
+    #: The schedule as text (``entries.schedule_text``); with another schedule the mark means nothing.
     schedule: str
     #: Every occurrence up to this wall-clock second is decided.
     decided_at: float
@@ -80,7 +80,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What operators changed since a revision."""
+    """The changes by operators since a revision."""
 
     revision: int
     #: None where the entry was removed.
@@ -104,7 +104,7 @@ class Leadership:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What beat learned from the app's code: entries, and the names of tasks (empty: not known)."""
+    """The declarations of the app's code: entries, and the names of tasks (empty: not known)."""
 
     entries: Mapping[str, BeatEntryConfig] = field(default_factory=dict)
     tasks: frozenset[str] = frozenset()

@@ -133,7 +133,7 @@ class RedisStore:
         """Return the latest decisions, the latest first."""
         names = [name]
         if name is None:
-            # Who has one of the latest decisions is among those with the latest last one.
+            # An entry with one of the latest decisions is among those with the latest last one.
             latest = self._link.call("ZREVRANGE", self._key("latest"), 0, limit - 1)
             names = [each.decode() for each in latest]
         commands = [("LRANGE", self._key("history", str(each)), 0, limit - 1) for each in names]

@@ -25,7 +25,7 @@ _TABLES = (
         number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL,
         requested_at REAL NOT NULL, requested_by TEXT NOT NULL
     )""",
-    # What a beat learned from the app's code, as one JSON text.
+    # The declarations of the app's code, as one JSON text.
     "CREATE TABLE declared(text BLOB NOT NULL)",
     # One row; lease_until is CLOCK_MONOTONIC of the boot beside it.
     """CREATE TABLE lease(

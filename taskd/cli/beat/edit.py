@@ -30,7 +30,7 @@ Keys = Mapping[str, object]
 _WHEN = frozenset(each.name for each in fields(WhenConfig))
 #: Keys of which an entry has one; giving another kind takes the place of the former.
 _KINDS = frozenset({"every", "cron", "at", "solar"})
-#: What belongs to one kind only.
+#: Keys that belong to one kind only.
 _BELONGINGS = {"every": ("align",), "cron": ("cron_days", "dst_overlap"), "solar": ("latitude", "longitude")}
 
 

@@ -24,12 +24,12 @@ from taskd.config.schema import Config
 
 @dataclass(slots=True)
 class View:
-    """What stands in the file and in the store."""
+    """The entries of the file and of the store."""
 
     listing: Listing = field(default_factory=Listing)
     marks: Mapping[str, Mark] = field(default_factory=dict)
     declared: Declared = field(default_factory=Declared)
-    #: What a command that shows it exits with: UNAVAILABLE when the store could not be read.
+    #: Exit status of a command that shows the view: UNAVAILABLE when the store could not be read.
     status: int = exit_codes.OK
 
     def require(self, name: str) -> Listed:
@@ -71,7 +71,7 @@ def opened(config: Config) -> Iterator[Store]:
 def look(config: Config, store: Store | None = None) -> View:
     """Return the view; without ``store`` it is opened if it is there.
 
-    A store that cannot be read is no reason to hide the file's entries: it is named on standard error.
+    A store that cannot be read does not hide the file's entries: standard error names it.
     """
     view = View()
     view.listing.replace(Source.FILE, config.beat.schedule)

@@ -1,4 +1,4 @@
-"""What the facts of the machine mean.  Pure: facts in, findings out."""
+"""Judges the facts of the machine.  Pure: facts in, findings out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facts that the checks judge.  Data only; what could not be learned is None."""
+"""The facts that the checks judge.  Data only; a fact that could not be learned is None."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class ClockFacts:
 
 @dataclass(frozen=True, slots=True)
 class KernelFacts:
-    """What the kernel has of what the supervisor needs."""
+    """The features of the kernel that the supervisor needs."""
 
     release: str
     has_pidfd: bool = True

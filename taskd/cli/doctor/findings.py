@@ -1,4 +1,4 @@
-"""What a check says: how bad it is, what was found, why that matters, and what to do."""
+"""The finding of a check: its severity, the fact, why it matters, and the remedy."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def _with_queues(config: Config, store: StoreFacts) -> StoreFacts:
         with open_desk(config) as desk:
             queues = desk.queues()
     except (BrokerError, StorageError) as error:
-        # What is wrong with a file, the facts about it say.
+        # The facts about a file say what is wrong with it.
         return replace(store, connect_error=str(error)) if store.address else store
     unserved = list(left_alone(queues, config))
     return replace(store, unacked=sum(queue.unacked for queue in queues), unserved=unserved)

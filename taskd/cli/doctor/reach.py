@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from taskd.cli.doctor.facts import Place, Who
 
-#: What hides a directory, as a property of a unit; with "read-only" it can be seen.
+#: Properties of a unit that hide a directory; with "read-only" it can be seen.
 _HIDDEN = (
     ("/root", "ProtectHome", {"yes", "tmpfs"}),
     ("/home", "ProtectHome", {"yes", "tmpfs"}),

@@ -1,4 +1,4 @@
-"""What ``taskctl doctor --security`` judges: which ways lead from a user or a task to too much.
+"""Judges for ``taskctl doctor --security`` which ways lead from a user or a task to too much.
 
 Pure: facts in, findings out.  docs/security.md says what each way is worth.
 """
@@ -40,7 +40,7 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class ExposureFacts:
-    """What the configuration and the machine open."""
+    """The ways that the configuration and the machine open."""
 
     daemon: Who
     config: Place
@@ -49,7 +49,7 @@ class ExposureFacts:
     #: Databases and what else holds the arguments of tasks.
     files: Sequence[Place] = ()
     accept_content: Sequence[str] = ()
-    #: Who may steer all workers through the broker: "off", "read" or "all".
+    #: Remote control that workers accept over the broker: "off", "read" or "all".
     remote_control: str = "all"
     socket_mode: int = 0o600
     #: Properties of the systemd unit, empty where there is none.

@@ -1,4 +1,4 @@
-"""What the facts of the systemd unit mean.  Pure."""
+"""Judges the facts of the systemd unit.  Pure."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _manners(unit: UnitFacts) -> Iterator[Finding]:
 
 
 def _settings(unit: UnitFacts, *, gives_roles: bool) -> Iterator[Finding]:
-    """What the unit says."""
+    """The findings about the text of the unit."""
     properties = unit.properties
     kind = properties.get("Type", "")
     if kind not in {"notify", "notify-reload"}:
