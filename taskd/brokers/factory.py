@@ -32,18 +32,26 @@ def _redis(url: str, stores: Stores) -> Broker:
     return RedisBroker(url, stores.redis)
 
 
-def _generic(url: str, stores: Stores) -> Broker:
-    from taskd.brokers.kombu.address import Address
-    from taskd.brokers.kombu.broker import GenericBroker
+def _amqp(url: str, stores: Stores) -> Broker:
+    from taskd.brokers.amqp.broker import AmqpBroker
+    from taskd.brokers.amqp.server import AmqpServer
 
-    return GenericBroker(Address(url, stores.amqp))
+    return AmqpBroker(AmqpServer(url, stores.amqp))
+
+
+def _kombu(url: str, stores: Stores) -> Broker:
+    from taskd.brokers.kombu.broker import KombuBroker
+    from taskd.brokers.kombu.server import Server
+
+    return KombuBroker(Server(url, stores.amqp))
 
 
 _IMPLEMENTATIONS: Mapping[str, Callable[[str, Stores], Broker]] = {
     "sqlite": _sqlite,
     "memory": _memory,
     **dict.fromkeys(REDIS_SCHEMES, _redis),
-    **dict.fromkeys((*AMQP_SCHEMES, *KOMBU_SCHEMES), _generic),
+    **dict.fromkeys(AMQP_SCHEMES, _amqp),
+    **dict.fromkeys(KOMBU_SCHEMES, _kombu),
 }
 
 

@@ -13,8 +13,7 @@ from typing import cast
 from kombu.pidbox import Mailbox
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.kombu.address import BROKER_ERRORS
-from taskd.brokers.kombu.errors import told
+from taskd.brokers.kombu.errors import BROKER_ERRORS, told
 from taskd.brokers.kombu_client.connection import kombu_connection
 from taskd.config.stores import Stores
 

@@ -102,6 +102,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("topology",),
         ("once", "event_sender"),
         ("memory", "sqlite", "redis", "kombu"),
+        ("amqp",),
         ("factory", "kombu_client"),
     ),
     "execution": (("native",),),

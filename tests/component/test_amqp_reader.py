@@ -11,8 +11,8 @@ from amqp.basic_message import Message
 from kombu.connection import Connection
 
 from taskd.base.errors import BrokerError, LeaseLostError
-from taskd.brokers.kombu.address import Address
-from taskd.brokers.kombu.broker import GenericBroker
+from taskd.brokers.amqp.broker import AmqpBroker
+from taskd.brokers.amqp.server import AmqpServer
 from taskd.config.stores import AmqpConfig
 from taskd.protocol.delivery import Ack, Requeue
 from tests import services
@@ -39,16 +39,16 @@ def proxy() -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def broker(proxy: Proxy) -> Iterator[GenericBroker]:
+def broker(proxy: Proxy) -> Iterator[AmqpBroker]:
     """Over the proxy."""
     url = services.rabbit_url().replace(str(services.rabbit_server().port), str(proxy.port))
-    with closing(GenericBroker(Address(url, AmqpConfig(timeout=2.0)))) as made:
+    with closing(AmqpBroker(AmqpServer(url, AmqpConfig(timeout=2.0)))) as made:
         yield made
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=GARBAGE.values())
 def test_garbage_on_the_wire_costs_the_connection_and_no_message(
-    garbage: bytes, broker: GenericBroker, proxy: Proxy
+    garbage: bytes, broker: AmqpBroker, proxy: Proxy
 ) -> None:
     broker.publisher().publish([message("kept")])
     intake = broker.intake("a@host", ["mail"])
@@ -67,7 +67,7 @@ def test_garbage_on_the_wire_costs_the_connection_and_no_message(
     assert bodies(again.claim(1)) == ["kept"]
 
 
-def test_a_frame_that_never_ends_costs_the_connection(broker: GenericBroker, proxy: Proxy) -> None:
+def test_a_frame_that_never_ends_costs_the_connection(broker: AmqpBroker, proxy: Proxy) -> None:
     intake = broker.intake("a@host", ["mail"])
 
     proxy.inject(struct.pack(">BHI", 1, 1, 100) + b"\0\x3c\0\x3c")
@@ -80,7 +80,7 @@ def test_a_frame_that_never_ends_costs_the_connection(broker: GenericBroker, pro
 
 
 def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(
-    broker: GenericBroker, proxy: Proxy
+    broker: AmqpBroker, proxy: Proxy
 ) -> None:
     intake = broker.intake("a@host", ["mail"])
     publisher = broker.publisher()
@@ -94,7 +94,7 @@ def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(
         publisher.publish([message("second")])
 
 
-def test_a_claim_of_what_has_come_waits_for_no_answer(broker: GenericBroker, proxy: Proxy) -> None:
+def test_a_claim_of_what_has_come_waits_for_no_answer(broker: AmqpBroker, proxy: Proxy) -> None:
     intake = broker.intake("a@host", ["mail"])
     assert intake.claim(8) == []
     broker.publisher().publish([message("here")])
@@ -105,7 +105,7 @@ def test_a_claim_of_what_has_come_waits_for_no_answer(broker: GenericBroker, pro
     assert bodies(intake.claim(8)) == ["here"]
 
 
-def test_what_comes_while_a_box_waits_for_an_answer_makes_it_readable(broker: GenericBroker) -> None:
+def test_what_comes_while_a_box_waits_for_an_answer_makes_it_readable(broker: AmqpBroker) -> None:
     broker.reply_box("replies", 60.0).close()
     broker.publisher().publish([message(str(number), queue="replies") for number in range(50)])
 
@@ -119,7 +119,7 @@ def test_what_comes_while_a_box_waits_for_an_answer_makes_it_readable(broker: Ge
 
 
 def test_a_message_that_cannot_be_sent_anew_becomes_a_dead_letter_with_the_reason(
-    broker: GenericBroker,
+    broker: AmqpBroker,
 ) -> None:
     intake = broker.intake("a@host", ["mail"])
     with Connection(broker.url) as client:  # as JSON, in which it would be put back, it is larger

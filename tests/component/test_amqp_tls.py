@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.kombu.address import Address
-from taskd.brokers.kombu.broker import GenericBroker
+from taskd.brokers.amqp.broker import AmqpBroker
+from taskd.brokers.amqp.server import AmqpServer
 from taskd.config.stores import AmqpConfig
 from taskd.protocol.delivery import Ack
 from tests.contract.brokers import is_readable, message
@@ -39,8 +39,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.end()
 
 
-def opened(url: str) -> GenericBroker:
-    return GenericBroker(Address(url, AmqpConfig()))
+def opened(url: str) -> AmqpBroker:
+    return AmqpBroker(AmqpServer(url, AmqpConfig()))
 
 
 @pytest.mark.slow

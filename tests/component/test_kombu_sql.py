@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.kombu.address import Address
-from taskd.brokers.kombu.broker import GenericBroker
+from taskd.brokers.kombu.broker import KombuBroker
+from taskd.brokers.kombu.server import Server
 from taskd.config.stores import AmqpConfig
 from tests.contract.brokers import bodies, message
 
@@ -18,7 +18,7 @@ from tests.contract.brokers import bodies, message
 def test_a_database_that_is_locked_is_trouble_of_the_broker_and_passes(tmp_path: Path) -> None:
     path = tmp_path / "kombu.db"
     options = {"connect_args": {"timeout": 0.05}}
-    broker = GenericBroker(Address(f"kombu+sqla+sqlite:///{path}", AmqpConfig(transport_options=options)))
+    broker = KombuBroker(Server(f"kombu+sqla+sqlite:///{path}", AmqpConfig(transport_options=options)))
     publisher, intake = broker.publisher(), broker.intake("w", ["mail"])
     publisher.publish([message("before")])
 

@@ -13,11 +13,13 @@ from typing import Protocol
 import pytest
 from kombu.transport.memory import Channel, Transport
 
+from taskd.brokers.amqp.broker import AmqpBroker
+from taskd.brokers.amqp.server import AmqpServer
 from taskd.brokers.base import Broker, Mailbox
 from taskd.brokers.intake import Intake
-from taskd.brokers.kombu.address import Address
-from taskd.brokers.kombu.broker import GenericBroker
-from taskd.brokers.kombu.intake import GenericIntake
+from taskd.brokers.kombu.broker import KombuBroker
+from taskd.brokers.kombu.intake import KombuIntake
+from taskd.brokers.kombu.server import Server
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.sqlite.broker import SqliteBroker
@@ -98,15 +100,15 @@ _KOMBU_LACKS = _AMQP_LACKS | {Trait.WAKES, Trait.PRIORITIES, Trait.EXCHANGES, Tr
 
 def needs(broker: Broker, trait: Trait) -> None:
     """Skip a test of a promise that this broker does not give."""
-    if isinstance(broker, GenericBroker):
-        lacks = _AMQP_LACKS if broker.url.startswith("amqp") else _KOMBU_LACKS
+    if isinstance(broker, KombuBroker):
+        lacks = _AMQP_LACKS if isinstance(broker, AmqpBroker) else _KOMBU_LACKS
         if broker.url.startswith("kombu+sqla"):
             lacks |= {Trait.BINDINGS}
         if trait in lacks:
             pytest.skip(f"not promised here: {trait.value}")
 
 
-class _PatientIntake(GenericIntake):
+class _PatientIntake(KombuIntake):
     """Waits for what a server is about to push, as the loop of a worker does."""
 
     def claim(self, limit: int) -> Sequence[Delivery]:
@@ -124,28 +126,34 @@ class _PatientIntake(GenericIntake):
         return super().scheduled(limit)
 
 
-class _PatientBroker(GenericBroker):
-    intake_class = _PatientIntake
+class _PatientKombu(KombuBroker):
+    def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> KombuIntake:
+        source = self._source(queues, lease_s)
+        return self._keep(_PatientIntake(self._server, owner, queues, source, lease_s=lease_s))
+
+
+class _PatientAmqp(_PatientKombu, AmqpBroker):
+    pass
 
 
 def _rabbit(directory: Path, timing: Timing) -> Broker:
-    return _PatientBroker(Address(services.rabbit_url(), AmqpConfig(max_priority=9), timing))
+    return _PatientAmqp(AmqpServer(services.rabbit_url(), AmqpConfig(max_priority=9), timing))
 
 
 def _kombu_memory(directory: Path, timing: Timing) -> Broker:
     Channel.queues.clear()  # of this process: kombu knows one memory only
     Transport.global_state.clear()
-    return _PatientBroker(Address("kombu+memory://", AmqpConfig(), timing))
+    return _PatientKombu(Server("kombu+memory://", AmqpConfig(), timing))
 
 
 def _kombu_filesystem(directory: Path, timing: Timing) -> Broker:
     folder = str(directory)
     options = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": f"{folder}/control"}
-    return _PatientBroker(Address("kombu+filesystem://", AmqpConfig(transport_options=options), timing))
+    return _PatientKombu(Server("kombu+filesystem://", AmqpConfig(transport_options=options), timing))
 
 
 def _kombu_sql(directory: Path, timing: Timing) -> Broker:
-    return _PatientBroker(Address(f"kombu+sqla+sqlite:///{directory}/kombu.db", AmqpConfig(), timing))
+    return _PatientKombu(Server(f"kombu+sqla+sqlite:///{directory}/kombu.db", AmqpConfig(), timing))
 
 
 #: One line for each broker that joins.

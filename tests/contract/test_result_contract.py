@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.kombu.address import Address
-from taskd.brokers.kombu.broker import GenericBroker
+from taskd.brokers.amqp.broker import AmqpBroker
+from taskd.brokers.amqp.server import AmqpServer
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.protocol.results import state_record
 from taskd.results.base import Collector, ResultStore, StoredResult
@@ -27,7 +27,7 @@ class _PatientRpc(RpcResults):
     """Sender and worker in one, who waits for what is on its way from the one to the other."""
 
     def __init__(self) -> None:
-        broker = GenericBroker(Address(services.rabbit_url(), AmqpConfig()))
+        broker = AmqpBroker(AmqpServer(services.rabbit_url(), AmqpConfig()))
         super().__init__(BrokerPost(broker, 86_400.0))
 
     def store(self, results: Sequence[StoredResult]) -> None:

@@ -14,9 +14,9 @@ from amqp.exceptions import UnexpectedFrame
 
 from taskd import App
 from taskd.base.errors import ProtocolError, SerializationError, TaskdError
-from taskd.brokers.kombu import envelope as generic
-from taskd.brokers.kombu.fields import read_properties
-from taskd.brokers.kombu.frames import Inbox
+from taskd.brokers.amqp.fields import read_properties
+from taskd.brokers.amqp.frames import Inbox
+from taskd.brokers.kombu import envelope as kombu
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer.claiming import strategy
 from taskd.consumer.settling import decided_ends
@@ -107,7 +107,7 @@ def test_messages_of_kombus_transports() -> None:
             delivery_tag="1",
             body=fuzzing.mutated(rng, BODIES),
         )
-        carried_out(generic.opened(generic.taken(message), 1, "q").delivery)
+        carried_out(kombu.opened(kombu.taken(message), 1, "q").delivery)
 
     fuzzing.each_case(10_000, case)
 
@@ -127,7 +127,7 @@ def test_properties_and_frames_of_amqp() -> None:
             pass
 
     def frames(rng: random.Random) -> None:
-        inbox = Inbox(lambda arrived: carried_out(generic.opened(arrived, 1, "q").delivery), lambda: None)
+        inbox = Inbox(lambda arrived: carried_out(kombu.opened(arrived, 1, "q").delivery), lambda: None)
         deliver = b"\x00\x3c\x00\x3c\x01c" + bytes(8) + b"\x00\x00\x01q"
         header = b"\x00\x3c\x00\x00" + (2).to_bytes(8, "big") + _PROPERTIES
         for kind, right in ((1, deliver), (2, header), (3, b"[]")):

@@ -19,8 +19,8 @@ from kombu.connection import Connection
 
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
+from taskd.brokers.amqp.fields import read_properties
 from taskd.brokers.kombu.envelope import DEATHS, DELIVERIES, DUE_AT, Arrived, opened
-from taskd.brokers.kombu.fields import read_properties
 from tests import fuzzing, services
 from tests.system.daemon import Daemon
 from tests.system.fuzz_fates import HEAD, fate

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from taskd.brokers.kombu.address import Address
-from taskd.brokers.kombu.broker import GenericBroker
+from taskd.brokers.amqp.broker import AmqpBroker
+from taskd.brokers.amqp.server import AmqpServer
 from taskd.config.stores import AmqpConfig
 from taskd.protocol.delivery import Ack, Dead, Requeue
 from tests import services
@@ -35,8 +35,8 @@ def url() -> str:
 
 
 @pytest.fixture
-def quorum(url: str) -> Iterator[GenericBroker]:
-    with closing(GenericBroker(Address(url, AmqpConfig(queue_type="quorum")))) as broker:
+def quorum(url: str) -> Iterator[AmqpBroker]:
+    with closing(AmqpBroker(AmqpServer(url, AmqpConfig(queue_type="quorum")))) as broker:
         yield broker
 
 
@@ -74,7 +74,7 @@ def test_a_daemon_on_quorum_queues_runs_retries_and_buries(
     assert {types["default"], types["taskd.dead"]} == {"quorum"}
 
 
-def test_a_quorum_queue_counts_how_often_a_message_came_back(quorum: GenericBroker) -> None:
+def test_a_quorum_queue_counts_how_often_a_message_came_back(quorum: AmqpBroker) -> None:
     quorum.publisher().publish([message("again")])
 
     counts = []
@@ -88,7 +88,7 @@ def test_a_quorum_queue_counts_how_often_a_message_came_back(quorum: GenericBrok
     assert counts == [1, 2, 3]
 
 
-def test_a_message_of_a_quorum_queue_is_settled_in_every_way(quorum: GenericBroker) -> None:
+def test_a_message_of_a_quorum_queue_is_settled_in_every_way(quorum: AmqpBroker) -> None:
     intake = quorum.intake("a@host", ["mail"])
     quorum.publisher().publish([message(text) for text in ("done", "back", "died", "dead")])
     claimed: dict[bytes, int] = {}

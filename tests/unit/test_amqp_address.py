@@ -6,7 +6,8 @@ import ssl
 
 import pytest
 
-from taskd.brokers.kombu.address import Address
+from taskd.brokers.amqp.server import AmqpServer
+from taskd.brokers.kombu.server import Server
 from taskd.config.stores import AmqpConfig
 
 
@@ -26,22 +27,24 @@ from taskd.config.stores import AmqpConfig
 def test_tls_checks_the_name_of_the_server_unless_told_otherwise(
     query: str, options: dict[str, object]
 ) -> None:
-    address = Address(f"amqps://mq.example/shop{query}", AmqpConfig())
+    address = AmqpServer(f"amqps://mq.example/shop{query}", AmqpConfig())
 
     assert address.transport_options()["ssl"] == options
     assert address.kombu_url == "amqps://mq.example/shop"
 
 
 def test_without_tls_there_are_no_options_of_it() -> None:
-    assert "ssl" not in Address("amqp://mq.example/shop", AmqpConfig()).transport_options()
+    assert "ssl" not in AmqpServer("amqp://mq.example/shop", AmqpConfig()).transport_options()
 
 
 def test_other_words_of_a_url_are_kombus() -> None:
-    assert Address("kombu+sqs://?a=b&ssl_x=y", AmqpConfig()).kombu_url == "sqs://?a=b&ssl_x=y"
-    assert Address("amqp://host/?login_method=PLAIN", AmqpConfig()).kombu_url.endswith("?login_method=PLAIN")
+    assert Server("kombu+sqs://?a=b&ssl_x=y", AmqpConfig()).kombu_url == "sqs://?a=b&ssl_x=y"
+    assert AmqpServer("amqp://host/?login_method=PLAIN", AmqpConfig()).kombu_url.endswith(
+        "?login_method=PLAIN"
+    )
 
 
 def test_quorum_queues_are_made_without_a_highest_priority_which_they_refuse() -> None:
     config = AmqpConfig(queue_type="quorum", max_priority=9)
 
-    assert Address("amqp://host/", config).queue_arguments() == {"x-queue-type": "quorum"}
+    assert AmqpServer("amqp://host/", config).queue_arguments() == {"x-queue-type": "quorum"}

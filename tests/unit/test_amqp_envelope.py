@@ -9,9 +9,9 @@ import pytest
 from amqp.basic_message import Message
 from amqp.exceptions import FrameSyntaxError
 
+from taskd.brokers.amqp.fields import read_properties
 from taskd.brokers.dead import storable
 from taskd.brokers.kombu.envelope import Arrived, again, opened
-from taskd.brokers.kombu.fields import read_properties
 from taskd.brokers.kombu.letters import park, unfold
 from tests import fuzzing
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskd.base.errors import ProtocolError
-from taskd.brokers.kombu.fields import read_properties
+from taskd.brokers.amqp.fields import read_properties
 
 _seconds = st.integers(0, 253_402_300_799)
 _values = st.recursive(

@@ -13,8 +13,8 @@ from amqp.serialization import dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskd.brokers.amqp.frames import Reader
 from taskd.brokers.kombu.envelope import Arrived
-from taskd.brokers.kombu.frames import Reader
 
 CONSUMING, OTHER = 1, 2
 _DELIVER, _QOS_OK = (60, 60), (60, 11)

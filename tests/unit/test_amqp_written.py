@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskd.base.errors import BrokerError
+from taskd.brokers.amqp.written import frames, refusal
 from taskd.brokers.kombu.envelope import Sealed
-from taskd.brokers.kombu.written import frames, refusal
 
 FRAME_MAX = 4096
 _json = st.recursive(

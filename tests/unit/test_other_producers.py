@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from taskd import App
-from taskd.brokers.kombu import envelope as generic
+from taskd.brokers.kombu import envelope as kombu
 from taskd.brokers.redis import envelope as redis
 from taskd.consumer.claiming.strategy import Malformed, Run, decide
 from taskd.execution.native.execute import Executor
@@ -53,7 +53,7 @@ def delivered(message: dict[str, Any]) -> Delivery:
         delivery_tag=1,
         body=amqp["body"],
     )
-    return generic.opened(generic.taken(raw_message), 1, "celery").delivery
+    return kombu.opened(kombu.taken(raw_message), 1, "celery").delivery
 
 
 def ran(delivery: Delivery) -> object:

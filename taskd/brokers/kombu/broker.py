@@ -3,95 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.kombu import naming
-from taskd.brokers.kombu.address import Address
-from taskd.brokers.kombu.desk import GenericDesk
-from taskd.brokers.kombu.events import GenericEventSender
-from taskd.brokers.kombu.intake import GenericIntake
-from taskd.brokers.kombu.link import Link
-from taskd.brokers.kombu.mailbox import GenericMailbox
-from taskd.brokers.kombu.publisher import GenericPublisher
+from taskd.brokers.kombu.desk import KombuDesk
+from taskd.brokers.kombu.events import KombuEventSender
+from taskd.brokers.kombu.intake import KombuIntake
+from taskd.brokers.kombu.mailbox import KombuMailbox
+from taskd.brokers.kombu.publisher import KombuPublisher
 from taskd.brokers.kombu.pulled import PulledSource
-from taskd.brokers.kombu.pushed import PushedSource
-from taskd.brokers.kombu.replies import GenericReplyBox, GenericReplySender
+from taskd.brokers.kombu.server import Server
+from taskd.brokers.kombu.source import Source
 from taskd.brokers.topology import EVENT_EXCHANGE
 
-_Any = GenericIntake | GenericPublisher | GenericMailbox | GenericReplyBox | GenericEventSender | GenericDesk
-Part = TypeVar("Part", bound=_Any)
+
+class Opened(Protocol):
+    """A part of a broker with a connection of its own."""
+
+    closed: bool
+
+    def close(self) -> None:
+        """Release the connection."""
 
 
-class GenericBroker:
+Part = TypeVar("Part", bound=Opened)
+
+
+class KombuBroker:
     """``Broker`` over kombu; every part has a connection of its own."""
 
     spans_hosts = True
-    intake_class = GenericIntake
 
-    def __init__(self, address: Address) -> None:
-        self.url = address.url
-        self._address = address
-        self._parts: list[_Any] = []
+    def __init__(self, server: Server) -> None:
+        self.url = server.url
+        self._server = server
+        self._parts: list[Opened] = []
 
     def _keep(self, part: Part) -> Part:
         self._parts = [known for known in self._parts if not known.closed]
         self._parts.append(part)
         return part
 
-    def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> GenericIntake:
+    def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> KombuIntake:
         """Open a channel for the claims of ``owner``.
 
         A former generation of the name is not fenced off: its claims return when its connection ends.
         """
-        source = PushedSource(self._address, queues, lease_s) if self._address.pushes else None
-        return self._keep(
-            self.intake_class(
-                self._address, owner, queues, source or PulledSource(self._address, queues), lease_s=lease_s
-            )
-        )
+        source = self._source(queues, lease_s)
+        return self._keep(KombuIntake(self._server, owner, queues, source, lease_s=lease_s))
 
-    def publisher(self) -> GenericPublisher:
+    def _source(self, queues: Sequence[str], lease_s: float) -> Source:
+        return PulledSource(self._server, queues)
+
+    def publisher(self) -> KombuPublisher:
         """Return a publisher of its own; it connects at the first message."""
-        return self._keep(GenericPublisher(self._address))
+        return self._keep(KombuPublisher(self._server))
 
     def mailbox(
         self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str = ""
-    ) -> GenericMailbox:
+    ) -> KombuMailbox:
         """Make and bind a mailbox; an old one of the same name is taken over, its messages dropped."""
-        return self._keep(GenericMailbox(self._address, queue, exchange, exchange_type, routing_key))
+        return self._keep(KombuMailbox(self._server, queue, exchange, exchange_type, routing_key))
 
-    def reply_sender(self) -> GenericReplySender:
-        """Return a publisher to queues that exist."""
-        return self._keep(GenericReplySender(self._address))
-
-    def reply_box(self, queue: str, expires_s: float) -> GenericReplyBox:
-        """Open a queue for replies, made if missing."""
-        return self._keep(GenericReplyBox(self._address, queue, expires_s))
-
-    def event_sender(self) -> GenericEventSender:
+    def event_sender(self) -> KombuEventSender:
         """Return a sender of events; it connects at first use."""
-        return self._keep(GenericEventSender(self._address))
+        return self._keep(KombuEventSender(self._server))
 
-    def event_box(self, queue: str, routing_key: str = "#") -> GenericMailbox:
+    def event_box(self, queue: str, routing_key: str = "#") -> KombuMailbox:
         """Make a mailbox for events of these routing keys."""
         return self.mailbox(queue, EVENT_EXCHANGE, "topic", routing_key)
 
     def bind(self, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str) -> None:
         """Bind a durable queue to an exchange."""
-        link = Link(self._address)
+        link = self._server.connect()
         try:
-            with self._address.errors():
+            with self._server.errors():
                 channel = link.channel()
-                naming.declare_exchange(channel, self._address, exchange, exchange_type)
-                naming.declare_queue(channel, self._address, queue)
+                naming.declare_exchange(channel, self._server, exchange, exchange_type)
+                naming.declare_queue(channel, self._server, queue)
                 channel.queue_bind(queue=queue, exchange=exchange, routing_key=routing_key)
         finally:
             link.close()
 
-    def desk(self) -> GenericDesk:
+    def desk(self) -> KombuDesk:
         """Return the operator's view."""
-        return self._keep(GenericDesk(self._address))
+        return self._keep(KombuDesk(self._server))
 
     def close(self) -> None:
         """Close everything that was opened here.  May be called twice."""

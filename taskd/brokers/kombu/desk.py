@@ -14,18 +14,17 @@ from typing import Any
 from taskd.base.errors import ProtocolError
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.kombu import naming
-from taskd.brokers.kombu.address import Address
 from taskd.brokers.kombu.letters import Letter, unfold
-from taskd.brokers.kombu.link import Link
-from taskd.brokers.kombu.publisher import GenericPublisher
+from taskd.brokers.kombu.publisher import KombuPublisher
+from taskd.brokers.kombu.server import Server
 
 
-class GenericDesk:
+class KombuDesk:
     """``Desk`` over one connection for each call.  Safe to share between threads."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._publisher = GenericPublisher(address)
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._publisher = KombuPublisher(server)
         self._lock = threading.Lock()
         #: Dead letters that the present call has taken and is to give back.
         self._taken: set[int | str] = set()
@@ -33,10 +32,10 @@ class GenericDesk:
 
     def _with_channel(self, work: Callable[[Any], Any]) -> Any:
         with self._lock:
-            link = Link(self._address)
+            link = self._server.connect()
             self._taken.clear()
             try:
-                with self._address.errors():
+                with self._server.errors():
                     channel = link.channel()
                     done = work(channel)
                     for handle in self._taken:
@@ -50,7 +49,7 @@ class GenericDesk:
         """Return the queues that taskd has used, by name; what workers hold is not counted."""
 
         def look(channel: Any) -> Sequence[QueueInfo]:
-            naming.declare_queue(channel, self._address, naming.NAMES)
+            naming.declare_queue(channel, self._server, naming.NAMES)
             dead = Counter(letter.delivery.queue for letter, _ in self._letters(channel))
             counts = [(name, naming.ready_count(channel, name)) for name in naming.registered(channel)]
             return [QueueInfo(name, ready, 0, 0, dead[name]) for name, ready in counts if ready is not None]
@@ -72,7 +71,7 @@ class GenericDesk:
 
     def _letters(self, channel: Any) -> Sequence[tuple[Letter, int | str]]:
         """Take all dead letters, by time of death; they go back with the channel."""
-        naming.declare_queue(channel, self._address, naming.DEAD)
+        naming.declare_queue(channel, self._server, naming.DEAD)
         found = []
         while (raw := channel.basic_get(queue=naming.DEAD)) is not None:
             self._taken.add(raw.delivery_tag)

@@ -8,19 +8,19 @@ from typing import Any
 import msgspec
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.kombu import naming, pulled, wire
-from taskd.brokers.kombu.address import Address
+from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.envelope import Sealed, seal
 from taskd.brokers.kombu.link import Link
+from taskd.brokers.kombu.server import Server
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.protocol.delivery import Outgoing
 
 
-class GenericEventSender:
+class KombuEventSender:
     """``EventSender`` over one connection, opened at first use."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._link: Link | None = None
         self._channel: Any = None
         self.closed = False
@@ -32,7 +32,7 @@ class GenericEventSender:
     def send(self, events: Sequence[Outgoing]) -> None:
         """Send all events."""
         try:
-            with self._address.errors():
+            with self._server.errors():
                 self._send(events)
         except BrokerError:
             self._disconnect()
@@ -40,16 +40,10 @@ class GenericEventSender:
 
     def _send(self, events: Sequence[Outgoing]) -> None:
         if self._link is None:
-            self._link = Link(self._address)
+            self._link = self._server.connect()
             self._channel = self._link.channel()
-            naming.declare_exchange(self._channel, self._address, EVENT_EXCHANGE, "topic")
-        sealed = [_transient(seal(event)) for event in events]
-        if self._address.pushes:
-            self._link.pump()
-            wire.send(self._channel, sealed, mandatory=False)
-        else:
-            for message in sealed:
-                pulled.publish(self._channel, message)
+            naming.declare_exchange(self._channel, self._server, EVENT_EXCHANGE, "topic")
+        self._link.send_unconfirmed(self._channel, [_transient(seal(event)) for event in events])
 
     def _disconnect(self) -> None:
         link, self._link, self._channel = self._link, None, None

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Sequence
 
 from taskd.base.errors import BrokerError, LeaseLostError
-from taskd.brokers.kombu.address import Address
 from taskd.brokers.kombu.envelope import Opened, Sealed, again
+from taskd.brokers.kombu.server import Server
 from taskd.brokers.kombu.settling import Plan
 from taskd.brokers.kombu.source import Source
 from taskd.protocol.delivery import Delivery, Settlement
@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 _HOLD_S = 600.0
 
 
-class GenericIntake:
+class KombuIntake:
     """``Intake`` over one source."""
 
     def __init__(
-        self, address: Address, owner: str, queues: Sequence[str], source: Source, *, lease_s: float
+        self, server: Server, owner: str, queues: Sequence[str], source: Source, *, lease_s: float
     ) -> None:
-        self._address = address
+        self._server = server
         self._name = owner
         self._lease_s = lease_s
         self._queues = list(dict.fromkeys(queues))
@@ -65,7 +65,7 @@ class GenericIntake:
             raise self._lease_lost()
         if limit < 1 or not self._queues:
             return ()
-        now = self._address.timing.now()
+        now = self._server.timing.now()
         claimed: list[Opened] = []
         while self._delayed and self._delayed[0][0] <= now and len(claimed) < limit:
             claimed.append(self._delayed.pop(0)[2])
@@ -93,7 +93,7 @@ class GenericIntake:
 
     def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
         """Carry out all outcomes; what is to be sent is sent first.  Return the refused tags."""
-        plan = Plan(self._address.timing.now(), self._source.refusal)
+        plan = Plan(self._server.timing.now(), self._source.refusal)
         refused: list[int] = []
         taken: set[int] = set()
         for outcome in outcomes:
@@ -132,7 +132,7 @@ class GenericIntake:
             raise self._lose(error) from error
 
     def _refresh(self) -> None:
-        before = self._address.timing.monotonic() - _HOLD_S
+        before = self._server.timing.monotonic() - _HOLD_S
         old = [(*entry, _anew(entry)) for entry in self._delayed if entry[2].since < before]
         old = [entry for entry in old if not self._source.refusal(entry[3])]
         if not old:
@@ -179,7 +179,7 @@ class GenericIntake:
         """Return how many messages could be claimed now."""
         if self._lost:
             raise self._lease_lost()
-        now = self._address.timing.now()
+        now = self._server.timing.now()
         due = bisect.bisect_right(self._delayed, (now, float("inf")), key=lambda entry: entry[:2])
         try:
             return due + (self._source.depth() if self._queues else 0)

@@ -2,72 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kombu.connection import Connection
 
-from taskd.base.errors import BrokerError
-from taskd.brokers.kombu.address import BROKER_ERRORS, Address
-from taskd.brokers.kombu.envelope import Arrived
-from taskd.brokers.kombu.frames import Reader
+from taskd.brokers.kombu.envelope import Sealed
+from taskd.brokers.kombu.errors import BROKER_ERRORS
+
+#: Sends messages until the server has taken charge of them; returns those to a queue that does not exist.
+Send = Callable[[Sequence[Sealed]], Sequence[Sealed]]
 
 
 class Link:
-    """Open from the start.  Not thread-safe.
+    """Open from the start.  Not thread-safe.  Raises: what the transport raises."""
 
-    ``heartbeat_s``: after how long without a sign each side gives the other up; 0 for never.
-    Raises: ``BrokerError`` when it cannot connect.
-    """
-
-    def __init__(self, address: Address, heartbeat_s: float = 0.0) -> None:
-        self._address = address
-        self._pushes = address.pushes
-        self._kombu = Connection(
-            address.kombu_url,
-            connect_timeout=address.config.timeout,
-            heartbeat=int(heartbeat_s),
-            transport_options=address.transport_options(),
-        )
-        with address.errors():
-            self._raw: Any = self._kombu.transport.establish_connection()
-        self._reader = Reader(self._raw) if self._pushes else None
+    def __init__(self, kombu: Connection) -> None:
+        self._kombu = kombu
+        self._raw: Any = kombu.transport.establish_connection()
 
     def channel(self) -> Any:
-        """Return a new channel, which leaves bodies as they are.  Raises: what the transport raises."""
+        """Return a new channel, which leaves bodies as they are."""
         channel = self._kombu.transport.create_channel(self._raw)
         channel.auto_decode = False
         return channel
 
-    def deliver(self, channel: Any, on_message: Callable[[Arrived], None], wake: Callable[[], None]) -> None:
-        """Hand what an AMQP server pushes to a channel to ``on_message``, which must not wait.
+    def is_alive(self) -> bool:
+        """Return whether a connection that was idle has not been closed meanwhile, as far as it can tell."""
+        return True
 
-        ``wake`` is called after some came while this connection waited for something else.
-        """
-        if self._reader is not None:
-            self._reader.deliver(channel, on_message, wake)
+    def sender(self, channel: Any) -> Send:
+        """Return what sends messages over a channel of this connection."""
 
-    @property
-    def alive(self) -> bool:
-        """Whether nobody has closed it, as far as is known here."""
-        return not self._pushes or bool(self._raw.connected)
+        def send(messages: Sequence[Sealed]) -> Sequence[Sealed]:
+            for message in messages:
+                publish(channel, message)
+            return ()
 
-    def fileno(self) -> int:
-        """Return the descriptor of AMQP's socket."""
-        return int(self._raw.transport.sock.fileno())
+        return send
 
-    def pump(self) -> None:
-        """Dispatch what an AMQP server has sent, without waiting.  Raises: ``BrokerError``."""
-        if not self.alive:
-            raise BrokerError(f"{self._address.shown}: the connection is closed")
-        if self._reader is not None:
-            with self._address.errors():
-                self._reader.pump()
-
-    def beat(self) -> None:
-        """Send a heartbeat if one is due.  Raises: ``BrokerError`` when none has come for too long."""
-        with self._address.errors():
-            self._raw.heartbeat_tick()
+    def send_unconfirmed(self, channel: Any, messages: Sequence[Sealed]) -> None:
+        """Send messages that may be lost."""
+        for message in messages:
+            publish(channel, message)
 
     def close(self) -> None:
         """End the connection, whatever state it is in.  May be called twice."""
@@ -79,5 +56,21 @@ class Link:
         except BROKER_ERRORS:
             pass  # it is lost, and so it is closed
         finally:
-            if self._pushes:
-                raw.collect()
+            self._forget(raw)
+
+    def _forget(self, raw: Any) -> None:
+        """Release what a closed connection holds; virtual transports hold nothing."""
+
+
+def publish(channel: Any, message: Sealed) -> None:
+    """Send one message over a channel of a virtual transport."""
+    properties = dict(message.properties)
+    raw = channel.prepare_message(
+        message.body,
+        priority=properties.pop("priority", 0),
+        content_type=properties.pop("content_type", None),
+        content_encoding=properties.pop("content_encoding", None),
+        headers=dict(message.headers),
+        properties=properties,
+    )
+    channel.basic_publish(raw, exchange=message.exchange, routing_key=message.routing_key)

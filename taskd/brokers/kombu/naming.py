@@ -14,15 +14,13 @@ from kombu.exceptions import ChannelError as VirtualChannelError
 
 from taskd.base.errors import BrokerError
 from taskd.brokers.base import ExchangeType
-from taskd.brokers.kombu.address import Address
 from taskd.brokers.kombu.envelope import Sealed
-from taskd.brokers.kombu.wire import Confirming
+from taskd.brokers.kombu.link import Send
+from taskd.brokers.kombu.server import Server
 from taskd.brokers.topology import OWN_EXCHANGES
 
 NAMES = "taskd.queues"
 DEAD = "taskd.dead"
-#: A mailbox whose owner died without a word goes after this time.
-MAILBOX_EXPIRES_MS = 300_000
 #: Those of kombu's pidbox do not outlive a restart of the server.
 _TRANSIENT = frozenset({"celery.pidbox", "reply.celery.pidbox"})
 _PERSISTENT = {"delivery_mode": 2, "content_type": "text/plain", "content_encoding": "utf-8"}
@@ -38,51 +36,51 @@ def ready_count(channel: Any, queue: str) -> int | None:
         return None  # py-amqp has opened the channel again
 
 
-def declare_queue(channel: Any, address: Address, queue: str) -> bool:
+def declare_queue(channel: Any, server: Server, queue: str) -> bool:
     """Make a durable queue unless it exists, whatever arguments it has; return whether it was made.
 
     Raises: what the transport raises.
     """
     if ready_count(channel, queue) is not None:
         return False
-    arguments = address.queue_arguments()
+    arguments = server.queue_arguments()
     if queue in (NAMES, DEAD):
         arguments.pop("x-max-priority", None)
     channel.queue_declare(queue=queue, durable=True, auto_delete=False, arguments=arguments)
     return True
 
 
-def declare_exchange(channel: Any, address: Address, name: str, kind: ExchangeType) -> None:
+def declare_exchange(channel: Any, server: Server, name: str, kind: ExchangeType) -> None:
     """Make an exchange.  Raises: ``BrokerError`` when it exists with another type."""
     own = OWN_EXCHANGES.get(name)
     if own is not None and own != kind:
         raise BrokerError(f'exchange "{name}" has the type {own}, not {kind}')
-    with address.errors():
+    with server.errors():
         channel.exchange_declare(exchange=name, type=kind, durable=name not in _TRANSIENT, auto_delete=False)
 
 
 def publish_somewhere(
-    confirming: Confirming,
+    send: Send,
     channel: Any,
-    address: Address,
+    server: Server,
     messages: Sequence[Sealed],
 ) -> None:
     """Send messages; make the queues that are missing.  Raises: what the transport raises."""
-    homeless = confirming.publish(messages)
+    homeless = send(messages)
     if homeless:
         for queue in {message.routing_key for message in homeless}:
-            declare_queue(channel, address, queue)
-        lost = confirming.publish(homeless)
+            declare_queue(channel, server, queue)
+        lost = send(homeless)
         if lost:
             raise BrokerError(f'queue "{lost[0].routing_key}" cannot be made')
 
 
-def register(channel: Any, publish: Publish, address: Address, queues: Iterable[str]) -> None:
+def register(channel: Any, publish: Publish, server: Server, queues: Iterable[str]) -> None:
     """Write down the names of queues that are not written down yet."""
     new = set(queues) - {NAMES, DEAD}
     if not new:
         return
-    declare_queue(channel, address, NAMES)
+    declare_queue(channel, server, NAMES)
     new -= set(registered(channel))
     if new:
         publish([Sealed("", NAMES, name.encode(), {}, _PERSISTENT) for name in sorted(new)])

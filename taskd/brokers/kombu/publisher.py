@@ -11,23 +11,23 @@ from kombu.exceptions import ChannelError as VirtualChannelError
 
 from taskd.base import forks
 from taskd.base.errors import BrokerError
-from taskd.brokers.kombu import naming, pulled, wire
-from taskd.brokers.kombu.address import Address
+from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.envelope import Sealed, seal
-from taskd.brokers.kombu.link import Link
+from taskd.brokers.kombu.link import Link, Send
+from taskd.brokers.kombu.server import Server
 from taskd.brokers.topology import OWN_EXCHANGES
 from taskd.protocol.delivery import Outgoing
 
 
-class GenericPublisher:
+class KombuPublisher:
     """``Publisher`` over one connection, which is opened at the first message and after each trouble.
 
     Threads take turns.  A forked child opens a connection of its own.  Several messages of one call are not
     atomic, for AMQP has nothing of the kind: after an error some of them may have been sent.
     """
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self.closed = False
         forks.renew(self)
 
@@ -36,7 +36,7 @@ class GenericPublisher:
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._side: Any = None
-        self._confirming: wire.Confirming | None = None
+        self._sender: Send | None = None
         #: Queues and exchanges that are known to exist.
         self._queues: set[str] = set()
         self._exchanges: set[str] = set()
@@ -55,30 +55,29 @@ class GenericPublisher:
 
     def _publish_anew(self, messages: Sequence[Sealed]) -> None:
         """Send; over a connection that has turned out dead before anything was sent, once more."""
-        if self._link is not None and not _is_alive(self._link, self._address):
+        if self._link is not None and not self._link.is_alive():
             self._disconnect()
         if self._link is None:
             self._connect()
-        with self._address.errors():
+        with self._server.errors():
             known = [message for message in messages if self._is_there(message)]
             if known:
                 self._send(known)
 
     def _connect(self) -> None:
-        link = self._link = Link(self._address)
-        with self._address.errors():
+        link = self._link = self._server.connect()
+        with self._server.errors():
             self._side = link.channel()
-            if self._address.pushes:
-                self._confirming = wire.Confirming(link.channel())
+            self._sender = link.sender(self._side)
 
     def _is_there(self, message: Sealed) -> bool:
         """Make the queue of a message if it is missing; return False for an exchange that does not exist."""
         if message.exchange:
             return self._is_exchange(message.exchange)
         if message.routing_key not in self._queues:
-            made = naming.declare_queue(self._side, self._address, message.routing_key)
+            made = naming.declare_queue(self._side, self._server, message.routing_key)
             if made and not message.routing_key.startswith("taskd."):
-                naming.register(self._side, self._send, self._address, [message.routing_key])
+                naming.register(self._side, self._send, self._server, [message.routing_key])
             self._queues.add(message.routing_key)
         return True
 
@@ -87,7 +86,7 @@ class GenericPublisher:
             return True
         kind = OWN_EXCHANGES.get(name)
         if kind is not None:
-            naming.declare_exchange(self._side, self._address, name, kind)
+            naming.declare_exchange(self._side, self._server, name, kind)
         else:
             try:
                 self._side.exchange_declare(exchange=name, type="direct", passive=True)
@@ -97,14 +96,11 @@ class GenericPublisher:
         return True
 
     def _send(self, messages: Sequence[Sealed]) -> None:
-        if self._confirming is not None:
-            naming.publish_somewhere(self._confirming, self._side, self._address, messages)
-        else:
-            for message in messages:
-                pulled.publish(self._side, message)
+        assert self._sender is not None
+        naming.publish_somewhere(self._sender, self._side, self._server, messages)
 
     def _disconnect(self) -> None:
-        link, self._link, self._confirming = self._link, None, None
+        link, self._link, self._sender = self._link, None, None
         self._queues.clear()
         self._exchanges.clear()
         if link is not None:
@@ -115,14 +111,3 @@ class GenericPublisher:
         self.closed = True
         with self._lock:
             self._disconnect()
-
-
-def _is_alive(link: Link, address: Address) -> bool:
-    """Return whether a connection that was idle has not been closed meanwhile."""
-    if not address.pushes:
-        return True
-    try:
-        link.pump()
-    except BrokerError:
-        return False
-    return link.alive

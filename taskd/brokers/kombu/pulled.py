@@ -12,29 +12,29 @@ from itertools import count
 from typing import Any
 
 from taskd.brokers.kombu import naming
-from taskd.brokers.kombu.address import Address
 from taskd.brokers.kombu.envelope import Opened, Sealed, opened, taken
-from taskd.brokers.kombu.link import Link
+from taskd.brokers.kombu.link import publish
 from taskd.brokers.kombu.polling import Poll
+from taskd.brokers.kombu.server import Server
 
 
 class PulledSource:
     """``Source`` over any transport of kombu."""
 
-    def __init__(self, address: Address, queues: Sequence[str]) -> None:
-        self._address = address
+    def __init__(self, server: Server, queues: Sequence[str]) -> None:
+        self._server = server
         self._queues: list[str] = []
         self._tags = count((int.from_bytes(os.urandom(3), "big") >> 2) << 31)
         self.closed = False
-        self._link = Link(address)
+        self._link = server.connect()
         self._poll = Poll()
         try:
-            with address.errors():
+            with server.errors():
                 self._channel = self._link.channel()
                 self._side = self._link.channel()
                 for queue in queues:
                     self.add_queue(queue)
-                naming.register(self._side, self.publish, address, queues)
+                naming.register(self._side, self.publish, server, queues)
         except BaseException:
             self.close()
             raise
@@ -42,7 +42,7 @@ class PulledSource:
     def fetch(self, limit: int) -> Sequence[Opened]:
         """Ask each queue in turn."""
         found: list[Opened] = []
-        with self._address.errors():
+        with self._server.errors():
             for queue in self._queues:
                 while len(found) < limit and (raw := self._channel.basic_get(queue)) is not None:
                     found.append(self._open(queue, raw))
@@ -51,24 +51,24 @@ class PulledSource:
 
     def _open(self, queue: str, raw: Any) -> Opened:
         message = opened(taken(raw), next(self._tags), queue)
-        message.since = self._address.timing.monotonic()
+        message.since = self._server.timing.monotonic()
         return message
 
     def acknowledge(self, handles: Sequence[int | str]) -> None:
         """Have the channel forget messages."""
-        with self._address.errors():
+        with self._server.errors():
             for handle in handles:
                 self._channel.basic_ack(handle)
 
     def give_back(self, handles: Sequence[int | str]) -> None:
         """Put messages back."""
-        with self._address.errors():
+        with self._server.errors():
             for handle in handles:
                 self._channel.basic_reject(handle, requeue=True)
 
     def publish(self, messages: Sequence[Sealed]) -> None:
         """Send messages; the transport confirms nothing."""
-        with self._address.errors():
+        with self._server.errors():
             for message in messages:
                 publish(self._side, message)
 
@@ -93,13 +93,13 @@ class PulledSource:
 
     def depth(self) -> int:
         """Return how many messages wait."""
-        with self._address.errors():
+        with self._server.errors():
             return sum(naming.ready_count(self._side, queue) or 0 for queue in self._queues)
 
     def add_queue(self, queue: str) -> None:
         """Make a queue if missing."""
-        with self._address.errors():
-            naming.declare_queue(self._side, self._address, queue)
+        with self._server.errors():
+            naming.declare_queue(self._side, self._server, queue)
         self._queues.append(queue)
         self._poll.set()
 
@@ -117,17 +117,3 @@ class PulledSource:
         self.closed = True
         self._link.close()
         self._poll.close()
-
-
-def publish(channel: Any, message: Sealed) -> None:
-    """Send one message over a channel of a virtual transport."""
-    properties = dict(message.properties)
-    raw = channel.prepare_message(
-        message.body,
-        priority=properties.pop("priority", 0),
-        content_type=properties.pop("content_type", None),
-        content_encoding=properties.pop("content_encoding", None),
-        headers=dict(message.headers),
-        properties=properties,
-    )
-    channel.basic_publish(raw, exchange=message.exchange, routing_key=message.routing_key)

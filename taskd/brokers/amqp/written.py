@@ -12,8 +12,8 @@ from struct import Struct
 from struct import error as StructError
 
 from taskd.base.errors import BrokerError
+from taskd.brokers.amqp.fields import PROPERTIES
 from taskd.brokers.kombu.envelope import Sealed
-from taskd.brokers.kombu.fields import PROPERTIES
 
 _head = Struct(">BHI").pack
 #: Class and method of basic.publish, and a field that is not used any more.

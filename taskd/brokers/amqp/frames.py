@@ -17,8 +17,8 @@ from typing import Any
 from amqp.exceptions import UnexpectedFrame
 
 from taskd.base.errors import ProtocolError
+from taskd.brokers.amqp.fields import read_properties
 from taskd.brokers.kombu.envelope import Arrived
-from taskd.brokers.kombu.fields import read_properties
 
 _READ_BYTES = 1 << 16
 #: Kind, channel, size; the payload and one byte follow.

@@ -15,11 +15,11 @@ from itertools import count
 
 from amqp.exceptions import UnexpectedFrame
 
-from taskd.base.wakeup import AnyReadable, Wakeup
-from taskd.brokers.kombu import naming, wire
-from taskd.brokers.kombu.address import Address
+from taskd.brokers.amqp import wire
+from taskd.brokers.amqp.mailbox import Pushed
+from taskd.brokers.amqp.server import AmqpServer
+from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.envelope import Arrived, Opened, Sealed, opened
-from taskd.brokers.kombu.link import Link
 
 #: What was pushed and not claimed goes back to the queue after this time.
 _PATIENCE_S = 0.25
@@ -29,8 +29,8 @@ _MOST_CREDIT = 60_000
 class PushedSource:
     """``Source`` over AMQP: one connection, with a channel to consume and one for everything else."""
 
-    def __init__(self, address: Address, queues: Sequence[str], heartbeat_s: float) -> None:
-        self._address = address
+    def __init__(self, server: AmqpServer, queues: Sequence[str], heartbeat_s: float) -> None:
+        self._server = server
         self._queues: list[str] = []
         # Tags of other channels, of this or another process, are others: a dead letter's id is its tag.
         self._tags = count((int.from_bytes(os.urandom(3), "big") >> 2) << 31)
@@ -47,20 +47,17 @@ class PushedSource:
         self._wanted = 0
         self._names = count(1)
         self.closed = False
-        self._link = Link(address, heartbeat_s)
-        self._wakeup = Wakeup()
-        self._poller = AnyReadable()
+        self._link = server.connect(heartbeat_s)
+        self._poll = Pushed(self._link)
         try:
-            with address.errors():
+            with server.errors():
                 self._channel = self._link.channel()
-                self._link.deliver(self._channel, self._on_message, self._wakeup.set)
+                self._link.deliver(self._channel, self._on_message, self._poll.set)
                 self._side = self._link.channel()
-                self._confirming = wire.Confirming(self._link.channel())
+                self._send = self._link.sender(self._side)
                 for queue in queues:
                     self.add_queue(queue)
-                naming.register(self._side, self._publish, address, queues)
-            self._poller.add(self._link.fileno())
-            self._poller.add(self._wakeup.fileno())
+                naming.register(self._side, self._publish, server, queues)
             # One message may come before the first claim, to wake whoever waits for some.
             self._wanted = 1
             self._consume(1)
@@ -75,14 +72,14 @@ class PushedSource:
         if queue is None:
             raise UnexpectedFrame(f'a message for the consumer "{arrived.consumer}", which does not exist')
         message = opened(arrived, next(self._tags), queue)
-        message.since = self._address.timing.monotonic()
+        message.since = self._server.timing.monotonic()
         self._out[int(arrived.handle)] = None
         self._arrived.append(message)
 
     def _on_cancelled(self, queue: str, _tag: str) -> None:
         """The server ended a consumer: its queue was deleted, or moved to another node."""
         self._consumers.pop(queue, None)
-        self._wakeup.set()
+        self._poll.set()
 
     def receive(self) -> None:
         """Take in what has come."""
@@ -108,21 +105,21 @@ class PushedSource:
             grows = bool(self._consumers)
             self._cancel_consumers()
             self._credit = min(_MOST_CREDIT, 1 << (needed - 1).bit_length() if grows else needed)
-        with self._address.errors():
+        with self._server.errors():
             self._channel.basic_qos(0, self._credit, a_global=False)
             for queue in self._queues:
                 if queue not in self._consumers:
                     self._begin(queue)
 
     def _begin(self, queue: str) -> None:
-        naming.declare_queue(self._side, self._address, queue)
+        naming.declare_queue(self._side, self._server, queue)
         name = f"taskd-{next(self._names)}"
         self._consumers[queue] = name
         self._queue_of[name] = queue
         self._channel.basic_consume(queue, consumer_tag=name, on_cancel=partial(self._on_cancelled, queue))
 
     def _cancel_consumers(self) -> None:
-        with self._address.errors():
+        with self._server.errors():
             for name in self._consumers.values():
                 self._channel.basic_cancel(name)
                 self._queue_of.pop(name, None)
@@ -141,12 +138,12 @@ class PushedSource:
             up_to = handle
         for handle in wanted:
             del self._out[handle]
-        with self._address.errors():
+        with self._server.errors():
             wire.acknowledge(self._channel, up_to, sorted(handle for handle in wanted if handle > up_to))
 
     def give_back(self, handles: Sequence[int | str]) -> None:
         """Put messages back; the server remembers their places."""
-        with self._address.errors():
+        with self._server.errors():
             known = [handle for handle in handles if isinstance(handle, int)]
             for handle in known:
                 self._out.pop(handle, None)
@@ -154,11 +151,11 @@ class PushedSource:
 
     def publish(self, messages: Sequence[Sealed]) -> None:
         """Send messages and wait for the server's word."""
-        with self._address.errors():
+        with self._server.errors():
             self._publish(messages)
 
     def _publish(self, messages: Sequence[Sealed]) -> None:
-        naming.publish_somewhere(self._confirming, self._side, self._address, messages)
+        naming.publish_somewhere(self._send, self._side, self._server, messages)
 
     def refusal(self, message: Sealed) -> str:
         """Return why AMQP cannot carry a message, empty if it can."""
@@ -168,20 +165,20 @@ class PushedSource:
 
     def fileno(self) -> int:
         """Return the descriptor of a poller over the socket, and what came while we waited for else."""
-        return self._poller.fileno()
+        return self._poll.fileno()
 
     def wake(self) -> None:
         """Make the descriptor readable."""
-        self._wakeup.set()
+        self._poll.set()
 
     def clear_wakeups(self) -> None:
         """Take in what has come."""
-        self._wakeup.clear()
+        self._poll.clear()
         self.receive()
 
     def depth(self) -> int:
         """Ask the server how many messages wait in the queues, and add those that wait here."""
-        with self._address.errors():
+        with self._server.errors():
             counts = [naming.ready_count(self._side, queue) or 0 for queue in self._queues]
         self._give_back_unclaimed()
         return sum(counts) + len(self._arrived)
@@ -191,12 +188,12 @@ class PushedSource:
         self._link.beat()
         self.receive()
         if self._arrived and self._wanted:
-            self._wakeup.set()
+            self._poll.set()
         self._give_back_unclaimed()
 
     def _give_back_unclaimed(self) -> None:
         """Hoard nothing: what nobody claims here may be run by others."""
-        late = self._address.timing.monotonic() - _PATIENCE_S
+        late = self._server.timing.monotonic() - _PATIENCE_S
         if self._wanted or not any(message.since < late for message in self._arrived):
             return
         self._cancel_consumers()
@@ -207,19 +204,19 @@ class PushedSource:
 
     def add_queue(self, queue: str) -> None:
         """Make a queue if missing; the next claim consumes from it."""
-        with self._address.errors():
-            naming.declare_queue(self._side, self._address, queue)
+        with self._server.errors():
+            naming.declare_queue(self._side, self._server, queue)
             if self._consumers:
                 self._begin(queue)
         self._queues.append(queue)
-        self._wakeup.set()
+        self._poll.set()
 
     def cancel_queue(self, queue: str) -> None:
         """End the consumer of a queue."""
         self._queues.remove(queue)
         name = self._consumers.pop(queue, None)
         if name is not None:
-            with self._address.errors():
+            with self._server.errors():
                 self._channel.basic_cancel(name)
             self._queue_of.pop(name, None)
         others = [message for message in self._arrived if message.delivery.queue != queue]
@@ -233,5 +230,4 @@ class PushedSource:
             return
         self.closed = True
         self._link.close()
-        self._poller.close()
-        self._wakeup.close()
+        self._poll.close()

@@ -15,7 +15,7 @@ from amqp import spec
 from amqp.exceptions import AMQPError
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.kombu import written
+from taskd.brokers.amqp import written
 from taskd.brokers.kombu.envelope import Sealed
 
 _FRAME_END = 0xCE

@@ -12,19 +12,18 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.base.errors import BrokerError
-from taskd.base.wakeup import AnyReadable, Wakeup
-from taskd.brokers.kombu import wire
-from taskd.brokers.kombu.address import Address
+from taskd.brokers.amqp import wire
+from taskd.brokers.amqp.mailbox import Pushed
+from taskd.brokers.amqp.server import AmqpServer
 from taskd.brokers.kombu.envelope import Arrived, Sealed, opened
-from taskd.brokers.kombu.link import Link
-from taskd.brokers.kombu.publisher import GenericPublisher
+from taskd.brokers.kombu.publisher import KombuPublisher
 from taskd.protocol.delivery import Delivery
 
 #: What lies in the connection of a process that does not read; the server keeps the rest.
 _MOST_UNREAD = 1000
 
 
-class GenericReplySender(GenericPublisher):
+class AmqpReplySender(KombuPublisher):
     """``Publisher`` that makes no queue: what has nowhere to go is dropped.
 
     Messages are transient, as Celery's: a server that restarts loses those that nobody has read.
@@ -34,30 +33,27 @@ class GenericReplySender(GenericPublisher):
         return True
 
     def _send(self, messages: Sequence[Sealed]) -> None:
-        assert self._confirming is not None
-        self._confirming.publish([_transient(message) for message in messages])
+        assert self._sender is not None
+        self._sender([_transient(message) for message in messages])
 
 
 def _transient(message: Sealed) -> Sealed:
     return msgspec.structs.replace(message, properties={**message.properties, "delivery_mode": 1})
 
 
-class GenericReplyBox:
+class AmqpReplyBox:
     """``Mailbox`` that takes over what its queue holds already.  Closing leaves the queue to its expiry."""
 
-    def __init__(self, address: Address, queue: str, expires_s: float) -> None:
-        self._address = address
+    def __init__(self, server: AmqpServer, queue: str, expires_s: float) -> None:
+        self._server = server
         self._queue = queue
         self._arrived: deque[Delivery] = deque()
         self._last = 0
         self.closed = False
-        self._link = Link(address)
-        self._poller = AnyReadable()
-        self._wakeup = Wakeup()
+        self._link = server.connect()
+        self._poll = Pushed(self._link)
         try:
-            self._poller.add(self._wakeup.fileno())
-            self._poller.add(self._link.fileno())
-            with address.errors():
+            with server.errors():
                 self._channel = self._link.channel()
                 # Durable, for RabbitMQ gives up transient queues that are not exclusive; and not exclusive,
                 # for such a one ends with the connection.
@@ -67,7 +63,7 @@ class GenericReplyBox:
                     auto_delete=False,
                     arguments={"x-expires": max(1, int(expires_s * 1000))},
                 )
-                self._link.deliver(self._channel, self._on_message, self._wakeup.set)
+                self._link.deliver(self._channel, self._on_message, self._poll.set)
                 self._channel.basic_qos(0, _MOST_UNREAD, a_global=False)
                 self._channel.basic_consume(queue, consumer_tag="replies")
         except BaseException:
@@ -81,24 +77,23 @@ class GenericReplyBox:
     def receive(self) -> Sequence[Delivery]:
         """Return everything that has arrived.  Raises: ``BrokerError``; then make a new one."""
         if self.closed:
-            raise BrokerError(f"{self._address.shown}: this reply queue is closed")
-        self._wakeup.clear()
+            raise BrokerError(f"{self._server.shown}: this reply queue is closed")
+        self._poll.clear()
         self._link.pump()
         found = list(self._arrived)
         self._arrived.clear()
         if found:
-            with self._address.errors():
+            with self._server.errors():
                 wire.acknowledge(self._channel, self._last, ())
         return found
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when something may have arrived."""
-        return self._poller.fileno()
+        return self._poll.fileno()
 
     def close(self) -> None:
         """End the connection."""
         if not self.closed:
             self.closed = True
-            self._poller.close()
-            self._wakeup.close()
+            self._poll.close()
             self._link.close()
