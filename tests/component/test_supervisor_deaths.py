@@ -152,6 +152,27 @@ def test_a_damaged_register_is_set_aside_and_said(tmp_path: Path, content: bytes
     assert len(json.loads((tmp_path / "deaths.json").read_bytes())) == 1
 
 
+def test_a_register_of_a_newer_taskd_is_left_alone_and_said(tmp_path: Path) -> None:
+    newer = b'{"format":3,"lowest_reader":2,"deaths":{"by program":[]}}'
+    (tmp_path / "deaths.json").write_bytes(newer)
+    with daemon(tmp_path, modes={"a": "good"}) as running:
+        started(running, "a-1")
+        running.stop()
+
+    assert (tmp_path / "deaths.json").read_bytes() == newer
+    assert "was written by a newer taskd (deaths format 3" in running.log
+
+
+def test_a_register_to_which_a_newer_taskd_has_only_added_is_read(tmp_path: Path) -> None:
+    (tmp_path / "deaths.json").write_bytes(
+        b'{"format":2,"lowest_reader":1,"deaths":[{"program":"b-1","mood":"grim"}]}'
+    )
+    with daemon(tmp_path, modes={"a": "good"}) as running:
+        started(running, "a-1")
+
+        assert [each["program"] for each in deaths(running)] == ["b-1"]
+
+
 def test_a_register_that_cannot_be_written_costs_a_line_in_the_log_only(tmp_path: Path) -> None:
     (tmp_path / "deaths.json.new").symlink_to("/dev/full")
     with daemon(tmp_path, modes={"a": "dies"}, restart_delay=0.0, state_directory=str(tmp_path)) as running:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable
 
 from taskd.base.errors import NewerFormatError, StorageError
-from taskd.storage.migrations import NOTHING, Formats, Mark, Step
+from taskd.base.formats import NOTHING, Formats, Mark, Step
 
 #: A statement, or what changes rows in a way that no statement can; it neither begins nor ends a transaction.
 SqlChange = str | Callable[[sqlite3.Connection], object]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.base import clock
+from taskd.base.formats import Formats, Mark, Step
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.base.own_files import open_own, refuse_foreign
 from taskd.config.daemon import SupervisorConfig
@@ -35,8 +36,29 @@ _AT_MOST_EVERY_S = 1.0
 _AFTER_AN_ERROR_S = 10.0
 
 
+#: A list of certificates has no place for a number: from the next format on, it stands in a ``_Numbered``.
+FORMATS: Formats[object] = Formats("deaths", (Step(1, 1, ()),))
+
+
 class Unreadable(Exception):
     """The register's file is there, but cannot be understood."""
+
+
+class Newer(Unreadable):
+    """The register's file is of a newer taskd."""
+
+
+class _Marked(msgspec.Struct):
+    """What a register of a later format says of itself."""
+
+    format: int
+    lowest_reader: int
+
+
+class _Numbered(_Marked):
+    """A register of a later format."""
+
+    deaths: list[Certificate]
 
 
 def path_in(state_directory: str) -> str:
@@ -49,10 +71,21 @@ def read(path: str) -> Sequence[Certificate]:
 
     Raises: ``OSError`` when it cannot be read, ``Unreadable`` when it holds something else.
     """
+    return marked(path)[1]
+
+
+def marked(path: str) -> tuple[Mark, Sequence[Certificate]]:
+    """Return the format of a file, and its certificates.  Raises: as ``read``."""
     with open(path, "rb") as file:
         data = file.read()
     try:
-        return msgspec.json.decode(data, type=list[Certificate])
+        if not data.startswith(b"{"):
+            return Mark(1, 1), msgspec.json.decode(data, type=list[Certificate])
+        said = msgspec.json.decode(data, type=_Marked)
+        mark = Mark(said.format, said.lowest_reader)
+        if refusal := FORMATS.refusal(mark):
+            raise Newer(f"{path} {refusal}")
+        return mark, msgspec.json.decode(data, type=_Numbered).deaths
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"{path} is not a register of deaths: {error}") from error
 
@@ -70,6 +103,7 @@ class Deaths:
         self._timer: Timer | None = None
         self._not_before = 0.0
         self._failed = False
+        self._writes = True
         self._kept = settings.deaths_kept
         self._memory_kills = MemoryKills()
         self._certificates = list(self._load())[-self._kept :]
@@ -95,7 +129,7 @@ class Deaths:
         self._certificates.append(certificate)
         if len(self._certificates) > self._kept:
             self._certificates.remove(child_deaths.to_forget(self._certificates))
-        if self._timer is None:
+        if self._timer is None and self._writes:
             self._write_soon()
 
     def _write_soon(self) -> None:
@@ -130,6 +164,10 @@ class Deaths:
             return ()
         except OSError as error:
             _log.warning("deaths of former runs cannot be read: %s", error)
+            return ()
+        except Newer as error:
+            _log.warning("%s; deaths are kept in memory only", error)
+            self._writes = False
             return ()
         except Unreadable as error:
             aside = f"{self._path}.corrupt"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.storage.migrations import NOTHING, Formats, Mark, Step
+from taskd.base.formats import NOTHING, Formats, Mark, Step
 
 #: 2 is additive, 3 is breaking, 4 is additive again.
 FORMATS = Formats("x", [Step(1, 1, "a"), Step(2, 1, "b"), Step(3, 3, "c"), Step(4, 3, "d")])

@@ -1,4 +1,4 @@
-"""Numbered formats of a durable store: which steps bring it up, and which taskd may still use it.  Pure.
+"""Numbered formats of what is stored: which steps bring a store up, and which taskd may use it.  Pure.
 
 A *format* is a number that grows with each change of what is stored.  A store carries two: its format, and
 its *lowest reader*, the lowest format whose code may use it.
