@@ -1,20 +1,32 @@
-# Sourced by the scripts beside it: makes the environment in .venv, and names it $python.
+# Sourced by the scripts beside it: makes the environment in .venv, and names its interpreter $python.
 #
-# Made once with python3 (or $PYTHON), and renewed when the part of pyproject.toml that says what to
-# install has changed, or the checkout has moved.  Otherwise nothing is installed and no network is needed.
+# Made once with python3 (or $PYTHON) from the releases in requirements/dev.lock, and renewed when that file, or
+# the part of pyproject.toml that says what to install, has changed, or the checkout has moved.  Otherwise
+# nothing is installed and no network is needed.
+#
+# A script may set $environment (a directory), $lock and $base (an interpreter) before, for another one.
 
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
-python=$root/.venv/bin/python
+environment=${environment:-.venv}
+lock=${lock:-requirements/dev.lock}
+base=${base:-${PYTHON:-python3}}
+python=$root/$environment/bin/python
 
 wanted_environment() {
     echo "$root"
     awk '/^\[/ { wanted = /^\[(build-system|project|tool\.setuptools)/ } wanted' pyproject.toml | sha256sum
+    sha256sum <"$lock"
+}
+
+install() {
+    # Nothing but what the lock names, not even to build what comes as source.
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation "$@"
 }
 
 make_environment() {
-    local stamp=.venv/.taskd-environment base=${PYTHON:-python3}
+    local stamp=$environment/.taskd-environment
     if [ -x "$python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(wanted_environment)" ]; then
         return
     fi
@@ -22,13 +34,15 @@ make_environment() {
         echo "$base is $("$base" --version 2>&1); taskd needs Python 3.10 or later: set PYTHON to one" >&2
         exit 1
     }
-    echo "making the environment in .venv (needed once) ..." >&2
-    "$base" -m venv .venv
+    echo "making the environment in $environment (needed once) ..." >&2
+    "$base" -m venv "$environment"
+    # What builds the others comes first.
+    awk '/^[a-z]/ { wanted = /^setuptools==/ } wanted' "$lock" | install --require-hashes -r /dev/stdin
+    install --require-hashes -r "$lock"
     # compat: a plain path file; setuptools' default import hook costs every start of Python some 10 ms.
-    "$python" -m pip install --quiet --disable-pip-version-check \
-        --config-settings editable_mode=compat --editable '.[dev,gevent]'
+    install --config-settings editable_mode=compat --editable .
     wanted_environment >"$stamp"
 }
 
 make_environment
-export PATH=$root/.venv/bin:$PATH
+export PATH=$root/$environment/bin:$PATH
