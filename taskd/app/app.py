@@ -57,7 +57,7 @@ class App(Collecting):
     ) -> None:
         self.connections = Connections(config, broker, results, sent_events)
         self._tasks: dict[str, BoundTask] = {}
-        #: What beat sends by itself; ``periodic`` and ``add_periodic`` add to it.
+        #: Entries that beat sends by itself; ``periodic`` and ``add_periodic`` add to them.
         self.entries = Entries()
         #: Functions to be called around every task.
         self.hooks = Hooks()
@@ -155,7 +155,7 @@ class App(Collecting):
         """Make a remote-control command of a function: ``@app.control_command()``.
 
         ``taskctl control call NAME`` calls it, or Celery's ``app.control.broadcast``; it runs on a slot of
-        each worker's pool.  What it returns, any JSON value, is the reply; an exception becomes
+        each worker's pool.  Its return value, any JSON value, is the reply; an exception becomes
         ``{"error": ...}``.  ``name``: the function's, unless given.  ``timeout``: seconds until it is ended.
         Raises: ``ValueError`` for a name that is taken.
         """
@@ -242,12 +242,12 @@ class App(Collecting):
     ) -> bool:
         """Keep tasks from running, given by id or result; return without waiting for the workers.
 
-        Workers that are up are told; those that start within three hours read it.  A message stays in the
+        Workers that are up are told; workers that start within three hours read it.  A message stays in the
         broker until its turn comes, and is dropped then.  A task that runs goes on, unless ``terminate``:
         then its worker ends it step by step, with ``signal`` ("TERM").
 
         Returns False when workers that start later do not know it, over RabbitMQ and other brokers of kombu:
-        there only the workers that are up are told, and nobody if none is.
+        there only the workers that are up are told.
         Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``; then it may not be revoked everywhere.
         """
         given = [tasks] if isinstance(tasks, (str, AsyncResult)) else tasks
@@ -265,7 +265,7 @@ class App(Collecting):
 
 
 class Decorator(Protocol):
-    """What ``app.task(...)`` returns."""
+    """The decorator that ``app.task(...)`` returns."""
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...  # type: ignore[overload-overlap]  # the more special one stands first
@@ -274,7 +274,7 @@ class Decorator(Protocol):
 
 
 class BindingDecorator(Protocol):
-    """What ``app.task(bind=True, ...)`` returns: the first parameter is no argument of the calls."""
+    """The decorator that ``app.task(bind=True, ...)`` returns: callers do not pass the first parameter."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # the more special one stands first

@@ -41,7 +41,7 @@ class Collecting(ABC):
         """Yield each result as soon as its task has ended, well or not; ``result.get(0)`` returns at once.
 
         ``timeout``: seconds until all must have ended, the caller's own work between two of them included.
-        What has been yielded is kept in the result itself, so after an error the rest can be asked for again.
+        A yielded result keeps its value, so after an error the rest can be asked for again.
         Raises: ``ResultTimeout``; ``StorageError`` when the store is away for more than ten seconds.
         """
         return collecting.as_completed(list(results), self.connections, timeout)

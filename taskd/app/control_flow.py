@@ -1,4 +1,4 @@
-"""What a task may raise to say how it wants to end."""
+"""Exceptions that a task raises to say how it wants to end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Replaced(ControlFlow):
 
 
 class Ignore(ControlFlow):
-    """End without a result; whatever state is stored stays."""
+    """End without a result; the stored state stays."""
 
 
 class Reject(ControlFlow):

@@ -1,7 +1,7 @@
-"""``python -m taskd.app.declarations APP``: tells beat what the code of an app declares.
+"""``python -m taskd.app.declarations APP``: tells beat the entries that the code of an app declares.
 
 A process of its own: beat never imports what users wrote, and forgets none of it.  One JSON document
-goes to the standard output as it was at the start; what the user's modules print goes to the log.
+goes to the standard output as it was at the start; output of the user's modules goes to the log.
 """
 
 from __future__ import annotations

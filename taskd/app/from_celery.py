@@ -1,6 +1,6 @@
 """Celery's schedule objects as ours, so that an app's code may go on using them.
 
-They are known by their attributes; Celery itself is not imported.  What is kept and what is not:
+They are known by their attributes; Celery itself is not imported.  The differences:
 
 - ``crontab``: the same local times in the zone of its app.  Its fields must all match, day and weekday too.
   In the hour repeated in autumn it fires once, as in Celery.  A time in the hour skipped in spring fires

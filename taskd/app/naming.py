@@ -1,4 +1,4 @@
-"""What a task is called that is given no name."""
+"""The name of a task that is given none."""
 
 from __future__ import annotations
 

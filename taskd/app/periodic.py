@@ -44,7 +44,7 @@ class Limits(TypedDict, total=False):
     end: Moment
     #: The occurrence of this number, counted from ``start``, is the last.
     max_runs: int
-    #: Each run is later by up to so many seconds, the same on every host.
+    #: Each run is later by up to this many seconds, the same on every host.
     jitter: float | str
 
 
@@ -58,11 +58,11 @@ class EntryOptions(TypedDict, total=False):
     priority: int
     #: A run that waited longer (seconds, or "5m") is dropped; 0 never.
     expires: float | str
-    #: Which of the runs that came due while nothing could be sent are made up for, and how many of "all".
+    #: The rule for runs that came due while beat could not send, and the largest number of "all".
     missed: Literal["skip", "last", "all"]
     max_missed: int
     missed_after: float | str
-    #: What becomes of a run that comes due while the former one waits or runs.
+    #: The rule for a run that comes due while the former one waits or runs.
     overlap: Literal["skip", "queue", "allow"]
 
 

@@ -30,7 +30,7 @@ def replacement(
 ) -> tuple[Sequence[Outgoing], Sequence[Begun]]:
     """Return the messages that take the place of a running task, and the chords that they begin.
 
-    Raises: ``ProtocolError`` for what is no signature, or stands for no task, and as ``messages_of``.
+    Raises: ``ProtocolError`` when it is not a signature or stands for no task, and as ``messages_of``.
     """
     steps = _steps(signature)
     if steps:

@@ -1,4 +1,4 @@
-"""What ``self.retry`` may change for the next run, and how that run is called.  Pure, but for the clock."""
+"""The options and arguments that ``self.retry`` gives to the next run.  Pure, but for the clock."""
 
 from __future__ import annotations
 

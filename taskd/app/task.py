@@ -1,6 +1,6 @@
-"""What ``@app.task`` makes of a function.
+"""The objects that ``@app.task`` makes of functions.
 
-``BoundTask`` is what a task with ``bind=True`` gets as its first argument.  ``Task`` and
+A task with ``bind=True`` gets a ``BoundTask`` as its first argument.  ``Task`` and
 ``CoroutineTask`` add the typed calls: ``delay`` takes what the function takes, and the
 ``AsyncResult`` carries what it returns.  They differ in what a direct call returns.
 """
@@ -113,7 +113,7 @@ class BoundTask:
 
     @property
     def max_retries(self) -> int | None:
-        """How often it may be retried; None: any number.  What is set counts for this process from now on."""
+        """How often it may be retried; None: any number.  A new value counts for this process from now on."""
         own = self.request.message.taskd_max_retries
         return self.settings.max_retries if own is None else own
 
@@ -209,8 +209,8 @@ class BoundTask:
         """Send one more part of the chord that the running task is a part of; its body waits for it too.
 
         ``call``: as of ``replace``.  Blocks for two writes.  A task that runs again adds it again.
-        Raises: ``ValueError`` for a task that is no part of a chord, ``ProtocolError`` for what is no
-        signature, ``StorageError`` or ``BrokerError``.
+        Raises: ``ValueError`` when the task is not a part of a chord, ``ProtocolError`` when ``call`` is
+        not a signature, ``StorageError`` or ``BrokerError``.
         """
         add_part(self.app.connections, call.signature() if isinstance(call, Call) else call, self.request)
 

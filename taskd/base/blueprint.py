@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Given:
-    """What the steps started so far have provided, by step class."""
+    """Values that the steps started so far have provided, by step class."""
 
     def __init__(self) -> None:
         self._values: dict[type[Step[Any]], object] = {}

@@ -20,7 +20,7 @@ class ResolveError(TaskdError):
 
 
 class StartError(TaskdError):
-    """A service could not start; what it had started is stopped again."""
+    """A service that could not start; its started parts are stopped again."""
 
 
 class StorageError(TaskdError):
@@ -36,7 +36,7 @@ class StorageCorruptError(StorageError):
 
 
 class StorageReplacedError(StorageError):
-    """The file was deleted or replaced while it was open; what the open one gets is lost."""
+    """A file that was deleted or replaced while it was open; data for the open one is lost."""
 
 
 class NewerFormatError(StorageError):

@@ -1,12 +1,12 @@
-"""What a fork leaves in the child: one mechanism for all that holds a lock or a connection.
+"""Locks and connections over a fork: one mechanism for all objects that hold one.
 
 The child has a copy of every lock, as some thread of the parent held it, and of every connection, which the
 parent goes on using.  Three rules, kept by the hooks of ``os.fork``:
 
-- Before the fork, what is *guarded* comes to rest: a thread that is inside of it leaves it first.  SQLite
+- Before the fork, each *guarded* object comes to rest: a thread that is inside of it leaves it first.  SQLite
   keeps locks of whole files in the memory of the process; a copy of one that is held never opens again.
-- In the child, what is guarded is *given up*: neither used nor closed, which would touch the parent's files.
-- In the child, whoever *renews* itself starts anew, with locks and connections of its own.
+- In the child, guarded objects are *given up*: neither used nor closed, which would touch the parent's files.
+- In the child, each object that *renews* itself starts anew, with locks and connections of its own.
 
 Programs that fork without Python's knowledge (in C, without ``PyOS_AfterFork_Child``) are not covered.
 """
@@ -109,11 +109,11 @@ def _before() -> None:
     asked: set[Guarded] = set()
     while True:
         _admission.acquire()
-        # What a thread enters first comes to rest first: else the two would wait for one another.
+        # An object that a thread enters first comes to rest first: else the two would wait for one another.
         things: list[Guarded] = [thing for thing in (*_sections, *_guarded) if thing not in asked]
         if not things:
             return
-        # Whoever is waited for may have to add something, which is then waited for in its turn.
+        # An object that the fork waits for may add another, for which the fork waits in its turn.
         _admission.release()
         asked.update(things)
         _at_rest.extend(thing for thing in things if thing.rest(deadline.remaining_s()))

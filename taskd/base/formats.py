@@ -23,7 +23,7 @@ Change = TypeVar("Change")
 
 
 class Mark(NamedTuple):
-    """What a store says of itself; zeros when it has nothing yet."""
+    """The format that a store says of itself; zeros when it is new."""
 
     format: int
     lowest_reader: int
@@ -42,7 +42,7 @@ class Step(Generic[Change]):
 
     @property
     def mark(self) -> Mark:
-        """What the store says of itself afterwards."""
+        """The mark of the store afterwards."""
         return Mark(self.format, self.lowest_reader)
 
 
@@ -62,7 +62,7 @@ class Formats(Generic[Change]):
 
     @property
     def format(self) -> int:
-        """What this taskd writes."""
+        """The mark that this taskd writes."""
         return len(self.steps)
 
     def refusal(self, found: Mark) -> str | None:

@@ -1,7 +1,7 @@
 """Jumps of the wall clock: seen by comparing it with the monotonic one.  Pure; callers bring both times.
 
-Somebody sets the clock, a machine comes back from a suspension, a virtual one from a snapshot.  What is
-due by the wall clock is then early or late: delayed tasks, periodic tasks, leases of other hosts.
+Somebody sets the clock, a machine comes back from a suspension, a virtual one from a snapshot.  Then all that
+is due by the wall clock is early or late: delayed tasks, periodic tasks, leases of other hosts.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Formats: *plain* for people (time, level, program, message), *json* with one obj
 *journal*, in which each line starts with the sd-daemon(3) priority ``<N>``, tracebacks included, so
 that ``journalctl -p err`` finds them.  The time is left out there, because journald keeps its own.
 
-What a task logs names the task: ``task=NAME id=ID`` before the message, fields of their own in json.
+A line that a task logs names the task: ``task=NAME id=ID`` before the message, fields of its own in json.
 
 Set-up stands here alone; everything else only calls ``logging.getLogger(__name__)``.
 logging.config is not imported: it costs more than this module and offers nothing that is needed.
@@ -31,7 +31,7 @@ _DEBUG_PRIORITY = 7
 
 #: The logger above all of taskd's.  It exists early, so that it is disabled when any of them is.
 _own = logging.getLogger("taskd")
-#: What ``setup`` has put on the root, and the level that was asked for last.
+#: The handler that ``setup`` has put on the root, and the level that was asked for last.
 _placed: list[logging.Handler] = []
 _level: list[int] = []
 
@@ -63,7 +63,7 @@ def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the
     logging.logThreads = False
     logging.logProcesses = False
     logging.logMultiprocessing = False
-    # What a task prints is there at once, among what it logs, and line by line: PYTHONUNBUFFERED would
+    # Prints of a task appear at once, among its log lines, and line by line: PYTHONUNBUFFERED would
     # write the end of each line by itself, and another line may come between.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
@@ -89,8 +89,8 @@ def set_level(level: str | int) -> None:
 def bring_back() -> None:
     """Have taskd's own records written again if a configuration of logging by other code put an end to that.
 
-    ``dictConfig`` disables the loggers that it does not name, and puts other handlers on the root.  What the
-    other code logs goes where that code wants it; the records of taskd go where ``setup`` sent them.
+    ``dictConfig`` disables the loggers that it does not name, and puts other handlers on the root.  Records
+    of the other code go where that code wants them; the records of taskd go where ``setup`` sent them.
     Cheap when nothing has changed.  Does nothing where ``setup`` was not called.
     """
     root = logging.getLogger()
@@ -118,7 +118,7 @@ def is_journal(fd: int, environ: Mapping[str, str] = os.environ) -> bool:
 def formatter(chosen: str, program: str, *, to_journal: bool) -> logging.Formatter:
     """Return the formatter of the supervisor's own records, which go to a sink and not to a stream.
 
-    What goes to the journal itself (``to_journal``) has its priority in a field.
+    A record for the journal itself (``to_journal``) has its priority in a field.
     """
     if to_journal and chosen in {"auto", "journal"}:
         return SafeFormatter(program.replace("%", "%%") + ": %(message)s")

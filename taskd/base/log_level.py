@@ -1,7 +1,7 @@
 """The log level of a family of processes, in a word of memory that they share.
 
-Whoever may change it stores the word; the others look at it when it suits them, which costs a load and no
-system call.  A child that is forked from a process that follows the word follows it, too.
+The process that may change it stores the word; the others look at it when it suits them, which costs a load
+and no system call.  A child that is forked from a process that follows the word follows it, too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SharedLevel:
     """One mapping of the word."""
 
     def __init__(self, fd: int) -> None:
-        """Map the memory of ``create``; what the word says now counts as taken over."""
+        """Map the memory of ``create``; the present word counts as taken over."""
         self._word = memoryview(mmap.mmap(fd, _BYTES)).cast("Q")
         self._taken = self._word[0]
 

@@ -208,8 +208,9 @@ class Loop:
         ``at_once`` is called in the handler: it may store a mark and nothing else, for it interrupts
         anything.  It comes also while code that the loop has called keeps it from turning.
 
-        Bursts of one signal may be seen once (signals coalesce): treat a call as a hint.  What was held
-        back since the start of the process comes now.  For the main thread only.  See signal.set_wakeup_fd.
+        Bursts of one signal may be seen once (signals coalesce): treat a call as a hint.  Signals that were
+        held back since the start of the process come now.  For the main thread only.  See
+        signal.set_wakeup_fd.
 
         ``owner`` answers with what pays for a callback that fails for a signal; the others still come.
         """
@@ -258,7 +259,7 @@ class Loop:
         for each in lost:
             _handle_by(each, self._signal_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signal_numbers)
-        if not is_ours:  # what came meanwhile went to the descriptor of somebody else
+        if not is_ours:  # signals that came meanwhile went to the descriptor of somebody else
             for number in self._undelivered.copy():
                 self.call_soon(functools.partial(self._deliver_signal, number))
         names = ", ".join(sorted(each.name for each in lost)) or "the wake-up descriptor of all signals"
@@ -290,9 +291,9 @@ class Loop:
     def attempt(self, callback: Callback, owner: Owner | None = None) -> bool:
         """Call ``callback`` now; return False when it raised, which costs its owner.
 
-        Everything that the loop calls goes through here.  Whoever carries out several things in one turn
+        Everything that the loop calls goes through here.  Code that carries out several things in one turn
         calls it for each: one that fails then costs neither the others nor the rest of the turn.
-        Raises: what ``callback`` raised, when there is no owner, nor one of the loop.
+        Raises: the exception of ``callback``, when there is no owner, nor one of the loop.
         """
         payer = owner or self._owner
         if payer is None:

@@ -1,7 +1,7 @@
 """Opening the files that taskd keeps beside its own: never through a link, and never somebody else's.
 
 A directory that others may write to may hold a link, a FIFO or another's file under the name that taskd is
-about to use.  What is not a plain file that taskd itself would have written is refused, and not touched.
+about to use.  A file that taskd itself would not have written is refused, and not touched.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Set
 
-#: What the supervisor may send to a program of taskd before that one listens.
+#: Signals that the supervisor may send to a program of taskd before that one listens.
 HELD = frozenset(
     {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT}
 )

@@ -14,7 +14,7 @@ def parse_rate(text: str | float | None) -> float:
     A bare number is tasks a second. None, "" and "0" mean no limit.
 
     Raises:
-        ValueError: what is given is no rate; the message says what a rate looks like.
+        ValueError: the text is not a rate; the message says what a rate looks like.
     """
     if text is None or text == "":
         return 0.0

@@ -106,8 +106,10 @@ def failure_of(error: BaseException) -> tuple[str, str]:
 
 
 def first_of_the_users(frames: TracebackType | None) -> TracebackType | None:
-    """Return the frames from the user's code on: what led to ``resolve``, and the import machinery behind it,
-    is left out; nothing if it went elsewhere.
+    """Return the frames from the user's code on.
+
+    Frames that led to ``resolve``, and the import machinery behind it, are left out.  The list is empty if
+    the error arose elsewhere.
     """
     here = frames
     while here is not None and here.tb_frame.f_code is not resolve.__code__:

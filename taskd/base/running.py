@@ -1,4 +1,4 @@
-"""Which task runs in this thread or coroutine.
+"""The task that runs in this thread or coroutine.
 
 It stands below everything, so that the log can name the task in each of its lines without knowing
 what a task is.  ``taskd.sending.request`` gives the same variable its full type.

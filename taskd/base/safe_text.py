@@ -2,7 +2,7 @@
 
 Names and ids of tasks, queues and programs, errors and values come from messages of others.  A newline in
 one forges a line of the log, an escape character steers the terminal, a mark of direction reorders what is
-read.  What is unsafe is shown as Python would write it: ``\\n``, ``\\x1b``, ``\\u202e``.
+read.  Unsafe characters are shown as Python would write them: ``\\n``, ``\\x1b``, ``\\u202e``.
 """
 
 from __future__ import annotations

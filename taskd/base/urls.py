@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-#: What stands in the place of a secret.
+#: The text in the place of a secret.
 MASK = "***"
 
 _REDIS = ("redis", "rediss", "sentinel")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sized
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _EPOLLIN, _EPOLL_CTL_ADD = 1, 1
-#: The kernel's epoll_event has 12 or 16 bytes by machine; what follows the events is for epoll_wait alone.
+#: The kernel's epoll_event has 12 or 16 bytes by machine; the rest of it is for epoll_wait alone.
 _READABLE = struct.pack("=I12x", _EPOLLIN)
 
 

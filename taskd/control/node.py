@@ -23,7 +23,7 @@ Command = Callable[..., object]
 
 
 class Later:
-    """What a command returns whose answer comes later: ``begin`` is called with the function to answer by."""
+    """The value that a command returns which answers later: ``begin`` gets the function to answer by."""
 
     def __init__(self, begin: Callable[[Callable[[object], None]], None]) -> None:
         self.begin = begin
@@ -49,9 +49,9 @@ class ControlNode:
     def process(self) -> int:
         """Answer everything that has arrived and return how many messages that was.
 
-        A message that is no request is logged and dropped; a command that fails answers with its
-        error; answers that cannot be sent are logged: they are nobody's loss but the asker's, who has a
-        time limit.  Raises: ``BrokerError`` or ``StorageError`` when nothing can be received now.
+        A message that is not a request is logged and dropped; a command that fails answers with its
+        error; answers that cannot be sent are logged: only the asker loses them, and it has a time limit.
+         Raises: ``BrokerError`` or ``StorageError`` when nothing can be received now.
         """
         deliveries = self._mailbox.receive()
         replies: list[Outgoing] = []
@@ -60,7 +60,7 @@ class ControlNode:
                 reply = self._answer(delivery)
                 if reply is not None:
                     replies.append(reply)
-            except Exception:  # the barrier of what is no request either
+            except Exception:  # the barrier for messages that are not requests either
                 logger.exception("remote control message dropped")
         if replies:
             self._publish(replies)

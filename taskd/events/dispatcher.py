@@ -25,7 +25,7 @@ from taskd.protocol.lamport import LamportClock
 
 logger = logging.getLogger(__name__)
 
-#: A task event waits at most so long for others to go with it,
+#: A task event waits at most this long for others to go with it,
 LINGER_S = 0.05
 #: but sending takes no more than this share of the loop's time, however slow the broker is,
 _SHARE = 0.1
@@ -54,8 +54,8 @@ class Stamp(TypedDict):
 class Dispatcher:
     """The sending end of one node.  For the loop's thread; no method raises for the broker's trouble.
 
-    ``on`` tells whether task events are wanted now: they are enabled, and somebody listens.  Whoever
-    makes them asks it first, so that unwanted events cost one look at an attribute.
+    ``on`` tells whether task events are wanted now: they are enabled, and somebody listens.  Callers
+    ask it first, so that unwanted events cost one look at an attribute.
     """
 
     def __init__(self, loop: Loop, node_name: str, logical: LamportClock, *, tasks_enabled: bool) -> None:
@@ -80,7 +80,7 @@ class Dispatcher:
     # -- connection ----------------------------------------------------------------------------
 
     def connect(self, sender: EventSender) -> None:
-        """Send through ``sender`` from now on; what waits since the last connection goes first."""
+        """Send through ``sender`` from now on; events that wait since the last connection go first."""
         self._sender = sender
         self._linger_s = LINGER_S
         self.look()

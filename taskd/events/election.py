@@ -1,10 +1,10 @@
-"""Who of several workers does something that shall be done once: Celery's gossip election.  Pure.
+"""Celery's gossip election: one of several workers does a thing that is to be done once.  Pure.
 
-Whoever holds the election sends ``worker-elect``; every worker that hears it sends ``worker-elect-ack``
-and remembers the call.  When whoever asked has an answer of every live worker, the call with the
-smallest logical time names the leader, by host name where times are equal.  As in Celery only whoever
-asked counts the answers, and asks all workers by a broadcast: so each of them asks, counts, and comes
-to the same leader.
+The worker that holds the election sends ``worker-elect``; every worker that hears it sends
+``worker-elect-ack`` and remembers the call.  When the asker has an answer of every live worker, the call
+with the smallest logical time names the leader, by host name where times are equal.  As in Celery only the
+asker counts the answers, and it asks all workers by a broadcast: so each of them asks, counts, and comes to
+the same leader.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Call:
 class _Open:
     #: The call that leads by now.  The others are not kept: anybody may send any number.
     first: Call | None = None
-    #: Who has answered us; None while we have not asked.
+    #: The workers that have answered us; None while we have not asked.
     answers: set[str] | None = None
 
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Receiver:
     """Reads events for one node or monitor.  For one thread; never waits.
 
-    ``garbage`` counts what was no event.
+    ``garbage`` counts messages that were not events.
     """
 
     def __init__(self, broker: Broker, logical: LamportClock, routing_key: str = "#") -> None:

@@ -14,7 +14,7 @@ from taskd.protocol.events import Seen
 
 MAX_TASKS = 10_000
 MAX_WORKERS = 5_000
-#: A worker is lost after so many intervals without a heartbeat, as in Celery.
+#: A worker is lost after this many intervals without a heartbeat, as in Celery.
 _EXPIRE_INTERVALS = 2.0
 _DEFAULT_FREQ_S = 60.0
 _LONGEST_FREQ_S = 3600.0
@@ -31,7 +31,7 @@ _STATES: Mapping[str, str] = {
     "task-rejected": "REJECTED",
     "task-retried": "RETRY",
 }
-#: What comes later in a task's life outranks what arrives later.
+#: A state that comes later in a task's life outranks one that arrives later.
 _RANKS: Mapping[str, int] = {
     "PENDING": 0,
     "RECEIVED": 1,
@@ -46,7 +46,7 @@ _RANKS: Mapping[str, int] = {
 
 @dataclass(slots=True)
 class WorkerSeen:
-    """What is known of a worker; ``expires_until`` is monotonic."""
+    """The known facts about a worker; ``expires_until`` is monotonic."""
 
     hostname: str
     pid: int = 0
@@ -63,7 +63,7 @@ class WorkerSeen:
 
 @dataclass(slots=True)
 class TaskSeen:
-    """What is known of a task; its times are those of the sender's wall clock."""
+    """The known facts about a task; its times are those of the sender's wall clock."""
 
     uuid: str
     name: str = ""
@@ -87,7 +87,7 @@ class ClusterState:
         self.tasks: dict[str, TaskSeen] = {}
 
     def apply(self, event: Seen, now: float) -> None:
-        """Take one event in; those of other groups change nothing."""
+        """Take one event in; events of other groups change nothing."""
         if event.group == "worker":
             self._worker(event, now)
         elif event.group == "task":

@@ -1,8 +1,8 @@
 """A program that starts beside others which do its work starts in the background, at the lowest priority.
 
 Importing takes a processor for as long as the task code is large, and on a small machine it takes it from
-those that serve.  Whoever starts such a program has it step back before its first line and leaves the
-nice value that it is to have in ``NICE_VARIABLE``.  The program comes forward by itself when its imports
+those that serve.  The starter of such a program has it step back before its first line, and leaves
+its final nice value in ``NICE_VARIABLE``.  The program comes forward by itself when its imports
 are done, and before it touches what others wait for: the holder of a database's lock must not be one
 that gets no processor.
 
@@ -57,7 +57,7 @@ def come_forward(*, with_descendants: bool) -> None:
 
 
 def give(group: int, nice: int) -> None:
-    """Give this priority to a process group; 0 is the calling thread alone.  What is refused stays."""
+    """Give this priority to a process group; 0 is the calling thread alone.  A refusal changes nothing."""
     try:
         os.setpriority(os.PRIO_PGRP if group else os.PRIO_PROCESS, group, nice)
     except (PermissionError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Which limit refuses a fork: of the control group, of the user, or of the machine.
+"""Finds the limit that refuses a fork: of the control group, of the user, or of the machine.
 
 fork(2) says EAGAIN for all of them; /proc and /sys know more.
 """

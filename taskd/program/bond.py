@@ -1,6 +1,6 @@
 """The supervised program's side of its bond with the supervisor: dying with it, and reporting to it.
 
-What worker and beat share.  The lines themselves are ``taskd.protocol.status``.
+Worker and beat share it.  The lines themselves are ``taskd.protocol.status``.
 """
 
 from __future__ import annotations

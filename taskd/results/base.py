@@ -58,7 +58,7 @@ class ResultStore(Protocol):
         """Return what finds the final records of many tasks as they arrive; close it afterwards."""
 
     def forget(self, task_ids: Sequence[str]) -> None:
-        """Delete records; unknown ids are no error."""
+        """Delete records; unknown ids are not an error."""
 
     def expire(self, now: float) -> int:
         """Delete records whose time has come (wall clock); return how many."""
@@ -102,7 +102,7 @@ class Box(Protocol):
         """Return a descriptor that is readable when something may have arrived."""
 
     def close(self) -> None:
-        """Release the connection; what the queue holds stays there for the next one of its name."""
+        """Release the connection; messages in the queue stay there for the next one of its name."""
 
 
 class Post(Protocol):
@@ -118,14 +118,14 @@ class Post(Protocol):
         """
 
     def box(self, queue: str) -> Box:
-        """Open a queue, made if missing; what an existing one holds is kept.  Raises: ``StorageError``."""
+        """Open a queue, made if missing; an existing one keeps its messages.  Raises: ``StorageError``."""
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""
 
 
 class Counted(str, Enum):
-    """What a chord is after one more of its parts has returned."""
+    """The state of a chord after one more of its parts has returned."""
 
     #: Others have not returned yet, or nobody has said how many there are.
     WAITS = "waits"
@@ -144,7 +144,7 @@ class ChordStore(Protocol):
         """Note how many parts end a chord, before its header is sent."""
 
     def add(self, group: str, count: int) -> None:
-        """Let so many more parts end a chord, which one of its parts still keeps from its end."""
+        """Add ``count`` parts to a chord that one of its parts still keeps from its end."""
 
     def count(self, parts: Sequence[tuple[ChordPart, bytes]], token: str) -> Sequence[Counted]:
         """Count parts in one trip, each once however often it returns.

@@ -22,7 +22,7 @@ ASK_AT_ONCE = 500
 #: How long a collector waits before it looks by itself.
 LOOK_S = 1.0
 
-#: Arrivals gather for so long for each task that is sought, and at most for so long.
+#: Arrivals gather for this time for each task that is sought, and at most for the second one.
 _GATHER_S_EACH = 50e-6
 _GATHER_S = 0.03
 #: A question for everything takes at most this share of the time.
@@ -33,7 +33,7 @@ _TRY_AGAIN_S = 0.2
 
 
 class Search:
-    """What one collector still seeks, and when it looks.  Time is passed in, in monotonic seconds."""
+    """The tasks that one collector still seeks, and its times to look.  Time is passed in, monotonic."""
 
     def __init__(self, task_ids: Collection[str]) -> None:
         #: In the order in which they were given.

@@ -13,7 +13,7 @@ from taskd.results.collecting import PlainCollector
 
 
 class _Shelf:
-    """What one URL keeps; ``changed`` is its lock too."""
+    """The records of one URL; ``changed`` is also their lock."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -66,7 +66,7 @@ class MemoryResults:
         return PlainCollector(self.wait, task_ids)
 
     def forget(self, task_ids: Sequence[str]) -> None:
-        """Delete records; unknown ids are no error."""
+        """Delete records; unknown ids are not an error."""
         with self._shelf.changed:
             for name in task_ids:
                 self._shelf.results.pop(name, None)

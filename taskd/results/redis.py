@@ -144,7 +144,7 @@ class RedisResults:
         return SourceCollector(_Published(self._final, self._listeners, f"{self._prefix}{_KEY}"), task_ids)
 
     def forget(self, task_ids: Sequence[str]) -> None:
-        """Delete records; unknown ids are no error."""
+        """Delete records; unknown ids are not an error."""
         if task_ids:
             with self._lock_here():
                 self._link.call("DEL", *map(self._key, task_ids))
@@ -202,7 +202,7 @@ class _Published:
         return self._listening
 
     def close(self) -> None:
-        """Keep the connection for the next wait, unless it hears so many channels that closing is cheaper."""
+        """Keep the connection for the next wait, unless it hears enough channels that closing is cheaper."""
         listening, heard = self._listening, self._heard
         self._listening, self._heard = None, set()
         if listening is None:

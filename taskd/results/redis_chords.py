@@ -121,7 +121,7 @@ class RedisChords:
         self._link.run(_FINISH, self._keys(group, "cjdst"), (token, _DONE_S))
 
     def fail(self, group: str) -> None:
-        """Let a failed chord never be complete again; what its parts returned stays until it expires."""
+        """Let a failed chord never be complete again; results of its parts stay until they expire."""
         self._link.call("DEL", self._key(group, ".s"))
 
     def close(self) -> None:

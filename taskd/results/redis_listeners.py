@@ -14,9 +14,9 @@ from taskd.base.errors import StorageError
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.subscription import Subscription
 
-#: So many are kept; more threads than that may wait at a time.
+#: The number of kept listeners; more threads than that may wait at a time.
 _MOST_KEPT = 8
-#: What lay unused for longer may have been dropped by something on the way, which only a timeout would tell.
+#: A router may have dropped a connection that lay unused for longer; only a timeout would tell.
 _FRESH_S = 60.0
 
 

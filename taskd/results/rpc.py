@@ -59,7 +59,7 @@ class RpcResults:
         self._box: Box | None = None
         #: A thread reads the box without the lock; the others wait for what it finds.
         self._reading = False
-        #: What has arrived, in that order, and when.
+        #: Records that have arrived, in that order, with their times.
         self._arrived: dict[str, _Arrival] = {}
         #: Final records that somebody has asked for, the last one last.
         self._asked: dict[str, _Arrival] = {}
@@ -165,7 +165,7 @@ class RpcResults:
         return PlainCollector(self.wait, task_ids)
 
     def forget(self, task_ids: Sequence[str]) -> None:
-        """Drop records that have arrived; unknown ids are no error."""
+        """Drop records that have arrived; unknown ids are not an error."""
         with self._lock_here():
             for task_id in task_ids:
                 self._arrived.pop(task_id, None)

@@ -1,7 +1,7 @@
-"""Results in a SQLite file; whoever waits, in any process, is woken by the commit.
+"""Results in a SQLite file; the commit wakes the waiting clients of all processes.
 
-A waiter listens to a number made from each task id, so that a busy worker does not wake everybody
-who waits for something else.  With nobody waiting, ``store`` pays one stat(2) for it.
+A waiter listens to a number made from each task id, so that a busy worker does not wake clients
+that wait for other tasks.  With nobody waiting, ``store`` pays one stat(2) for it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _NUMBERED = (
     "SELECT task_id, record FROM result WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number"
 )
 _ARRIVALS_AT_ONCE = 1000
-#: A waiter for more tasks than this is woken by any; so many topics fit into the name of a socket.
+#: A waiter for more tasks than this is woken by any; this many topics fit into the name of a socket.
 _MOST_TOPICS = 4
 #: Asking again for tasks that have begun takes at most this share of the time.
 _BEGUN_SHARE = 0.1
@@ -173,7 +173,7 @@ class SqliteResults:
                 return connection.execute(statement, values).fetchall(), database
 
     def forget(self, task_ids: Sequence[str]) -> None:
-        """Delete records; unknown ids are no error."""
+        """Delete records; unknown ids are not an error."""
         with self._lock, self._open()[0].write() as connection:
             connection.execute(
                 f"DELETE FROM result WHERE {_AMONG}",  # noqa: S608

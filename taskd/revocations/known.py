@@ -1,4 +1,4 @@
-"""What must not run: task ids, task names and stamped headers, remembered for a while and up to a number.
+"""Revoked task ids, task names and stamped headers, remembered for a while and up to a number.
 
 The limits are Celery's: 50,000 of each kind, three hours.  Pure: the time comes in.
 """

@@ -1,7 +1,7 @@
-"""What is revoked, in the broker's Redis, for the workers of all hosts.
+"""Revocations in the broker's Redis, for the workers of all hosts.
 
 ``taskd:revoked:KIND`` is a sorted set of ids, names or stamps, scored by when each was revoked.  A worker
-writes what it is told and reads all of it whenever its inner blueprint starts.
+writes the revocations that it hears and reads all of them whenever its inner blueprint starts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What is revoked, in one file beside the broker's, for all workers of that broker.
+"""Revocations in one file beside the broker's, for all workers of that broker.
 
-A worker writes what it is told and reads the file whenever its inner blueprint starts.  So a worker
-that was restarted, one that is new, and one that had lost its broker for a while know what the
-others know, also when no other is there to be asked.  The file is made by the first revocation and
+A worker writes the revocations that it hears and reads the file whenever its inner blueprint starts.
+So a worker that was restarted, one that is new, and one that had lost its broker for a while know the
+same as the others, also when no other is there to be asked.  The file is made by the first revocation and
 opened by the worker when there is one: without any, there is no descriptor and no memory for it.
 """
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 SUFFIX = ".revoked"
 #: The event loop waits no longer than this for another worker's write.
 _BUSY_S = 1.0
-#: What is too old or too many is deleted this often at most: it takes a look at every row.
+#: Old and surplus rows are deleted this often at most: it takes a look at every row.
 _PRUNE_EVERY_S = 60.0
 
 _TABLE = "CREATE TABLE revoked(kind TEXT, what TEXT, at REAL NOT NULL, PRIMARY KEY(kind, what)) WITHOUT ROWID"

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class State(Protocol):
-    """What is revoked, for all workers of one broker.  For one thread.  Methods raise ``StorageError``."""
+    """Revocations for all workers of one broker.  For one thread.  Methods raise ``StorageError``."""
 
     def load(self, into: Revocations) -> None:
         """Take over everything that is not too old and not known yet."""

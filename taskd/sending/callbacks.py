@@ -1,4 +1,4 @@
-"""What follows a task (``link``, ``link_error``, a chain): from what senders give to signatures, to messages.
+"""Followers of a task (``link``, ``link_error``, a chain): from senders' options to signatures, to messages.
 
 As in Celery: a callback gets the task's result as its first argument, an errback the task's id; one that
 is immutable gets neither.  Errbacks of three parameters are called where the task failed, and are not sent
@@ -32,7 +32,7 @@ from taskd.sending.settings import TaskSettings
 
 logger = logging.getLogger(__name__)
 
-#: What a signature may raise on its way to a message.  Its content is the sender's: no worker may end by it.
+#: Errors of a signature on its way to a message.  Its content is the sender's: no worker may end by it.
 UNSENDABLE = (SerializationError, ValueError, TypeError, OverflowError, OSError, RecursionError)
 
 
@@ -171,7 +171,7 @@ def _aware(moment: datetime | None) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
-    """What a failure of a task brings about: messages to send, and ids of tasks that will never run."""
+    """The consequences of a failure: messages to send, and ids of tasks that will never run."""
 
     errbacks: Sequence[Outgoing] = ()
     given_up: Sequence[str] = ()

@@ -68,7 +68,7 @@ def wait_for_all(
     *,
     each: Callable[[AsyncResult[T]], None],
 ) -> None:
-    """Call ``each`` as each ends; what it raises ends the wait.  Raises: as ``App.as_completed``, too."""
+    """Call ``each`` as each ends; an exception in it ends the wait.  Raises: as ``App.as_completed``, too."""
     for result in as_completed(results, connections, timeout):
         each(result)
 

@@ -62,7 +62,7 @@ class Connections:
         self._opening = forks.Section()
 
     def __reduce__(self) -> tuple[Callable[..., Connections], tuple[object, ...]]:
-        """Pickle where to connect; what is open stays here.  A bound configuration is read from its file."""
+        """Pickle where to connect, without connections.  A bound configuration is read from its file."""
         path = self._path
         if path is None and self._broker_url is None and self._config is not None:
             path = self._config.path or None
@@ -114,7 +114,7 @@ class Connections:
         except ConfigError as error:
             if self._path is not None or os.path.exists(path):
                 raise
-            # Whoever wrote App() has no --config to give.
+            # The author of App() has no --config to give.
             raise ConfigError(
                 f"there is no configuration file {path}: name one by the environment variable "
                 f"{PATH_VARIABLE} or by App(config=...), or give addresses in code: "
@@ -183,7 +183,7 @@ class Connections:
     def close(self) -> None:
         """Close what is open; the next use opens again."""
         self._publisher = self._results = self._news = None
-        while self._open:  # what uses the broker was opened after it
+        while self._open:  # users of the broker were opened after it
             self._open.popitem()[1].close()
 
 

@@ -14,9 +14,9 @@ _LONG_PAST_S = 86_400.0
 
 
 def due_in(wait: float | timedelta, what: str) -> float:
-    """Return the wall-clock second that is so many seconds from now; a negative number is past.
+    """Return the wall-clock second that is ``seconds`` from now; a negative number is past.
 
-    Raises: ``TypeError`` for what is no span of time, ``ValueError`` beyond the year 2200.  ``what`` begins
+    Raises: ``TypeError`` when it is not a span of time, ``ValueError`` beyond the year 2200.  ``what`` begins
     the error, as in ``task "shop.add": countdown``.
     """
     if isinstance(wait, timedelta):

@@ -1,4 +1,4 @@
-"""What a running task knows of the message that started it."""
+"""The facts that a running task knows of the message that started it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Request:
         self.hostname = hostname
         self.message = message
         self.delivery = delivery
-        #: What the message carries beside the task: callbacks, errbacks, chain.
+        #: Signatures that the message carries beside the task: callbacks, errbacks, chain.
         self.embed = embed or {}
         #: Ids of the tasks that this one has sent, up to ``MOST_CHILDREN``; its result names them.
         self.children: list[str] = []
@@ -120,7 +120,7 @@ class Request:
 
     @property
     def origin(self) -> str | None:
-        """Who sent it, as ``gen<pid>@<host>``."""
+        """The sender, as ``gen<pid>@<host>``."""
         return self.message.origin
 
     @property
@@ -180,7 +180,7 @@ class Request:
 
     @property
     def chain(self) -> object:
-        """What follows it in a chain, the next step last."""
+        """The steps that follow it in a chain, the next step last."""
         return self.embed.get("chain")
 
     @property

@@ -29,7 +29,7 @@ from taskd.sending.whereabouts import Sent
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a message has from the task before it, and from the signature that it is made of."""
+    """Parts of a message that come from the task before it, or from the signature that it is made of."""
 
     root_id: str | None = None
     parent_id: str | None = None

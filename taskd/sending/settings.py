@@ -81,11 +81,11 @@ Link = Linkable | Mapping[str, object]
 class SendOptions(TypedDict, total=False):
     """Keywords of ``apply_async``, ``send_task`` and ``Call.with_options``, all optional."""
 
-    #: Run it in so many seconds.
+    #: Run it after this many seconds.
     countdown: float | timedelta
     #: Run it then; needs a time zone.
     eta: datetime
-    #: Do not run it later than in so many seconds, or then.
+    #: Drop it if it has not begun after this many seconds, or at this time.
     expires: float | timedelta | datetime
     queue: str
     priority: int
@@ -105,7 +105,7 @@ class SendOptions(TypedDict, total=False):
     link_error: Link | Sequence[Link] | None
 
 
-#: What the options of a send may be besides None.
+#: The types of the options of a send, besides None.
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "countdown": ((Real, timedelta), "seconds or a timedelta"),
     "eta": ((datetime,), "a datetime with a time zone"),
@@ -125,7 +125,7 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
 }
 
 
-#: What a worker takes for a mistake beyond; it reads the same limits.
+#: Limits beyond which a worker sees a mistake; it reads the same ones.
 _MOST: Mapping[str, float] = {
     "max_retries": MOST_RETRIES,
     "retry_delay": LONGEST_S,

@@ -12,7 +12,7 @@ from taskd.results.base import StoredResult
 from taskd.sending.connections import Connections
 from taskd.sending.request import Request
 
-#: What the worker alone may say.
+#: States that only the worker may store.
 _WORKERS = frozenset({State.PENDING, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED})
 
 

@@ -20,7 +20,7 @@ UNKNOWN = "nothing has begun it, or there is no such task"
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What the sender of a message knows of it."""
+    """The facts that the sender of a message knows of it."""
 
     queue: str
     #: Wall clock; None for at once.

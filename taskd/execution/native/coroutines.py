@@ -1,7 +1,7 @@
 """Run the coroutines of ``async def`` tasks: one event loop for each thread, kept between tasks.
 
-A kept loop lets tasks share what belongs to a loop, such as a pool of connections.  What a task
-starts in the background stays there, and goes on when the thread runs its next coroutine.  asyncio is
+A kept loop lets tasks share what belongs to a loop, such as a pool of connections.  Background work that a
+task starts stays there, and goes on when the thread runs its next coroutine.  asyncio is
 imported by the first coroutine, so that a worker without any does not pay for it.
 """
 

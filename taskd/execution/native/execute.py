@@ -1,9 +1,9 @@
 """Run one task: the target of every pool, for taskd's own App.
 
-Work in, reply out, both bytes.  Whatever a task does, the executor answers: ``SystemExit`` and
+Work in, reply out, both bytes.  The executor always answers: ``SystemExit`` and
 ``KeyboardInterrupt`` are recorded as a failure and go no further, for a task may end itself but not
-the process that the worker gave it.  Only the task's own functions are called here; what the parent
-can decide from the headers (expired, revoked, not due) is not asked again.
+the process that the worker gave it.  Only the task's own functions are called here; the parent has
+decided already what the headers tell (expired, revoked, not due).
 
 An execution is three steps: prepare, run, finish.  ``__call__`` runs the task in the calling thread,
 ``acall`` in the running asyncio loop; the other two steps are the same.
@@ -238,7 +238,7 @@ class Executor:
         return counts_chords(self._connections.config.results)
 
     def _store_started(self, run: Run) -> None:
-        """Store STARTED.  That it cannot be stored is no reason not to run the task."""
+        """Store STARTED.  The task runs even if STARTED cannot be stored."""
         request = run.request
         meta = {"pid": os.getpid(), "hostname": self._node_name}
         try:

@@ -54,7 +54,7 @@ class InThread:
         while True:
             try:
                 with self._lock:
-                    # Whoever interrupts holds the lock, so that nothing comes after this line.
+                    # The interrupting thread holds the lock, so that nothing comes after this line.
                     forget_in_thread(self._ident)
                     self._ident = 0
             except (SoftTimeLimitExceeded, JobAborted):

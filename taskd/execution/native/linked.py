@@ -1,5 +1,7 @@
-"""What follows a task, for the reply: after a success its callbacks and the next step of its chain, after a
-failure its errbacks, and the rest of the chain as given up.
+"""Followers of a task, for the reply.
+
+After a success these are its callbacks and the next step of its chain; after a failure its errbacks, and
+the rest of the chain as given up.
 
 The messages are built where the task ran, because its result is at hand there; the worker's parent
 sends them together with the acknowledgement.
@@ -26,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 
 class Linked(msgspec.Struct, gc=False):
-    """What one message carries beside its task."""
+    """The signatures that one message carries beside its task."""
 
     embed: Embed
-    #: What ends with the task if it is not a success.
+    #: Tasks that end with this one if it is not a success.
     ends: Promised
     #: The part of a chord that the task is; None for none.
     part: ChordPart | None

@@ -39,9 +39,9 @@ def task_table(app: App) -> list[TaskOptions]:
 def load_app(path: str, table: str = "", directory: str = "") -> App:
     """Import the user's code and return the App at ``package.module:attribute``.
 
-    ``table`` is that of the worker, ``directory`` what stands there: for the message that names the key.
-    Raises: ``ResolveError`` when there is no such object, it is no App, or the code ends the process;
-    whatever else the user's module raises when imported.
+    ``table`` is that of the worker, ``directory`` its value: for the message that names the key.
+    Raises: ``ResolveError`` when there is no such object, it is not an App, or the code ends the process;
+    and any exception that the user's module raises when imported.
     """
     use_terminal()
     try:
@@ -58,7 +58,7 @@ def load_app(path: str, table: str = "", directory: str = "") -> App:
         log.bring_back()
     if not isinstance(found, App):
         kind = f"{type(found).__module__}.{type(found).__qualname__}"
-        # Whoever comes from Celery names the app that is there.
+        # Users who come from Celery name Celery's app.
         hint = ", in a module beside Celery's app (docs/celery.md)" if kind.startswith("celery.") else ""
         raise ResolveError(f'app "{path}" is of type {kind}; expected taskd.App{hint}')
     add_chunk_task(found)

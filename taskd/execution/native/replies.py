@@ -101,7 +101,7 @@ def malformed(error: ProtocolError) -> Reply:
 
 
 def rejected(headers: TaskHeaders, reason: str, *, keep: bool) -> Reply:
-    """Reply for a message that goes to the dead-letter queue; whoever waits for it is answered."""
+    """Reply for a message that goes to the dead-letter queue; a waiting client is answered."""
     record = b""
     if keep:
         record = failure_record(
@@ -247,7 +247,7 @@ def _again(
         headers["argsrepr"], headers["kwargsrepr"] = bounded_repr(tuple(args)), bounded_repr(dict(kwargs))
         headers.pop("compression", None)
         written = {
-            # What is linked to the task stays with it.
+            # The signatures linked to the task stay with it.
             "body": encode_body(args, kwargs, request.embed),
             "content_type": serializers.JSON,
             "content_encoding": serializers.UTF_8,

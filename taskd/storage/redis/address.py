@@ -141,7 +141,7 @@ def _sentinels(url: str, master: str, common: Mapping[str, Any]) -> Address:
 
 
 def _wants_tls(query: str) -> bool:
-    """Return whether a query has ``ssl``, alone or with a value that is no refusal."""
+    """Return whether a query has ``ssl``, alone or with a value that does not refuse it."""
     given = parse_qs(query, keep_blank_values=True).get("ssl")
     return given is not None and given[-1].lower() not in ("false", "no", "off", "0")
 

@@ -37,7 +37,7 @@ Reply = Any
 
 _READ_BYTES = 65536
 
-#: What the first word of an error of the server means; any other is a ``ResponseError``.
+#: The meaning of the first word of a server's error; any other is a ``ResponseError``.
 _ERRORS: dict[str, type[RedisError]] = {
     "LOADING": BusyLoadingError,
     "NOAUTH": AuthenticationError,

@@ -72,7 +72,7 @@ class Link:
         self.address = address
         self._line: Line | None = None
         self.closed = False
-        #: How many connections were opened so far; what belonged to an earlier one is gone with it.
+        #: How many connections were opened so far; state of an earlier one is gone with it.
         self.opened = 0
 
     def call(self, *command: Argument) -> Reply:

@@ -46,7 +46,7 @@ class Subscription:
             self._line.close()
             raise translate(error, address.shown) from error
         self._client_id = int(replies[0])
-        #: What was published already, among the confirmations.
+        #: Messages that were published already, among the confirmations.
         self._early = replies[1:]
 
     def follow(self, link: Link) -> None:
@@ -79,7 +79,7 @@ class Subscription:
             raise translate(error, self._address.shown) from error
 
     def leave(self, channels: Sequence[str]) -> None:
-        """Hear these channels no more; what came from them already is dropped.  Raises: ``StorageError``."""
+        """Stop hearing these channels; messages that came already are dropped.  Raises: ``StorageError``."""
         self.receive()
         try:
             self._line.tell(("UNSUBSCRIBE", *channels))

@@ -30,7 +30,7 @@ from taskd.storage.sqlite.schema import Schema, bring_up, check
 
 logger = logging.getLogger(__name__)
 
-#: What a transaction block is given; only this module makes them.
+#: The handle that a transaction block is given; only this module makes them.
 Connection = sqlite3.Connection
 
 SCHEME = "sqlite"

@@ -1,4 +1,4 @@
-"""Who holds SQLite's locks on a file, as far as /proc tells this user."""
+"""The holders of SQLite's locks on a file, as far as /proc tells this user."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Whose a new file is: its user's or its group's, never everybody's; what root makes is the daemon's.
+"""The owner of a new file: its user or its group, never everybody; files that root makes are the daemon's.
 
 A database holds the arguments of tasks, so the users of the machine have no part in it, whatever the umask.
 Where the umask leaves the group its rights, as where programs of several users share one, so does this.
 
 ``taskctl queues`` before the first start, typed by root, would otherwise leave a file that the daemon
 can never write.  SQLite does the same for the files that it makes beside a database.  Nothing here
-raises: who is not root, or may not change owners, goes on as if it were not there.
+raises: a user who may not change owners goes on as if it were not there.
 """
 
 from __future__ import annotations

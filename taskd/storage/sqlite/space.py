@@ -1,8 +1,8 @@
-"""Giving pages back to the disk that a file has not needed for a while, a little at a time.
+"""Gives pages back to the disk that a file has not needed for a while, a little at a time.
 
-SQLite keeps what is deleted as free pages and fills them again, so a drained backlog leaves a large file.
-Whoever has a periodic turn gives pages back in it.  That needs a file with incremental vacuum, as new ones
-are; an older one becomes so by ``taskctl store compact``.
+SQLite keeps deleted data as free pages and fills them again, so a drained backlog leaves a large file.  A
+caller with a periodic turn gives pages back in it.  That needs a file with incremental vacuum, as new files
+have it; ``taskctl store compact`` gives it to an older one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from taskd.base import clock
 from taskd.storage.sqlite.database import Connection, Database
 
-#: What was free all this long is not needed.
+#: A page that was free for all this time is not needed.
 WINDOW_S = 300.0
 #: Of free pages, a file keeps half as many as it uses, for what comes next.
 _RESERVE_DIVISOR = 2

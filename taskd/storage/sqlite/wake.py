@@ -1,7 +1,7 @@
 """Wake-ups between processes that share one file: datagrams to sockets in ``<file>.wake/``.
 
 Each listener binds one socket there, named ``<id>.<topics>`` (topics are numbers joined by ``-``,
-or ``all``).  Whoever has committed something sends one byte to each socket whose topics it
+or ``all``).  A process that has committed sends one byte to each socket whose topics it
 touched, without blocking: a full socket is awake already, a refused one is dead and is removed.
 A wake-up may be lost (the directory was deleted, permissions differ), so listeners must also look
 by themselves now and then; none is ever needed for correctness.
@@ -48,7 +48,7 @@ def _make_directory(path: str) -> None:
         fd = open_directory(directory)
         try:
             give_to_the_owner_of(path, fd)
-            # Whoever may write the database may wake and be woken: rw becomes rwx.
+            # Users who may write the database may wake and be woken: rw becomes rwx.
             wanted = mode | (mode & 0o444) >> 2
             # Not when it is right already: chmod would clear a set-group-ID bit that was inherited.
             if stat.S_IMODE(os.fstat(fd).st_mode) & 0o777 != wanted:
@@ -202,7 +202,7 @@ class WakeSender:
     def _probe(self, names: Iterable[str]) -> None:
         """Find out once for each listener whether anybody has its socket open, and sweep the others.
 
-        Those whose topics nobody touches are never sent to, and would lie there for good.
+        Sockets whose topics nobody touches are never sent to, and would lie there for good.
         """
         assert self._address is not None
         former, self._probed = self._probed, {}
