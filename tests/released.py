@@ -28,7 +28,7 @@ from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
 from taskd.revocations.known import By
 from taskd.revocations.sqlite import StateFile
-from taskd.supervisor.programs.certificate import Certificate
+from taskd.supervisor.deaths.certificate import Certificate
 
 STORES = Path(__file__).parent / "data" / "stores"
 NOW_AT = 1_700_000_000.0

@@ -17,9 +17,9 @@ from taskd.cli.output import Failure, age, echo_json, echo_table, json_option, l
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.supervisor.control.client import ControlClient
-from taskd.supervisor.programs import deaths as register
-from taskd.supervisor.programs.certificate import Certificate
-from taskd.supervisor.programs.folding import folded
+from taskd.supervisor.deaths import register
+from taskd.supervisor.deaths.alike import folded
+from taskd.supervisor.deaths.certificate import Certificate
 
 _COLUMNS = ("WHEN", "PROGRAM", "PID", "LIVED", "STATE", "CAUSE", "MEMORY", "THEN")
 

@@ -27,6 +27,7 @@ from taskd.supervisor.control.records import Records
 from taskd.supervisor.control.server import ControlServer
 from taskd.supervisor.control.socket_lock import ControlSocket
 from taskd.supervisor.control.state_file import StateFile, state_path
+from taskd.supervisor.deaths.register import Deaths
 from taskd.supervisor.model.ending import Ending
 from taskd.supervisor.model.machine import Event
 from taskd.supervisor.model.roster import CommandTable, ProgramSpec, commands
@@ -35,7 +36,6 @@ from taskd.supervisor.model.waiting import is_up, next_look
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.reaper import Reaper
 from taskd.supervisor.process.spawn import Process, spawn_command
-from taskd.supervisor.programs.deaths import Deaths
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.hooks import Hooks
 from taskd.supervisor.programs.program import Program

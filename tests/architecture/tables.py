@@ -110,6 +110,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("model", "clock_watch", "systemd"),
         ("process", "reference"),
         ("output",),
+        ("deaths",),
         ("programs",),
         ("scaling", "reload"),
         ("control",),

@@ -57,7 +57,7 @@ class DiceProgram:
     def want(self, *, wanted: bool, reason: str) -> None:
         self.wanted, self.reason = wanted, reason
 
-    def begin(self, reason: str) -> None:
+    def want_as_configured(self, reason: str) -> None:
         self.want(wanted=True, reason=reason)
 
     def standing(self) -> Standing:
@@ -72,7 +72,7 @@ class DiceProgram:
         elif not self.wanted and self.state not in ALIVE:
             self.state = State.DOWN
 
-    def adopt(self, settings: Settings) -> None:
+    def obey(self, settings: Settings) -> None:
         self.spec = _Spec(settings.spec.name)
 
     def poke(self, _signum: object) -> bool:

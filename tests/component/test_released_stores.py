@@ -16,7 +16,7 @@ from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
 from taskd.revocations.known import By, Revocations
 from taskd.revocations.sqlite import StateFile
-from taskd.supervisor.programs import deaths
+from taskd.supervisor.deaths import register as deaths
 from tests import released
 from tests.contract.brokers import message
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from taskd.host import procinfo
-from taskd.supervisor.programs.certificate import MESSAGE_ID
+from taskd.supervisor.deaths.certificate import MESSAGE_ID
 from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]

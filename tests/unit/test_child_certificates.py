@@ -14,8 +14,8 @@ from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.status import ChildDied, RunningTask, decode_line, encode_line
-from taskd.supervisor.programs.certificate import Certificate
-from taskd.supervisor.programs.child_deaths import ALIKE_S, certify, counted, like, to_forget
+from taskd.supervisor.deaths.alike import ALIKE_S, counted, like, to_forget
+from taskd.supervisor.deaths.certificate import Certificate, of_child
 
 SEGFAULT = ChildLost(7, 4711, started=True, exit_code=-1, signal=11)
 END = ChildEnd(4711, -1, 11, max_rss_bytes=5, lived_s=3.0, last_words="boom", outcome=SEGFAULT, began=8.0)
@@ -33,7 +33,7 @@ def line(**fields: Any) -> ChildDied:
 
 
 def death(at: float, **fields: Any) -> Certificate:
-    return certify("mail-1", "mail", line(**fields), at=at, out_of_memory=False)
+    return of_child("mail-1", "mail", line(**fields), at=at, out_of_memory=False)
 
 
 def test_the_line_tells_how_in_which_task_and_what_became_of_it() -> None:

@@ -47,7 +47,7 @@ def test_long_tasks_progress_rest_or_an_empty_queue_begin_the_count_anew(load: H
 
 def life() -> Life:
     nothing = cast(Any, None)
-    made = Life(nothing, nothing, nothing, heard=0.0)
+    made = Life(nothing, nothing, nothing, nothing, heard=0.0)
     made.hear(Ready(), 0.0)
     return made
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from taskd.supervisor.programs.certificate import Certificate
-from taskd.supervisor.programs.folding import folded
+from taskd.supervisor.deaths.alike import folded
+from taskd.supervisor.deaths.certificate import Certificate
 
 
 def death(cause: str, **facts: Any) -> Certificate:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from taskd.protocol.status import Activity, Figures, Heartbeat, decode_line, encode_line, fields_of
+from taskd.supervisor.deaths.certificate import Certificate
 from taskd.supervisor.model.rows import ProgramRow
-from taskd.supervisor.programs.certificate import Certificate
 
 BUSY = Heartbeat(busy=2, reserved=3, depth=4, done=7, oldest_s=1.5, failed=1, rss_bytes=9, mean_s=0.1)
 

@@ -9,12 +9,12 @@ import msgspec
 
 from taskd.base.errors import ControlError
 from taskd.supervisor.control.server import Method, Params
+from taskd.supervisor.deaths.alike import folded
+from taskd.supervisor.deaths.register import Deaths
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.output.own import NAME
 from taskd.supervisor.output.reading import LogReading
-from taskd.supervisor.programs.deaths import Deaths
 from taskd.supervisor.programs.fleet import Fleet
-from taskd.supervisor.programs.folding import folded
 
 DEFAULT_DEATHS = 20
 #: The names of the methods.

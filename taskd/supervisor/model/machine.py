@@ -154,9 +154,6 @@ def step(state: State, event: Event) -> Move:
     return MOVES[state].get(event, (state, ()))
 
 
-#: Why a program does what is due, in words; a stop keeps the reason of whoever asked for it.
-DUE_BECAUSE = {Event.START: "starting", Event.TRIP: "died too often; tried again once a minute"}
-
 # BLOCKED and NEVER need no state of their own: what they wait for comes from outside.
 _WAITS = {Outlook.LATER: Event.HOLD, Outlook.TRIPPED: Event.TRIP}
 

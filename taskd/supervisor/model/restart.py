@@ -73,7 +73,7 @@ class RestartPolicy:
         self.tripped = self.tripped or len(kind.ends) > self.intensity
         self.not_before = now + self._delay_s(kind.streak, was_ready=ready_s is not None)
 
-    def adopt(self, other: RestartPolicy) -> None:
+    def obey(self, other: RestartPolicy) -> None:
         """Go on by the settings of another policy; what was counted stays counted."""
         self.intensity = other.intensity
         self.period_s = other.period_s

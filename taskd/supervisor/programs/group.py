@@ -78,7 +78,7 @@ class Group:
         for member in self._staying():
             if not self._differs(member.revision, revision):
                 live = live_changes(member.revision.config, revision.config, self.name)
-                member.adopt(revision, self.name, tell=bool(live))
+                member.move_to(revision, self.name, tell=bool(live))
         self._growth = max(0, bounds.count - len(self._staying()))
         self._begin()
 
@@ -197,7 +197,7 @@ class Group:
         if grows and self._is_spare(program):
             return
         if grows:
-            program.begin(self._reason)
+            program.want_as_configured(self._reason)
         else:
             program.want(wanted=True, reason=self._reason)
         program.reconcile()
@@ -218,7 +218,7 @@ class Group:
         """What an operator stopped stays stopped, but would start with what is wanted now."""
         for member in held:
             if member.program.state not in ALIVE and not self._is_new(member) and self.target is not None:
-                member.adopt(self.target, self.name, tell=False)
+                member.move_to(self.target, self.name, tell=False)
                 member.is_stale = False
 
     # -- trial -------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class HangWatch:
 
     # -- the end -----------------------------------------------------------------------------
 
-    def end(self, text: str) -> None:
+    def on_hung(self, text: str) -> None:
         """Ask for the stacks and kill then, unless kills have been in vain."""
         program, now = self._program, clock.monotonic()
         life = program.life

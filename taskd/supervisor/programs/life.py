@@ -9,7 +9,6 @@ import msgspec
 
 from taskd.base import clock
 from taskd.protocol.status import (
-    Activity,
     ChildDied,
     Draining,
     Heartbeat,
@@ -18,28 +17,15 @@ from taskd.protocol.status import (
     Ready,
     StatusLine,
     Waiting,
-    fields_of,
 )
 from taskd.supervisor.model.machine import Event
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.output.capture import Capture
-from taskd.supervisor.output.lines import split_priority
-from taskd.supervisor.output.ring import Ring
 from taskd.supervisor.process.background import Background
 from taskd.supervisor.process.reaper import Exit
 from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.process.status_pipe import StatusPipe
-from taskd.supervisor.programs.certificate import OUTPUT_LINES, Certificate, clipped, log_death, output_of
 from taskd.supervisor.programs.consuming import Consuming
-
-# Of a long traceback the end is kept: there stands the error.
-_DETAIL_CHARACTERS = 16_000
-#: Pool children in a certificate.
-_CHILDREN_KEPT = 50
-_FORKED_AWAY = (
-    "it left {} process(es) behind, which were killed: a command must stay in the foreground"
-    " (look for an option such as --foreground or --nodaemon)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +39,20 @@ class Limits:
     spiral_period_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the supervisor knew of a program when its process ended; ``reason`` is that of its state."""
-
-    state: str
-    reason: str
-    asked: bool
-    restarts: int
-
-
 @dataclass(slots=True)
 class Life:
-    """One process; ``heard`` and ``ready_since`` are monotonic seconds."""
+    """One process; ``spec`` says how it was started, ``heard`` and ``ready_since`` are monotonic seconds."""
 
+    spec: ProgramSpec
     process: Process
     pipe: StatusPipe
     capture: Capture
     heard: float
-    #: Whether it is a program of taskd.
-    is_own: bool = True
     ready_since: float | None = None
     waiting: str = ""
     words: LastWords | None = None
     started_at: float = field(default_factory=clock.now)
-    _began: float = field(default_factory=clock.monotonic)
+    began: float = field(default_factory=clock.monotonic)
     #: Why it counts as hung, and the number of the last line of output before it was asked for its stacks.
     hang: str = ""
     stack_from: int = 0
@@ -157,59 +132,3 @@ class Life:
             row: dict[str, object] = msgspec.to_builtins(child)
             rows.append({**row, "since_s": child.since_s + passed, "heard_s": child.heard_s + passed})
         return rows
-
-    def detail(self, ended: Exit) -> str:
-        """Return all that is known of the end, a traceback included, for ``taskctl status``."""
-        if self.words is None:
-            return self.hang or self._cause(ended)
-        return f"{self.words.reason}\n{self.words.detail}".strip()[-_DETAIL_CHARACTERS:]
-
-    def certify(self, spec: ProgramSpec, ended: Exit, told: Told, output: Ring) -> Certificate:
-        """Log how the process ended, and return the certificate of it; a decision is not in it yet."""
-        now = clock.monotonic()
-        cause = self._cause(ended)
-        written = output.after(self.stack_from) if self.hang else ()
-        stack = b"\n".join(split_priority(line.text)[1] for line in written)
-        certificate = Certificate(
-            program=spec.name,
-            group=spec.group,
-            kind=spec.kind,
-            pid=self.process.pid,
-            at=clock.now(),
-            started_at=self.started_at,
-            lived_s=now - self._began,
-            ready_s=None if self.ready_since is None else now - self.ready_since,
-            state=told.state,
-            asked=told.asked and not self.hang,
-            reason=told.reason,
-            cause=cause,
-            exit_code=ended.code,
-            signal=ended.signum,
-            core_dumped=ended.core_dumped,
-            out_of_memory=ended.out_of_memory,
-            cpu_s=ended.cpu_s,
-            max_rss_bytes=ended.max_rss_bytes,
-            **fields_of(self.load, Activity),
-            heard_s=now - self.heard,
-            running=self.load.running,
-            children=self.load.children[:_CHILDREN_KEPT],
-            waiting=self.waiting,
-            hang=self.hang,
-            stack=clipped(stack.decode("utf-8", "backslashreplace")),
-            words=clipped(self.words.reason) if self.words else "",
-            traceback=clipped(self.words.detail) if self.words else "",
-            output=output_of([line.text for line in output.tail(OUTPUT_LINES)]),
-            restarts=told.restarts,
-            is_job=not spec.is_own and spec.process.restart != "always",
-        )
-        log_death(certificate)
-        return certificate
-
-    def _cause(self, ended: Exit) -> str:
-        """Return in one line why the process ended."""
-        text = str(ended)
-        if self.hang:
-            text = f"{self.hang}, killed ({text})"
-        elif ended.left_behind and ended.code == 0 and not self.is_own:
-            text = f"{text}; {_FORKED_AWAY.format(ended.left_behind)}"
-        return f"{self.words.reason} ({text})" if self.words else text

@@ -63,11 +63,11 @@ class Member:
         """Return the revisions whose descriptors are still needed for this program."""
         return {self.revision, self._born}
 
-    def adopt(self, revision: Revision, group: str, *, tell: bool) -> None:
+    def move_to(self, revision: Revision, group: str, *, tell: bool) -> None:
         """Become a member of another revision, in place; ``tell`` the process what is new in it."""
         if self.pid != self._pid:
             self._pid, self._born, self._is_untold = self.pid, self.revision, False
-        revision.adopt(self.program, group, self.slot)
+        self.program.obey(revision.settings(group, self.slot))
         self.revision = revision
         self._is_untold = self._is_untold or tell
 
@@ -76,6 +76,6 @@ class Member:
         if self._is_untold and self.pid != self._pid:
             self._is_untold = False  # another process, which began with what was to be told
         if self._is_untold and self.program.state is State.READY:
-            self._born.add(self.program.spec, self.revision.config)
+            self._born.hand_on(self.program.spec, self.revision.config)
             self.program.poke(signal.SIGHUP)
             self._is_untold = False

@@ -48,11 +48,11 @@ class Patience:
 
     def until(self, until: float, callback: Callback) -> None:
         """Wait until a time; inf is never."""
-        self.rest()
+        self.cancel()
         if until < math.inf:
             self._timer = self.loop.call_at(until, callback, self.owner)
 
-    def rest(self) -> None:
+    def cancel(self) -> None:
         """Wait for nothing."""
         if self._timer is not None:
             self._timer.cancel()

@@ -1,7 +1,7 @@
 """One supervised program: carries out what ``machine`` decides for one name of the roster.
 
-The shell between the pure deciders and a real process.  It holds the present process, the timer that
-the state waits for, what the program last said about itself, and the reason of all that for
+The shell between the pure deciders and a real process.  ``starting`` makes the process, ``life`` is what is
+known of it, ``dying`` says how it ended; here stand what is wanted, the state, and the reason of both for
 ``taskctl status``.  Everything here runs in the loop's thread and nothing blocks.
 """
 
@@ -11,35 +11,34 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from taskd.base import clock
 from taskd.base.exhaustive import assert_never
 from taskd.base.loop import Owner
 from taskd.protocol.status import Figures, Ready, StatusLine, fields_of
-from taskd.supervisor.model.machine import ALIVE, DUE_BECAUSE, MOVES, Effect, Event, Outlook, State, due, step
-from taskd.supervisor.model.roster import WORKER, ProgramSpec
+from taskd.supervisor.deaths.certificate import Certificate
+from taskd.supervisor.model.machine import ALIVE, MOVES, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.model.roster import WORKER
 from taskd.supervisor.model.rows import ProgramRow
 from taskd.supervisor.model.waiting import Standing
 from taskd.supervisor.process import reaper
-from taskd.supervisor.process.background import Background
-from taskd.supervisor.process.legacy import Legacy
 from taskd.supervisor.process.reaper import Exit
-from taskd.supervisor.process.spawn import Process
-from taskd.supervisor.process.status_pipe import StatusPipe
-from taskd.supervisor.process.streams import Streams
-from taskd.supervisor.programs.certificate import Certificate
+from taskd.supervisor.programs.dying import Circumstances, certify, detail_of
 from taskd.supervisor.programs.hang import HangWatch
 from taskd.supervisor.programs.hooks import Announcer
-from taskd.supervisor.programs.life import Life, Told
+from taskd.supervisor.programs.life import Life
 from taskd.supervisor.programs.patience import Patience
 from taskd.supervisor.programs.settings import Settings
+from taskd.supervisor.programs.starting import Starter
 from taskd.supervisor.programs.surroundings import Surroundings
 
 _log = logging.getLogger(__name__)
 
 # After an internal error the loop looks at the program again, though nothing else may happen.
 _LOOK_AGAIN_S = 1.0
+
+# Why a program does what is due, in words; a stop keeps the reason of whoever asked for it.
+_DUE_BECAUSE = {Event.START: "starting", Event.TRIP: "died too often; tried again once a minute"}
 
 
 class Program:
@@ -48,19 +47,21 @@ class Program:
     def __init__(self, settings: Settings, around: Surroundings) -> None:
         self.spec = settings.spec
         self.state = State.DOWN
+        self._since_at, self._since = clock.now(), clock.monotonic()
         self.wanted = False
-        #: Whether it starts in the background until it has been ready once; see ``process.background``.
-        self.gives_way = self.spare = False
+        self._wanted_since = clock.monotonic()
+        #: It is not wanted because the load does not need it.
+        self.spare = False
+        #: It starts in the background until it has been ready once; see ``process.background``.
+        self.gives_way = False
         self.reason = "not started yet"
         self.detail = ""
         self.restarts = 0
         #: Ends that nobody asked for; whoever counts them sets it back.
         self.failures = 0
-        self._since_at, self._since = clock.now(), clock.monotonic()
         self._around = around
         self._settings = settings
         self._restart = settings.restart
-        self._legacy = Legacy()
         #: What pays for callbacks that concern this program.
         self.owner = Owner(f"program {self.spec.name}", self._fail)
         self._patience = Patience(
@@ -68,15 +69,17 @@ class Program:
             self.owner,
             settings.limits,
             self.spec.ready_after_s,
-            lambda text: self.watch.end(text),  # noqa: PLW0108 - it is made below
-            lambda: self._on_line(Ready()),
+            self._on_hung,
+            lambda: self.on_line(Ready()),
         )
         self.watch = HangWatch(self, self._patience, around.changed)
         self._announcer = Announcer(self.spec, around.announce)
         #: Says in words for which other program this one waits before it starts.
         self.gate: Callable[[], str] = str
-        self._wanted_since = clock.monotonic()
+        self._starter = Starter(around, self.owner, self)
+        #: The present process.
         self.life: Life | None = None
+        #: The present process, or the last one, ended and nobody had asked for it.
         self._counted = False
         self._events: deque[tuple[Event, str]] = deque()
         self._stepping = False
@@ -95,29 +98,17 @@ class Program:
         self.wanted = wanted
         self.reason = reason
 
-    def begin(self, reason: str) -> None:
-        """Want the program as its configuration does: up, unless it says ``autostart = false``."""
+    def want_as_configured(self, reason: str) -> None:
+        """Want the program up, unless its table says ``autostart = false``."""
         if self.spec.process.autostart:
             self.want(wanted=True, reason=reason)
         else:
             self.reason = "autostart = false: waits for taskctl start"
 
-    def standing(self) -> Standing:
-        """Return what decides whether others wait for this program."""
-        give_up_at, past = self._wanted_since + self._settings.limits.start_timeout_s, self._restart
-        is_worker = self.spec.kind == WORKER
-        return Standing(
-            self.spec.name, self.state, self.wanted, give_up_at, past.is_done, past.is_over, is_worker
-        )
-
     def restart(self, reason: str) -> None:
         """End the present process warmly and start another one without delay."""
         self.want(wanted=True, reason=self.reason, spare=self.spare)
         self.feed(Event.STOP, reason)
-
-    def close(self) -> None:
-        """Give back what outlives its processes: the program is removed."""
-        self._legacy.close()
 
     def poke(self, signum: signal.Signals) -> bool:
         """Send a signal of an operator's choice; False when there is no process."""
@@ -133,56 +124,29 @@ class Program:
             self._send(signal.SIGTSTP if quiet else signal.SIGCONT)
             self._around.changed()
 
-    def adopt(self, settings: Settings) -> None:
+    def obey(self, settings: Settings) -> None:
         """Take new settings over; those of the process itself are in force when it starts again."""
         self.spec = settings.spec
         self._settings = settings
-        self._restart.adopt(settings.restart)
+        self._restart.obey(settings.restart)
         self._announcer.spec = self.spec
         self._patience.limits, self._patience.ready_after_s = settings.limits, self.spec.ready_after_s
         if self.state is State.READY and (life := self.life) is not None:
             self._patience.for_sign_of_life(lambda: life.heard)
 
-    def reconcile(self) -> None:
-        """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
-        self._around.loop.attempt(self._reconcile, self.owner)
+    def close(self) -> None:
+        """Give back what outlives its processes: the program is removed."""
+        self._starter.close()
 
-    def _reconcile(self) -> None:
-        while event := due(self.state, wanted=self.wanted, outlook=self._outlook()):
-            if not self._feed(event, DUE_BECAUSE.get(event, "")):
-                break  # it is looked at again in a while
+    # -- how it stands -----------------------------------------------------------------------
 
-    def _outlook(self) -> Outlook:
-        if not self.wanted or self.state in ALIVE:
-            return Outlook.NEVER  # nothing is to be started
-        outlook = self._restart.outlook(clock.monotonic())
-        reason = self.gate() if outlook is Outlook.NOW else ""
-        if not reason:
-            return outlook
-        if reason != self.reason:
-            self.reason = reason
-            self._log(logging.INFO, "%s", reason)
-            self._around.changed()
-        return Outlook.BLOCKED
-
-    def feed(self, event: Event, reason: str = "") -> None:
-        """Let an event act; an empty reason keeps the present one."""
-        self._feed(event, reason)
-
-    def _feed(self, event: Event, reason: str) -> bool:
-        """As ``feed``; False when an error of our own ended the program."""
-        self._events.append((event, reason))
-        if self._stepping:
-            return True  # an effect of an earlier event caused this one: it comes after it
-        return self._around.loop.attempt(self._step_all, self.owner)
-
-    def _step_all(self) -> None:
-        self._stepping = True
-        try:
-            while self._events:
-                self._step(*self._events.popleft())
-        finally:
-            self._stepping = False
+    def standing(self) -> Standing:
+        """Return what decides whether others wait for this program."""
+        give_up_at, past = self._wanted_since + self._settings.limits.start_timeout_s, self._restart
+        is_worker = self.spec.kind == WORKER
+        return Standing(
+            self.spec.name, self.state, self.wanted, give_up_at, past.is_done, past.is_over, is_worker
+        )
 
     def row(self) -> ProgramRow:
         """Return the row of ``taskctl status``."""
@@ -204,7 +168,50 @@ class Program:
             **(fields_of(life.load, Figures) if life else {}),
         )
 
+    # -- from what is to what is wanted ------------------------------------------------------
+
+    def reconcile(self) -> None:
+        """Bring what is nearer to what is wanted; does nothing when nothing can be done now."""
+        self._around.loop.attempt(self._reconcile, self.owner)
+
+    def _reconcile(self) -> None:
+        while event := due(self.state, wanted=self.wanted, outlook=self._outlook()):
+            if not self._feed(event, _DUE_BECAUSE.get(event, "")):
+                break  # it is looked at again in a while
+
+    def _outlook(self) -> Outlook:
+        if not self.wanted or self.state in ALIVE:
+            return Outlook.NEVER  # nothing is to be started
+        outlook = self._restart.outlook(clock.monotonic())
+        reason = self.gate() if outlook is Outlook.NOW else ""
+        if not reason:
+            return outlook
+        if reason != self.reason:
+            self.reason = reason
+            self._log(logging.INFO, "%s", reason)
+            self._around.changed()
+        return Outlook.BLOCKED
+
     # -- events and effects ------------------------------------------------------------------
+
+    def feed(self, event: Event, reason: str = "") -> None:
+        """Let an event act; an empty reason keeps the present one."""
+        self._feed(event, reason)
+
+    def _feed(self, event: Event, reason: str) -> bool:
+        """As ``feed``; False when an error of our own ended the program."""
+        self._events.append((event, reason))
+        if self._stepping:
+            return True  # an effect of an earlier event caused this one: it comes after it
+        return self._around.loop.attempt(self._step_all, self.owner)
+
+    def _step_all(self) -> None:
+        self._stepping = True
+        try:
+            while self._events:
+                self._step(*self._events.popleft())
+        finally:
+            self._stepping = False
 
     def _step(self, event: Event, reason: str) -> None:
         former = self.state
@@ -225,7 +232,7 @@ class Program:
         now = clock.monotonic()
         match effect:
             case Effect.SPAWN:
-                self._start_process(now)
+                self._start_process()
             case Effect.TERM:
                 self._send(self._settings.stop.warm_signal)
             case Effect.QUIT:
@@ -252,7 +259,7 @@ class Program:
                 # The timer only wakes the loop: reconcile sees that the time has come.
                 self._patience.until(self._restart.not_before, lambda: None)
             case Effect.REST:
-                self._patience.rest()
+                self._patience.cancel()
             case _:
                 assert_never(effect)
 
@@ -263,48 +270,55 @@ class Program:
         self._log(level, "sending %s: %s", signum.name, self.reason)
         reaper.send(self.life.process, signum)
 
-    # -- the process -------------------------------------------------------------------------
+    # -- the process: its start, what it says, its end ---------------------------------------
 
-    def _start_process(self, now: float) -> None:
-        spec = replace(self.spec, in_background=self.gives_way and self.spec.is_own)
+    def _start_process(self) -> None:
         try:
-            process, capture = self._around.output.start(
-                spec.name, lambda streams: self._spawn(spec, streams), self.owner
-            )
+            life = self._starter.start(self._settings, gives_way=self.gives_way)
         except OSError as error:
             self.detail = f"no process could be made: {error}"
             self._log(logging.ERROR, "%s", self.detail)
             self.feed(Event.SPAWN_FAILED, self.detail)
             return
+        self.life = life
         if self._counted:
             self._counted = False
             self.restarts += 1
-        pipe = StatusPipe(self._around.loop, process.status_fd, self._on_line, self._on_broken, self.owner)
-        self.life = Life(process, pipe, capture, heard=now, is_own=spec.is_own)
-        start_timeout_s = self._settings.limits.start_timeout_s
-        self.life.background = Background(self._around.loop, process.pid, spec, start_timeout_s, self.owner)
-        self.life.on_child_died = lambda line: self._around.deaths.child_died(self.spec, line)
-        self._around.reaper.watch(process, self._on_exit, self.owner)
+        self._starter.follow(life, self._settings.limits.start_timeout_s)
         self._log(logging.INFO, "started restarts=%s", self.restarts)
 
-    def _spawn(self, spec: ProgramSpec, streams: Streams) -> Process:
-        if spec.kind != WORKER:
-            return self._settings.spawn(spec, streams)
-        fds = self._legacy.for_next(spec.process.user)
-        try:
-            return self._settings.spawn(replace(spec, ledger_fds=fds), streams)
-        except OSError:
-            self._legacy.take_back()
-            raise
+    def on_line(self, line: StatusLine) -> None:
+        """The present process has said this on its status descriptor."""
+        if self.life is None:
+            return
+        event, reason = self.life.hear(line, clock.monotonic())
+        self.watch.heard(self.life.load.done)
+        self._around.heard()
+        if event is None or event not in MOVES[self.state]:
+            return  # a load, or news that change nothing
+        if reason != self.reason:
+            self._log(logging.WARNING if event is Event.WAITING else logging.INFO, "%s", reason)
+        self.feed(event, reason)
 
-    def _on_exit(self, ended: Exit) -> None:
+    def on_broken(self, text: str, fatal: bool) -> None:
+        """The present process has broken the status protocol."""
+        self._log(logging.WARNING, "broke the status protocol: %s", text)
+        if fatal and self.life is not None:
+            self.life.hang = self.detail = text
+            self.feed(Event.HUNG, text)
+
+    def _on_hung(self, text: str) -> None:
+        self.watch.on_hung(text)
+
+    def on_exit(self, ended: Exit) -> None:
+        """The present process has ended: certify it, count it, and say what follows."""
         life = self.life
         assert life is not None, "only a process that was started can end"
         life.ended = ended
         life.close()
         asked = self.state in {State.DRAINING, State.STOPPING}
         if life.words is not None or life.hang or not asked:
-            self.detail = life.detail(ended)
+            self.detail = detail_of(life, ended)
         death = self._certify(life, ended, asked=asked)
         # The life is still needed by COUNT, which is an effect of this event.
         self.feed(Event.EXITED, "" if asked else f"ended with {death.cause}")
@@ -320,8 +334,9 @@ class Program:
         self._around.changed()
 
     def _certify(self, life: Life, ended: Exit, *, asked: bool) -> Certificate:
-        told = Told(self.state.value, self.reason, asked, self.restarts)
-        return life.certify(self.spec, ended, told, self._around.output.ring(self.spec.name))
+        is_job = not self.spec.is_own and self.spec.process.restart != "always"
+        circumstances = Circumstances(self.state.value, self.reason, asked, self.restarts, is_job)
+        return certify(life, ended, circumstances, self._around.output.ring(self.spec.name))
 
     def _fail(self, why: str) -> None:
         """Pay for a callback that failed: the process is killed, certified, and started by its policy."""
@@ -344,26 +359,6 @@ class Program:
             if life is not None and life.ended is not None:
                 death = self._certify(life, life.ended, asked=False)
                 self._around.deaths.add(death, decision=self._restart.in_words(clock.monotonic()))
-
-    # -- what the program says ---------------------------------------------------------------
-
-    def _on_line(self, line: StatusLine) -> None:
-        if self.life is None:
-            return
-        event, reason = self.life.hear(line, clock.monotonic())
-        self.watch.heard(self.life.load.done)
-        self._around.heard()
-        if event is None or event not in MOVES[self.state]:
-            return  # a load, or news that change nothing
-        if reason != self.reason:
-            self._log(logging.WARNING if event is Event.WAITING else logging.INFO, "%s", reason)
-        self.feed(event, reason)
-
-    def _on_broken(self, text: str, fatal: bool) -> None:
-        self._log(logging.WARNING, "broke the status protocol: %s", text)
-        if fatal and self.life is not None:
-            self.life.hang = self.detail = text
-            self.feed(Event.HUNG, text)
 
     def _log(self, level: int, text: str, *values: object) -> None:
         pid = f" pid={self.life.process.pid}" if self.life else ""

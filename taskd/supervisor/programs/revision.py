@@ -18,7 +18,7 @@ from taskd.supervisor.model.roster import CommandTable, ProgramSpec, handed_to, 
 from taskd.supervisor.process.spawn import Process, spawn
 from taskd.supervisor.process.streams import Streams
 from taskd.supervisor.programs.program import Program
-from taskd.supervisor.programs.settings import Settings, settings
+from taskd.supervisor.programs.settings import Settings, settings_of
 from taskd.supervisor.programs.surroundings import Surroundings
 
 _log = logging.getLogger(__name__)
@@ -36,13 +36,9 @@ class Revision:
 
     def program(self, group: str, slot: int, around: Surroundings) -> Program:
         """Return a program of this revision; nothing is started yet."""
-        return Program(self._settings(group, slot), around)
+        return Program(self.settings(group, slot), around)
 
-    def adopt(self, program: Program, group: str, slot: int) -> None:
-        """Make a program, running or not, one of this revision; its process is not touched."""
-        program.adopt(self._settings(group, slot))
-
-    def add(self, spec: ProgramSpec, config: Config) -> None:
+    def hand_on(self, spec: ProgramSpec, config: Config) -> None:
         """Hand a later configuration to a program of this revision, which is told to look."""
         handed = self._handed.get(spec.name)
         if handed is None:
@@ -58,9 +54,10 @@ class Revision:
             handed.close()
         self._handed.clear()
 
-    def _settings(self, group: str, slot: int) -> Settings:
+    def settings(self, group: str, slot: int) -> Settings:
+        """Return what this revision says of the program in a slot of a group."""
         spec = member(self.config, group, slot, self._table, default_user=self._default_user)
-        return settings(self.number, spec, self.config.supervisor, self._spawn)
+        return settings_of(self.number, spec, self.config.supervisor, self._spawn)
 
     def spawn_writer(self, spec: ProgramSpec, input_fd: int) -> Process:
         """Start the writer of log files, which reads ``input_fd``."""

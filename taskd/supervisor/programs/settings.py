@@ -35,7 +35,7 @@ class Settings:
     limits: Limits
 
 
-def settings(
+def settings_of(
     revision: int,
     spec: ProgramSpec,
     common: SupervisorConfig,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskd.base.loop import Loop
+from taskd.supervisor.deaths.register import Deaths
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.reaper import Reaper
-from taskd.supervisor.programs.deaths import Deaths
 from taskd.supervisor.programs.hooks import Occurrence
 
 

@@ -21,10 +21,10 @@ from taskd.base.loop import Loop, Owner, Timer
 from taskd.base.own_files import open_own, refuse_foreign
 from taskd.config.daemon import SupervisorConfig
 from taskd.protocol.status import ChildDied
+from taskd.supervisor.deaths import alike
+from taskd.supervisor.deaths.certificate import Certificate, log_death, of_child
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.process.memory_kills import MemoryKills
-from taskd.supervisor.programs import child_deaths
-from taskd.supervisor.programs.certificate import Certificate, log_death
 
 _log = logging.getLogger(__name__)
 
@@ -116,19 +116,19 @@ class Deaths:
     def child_died(self, spec: ProgramSpec, line: ChildDied) -> None:
         """Register the death of a pool child that its program tells of; like ones are counted."""
         killed = line.signal == signal.SIGKILL and not line.asked and self._memory_kills.has_killed()
-        new = child_deaths.certify(spec.name, spec.group, line, at=clock.now(), out_of_memory=killed)
-        former = child_deaths.like(self._certificates, new)
+        new = of_child(spec.name, spec.group, line, at=clock.now(), out_of_memory=killed)
+        former = alike.like(self._certificates, new)
         if former is None:
             log_death(new)
         else:
             self._certificates.remove(former)
-            new = child_deaths.counted(former, new)
+            new = alike.counted(former, new)
         self._keep(new)
 
     def _keep(self, certificate: Certificate) -> None:
         self._certificates.append(certificate)
         if len(self._certificates) > self._kept:
-            self._certificates.remove(child_deaths.to_forget(self._certificates))
+            self._certificates.remove(alike.to_forget(self._certificates))
         if self._timer is None and self._writes:
             self._write_soon()
 

@@ -1,4 +1,7 @@
-"""A death certificate: everything that is known of how one process ended.  How it is filled: ``life.py``."""
+"""A death certificate: everything that is known of how one process ended.
+
+``programs.dying`` fills it for a process of the supervisor's own, ``of_child`` for one of a pool.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.base.safe_text import Block
-from taskd.protocol.status import ChildState, RunningTask
+from taskd.protocol.status import ChildDied, ChildState, RunningTask
 from taskd.supervisor.output.lines import split_priority
 
 _log = logging.getLogger(__name__)
@@ -17,6 +20,9 @@ _log = logging.getLogger(__name__)
 MESSAGE_ID = "5f3b6f0a8d6e4f0c9e1c7a41d2b0c8e7"
 #: Output that goes into a certificate.
 OUTPUT_LINES = 20
+#: The ``kind`` of the certificates of pool children.
+CHILD = "child"
+_WORDS_CHARACTERS = 500
 _LINE_CHARACTERS = 500
 _TEXT_CHARACTERS = 16_000
 
@@ -99,7 +105,7 @@ def log_death(certificate: Certificate) -> None:
         level,
         "program=%s %spid=%s ended: %s lived_s=%.1f cpu_s=%.2f max_rss_bytes=%s%s%s",
         certificate.program,
-        "child " if certificate.kind == "child" else "",
+        "child " if certificate.kind == CHILD else "",
         certificate.pid,
         certificate.cause,
         certificate.lived_s,
@@ -126,3 +132,31 @@ def output_of(lines: Sequence[bytes]) -> Sequence[str]:
     """Return the last lines of output as texts."""
     texts = [split_priority(line)[1] for line in lines[-OUTPUT_LINES:]]
     return [text.decode("utf-8", "backslashreplace")[:_LINE_CHARACTERS] for text in texts]
+
+
+def of_child(program: str, group: str, line: ChildDied, *, at: float, out_of_memory: bool) -> Certificate:
+    """Return the certificate of a pool child of ``program`` that died at the wall-clock time ``at``.
+
+    It is not a process of the supervisor's own: its worker tells how it ended.
+    """
+    task = line.task
+    became = f"{task.name} {line.fate}" if task is not None else "it ran nothing"
+    return Certificate(
+        program=program,
+        group=group,
+        kind=CHILD,
+        pid=line.pid,
+        at=at,
+        started_at=at - line.lived_s,
+        lived_s=line.lived_s,
+        state="RUNNING" if task is not None else "IDLE",
+        asked=line.asked,
+        cause=line.cause[:_WORDS_CHARACTERS],
+        exit_code=line.exit_code,
+        signal=line.signal,
+        out_of_memory=out_of_memory,
+        max_rss_bytes=line.max_rss_bytes,
+        running=() if task is None else (task,),
+        traceback=clipped(line.last_words),
+        decision=f"{became}; replaced in the pool"[:_WORDS_CHARACTERS],
+    )
