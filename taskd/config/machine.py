@@ -14,7 +14,9 @@ import stat
 from importlib.machinery import PathFinder
 
 from taskd.base.errors import ConfigError
+from taskd.config.choosing import beat_store_kind
 from taskd.config.env_file import read_env_file
+from taskd.config.kinds import BrokerCan, BrokerKind, PoolKind, StoreCan, StoreKind
 from taskd.config.process import HOOKS, ProcessConfig
 from taskd.config.process_forms import UNLIMITED
 from taskd.config.process_rules import process_tables
@@ -23,7 +25,6 @@ from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
-from taskd.config.stores import LIBRARIES
 
 
 def check_machine(config: Config, report: Report) -> None:
@@ -42,25 +43,30 @@ def _check_libraries(config: Config, report: Report) -> None:
     """Note what the file needs and this Python does not have; a table with an interpreter has another."""
     here = {name: worker for name, worker in config.workers.items() if not worker.interpreter}
     for name, worker in here.items():
-        if worker.pool in {"gevent", "eventlet"} and not _is_installed(worker.pool):
-            wrong = f"{worker.pool} is not installed"
-            report.error(("worker", name, "pool"), wrong, f'pip install "taskd[{worker.pool}]"')
-    for key in ("broker", "results") if here else ():
-        _check_store(getattr(config, key), (key,), report)
-        if getattr(config, key).partition("://")[0] == "memory":
-            wrong = "one process cannot reach the memory of another"
-            report.warning((key,), wrong, "sqlite:// here; memory:// is for tests within one process")
-    if config.beat.run != "never" and not config.beat.interpreter:
-        _check_store(config.beat.store, ("beat", "store"), report)
+        _check_kind(worker.kind, ("worker", name, "pool"), report)
+    if here:
+        broker, results = config.broker_kind, config.result_kind
+        _check_kind(broker, ("broker",), report)
+        _check_kind(results, ("results",), report)
+        _check_reach(BrokerCan.SPAN_PROCESSES in broker.can, "broker", config.broker, report)
+        _check_reach(StoreCan.SPAN_PROCESSES in results.can, "results", config.results, report)
+    if config.beat.store and config.beat.run != "never" and not config.beat.interpreter:
+        _check_kind(beat_store_kind(config.beat.store), ("beat", "store"), report)
 
 
-def _check_store(url: str, path: KeyPath, report: Report) -> None:
-    """Note each library that a store needs and this Python does not have."""
-    modules, extra = LIBRARIES.get(url.partition("://")[0], ((), ""))
-    missing = [module for module in modules if not _is_installed(module)]
+def _check_kind(kind: BrokerKind | StoreKind | PoolKind, path: KeyPath, report: Report) -> None:
+    """Note each library that a kind needs and this Python does not have."""
+    missing = [module for module in kind.libraries if not _is_installed(module)]
     if missing:
         wrong = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
-        report.error(path, wrong, f'pip install "{extra}"')
+        report.error(path, wrong, kind.remedy or f"what {kind.name} needs")
+
+
+def _check_reach(is_shared: bool, key: str, url: str, report: Report) -> None:
+    if not is_shared:
+        scheme = url.partition("://")[0]
+        wrong = "one process cannot reach the memory of another"
+        report.warning((key,), wrong, f"sqlite:// here; {scheme}:// is for tests within one process")
 
 
 def _check_socket(socket: str, path: KeyPath, report: Report) -> None:

@@ -6,15 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from taskd.config.built_in import POOLS
+from taskd.config.choosing import pool_kind
+from taskd.config.kinds import PoolKind
 from taskd.config.option import Applies, Kind, option
 from taskd.config.process import ProcessConfig
 
 DEFAULT_QUEUE = "default"
-POOLS = ("prefork", "threads", "asyncio", "gevent", "eventlet", "solo")
-#: Pools whose number of slots can follow the load.
-RESIZABLE_POOLS = ("prefork", "threads")
-# A waiting task costs next to nothing there.
-_COOPERATIVE_POOLS = ("asyncio", "gevent", "eventlet")
 PRELOADS = ("auto", "true", "false")
 MEMORY_MEASURES = ("rss", "pss")
 READINESS = ("started", "reported")
@@ -38,7 +36,7 @@ class WorkerConfig(ProcessConfig):
     app: str = option(
         Kind.TEXT, 'Task code, as "package.module:attribute". Empty means the top-level app.', default=""
     )
-    pool: str = option(Kind.CHOICE, "How the worker runs tasks.", default="prefork", choices=POOLS)
+    pool: str = option(Kind.CHOICE, "How the worker runs tasks.", default="prefork", choices=tuple(POOLS))
     concurrency: int = option(
         Kind.INTEGER,
         "Number of tasks that one process runs at the same time. 0 means one per processor, or 100 on "
@@ -209,6 +207,11 @@ class WorkerConfig(ProcessConfig):
         default="",
     )
 
+    @property
+    def kind(self) -> PoolKind:
+        """The kind of its pool.  Raises: ``KindError`` for a name that no pool has."""
+        return pool_kind(self.pool)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramConfig(ProcessConfig):
@@ -256,8 +259,6 @@ class ProgramConfig(ProcessConfig):
 
 def slots(worker: WorkerConfig) -> int:
     """Return how many tasks one process runs at the same time, with the meaning of ``concurrency = 0``."""
-    if worker.pool == "solo":
-        return 1
-    if worker.concurrency:
-        return worker.concurrency
-    return 100 if worker.pool in _COOPERATIVE_POOLS else len(os.sched_getaffinity(0))
+    kind = worker.kind
+    wanted = worker.concurrency or kind.default_slots or len(os.sched_getaffinity(0))
+    return min(wanted, kind.most_slots or wanted)

@@ -7,17 +7,18 @@ import re
 from dataclasses import replace
 from importlib.util import find_spec
 
+from taskd.config.built_in import POOLS
 from taskd.config.control import SOCKET_MODE, WHO, WHO_FORM, ControlConfig
 from taskd.config.daemon import SupervisorConfig
+from taskd.config.kinds import BrokerCan, PoolTrait
 from taskd.config.places import check_places
 from taskd.config.process_rules import BEAT, check_processes, with_absolute_process_paths
-from taskd.config.programs import RESIZABLE_POOLS, WorkerConfig
+from taskd.config.programs import WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.serving import unserved
-from taskd.config.stores import AMQP_SCHEMES
 from taskd.config.when import problems_of
 
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
@@ -104,13 +105,17 @@ def _check_app(app: str, path: KeyPath, report: Report) -> None:
 
 
 def _check_results(config: Config, path: KeyPath, report: Report) -> None:
-    scheme = config.broker.partition("://")[0]
-    if config.results.startswith("rpc:") and scheme not in AMQP_SCHEMES and report.is_sound(path):
-        report.error(
-            path,
-            "results travel as messages only over RabbitMQ",
-            "a broker amqp://, or a store: redis:// or sqlite://",
-        )
+    if report.is_sound(path) and report.is_sound(("broker",)):
+        missing = config.result_kind.needs - config.broker_kind.can
+        if BrokerCan.REPLY in missing:
+            report.error(
+                path,
+                "results travel as messages only over RabbitMQ",
+                "a broker amqp://, or a store: redis:// or sqlite://",
+            )
+        elif missing:
+            words = "; ".join(sorted(each.value for each in missing))
+            report.error(path, f"the broker cannot do what these results need: {words}", "another of the two")
 
 
 def _check_place(url: str, path: KeyPath, report: Report) -> None:
@@ -229,14 +234,16 @@ def _check_bounds(worker: WorkerConfig, path: KeyPath, report: Report) -> None:
         report.error(least_path, "the pool would begin with more than it may have", expected)
     if not report.is_sound((*path, "pool")):
         return
-    if worker.min_concurrency and worker.pool not in RESIZABLE_POOLS:
+    traits = worker.kind.traits
+    if worker.min_concurrency and PoolTrait.RESIZABLE not in traits:
         wrong = f"a pool of the kind {worker.pool} has a fixed size"
-        report.error(least_path, wrong, f"pool = {' or '.join(RESIZABLE_POOLS)}, or no min_concurrency")
+        resizable = " or ".join(name for name, kind in POOLS.items() if PoolTrait.RESIZABLE in kind.traits)
+        report.error(least_path, wrong, f"pool = {resizable}, or no min_concurrency")
     if 0 < worker.max_memory_per_child < _SMALLEST_CHILD_BYTES:
         memory_path = (*path, "max_memory_per_child")
         report.error(memory_path, "no child is that small", 'at least "1MiB"; a bare number is bytes')
     for key in ("max_tasks_per_child", "max_memory_per_child", "max_age_per_child"):
-        if getattr(worker, key) and worker.pool != "prefork":
+        if getattr(worker, key) and PoolTrait.CHILDREN not in traits:
             report.warning((*path, key), f"the pool {worker.pool} has no child processes", 'pool = "prefork"')
 
 
@@ -272,7 +279,8 @@ def _check_budget(config: Config, report: Report) -> None:
 
 def _check_served(entry: BeatEntryConfig, path: KeyPath, config: Config, report: Report) -> None:
     """Warn of a queue without a worker, where workers of other hosts cannot have it."""
-    if config.broker.startswith(_SQLITE) and report.is_sound(("worker",)) and report.is_sound(path):
+    sound = all(report.is_sound(each) for each in (("broker",), ("worker",), path))
+    if sound and BrokerCan.SPAN_HOSTS not in config.broker_kind.can:
         wrong, _, remedy = unserved(entry.queue, config).partition("; ")
         if wrong:
             report.warning((*path, "queue"), wrong, f"the queue of a worker; {remedy}")

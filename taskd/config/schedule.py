@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from taskd.config.built_in import BEAT_STORES
 from taskd.config.option import Applies, Kind, option
 from taskd.config.process import ProcessConfig
 from taskd.config.programs import DEFAULT_QUEUE
-from taskd.config.stores import BEAT_STORE_SCHEMES
 
 SOLAR_EVENTS = (
     "dawn_astronomical",
@@ -151,7 +151,7 @@ class BeatConfig(ProcessConfig):
         Kind.URL,
         "Store of past runs, and of entries made at run time. Empty means beat.db beside the broker's file.",
         default="",
-        choices=BEAT_STORE_SCHEMES,
+        choices=tuple(BEAT_STORES),
         secret=True,
     )
     history: int = option(

@@ -9,20 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from taskd.config.built_in import BROKERS, RESULTS
+from taskd.config.choosing import broker_kind, result_kind
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
+from taskd.config.kinds import BrokerKind, StoreKind
 from taskd.config.option import Kind, option
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.security import SecurityConfig
-from taskd.config.stores import (
-    BROKER_SCHEMES,
-    RESULT_SCHEMES,
-    AmqpConfig,
-    RedisConfig,
-    SqliteConfig,
-    Stores,
-)
+from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig, Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +31,14 @@ class Config:
         Kind.URL,
         "Broker in which messages wait.",
         default="sqlite:///var/lib/taskd/broker.db",
-        choices=BROKER_SCHEMES,
+        choices=tuple(BROKERS),
         secret=True,
     )
     results: str = option(
         Kind.URL,
         'Store that keeps results. "null://" keeps none.',
         default="sqlite:///var/lib/taskd/results.db",
-        choices=RESULT_SCHEMES,
+        choices=tuple(RESULTS),
         secret=True,
     )
     result_expires: float = option(
@@ -87,3 +83,13 @@ class Config:
     def stores(self) -> Stores:
         """The settings that the factories of brokers and results need beside a URL."""
         return Stores(self.sqlite, self.redis, self.amqp)
+
+    @property
+    def broker_kind(self) -> BrokerKind:
+        """The kind of its broker.  Raises: ``KindError`` for a scheme that no broker speaks."""
+        return broker_kind(self.broker)
+
+    @property
+    def result_kind(self) -> StoreKind:
+        """The kind of its result store.  Raises: ``KindError`` for a scheme that no store speaks."""
+        return result_kind(self.results)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from taskd.config.kinds import BrokerCan
 from taskd.config.problems import nearest
 from taskd.config.schema import Config
-
-_SQLITE = "sqlite://"
 
 
 def servers_of(queue: str, config: Config) -> Sequence[str] | None:
@@ -27,5 +26,6 @@ def unserved(queue: str, config: Config) -> str:
     served = sorted({each for worker in config.workers.values() for each in worker.queues})
     hint = nearest(queue, served)
     remedy = f'did you mean "{hint}"?' if hint else "add it to queues of a [worker.NAME]"
-    others = "" if config.broker.startswith(_SQLITE) else " (those of other hosts are not known here)"
+    spans = BrokerCan.SPAN_HOSTS in config.broker_kind.can
+    others = " (those of other hosts are not known here)" if spans else ""
     return f'no worker of this file consumes from the queue "{queue}"{others}; {remedy}'

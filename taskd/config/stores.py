@@ -1,4 +1,4 @@
-"""Where messages and results may be kept: the URL schemes, and the tables of single stores."""
+"""The tables of the file that say how single stores are used."""
 
 from __future__ import annotations
 
@@ -7,49 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskd.config.option import Kind, option
-
-#: The last two as kombu writes them.
-REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "sentinel")
-AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
-#: Transports of kombu that are asked for messages; a URL of theirs with the prefix ``kombu+``.
-KOMBU_SCHEMES = tuple(
-    f"kombu+{name}"
-    for name in (
-        "memory",
-        "filesystem",
-        "sqla+sqlite",
-        "sqla+postgresql",
-        "sqla+mysql",
-        "mongodb",
-        "sqs",
-        "azureservicebus",
-        "azurestoragequeues",
-        "gcpubsub",
-        "etcd",
-        "consul",
-        "zookeeper",
-        "pyro",
-    )
-)
-#: The modules that a store needs beside what taskd always has, and the extra that brings them.
-LIBRARIES: Mapping[str, tuple[tuple[str, ...], str]] = {
-    **dict.fromkeys(REDIS_SCHEMES, (("redis", "hiredis"), "taskd[redis]")),
-    "kombu+sqla+sqlite": (("sqlalchemy",), "kombu[sqlalchemy]"),
-    "kombu+sqla+postgresql": (("sqlalchemy", "psycopg2"), 'kombu[sqlalchemy]" "psycopg2'),
-    "kombu+sqla+mysql": (("sqlalchemy", "MySQLdb"), 'kombu[sqlalchemy]" "mysqlclient'),
-    "kombu+mongodb": (("pymongo",), "kombu[mongodb]"),
-    "kombu+sqs": (("boto3",), "kombu[sqs]"),
-    "kombu+azureservicebus": (("azure",), "kombu[azureservicebus]"),
-    "kombu+azurestoragequeues": (("azure",), "kombu[azurestoragequeues]"),
-    "kombu+gcpubsub": (("google",), "kombu[gcpubsub]"),
-    "kombu+etcd": (("etcd",), "kombu[etcd]"),
-    "kombu+consul": (("consul",), "kombu[consul]"),
-    "kombu+zookeeper": (("kazoo",), "kombu[zookeeper]"),
-    "kombu+pyro": (("Pyro4",), "Pyro4"),
-}
-BROKER_SCHEMES = ("sqlite", "memory", *REDIS_SCHEMES, *AMQP_SCHEMES, *KOMBU_SCHEMES)
-BEAT_STORE_SCHEMES = ("sqlite", *REDIS_SCHEMES)
-RESULT_SCHEMES = ("sqlite", "memory", "null", "rpc", *REDIS_SCHEMES)
 
 
 @dataclass(frozen=True, slots=True)

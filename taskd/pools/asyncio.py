@@ -19,7 +19,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple
@@ -30,10 +30,10 @@ from taskd.pools.base import Broken, Done, Job, Outcome
 from taskd.pools.cooperative import CooperativePool, Slot
 from taskd.pools.daemon_executor import DaemonExecutor
 from taskd.pools.interrupt import ABORTED
+from taskd.pools.opening import AsyncTarget, OnReady, Work
 
 logger = logging.getLogger(__name__)
 
-AsyncTarget = Callable[[bytes], Awaitable[bytes]]
 
 #: How long what jobs left in the background may take to end with the pool.
 _TIDY_S = 1.0
@@ -175,3 +175,8 @@ class AsyncioPool(CooperativePool):
 
     def _close(self) -> None:
         self._lane.call(self._lane.retire)
+
+
+def open_pool(capacity: int, work: Work, on_ready: OnReady) -> AsyncioPool:
+    """Return the pool, not started."""
+    return AsyncioPool(capacity, work.awaitable(), on_ready=on_ready)

@@ -17,6 +17,7 @@ from taskd.base.errors import SoftTimeLimitExceeded, StartError
 from taskd.pools.base import Target
 from taskd.pools.cooperative import CooperativePool, Slot
 from taskd.pools.interrupt import JobAborted
+from taskd.pools.opening import OnReady, Work
 from taskd.pools.solo import run_in_place
 
 
@@ -59,3 +60,8 @@ class EventletPool(CooperativePool):
 
     def _close(self) -> None:
         """Nothing is left to end: green threads go with their jobs."""
+
+
+def open_pool(capacity: int, work: Work, on_ready: OnReady) -> EventletPool:
+    """Return the pool, not started."""
+    return EventletPool(capacity, work.green(), on_ready=on_ready)

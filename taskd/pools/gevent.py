@@ -22,6 +22,7 @@ from taskd.base.errors import SoftTimeLimitExceeded, StartError
 from taskd.pools.base import Target
 from taskd.pools.cooperative import CooperativePool, Slot
 from taskd.pools.interrupt import JobAborted
+from taskd.pools.opening import OnReady, Work
 from taskd.pools.solo import run_in_place
 
 
@@ -64,3 +65,8 @@ class GeventPool(CooperativePool):
 
     def _close(self) -> None:
         """Nothing is left to end: greenlets go with their jobs."""
+
+
+def open_pool(capacity: int, work: Work, on_ready: OnReady) -> GeventPool:
+    """Return the pool, not started."""
+    return GeventPool(capacity, work.green(), on_ready=on_ready)

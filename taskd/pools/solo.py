@@ -27,6 +27,7 @@ from taskd.pools.base import (
     Running,
     Target,
 )
+from taskd.pools.opening import OnReady, Work
 
 
 def run_in_place(target: Target, job: Job) -> Outcome:
@@ -148,3 +149,8 @@ class SoloPool:
         self._backlog.clear()
         self._outcomes.clear()
         self._on_outcomes = lambda _outcomes: None
+
+
+def open_pool(capacity: int, work: Work, on_ready: OnReady) -> SoloPool:  # noqa: ARG001 - it has one slot
+    """Return the pool, not started."""
+    return SoloPool(work.blocking(), on_ready=on_ready)

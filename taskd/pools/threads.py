@@ -41,6 +41,7 @@ from taskd.pools.base import (
 )
 from taskd.pools.books import Books
 from taskd.pools.interrupt import JobAborted, forget_in_thread, raise_in_thread
+from taskd.pools.opening import OnReady, Work
 from taskd.pools.solo import run_in_place
 
 _REFUSED = Backoff(base_s=0.1, max_s=10.0)
@@ -307,3 +308,8 @@ class ThreadsPool(Books):
                     slot.abandoned = True
                     self._slots.remove(slot)
             self._work.notify_all()
+
+
+def open_pool(capacity: int, work: Work, on_ready: OnReady) -> ThreadsPool:
+    """Return the pool, not started."""
+    return ThreadsPool(capacity, work.blocking(), on_ready=on_ready)

@@ -15,9 +15,9 @@ from taskd.base import clock, forks
 from taskd.base.errors import ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.wakeup import Readable
-from taskd.config.stores import RedisConfig
+from taskd.config.stores import RedisConfig, Stores
 from taskd.protocol.results import FINAL_STATES, decode_record
-from taskd.results.base import StoredResult
+from taskd.results.base import Post, StoredResult
 from taskd.results.collecting import SourceCollector
 from taskd.results.redis_listeners import Listeners
 from taskd.storage.redis.address import address_of
@@ -222,3 +222,8 @@ def _is_final(record: bytes) -> bool:
         return decode_record(record).is_final
     except ProtocolError:
         return False  # another program's key of this name
+
+
+def open_results(url: str, stores: Stores, post: Post | None) -> RedisResults:  # noqa: ARG001
+    """Return the store of a URL; nothing is connected yet."""
+    return RedisResults(url, stores.redis)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskd.config.stores import RedisConfig
+from taskd.config.stores import RedisConfig, Stores
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.results.base import Counted
 from taskd.storage.redis.address import address_of
@@ -127,3 +127,8 @@ class RedisChords:
     def close(self) -> None:
         """Release the connection.  May be called twice."""
         self._link.close()
+
+
+def open_chords(url: str, stores: Stores, expires_s: float) -> RedisChords:
+    """Return what counts the parts of chords where the results of a URL are; nothing is connected yet."""
+    return RedisChords(url, stores.redis, expires_s)

@@ -19,6 +19,7 @@ from taskd.base import clock, forks, ids
 from taskd.base.errors import ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.wakeup import Readable
+from taskd.config.stores import Stores
 from taskd.protocol.results import FINAL_STATES, State, decode_record
 from taskd.results.base import Box, Post, StoredResult
 from taskd.results.collecting import PlainCollector
@@ -215,3 +216,13 @@ def _receive(box: Box, patience_s: float) -> Sequence[bytes]:
         return records
     Readable(box.fileno()).within(patience_s)
     return box.receive()
+
+
+def open_results(url: str, stores: Stores, post: Post | None) -> RpcResults:  # noqa: ARG001
+    """Return the store over the broker's post.  Raises: ``StorageError`` for a broker without."""
+    if post is None:
+        raise StorageError(
+            'results = "rpc://" travel over RabbitMQ to whoever sent the task; expected a broker amqp://, '
+            "or a store of results: redis:// or sqlite://"
+        )
+    return RpcResults(post)

@@ -19,9 +19,9 @@ from taskd.base import clock, forks
 from taskd.base.errors import StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.wakeup import Readable
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import SqliteConfig, Stores
 from taskd.protocol.results import FINAL_STATES
-from taskd.results.base import StoredResult
+from taskd.results.base import Post, StoredResult
 from taskd.results.collecting import SourceCollector
 from taskd.storage.sqlite.database import Database, path_of
 from taskd.storage.sqlite.schema import Schema, SqlStep
@@ -300,3 +300,8 @@ class _Arrivals:
 
 def _topic(task_id: str) -> int:
     return crc32(task_id.encode("utf-8", "surrogatepass"))
+
+
+def open_results(url: str, stores: Stores, post: Post | None) -> SqliteResults:  # noqa: ARG001
+    """Return the store of a URL; no file is opened yet."""
+    return SqliteResults(url, stores.sqlite)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from taskd.base import clock
-from taskd.config.stores import RedisConfig
+from taskd.config.stores import RedisConfig, Stores
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
@@ -71,3 +71,8 @@ class StateKeys:
         if self._link is None:
             self._link = Link(self._address)
         return self._link
+
+
+def open_state(broker_url: str, stores: Stores) -> StateKeys:
+    """Return what belongs to the broker of a URL; nothing is connected yet."""
+    return StateKeys(broker_url, stores.redis)

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from taskd.base import clock
 from taskd.base.errors import StorageError
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import SqliteConfig, Stores
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
-from taskd.storage.sqlite.database import Connection, Database
+from taskd.storage.sqlite.database import Connection, Database, path_of
 from taskd.storage.sqlite.schema import Schema, SqlStep
 
 T = TypeVar("T")
@@ -130,3 +130,8 @@ def _prune(connection: Connection, now_at: float) -> None:
 def _all(database: Database, query: str, *parameters: object) -> list[tuple[str, str, float]]:
     with database.read() as connection:
         return connection.execute(query, parameters).fetchall()
+
+
+def open_state(broker_url: str, stores: Stores) -> StateFile:
+    """Return what belongs to the broker of a URL; no file is opened yet."""
+    return StateFile(path_of(broker_url) + SUFFIX, stores.sqlite)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, cast
 
 from taskd.base.errors import StorageError
-from taskd.config.stores import REDIS_SCHEMES, Stores
+from taskd.config.choosing import broker_kind
+from taskd.config.stores import Stores
 from taskd.revocations.known import By, Revocations
 
 logger = logging.getLogger(__name__)
@@ -66,14 +67,7 @@ def _logged() -> Iterator[None]:
 
 def state_of(broker_url: str, stores: Stores) -> State | None:
     """Return what belongs to a broker; None for one that keeps nothing beside its messages."""
-    scheme = broker_url.partition("://")[0]
-    if scheme in REDIS_SCHEMES:
-        from taskd.revocations.redis import StateKeys
-
-        return StateKeys(broker_url, stores.redis)
-    if scheme == "sqlite":
-        from taskd.revocations.sqlite import SUFFIX, StateFile
-        from taskd.storage.sqlite.database import path_of
-
-        return StateFile(path_of(broker_url) + SUFFIX, stores.sqlite)
-    return None
+    kind = broker_kind(broker_url)
+    if not kind.revocations:
+        return None
+    return cast("Callable[[str, Stores], State]", kind.load(kind.revocations))(broker_url, stores)

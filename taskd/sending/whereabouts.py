@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from taskd.base import clock
 from taskd.base.errors import BrokerError, ConfigError, StorageError
 from taskd.brokers.base import QueueInfo
+from taskd.config.kinds import BrokerCan
 from taskd.config.serving import unserved
-from taskd.config.stores import REDIS_SCHEMES
 from taskd.sending.connections import Connections
 
-#: Brokers that can be asked at once about a queue; the others make a connection first, which may take long.
-_ASKED = frozenset({"sqlite", "memory", *REDIS_SCHEMES})
 #: Of a task that another process sent.
 UNKNOWN = "nothing has begun it, or there is no such task"
 
@@ -43,8 +41,8 @@ def whereabouts(sent: Sent | None, connections: Connections) -> str:
 
 
 def _info(queue: str, connections: Connections) -> QueueInfo | None:
-    if connections.config.broker.partition("://")[0] not in _ASKED:
-        return None
+    if BrokerCan.REPORT not in connections.config.broker_kind.can:
+        return None  # it would make a connection first, which may take long
     with closing(connections.desk()) as desk:
         empty = QueueInfo(queue, 0, 0, 0, 0)
         return next((each for each in desk.queues() if each.name == queue), empty)

@@ -1,4 +1,4 @@
-"""From ``pool = "prefork"`` in the file to a running pool: the one table of pools."""
+"""From ``pool`` in the file to a running pool, and what that reports until a consumer hears it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -17,19 +17,21 @@ from taskd.base.exit_codes import APP_BROKEN
 from taskd.base.ids import node_of
 from taskd.base.resolve import by_hand, failure_of
 from taskd.config import transfer
+from taskd.config.kinds import PoolTrait
 from taskd.config.problems import nearest
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
 from taskd.consumer.context import Context, Fatal
 from taskd.consumer.running.obituaries import report_death
 from taskd.host.safe_python import module_command
-from taskd.pools.base import ChildEnd, Done, Outcome, Pool
-from taskd.protocol.content import accepted_by
+from taskd.pools.base import ChildEnd, Done, Outcome, Pool, Target
+from taskd.pools.opening import AsyncTarget, ChildLimits, Children, OnReady, Work
+from taskd.protocol.content import Accepted, accepted_by
 from taskd.protocol.execution import TaskOptions
 from taskd.worker.ledger import LEDGER_FD_VARIABLE, Ledger, open_ledger
 
 if TYPE_CHECKING:
-    from taskd.execution.native.execute import Executor
+    from taskd.app.app import App
 
 logger = logging.getLogger(__name__)
 
@@ -150,9 +152,11 @@ def make_pool(worker: WorkerConfig, config: Config, own_name: str, events: PoolE
     # Twice as many slots as tasks at once: those that were given up keep theirs, and children have heirs.
     events.ledger = open_ledger(2 * most)
     node_name = node_of(own_name.partition("@")[0], worker.node)
-    if worker.pool == "prefork":
-        return _prefork(worker, config, [own_name, node_name, path, worker.name], capacity, events)
-    from taskd.execution.native.execute import Executor
+    kind = worker.kind
+    opener = cast("Callable[[int, Work | Children, OnReady], Pool]", kind.load(kind.opener))
+    if PoolTrait.CHILDREN in kind.traits:
+        children = _children(worker, config, [own_name, node_name, path, worker.name], events)
+        return opener(capacity, children, events.on_ready)
     from taskd.execution.native.loading import load_app, task_table
 
     try:
@@ -166,17 +170,11 @@ def make_pool(worker: WorkerConfig, config: Config, own_name: str, events: PoolE
     events.on_hello(msgspec.json.encode(task_table(app)))
     events.run_stage = partial(app.hooks.run_stage, place=Place(node_name, os.getpid()))
     events.run_stage(Stage.PROCESS_INIT)
-    accepted = accepted_by(config.accept_content)
-    executor = partial(Executor, app, node_name, ledger=events.ledger, accepted=accepted)
-    return _in_process(worker.pool, capacity, executor, events.on_ready)
+    work = _Work(app, node_name, events.ledger, accepted_by(config.accept_content))
+    return opener(capacity, work, events.on_ready)
 
 
-def _prefork(
-    worker: WorkerConfig, config: Config, arguments: Sequence[str], capacity: int, events: PoolEvents
-) -> Pool:
-    from taskd.pools.prefork.pool import PreforkPool
-    from taskd.pools.prefork.recycling import ChildLimits
-
+def _children(worker: WorkerConfig, config: Config, arguments: Sequence[str], events: PoolEvents) -> Children:
     # Kept open for the life of the pool: a template that dies is replaced by one that reads it anew.
     config_fd = transfer.into_descriptor(config)
     level_fd, level = log_level.create()
@@ -185,49 +183,39 @@ def _prefork(
     if events.ledger is not None:
         events.forget = events.ledger.forget
         passed[LEDGER_FD_VARIABLE] = events.ledger.fd
-    return PreforkPool(
-        capacity,
-        module_command("taskd.worker.template", *arguments),
+    return Children(
+        command=module_command("taskd.worker.template", *arguments),
         environment={**os.environ, **{name: str(fd) for name, fd in passed.items()}},
-        on_ready=events.on_ready,
-        on_hello=events.on_hello,
-        on_failed=lambda reason, detail: events.on_failed(reason, with_remedy(detail, arguments[1])),
-        on_death=events.on_death,
+        pass_fds=tuple(passed.values()),
         title=arguments[0],
         preload=worker.preload,
-        pass_fds=tuple(passed.values()),
         limits=ChildLimits(
             max_tasks=worker.max_tasks_per_child,
             max_bytes=worker.max_memory_per_child,
             max_age_s=worker.max_age_per_child,
             proportional=worker.memory_measure == "pss",
         ),
+        on_hello=events.on_hello,
+        on_failed=lambda reason, detail: events.on_failed(reason, with_remedy(detail, arguments[1])),
+        on_death=events.on_death,
     )
 
 
-def _in_process(
-    pool: str, capacity: int, executor: Callable[..., Executor], on_ready: Callable[[], None]
-) -> Pool:
-    match pool:
-        case "threads":
-            from taskd.pools.threads import ThreadsPool
+class _Work:
+    """``Work`` over an app that was imported into this process."""
 
-            return ThreadsPool(capacity, executor(), on_ready=on_ready)
-        case "asyncio":
-            from taskd.pools.asyncio import AsyncioPool
+    def __init__(self, app: App, node_name: str, ledger: Ledger | None, accepted: Accepted) -> None:
+        from taskd.execution.native.execute import Executor
 
-            return AsyncioPool(capacity, executor().acall, on_ready=on_ready)
-        case "gevent":
-            from taskd.execution.native.shared_loop import SharedLoop
-            from taskd.pools.gevent import GeventPool
+        self._executor = partial(Executor, app, node_name, ledger=ledger, accepted=accepted)
 
-            return GeventPool(capacity, executor(wait=SharedLoop().run), on_ready=on_ready)
-        case "eventlet":
-            from taskd.execution.native.shared_loop import SharedLoop
-            from taskd.pools.eventlet import EventletPool
+    def blocking(self) -> Target:
+        return self._executor()
 
-            return EventletPool(capacity, executor(wait=SharedLoop().run), on_ready=on_ready)
-        case _:
-            from taskd.pools.solo import SoloPool
+    def green(self) -> Target:
+        from taskd.execution.native.shared_loop import SharedLoop
 
-            return SoloPool(executor(), on_ready=on_ready)
+        return self._executor(wait=SharedLoop().run)
+
+    def awaitable(self) -> AsyncTarget:
+        return self._executor().acall

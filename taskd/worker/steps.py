@@ -20,6 +20,7 @@ from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop, Owner
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
+from taskd.config.kinds import PoolTrait
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
@@ -43,9 +44,9 @@ logger = logging.getLogger(__name__)
 
 #: Killed slots are gone within this; then the worker leaves all the same.
 _KILL_GRACE_S = 2.0
-#: Solo runs tasks in the loop, which can renew nothing meanwhile: its lease must outlast any task.
-#: A solo worker that dies is still recovered at once, by its successor of the same name.
-_SOLO_LEASE_S = 86_400.0
+#: A silent worker runs tasks in the loop, which can renew nothing meanwhile: its lease must outlast any task.
+#: One that dies is still recovered at once, by its successor of the same name.
+_SILENT_LEASE_S = 86_400.0
 #: How often results whose time has come are deleted; each worker does it, in small bites.
 _EXPIRE_EVERY_S = 60.0
 
@@ -118,7 +119,7 @@ class PoolStep(Step[tuple[Pool, PoolEvents]]):
             given[Hub].at_once = self._ledger.stopping
         self._pool.start(given[Timer], events.on_outcomes)
         # Before anything is opened that others wait for.  A template still imports and comes by itself.
-        come_forward(with_descendants=program.worker.pool != "prefork")
+        come_forward(with_descendants=PoolTrait.CHILDREN not in program.worker.kind.traits)
         return self._pool, events
 
     def stop(self, deadline: Deadline) -> None:
@@ -270,8 +271,8 @@ class ConsumerStep(Step[Context]):
         pool, _ = given[PoolStep]
         stores = given[Queues]
         worker = self._program.worker
-        if worker.pool == "solo":
-            worker = replace(worker, lease=max(worker.lease, _SOLO_LEASE_S))
+        if PoolTrait.SILENT in worker.kind.traits:
+            worker = replace(worker, lease=max(worker.lease, _SILENT_LEASE_S))
         return Context(
             node_name=node_of(self._program.name, worker.node),
             owner=node_name(self._program.name),

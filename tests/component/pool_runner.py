@@ -15,8 +15,8 @@ from pathlib import Path
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.pools.base import Job, Outcome, Pool
+from taskd.pools.opening import ChildLimits
 from taskd.pools.prefork.pool import PreforkPool
-from taskd.pools.prefork.recycling import ChildLimits
 from taskd.pools.solo import SoloPool
 from taskd.pools.threads import ThreadsPool
 from tests.component.prefork_template import target

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskd.pools.base import ChildLost, Done, Job
-from taskd.pools.prefork.recycling import ChildLimits
+from taskd.pools.opening import ChildLimits
 from tests.component.pool_runner import Runner
 
 

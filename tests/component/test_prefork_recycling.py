@@ -13,7 +13,8 @@ import pytest
 
 from taskd.host.resident import proportional_bytes, resident_bytes
 from taskd.pools.base import Done, Job, Outcome
-from taskd.pools.prefork.recycling import AGE, MEMORY, TASKS, ChildLimits
+from taskd.pools.opening import ChildLimits
+from taskd.pools.prefork.recycling import AGE, MEMORY, TASKS
 from tests.component.pool_runner import Runner
 
 MAKE = Callable[..., "Recycled"]

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from taskd.config import transfer
-from taskd.config.programs import POOLS, WorkerConfig
+from taskd.config.built_in import POOLS
+from taskd.config.programs import WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.host.safe_python import module_command

@@ -31,6 +31,7 @@ from taskd.beat.stores import redis_scripts as scripts
 from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, Request
 from taskd.brokers.timing import Timing, boot_id
 from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schema import Config
 from taskd.config.stores import RedisConfig
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
@@ -260,3 +261,8 @@ class RedisStore:
         if self._subscription is not None:
             self._subscription.close()
         self._link.close()
+
+
+def open_store(url: str, config: Config, timing: Timing | None, listens: bool) -> RedisStore:
+    """Connect.  Raises: ``StorageError``."""
+    return RedisStore(url, config.redis, config.beat.history, timing, listens=listens)

@@ -18,6 +18,7 @@ from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark
 from taskd.beat.stores.schema import SCHEMA
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schema import Config
 from taskd.config.stores import SqliteConfig
 from taskd.storage.sqlite.database import Connection, Database, path_of
 from taskd.storage.sqlite.wake import WakeListener, WakeSender, new_listener_id
@@ -260,3 +261,8 @@ def _decision_row(decision: Decision, ring: int, term: int) -> tuple[object, ...
         *(decision.name, decision.number % ring, decision.number, decision.due_at, decision.decided_at),
         *(decision.outcome.value, decision.reason, decision.task_id, decision.count, decision.exact, term),
     )
+
+
+def open_store(url: str, config: Config, timing: Timing | None, listens: bool) -> SqliteStore:
+    """Open the file.  Raises: ``StorageError``."""
+    return SqliteStore(url, config.sqlite, config.beat.history, timing or Timing(), listens=listens)

@@ -11,6 +11,7 @@ from taskd.brokers.amqp.server import AmqpServer
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.kombu.broker import KombuBroker
 from taskd.brokers.kombu.source import Source
+from taskd.config.stores import Stores
 
 
 class AmqpBroker(KombuBroker):
@@ -37,3 +38,8 @@ class AmqpBroker(KombuBroker):
     def reply_box(self, queue: str, expires_s: float) -> AmqpReplyBox:
         """Open a queue for replies, made if missing."""
         return self._keep(AmqpReplyBox(self._server, queue, expires_s))
+
+
+def open_broker(url: str, stores: Stores) -> AmqpBroker:
+    """Return the broker of a URL; nothing is connected yet."""
+    return AmqpBroker(AmqpServer(url, stores.amqp))

@@ -16,6 +16,7 @@ from taskd.brokers.kombu.pulled import PulledSource
 from taskd.brokers.kombu.server import Server
 from taskd.brokers.kombu.source import Source
 from taskd.brokers.topology import EVENT_EXCHANGE
+from taskd.config.stores import Stores
 
 
 class Opened(Protocol):
@@ -95,3 +96,8 @@ class KombuBroker:
         for part in self._parts:
             part.close()
         self._parts.clear()
+
+
+def open_broker(url: str, stores: Stores) -> KombuBroker:
+    """Return the broker of a URL; nothing is connected yet."""
+    return KombuBroker(Server(url, stores.amqp))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 from kombu.connection import Connection
@@ -10,7 +11,10 @@ from kombu.connection import Connection
 from taskd.base.errors import BrokerError
 from taskd.base.urls import refusal
 from taskd.brokers.kombu_client.transport import SqliteTransport
-from taskd.config.stores import AMQP_SCHEMES, REDIS_SCHEMES, RedisConfig, SqliteConfig, Stores
+from taskd.config.built_in import BROKERS
+from taskd.config.choosing import broker_kind
+from taskd.config.kinds import KindError
+from taskd.config.stores import Stores
 
 #: Without these kombu tries for ever to reach what is not there.
 _ONE_TRY: Mapping[str, object] = {
@@ -19,6 +23,7 @@ _ONE_TRY: Mapping[str, object] = {
     "interval_step": 0.1,
     "interval_max": 0.1,
 }
+_REMEDY = 'pip install "taskd"'
 
 
 def kombu_connection(broker_url: str, stores: Stores) -> Connection:
@@ -27,48 +32,53 @@ def kombu_connection(broker_url: str, stores: Stores) -> Connection:
     Raises: ``BrokerError`` for a broker that other processes cannot reach, an unknown one, or one whose
     library is not installed.
     """
-    scheme = broker_url.partition("://")[0]
     wrong = refusal(broker_url, "the broker")
     if wrong:
         raise BrokerError(wrong)
+    scheme = broker_url.partition("://")[0]
     try:
-        if scheme == "sqlite":
-            return _sqlite(broker_url, stores.sqlite)
-        if scheme in REDIS_SCHEMES:
-            return _redis(broker_url, stores.redis)
-        if scheme in AMQP_SCHEMES:
-            return Connection(
-                broker_url, connect_timeout=stores.amqp.timeout, transport_options=dict(_ONE_TRY)
-            )
+        kind = broker_kind(broker_url)
+        if not kind.client:
+            supported = ", ".join(f"{name}://" for name, each in BROKERS.items() if each.client)
+            raise BrokerError(f'"{scheme}://" has no kombu transport here; supported: {supported}')
+        opener = cast("Callable[[str, Stores], Connection]", kind.load(kind.client))
+        return opener(broker_url, stores)
+    except KindError as error:
+        raise BrokerError(str(error)) from error
     except ImportError as error:
-        extra = "taskd[redis]" if scheme in REDIS_SCHEMES else "taskd"
         wrong = f"kombu's transport for {scheme}:// cannot be imported ({error})"
-        raise BrokerError(f'{wrong}: pip install "{extra}"') from error
-    supported = ", ".join(f"{name}://" for name in ("sqlite", *REDIS_SCHEMES, *AMQP_SCHEMES))
-    raise BrokerError(f'"{scheme}://" has no kombu transport here; supported: {supported}')
+        raise BrokerError(f"{wrong}: {kind.remedy or _REMEDY}") from error
 
 
-def _sqlite(broker_url: str, sqlite: SqliteConfig) -> Connection:
+def over_sqlite(broker_url: str, stores: Stores) -> Connection:
+    """Return a connection to an embedded broker."""
     return Connection(
         broker_url,
         transport=SqliteTransport,
         transport_options={
             **_ONE_TRY,
-            "durability": sqlite.durability,
-            "busy_timeout": sqlite.busy_timeout,
+            "durability": stores.sqlite.durability,
+            "busy_timeout": stores.sqlite.busy_timeout,
         },
     )
 
 
-def _redis(broker_url: str, redis: RedisConfig) -> Connection:
+def over_amqp(broker_url: str, stores: Stores) -> Connection:
+    """Return a connection to RabbitMQ."""
+    return Connection(broker_url, connect_timeout=stores.amqp.timeout, transport_options=dict(_ONE_TRY))
+
+
+def over_redis(broker_url: str, stores: Stores) -> Connection:
+    """Return a connection to Redis."""
     parts = urlsplit(broker_url)
     if parts.scheme == "unix":
         user = parts.netloc if parts.netloc.endswith("@") else ""
         database = parse_qs(parts.query).get("db", ["0"])[0]
         broker_url = f"redis+socket://{user}{parts.path}?virtual_host={database}"
-    options = {**_ONE_TRY, "socket_timeout": redis.timeout, "socket_connect_timeout": redis.timeout}
-    if redis.key_prefix:
-        options["global_keyprefix"] = redis.key_prefix
-    if redis.master:
-        options["master_name"] = redis.master
+    timeout_s = stores.redis.timeout
+    options = {**_ONE_TRY, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    if stores.redis.key_prefix:
+        options["global_keyprefix"] = stores.redis.key_prefix
+    if stores.redis.master:
+        options["master_name"] = stores.redis.master
     return Connection(broker_url, transport_options=options)

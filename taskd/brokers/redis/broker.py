@@ -16,7 +16,7 @@ from taskd.brokers.redis.publisher import RedisPublisher
 from taskd.brokers.redis.store import Store
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
-from taskd.config.stores import RedisConfig
+from taskd.config.stores import RedisConfig, Stores
 from taskd.storage.redis.address import address_of
 
 _Any = RedisIntake | RedisPublisher | RedisMailbox | RedisEventSender | RedisDesk | RedisOnce
@@ -81,3 +81,8 @@ class RedisBroker:
         for part in self._parts:
             part.close()
         self._parts.clear()
+
+
+def open_broker(url: str, stores: Stores) -> RedisBroker:
+    """Return the broker of a URL; nothing is connected yet."""
+    return RedisBroker(url, stores.redis)

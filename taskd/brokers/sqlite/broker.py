@@ -17,7 +17,7 @@ from taskd.brokers.sqlite.queues import bind, declare_exchange, ensure_queue
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import SqliteConfig, Stores
 from taskd.storage.sqlite.database import path_of
 
 _Any = SqliteIntake | SqlitePublisher | SqliteMailbox | SqliteEventSender | SqliteDesk | SqliteOnce
@@ -95,3 +95,8 @@ class SqliteBroker:
         for part in self._parts:
             part.close()
         self._parts.clear()
+
+
+def open_broker(url: str, stores: Stores) -> SqliteBroker:
+    """Return the broker of a URL; no file is opened yet."""
+    return SqliteBroker(url, stores.sqlite)

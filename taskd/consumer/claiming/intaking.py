@@ -17,6 +17,7 @@ from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.exhaustive import assert_never
 from taskd.base.loop import Timer
 from taskd.brokers.intake import Intake
+from taskd.config.kinds import PoolTrait
 from taskd.consumer.claiming import strategy, suspects
 from taskd.consumer.claiming.prefetch import claim_size, target_held
 from taskd.consumer.claiming.stalling import StallWatch
@@ -58,6 +59,8 @@ class Intaking:
         self._due_timer: Timer | None = None
         self._look_timer: Timer | None = None
         self._stall = StallWatch(context, self._give_back_waiting)
+        #: Whoever died with a message is known: the child, not the worker with all that ran in it.
+        self._counts_children = PoolTrait.CHILDREN in context.worker.kind.traits
         self._next_tag = count(max(context.requests, default=0) + 1)
 
     def start(self) -> None:
@@ -237,7 +240,7 @@ class Intaking:
 
     def _takes_turns(self, delivery: Delivery, held: Sequence[Request]) -> bool:
         """Return whether a message with deaths on it has to wait until another such has ended."""
-        if self._context.worker.pool != "prefork":
+        if not self._counts_children:
             return suspects.must_wait(delivery, held)
         counted = self._context.suspects.was_counted
         return counted(delivery.task_id) and any(counted(request.headers.id) for request in held)

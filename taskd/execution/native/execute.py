@@ -45,7 +45,6 @@ from taskd.protocol.execution import End, Reply, Work, decode_work, encode
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.results import State, decode_record
 from taskd.protocol.signature import read_embed
-from taskd.results.factory import counts_chords
 from taskd.sending import request as requests
 from taskd.sending.callbacks import UNSENDABLE, ends_of, own_part
 from taskd.sending.request import Request
@@ -235,7 +234,7 @@ class Executor:
         return Reply(End.IGNORED)
 
     def _counts_chords(self) -> bool:
-        return counts_chords(self._connections.config.results)
+        return bool(self._connections.config.result_kind.chords)
 
     def _store_started(self, run: Run) -> None:
         """Store STARTED.  The task runs even if STARTED cannot be stored."""

@@ -19,12 +19,13 @@ from taskd.base.errors import PoolError
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.pools.base import Cancelled, ChildEnd, Job, OnOutcomes, Outcome, PoolInfo, Running
+from taskd.pools.opening import ChildLimits, Children, OnReady
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.crew import Crew
 from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.launcher import TemplateProgram
-from taskd.pools.prefork.recycling import ChildLimits, Recycling
+from taskd.pools.prefork.recycling import Recycling
 from taskd.pools.prefork.trips import TRIP_JOBS, is_short, may_hold_more, next_trip
 from taskd.pools.prefork.watch import Watch
 
@@ -319,3 +320,20 @@ class PreforkPool:
         self._idle.clear()
         self._outcomes.clear()
         self._held = 0
+
+
+def open_pool(capacity: int, children: Children, on_ready: OnReady) -> PreforkPool:
+    """Return the pool, not started."""
+    return PreforkPool(
+        capacity,
+        children.command,
+        environment=children.environment,
+        on_ready=on_ready,
+        on_hello=children.on_hello,
+        on_failed=children.on_failed,
+        on_death=children.on_death,
+        title=children.title,
+        pass_fds=children.pass_fds,
+        limits=children.limits,
+        preload=children.preload,
+    )

@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from taskd.base import clock
 from taskd.base.loop import Loop, Timer
 from taskd.host.resident import proportional_bytes, resident_bytes
+from taskd.pools.opening import ChildLimits
 from taskd.pools.prefork.crew import Crew
 from taskd.pools.prefork.handle import Child
 
@@ -30,20 +30,6 @@ _MEASURE_EVERY_S = {False: 0.1, True: 1.0}
 _AGAIN_S = 1.0
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ChildLimits:
-    """What a child may become before it is replaced; 0 is no limit.
-
-    ``max_tasks`` is never exceeded.  ``max_bytes`` is resident memory, or the fair share of it (PSS)
-    with ``proportional``, read between jobs.
-    """
-
-    max_tasks: int = 0
-    max_bytes: int = 0
-    max_age_s: float = 0.0
-    proportional: bool = False
 
 
 class Recycling:

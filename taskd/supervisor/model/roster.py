@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from taskd.config.choosing import pool_kind
 from taskd.config.control import ControlConfig
+from taskd.config.kinds import PoolTrait
 from taskd.config.process import ProcessConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
@@ -19,12 +21,6 @@ PROGRAM = "program"
 
 #: Answers with the command of a program of this kind and name; the pool is empty for beat.
 CommandTable = Callable[[str, str, str], Sequence[str]]
-#: Workers whose process must be patched before anything else is imported have a program of their own.
-_PROGRAMS = {"gevent": "taskd.worker.gevent_entry", "eventlet": "taskd.worker.eventlet_entry"}
-
-# Their claims stay for a day with a worker that vanishes, unless a successor of the same name takes them
-# back: so a solo worker is replaced in its own slot, never beside itself.
-_IN_PLACE = frozenset({"solo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ class ProgramSpec:
 def commands(kind: str, name: str, pool: str) -> Sequence[str]:
     """Return the command that starts a program with the supervisor's own Python."""
     if kind == WORKER:
-        return module_command(_PROGRAMS.get(pool, "taskd.worker"), name)
+        return module_command(pool_kind(pool).entry, name)
     return module_command("taskd.beat")
 
 
@@ -92,7 +88,7 @@ def groups(config: Config) -> Mapping[str, Bounds]:
 
 
 def _worker_bounds(worker: WorkerConfig) -> Bounds:
-    if worker.pool in _IN_PLACE:
+    if PoolTrait.IN_PLACE in worker.kind.traits:
         return Bounds(worker.processes, 0, max(1, worker.max_unavailable))
     return Bounds(worker.processes, worker.max_surge, worker.max_unavailable)
 
@@ -129,7 +125,7 @@ def _worker(worker: WorkerConfig, name: str, table: CommandTable) -> ProgramSpec
         command=_interpreted(worker.interpreter, table(WORKER, name, worker.pool)),
         process=worker,
         environment={**worker.environment, "TASKD_WORKER": worker.name},
-        is_silent=worker.pool == "solo",  # runs its tasks in the loop that would send them
+        is_silent=PoolTrait.SILENT in worker.kind.traits,
     )
 
 
