@@ -1,4 +1,4 @@
-"""What else than an intake a broker offers: publishing, mailboxes, and a desk for the operator."""
+"""The sides of a broker beside its intake: publishing, mailboxes, and a desk for the operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Publisher(Protocol):
 
 
 class Mailbox(Protocol):
-    """An exclusive, short-lived queue bound to one exchange; what is received is settled at once.
+    """An exclusive, short-lived queue bound to one exchange; receiving a message settles it.
 
     Remote control and its replies use it.  It disappears when closed, or some minutes after its
     owner died.
@@ -106,7 +106,7 @@ class DeadMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeadFilter:
-    """Which dead letters are meant: those for which everything holds that is not None."""
+    """Selects dead letters.  A letter matches if every field that is set matches."""
 
     task: str | None = None
     queue: str | None = None
@@ -119,7 +119,7 @@ ALL_DEAD = DeadFilter()
 
 
 class Desk(Protocol):
-    """What an operator may see and do; every call is one short transaction."""
+    """The operator's view of a broker; every call is one short transaction."""
 
     def queues(self) -> Sequence[QueueInfo]:
         """Return all durable queues, by name."""
@@ -191,10 +191,10 @@ class Replying(Protocol):
     """A broker that can carry replies to queues of single processes: Celery's rpc results.  Not every one."""
 
     def reply_sender(self) -> Publisher:
-        """Return a publisher to queues that exist; what is for another one is dropped."""
+        """Return a publisher to queues that exist; a message for any other queue is dropped."""
 
     def reply_box(self, queue: str, expires_s: float) -> Mailbox:
-        """Open a queue for replies, made if missing; what it holds is kept, also when the box is closed.
+        """Open a queue for replies, made if missing; it keeps its messages, also when the box is closed.
 
         It goes by itself when nobody has read it for ``expires_s``.  Raises: ``BrokerError``.
         """

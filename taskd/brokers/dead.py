@@ -1,6 +1,6 @@
-"""What a broker writes down of a message that becomes a dead letter: made to be listed, whatever it holds.
+"""The record of a message that becomes a dead letter: made to be listed, whatever the message holds.
 
-Headers and reasons come from whoever sent the message; nothing in them may keep a letter from being
+Headers and reasons come from the sender of the message; nothing in them may keep a letter from being
 written, found or shown.
 """
 

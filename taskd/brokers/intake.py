@@ -83,7 +83,7 @@ class Intake(Protocol):
     def clear_wakeups(self) -> None:
         """Make ``fileno`` unreadable; then claim, in this order.
 
-        What comes after a claim that returned fewer than it asked for makes it readable again.
+        A message that comes after a claim that returned fewer than it asked for makes it readable again.
         """
 
     def next_due_at(self) -> float | None:

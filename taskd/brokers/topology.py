@@ -1,4 +1,4 @@
-"""Which bindings of an exchange a routing key matches.  Pure: AMQP's rules, for all own brokers."""
+"""Matches a routing key with the bindings of an exchange.  Pure: AMQP's rules, for all own brokers."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class ChildEnd:
 
 @dataclass(frozen=True, slots=True)
 class PoolInfo:
-    """What ``inspect stats`` and the heartbeat tell about a pool."""
+    """The figures of a pool in ``inspect stats`` and in the heartbeat."""
 
     implementation: str
     max_concurrency: int
@@ -159,7 +159,7 @@ class Pool(Protocol):
         """How many jobs can run now; fewer than ``capacity`` while slots can not be had."""
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Take jobs; those without a slot wait in the pool, in order."""
+        """Take jobs; jobs without a slot wait in the pool, in order."""
 
     @property
     def held(self) -> int:
@@ -171,8 +171,8 @@ class Pool(Protocol):
     def cancel(self, tag: int, signum: int) -> bool:
         """End one job; True when it was found.  Waiting: dropped.  Running: ended with ``signum`` if
         the pool can (prefork); where there is no process to signal an exception is raised in the job,
-        and ``KILL`` gives the job up: its outcome comes now, and what it may still return is dropped.
-        Solo leaves a running job alone.  Who wants more than one step asks again (``consumer``).
+        and ``KILL`` gives the job up: its outcome comes now, and a later return value is dropped.
+        Solo leaves a running job alone.  For more than one step, the caller asks again (``consumer``).
 
         ``signum`` 0 leaves a job alone that has begun, however late the pool learns of it.
         """

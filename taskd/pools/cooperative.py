@@ -1,9 +1,9 @@
-"""What the pools of coroutines and greenlets share: the books of jobs, limits, and outcomes.
+"""The common part of the pools of coroutines and greenlets: the books of jobs, limits, and outcomes.
 
 A *runner* (an event loop in a thread, or the greenlet hub) runs the jobs; the pool's own loop asks
 for them and hears how they end.  Both sides enter through methods that say so, and the lock guards
 the books between them.  A job can be ended only where it waits: one that does not end at its hard
-limit, or is cancelled with ``KILL``, is given up, its slot is free again, and what it may still return is
+limit, or is cancelled with ``KILL``, is given up, its slot is free again, and a later return value is
 dropped.
 """
 
@@ -32,9 +32,9 @@ class Slot:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.since = clock.monotonic()
-        #: What runs it: for the pool's own kind.
+        #: The handle of the runner, in the pool's own type.
         self.handle: object = None
-        #: What will be reported, whatever the job still returns.
+        #: The outcome that will be reported, even if the job still returns.
         self.end: Outcome | None = None
         self.softened = not job.soft_limit_s
         #: The runner has passed on that the job is to end.
@@ -45,7 +45,7 @@ class Slot:
 
     @property
     def why_softened(self) -> str:
-        """What the soft limit tells the job: which time has passed, or that somebody asked it to end."""
+        """The text for the job at its soft limit: which time has passed, or that somebody asked it to end."""
         limit_s = self.job.soft_limit_s
         passed = limit_s and clock.monotonic() >= self.since + limit_s
         return f"after {limit_s:g} s" if passed else "this task was asked to end"
@@ -136,7 +136,7 @@ class CooperativePool(Books):
         return not self._stopping
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Take jobs; those without a slot wait, in order."""
+        """Take jobs; jobs without a slot wait, in order."""
         with self._lock:
             self._admit(jobs)
             full = len(self._slots) >= self.capacity

@@ -1,8 +1,8 @@
 """The eventlet pool: jobs run in green threads of the worker's one thread.
 
 For code that is bound to eventlet; its own maintainers advise against new use.  The process must have
-been patched before anything else was imported (``taskd.worker.eventlet_entry``).  What it can do and
-what not is the same as for the gevent pool.
+been patched before anything else was imported (``taskd.worker.eventlet_entry``).  Its abilities are
+those of the gevent pool.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ class JobAborted(BaseException):
     """Raised inside a job to end it.  Not an ``Exception``: a job's ``except Exception`` lets it pass."""
 
 
-#: What a cancellation of asyncio carries that stands for ``JobAborted``.
+#: The message of a cancellation of asyncio that stands for ``JobAborted``.
 ABORTED = "taskd: the job is aborted"
 
 

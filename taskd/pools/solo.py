@@ -135,7 +135,7 @@ class SoloPool:
         return PoolInfo("taskd.pools.solo:SoloPool", max_concurrency=1, processes=[os.getpid()])
 
     def stop(self, deadline: Deadline) -> None:
-        """Take no new job; what waits is run by the ``submit`` that is under way."""
+        """Take no new job; the ``submit`` that is under way runs the waiting ones."""
         self._stopping = True
 
     @property

@@ -126,7 +126,7 @@ class ThreadsPool(Books):
         return len(self._slots)
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Take jobs; those without a thread wait, in order."""
+        """Take jobs; jobs without a thread wait, in order."""
         with self._lock:
             self._admit(jobs)
             if self._waiting:

@@ -48,7 +48,7 @@ _MSGPACK_EXTENSIONS = frozenset({0xC7, 0xC8, 0xC9})
 
 
 class Budget(NamedTuple):
-    """What one value may take."""
+    """The room that one value may take."""
 
     max_bytes: int = 16 * 2**20
     #: Lists and objects (or tables, or maps) in it, itself included.
@@ -89,7 +89,7 @@ def check_json(data: bytes, what: str = "the JSON text", budget: Budget | None =
     budget = budget or _current
     check_size(len(data), what, budget)
     if len(data) > budget.max_containers and _openers(data) > budget.max_containers:
-        # Brackets in texts are none.  What is left by a text without end is refused by the decoder.
+        # Brackets in texts do not count.  The decoder refuses the remains of a text without end.
         _check_containers(_openers(_JSON_TEXTS.sub(b"", data)), what, budget)
 
 

@@ -1,9 +1,9 @@
 """Chords of Celery: a header of tasks, and a body that gets their results when all have ended.
 
 Each task that counts for a chord carries the signature of the body in its message and is in the chord's
-group.  Who ends such a task tells the result store, which counts; who brings the last part sends the body.
-A chord that is a step of a chain is begun by the worker that ran the step before: this module says what is
-to be sent, and how many parts there are.  Signatures are plain JSON objects here.
+group.  The worker that ends such a task tells the result store, which counts; the last part sends the body. A
+chord that is a step of a chain is begun by the worker that ran the step before: this module says which
+messages are to be sent, and how many parts there are.  Signatures are plain JSON objects here.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Kind(str, Enum):
 
 
 class Value(Enum):
-    """What an argument holds."""
+    """The type of an argument."""
 
     TEXT = "text"
     TEXTS = "texts"

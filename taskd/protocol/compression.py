@@ -1,6 +1,6 @@
-"""Compressed bodies, by kombu's names: what a header says, and what a sender asks for.
+"""Compressed bodies, by the names that kombu's headers and senders' options use.
 
-What is unpacked is bounded: a body of a kilobyte must not become gigabytes.
+Unpacking is bounded: a body of a kilobyte must not become gigabytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Unpacker(Protocol):
 
 
 class _Codec(NamedTuple):
-    #: What the header says.
+    #: The name in the header.
     kind: str
     pack: Callable[[bytes], bytes]
     #: The body, and the most bytes that are wanted: one more of them says that there are more.
@@ -99,7 +99,7 @@ _CODECS: Mapping[str, _Codec] = {
 _BY_KIND = {codec.kind: codec for codec in _CODECS.values()}
 #: kombu reads these in a header, too; producers of other languages write them.
 _ALIASES = {"zlib": "gzip", "bzip": "bzip2", "xz": "lzma", "zstandard": "zstd"}
-#: What a sender may ask for.
+#: The names that a sender may ask for.
 NAMES = tuple(_CODECS)
 
 

@@ -2,7 +2,7 @@
 
 One struct for each type of event, with Celery's fields; ``EVENTS`` is the table of them.  A message's
 body is one event, or a list of events of one group, sent with the routing key ``task.multi``.
-Whoever receives takes any event that has the common fields: applications send types of their own.
+A receiver takes any event that has the common fields: applications send types of their own.
 
 ``utcoffset`` tells the sender's time zone and is not to be applied: ``timestamp`` is seconds since the
 epoch.
@@ -21,14 +21,14 @@ from taskd.protocol import budget
 from taskd.protocol.lamport import MAX as MAX_CLOCK
 
 CONTENT_TYPE = "application/json"
-#: What Celery's monitors read about the software of a worker.
+#: The fields in which Celery's monitors read about the software of a worker.
 SOFTWARE = "taskd"
 
 Group = Literal["task", "worker", "beat"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
-    """What all events say.  ``hostname`` is the sender's node name; ``clock`` is Lamport's."""
+    """The fields of all events.  ``hostname`` is the sender's node name; ``clock`` is Lamport's."""
 
     hostname: str
     timestamp: float
@@ -264,9 +264,9 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def decode(body: bytes, content_type: str) -> tuple[list[Seen], list[str]]:
-    """Read the events of one message; beside them, one line for each thing in it that is none.
+    """Read the events of one message; beside them, one line for each thing in it that is not an event.
 
-    Never raises: what others publish to the exchange is not to be trusted.
+    Never raises: messages of others on the exchange are not to be trusted.
     """
     if content_type != CONTENT_TYPE:
         return [], [f"content type {content_type!r} is not accepted; expected {CONTENT_TYPE}"]

@@ -100,7 +100,7 @@ _MOST_STATE = 64
 _LONGEST_PART = 2**16
 #: CPython's flag of a type that was made at run time; the interpreter's own types lack it.
 _IS_HEAP_TYPE = 1 << 9
-#: What ``isinstance``, ``traceback`` and taskd ask of an exception.
+#: Attributes that ``isinstance``, ``traceback`` and taskd ask of an exception.
 _READ = ("__class__", "__traceback__", "__cause__", "__context__", "__suppress_context__")
 
 
@@ -129,7 +129,7 @@ def register_exception(kind: type[Exception]) -> type[Exception]:
     """Let results call the constructor of an exception class when they build it again.  Returns the class.
 
     It is needed only where attributes and ``args`` are not enough, and where another worker than taskd's ran
-    the task.  Whoever can write to the result store chooses the constructor's arguments.
+    the task.  Everybody who can write to the result store chooses the constructor's arguments.
     """
     _registered.add(kind)
     return kind
@@ -205,7 +205,7 @@ def _arguments(error: BaseException) -> tuple[object, ...]:
 
 
 def _args(error: BaseException) -> tuple[object, ...]:
-    # What was given to BaseException itself; "error.args" may be the user's property.
+    # The arguments of BaseException itself; "error.args" may be the user's property.
     plain = BaseException.__reduce__(error)
     args = plain[1] if isinstance(plain, tuple) else ()
     return args if isinstance(args, tuple) else (args,)

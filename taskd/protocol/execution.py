@@ -24,7 +24,7 @@ class Acks(str, Enum):
 
 
 class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the parent must know of a task; the template sends one for each registered task."""
+    """The facts of a task that the parent needs; the template sends one for each registered task."""
 
     name: str
     acks: Acks = Acks.LATE
@@ -65,13 +65,13 @@ class End(int, Enum):
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the executor says of one execution.
+    """The report of the executor on one execution.
 
     ``record`` is the result record to store (``taskd.protocol.results``), empty for none;
     ``state`` its state name.  ``text``: repr of the result, or the exception in one line, or the
     reason of a rejection: for logs, events and the dead-letter desk.  ``callbacks`` are sent when the
     message is acknowledged: callbacks and the next step of the chain after a success, errbacks after a
-    failure.  ``softly``: it failed by ``SoftTimeLimitExceeded``, whoever had that raised.
+    failure.  ``softly``: it failed by ``SoftTimeLimitExceeded``, from whichever side that came.
     """
 
     end: End

@@ -2,7 +2,8 @@
 
 Celery's worker looks at few headers closely and runs what another language wrote: ``retries: null``, an
 ``expires`` that is a date, an integer for a group.  Each header has a function here that returns what its
-value means, or raises ``ValueError`` with what was expected.  What only describes the task never raises.
+value means, or raises ``ValueError`` with the expected form.  A header that only describes the task never
+raises.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MOST_RETRIES = 2**31 - 1
 LONGEST_S = 4e9
 
 _FALSE = frozenset({"", "0", "false", "no", "off", "none", "null"})
-# What dateutil's isoparse reads, which Celery uses, but for ordinal dates and weeks.
+# The forms that dateutil's isoparse reads, which Celery uses, but for ordinal dates and weeks.
 _MOMENT = re.compile(
     r"(\d{4})(?:-?(\d{2})(?:-?(\d{2}))?)?"
     r"(?:[T _]?(\d{2})(?::?(\d{2})(?::?(\d{2})(?:[.,](\d+))?)?)?\s*(Z|[+-]\d{2}(?::?\d{2})?)?)?",

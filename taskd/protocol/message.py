@@ -20,8 +20,8 @@ from taskd.base.errors import ProtocolError, SerializationError
 from taskd.protocol import budget, content, serializers
 from taskd.protocol.lenient import LONGEST_S, MOST_RETRIES, understood
 
-#: Nobody may send for a time from this year on.  What others send is read as if it were this year's first
-#: instant: far away is far away, and every broker and every list of dates can hold it.
+#: Nobody may send for a time from this year on.  Such a time in others' messages is read as this year's
+#: first instant: far away is far away, and every broker and every list of dates can hold it.
 FAR_FUTURE_YEAR = 2200
 FAR_FUTURE_AT = datetime(FAR_FUTURE_YEAR, 1, 1, tzinfo=timezone.utc).timestamp()
 
@@ -152,7 +152,7 @@ def encode_headers(headers: OutgoingHeaders, extra: Mapping[str, object] | None 
 def decode_headers(data: bytes) -> TaskHeaders:
     """Return the headers of a task message.
 
-    Raises: ``ProtocolError`` for what is no table of headers; ``UnclearTask``, which is one too, naming the
+    Raises: ``ProtocolError`` when it is not a table of headers; ``UnclearTask``, which is one too, naming the
     header that is missing or has a value without a clear meaning.
     """
     if len(data) > budget.MOST_HEADER_BYTES:
@@ -244,7 +244,7 @@ def decode_body(
     if not isinstance(value, (list, tuple)) or len(value) not in (2, 3):
         raise SerializationError(f"task body is {_shape(value)}; expected a list [args, kwargs, embed]")
     args, kwargs, linked = value if len(value) == 3 else (*value, None)
-    # What is empty is empty: PHP writes an empty table as [], and YAML and pickle know tuples.
+    # Any empty value counts as an empty table: PHP writes one as [], and YAML and pickle know tuples.
     args = list(args) if isinstance(args, tuple) else args or []
     kwargs, linked = kwargs or {}, linked or {}
     if type(args) is not list:

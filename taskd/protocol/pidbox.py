@@ -2,7 +2,7 @@
 
 A request is broadcast to the fanout exchange ``celery.pidbox``, from which each node's queue
 ``<node>.celery.pidbox`` gets a copy; each node decides by ``Request.concerns`` whether it is meant.
-Whoever wants an answer names an exchange and a routing key in ``reply_to``, and a ticket by which it
+A sender that wants an answer names an exchange and a routing key in ``reply_to``, and a ticket by which it
 tells this answer from a late one to an earlier question.  A reply is ``{"<node>": answer}``.
 """
 
@@ -103,7 +103,7 @@ def decode_request(body: bytes, headers: bytes, content_type: str) -> Request:
     """Read a request from the parts of its message.
 
     Celery writes it by the serializer of its tasks, so this process reads what it reads of those, but never
-    pickle.  Raises: ``ProtocolError`` when it is none.
+    pickle.  Raises: ``ProtocolError`` when it is not a request.
     """
     budget.check_json(headers, "the request's headers")
     try:
@@ -160,7 +160,7 @@ def decode_reply(
 ) -> tuple[Mapping[str, object], str | None, int]:
     """Read a reply: the answers by node, the ticket, and the sender's logical clock.
 
-    Raises: ``ProtocolError`` when it is none.
+    Raises: ``ProtocolError`` when it is not a reply.
     """
     if content_type != CONTENT_TYPE:
         raise ProtocolError(f"content type {content_type!r} is not accepted; expected {CONTENT_TYPE}")

@@ -26,9 +26,9 @@ def is_protocol_1(headers: bytes) -> bool:
 
 
 def headers_from_body(headers: bytes, body: bytes, content_type: str) -> bytes:
-    """Return the headers of protocol 2 that say what a body of protocol 1 says.
+    """Return the headers of protocol 2 that say the same as a body of protocol 1.
 
-    Raises: ``ProtocolError`` when the body is none, or cannot be read without running code (pickle).
+    Raises: ``ProtocolError`` when the body is not one, or cannot be read without running code (pickle).
     """
     try:
         given = json.loads(headers or b"{}") or {}  # PHP writes an empty table as []

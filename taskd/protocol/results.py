@@ -91,7 +91,7 @@ class ResultRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(ResultRecord)
 _NULL = msgspec.Raw(b"null")
-#: What a record holds beside the result: a traceback, and the children.
+#: Fields of a record beside the result: a traceback, and the children.
 _AROUND_BYTES, _AROUND_CONTAINERS = 2**20, 10_000
 
 
@@ -255,7 +255,7 @@ def _results_of(task_ids: Sequence[str]) -> list[object]:
 def child_ids(children: Sequence[object]) -> list[str]:
     """Return the ids of the tasks in a record's ``children``; the members of a group in the group's place.
 
-    What is no result of Celery's is passed over.
+    A value that is not a result of Celery's is passed over.
     """
     ids: list[str] = []
     waiting = list(reversed(children))

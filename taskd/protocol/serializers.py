@@ -1,14 +1,14 @@
 """Values to JSON and back.
 
-The bytes are those of kombu's JSON: what JSON lacks is written as
+The bytes are those of kombu's JSON: a type that JSON lacks is written as
 ``{"__type__": "datetime", "__value__": ...}``.  msgspec does the common case, the standard library
 the rest: msgspec writes dates in a form of its own and NaN as null, so it gets only values in which
 neither can occur.
 
-What is written can be read again, and is the same but for its kind where JSON has fewer of them: a tuple
+A written value can be read again, and is the same but for its type where JSON has fewer of them: a tuple
 comes back as a list, a key as text, a subclass as its base.  A value of which that is not true is refused.
 
-What others than JSON have written is read by ``taskd.protocol.content``; taskd itself writes JSON alone.
+``taskd.protocol.content`` reads other content types; taskd itself writes JSON alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TYPED = {"__type__", "__value__"}
 #: Python reads no decimal number of more than 4,300 digits, unless it is told to.
 _LONG_INTEGER = 10**4300
 _TOO_LONG = "an integer of more than 4,300 digits cannot be read again; send it as text"
-# What the standard library says, and what it means for whoever sends the value.
+# Errors of the standard library, and their meaning for the sender of the value.
 _IN_WORDS = (("Exceeds the limit", _TOO_LONG), ("Circular reference", "a list or dict holds itself"))
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
@@ -141,7 +141,7 @@ def _encode_special(value: object) -> object:
     if reducer is not None:
         reduced: object = reducer()
         if isinstance(reduced, dict):
-            special(reduced)  # what looks like a typed value must be one
+            special(reduced)  # a dict that looks like a typed value must be one
         return reduced
     match value:
         case datetime() | date() | time():

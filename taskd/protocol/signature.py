@@ -1,10 +1,10 @@
 """Celery's signatures: a task that is to be sent when another one has ended, as a JSON object.
 
 They travel in the third part of a task's body (``embed``): ``callbacks`` for after a success, ``errbacks``
-for after a failure, and ``chain``, the steps that follow, the next one at its end.  Whoever has run a task of
-a chain sends the next step with the rest of the chain.  A signature may stand for several tasks: a ``group``
-becomes its members, a ``chain`` its first task with the others behind it, a ``chord`` the tasks of its
-header, of which the first says that it begins (``taskd.protocol.chord``).
+for after a failure, and ``chain``, the steps that follow, the next one at its end.  The worker that has run a
+task of a chain sends the next step with the rest of the chain.  A signature may stand for several tasks: a
+``group`` becomes its members, a ``chain`` its first task with the others behind it, a ``chord`` the tasks of
+its header, of which the first says that it begins (``taskd.protocol.chord``).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from taskd.protocol.steps import handed, listed, options_of, sent, upgraded
 
 #: Signatures in one message; more are a mistake, or somebody's attempt to keep a worker busy.
 _MOST = 10_000
-#: What is said of a chord and is meant of its body.
+#: Options of a chord that are meant for its body.
 _OF_THE_BODY = ("task_id", "chain", "link", "link_error", "chord", "group_id", "group_index")
 #: The header of a chord waits, its body does not.
 _AT_ONCE: Mapping[str, object] = {"countdown": None, "eta": None}
 
 
 class SignatureOptions(msgspec.Struct, frozen=True):
-    """What a signature may say about its sending; options that are not here are left alone."""
+    """The options of a signature about its sending; options that are not here are left alone."""
 
     task_id: str | None = None
     queue: str | None = None
@@ -47,7 +47,7 @@ class SignatureOptions(msgspec.Struct, frozen=True):
     time_limit: float | None = None
     link: list[dict[str, object]] | dict[str, object] | None = None
     link_error: list[dict[str, object]] | dict[str, object] | None = None
-    #: What follows this task, the next step last.
+    #: The steps that follow this task, the next step last.
     chain: list[dict[str, object]] | None = None
     chord: object = None
     shadow: str | None = None
@@ -73,7 +73,7 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class Embed(msgspec.Struct, frozen=True):
-    """What a message carries beside its task, checked."""
+    """The signatures that a message carries beside its task, checked."""
 
     callbacks: Sequence[Signature]
     errbacks: Sequence[Signature]
@@ -84,8 +84,8 @@ class Embed(msgspec.Struct, frozen=True):
 def read_signatures(value: object, what: str) -> Sequence[Signature]:
     """Return the single tasks that a list of signatures, or one signature, stands for.
 
-    What is linked to them is checked too.
-    Raises: ``ProtocolError`` naming ``what`` for what is no signature, and for a chord.
+    Signatures that are linked to them are checked too.
+    Raises: ``ProtocolError`` naming ``what`` for a value that is not a signature, and for a chord.
     """
     found = _each(value, what)
     _check_linked(found, what)
@@ -138,7 +138,7 @@ def read_embed(embed: Mapping[str, object], *, chords: bool = True) -> Embed:
 
 
 class Promised(msgspec.Struct, frozen=True):
-    """What was to follow a task and never will: ids that somebody may wait for, and parts of chords."""
+    """Followers of a task that never will run: ids that somebody may wait for, and parts of chords."""
 
     ids: Sequence[str]
     parts: Sequence[ChordPart]
@@ -205,7 +205,7 @@ def _as_meant(raw: object) -> object:
         options = dict(given)
         for name, reader in OPTION_READERS.items():
             if options.get(name) is not None:
-                with suppress(ValueError, OverflowError):  # what it cannot mean is refused with its name
+                with suppress(ValueError, OverflowError):  # an impossible value is refused with its name
                     options[name] = reader(options[name])
         meant["options"] = options
     return meant
@@ -265,7 +265,7 @@ def _of_group(task: object, said: Mapping[str, object]) -> object:
 
 
 def _with_chain(step: object, chain: object) -> object:
-    """Return a signature with what follows it; what it brings itself comes first."""
+    """Return a signature with its followers; its own come first."""
     if not chain or not isinstance(step, Mapping):
         return step
     options = options_of(step)

@@ -28,7 +28,7 @@ MAX_RUNNING = 20
 MAX_CHILDREN = 500
 
 
-#: What every counter is: a number that floats hold exactly.
+#: The type of every counter: a number that floats hold exactly.
 Count = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 
 
@@ -145,7 +145,7 @@ class LastWords(msgspec.Struct, frozen=True, tag="last_words"):
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost"):
-    """The writer of log files could not write so many lines, since it last said so."""
+    """The number of lines that the writer of log files could not write since it last said so."""
 
     lines: Count = 0
 

@@ -15,7 +15,7 @@ Plain = dict[str, object]
 _MOST = 10_000
 #: Levels of groups, chains and chords within one another; more are a mistake.
 DEEPEST = 50
-#: What is said of a group, or of a chain and its first task, and is meant of how a task is sent.
+#: Options of a group, or of a chain and its first task, that are meant for the sending of tasks.
 _OF_SENDING = (
     "queue", "exchange", "routing_key", "priority", "countdown", "eta", "expires", "headers", "max_retries",
     "retry_delay", "ignore_result", "soft_time_limit", "time_limit", "shadow", "reply_to",
@@ -41,7 +41,7 @@ def upgraded(steps: Sequence[object]) -> list[object]:
         elif _is(step, "chain"):
             waiting += [*members(step), *listed(options_of(step).get("chain"))[::-1]]
         elif _is(step, "group") and len(tasks := members(step)) < 2:
-            # An empty one is no step, unless there is no other.
+            # An empty one is not a step, unless there is no other.
             waiting += tasks
             if not (tasks or waiting or found):
                 found.append(step)
@@ -84,7 +84,7 @@ def handed(steps: Sequence[object], options: Mapping[str, object]) -> list[objec
 
 
 def sent(task: object, options: Mapping[str, object]) -> object:
-    """Return a signature that is sent as ``options`` say; what they do not say stays."""
+    """Return a signature that is sent as ``options`` say; other options stay."""
     said = {name: options[name] for name in _OF_SENDING if options.get(name) is not None}
     if not said or not isinstance(task, Mapping):
         return task
@@ -154,7 +154,7 @@ def listed(value: object) -> list[object]:
 
 
 def _with(task: Mapping[str, object], name: str, more: Sequence[object]) -> Plain:
-    """Return a signature with more in one of its lists; what is there already is not added."""
+    """Return a signature with more in one of its lists; items that are there already are not added."""
     own = listed(options_of(task).get(name))
     new = [each for each in more if each not in own]
     return {**task, "options": {**options_of(task), name: [*own, *new]}}

@@ -1,6 +1,6 @@
 """The Autoscaler step: the pool follows its load between two bounds.
 
-What it decides stands in ``taskd.consumer.running.autoscaling``.
+The decisions stand in ``taskd.consumer.running.autoscaling``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import warnings
 def main() -> None:
     """Patch the process and run the worker."""
     with warnings.catch_warnings():
-        # Who chose this pool has read in the documents what eventlet says here on each import.
+        # The documents say to users of this pool what eventlet says here on each import.
         warnings.simplefilter("ignore")
         try:
             import eventlet

@@ -1,11 +1,11 @@
-"""Which tasks run in this process, in memory that outlives it: so that its successor knows what it died of.
+"""The tasks that run in this process, in memory that outlives it: its successor learns the cause of death.
 
 A task writes its id into a slot of a shared mapping when it begins and clears it when it ends: two stores,
 no system call.  The supervisor makes the memory and keeps it, of each process for the next one
 (``taskd.supervisor.process.legacy``); it goes with the supervisor, of whose end no task is guilty.
 
 A child of prefork has a slot of its own in its worker's ledger.  The worker clears it when the child dies
-alone; otherwise the worker's successor finds what the children ran that died with it.
+alone; otherwise the worker's successor finds the tasks of the children that died with it.
 
 A death counts against what was running, unless the worker had been asked to end: then it was killed because
 it did not in time.
@@ -23,7 +23,7 @@ from taskd.protocol.status import LEDGER_FDS_VARIABLE
 _MAGIC = b"taskd-running-1\n"
 _STOPPING_AT = len(_MAGIC)
 _HEADER_BYTES = 64
-# Which process writes, and how many bytes the header and its slots have.
+# The process that writes, and how many bytes the header and its slots have.
 _FACTS = struct.Struct("<II")
 _FACTS_AT = 32
 _SLOT_BYTES = MAX_KEY_BYTES + 1

@@ -46,7 +46,7 @@ class AppImportError(StartError):
 
 
 class PoolEvents:
-    """What a pool reports, held until there is a consumer to hear it."""
+    """The reports of a pool, held until there is a consumer to hear them."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, TaskOptions] = {}
@@ -55,7 +55,7 @@ class PoolEvents:
         self._context: Context | None = None
         self._take: Callable[[Sequence[Outcome]], None] | None = None
         self._fatal: Fatal | None = None
-        #: What runs; None without a supervisor, which keeps it.
+        #: The running tasks; None without a supervisor, which keeps them.
         self.ledger: Ledger | None = None
         #: Notes that a task has ended with the child that ran it.
         self.forget: Callable[[str], None] = _nothing_to_forget
@@ -65,7 +65,7 @@ class PoolEvents:
         self.set_log_level: Callable[[str], None] = log.set_level
 
     def attach(self, context: Context, take: Callable[[Sequence[Outcome]], None]) -> None:
-        """From now on tell the consumer; what was reported before reaches it at once."""
+        """From now on tell the consumer; earlier reports reach it at once."""
         self._context = context
         self._take = take
         context.tasks = self.tasks
@@ -162,7 +162,7 @@ def make_pool(worker: WorkerConfig, config: Config, own_name: str, events: PoolE
     try:
         app = load_app(path, worker.name, worker.directory)
     except Exception as error:
-        # Whatever the user's module raises at import is this one failure, with its traceback.
+        # Any exception of the user's module at import is this one failure, with its traceback.
         reason, detail = failure_of(error)
         detail = with_remedy(detail, path)
         raise AppImportError(f"the task code did not load: {reason}", detail) from error

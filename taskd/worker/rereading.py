@@ -31,7 +31,7 @@ def reread(context: Context, events: PoolEvents, latest: Callable[[], Config]) -
         return  # it is about to be told to leave
     events.set_log_level(config.log.level)
     context.config = config
-    context.worker = replace(worker, lease=context.worker.lease)  # which may be longer than the file's
+    context.worker = replace(worker, lease=context.worker.lease)  # it may be longer than the file's
     changed = context.rates.configure(context.worker.rate_limits)
     events.warn_of_unknown(name for name in changed if name in context.worker.rate_limits)
     for name in changed:

@@ -1,7 +1,7 @@
 """The user's hooks of the worker's life on prefork: called on a slot of the pool, as the app's commands are.
 
 The worker itself holds none of the user's code there.  A stage is a job without a message, with a time limit;
-whatever becomes of it is logged and harms nothing.
+its failure is logged and harms nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 #: How long all hooks of one stage may take together.
 LIMIT_S = 10.0
-#: What the pool needs to start them, and to end a child that takes longer.
+#: The needs of the pool to start them, and to end a child that takes longer.
 _GRACE_S = 2.0
-#: Tags of these jobs begin here; those of tasks count from 1, those of the app's commands from 2**52.
+#: Tags of these jobs begin here; tags of tasks count from 1, tags of the app's commands from 2**52.
 _FIRST_TAG = 2**53
 _STAGES = (Stage.WORKER_READY, Stage.WORKER_STOPPING, Stage.WORKER_STOPPED)
 

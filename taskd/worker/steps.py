@@ -53,7 +53,7 @@ _EXPIRE_EVERY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Which worker this process is: its name, such as ``mail-1``, and its table of the file."""
+    """The identity of this worker: its name, such as ``mail-1``, and its table of the file."""
 
     name: str
     config: Config
@@ -71,7 +71,7 @@ class Timer(Step[Loop]):
         self._loop: Loop | None = None
 
     def start(self, given: Given) -> Loop:
-        """Make the loop.  What nobody foresaw costs the one call, and what it concerned looks again."""
+        """Make the loop.  An unforeseen error costs the one call, and its owner looks again."""
         # The log has said it; a broker or a store that is away is for the consumer.
         owner = Owner("one call of the worker", lambda _why: None, again=True)
         self._loop = Loop(owner, passing=(BrokerError, StorageError))
@@ -239,7 +239,7 @@ class ConsumerStep(Step[Context]):
     def __init__(self, program: Program) -> None:
         self._program = program
         self.fatal: Fatal | None = None
-        #: What the other steps of the outer blueprint add to ``inspect stats``.
+        #: Additions of the other steps of the outer blueprint to ``inspect stats``.
         self.worker_info: Callable[[], Mapping[str, object]] = dict
         #: None for a pool of fixed size.
         self.autoscaler: Autoscaling | None = None

@@ -1,9 +1,9 @@
 """The content header of an AMQP message: its properties and its table of headers, read in one go.
 
 py-amqp reads field by field through generic readers, and that was half of what a message cost a worker.  All
-types are read that RabbitMQ lets pass, and whatever a sender wrote into them becomes a value: a date that
-does not exist must not bring down the connection of every worker that meets it.  Names and properties come
-out no longer than they are, without what is no text, for they may have to be written again.
+types are read that RabbitMQ lets pass, and any content of them becomes a value: a date that does not exist
+must not bring down the connection of every worker that meets it.  Names and properties come out no longer
+than they are, and without bytes that are not text, for they may have to be written again.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _sized(kind: int, frame: bytes, at: int, level: int) -> tuple[Any, int]:
 
 
 def _odd_text(raw: bytes) -> str | bytes:
-    """Return text, also with lone surrogates as py-amqp writes them; bytes for what is none."""
+    """Return text, also with lone surrogates as py-amqp writes them; bytes when it is not text."""
     try:
         return raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:

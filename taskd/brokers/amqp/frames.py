@@ -1,8 +1,8 @@
 """Reads an AMQP connection: all frames that one read from the socket brought, deliveries without py-amqp.
 
 py-amqp reads from the socket three times for each frame, and sends the three frames of a message through its
-generic machinery.  Here the socket is read into one buffer.  What belongs to messages for a consumer is put
-together by an ``Inbox``; every other frame goes to py-amqp, whose own waiting for answers reads through here
+generic machinery.  Here the socket is read into one buffer.  An ``Inbox`` puts together the frames of
+messages for a consumer; every other frame goes to py-amqp, whose own waiting for answers reads through here
 too, so that nothing is ever read past this buffer.
 """
 
@@ -148,7 +148,7 @@ class Reader:
         """Dispatch everything that has come, without waiting.  Raises: what py-amqp raises."""
         self._dispatch()
         self._read_all()
-        self._take_news()  # whoever pumps looks for them
+        self._take_news()  # the pumping code looks for them
 
     def _take_news(self) -> list[Inbox]:
         found = [inbox for inbox in self._inboxes.values() if inbox.has_news]
@@ -169,14 +169,14 @@ class Reader:
             finally:
                 sock.settimeout(before)
             self.feed(data)
-            # A short read has emptied a plain socket; what is encrypted comes in records.
+            # A short read has emptied a plain socket; encrypted data comes in records.
             if len(data) < _READ_BYTES and not encrypted:
                 return
 
     def wait(self, timeout: float | None = None) -> None:
-        """Dispatch what has come; if that is nothing, wait for some, as py-amqp's ``drain_events``.
+        """Dispatch the frames that have come; without any, wait for some, as py-amqp's ``drain_events``.
 
-        Raises: ``TimeoutError``, and what py-amqp raises.
+        Raises: ``TimeoutError``, and py-amqp's own errors.
         """
         while not self._dispatch():
             with self._transport.having_timeout(timeout) as sock:

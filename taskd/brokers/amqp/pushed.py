@@ -21,7 +21,7 @@ from taskd.brokers.amqp.server import AmqpServer
 from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.envelope import Arrived, Opened, Sealed, opened
 
-#: What was pushed and not claimed goes back to the queue after this time.
+#: A message that was pushed and not claimed goes back to the queue after this time.
 _PATIENCE_S = 0.25
 _MOST_CREDIT = 60_000
 

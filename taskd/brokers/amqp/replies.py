@@ -19,7 +19,7 @@ from taskd.brokers.kombu.envelope import Arrived, Sealed, opened
 from taskd.brokers.kombu.publisher import KombuPublisher
 from taskd.protocol.delivery import Delivery
 
-#: What lies in the connection of a process that does not read; the server keeps the rest.
+#: Messages in the connection of a process that does not read; the server keeps the rest.
 _MOST_UNREAD = 1000
 
 

@@ -56,7 +56,7 @@ class AmqpServer(Server):
         return arguments
 
     def mailbox_arguments(self, most_waiting: int) -> Mapping[str, object]:
-        """Return the arguments with which mailboxes are made that hold so many messages at most."""
+        """Return the arguments of mailboxes that hold at most this many messages."""
         return {"x-expires": _MAILBOX_EXPIRES_MS, "x-max-length": most_waiting}
 
     def connect(self, heartbeat_s: float = 0.0) -> AmqpLink:

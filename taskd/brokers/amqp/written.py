@@ -1,7 +1,7 @@
 """A message to send as AMQP's frames, byte for byte what py-amqp would write, in a third of the time.
 
-Headers come from JSON, so its types are all there are.  What AMQP has no room for is refused before anything
-is sent: numbers beyond 64 bits, NaN and infinity, names and properties longer than 255 bytes.
+Headers come from JSON, so its types are all there are.  Values for which AMQP has no room are refused before
+anything is sent: numbers beyond 64 bits, NaN and infinity, names and properties longer than 255 bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an operator sees and does over kombu, as far as AMQP can tell.
+"""The operator's desk over kombu, as far as AMQP can tell.
 
 AMQP tells how many messages of a queue nobody holds, and nothing of those that workers hold: claimed and
 delayed messages are not counted.  Dead letters are read by taking all and giving all back.
@@ -40,13 +40,13 @@ class KombuDesk:
                     done = work(channel)
                     for handle in self._taken:
                         channel.basic_reject(handle, requeue=True)
-                    channel.close()  # what was only looked at is back when this returns
+                    channel.close()  # messages that were only looked at are back when this returns
                     return done
             finally:
                 link.close()
 
     def queues(self) -> Sequence[QueueInfo]:
-        """Return the queues that taskd has used, by name; what workers hold is not counted."""
+        """Return the queues that taskd has used, by name; messages that workers hold are not counted."""
 
         def look(channel: Any) -> Sequence[QueueInfo]:
             naming.declare_queue(channel, self._server, naming.NAMES)

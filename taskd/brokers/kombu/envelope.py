@@ -1,7 +1,7 @@
 """A message as kombu's transports carry it: a table of headers, properties, and a body.
 
-What AMQP has no place for stands in headers of our own, which are taken off before a worker sees the others:
-when the message is due, how often it was delivered, and how many workers died of it.
+Facts for which AMQP has no place stand in headers of our own, which are taken off before a worker sees the
+others: when the message is due, how often it was delivered, and how many workers died of it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Arrived(msgspec.Struct, gc=False):
     routing_key: str
     properties: Mapping[str, Any] = {}
     body: bytes = b""
-    #: What stands in place of properties that cannot be read.
+    #: The substitute for properties that cannot be read.
     unreadable: bytes = b""
 
 
@@ -72,7 +72,7 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
 def seal(message: Outgoing, *, deliveries: int = 0, deaths: int = 0, due_at: float | None = None) -> Sealed:
     """Return a message as the transports take it.
 
-    Raises: ``BrokerError`` for headers that are no JSON object.
+    Raises: ``BrokerError`` for headers that are not a JSON object.
     """
     headers = headers_of(message.headers)
     due_at = message.due_at if due_at is None else due_at
@@ -100,7 +100,7 @@ def seal(message: Outgoing, *, deliveries: int = 0, deaths: int = 0, due_at: flo
 
 
 def headers_of(headers: bytes) -> dict[str, object]:
-    """Return headers as a table.  Raises: ``BrokerError`` for what is no JSON object."""
+    """Return headers as a table.  Raises: ``BrokerError`` when they are not a JSON object."""
     try:
         # Not msgspec: what Python's json reads beyond JSON, such as NaN, must pass, for kombu lets it.
         table = json.loads(headers)
@@ -114,7 +114,7 @@ def headers_of(headers: bytes) -> dict[str, object]:
 def text_of(headers: Mapping[str, Any]) -> bytes:
     """Return a table of headers as JSON text."""
     try:
-        # msgspec writes what is no number of JSON's as null.
+        # msgspec writes a value that is not a number of JSON's as null.
         if all(isfinite(value) for value in headers.values() if isinstance(value, float)):
             return _encode(headers)
     except (TypeError, ValueError, RecursionError):
@@ -123,7 +123,7 @@ def text_of(headers: Mapping[str, Any]) -> bytes:
 
 
 def opened(arrived: Arrived, tag: int, queue: str) -> Opened:
-    """Return what was received.  Whatever it is, it becomes a delivery; its headers are changed."""
+    """Return the received message.  Any message becomes a delivery; its headers are changed."""
     properties = arrived.properties
     headers = properties.get("application_headers") or {}
     due_at, deliveries, deaths = 0.0, 0, 0

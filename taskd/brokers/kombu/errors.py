@@ -8,8 +8,8 @@ from kombu.exceptions import KombuError
 from taskd.base.remedies import with_remedy
 from taskd.base.urls import scrubbed, shown
 
-#: What the transports raise when a server cannot be used.  AttributeError: py-amqp meets its own connection
-#: half closed, as kombu's transport notes.
+#: The exceptions of transports when a server cannot be used.  AttributeError: py-amqp meets its own
+#: connection half closed, as kombu's transport notes.
 BROKER_ERRORS = (OSError, AMQPError, KombuError, AttributeError)
 
 

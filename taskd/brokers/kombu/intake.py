@@ -92,7 +92,7 @@ class KombuIntake:
     # -- settling ----------------------------------------------------------------------------
 
     def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
-        """Carry out all outcomes; what is to be sent is sent first.  Return the refused tags."""
+        """Carry out all outcomes, the sending ones first.  Return the refused tags."""
         plan = Plan(self._server.timing.now(), self._source.refusal)
         refused: list[int] = []
         taken: set[int] = set()

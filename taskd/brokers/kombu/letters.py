@@ -16,7 +16,7 @@ from taskd.protocol.delivery import Delivery
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """What is kept of one dead letter."""
+    """The stored form of one dead letter."""
 
     id: int
     task: str

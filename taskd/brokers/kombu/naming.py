@@ -21,7 +21,7 @@ from taskd.brokers.topology import OWN_EXCHANGES
 
 NAMES = "taskd.queues"
 DEAD = "taskd.dead"
-#: Those of kombu's pidbox do not outlive a restart of the server.
+#: Exchanges of kombu's pidbox do not outlive a restart of the server.
 _TRANSIENT = frozenset({"celery.pidbox", "reply.celery.pidbox"})
 _PERSISTENT = {"delivery_mode": 2, "content_type": "text/plain", "content_encoding": "utf-8"}
 
@@ -87,7 +87,7 @@ def register(channel: Any, publish: Publish, server: Server, queues: Iterable[st
 
 
 def registered(channel: Any) -> Sequence[str]:
-    """Return the names of all queues that were written down; what is there twice is removed.
+    """Return the names of all queues that were written down; a second copy of a name is removed.
 
     Two that look at the same time may see nothing: then a name is written once more.
     """

@@ -1,4 +1,4 @@
-"""Wake-ups for transports that tell nobody when a message comes: they are looked at at intervals."""
+"""Wake-ups for transports that tell nobody when a message comes: a look at fixed intervals."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Messages of kombu's virtual transports, which are asked for one by one and hold nothing for us.
 
-What is unacknowledged stands in the memory of kombu's channel: the crash of a worker loses it, but for
+Unacknowledged messages stand in the memory of kombu's channel: the crash of a worker loses them, but for
 transports whose servers know better.  ``docs/rabbitmq.md`` says so.
 """
 

@@ -53,7 +53,7 @@ class Server:
         return {}
 
     def mailbox_arguments(self, most_waiting: int) -> Mapping[str, object]:
-        """Return the arguments with which mailboxes are made that hold so many messages at most."""
+        """Return the arguments of mailboxes that hold at most this many messages."""
         return {}
 
     def connect(self) -> Link:

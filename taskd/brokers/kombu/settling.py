@@ -1,6 +1,6 @@
-"""What a batch of settlements means for a transport: what to send, to delete, to put back and to hold.
+"""The plan of a batch of settlements for a transport: messages to send, delete, put back and hold.
 
-What is to be sent is sent before its message is deleted: a crash in between runs a task twice and loses none.
+A new message is sent before the old one is deleted: a crash in between runs a task twice and loses none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an intake needs of a transport, whether its server pushes messages or has to be asked for them."""
+"""The needs of an intake, whether the transport's server pushes messages or has to be asked for them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Source(Protocol):
         """Fetch from a queue too; it is made if missing."""
 
     def cancel_queue(self, queue: str) -> None:
-        """Fetch from a queue no more; what waits here unfetched goes back."""
+        """Stop fetching from a queue; unfetched messages that wait here go back."""
 
     def tick(self) -> None:
         """Keep the connection alive, and give back what has waited here for too long."""

@@ -270,7 +270,7 @@ def _envelope(delivery: Delivery, rest: bytes | None) -> Envelope:
 
 
 def _headers(data: bytes) -> dict[str, object]:
-    """Return headers as they stand; none for what is no table of them."""
+    """Return headers as they stand; none when they are not a table."""
     try:
         return raw_headers(data)
     except ProtocolError:

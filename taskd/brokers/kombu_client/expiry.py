@@ -1,10 +1,10 @@
 """Times to live as AMQP clients ask for them, on a broker that knows the expiry of tasks alone.
 
 A message's ``expiration`` becomes the ``expires`` of its task, the earlier of the two: an expired task is
-not dropped in silence, whoever waits for it is answered.  A message that is no task keeps the property for
-whoever receives it, and stays.  ``x-message-ttl`` of a durable queue is refused: it would drop tasks of
-which nobody hears.  Queues that expire themselves (of remote control, replies, events) need none, and it
-is passed over.
+not dropped in silence; a waiting client is answered.  A message that is not a task keeps the property for
+its receiver, and stays.  ``x-message-ttl`` of a durable queue is refused: it would drop tasks of which
+nobody hears.  Queues that expire themselves (of remote control, replies, events) do not need it, and
+there it is passed over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from taskd.protocol.serializers import dumps
 def with_expiration(headers: Mapping[str, Any], expiration: object) -> Mapping[str, Any]:
     """Return the headers of a message that is to live ``expiration`` milliseconds, a text as in AMQP.
 
-    Raises: ``ChannelError`` when that is no number.
+    Raises: ``ChannelError`` when that is not a number.
     """
     if expiration is None or not headers.get("task"):
         return headers

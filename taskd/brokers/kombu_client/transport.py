@@ -85,7 +85,7 @@ class SqliteTransport(virtual.Transport):
             except Empty:
                 remaining_s = None if deadline is None else deadline - clock.monotonic()
                 if remaining_s is not None and remaining_s <= 0:
-                    raise TimeoutError from None  # which is socket.timeout
+                    raise TimeoutError from None  # an alias of socket.timeout
                 self.link.wait(remaining_s)
 
     def driver_version(self) -> str:

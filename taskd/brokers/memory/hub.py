@@ -1,4 +1,4 @@
-"""All state of one ``memory://`` URL; whoever calls its methods holds its lock."""
+"""All state of one ``memory://`` URL; callers of its methods hold its lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a claim on Redis asks for, and what its answer holds."""
+"""The request and the answer of a claim on Redis."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Connections:
         self._connect()
 
     def settled(self) -> None:
-        """What hung on the former connections has been seen to."""
+        """Say that the state of the former connections has been made anew."""
         self._whole = True
 
     def fileno(self) -> int:
@@ -98,10 +98,10 @@ class Connections:
     def listen(
         self, claim: Command, scripts: Sequence[Script], lists: Sequence[str], delayed: Sequence[str]
     ) -> Reply:
-        """Claim, and be told of what comes after that, in one trip.  Return the answer to the claim.
+        """Claim, and be told of messages that come after that, in one trip.  Return the answer to the claim.
 
-        The lists are asked about after the claim, or its own change of them would be told.  What came between
-        the two shows by their being there: then nothing is told, and the claim is to be made again.
+        The lists are asked about after the claim, or its own change of them would be told.  A message between
+        the two shows by a list that is there: then nothing is told, and the claim is to be made again.
         Raises: ``StorageError``.
         """
         commands = (*tracked(delayed), claim, *tracked(lists))

@@ -1,4 +1,4 @@
-"""What of some queues is not due yet: looking at it, and making it come sooner."""
+"""Messages that are not due yet: looks at them, and makes them due sooner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator sees and does on Redis."""
+"""The operator's desk on Redis."""
 
 from __future__ import annotations
 

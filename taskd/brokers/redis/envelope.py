@@ -1,8 +1,8 @@
 """kombu's JSON envelope of a message on Redis, read and written.
 
-The headers are carried through as they stand.  What kombu has no place for, how often a message was
-delivered and how many workers died of it, stands in ``properties`` under a name of our own, which Celery
-ignores.  Text on a list that is no envelope is still a message: a delivery with empty headers, which the
+The headers are carried through as they stand.  Facts for which kombu has no place, how often a message was
+delivered and how many workers died of it, stand in ``properties`` under a name of our own, which Celery
+ignores.  Text on a list that is not an envelope is still a message: a delivery with empty headers, which the
 worker refuses and parks with its reason.
 """
 
@@ -29,7 +29,7 @@ class _Properties(msgspec.Struct, omit_defaults=True):
     priority: int | None = None
     body_encoding: str = ""
     delivery_tag: str | int | None = ""
-    #: What others choose, and nobody here asks for.
+    #: Properties that senders choose, and that taskd does not read.
     app_id: object = None
     type: object = None
     user_id: object = None
@@ -99,7 +99,7 @@ def _headers(headers: bytes) -> msgspec.Raw:
     try:
         _any_object.decode(headers)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as refused:
-        # What Python's json reads and writes beyond JSON, such as NaN, must pass: kombu lets it.
+        # Values that Python's json reads and writes beyond JSON, such as NaN, must pass: kombu lets them.
         try:
             is_object = isinstance(json.loads(headers), dict)
         except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def _headers(headers: bytes) -> msgspec.Raw:
 
 
 def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
-    """Return what lay on a list.  Whatever it is, it becomes a delivery."""
+    """Return the content of a list's item.  Any content becomes a delivery."""
     try:
         budget.check_json(raw, "the envelope", budget.of_envelope())
         envelope = _decoder.decode(raw)
@@ -165,9 +165,9 @@ def returned(opened: Opened, *, deliveries: int, deaths: int) -> bytes:
 
 
 def restored(envelope: dict[str, Any]) -> tuple[bytes, int]:
-    """Return what kombu noted of a claim as it goes back to a list, counted and marked, and its priority.
+    """Return kombu's note of a claim as it goes back to a list, counted and marked, and its priority.
 
-    Raises: ``AttributeError``, ``TypeError`` or ``ValueError`` for what is no envelope.
+    Raises: ``AttributeError``, ``TypeError`` or ``ValueError`` when it is not an envelope.
     """
     properties = envelope.setdefault("properties", {})
     if isinstance(headers := envelope.get("headers"), dict):
@@ -248,7 +248,7 @@ def _rest(properties: _Properties) -> bytes | None:
 
 
 def _text(value: object) -> str:
-    # Half a character (a lone surrogate) is nothing that can be passed on in UTF-8.
+    # Half a character (a lone surrogate) cannot be passed on in UTF-8.
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""

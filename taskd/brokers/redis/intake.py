@@ -100,7 +100,7 @@ class RedisIntake:
         except StorageError:
             if not claimed:
                 raise
-            # What is claimed must run; what is wrong will be wrong at the next call, too.
+            # Claimed messages must run; the fault will show at the next call, too.
         if self._filled and len(self._queues) > 1:
             self._turn += 1  # next time another one comes first
         return claimed

@@ -79,7 +79,7 @@ class Keys:
 
     @property
     def unacked(self) -> str:
-        """What Celery workers have claimed."""
+        """The claims of Celery workers."""
         return f"{self.prefix}unacked"
 
     @property
@@ -112,11 +112,11 @@ class Keys:
         return self.own("sequence")
 
     def claims(self, generation: str) -> str:
-        """What one generation has claimed."""
+        """The claims of one generation."""
         return self.own("claims", generation)
 
     def delayed(self, queue: str) -> str:
-        """What of a queue is not due yet."""
+        """The messages of a queue that are not due yet."""
         return self.own("delayed", queue)
 
     @property
@@ -146,5 +146,5 @@ class Keys:
 
     @property
     def active(self) -> str:
-        """Those of ``once`` whose message is not over."""
+        """The ids of ``once`` whose message is not over."""
         return self.own("once", "active")

@@ -12,7 +12,7 @@ from taskd.protocol.delivery import Dead
 
 
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of one dead letter; ``key`` and ``envelope`` are for sending it again."""
+    """The stored form of one dead letter; ``key`` and ``envelope`` are for sending it again."""
 
     queue: str
     task: str

@@ -147,8 +147,8 @@ return answer
 """
 )
 
-#: Settle claims: 1, or 0 for a generation that has ended.  What follows a tag is done if the tag is still
-#: claimed, so that a call that is made again after a lost answer does nothing twice.
+#: Settle claims: 1, or 0 for a generation that has ended.  The steps behind a tag are done if the tag is
+#: still claimed, so that a call that is made again after a lost answer does nothing twice.
 SETTLE = Script(
     """
 -- KEYS: owners, claims, then those that the steps name.

@@ -1,4 +1,4 @@
-"""What every part of the Redis broker is given: the address, the keys and the clocks."""
+"""The values that every part of the Redis broker is given: the address, the keys and the clocks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Store:
     """One database as one configuration sees it.
 
     ``timing`` is None but in tests: the server's clock decides for all workers, of all hosts.
-    What a Celery worker has claimed for ``visibility_s`` counts as left behind.
+    A claim that a Celery worker has held for ``visibility_s`` counts as left behind.
     """
 
     address: Address

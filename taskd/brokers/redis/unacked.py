@@ -1,6 +1,6 @@
-"""What Celery workers have claimed, and what those that were killed have left.
+"""Claims of Celery workers, also of killed ones.
 
-kombu notes a claim in a hash, and when, and each Celery worker puts back what was claimed longer ago than
+kombu notes a claim and its time in a hash, and each Celery worker puts back claims that are older than
 its ``visibility_timeout``.  taskd does the same, or the last Celery worker to be killed would take its claims
 with it.  The script that puts back is one step, so that kombu's lock need not be taken; while a Celery worker
 has it, that one does the work.

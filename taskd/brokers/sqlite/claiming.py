@@ -41,7 +41,7 @@ def deliveries(rows: Sequence[Sequence[object]]) -> list[Delivery]:
 
 
 class Peek(NamedTuple):
-    """What there is for a claim, each 0 or 1."""
+    """The sources of a claim, each 0 or 1."""
 
     #: The claimer's own lease stands.
     own: int

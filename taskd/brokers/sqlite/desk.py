@@ -1,4 +1,4 @@
-"""What an operator sees and does on the embedded broker."""
+"""The operator's desk on the embedded broker."""
 
 from __future__ import annotations
 

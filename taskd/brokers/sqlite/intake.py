@@ -158,7 +158,7 @@ class SqliteIntake:
             queues = {**self._queues, queue: ensure_queue(connection, queue)}
             sql = ClaimSql.of(list(queues.values()))
         self._look_at(queues, sql)
-        # What arrived while the listener was not yet interested.
+        # Messages that arrived while the listener was not yet interested.
         self._store.wake({queues[queue]})
 
     def cancel_queue(self, queue: str) -> None:

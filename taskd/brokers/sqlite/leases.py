@@ -44,7 +44,7 @@ def exists(connection: Connection, owner: int) -> bool:
 
 
 def renew(connection: Connection, owner: int, lease_s: float, timing: Timing) -> bool:
-    """Extend a lease; return False when the owner is no more."""
+    """Extend a lease; return False when the owner is gone."""
     cursor = connection.execute(
         "UPDATE owner SET lease_until=?, boot_id=? WHERE id=?",
         (timing.monotonic() + lease_s, timing.boot(), owner),

@@ -53,7 +53,7 @@ class SqliteMailbox:
             number = self._declare(connection)
         self._use(number)
         self._listener = WakeListener(store.path, (number,), listener_id=self._listener_id)
-        # What was sent before the listener stood there.
+        # Messages that were sent before the listener stood there.
         store.wake({number})
 
     def _declare(self, connection: Connection) -> int:

@@ -12,7 +12,7 @@ from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.store import Store
 from taskd.protocol.delivery import Outgoing
 
-# Only when the thread that was to commit next has died of an interrupt does anybody wait so long.
+# A wait is this long only when the thread that was to commit next has died of an interrupt.
 _NUDGE_LOST_S = 0.05
 
 

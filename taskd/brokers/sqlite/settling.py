@@ -42,7 +42,7 @@ _encode_json = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Settled:
-    """What a settlement did: tags of others, and queues with something new to claim."""
+    """The effect of a settlement: tags of others, and queues with something new to claim."""
 
     refused: list[int] = field(default_factory=list)
     woken: set[int] = field(default_factory=set)

@@ -44,7 +44,7 @@ def nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a child runs.
+    """The program of a child.
 
     ``target`` is None where the child is to ``load`` it.  ``begin`` is called before the first job, ``end``
     after the last when the child ends in order; neither may raise.  ``born`` gets the number of the child,

@@ -1,6 +1,6 @@
 """Keeps the template and the wanted number of children alive; reads what they report.
 
-Decides when processes start and end.  Which job goes where is the pool's business (``pool``).
+Decides when processes start and end.  The pool (``pool``) decides which job goes where.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class Crew:
         return child
 
     def _succeed(self, child: Child) -> None:
-        """A child is lost: its heir comes into its place; whose heir it was, that one looks for another."""
+        """Put the heir of a lost child into its place.  A child whose heir was lost looks for another."""
         heir = child.release_heir()
         if heir is not None and heir.able:
             self._events.on_child(heir)

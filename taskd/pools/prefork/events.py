@@ -1,4 +1,4 @@
-"""What the crew tells the pool about its children."""
+"""The crew's messages to the pool about its children."""
 
 from __future__ import annotations
 

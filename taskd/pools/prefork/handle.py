@@ -1,4 +1,4 @@
-"""What the pool knows of one child: its socket, its shared slot, and the jobs in its hands.
+"""One child as the pool knows it: its socket, its shared slot, and the jobs in its hands.
 
 Numbers of jobs are those of ``slot``: ``finished`` of them were reported, ``begun`` stands in the
 shared memory, ``in_hand[0]`` is number ``finished + 1``.  Nothing here blocks or decides, but that a
@@ -64,11 +64,11 @@ class Child:
         self.measured = -float("inf")
         #: The process has ended; its last reports are being read.
         self.dead = False
-        #: What it said made no sense: it is being killed, and nothing more is read of it.
+        #: Its words made no sense: it is being killed, and nothing more is read of it.
         self.nonsense = False
         #: Jobs behind the running one are being taken back; gets no new job until it reports.
         self.holding = False
-        #: What to report of a job for whose sake the child is being killed.
+        #: The report on a job for whose sake the child is being killed.
         self.verdicts: dict[int, Outcome] = {}
         self.exited: wire.Exited | None = None
 
@@ -200,7 +200,7 @@ class Child:
     ) -> None:
         if reports and not self.finished - len(reports) <= base <= self.finished:
             raise PoolError(f"child {self.pid} reports jobs from {base} on, expected from {self.finished} on")
-        reports = reports[self.finished - base :]  # those before were rescued already
+        reports = reports[self.finished - base :]  # earlier ones were rescued already
         in_hand = self.in_hand
         if len(reports) > len(in_hand):
             raise PoolError(f"child {self.pid} reports {len(reports)} jobs and has {len(in_hand)}")

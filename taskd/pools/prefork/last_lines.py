@@ -1,8 +1,8 @@
 """The last lines that a job wrote before its child died, in the memory that the child shares with its pool.
 
 The log has them too, among the lines of everybody; the dead letter is to have those of its own task.  So
-what goes through Python's two standard streams in a child is also written into a ring in the slot, which
-outlives the child.  What C code or a subprocess writes to the descriptors goes by.
+the output of Python's two standard streams in a child is also written into a ring in the slot, which
+outlives the child.  Output of C code or a subprocess to the descriptors goes by.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Noting:
 def note(slot: Slot, text: str) -> None:
     """Write into the ring, over what is oldest."""
     data = text[-LINES_BYTES:].encode("utf-8", "replace")[-LINES_BYTES:]
-    # What does not fit counts as written all the same: the reader is to know that a line is not whole.
+    # Bytes that do not fit count as written all the same: the reader is to know that a line is not whole.
     begin = slot.words[NOTED] + max(0, len(text) - LINES_BYTES)
     place = begin % LINES_BYTES
     first = min(len(data), LINES_BYTES - place)

@@ -1,6 +1,6 @@
 """The pool's side of a template: start the program, ask for forks, hear of exits.
 
-Knows processes and the control socket; who needs how many children is decided in ``crew``.
+Knows processes and the control socket; ``crew`` decides on the number of children.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Template:
     """One running template process."""
 
     def __init__(self, loop: Loop, program: TemplateProgram, on_message: OnMessage, on_exit: OnExit) -> None:
-        """Start the program; what it has to say comes later.
+        """Start the program; its answer comes later.
 
         Raises: ``StartError`` when it cannot be executed.
         """

@@ -117,7 +117,7 @@ class PreforkPool:
     # -- jobs in ---------------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Take jobs; those without a child wait, in order."""
+        """Take jobs; jobs without a child wait, in order."""
         if self._stopping:
             raise PoolError("the prefork pool is stopping and takes no new job")
         self._backlog.extend(jobs)

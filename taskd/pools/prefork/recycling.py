@@ -1,4 +1,4 @@
-"""Children are replaced after so many jobs, above so much memory, or at such an age.
+"""Replaces children after a number of jobs, above a size of memory, or at an age.
 
 A child that is due gets an *heir*: forked, ready and waiting before the child leaves.  Until then
 the child goes on working, unless it has had all its jobs; the heir takes its place between two of
@@ -118,7 +118,7 @@ class Recycling:
         now = clock.monotonic()
         if now - child.measured < every_s:
             if child.measured <= now:
-                # Once more when the time has come: there may be no further job to bring us here.
+                # Once more when the time has come: perhaps no further job brings us here.
                 self._loop.call_at(child.measured + every_s, partial(self._measure_at_rest, child))
                 child.measured += every_s
             return

@@ -251,7 +251,7 @@ class _Template:
         try:
             prctl.die_with_parent(parent)
             if self._program.target is not None:
-                os.setpgid(0, 0)  # what a task does to its process group must not reach the worker
+                os.setpgid(0, 0)  # a task that signals its process group must not reach the worker
             # Only what the template itself opened: a log file that a module opened at import stays.
             self._control.close()
             self._loop.close()

@@ -1,4 +1,4 @@
-"""What pool, template and children say to each other, and how it is cut into frames.
+"""The language of pool, template and children, and its frames.
 
 - Data, pool to child: frames of ``list[Job]``; child to pool: frames of reports, see ``slot``.
   A frame is its length (8 bytes, big endian) and a msgpack value.
@@ -58,8 +58,9 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 
 
 class Unfit(msgspec.Struct, frozen=True, tag="unfit"):
-    """The target loads, but nothing is to be forked from what was loaded: the template exits, and another
-    is to be started bare; beside it a memfd with the hello blob.
+    """The target loads, but no child is to be forked from it: the template exits.
+
+    Another template is to be started bare; beside the message a memfd with the hello blob.
     """
 
     reason: str
@@ -179,8 +180,8 @@ def send_control(sock: socket.socket, message: ControlMessage, fds: Sequence[int
 def receive_control(sock: socket.socket) -> tuple[ControlMessage, list[int]] | None:
     """Receive one message and its descriptors (close-on-exec); None when the peer is gone.
 
-    Raises: ``BlockingIOError`` when the socket does not block and has nothing; ``PoolError`` for what is no
-    message.
+    Raises: ``BlockingIOError`` when the socket does not block and has nothing; ``PoolError`` when it
+    is not a message.
     """
     room = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
     try:
