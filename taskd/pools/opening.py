@@ -1,4 +1,4 @@
-"""What a pool is opened with: the work to run in this process, or the program that its children come from."""
+"""The needs of a new pool: the work to run in this process, or the program of its children."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What a child may become before it is replaced; 0 is no limit.
+    """The limits at which a child is replaced; 0 means no limit.
 
     ``max_tasks`` is never exceeded.  ``max_bytes`` is resident memory, or the fair share of it (PSS)
     with ``proportional``, read between jobs.
