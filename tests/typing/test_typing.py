@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 
 
-def test_wrong_arguments_to_a_task_are_type_errors_and_right_ones_are_not():
+def test_wrong_arguments_to_a_task_are_type_errors_and_right_ones_are_not() -> None:
     files = [_HERE / "accepted.py", _HERE / "refused.py"]
     expected = {
         (file.name, number)
