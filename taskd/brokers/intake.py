@@ -1,6 +1,6 @@
 """The seam between a worker and its broker: claim a batch, settle a batch, renew one lease.
 
-Promises of every implementation (tests/contract/test_broker_contract.py):
+Promises of every implementation (tests/contract/test_broker_*.py):
 
 - ``claim`` hands out a message and writes its lease in one atomic step; no crash can lose it.
 - All claims of one intake belong to one *generation* with one lease.  Opening an intake under a

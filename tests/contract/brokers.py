@@ -180,6 +180,13 @@ def message(text: str = "x", queue: str = "mail", **more: object) -> Outgoing:
     return Outgoing(routing_key=queue, headers=b"{}", body=text.encode(), **more)  # type: ignore[arg-type]
 
 
+def send(broker: Broker, *messages: Outgoing) -> None:
+    """Publish messages as a client does."""
+    publisher = broker.publisher()
+    publisher.publish(messages)
+    publisher.close()
+
+
 def urgent(broker: Broker) -> tuple[int, int, int]:
     """Return three priorities, the one served first at first: kombu's emulation on Redis begins with 0."""
     return (0, 5, 9) if isinstance(broker, RedisBroker) else (9, 5, 0)

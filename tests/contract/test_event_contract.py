@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from taskd.base.errors import BrokerError
 from taskd.brokers.base import Broker, Mailbox
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
 from taskd.protocol.delivery import Outgoing
-from tests.contract.brokers import EACH, OPENERS, Clock, Trait, bodies, is_readable, message, needs
+from tests.contract.brokers import Clock, Trait, bodies, is_readable, message, needs
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=EACH)
-def broker(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Broker]:
-    opened = OPENERS[request.param](tmp_path, clock.timing)
-    yield opened
-    opened.close()
 
 
 def event(text: str, routing_key: str = "worker.heartbeat") -> Outgoing:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,21 +11,9 @@ from taskd.brokers.base import Broker
 from taskd.brokers.intake import Intake
 from taskd.brokers.once import OncePublisher, PlainOnce, once_publisher
 from taskd.protocol.delivery import Ack, Dead, Delay, Outgoing, Replace
-from tests.contract.brokers import EACH, OPENERS, Clock, bodies, message
+from tests.contract.brokers import Clock, bodies, message
 
 DAY_S = 86_400.0
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=EACH)
-def broker(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Broker]:
-    opened = OPENERS[request.param](tmp_path, clock.timing)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
