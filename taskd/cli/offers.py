@@ -11,8 +11,8 @@ import click
 from taskd.beat.entries import Source
 from taskd.beat.stores.factory import store_url
 from taskd.brokers.base import Desk
-from taskd.cli.beat.view import View, look
 from taskd.cli.desk import open_desk
+from taskd.cli.entries import View, look
 from taskd.cli.names import completer
 from taskd.cli.session import Session
 from taskd.storage.sqlite.database import path_of

@@ -39,6 +39,7 @@ from tests.architecture.tables import (
     MAX_MODULE,
     NAMELESS,
     RANKS,
+    REST,
     UNFINISHED,
 )
 
@@ -249,8 +250,10 @@ def _floor(module: Module, found: Import, own: str) -> list[str]:
         if mine[:depth] != theirs[:depth] or room not in FLOORS or mine[depth] == theirs[depth]:
             continue
         floors = {name: floor for floor, names in enumerate(FLOORS[room]) for name in names}
+        if mine[depth] not in floors and theirs[depth] not in floors and REST in floors:
+            continue
         for name in (mine[depth], theirs[depth]):
-            if name not in floors:
+            if floors.setdefault(name, floors.get(REST, -1)) < 0:
                 text = f'"{name}" has no floor in {room}; give it one in FLOORS'
                 return [module.problem("floor", found.line, text)]
         if floors[theirs[depth]] >= floors[mine[depth]]:

@@ -94,6 +94,9 @@ DOORS: Mapping[str, Sequence[str]] = {
 }
 
 # fmt: on
+#: On a floor: all modules that no floor names; they may see one another.
+REST = "*"
+
 #: The floors of rooms, from the ground up: what stands on a floor is blind to what stands beside it.
 FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
     "brokers": (
@@ -105,7 +108,11 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("amqp",),
         ("factory", "kombu_client"),
     ),
+    "beat": (("schedules",), ("entries",), ("stores",), (REST,)),
+    "cli": ((REST,), ("beat", "doctor"), ("install_unit",)),
     "execution": (("native",),),
+    "pools": (("base", "daemon_executor", "interrupt"), ("opening",), ("prefork", REST)),
+    "storage": (("redis", "sqlite"),),
     "supervisor": (
         ("model", "clock_watch", "systemd"),
         ("process", "reference"),

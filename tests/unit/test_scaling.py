@@ -209,7 +209,7 @@ def test_an_idle_third_group_gets_a_process_although_two_others_want_everything(
     decisions = Autoscaler(60.0).decide(groups, Budget(processes=10), 0.0)
 
     assert decisions["c"].target == 1
-    assert decisions["a"].why[0] == "the box gives 5 of 10"
+    assert decisions["a"].why[0] == "the machine gives 5 of 10"
 
 
 @given(

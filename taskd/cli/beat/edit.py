@@ -14,8 +14,8 @@ import click
 
 from taskd.base import exit_codes
 from taskd.beat.entries import Source, keys_of
-from taskd.cli.beat.view import View, look, opened, operator
 from taskd.cli.beat.when import key_option
+from taskd.cli.entries import View, look, opened, operator
 from taskd.cli.offers import entry_argument
 from taskd.cli.output import Failure, echo_json, json_option, printable
 from taskd.cli.session import Session, json_list, json_object, pass_session

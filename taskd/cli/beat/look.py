@@ -14,7 +14,7 @@ from taskd.beat.schedules.schedule import Schedule
 from taskd.beat.schedules.words import in_words
 from taskd.beat.stores.base import Decision
 from taskd.beat.stores.factory import has_store
-from taskd.cli.beat.view import View, look, opened
+from taskd.cli.entries import View, look, opened
 from taskd.cli.offers import complete_entries
 from taskd.cli.output import age, echo_json, echo_table, json_option, local_time, printable
 from taskd.cli.session import Session, duration, pass_session

@@ -6,7 +6,7 @@ import click
 
 from taskd.base import clock, exit_codes
 from taskd.beat.messages import request_id
-from taskd.cli.beat.view import look, opened, operator
+from taskd.cli.entries import look, opened, operator
 from taskd.cli.offers import entry_argument
 from taskd.cli.output import echo_json, json_option, printable
 from taskd.cli.session import Session, pass_session
