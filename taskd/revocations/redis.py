@@ -14,6 +14,10 @@ from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link
+from taskd.storage.redis.marked import Marked, RedisFormats, RedisStep
+
+#: A step never changes once a release has it.
+FORMATS = RedisFormats("revoked", (RedisStep(1, 1, ()),))
 
 
 class StateKeys:
@@ -69,7 +73,7 @@ class StateKeys:
 
     def _opened(self) -> Link:
         if self._link is None:
-            self._link = Link(self._address)
+            self._link = Link(self._address, Marked(FORMATS, self._prefix))
         return self._link
 
 

@@ -22,6 +22,7 @@ from taskd.protocol.delivery import Ack, Dead, Delay, Replace
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
 from taskd.storage.redis.address import address_of
+from taskd.storage.redis.link import Link
 from tests.contract.brokers import bodies, fall_asleep, is_readable, message
 from tests.proxy import Proxy
 from tests.services import RedisServer
@@ -143,7 +144,7 @@ def test_a_worker_hears_of_messages_again_after_each_of_its_connections_was_kill
 
 def test_what_comes_right_behind_a_claim_is_seen(server: RedisServer) -> None:
     address = address_of(server.url, timeout_s=5.0, master="")
-    with closing(Connections(address, "nudge")) as connections:
+    with closing(Connections(Link(address), "nudge")) as connections:
         # The claim stands for somebody who pushes between it and the question what is there.
         connections.listen(("LPUSH", "list", "x"), (), ["list"], ["delayed"])
         assert not connections.told

@@ -36,9 +36,12 @@ from taskd.config.stores import RedisConfig
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link
+from taskd.storage.redis.marked import Marked, RedisFormats, RedisStep
 from taskd.storage.redis.subscription import Subscription
 
 _ORDER_DIGITS = 16
+#: A step never changes once a release has it.
+FORMATS = RedisFormats("beat", (RedisStep(1, 1, ()),))
 
 
 class _Entry(msgspec.Struct):
@@ -87,7 +90,7 @@ class RedisStore:
         self._timing = timing
         self._holder = uuid4().hex
         self._wake = self._key("wake")
-        self._link = Link(address)
+        self._link = Link(address, Marked(FORMATS, config.key_prefix))
         self._subscription: Subscription | None = None
         if listens:
             self._subscription = Subscription(address, channels=(self._wake, self._alive(self._holder)))
@@ -190,6 +193,7 @@ class RedisStore:
 
     def lead(self, lease_s: float, *, succeed: bool) -> Leadership:
         """Take or extend the lease if nobody else holds it."""
+        self._link.check_format()
         monotonic = clock.monotonic if self._timing is None else self._timing.monotonic
         before = monotonic()
         answer = self._lead(lease_s, "", succeed=succeed)

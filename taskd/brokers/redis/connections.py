@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from taskd.base.errors import StorageError
 from taskd.base.wakeup import AnyReadable
-from taskd.storage.redis.address import Address
 from taskd.storage.redis.line import Command, Reply
 from taskd.storage.redis.link import Link, Script
 from taskd.storage.redis.subscription import Subscription, tracked
@@ -22,11 +21,11 @@ logger = logging.getLogger(__name__)
 class Connections:
     """Open from the start.  Raises: ``StorageError`` when the server cannot be used."""
 
-    def __init__(self, address: Address, nudge: str) -> None:
-        """``nudge`` is a channel: who publishes there wakes this worker."""
-        self._address = address
+    def __init__(self, link: Link, nudge: str) -> None:
+        """``link`` sends the commands.  ``nudge`` is a channel: who publishes there wakes this worker."""
+        self._address = link.address
         self._nudge = nudge
-        self.link = Link(address)
+        self.link = link
         self._wakeups = AnyReadable()
         self._subscription: Subscription | None = None
         self._whole = False

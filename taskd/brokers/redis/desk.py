@@ -14,7 +14,6 @@ from taskd.brokers.redis.letters import Letter, passes, unfold
 from taskd.brokers.redis.store import Store
 from taskd.brokers.redis.unacked import Unacked
 from taskd.storage.redis.line import Argument
-from taskd.storage.redis.link import Link
 
 #: Letters or claims fetched at a time.
 _BATCH = 500
@@ -25,7 +24,7 @@ class RedisDesk:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._link = Link(store.address)
+        self._link = store.link()
         self._lock = threading.Lock()
 
     @property

@@ -8,7 +8,6 @@ from taskd.brokers.redis.envelope import seal
 from taskd.brokers.redis.store import Store
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.protocol.delivery import Outgoing
-from taskd.storage.redis.link import Link
 
 
 class RedisEventSender:
@@ -16,7 +15,7 @@ class RedisEventSender:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._link = Link(store.address)
+        self._link = store.link()
 
     @property
     def closed(self) -> bool:

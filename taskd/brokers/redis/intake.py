@@ -43,7 +43,7 @@ class RedisIntake:
         #: The last claim took all that it asked for, so there is more: nobody need tell.
         self._filled = False
         self.closed = False
-        self._connections = Connections(store.address, store.keys.own("nudge", uuid4().hex))
+        self._connections = Connections(store.link(), store.keys.own("nudge", uuid4().hex))
         self._link = self._connections.link
         self._delayed = Delayed(store, self._link)
         self._unacked = Unacked(store, self._link)
@@ -188,6 +188,7 @@ class RedisIntake:
         Now and then put back what killed Celery workers have left.
         """
         self._mend()
+        self._link.check_format()
         keys = self._store.keys
         arguments = (self._name, self._generation, self._lease_s, self._store.lease_time())
         if not self._link.run(scripts.RENEW, (keys.owners, keys.leases), arguments):

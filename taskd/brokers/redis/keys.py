@@ -27,6 +27,7 @@ Our own:
 ``taskd:exchanges``             hash     exchange -> type, for those that taskd made
 ``taskd:once``                  zset     id of a message that is sent once, scored by when it was sent
 ``taskd:once:active``           set      those of the ids whose message is not over
+``taskd:formats``               hash     format and lowest reader of these keys (``storage/redis/marked.py``)
 ==============================  =======  ==========================================================
 
 A prefix (``[redis] key_prefix``, kombu's ``global_keyprefix``) stands before all keys and channels.
@@ -38,9 +39,14 @@ from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from taskd.storage.redis.marked import Marked, RedisFormats, RedisStep
+
 #: kombu's emulation of priorities: each step is a list of its own, the first is served first.
 STEPS = (0, 3, 6, 9)
 SEPARATOR = "\x06\x16"
+
+#: The format of our own keys; kombu decides that of its own.  A step never changes once a release has it.
+FORMATS = RedisFormats("broker", (RedisStep(1, 1, ()),))
 
 
 def step_of(priority: int) -> int:
@@ -54,6 +60,10 @@ class Keys:
 
     prefix: str
     database: int
+
+    def marked(self) -> Marked:
+        """Return what says of which format the keys are."""
+        return Marked(FORMATS, self.prefix)
 
     def queue(self, name: str, step: int = 0) -> str:
         """Return the list of a queue at one priority step (position in ``STEPS``)."""

@@ -35,7 +35,7 @@ class RedisMailbox:
         else:
             pattern = _regex(routing_key) if kind == "topic" else ""
             self._binding = SEPARATOR.join((routing_key, pattern, queue))
-        self._link = Link(store.address)
+        self._link = store.link()
         bindings = {store.keys.binding(exchange): self._binding} if self._binding else {}
         register(store, self._link, exchange, kind, bindings)
         self._subscription = Subscription(store.address, patterns=patterns)
@@ -104,7 +104,7 @@ def _regex(pattern: str) -> str:
 
 def bind(store: Store, queue: str, exchange: str, kind: ExchangeType, routing_key: str) -> None:
     """Bind a durable queue to an exchange; a second time does nothing."""
-    link = Link(store.address)
+    link = store.link()
     try:
         pattern = _regex(routing_key) if kind == "topic" else ""
         member = SEPARATOR.join((routing_key, pattern, queue))

@@ -12,7 +12,6 @@ from taskd.brokers.redis.keys import step_of
 from taskd.brokers.redis.store import Store
 from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.line import Argument
-from taskd.storage.redis.link import Link
 
 
 class RedisOnce:
@@ -21,7 +20,7 @@ class RedisOnce:
     def __init__(self, store: Store) -> None:
         """Connect, so that a server that cannot be used is known now.  Raises: ``StorageError``."""
         self._store = store
-        self._link = Link(store.address)
+        self._link = store.link()
         self._ahead()
 
     @property

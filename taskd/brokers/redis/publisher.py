@@ -28,7 +28,7 @@ class RedisPublisher:
     def renew(self) -> None:
         """Start with a lock and a connection of its own."""
         self._lock = threading.Lock()
-        self._link = Link(self._store.address)
+        self._link = self._store.link()
         self._exchanges = Exchanges(self._store, self._link)
         self._known: set[str] = set()
 

@@ -9,6 +9,7 @@ from taskd.base import clock
 from taskd.brokers.redis.keys import Keys
 from taskd.brokers.timing import Timing
 from taskd.storage.redis.address import Address
+from taskd.storage.redis.link import Link
 
 _stamped = count()
 
@@ -25,6 +26,10 @@ class Store:
     keys: Keys
     timing: Timing | None = None
     visibility_s: float = 3600.0
+
+    def link(self) -> Link:
+        """Return a connection of its own, which is opened at the first command."""
+        return Link(self.address, self.keys.marked())
 
     def lease_time(self) -> str:
         """Return the time by which leases are judged, as the scripts take it."""

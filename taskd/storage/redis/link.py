@@ -15,6 +15,7 @@ from taskd.base.errors import StorageError
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.errors import translate
 from taskd.storage.redis.line import Argument, Command, Line, Reply
+from taskd.storage.redis.marked import Marked
 
 
 class Script:
@@ -68,8 +69,10 @@ class Link:
     After an error of the connection it is closed, and the next command opens it anew.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, marked: Marked | None = None) -> None:
+        """``marked`` are keys that are looked at, and brought up, before anything else is done to them."""
         self.address = address
+        self._marked = marked
         self._line: Line | None = None
         self.closed = False
         #: How many connections were opened so far; state of an earlier one is gone with it.
@@ -155,7 +158,27 @@ class Link:
         if self._line is None:
             self._line = Line(self.address.connect())
             self.opened += 1
+            if self._marked is not None:
+                self._bring_up(self._marked, self._line)
         return self._line
+
+    def _bring_up(self, marked: Marked, line: Line) -> None:
+        try:
+            marked.bring_up(line.ask, self.address.shown)
+        except (LibraryError, OSError) as error:
+            self.disconnect()
+            raise translate(error, self.address.shown) from error
+        except BaseException:
+            self.disconnect()
+            raise
+
+    def check_format(self) -> None:
+        """Look whether a newer taskd has changed the keys meanwhile.
+
+        Raises: ``NewerFormatError``, or another ``StorageError``.
+        """
+        if self._marked is not None:
+            self._marked.check(self._exchange, self.address.shown)
 
     @property
     def is_connected(self) -> bool:
