@@ -265,10 +265,10 @@ class Supervisor:
         if self._haste is not None:
             return
         for group in self._fleet.groups():
-            count = max(1, group.bounds.count + by)
+            count = max(1, group.size.count + by)
             worker = self._config.workers.get(group.name)
             follows_load = worker is None or worker.min_processes > 0
-            if not follows_load and count != group.bounds.count:
+            if not follows_load and count != group.size.count:
                 _log.info("group=%s processes=%s by signal", group.name, count)
                 group.resize(count, reason=f"scaled to {count} by signal")
         self._dirty = True

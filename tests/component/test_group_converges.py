@@ -163,7 +163,7 @@ def test_a_group_gets_where_it_is_to_be_whatever_happened_before(first: Config, 
             case "reload":
                 world.reload(data.draw(_CONFIGS))
             case "renew" if target is not None:
-                world.group.renew([cast("Program", target)], reason="test")
+                world.group.roll([cast("Program", target)], reason="test")
             case "resize":
                 world.group.resize(data.draw(st.integers(1, 4)), reason="test")
             case "stop" | "start" as verb if target is not None:
@@ -180,9 +180,9 @@ def test_a_group_gets_where_it_is_to_be_whatever_happened_before(first: Config, 
                 program.exit()
         world.turn()
 
-    assert world.group.settled, [(each.program.spec.name, each.standing) for each in world.group.members]
-    assert len(world.group.members) == world.group.bounds.count
-    assert all(each.revision is world.group.target and not each.is_stale for each in world.group.members)
+    assert world.group.settled, [(each.program.spec.name, each.presence) for each in world.group.members]
+    assert len(world.group.members) == world.group.size.count
+    assert all(each.fits(world.group.target) for each in world.group.members)
     world.close()
 
 

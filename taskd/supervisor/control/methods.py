@@ -153,7 +153,7 @@ class Methods:
             raise ControlError("taskd is stopping; nothing is replaced any more")
         chosen = self._fleet.named(params.get("name"))
         _log.info("rolling restart of %s", ", ".join(program.spec.name for program in chosen))
-        self._fleet.renew(chosen, reason="an operator asked: rolling restart")
+        self._fleet.roll(chosen, reason="an operator asked: rolling restart")
         self._changed()
         return {"programs": [program.row() for program in chosen]}
 
@@ -174,8 +174,8 @@ class Methods:
             )
         if group.name == BEAT:
             raise ControlError("beat is one process: two would only wait for each other")
-        if count != group.bounds.count:
-            _log.info("group=%s processes=%s, before %s", group.name, count, group.bounds.count)
+        if count != group.size.count:
+            _log.info("group=%s processes=%s, before %s", group.name, count, group.size.count)
             group.resize(count, reason=f"an operator asked: scale to {count}")
             self._changed()
         return {"group": group.name, "processes": count}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Standing(Enum):
+class Presence(Enum):
     """How a program of the group stands, from far away."""
 
     ABSENT = "absent"  # is to run, but has no process at the moment
@@ -32,12 +32,12 @@ class Berth:
     """One program of the group; ``is_new``: it is as it is wanted, not one that is to be replaced."""
 
     name: str
-    standing: Standing
+    presence: Presence
     is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Size:
     """How many programs are wanted, and how far their number may stray while they are replaced.
 
     At least one of ``max_surge`` and ``max_unavailable`` is not 0.
@@ -56,56 +56,66 @@ class Step:
     retire: tuple[str, ...] = ()
 
 
-def next_step(berths: Sequence[Berth], bounds: Bounds, *, proven: bool) -> Step:
-    """Return what to do now.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A group at one moment: everything that the next step follows from.
 
     ``berths`` stand in the order in which they would be missed least, so that an idle program leaves
     before a busy one.  ``proven`` says that the canary was passed, or that none is needed.
     """
-    staying = [berth for berth in berths if berth.standing in _STAYING]
+
+    berths: Sequence[Berth]
+    size: Size
+    proven: bool = True
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do: all that are wanted are new and ready.  Some may still drain."""
+        held = sum(berth.presence is Presence.HELD for berth in self.berths)
+        staying = [berth for berth in self.berths if berth.presence in _STAYING]
+        return len(staying) == max(0, self.size.count - held) and all(
+            berth.is_new and berth.presence is Presence.READY for berth in staying
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many as are wanted do their work: one more that starts now has no hurry."""
+        return sum(berth.presence is Presence.READY for berth in self.berths) >= self.size.count
+
+
+def next_step(picture: Picture) -> Step:
+    """Return what to do now."""
+    berths, size = picture.berths, picture.size
+    staying = [berth for berth in berths if berth.presence in _STAYING]
     old = [berth for berth in staying if not berth.is_new]
     new = [berth for berth in staying if berth.is_new]
-    leaving = sum(berth.standing is Standing.LEAVING for berth in berths)
-    wanted = max(0, bounds.count - sum(berth.standing is Standing.HELD for berth in berths))
-    room = wanted + bounds.max_surge - len(staying) - leaving
-    is_gated = bool(old) and not proven
+    leaving = sum(berth.presence is Presence.LEAVING for berth in berths)
+    wanted = max(0, size.count - sum(berth.presence is Presence.HELD for berth in berths))
+    room = wanted + size.max_surge - len(staying) - leaving
+    is_gated = bool(old) and not picture.proven
 
     start = max(0, min(room, wanted - len(new)))
     if is_gated:
         start = min(start, 0 if new else 1)
-    ready = sum(berth.standing is Standing.READY for berth in staying)
-    spare = max(0, ready - max(0, wanted - bounds.max_unavailable))
+    ready = sum(berth.presence is Presence.READY for berth in staying)
+    spare = max(0, ready - max(0, wanted - size.max_unavailable))
     retire = _leavers(new, len(new) - wanted, spare)
-    spare -= sum(berth.standing is Standing.READY for berth in retire)
+    spare -= sum(berth.presence is Presence.READY for berth in retire)
     number = len(old)
     if is_gated:
         # As many as are too many anyhow; and one to make room, where a canary can have no other place.
-        number = len(staying) - wanted - bounds.max_surge
+        number = len(staying) - wanted - size.max_surge
         if number <= 0 and not new and not start and not leaving:
             number = 1
     retire += _leavers(old, number, spare)
     return Step(start, tuple(berth.name for berth in retire))
 
 
-def is_settled(berths: Sequence[Berth], bounds: Bounds) -> bool:
-    """Whether nothing is left to do: all that are wanted are new and ready.  Some may still drain."""
-    held = sum(berth.standing is Standing.HELD for berth in berths)
-    staying = [berth for berth in berths if berth.standing in _STAYING]
-    return len(staying) == max(0, bounds.count - held) and all(
-        berth.is_new and berth.standing is Standing.READY for berth in staying
-    )
-
-
-def is_extra(berths: Sequence[Berth], bounds: Bounds) -> bool:
-    """Whether one more that starts now starts beside as many as are wanted: then there is no hurry."""
-    return sum(berth.standing is Standing.READY for berth in berths) >= bounds.count
-
-
-_STAYING = frozenset({Standing.ABSENT, Standing.STARTING, Standing.READY})
+_STAYING = frozenset({Presence.ABSENT, Presence.STARTING, Presence.READY})
 
 
 def _leavers(candidates: Sequence[Berth], number: int, spare: int) -> list[Berth]:
     """Return up to ``number``: first those that do no work, then at most ``spare`` of those that do."""
-    idle = [berth for berth in candidates if berth.standing is not Standing.READY]
-    ready = [berth for berth in candidates if berth.standing is Standing.READY]
+    idle = [berth for berth in candidates if berth.presence is not Presence.READY]
+    ready = [berth for berth in candidates if berth.presence is Presence.READY]
     return [*idle, *ready[:spare]][: max(0, number)]

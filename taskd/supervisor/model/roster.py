@@ -13,7 +13,7 @@ from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
 from taskd.host.safe_python import module_command
-from taskd.supervisor.model.rolling import Bounds
+from taskd.supervisor.model.rolling import Size
 
 WORKER = "worker"
 BEAT = "beat"
@@ -72,25 +72,25 @@ def commands(kind: str, name: str, pool: str) -> Sequence[str]:
     return module_command("taskd.beat")
 
 
-def groups(config: Config) -> Mapping[str, Bounds]:
+def groups(config: Config) -> Mapping[str, Size]:
     """Return the groups of programs and how many of each, by their ``order``.
 
     Equal ones as in the file: workers, other programs, beat last.
     """
-    found = {worker.name: (worker.order, _worker_bounds(worker)) for worker in config.workers.values()}
+    found = {worker.name: (worker.order, _worker_size(worker)) for worker in config.workers.values()}
     for program in config.programs.values():
         # In its own slot, never beside itself: two exporters cannot share one port.
-        found[program.name] = (program.order, Bounds(program.processes, 0, 1))
+        found[program.name] = (program.order, Size(program.processes, 0, 1))
     if config.beat.runs:
-        found[BEAT] = (config.beat.order, Bounds(count=1, max_surge=0, max_unavailable=1))  # never two
+        found[BEAT] = (config.beat.order, Size(count=1, max_surge=0, max_unavailable=1))  # never two
     in_order = sorted(found.items(), key=lambda item: item[1][0])
-    return {name: bounds for name, (_, bounds) in in_order}
+    return {name: size for name, (_, size) in in_order}
 
 
-def _worker_bounds(worker: WorkerConfig) -> Bounds:
+def _worker_size(worker: WorkerConfig) -> Size:
     if PoolTrait.IN_PLACE in worker.kind.traits:
-        return Bounds(worker.processes, 0, max(1, worker.max_unavailable))
-    return Bounds(worker.processes, worker.max_surge, worker.max_unavailable)
+        return Size(worker.processes, 0, max(1, worker.max_unavailable))
+    return Size(worker.processes, worker.max_surge, worker.max_unavailable)
 
 
 def program_name(group: str, slot: int) -> str:

@@ -14,7 +14,6 @@ from taskd.supervisor.model.roster import groups
 from taskd.supervisor.model.rows import ProgramRow
 from taskd.supervisor.model.waiting import Standing, needed, waits_for
 from taskd.supervisor.programs.group import Group, Make
-from taskd.supervisor.programs.member import Member
 from taskd.supervisor.programs.program import Program
 from taskd.supervisor.programs.revision import Revision
 
@@ -40,7 +39,7 @@ class Fleet:
         self._groups: dict[str, Group] = {}
 
     def __iter__(self) -> Iterator[Program]:
-        return iter([member.program for group in self.groups() for member in _by_slot(group)])
+        return iter([member.program for group in self.groups() for member in group.members.by_slot()])
 
     def __len__(self) -> int:
         return sum(len(group.members) for group in self.groups())
@@ -58,26 +57,26 @@ class Fleet:
     def aim(self, revision: Revision, *, reason: str) -> None:
         """Want what this revision says from now on; ``converge`` brings it about."""
         wanted = groups(revision.config)
-        for name, bounds in wanted.items():
+        for name, size in wanted.items():
             group = self._groups.setdefault(name, Group(name, self._make, self._wake_at, self._is_spare))
-            group.aim(revision, bounds, reason=reason)
+            group.aim(revision, size, reason=reason)
         for name, group in self._groups.items():
             if name not in wanted:
-                group.dissolve(reason)
+                group.retire(reason)
         self._groups = {name: self._groups[name] for name in [*wanted, *(set(self._groups) - set(wanted))]}
 
-    def renew(self, programs: Sequence[Program], *, reason: str) -> None:
+    def roll(self, programs: Sequence[Program], *, reason: str) -> None:
         """Replace these programs, one after the other in each group, by ones like them."""
         for group in self.groups():
             chosen = [program for program in programs if program.spec.group == group.name]
             if chosen:
-                group.renew(chosen, reason=reason)
+                group.roll(chosen, reason=reason)
 
     def converge(self) -> None:
         """Do all that can be done now to bring what is nearer to what is wanted."""
         for group in self.groups():
             self._attempt(group.converge, group.owner)
-            if not group.members and not group.bounds.count:
+            if not group.members and not group.size.count:
                 del self._groups[group.name]
 
     def revisions(self) -> set[Revision]:
@@ -91,7 +90,7 @@ class Fleet:
 
         Raises: ``ControlError`` when it means none; the message lists what there is.
         """
-        staying = [each for group in self.groups() for each in _by_slot(group) if not each.is_retired]
+        staying = [each for group in self.groups() for each in group.members.by_slot() if not each.is_retired]
         specs = [each.program.spec for each in staying]
         chosen = [
             each.program for each in staying if name in (each.program.spec.name, each.program.spec.group)
@@ -119,8 +118,8 @@ class Fleet:
         group = self._groups.get(name)
         if group is None:
             return []
-        staying = [each.program.standing() for each in _by_slot(group) if not each.is_retired]
-        if len(staying) < group.bounds.count:  # at the start a group later in the file is still empty
+        staying = [each.program.standing() for each in group.members.by_slot() if not each.is_retired]
+        if len(staying) < group.size.count:  # at the start a group later in the file is still empty
             staying.append(Standing(name, State.DOWN, wanted=True, give_up_at=math.inf))
         return staying
 
@@ -143,7 +142,3 @@ class Fleet:
     def rows(self) -> Sequence[ProgramRow]:
         """Return the rows of ``taskctl status``."""
         return [program.row() for program in self]
-
-
-def _by_slot(group: Group) -> list[Member]:
-    return sorted(group.members, key=lambda member: member.slot)

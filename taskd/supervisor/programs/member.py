@@ -1,4 +1,4 @@
-"""One program as a member of its group: which revision it belongs to, and how it stands."""
+"""One program as a member of its group: which revision it belongs to, and how it is present."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass, field
 
 from taskd.supervisor.model.machine import ALIVE, State
-from taskd.supervisor.model.rolling import Standing
+from taskd.supervisor.model.rolling import Presence
 from taskd.supervisor.programs.program import Program
 from taskd.supervisor.programs.revision import Revision
 
@@ -24,21 +24,16 @@ class Member:
     is_retired: bool = False
     #: It has yet to show that it works: its deaths count against the roll.
     is_on_trial: bool = True
-    #: The process that was there when the revision last changed, and the revision that it began with.
-    _pid: int | None = None
-    _born: Revision = field(init=False)
-    #: That process is to be told of settings that changed while it goes on.
-    _is_untold: bool = False
+    _news: _News = field(init=False)
 
     def __post_init__(self) -> None:
         """A new member begins with its revision."""
-        self._born = self.revision
+        self._news = _News(self.revision)
 
     @property
-    def pid(self) -> int | None:
-        """The present process."""
-        life = self.program.life
-        return life.process.pid if life else None
+    def name(self) -> str:
+        """The name of the program."""
+        return self.program.spec.name
 
     @property
     def load(self) -> int:
@@ -47,35 +42,64 @@ class Member:
         return life.held if life else 0
 
     @property
-    def standing(self) -> Standing:
-        """How it stands, for ``rolling``."""
+    def presence(self) -> Presence:
+        """How it is present, for ``rolling``."""
         state = self.program.state
         if self.is_retired:
-            return Standing.LEAVING
+            return Presence.LEAVING
         if not self.program.wanted:
-            return Standing.HELD
+            return Presence.HELD
         if state in ALIVE:
-            return Standing.READY if state is State.READY else Standing.STARTING
+            return Presence.READY if state is State.READY else Presence.STARTING
         # A job that is over is down on purpose, too.
-        return Standing.HELD if self.program.standing().is_over else Standing.ABSENT
+        return Presence.HELD if self.program.standing().is_over else Presence.ABSENT
+
+    def fits(self, target: Revision | None) -> bool:
+        """Whether it is as it is wanted, not one that is to be replaced."""
+        return self.revision is target and not self.is_stale
 
     def revisions(self) -> set[Revision]:
         """Return the revisions whose descriptors are still needed for this program."""
-        return {self.revision, self._born}
+        return {self.revision, self._news.born}
 
     def move_to(self, revision: Revision, group: str, *, tell: bool) -> None:
         """Become a member of another revision, in place; ``tell`` the process what is new in it."""
-        if self.pid != self._pid:
-            self._pid, self._born, self._is_untold = self.pid, self.revision, False
+        self._news.note(_pid(self.program), self.revision, tell=tell)
         self.program.obey(revision.settings(group, self.slot))
         self.revision = revision
-        self._is_untold = self._is_untold or tell
 
-    def pass_on(self) -> None:
+    def tell_news(self) -> None:
         """Tell the process now, if there is something to tell and it listens already."""
-        if self._is_untold and self.pid != self._pid:
-            self._is_untold = False  # another process, which began with what was to be told
-        if self._is_untold and self.program.state is State.READY:
-            self._born.hand_on(self.program.spec, self.revision.config)
+        if self._news.are_due(_pid(self.program)) and self.program.state is State.READY:
+            self._news.born.hand_on(self.program.spec, self.revision.config)
             self.program.poke(signal.SIGHUP)
-            self._is_untold = False
+            self._news.is_untold = False
+
+
+@dataclass(slots=True)
+class _News:
+    """What a process that goes on is to be told of settings that have changed since it began.
+
+    ``born``: the revision that the process ``pid`` began with.
+    """
+
+    born: Revision
+    pid: int | None = None
+    is_untold: bool = False
+
+    def note(self, pid: int | None, present: Revision, *, tell: bool) -> None:
+        """The program leaves the revision ``present``, perhaps with a process to be told."""
+        if pid != self.pid:
+            self.pid = pid
+            self.born = present
+            self.is_untold = False
+        self.is_untold = self.is_untold or tell
+
+    def are_due(self, pid: int | None) -> bool:
+        """Whether the process is to be told; another process began with what was to be told."""
+        self.is_untold = self.is_untold and pid == self.pid
+        return self.is_untold
+
+
+def _pid(program: Program) -> int | None:
+    return program.life.process.pid if program.life else None
