@@ -146,7 +146,7 @@ class Consumer:
         self._connection.close()
 
     def _say_goodbye(self, unfinished: Sequence[Request]) -> None:
-        """Tell monitors what is cut short, and that this worker is no more."""
+        """Tell monitors which tasks are cut short, and that this worker is gone."""
         context = self._context
         dispatcher = context.dispatcher
         if dispatcher.on:

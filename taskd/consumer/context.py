@@ -1,4 +1,4 @@
-"""What one worker is made of, handed from the outer blueprint to the steps of the inner one.
+"""The parts of one worker, handed from the outer blueprint to the steps of the inner one.
 
 The part that outlives a lost broker: requests in the pool, revoked ids, measured run times, unsent
 settlements.  One object per worker; only the loop's thread touches it.
@@ -59,14 +59,14 @@ class Fatal:
 
 
 class Autoscaling(Protocol):
-    """What the Autoscaler offers while it takes part."""
+    """The calls that the Autoscaler offers while it takes part."""
 
     def update(self, most: int | None, least: int | None) -> tuple[int, int]:
         """Change the bounds, None for as before; return both.  Raises ``ValueError`` for senseless ones."""
 
 
 class Electing(Protocol):
-    """What Gossip offers while it runs."""
+    """The calls that Gossip offers while it runs."""
 
     def elect(self, election: str, topic: str, action: object) -> None:
         """Choose one of the workers to do something."""
@@ -95,9 +95,9 @@ class Context:
     queues: Sequence[str] = ()
     #: Counts the parts of chords; None where results are kept without that.
     chords: ChordStore | None = None
-    #: Who claims: the program's own name on this host, whatever others are to call the node.
+    #: The owner of claims: the program's own name on this host, however others are to call the node.
     owner: str = ""
-    #: What the worker's own steps add to ``inspect stats``.
+    #: Additions of the worker's own steps to ``inspect stats``.
     worker_info: Callable[[], Mapping[str, object]] = dict
     tasks: dict[str, TaskOptions] = field(default_factory=dict)
     requests: dict[int, Request] = field(default_factory=dict)
@@ -155,7 +155,7 @@ class Context:
         self.failed += failed
 
     def set_quiet(self, quiet: bool) -> None:
-        """Rest, or go on; what runs is not touched by either."""
+        """Rest, or go on; neither touches running tasks."""
         self.quiet = quiet
 
     def end_by(self, fatal: Fatal) -> None:

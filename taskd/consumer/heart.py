@@ -59,7 +59,7 @@ class Heart(Step[None]):
         announcer = Announcer(self._context)
 
         self._last_beat_at = -math.inf
-        # What may fail comes first: a timer that is left behind would act for a blueprint that is down.
+        # The call that may fail comes first: a timer left behind would act for a blueprint that is down.
         tick()
         announcer.online()
         self._beat = loop.every(BUSY_INTERVAL_S, tick)

@@ -199,7 +199,7 @@ class Supervisor:
             self._notifier.ready()
         again = next_look(standings, now)
         if again not in {self._looks_at, math.inf}:
-            self._wake_at(again)  # what waits for others by ``after`` looks again then, too
+            self._wake_at(again)  # programs that wait for others by ``after`` look again then, too
         self._looks_at = again
 
     def _end(self) -> None:
@@ -261,7 +261,7 @@ class Supervisor:
             self._reload("SIGHUP")
 
     def scale_all(self, by: int) -> None:
-        """Have so many more, or fewer, programs of each worker; at least one stays."""
+        """Add ``by`` programs to each worker, or take them away; at least one stays."""
         if self._haste is not None:
             return
         for group in self._fleet.groups():

@@ -1,4 +1,4 @@
-"""What systemd is told over its notification socket (sd_notify(3)); the only importer of sdnotify.
+"""Messages to systemd over its notification socket (sd_notify(3)); the only importer of sdnotify.
 
 Only the supervisor speaks: programs are started without NOTIFY_SOCKET.  Without the socket every
 method does nothing.  Nothing is sent either when WATCHDOG_PID names another process, because the

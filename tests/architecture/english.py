@@ -37,12 +37,7 @@ _RULES = (
         ),
     ),
     ("measure", re.compile(r"\bso (?:long|many|few)\b(?! as\b)", re.IGNORECASE)),
-    (
-        "twice",
-        re.compile(
-            r"\b([a-z]{2,}(?: [a-z]+)?) \1\b(?<!that that)(?<!had had)(?<!taskd taskd)", re.IGNORECASE
-        ),
-    ),
+    ("twice", re.compile(r"\b([a-z]{2,}(?: [a-z]+)?) \1\b(?<!that that)(?<!had had)(?<!taskd taskd)")),
 )
 #: A literal that is a program for something else: SQL, Lua, a regular expression, a format.
 _NOT_PROSE = re.compile(

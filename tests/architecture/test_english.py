@@ -14,11 +14,6 @@ PACKAGE = Path(__file__).parents[2] / "taskd"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-#: Rooms whose docstrings and comments were written before the rules; the list only shrinks.
-UNEDITED = frozenset({"consumer", "supervisor"})
-EDITED = [path for path in MODULES if path.relative_to(PACKAGE).parts[0] not in UNEDITED]
-
-
 def _problems(texts: Iterator[Text]) -> list[str]:
     return [problem for text in texts for problem in text.problems()]
 
@@ -32,7 +27,7 @@ def test_messages_help_and_log_lines_are_plain_english() -> None:
 def test_docstrings_and_comments_are_plain_english() -> None:
     problems = [
         problem
-        for path in EDITED
+        for path in MODULES
         for text in (*docstrings(path), *comments(path))
         for problem in text.problems(longest=1000)
     ]
@@ -43,7 +38,7 @@ def test_docstrings_and_comments_are_plain_english() -> None:
 def test_the_first_sentence_of_a_docstring_is_short() -> None:
     problems = [
         problem
-        for path in EDITED
+        for path in MODULES
         for text in docstrings(path)
         for problem in Text(path, text.line, next(sentences(text.said))).problems()
     ]

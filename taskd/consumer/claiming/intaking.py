@@ -59,7 +59,7 @@ class Intaking:
         self._due_timer: Timer | None = None
         self._look_timer: Timer | None = None
         self._stall = StallWatch(context, self._give_back_waiting)
-        #: Whoever died with a message is known: the child, not the worker with all that ran in it.
+        #: The process that died with a message is known: the child, not the worker with all that ran in it.
         self._counts_children = PoolTrait.CHILDREN in context.worker.kind.traits
         self._next_tag = count(max(context.requests, default=0) + 1)
 
@@ -292,7 +292,7 @@ class Intaking:
         | strategy.Revoked
         | strategy.NotDue,
     ) -> None:
-        """Settle a delivery that does not run; whoever waits for it is answered."""
+        """Settle a delivery that does not run; a waiting client is answered."""
         settling, tag = self._settling, delivery.tag
         match verdict:
             case strategy.Malformed(reason, known):

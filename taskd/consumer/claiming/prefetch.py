@@ -14,7 +14,7 @@ _SHORTEST_STALL_S = 0.02
 MAX_AHEAD = 1024
 #: Weight of the newest run in the mean.
 _NEWEST = 0.1
-#: What a run costs at least, framing and settling included; keeps the division sane.
+#: The least cost of a run, framing and settling included; keeps the division sane.
 _FLOOR_S = 10e-6
 
 

@@ -1,8 +1,8 @@
-"""Which limited task may begin now, and when each of the others is to come back.
+"""Decides which limited task may begin now, and when each of the others is to come back.
 
 Pure: monotonic times come in, decreasing never.  A message that may not begin yet goes back to the
 broker until a time of its own, one interval after the one before: so it holds neither a slot nor a
-place among the claims, it is put back once and not again and again, and those of other tasks pass it.
+place among the claims, it is put back once and not again and again, and messages of other tasks pass it.
 
 Times for each task name.  ``free``: from when the next run is allowed; only it lets anything run, so
 the limit holds whatever comes back when, and from whom.  ``tail``: the first return time that was not
@@ -38,9 +38,9 @@ class _Bucket:
 
 
 class RateLimits:
-    """The limits of one worker: those of the tasks' options, or what stands in their place.
+    """The limits of one worker: those of the tasks' options, or the ones that replace them.
 
-    That is what the configuration says, or what an operator said to this worker; whoever was last.
+    The configuration replaces them, or an operator's command to this worker; the last one counts.
     """
 
     def __init__(self, configured: Mapping[str, str] | None = None) -> None:

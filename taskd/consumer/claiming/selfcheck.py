@@ -32,7 +32,7 @@ class NotConsumingError(BrokerError):
 
 
 class Verdict(Enum):
-    """What a look has found."""
+    """The finding of one look."""
 
     FINE = "fine"
     #: Messages wait, and the pool has had no slot ready for too long.
@@ -43,7 +43,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a worker can see of itself at one moment."""
+    """The facts that a worker can see of itself at one moment."""
 
     #: Whether something was claimed since the last look.
     claimed: bool

@@ -1,8 +1,8 @@
-"""Notice that what was claimed ahead waits behind long tasks, so that it can be given back.
+"""Notices messages that were claimed ahead and wait behind long tasks, so that they can be given back.
 
 A claim ahead is a guess by the mean run time.  When every slot then gets a long task, the guess was
 wrong: messages wait here that another worker could run.  Nothing finishing for several mean run times
-is how the mistake shows.  A number as ``prefetch`` is no guess but an order, and is kept.
+is how the mistake shows.  A number as ``prefetch`` is an order and not a guess, and is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What to do with one delivery, by its headers alone.
+"""Decides on one delivery, by its headers alone.
 
 Pure: everything it needs comes in, a verdict goes out; ``intaking`` carries it out.  The order of
 the questions is Celery's (unknown, expired, revoked, not yet due), so that the same message means
@@ -30,7 +30,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """It is no task message that can be read; to the dead-letter queue."""
+    """It is not a task message that can be read; to the dead-letter queue."""
 
     reason: str
     #: As much of the headers as could be understood, when the task's id is known: whoever waits is answered.

@@ -33,11 +33,11 @@ def key_of(task_id: str) -> bytes:
 
 
 class Suspects:
-    """What was running when the former process of this worker died; each counts once."""
+    """The tasks that ran when the former process of this worker died; each counts once."""
 
     def __init__(self, keys: Iterable[bytes] = (), pid: int = 0) -> None:
         self._keys = set(keys)
-        #: Those that have come again.
+        #: Suspects that have come again.
         self._counted: set[bytes] = set()
         self._among = len(self._keys)
         self._pid = pid

@@ -26,7 +26,7 @@ from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
 
 logger = logging.getLogger(__name__)
 
-#: Tags of these jobs begin here; those of tasks count from 1.
+#: Tags of these jobs begin here; tags of tasks count from 1.
 _FIRST_TAG = 2**52
 
 Reply = Callable[[object], None]
@@ -105,7 +105,7 @@ def app_commands(tasks: Mapping[str, TaskOptions]) -> dict[str, Kind]:
 
 
 def call_payload(task: str, arguments: Mapping[str, object]) -> bytes:
-    """Return what the pool needs to run a function of the app that is no message.
+    """Return the payload with which the pool runs a function of the app that is not a task.
 
     Raises: ``SerializationError``.
     """

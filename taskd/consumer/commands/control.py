@@ -49,7 +49,7 @@ class Control(Step[None]):
             ),
             self._context.logical,
         )
-        # What was revoked while this worker could not hear it; from here on the mailbox hears it.
+        # Revocations that this worker could not hear; from here on the mailbox hears them.
         if self._context.state is not None:
             self._context.state.load(self._context.revoked)
 

@@ -1,7 +1,7 @@
 """End one running task step by step: ask it, signal it, kill it, each by its absolute deadline.
 
-``steps`` decides and is pure; ``Escalation`` carries it out.  What a step means on a pool without
-processes says ``taskd.pools.base.Pool.cancel``.
+``steps`` decides and is pure; ``Escalation`` carries it out.  ``taskd.pools.base.Pool.cancel`` says what
+a step means on a pool without processes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done at the monotonic time ``at``: send ``signum``, or ask the task if that is ``SOFT``."""
+    """The act at the monotonic time ``at``: send ``signum``, or ask the task if that is ``SOFT``."""
 
     at: float
     signum: int
@@ -76,7 +76,7 @@ class Escalation:
 def ladder_of(context: Context, soft: object, term: object) -> Ladder:
     """Return the worker's ladder with what a request says otherwise, in seconds.
 
-    Raises: ``ValueError`` for what are no seconds.
+    Raises: ``ValueError`` for values that are not seconds.
     """
     worker = context.worker
     return Ladder(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.announcing import Announcer
 
-#: Celery's answer to ``heartbeat`` promises the next one within so long.
+#: Celery's answer to ``heartbeat`` promises the next one within this time.
 _ASKED_FREQ_S = 5.0
 
 

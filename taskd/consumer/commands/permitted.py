@@ -1,6 +1,6 @@
-"""What of remote control a worker carries out: ``[security] remote_control``.
+"""The remote control that a worker carries out: ``[security] remote_control``.
 
-Whoever can write to the broker can send a request.  What is refused is answered, so that whoever asks knows.
+Everybody who can write to the broker can send a request.  A refused one is answered, so that the asker knows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Permitted(Mapping[str, Command]):
             return command
         if self._remote_control == "off" or not self._only_looks(name):
             return partial(self._refuse, name)
-        if name == "hello":  # which also tells what is revoked elsewhere
+        if name == "hello":  # it also tells of revocations elsewhere
             return lambda from_node="", **_told: command(from_node=from_node)
         return command
 

@@ -2,7 +2,7 @@
 
 With ``terminate`` those that run are ended step by step (``escalating``): asked by
 ``SoftTimeLimitExceeded`` for ``soft`` seconds, then the signal, and KILL ``term`` seconds after it.
-What is revoked is remembered for three hours, over restarts too, and is lifted by ``unrevoke``.
+A revocation is remembered for three hours, over restarts too, and is lifted by ``unrevoke``.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ class Revoking:
         return {"ok": f"terminate: {', '.join(ended) if ended else 'tasks unknown'}"}
 
     def _say_revoked(self, ids: Sequence[str]) -> None:
-        """Store REVOKED at once for what nobody has begun, as Celery does, so that whoever waits is answered.
+        """Store REVOKED at once for tasks that nobody has begun, as Celery does.
 
-        What this worker holds gets its result in its own time, and what another runs, if that is known.
+        A task that this worker holds gets its result in its own time, and so does one that is known to run
+        elsewhere.
         """
         held = {request.headers.id for request in self._context.requests.values()}
         waiting = [task_id for task_id in ids if task_id not in held][:_MOST_ANSWERED]
@@ -109,7 +110,7 @@ class Revoking:
         return _revoked_all("headers", shown, ended, terminate=terminate)
 
     def unrevoke(self, task_id: object = (), task_name: object = (), headers: object = ()) -> object:
-        """Forget that ids, names or stamps were revoked.  What was dropped meanwhile does not come back."""
+        """Forget that ids, names or stamps were revoked.  Messages dropped meanwhile do not come back."""
         for kind, what in (
             (By.ID, id_list(task_id)),
             (By.NAME, id_list(task_name)),
@@ -174,7 +175,7 @@ class Revoking:
         return ended
 
 
-#: Results that one request stores at once; those of more tasks come when the tasks do.
+#: Results that one request stores at once; results of more tasks come when the tasks do.
 _MOST_ANSWERED = 1000
 #: States of a task that no worker has begun, as far as anybody has said.
 _NOT_BEGUN = frozenset({State.PENDING.value, "RECEIVED", State.RETRY.value, "REJECTED"})
@@ -205,7 +206,7 @@ def _revoked_all(kind: str, what: object, ended: list[str], *, terminate: bool) 
 
 
 def id_list(ids: object) -> list[str]:
-    """Return one text or a list of texts as a list.  Raises ``ValueError`` for what is none, or huge."""
+    """Return one text or a list of texts as a list.  Raises ``ValueError`` for others, and huge ones."""
     if isinstance(ids, str):
         ids = [ids]
     if not isinstance(ids, Iterable) or isinstance(ids, Mapping):

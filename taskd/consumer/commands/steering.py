@@ -1,7 +1,7 @@
 """The remote-control commands that change how a worker works: limits, slots, queues.
 
-Names, arguments and replies are Celery's.  What is changed here lasts until the worker ends; the
-configuration file is what it starts from again.
+Names, arguments and replies are Celery's.  A change lasts until the worker ends; the next
+one starts from the configuration file again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.tasks import TasksGiven
 from taskd.protocol.message import decode_headers
 
-#: A change of a rate limit brings back at most so many messages; the later ones keep their time.
+#: A change of a rate limit brings back at most this many messages; the later ones keep their time.
 _BROUGHT_BACK = 10_000
 #: As in the file.
 _MOST_SLOTS = 10_000
@@ -32,7 +32,7 @@ class Steering:
         self._tasks = tasks
 
     def rate_limit(self, task_name: str, rate_limit: str | float | None = None) -> object:
-        """Let at most so many tasks of this name begin, such as "10/m"; 0 lifts the limit.
+        """Limit how many tasks of this name begin, such as "10/m"; 0 lifts the limit.
 
         Messages that were put back for the former limit come back at once, to be decided anew; on a broker
         that cannot do that they come at the time that they were given.
@@ -48,7 +48,7 @@ class Steering:
         return {"ok": "new rate limit set successfully" if rate else "rate limit disabled successfully"}
 
     def bring_back(self, task_name: str) -> None:
-        """Bring the messages back that wait for a limit of this task that is no more."""
+        """Bring the messages back that wait for a limit of this task that is gone."""
         intake = self._tasks.intake
         if not isinstance(intake, Advancing):
             return
@@ -59,7 +59,7 @@ class Steering:
                 headers = decode_headers(entry[1].headers)
             except ProtocolError:
                 continue
-            # What its sender wants later stays where it is.
+            # A message that its sender wants later stays where it is.
             if headers.task == task_name and (headers.eta_at is None or headers.eta_at <= now):
                 waiting.append(entry)
         if waiting:
@@ -135,7 +135,7 @@ class Steering:
         return {"ok": f"add consumer {queue}"}
 
     def cancel_consumer(self, queue: str) -> object:
-        """Consume from ``queue`` no more; what was claimed from it still runs."""
+        """Stop consuming from ``queue``; messages that were claimed from it still run."""
         self._tasks.intake.cancel_queue(queue)
         self._keep_queues()
         return {"ok": f"no longer consuming from {queue}"}

@@ -33,7 +33,7 @@ class Events(Step[Dispatcher]):
         return dispatcher
 
     def stop(self, deadline: Deadline) -> None:
-        """Disconnect it; what happens from now on is kept for the next connection."""
+        """Disconnect it; later events are kept for the next connection."""
         self._context.dispatcher.disconnect()
 
     def info(self) -> dict[str, object]:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 #: How often to look for workers that have fallen silent.
 _LOOK_EVERY_S = 5.0
-#: What an election may be called, which is kept until it is over.
+#: The longest id of an election, which is kept until it is over.
 _LONGEST_ID = 500
 
 
@@ -82,7 +82,7 @@ class Neighbours:
             try:
                 return self._receiver.receive()
             except (BrokerError, StorageError) as error:
-                # Servers close connections on which nothing is said, which is no trouble yet.
+                # Servers close idle connections; that alone is not a trouble.
                 logger.debug("gossip: listening anew: %s", error)
         return self._listen().receive()
 

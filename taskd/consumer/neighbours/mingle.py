@@ -24,9 +24,9 @@ from taskd.protocol.delivery import Delivery, Outgoing
 
 logger = logging.getLogger(__name__)
 
-#: Nothing is claimed for so long, to hear first what must not run.
+#: Nothing is claimed for this time, to hear first which tasks must not run.
 HOLD_S = 0.2
-#: Answers are taken for so long.
+#: Answers are taken for this time.
 LISTEN_S = 3.0
 
 

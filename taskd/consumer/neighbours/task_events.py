@@ -1,4 +1,4 @@
-"""What becomes of tasks, told as events; for monitors such as Flower and ``taskctl events``.
+"""The fates of tasks, told as events; for monitors such as Flower and ``taskctl events``.
 
 Call these methods only while ``Dispatcher.on``.  The pool does not say when a job begins, so it is
 looked at now and then: ``task-started`` may come late, at the latest right before the task's end, but its
@@ -100,7 +100,7 @@ class TaskEvents:
     def _look(self) -> None:
         """Tell of tasks that have begun since the last look."""
         self._look_timer = None
-        # What was taken back from the pool is waited for no more.
+        # Jobs that were taken back from the pool are no longer waited for.
         self._unstarted.intersection_update(request.headers.id for request in self._requests.values())
         now_at, now = clock.now(), clock.monotonic()
         for running in self._pool.running():

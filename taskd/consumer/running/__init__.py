@@ -1,4 +1,4 @@
-"""What becomes of the tasks that the pool holds: their outcomes, their losses, the end of the worker.
+"""The tasks that the pool holds: their outcomes, their losses, the end of the worker.
 
 Start reading at ``outcomes.py``.
 """

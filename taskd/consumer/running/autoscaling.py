@@ -21,7 +21,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the decider knows of the past."""
+    """The decider's memory of the past."""
 
     #: When the current window of ``quiet_s`` began.
     since: float = 0.0

@@ -1,4 +1,4 @@
-"""What becomes of a task whose pool child died: run again, or be parked with the evidence.  Pure."""
+"""Decides on a task whose pool child died: run again, or be parked with the evidence.  Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Have the user's hooks hear of ends that the worker decides: on a slot of the pool, where user code may run.
 
-A job without a message, with a time limit; whatever becomes of it is logged and harms nothing.
+A job without a message, with a time limit; its failure is logged and harms nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 #: How long all hooks of one end may take together.
 LIMIT_S = 10.0
-#: Tags of these jobs begin here; those of hooks of the worker's life at 2**53.
+#: Tags of these jobs begin here; tags of hooks of the worker's life at 2**53.
 _TAGS = count(2**54)
 
 

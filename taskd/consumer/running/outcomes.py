@@ -1,7 +1,7 @@
 """Turn each outcome of the pool into a settlement and, where somebody may ask, a result.
 
-The outward half of the worker.  What the parent decides about a task (child lost, hard limit,
-terminated) goes the same way as what the task itself decided, so whoever waits is answered.
+The outward half of the worker.  A decision of the parent on a task (child lost, hard limit,
+terminated) goes the same way as the task's own decisions, so a waiting client is answered.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Outcomes:
                 if (call := self._context.calls.pop(outcome.tag, None)) is not None:
                     try:
                         call(outcome)
-                    except Exception:  # the barrier of what is no message
+                    except Exception:  # the barrier of jobs that are not messages
                         logger.exception("the answer of a command of the app was lost")
                 continue
             before = self._settling.mark()

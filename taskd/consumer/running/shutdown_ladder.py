@@ -20,7 +20,7 @@ from taskd.consumer.request import Softened
 
 logger = logging.getLogger(__name__)
 
-#: What begins only after the soft step, because it was on its way to a child, is asked this much later.
+#: A task that was on its way to a child, and begins only after the soft step, is asked this much later.
 _ASK_EVERY_S = 0.25
 
 

@@ -43,7 +43,7 @@ class Returned:
 
 @dataclass(slots=True)
 class Ended:
-    """What follows the last part of a chord."""
+    """The end of a chord after its last part."""
 
     group: str
     messages: Sequence[Outgoing] = ()
@@ -73,7 +73,7 @@ class Chords:
         self._results = results
         self._settings_of = settings_of
         self._token = ids.new_task_id()
-        #: Complete ones whose end is on its way; who asks for them again is not answered twice.
+        #: Complete ones whose end is on its way; a second question for them is not answered again.
         self._ending: set[str] = set()
 
     def begin(self, chord: Begun) -> None:
@@ -162,7 +162,7 @@ class Chords:
 
 
 class Value(msgspec.Struct, array_like=True, frozen=True):
-    """What one part has returned, as Celery keeps it."""
+    """The return of one part, as Celery keeps it."""
 
     kind: int
     task_id: str

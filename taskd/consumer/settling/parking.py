@@ -1,5 +1,4 @@
-"""What becomes of a message on which the worker itself fails: it is parked with the evidence, and whoever
-waits for it is answered.
+"""Parks a message on which the worker itself fails, with the evidence, and answers a waiting client.
 
 Every step that concerns one message alone ends here when something unforeseen is raised in it.  Put back into
 its queue, such a message would end one worker after the other.

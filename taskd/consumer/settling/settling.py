@@ -1,7 +1,7 @@
 """Collect settlements and results, and send them in batches.
 
 A result is stored before its message is acknowledged, or in the same step where both lie in one Redis: a
-crash in between runs the task once more, never loses it.  What cannot be sent stays here and is sent
+crash in between runs the task once more, never loses it.  An item that cannot be sent stays here and is sent
 again, or is void when the lease was lost.
 """
 
@@ -194,8 +194,8 @@ class Settling:
     def flush(self, intake: Intake) -> Sequence[int]:
         """Send everything; return the broker tags whose settlement was refused.
 
-        Raises: ``StorageError`` or ``BrokerError``; what was not sent stays queued.  Anything else that a
-        store or broker raises costs what it concerns: see ``_send_singly``.
+        Raises: ``StorageError`` or ``BrokerError``; unsent items stay queued.  Any other exception of a
+        store or broker costs the one item: see ``_send_singly``.
         """
         try:
             refused = self._send_together(intake)
@@ -221,7 +221,7 @@ class Settling:
         return refused
 
     def _send_singly(self, intake: Intake) -> Sequence[int]:
-        """Send each thing alone, in the order of ``flush``; whoever waits for what cannot be sent is told.
+        """Send each thing alone, in the order of ``flush``; a client of an unsendable one is told.
 
         Otherwise the one outcome that no store can take would end this worker, and the next one.
         """
@@ -352,7 +352,7 @@ def _each(
 ) -> None:
     """Send all items, each alone; call ``instead`` for one that cannot be sent for an unforeseen reason.
 
-    Raises: ``BrokerError``, ``StorageError``; what was not sent stays in the queue.
+    Raises: ``BrokerError``, ``StorageError``; unsent items stay in the queue.
     """
     while queue:
         try:

@@ -1,4 +1,4 @@
-"""Who may call which method of the control socket.  Pure, and denies what it does not know.
+"""Decides who may call which method of the control socket.  Pure, and denies unknown methods.
 
 The kernel names the peer of a Unix socket (SO_PEERCRED of unix(7)); the lists of [control] give it a
 role, and ``METHOD_ROLES`` is the one place that says which role a method needs.
@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-#: What uids that have no number in this user namespace look like (user_namespaces(7)): anybody.
+#: The uid of all users that have no number in this user namespace (user_namespaces(7)): anybody.
 OVERFLOW_ID = 65534
 
 
 class Role(IntEnum):
-    """What a peer may do; each role may do what the ones before it may."""
+    """The rights of a peer; each role includes those before it."""
 
     NOBODY = 0
     VIEWER = 1  # looks
@@ -59,7 +59,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Who has one role."""
+    """The users and groups that have one role."""
 
     uids: frozenset[int] = frozenset()
     gids: frozenset[int] = frozenset()

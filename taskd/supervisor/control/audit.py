@@ -20,9 +20,9 @@ _MOST_UIDS = 1000
 
 
 class Audit:
-    """Writes one line for each request: INFO for what changes something, DEBUG for a look.
+    """Writes one line for each request: INFO for a change, DEBUG for a look.
 
-    What was refused for want of a role is a WARNING.  ``user_names`` are those of the local users.
+    A request refused for want of a role is a WARNING.  ``user_names`` are those of the local users.
     """
 
     def __init__(self, user_names: Mapping[int, str]) -> None:

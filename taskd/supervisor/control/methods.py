@@ -29,13 +29,13 @@ _MOST_PROCESSES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the daemon says of itself at this moment."""
+    """The facts that the daemon says of itself at this moment."""
 
     config_path: str
     control_socket: str
     haste: Haste | None
     reload: Mapping[str, object]
-    #: What is wrong with log files, and how many lines of output were dropped.
+    #: The trouble with log files, and how many lines of output were dropped.
     log_trouble: str = ""
     lines_dropped: int = 0
     #: The last jump of the wall clock: when, and by how many seconds.
@@ -158,7 +158,7 @@ class Methods:
         return {"programs": [program.row() for program in chosen]}
 
     def _scale(self, params: Params) -> object:
-        """Have so many programs of a worker until a reload says otherwise; the same again changes nothing."""
+        """Set the number of programs of a worker until a reload; the same number again changes nothing."""
         if self._facts().haste is not None:
             raise ControlError("taskd is stopping; nothing is scaled any more")
         name, count = params.get("name"), params.get("processes")

@@ -1,4 +1,4 @@
-"""Who is who on this machine: the peer of a connection, and the members that [control] names."""
+"""Users and groups of this machine: the peer of a connection, and the members that [control] names."""
 
 from __future__ import annotations
 

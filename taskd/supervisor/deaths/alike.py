@@ -1,7 +1,7 @@
-"""Which deaths are alike, and which are worth an operator's look.  Pure.
+"""Judges which deaths are alike, or worth an operator's look.  Pure.
 
 A task that kills its child may do so ten times a second, so the register keeps like deaths of children as one
-certificate with a count, and those of children never crowd out those of programs.
+certificate with a count, and deaths of children never crowd out those of programs.
 """
 
 from __future__ import annotations

@@ -75,10 +75,10 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     restarts: int = 0
     #: It is not started again when it has ended with status 0.
     is_job: bool = False
-    #: What the supervisor did about it.
+    #: The act of the supervisor that followed.
     decision: str = ""
-    #: Of ``kind`` "child", a process of the program's pool: so many deaths like this one within a while.
-    #: The evidence is that of the last.
+    #: Of ``kind`` "child", a process of the program's pool: the number of deaths like this one within a
+    #: while. The evidence is that of the last.
     count: int = 1
 
 

@@ -2,7 +2,7 @@
 
 The file is replaced as a whole (rename(2)), so that a reader never sees half of it; deaths that come
 fast are written together, once a second.  There is no fsync: a crash of the machine may take the last
-ones along, and a slow disk must not stop the loop.  Whatever goes wrong with the file costs a line in
+ones along, and a slow disk must not stop the loop.  Trouble with the file costs a line in
 the log and never supervision.
 """
 
@@ -49,7 +49,7 @@ class Newer(Unreadable):
 
 
 class _Marked(msgspec.Struct):
-    """What a register of a later format says of itself."""
+    """The head of a register of a later format."""
 
     format: int
     lowest_reader: int

@@ -17,7 +17,7 @@ from taskd.supervisor.model.signals import Haste
 
 _log = logging.getLogger(__name__)
 
-#: After the cold step and SIGKILL a process has so long to vanish.
+#: After the cold step and SIGKILL a process has this time to vanish.
 VANISH_S = 10.0
 
 

@@ -1,8 +1,8 @@
-"""The life of one supervised program as a table: what each event does in each state.
+"""The life of one supervised program as a table of states and events.
 
 A pure decider.  ``step`` answers with the next state and with effects as data, which ``program.py``
 carries out; ``due`` compares what is *wanted* with what *is* and answers with the event that closes
-the gap.  What is wanted, and the reason of a state, are kept apart from the state itself.
+the gap.  The wanted state, and the reason of a state, are kept apart from the state itself.
 
 ::
 
@@ -40,7 +40,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What can happen to a program."""
+    """The events in the life of a program."""
 
     START = "start"  # it is wanted, and may start now
     HOLD = "hold"  # it is wanted, but must wait
@@ -57,7 +57,7 @@ class Event(Enum):
 
 
 class Effect(Enum):
-    """What the shell does about it, in the order given."""
+    """The acts of the shell, in the order given."""
 
     SPAWN = "spawn"
     TERM = "send SIGTERM"
@@ -72,7 +72,7 @@ class Effect(Enum):
 
 
 class Outlook(Enum):
-    """What the restart policy says about a start now, and what the program's dependencies say."""
+    """The word of the restart policy on a start now, and that of the program's dependencies."""
 
     NOW = "now"
     LATER = "later"
@@ -95,7 +95,7 @@ _HUNG: Move = (State.STOPPING, (Effect.COUNT, Effect.KILL, Effect.AWAIT_EXIT))
 _DIED: Move = (State.DOWN, (Effect.COUNT, Effect.REST))
 _ENDED: Move = (State.DOWN, (Effect.REST,))
 
-#: What changes something.  With ``IGNORED`` it covers every pair of a state and an event.
+#: Events that change something.  With ``IGNORED`` it covers every pair of a state and an event.
 MOVES: dict[State, dict[Event, Move]] = {
     State.DOWN: {
         Event.START: _START,
@@ -134,7 +134,7 @@ _WITHOUT_PROCESS = frozenset(
 )
 _TO_START = frozenset({Event.START, Event.HOLD, Event.TRIP})
 
-#: What changes nothing: late news of a process that is gone, and orders that are carried out already.
+#: Events that change nothing: late news of a process that is gone, and orders that are carried out already.
 #: A program that drains is not sent SIGTERM again, because a second one means cold.
 IGNORED: dict[State, frozenset[Event]] = {
     State.DOWN: _WITHOUT_PROCESS | {Event.STOP, Event.COLD},

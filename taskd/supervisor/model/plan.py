@@ -1,4 +1,4 @@
-"""What a reload would do to each program, and why.  Pure; ``taskctl plan`` shows it.
+"""The plan of a reload: what it would do to each program, and why.  Pure; ``taskctl plan`` shows it.
 
 *keep* leaves a program alone, *live* puts changed settings in force without touching its process,
 *add* starts one, *drain* lets one finish and leave, *roll* replaces it by one with the new
@@ -19,7 +19,7 @@ from taskd.supervisor.model.roster import groups, program_name, share_of
 
 
 class Action(Enum):
-    """What becomes of one program."""
+    """The fate of one program in a reload."""
 
     KEEP = "keep"
     LIVE = "live"
@@ -44,7 +44,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of one program, and for which reasons."""
+    """The fate of one program, with its reasons."""
 
     program: str
     group: str

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from taskd.base.backoff import Backoff
 from taskd.supervisor.model.machine import Outlook
 
-#: Readiness that lasted so long clears the delay: a crash once an hour is not punished for the last.
+#: Readiness that lasted this long clears the delay: a crash once an hour is not punished for the last.
 STABLE_S = 5.0
 #: A tripped program is tried this often.
 PROBE_S = 60.0
@@ -74,7 +74,7 @@ class RestartPolicy:
         self.not_before = now + self._delay_s(kind.streak, was_ready=ready_s is not None)
 
     def obey(self, other: RestartPolicy) -> None:
-        """Go on by the settings of another policy; what was counted stays counted."""
+        """Go on by the settings of another policy; earlier counts stay."""
         self.intensity = other.intensity
         self.period_s = other.period_s
         self.backoff = other.backoff

@@ -50,7 +50,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do now: start so many new programs, and let these leave.  Empty: wait for news."""
+    """The next act: start ``start`` new programs, and let these leave.  Empty: wait for news."""
 
     start: int = 0
     retire: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Which programs a configuration wants, and how each is started.  Pure."""
+"""The programs that a configuration wants, and the way to start each.  Pure."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class ProgramSpec:
     group: str
     command: tuple[str, ...]
     process: ProcessConfig = field(default_factory=ProcessConfig)
-    #: What the table has, and what taskd adds.
+    #: The variables of the table, and those that taskd adds.
     environment: Mapping[str, str] = field(default_factory=dict)
     #: It cannot send heartbeats while it works, so its silence means nothing.
     is_silent: bool = False
-    #: It counts as ready when it has run so long; None: when it says so on its status descriptor.
+    #: It counts as ready after this time; None: when it says so on its status descriptor.
     ready_after_s: float | None = None
     #: It starts beside others that do its work, and gives way to them until it can do it too.
     in_background: bool = False
-    #: What its process inherits of ``process.legacy``.
+    #: The memory of ``process.legacy`` that its process inherits.
     ledger_fds: tuple[int, ...] = ()
     #: Others have users of their own and its table names none: it must not run as root.
     needs_user: bool = False

@@ -1,4 +1,4 @@
-"""What the signals of the supervisor mean: one table, from which docs/signals.md is written."""
+"""The meaning of the supervisor's signals: one table, from which docs/signals.md is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Haste(Enum):
 
 
 class Daemon(Protocol):
-    """What signals act on."""
+    """The object that signals act on."""
 
     def request_stop(self, *, cold: bool) -> None:
         """Stop everything; a repeated request is more hasty than the one before."""
@@ -32,12 +32,12 @@ class Daemon(Protocol):
         """SIGUSR1 came: the files that logs are written to were renamed."""
 
     def scale_all(self, by: int) -> None:
-        """Have so many more, or fewer, programs of each worker; at least one stays."""
+        """Add ``by`` programs to each worker, or take them away; at least one stays."""
 
 
 _STOP = "warm stop: running tasks finish within `stop_timeout`; once more: cold, and then SIGKILL"
 
-#: What each signal does, during the start, a reload and a drain alike.
+#: The effect of each signal, during the start, a reload and a drain alike.
 MEANINGS: Mapping[signal.Signals, str] = {
     signal.SIGTERM: _STOP,
     signal.SIGINT: "as SIGTERM",
@@ -51,14 +51,14 @@ MEANINGS: Mapping[signal.Signals, str] = {
     signal.SIGABRT: "write the stack to standard error and abort; systemd's watchdog sends it",
 }
 
-#: Those that the C library's side of Python obeys without the loop, so that a hung loop obeys too.
+#: Signals that the C library's side of Python obeys without the loop, so that a hung loop obeys too.
 AT_ONCE = frozenset({signal.SIGUSR2, signal.SIGABRT})
 
 #: All that the loop takes.
 WATCHED = set(MEANINGS) - AT_ONCE
 
 
-#: Those that end the daemon.
+#: Signals that end the daemon.
 STOPS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 

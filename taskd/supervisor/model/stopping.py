@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from taskd.supervisor.model.machine import State
 
-#: A cold stop only gives back what the program holds; who needs longer is killed.
+#: A cold stop only gives back the program's claims; a program that needs longer is killed.
 COLD_S = 2.0
 
 

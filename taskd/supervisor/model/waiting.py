@@ -1,4 +1,4 @@
-"""Who waits for whom: the keys ``after`` and ``requires``, and the daemon's own READY.
+"""Waits of programs for one another: the keys ``after`` and ``requires``, and the daemon's own READY.
 
 A pure decider over what the programs are at this moment.  ``after`` waits for the others to become
 ready and goes on without those that will not: stopped, failed, or not ready within their
@@ -55,7 +55,7 @@ def waits_for(settings: ProcessConfig, members: Callable[[str], Iterable[Standin
     ``members`` answers with all programs of a group.
     """
     for group in settings.requires:
-        # Processes that the load does not need at the moment are none that others could need.
+        # No program needs a process that the load does not need at the moment.
         wanted = [each for each in members(group) if each.wanted] or members(group)
         missing = next((each for each in wanted if not each.is_ready), None)
         if missing is not None:

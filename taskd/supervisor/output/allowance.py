@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: A burst of so many seconds' worth passes, for example a long traceback from each of many tasks.
+#: A burst worth this many seconds passes, for example a long traceback from each of many tasks.
 _BURST_S = 10.0
-#: What a line costs beside its bytes, so that floods of empty lines count too.
+#: The cost of a line beside its bytes, so that floods of empty lines count too.
 LINE_COST_BYTES = 64
 
 
@@ -24,7 +24,7 @@ class Allowance:
     exhausted: bool = False
 
     def take(self, amount: int, now: float) -> bool:
-        """Return whether so many bytes may pass at the monotonic time ``now``."""
+        """Return whether this many bytes may pass at the monotonic time ``now``."""
         if not self.rate_bytes:
             return True
         full = self.rate_bytes * _BURST_S

@@ -1,4 +1,4 @@
-"""What a sink could not pass on at once: bounded, in order, and counting what it had to drop.  Pure."""
+"""Lines that a sink could not pass on at once: bounded, in order, with a count of the dropped.  Pure."""
 
 from __future__ import annotations
 

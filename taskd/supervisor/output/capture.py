@@ -14,7 +14,7 @@ from taskd.base.loop import Loop, Owner, Timer
 from taskd.supervisor.output.channel import Channel
 from taskd.supervisor.output.lines import Splitter
 
-# What is read in one turn of the loop: what a pipe holds.
+# The bytes read in one turn of the loop: the size of a pipe.
 _READ_BYTES = 1 << 16
 # While output is dropped, what is read in one go, and how long the loop then looks elsewhere in
 # proportion to the time that this took: a flood so costs at most a fifth of the loop.
@@ -120,6 +120,6 @@ class Capture:
         else:
             self._splitter.skip()
             last_line = data.rfind(b"\n")
-            if last_line >= 0:  # what follows the newline begins a line that may still be kept
+            if last_line >= 0:  # the rest behind the newline begins a line that may still be kept
                 self._splitter.feed(data[last_line:])
         return True

@@ -37,7 +37,7 @@ class Channel:
         return self._allowance.exhausted
 
     def recovers(self, pid: int) -> bool:
-        """Return whether process ``pid`` may write again; what was dropped until then is said."""
+        """Return whether process ``pid`` may write again; a note says how much was dropped until then."""
         if not self._allowance.take(0, clock.monotonic()):
             return False
         self._say_dropped(pid)

@@ -66,11 +66,11 @@ class FilesSink:
         self._closing = False
         self._owner = Owner("the writer of log files", self._fail)
         self._lost = 0
-        #: What is wrong with the files, for ``taskctl status``; empty when nothing is.
+        #: The trouble with the files, for ``taskctl status``; empty without any.
         self.trouble = ""
 
     def start(self) -> None:
-        """Start the writer; what is written before it runs waits in the pipe."""
+        """Start the writer; lines written before it runs wait in the pipe."""
         reading, self._feed = os.pipe()
         os.set_blocking(self._feed, False)
         try:
@@ -111,7 +111,7 @@ class FilesSink:
         while self._process is not None and clock.monotonic() < deadline:
             self._loop.run_once(max(0.0, deadline - clock.monotonic()))
         if self._process is not None:
-            send(self._process, signal.SIGKILL)  # the disk hangs; whoever reaps us reaps it
+            send(self._process, signal.SIGKILL)  # the disk hangs; the process that reaps us reaps it
 
     def _push(self, frame: bytes) -> None:
         self._backlog.add(frame)
@@ -188,4 +188,4 @@ class FilesSink:
 
 
 def _ignore(text: str, fatal: bool) -> None:
-    """What the writer says wrongly changes nothing."""
+    """A wrong report of the writer changes nothing."""

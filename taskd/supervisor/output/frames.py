@@ -1,4 +1,4 @@
-"""What the supervisor sends to the writer of log files: frames over a pipe.  Pure.
+"""The frames that the supervisor sends to the writer of log files, over a pipe.  Pure.
 
 A frame is a kind, two lengths, the file's name and the data.
 """
@@ -13,7 +13,7 @@ _HEAD = struct.Struct(">BHI")
 
 
 class Kind(IntEnum):
-    """What a frame asks for."""
+    """The request of a frame."""
 
     WRITE = 1  # append the data to the file ``name``
     REOPEN = 2  # close every file; the next data opens it by its name

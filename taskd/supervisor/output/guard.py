@@ -15,7 +15,7 @@ class GuardedSink:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._lost = 0
-        #: What went wrong with the last line; empty when nothing did.
+        #: The trouble with the last line; empty without any.
         self.trouble = ""
 
     @property

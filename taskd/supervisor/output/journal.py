@@ -53,7 +53,7 @@ def is_there(path: str = SOCKET_PATH) -> bool:
 
 
 class JournalSink:
-    """Sends each line to journald; what it does not take at once waits in a backlog."""
+    """Sends each line to journald; a line that it does not take at once waits in a backlog."""
 
     def __init__(self, loop: Loop, path: str = SOCKET_PATH) -> None:
         self._loop = loop

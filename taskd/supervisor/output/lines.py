@@ -66,7 +66,7 @@ class Splitter:
         return b"\r" in self._partial
 
     def progress(self) -> bytes:
-        """Return what such a line shows now, and go on after it; empty when that is nothing."""
+        """Return the text that such a line shows now, and go on after it; it may be empty."""
         before, _, after = self._partial.rpartition(b"\r")
         self._partial = b""
         return _overwritten(before + b"\r" + after)

@@ -131,7 +131,7 @@ class Output:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the log; empty when nothing is."""
+        """The trouble with the log; empty without any."""
         troubles = [self._files.trouble] if self._files is not None else []
         return "; ".join(filter(None, [*troubles, *(sink.trouble for sink in self._sinks)]))
 

@@ -1,4 +1,4 @@
-"""What the supervisor itself logs, on the same way as the output of its programs.
+"""The supervisor's own log, on the same way as the output of its programs.
 
 Its handlers never block either: standard error may be a pipe that nobody reads.
 """

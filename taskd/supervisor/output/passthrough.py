@@ -34,7 +34,7 @@ class PassThroughSink:
         self._loop = loop
         self._as_json = as_json
         self._backlog = Backlog()
-        #: What is left of a message that was written in part.
+        #: The rest of a message that was written in part.
         self._partial = b""
         self._waiting = False
         self._own_fd, self._write_some = _writer(fd)

@@ -8,7 +8,7 @@ from taskd.base.errors import ControlError
 from taskd.supervisor.output.lines import Line, split_priority
 from taskd.supervisor.output.output import Output
 
-#: An answer has at most so many lines and about so many bytes of text; the newest are kept.
+#: An answer has at most this many lines and about this many bytes of text; the newest are kept.
 MAX_LINES = 10_000
 MAX_BYTES = 1 << 20
 DEFAULT_LINES = 100
@@ -23,8 +23,8 @@ class LogReading:
     def logs(self, names: Sequence[str], params: Mapping[str, object]) -> object:
         """Return lines of the programs, oldest first.
 
-        ``count``: the last so many of all.  ``after``: instead, by program, the number of the last line
-        that is known already; a program that is not named there is new, and told from its first line.
+        ``count``: how many of all, the last ones.  ``after``: instead, by program, the number of the last
+        line that is known already; a program that is not named there is new, and told from its first line.
         Raises: ``ControlError`` for parameters of another form.
         """
         count, after = params.get("count", DEFAULT_LINES), params.get("after")
@@ -67,6 +67,6 @@ def _row(line: Line) -> Mapping[str, object]:
         "number": line.number,
         "at": line.at,
         "priority": line.priority,
-        # What is not text must not keep the rest from being shown.
+        # A line that is not text must not keep the rest from being shown.
         "text": text.decode("utf-8", "backslashreplace"),
     }

@@ -15,7 +15,7 @@ _INFO = 6
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What a program's own log says at once; ``task`` and ``id`` of the task that it was said in."""
+    """One record of a program's own log; ``task`` and ``id`` are those of the task that logged it."""
 
     message: str
     task: str = ""

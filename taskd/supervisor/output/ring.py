@@ -8,7 +8,7 @@ from itertools import islice
 
 from taskd.supervisor.output.lines import Line
 
-# What a kept line costs beside its bytes.
+# The cost of a kept line beside its bytes.
 _LINE_BYTES = 250
 
 

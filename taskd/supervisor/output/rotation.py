@@ -8,7 +8,7 @@ from taskd.base import clock
 from taskd.base.own_files import open_own
 
 _MODE = 0o640
-#: What is written to a file after its name was taken away is lost, for at most this long.
+#: Lines written to a file after its name was taken away are lost, for at most this long.
 _LOOK_EVERY_S = 1.0
 
 

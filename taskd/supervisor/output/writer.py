@@ -26,7 +26,7 @@ from taskd.supervisor.output.rotation import RotatedFile
 _READ_BYTES = 1 << 18
 _WARNING = 4
 _DIRECTORY_MODE = 0o750
-#: What is left of the time when the supervisor is dead.
+#: The time that is left when the supervisor is dead.
 _LAST_LINES_S = 2
 
 
@@ -53,7 +53,7 @@ class Writer:
         self._trouble = ""
 
     def take(self, kind: Kind, name: str, data: bytes) -> None:
-        """Carry out one frame.  What cannot be written is counted and said in its file later."""
+        """Carry out one frame.  Lines that cannot be written are counted, and their file says so later."""
         match kind:
             case Kind.REOPEN:
                 self._reopen()

@@ -1,8 +1,8 @@
-"""What a forked child does to become the program that the configuration describes, step by step.
+"""Makes a forked child the program that the configuration describes, step by step.
 
 Runs between fork and exec, in a process with one thread: it may block (a user may come from LDAP) and
-the supervisor does not notice.  The order matters: what needs privileges comes before the change of
-user, and what the change of user clears comes after it.  A step that fails is named with its remedy.
+the supervisor does not notice.  The order matters: steps that need privileges come before the change of
+user, and settings that the change of user clears come after it.  A step that fails is named with its remedy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from taskd.config.process import ProcessConfig
 from taskd.host import prctl
 from taskd.supervisor.process import background
 
-#: What one process that runs tasks may have of the machine's memory for its data.
+#: The share of the machine's memory that one process that runs tasks may have for its data.
 MEMORY_SHARE = 0.75
 
 

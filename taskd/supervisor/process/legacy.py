@@ -1,7 +1,7 @@
-"""What a process of a worker program leaves to its successor: memory that outlives it.
+"""Memory that a process of a worker program leaves to its successor.
 
 The worker notes in it which tasks run (``taskd.worker.ledger``).  The supervisor makes it and passes it on,
-and reads nothing of it: whoever runs tasks may write anything there.
+and reads nothing of it: a process that runs tasks may write anything there.
 
 Each process gets new memory beside that of its predecessor, so that a child of the predecessor that is still
 about writes into nothing that is in use.  Nothing is passed on from one user to another.

@@ -77,7 +77,7 @@ class Reaper:
             self._loop.remove_reader(process.pidfd)
             os.close(process.pidfd)
             self._known.discard(pid)
-            # What it leaves behind has nobody who waits for it, and its tasks will run again.
+            # Nobody waits for its orphans, and its tasks will run again.
             left_behind, out_of_memory = [0], [False]
             self._loop.attempt(lambda: left_behind.insert(0, self._ends(process)), _NOBODY)
             signalled = os.WIFSIGNALED(status)
@@ -104,8 +104,8 @@ class Reaper:
     def reap_orphans(self) -> None:
         """Reap the dead among the processes that lost their parent below us.
 
-        One that dies may leave children in turn: those of programs that have ended are killed.  What
-        a living program detached is left alone until the daemon ends.
+        One that dies may leave children in turn: children of programs that have ended are killed.
+        Processes that a living program detached are left alone until the daemon ends.
         """
         reaped = [pid for pid in self._orphans() if _reap(pid)]
         if reaped:

@@ -1,8 +1,8 @@
 """Start a program: fork, set up, exec.  The only caller of fork in this room.
 
-What a program may rely on: its own session, the standard streams that it was given (``output.streams``), no
+A program may rely on this: its own session, the standard streams that it was given (``output.streams``), no
 other descriptor than those named, every signal at its default, death by SIGKILL when the supervisor dies,
-and what its table says (``becoming``).  No signal is blocked, but for taskd's own programs those of
+and the settings of its table (``becoming``).  No signal is blocked, but for taskd's own programs those of
 ``program_signals``, until they listen.
 
 Why not subprocess or posix_spawn: neither can set the death signal between fork and exec, and without
@@ -41,8 +41,8 @@ EXEC_FAILED = 127
 # descriptors of one digit.
 _STATUS_FD = 3
 
-# What a program of another user is given of the daemon's environment: how to find and to show things.  The
-# rest may hold secrets, such as those that the file takes from ${NAME}.
+# The variables of the daemon's environment that a program of another user gets: how to find and to show
+# things.  The rest may hold secrets, such as those that the file takes from ${NAME}.
 _FOR_EVERYBODY = (
     "PATH",
     "LANG",
@@ -243,7 +243,7 @@ def _reset_dispositions() -> None:
 
 
 def _close_on_exec_except(keep: Sequence[int]) -> None:
-    # Python's own descriptors are close-on-exec already; those that taskd inherited may not be.
+    # Python's own descriptors are close-on-exec already; inherited ones may not be.
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         if fd > 2:

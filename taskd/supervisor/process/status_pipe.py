@@ -13,7 +13,7 @@ from taskd.base.errors import ProtocolError
 from taskd.base.loop import Loop, Owner
 from taskd.protocol.status import MAX_LINE_BYTES, StatusLine, decode_line
 
-# What is read in one turn of the loop: what a pipe holds.  A flooding program so gets no more turns
+# The bytes read in one turn of the loop: the size of a pipe.  A flooding program so gets no more turns
 # than its neighbours.
 _READ_BYTES = 1 << 16
 # At the end of a program its pipe is read until it is empty, unless a descendant goes on writing.

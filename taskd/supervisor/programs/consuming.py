@@ -18,7 +18,7 @@ PATIENCE_S = 40.0
 
 @dataclass(slots=True)
 class Consuming:
-    """What the heartbeats so far have shown; times are monotonic seconds."""
+    """The facts that the heartbeats so far have shown; times are monotonic seconds."""
 
     _since: float | None = None
     _done: int = 0

@@ -1,11 +1,11 @@
-"""The programs of one table of the configuration, and the way from what runs to what is wanted.
+"""The programs of one table of the configuration, and the way from the running to the wanted ones.
 
 ``rolling`` decides each step from a picture of the group; here it is carried out.  A wish may change at any
 moment, and the group then goes on from where it stands.
 
 A program that joins takes the lowest free slot, and with it a name: a successor that starts while the
 one before it drains needs a name of its own, because the broker takes the claims of a name away from
-whoever had it before.  See docs/decisions/0011.
+its former bearer.  See docs/decisions/0011.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Group:
         """
         self.name = name
         self.members = Members()
-        #: What pays for what fails while the group is brought to what is wanted.
+        #: The owner of errors while the group is brought to its aim.
         self.owner = Owner(f"group {name}", self._fail)
         self._make = make
         self._wake_at = wake_at
@@ -83,7 +83,7 @@ class Group:
         self._begin()
 
     def resize(self, count: int, *, reason: str) -> None:
-        """Want so many programs; those that are too many drain, the idle ones first."""
+        """Want ``count`` programs; surplus programs drain, the idle ones first."""
         self._wish = replace(self._wish, size=replace(self.size, count=count), reason=reason)
         self._begin()
 

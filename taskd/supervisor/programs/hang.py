@@ -1,8 +1,8 @@
-"""What is done about a program that hangs: its stack first, then the kill; and no kills without end.
+"""The treatment of a program that hangs: its stack first, then the kill; and no kills without end.
 
 A Python program writes its stacks to standard error on SIGUSR2 (``taskd.program.bond``), by faulthandler,
-which works even while the interpreter's lock is held.  What it writes is part of its output, so it is
-in the log, and from there it comes into the death certificate.
+which works even while the interpreter's lock is held.  The stacks are part of its output, so they are in
+the log, and from there they come into the death certificate.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from taskd.supervisor.programs.spiral import Spiral
 
 _log = logging.getLogger(__name__)
 
-#: What a hung process has for writing its stacks before it is killed.
+#: The time of a hung process for writing its stacks before it is killed.
 STACK_S = 0.5
 
 
 class Watched(Protocol):
-    """What of a program the watch needs."""
+    """The part of a program that the watch needs."""
 
     @property
     def life(self) -> Life | None:
@@ -40,7 +40,7 @@ class Watched(Protocol):
 
     @property
     def spec(self) -> ProgramSpec:
-        """What it is."""
+        """Its specification."""
 
     def feed(self, event: Event, reason: str = "") -> None:
         """Let an event act."""
@@ -61,7 +61,7 @@ class HangWatch:
     # -- signs of life -----------------------------------------------------------------------
 
     def heard(self, done: int) -> None:
-        """The program has reported, and has finished so many tasks."""
+        """Note that the program has reported, and how many tasks it has finished."""
         if self._spiral.heard(done) and self.alarm:
             _log.warning("program=%s works again; the alarm is over: %s", self._program.spec.name, self.alarm)
             self.alarm = ""

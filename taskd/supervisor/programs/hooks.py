@@ -31,7 +31,7 @@ MAX_RUNNING = 8
 
 
 class Occasion(Enum):
-    """What a command may be run for; the values are the keys of the configuration."""
+    """The events for which a command may run; the values are the keys of the configuration."""
 
     READY = "on_ready"
     EXITED = "on_exited"
@@ -153,7 +153,7 @@ class Hooks:
         return Owner(f"hook {key[0]} {key[1].value}", lambda _why: self._give_up(key))
 
     def _give_up(self, key: _Key) -> None:
-        """Kill a command for an error of our own; what waits for its place starts."""
+        """Kill a command for an error of our own; a command that waits for its place starts."""
         running = self._running.pop(key, None)
         if running is not None:
             running.timer.cancel()

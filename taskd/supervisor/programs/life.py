@@ -1,4 +1,4 @@
-"""What is known of one process of a program, from its start to its end: what it says, and how it ended."""
+"""The known facts about one process of a program, from its start to its end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Limits:
 
     start_timeout_s: float
     heartbeat_timeout_s: float
-    #: After so many kills within the period that finished no task no more follow; 0: kills go on.
+    #: After this many kills within the period that finished no task no more follow; 0: kills go on.
     spiral_kills: int = 0
     spiral_period_s: float = 600.0
 

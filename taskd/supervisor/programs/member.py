@@ -78,7 +78,7 @@ class Member:
 
 @dataclass(slots=True)
 class _News:
-    """What a process that goes on is to be told of settings that have changed since it began.
+    """The changed settings that a process which goes on is to be told.
 
     ``born``: the revision that the process ``pid`` began with.
     """

@@ -11,7 +11,7 @@ from taskd.supervisor.programs.revision import Revision
 
 
 class Members:
-    """Those with a place in the group, that drain included.  A slot, and so a name, is taken once."""
+    """Members with a place in the group, draining ones included.  A slot, and so a name, is taken once."""
 
     def __init__(self) -> None:
         self._all: list[Member] = []

@@ -15,7 +15,7 @@ from taskd.supervisor.programs.life import Limits
 class Patience:
     """Waits for one thing at a time: a new wait ends the former.  All times are monotonic seconds.
 
-    ``ready_after_s``: a start is over after so long (None: when the program says so).
+    ``ready_after_s``: a start is over after this time (None: when the program says so).
     ``on_hung`` gets in words what took too long; ``on_started`` is called when a start is over by time.
     """
 

@@ -57,12 +57,12 @@ class Program:
         self.reason = "not started yet"
         self.detail = ""
         self.restarts = 0
-        #: Ends that nobody asked for; whoever counts them sets it back.
+        #: Ends that nobody asked for; the counter of them sets it back.
         self.failures = 0
         self._around = around
         self._settings = settings
         self._restart = settings.restart
-        #: What pays for callbacks that concern this program.
+        #: The owner of callbacks that concern this program.
         self.owner = Owner(f"program {self.spec.name}", self._fail)
         self._patience = Patience(
             around.loop,
@@ -125,7 +125,7 @@ class Program:
             self._around.changed()
 
     def obey(self, settings: Settings) -> None:
-        """Take new settings over; those of the process itself are in force when it starts again."""
+        """Take new settings over; settings of the process itself are in force when it starts again."""
         self.spec = settings.spec
         self._settings = settings
         self._restart.obey(settings.restart)

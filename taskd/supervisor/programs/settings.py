@@ -1,4 +1,4 @@
-"""What one revision of the configuration says about one program: its table, else ``[supervisor]``."""
+"""The settings of one program in one revision of the configuration: its table, else ``[supervisor]``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When killing does not help: a program that is killed again and again and gets nothing done.
+"""Notices that killing does not help: a program is killed many times in a row and gets nothing done.
 
 A pure decider.  Killing a process that hangs helps if its successor works.  If several in a row were
 killed and not one task was finished in between, the cause lies elsewhere (a network so slow that no

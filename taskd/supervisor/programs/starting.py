@@ -34,7 +34,7 @@ class Hearer(Protocol):
 
 
 class Starter:
-    """Makes one process after the other of a program; what a process leaves to the next stays here."""
+    """Makes one process after the other of a program; the legacy of each for the next stays here."""
 
     def __init__(self, around: Surroundings, owner: Owner, hearer: Hearer) -> None:
         """``owner`` pays for callbacks that concern a process."""
@@ -46,7 +46,7 @@ class Starter:
     def start(self, settings: Settings, *, gives_way: bool) -> Life:
         """Start a process; ``gives_way``: in the background until it is ready.  Raises: ``OSError``.
 
-        Whoever calls notes the process, and calls ``follow`` then: its end is heard from there on.
+        The caller notes the process, and calls ``follow`` then: its end is heard from there on.
         """
         spec = replace(settings.spec, in_background=gives_way and settings.spec.is_own)
         process, capture = self._around.output.start(

@@ -1,4 +1,4 @@
-"""What all programs of a daemon share: the loop they live in, who reaps them, and whom they tell."""
+"""The things that all programs of a daemon share: their loop, their reaper, and their listeners."""
 
 from __future__ import annotations
 

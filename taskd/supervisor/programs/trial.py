@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted of a group, and why; without a revision nothing was wanted yet."""
+    """The aim of a group, and its reason; without a revision it has none yet."""
 
     revision: Revision | None = None
     size: Size = Size(0, 0, 1)  # noqa: RUF009 - it is frozen

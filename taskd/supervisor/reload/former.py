@@ -25,7 +25,7 @@ _MODE = 0o600
 
 
 class FormerBrokers:
-    """Those of one state directory.  For the loop's thread; nothing here raises."""
+    """The former brokers of one state directory.  For the loop's thread; nothing here raises."""
 
     def __init__(self, state_directory: str) -> None:
         self._directory = state_directory
@@ -71,7 +71,7 @@ class FormerBrokers:
             _log.warning("the way to the former broker is not kept: %s: %s", path, error.strerror)
 
     def rows(self) -> Sequence[Mapping[str, str]]:
-        """Return the address and the file of each; who deletes a file is told of its broker no more."""
+        """Return the address and the file of each; after its file is deleted, a broker is not named again."""
         known = self._addresses.items()
         return [{"address": address, "file": path} for path, address in known if os.path.exists(path)]
 

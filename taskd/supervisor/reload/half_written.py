@@ -17,7 +17,7 @@ def is_being_written(path: str) -> bool:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        return False  # who reads it will say why
+        return False  # its reader will say why
     try:
         # Should a writer come in this very moment: the default signal, SIGIO, would end the process.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)

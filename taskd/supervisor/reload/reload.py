@@ -35,7 +35,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What the file says now: a configuration, unless its problems forbid it."""
+    """The present content of the file: a configuration, unless its problems forbid it."""
 
     config: Config | None
     problems: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Which process leaves when there are too many, and which leaving one is called back.  Pure."""
+"""Chooses the process that leaves when there are too many, and the one that is called back.  Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the autoscaler knows of one group of workers: its bounds, and the load that it shows."""
+"""The autoscaler's facts about one group of workers: its bounds, and the load that it shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the configuration allows one group.
+    """The limits that the configuration gives one group.
 
     ``slots``: tasks that one process runs at the same time.  ``latency_s``: a message that arrives now
     should begin within this time.  ``weight``: its share where the machine cannot give everybody enough.
@@ -22,7 +22,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a group shows now.
+    """The present load of a group.
 
     ``ready``: messages that could run now and wait.  ``busy``: slots at work.  ``service_s``: the mean
     run time of its tasks, 0 when none has run yet.  ``process_bytes``: memory of one process with its
@@ -53,7 +53,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the machine has for all scaled groups together; 0 means no limit."""
+    """The budget of the machine for all scaled groups together; 0 means no limit."""
 
     processes: int = 0
     memory_bytes: int = 0

@@ -1,4 +1,4 @@
-"""What the heartbeats of a group's processes say about its load.  Pure: the time is an argument."""
+"""Measures the load of a group by the heartbeats of its processes.  Pure: the time is an argument."""
 
 from __future__ import annotations
 

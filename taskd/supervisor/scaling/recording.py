@@ -14,7 +14,7 @@ import msgspec
 from taskd.supervisor.scaling.load import Load
 from taskd.supervisor.scaling.simulation import Arrivals
 
-#: What the supervisor remembers: an hour of one busy group.
+#: The memory of the supervisor: an hour of one busy group.
 REMEMBERED = 3600
 
 _decoder = msgspec.json.Decoder(Arrivals)

@@ -1,11 +1,11 @@
-"""Carries out what the autoscaler decides: the one module of this room that acts.
+"""Carries out the autoscaler's decisions: the one module of this room that acts.
 
 A process leaves in two steps.  It first rests: it takes nothing new and finishes what it has, however
 long that takes, and can be called back at any moment.  Only when it has nothing left is it no longer
 wanted, and ends at once.  So no task is ever cut short by scaling, and a load that returns finds the
 process still there.
 
-What the operator stopped is none of its business: it starts only what it has stopped itself.
+It leaves programs alone that the operator stopped: it starts only those that it has stopped itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from taskd.supervisor.scaling.recording import Recording
 
 _log = logging.getLogger(__name__)
 
-#: Decisions are no closer together than this; heartbeats of busy workers come once a second each.
+#: The least time between two decisions; heartbeats of busy workers come once a second each.
 DECIDE_EVERY_S = 1.0
 _AFTER_AN_ERROR_S = 30.0
 _UNNEEDED = "not needed by the load"
@@ -38,7 +38,7 @@ _UNNEEDED = "not needed by the load"
 
 @dataclass(slots=True)
 class _Group:
-    """What is kept of one scaled group."""
+    """The memory of one scaled group."""
 
     bounds: Bounds
     meter: Meter = field(default_factory=Meter)

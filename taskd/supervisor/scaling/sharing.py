@@ -1,8 +1,8 @@
-"""Who gets how much when the machine cannot give every group what it needs.  Pure.
+"""Shares the machine out when it cannot give every group what it needs.  Pure.
 
 Weighted max-min fairness (Bertsekas and Gallager, Data Networks, 6.5.2) by progressive filling: every
 group has its floor, then one process at a time goes to the group that has least for its weight and
-needs more.  A group that needs little gets it whole; only those that want more than their share wait.
+needs more.  A group that needs little gets it whole; only groups that want more than their share wait.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from taskd.supervisor.scaling.load import Budget
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one group asks for.  ``process_bytes``: what one more process of it takes, 0 unknown.
+    """The request of one group.  ``process_bytes``: memory of one more process of it, 0 unknown.
 
     ``leaving``: processes that finish their work; they take memory, and no share of the processes.
     """

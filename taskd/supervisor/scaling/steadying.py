@@ -1,6 +1,6 @@
 """Up at once, down slowly, and slower still for a load that swings.  Pure.
 
-A process is given up when fewer would have done for a whole window.  Whoever has to be started again
+A process is given up when fewer would have done for a whole window.  A process that has to be started again
 within that same window was given up too early: the window grows by its own length (uWSGI's cheaper-busyness
 learns in this way), and shrinks again when giving up proves right.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The window never grows beyond so many times its length.
+#: The window never grows beyond this multiple of its length.
 MAX_PENALTY = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
-    """What is remembered of one group.
+    """The memory of one group.
 
     ``seen``: pairs of monotonic seconds and the number wanted then, a new one only where the number
     changed.  ``penalty``: by how much the window is longer now.  ``shrunk_at``: when processes were last
