@@ -15,12 +15,12 @@ from typing import Any, Protocol, TypeVar, cast
 from taskd.app.task import BoundTask, CoroutineTask, Sendable
 from taskd.base.errors import ProtocolError
 from taskd.protocol.exceptions import decode_exception
-from taskd.protocol.execution import Acks
 from taskd.sending.calls import Call
 from taskd.sending.collecting import Progress, outcome, wait_for_all
 from taskd.sending.connections import Connections
+from taskd.sending.forms import Acks
+from taskd.sending.options import SendOptions, TaskSettings
 from taskd.sending.result import AsyncResult
-from taskd.sending.settings import SendOptions, TaskSettings
 
 A = TypeVar("A")
 R = TypeVar("R")

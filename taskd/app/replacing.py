@@ -12,14 +12,14 @@ from typing import cast
 
 from taskd.protocol.chord import Begun, added, placed
 from taskd.protocol.delivery import Outgoing
-from taskd.protocol.signature import read_signatures
 from taskd.protocol.steps import Plain, handed, listed, members, options_of, upgraded
 from taskd.results.factory import chords
 from taskd.sending.callbacks import begun_by, messages_without_outcome
 from taskd.sending.connections import Connections
+from taskd.sending.options import TaskSettings
 from taskd.sending.request import Request
 from taskd.sending.send import publish
-from taskd.sending.settings import TaskSettings
+from taskd.sending.signature import read_signatures
 
 #: Makes one result of those of a group: Celery's own task, which every worker has.
 _ACCUMULATE: Plain = {"task": "celery.accumulate", "args": [], "kwargs": {"index": 0}, "options": {}}

@@ -9,19 +9,12 @@ from inspect import Parameter
 
 from taskd.config.problems import nearest
 from taskd.protocol.message import RESERVED_HEADERS
+from taskd.sending.checks import check_options
 from taskd.sending.due import expires_at
+from taskd.sending.options import SEND
 from taskd.sending.request import Request
-from taskd.sending.settings import check_options, check_priority
 
-_CHANGEABLE = (
-    "queue",
-    "priority",
-    "expires",
-    "headers",
-    "ignore_result",
-    "time_limit",
-    "soft_time_limit",
-)
+_CHANGEABLE = tuple(name for name, option in SEND.items() if option.for_retry)
 #: Options of Celery's ``retry`` that have no meaning here: how the message travels is the broker's business.
 _WITHOUT_MEANING = frozenset(
     {"exchange", "serializer", "retry", "retry_policy", "delivery_mode", "connection", "producer"}
@@ -62,7 +55,7 @@ def changes_of(name: str, request: Request, options: Mapping[str, object]) -> Ch
     priority = given.get("priority")
     return Changes(
         str(given.get("queue", "")),
-        None if priority is None else check_priority(priority, name),  # type: ignore[arg-type]
+        priority,  # type: ignore[arg-type]  # checked
         headers,
     )
 

@@ -32,10 +32,10 @@ from taskd.protocol.exceptions import MaxRetriesExceededError
 from taskd.sending import request as requests
 from taskd.sending.calls import Call, send_many
 from taskd.sending.connections import Connections
+from taskd.sending.options import SendOptions, TaskSettings
 from taskd.sending.request import Request, direct_request
 from taskd.sending.result import AsyncResult
 from taskd.sending.send import send
-from taskd.sending.settings import SendOptions, TaskSettings
 from taskd.sending.states import store_state
 
 if TYPE_CHECKING:

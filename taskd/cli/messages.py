@@ -22,7 +22,7 @@ from taskd.control.client import RemoteControl
 from taskd.protocol.results import ResultRecord, State, decode_record
 from taskd.results import factory
 from taskd.results.base import ResultStore
-from taskd.sending.settings import SendOptions
+from taskd.sending.options import SEND, SendOptions
 from taskd.sending.whereabouts import UNKNOWN
 
 wait_option = click.option(
@@ -41,13 +41,9 @@ wait_option = click.option(
 @click.argument("args", type=json_list, default="[]", metavar="[ARGS_JSON]")
 @click.option("--kwargs", type=json_object, default="{}", metavar="JSON", help="Keyword arguments.")
 @click.option("--queue", shell_complete=complete_queues, help="Queue to send to (default: default).")
-@click.option(
-    "--countdown", type=duration, metavar="DURATION", help="Run it after this time at the earliest."
-)
-@click.option(
-    "--expires", type=duration, metavar="DURATION", help="Drop it if it has not begun after this time."
-)
-@click.option("--priority", type=click.IntRange(0, 9), help="Priority from 0 to 9. 9 is served first.")
+@click.option("--countdown", type=duration, metavar="DURATION", help=SEND["countdown"].meaning)
+@click.option("--expires", type=duration, metavar="DURATION", help=SEND["expires"].meaning)
+@click.option("--priority", type=click.IntRange(0, 9), help=SEND["priority"].meaning)
 @click.option("--force", is_flag=True, help="Send the task even if no worker of this broker knows it.")
 @wait_option
 @json_option

@@ -32,7 +32,7 @@ from taskd.consumer.tasks import Tasks
 from taskd.pools.base import Running
 from taskd.protocol.delivery import Requeue
 from taskd.protocol.status import Waiting
-from taskd.sending.settings import TaskSettings
+from taskd.sending.options import TaskSettings
 
 logger = logging.getLogger(__name__)
 

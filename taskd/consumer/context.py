@@ -23,12 +23,12 @@ from taskd.consumer.neighbours.task_events import TaskEvents
 from taskd.consumer.request import Request
 from taskd.events.dispatcher import Dispatcher
 from taskd.pools.base import Outcome, Pool
-from taskd.protocol.execution import TaskOptions
 from taskd.protocol.lamport import LamportClock
 from taskd.protocol.status import StatusLine
 from taskd.results.base import ChordStore, ResultStore
 from taskd.revocations.known import Revocations
 from taskd.revocations.store import State
+from taskd.sending.options import TaskOptions
 
 
 class Shutdown(IntEnum):

@@ -7,8 +7,9 @@ from enum import Enum
 
 from taskd.base.errors import ProtocolError
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.message import TaskHeaders, decode_headers
+from taskd.sending.forms import Acks
+from taskd.sending.options import TaskOptions
 
 
 class Softened(Enum):

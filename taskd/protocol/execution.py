@@ -1,4 +1,4 @@
-"""Between a worker and the executor in its pool: work in, replies out, and the task table.
+"""Between a worker and the executor in its pool: work in, replies out.
 
 The parent reads only headers, once, and hands them on; the body travels undecoded to whoever runs the task.
 The format is msgpack arrays, private to one worker generation: both ends are always the same version.
@@ -14,31 +14,6 @@ import msgspec
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.message import TaskHeaders
-
-
-class Acks(str, Enum):
-    """When a task's message is acknowledged."""
-
-    LATE = "late"
-    EARLY = "early"
-
-
-class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of a task that the parent needs; the template sends one for each registered task."""
-
-    name: str
-    acks: Acks = Acks.LATE
-    ignore_result: bool = False
-    soft_time_limit: float = 0.0
-    time_limit: float = 0.0
-    #: Tasks a second that one worker may begin; 0 for no limit.
-    rate_limit: float = 0.0
-    #: Where it goes when the worker itself sends it: the body of a chord.
-    queue: str = ""
-    #: Whether its events are told at all.
-    send_events: bool = True
-    #: Whether the app has hooks that are to hear of an end that the worker decides.
-    hears_ends: bool = False
 
 
 class Work(msgspec.Struct, frozen=True, array_like=True, gc=False):

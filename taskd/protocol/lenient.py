@@ -92,7 +92,11 @@ def _typed(value: object) -> object:
     return value
 
 
-def _number(value: object) -> float:
+def finite(value: object) -> float:
+    """Return a number, 0 for an empty value.
+
+    Raises: ``ValueError`` saying what was expected, as all of these do.
+    """
     if isinstance(value, (bool, int, float)):
         number = float(value)
     elif isinstance(value, str):
@@ -106,9 +110,10 @@ def _number(value: object) -> float:
     return number
 
 
-def _count(value: object) -> int:
+def count(value: object) -> int:
+    """Return how often something may be, or has been."""
     try:
-        number = _number(value)
+        number = finite(value)
     except (ValueError, OverflowError):
         number = -1.0
     if number != int(number) or not 0 <= number <= MOST_RETRIES:
@@ -116,11 +121,12 @@ def _count(value: object) -> int:
     return int(number)
 
 
-def _place(value: object) -> int | None:
+def place(value: object) -> int | None:
+    """Return a place in a group; None for none."""
     if value is None or value == "":
         return None
     try:
-        number = _number(value)
+        number = finite(value)
     except (ValueError, OverflowError):
         number = 0.5
     if number != int(number) or abs(number) > MOST_RETRIES:
@@ -129,14 +135,15 @@ def _place(value: object) -> int | None:
 
 
 def _optional_count(value: object) -> int | None:
-    return None if value is None or value == "" else _count(value)
+    return None if value is None or value == "" else count(value)
 
 
-def _span(value: object) -> float | None:
+def span(value: object) -> float | None:
+    """Return seconds; None for none."""
     if value is None or value == "":
         return None
     try:
-        number = _number(value)
+        number = finite(value)
     except (ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= LONGEST_S:
@@ -150,16 +157,17 @@ def _limits(value: object) -> tuple[float | None, float | None] | None:
     if not isinstance(value, (list, tuple)) or len(value) > 2:
         raise ValueError("a list of the hard and the soft limit in seconds")
     hard, soft = [*value, None][:2]
-    return _span(hard), _span(soft)
+    return span(hard), span(soft)
 
 
-def _flag(value: object) -> bool | None:
+def flag(value: object) -> bool | None:
+    """Return what is on or off; None where nothing is said."""
     if value is None:
         return None
     return value.strip().lower() not in _FALSE if isinstance(value, str) else bool(value)
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     """Return what names something; numbers and UUIDs are taken for their text."""
     if isinstance(value, (int, float, UUID)) and not isinstance(value, bool):
         return str(value)
@@ -175,17 +183,18 @@ def _text(value: object) -> str:
 def _name(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("the name of a task")
-    return _text(value)
+    return text(value)
 
 
-def _optional_text(value: object) -> str | None:
-    return _text(value) if value or value == 0 else None
+def optional_text(value: object) -> str | None:
+    """Return what names something, if anything does."""
+    return text(value) if value or value == 0 else None
 
 
 def _lineage(value: object) -> str | None:
     """Return the id of a task before this one; nobody runs it another way for what stands there."""
     try:
-        return _optional_text(value)
+        return optional_text(value)
     except ValueError:
         return None
 
@@ -207,51 +216,36 @@ def _stamps(value: object) -> dict[str, object] | None:
 
 def _nesting(value: object) -> int:
     try:
-        return _count(value)
+        return count(value)
     except ValueError:
         return 0
 
 
 _READERS: Mapping[str, Callable[[object], object]] = {
     "task": _name,
-    "id": _text,
+    "id": text,
     "shadow": _shown,
     "eta": moment,
     "expires": moment,
-    "group": _optional_text,
-    "group_index": _place,
-    "retries": _count,
+    "group": optional_text,
+    "group_index": place,
+    "retries": count,
     "timelimit": _limits,
     "root_id": _lineage,
     "parent_id": _lineage,
     "argsrepr": _shown,
     "kwargsrepr": _shown,
     "origin": _shown,
-    "ignore_result": _flag,
+    "ignore_result": flag,
     "stamped_headers": _names,
     "stamps": _stamps,
-    "compression": _optional_text,
+    "compression": optional_text,
     "replaced_task_nesting": _nesting,
     "taskd_max_retries": _optional_count,
-    "taskd_retry_delay": _span,
+    "taskd_retry_delay": span,
 }
 
 
-def _moment_or_span(value: object) -> object:
+def moment_or_span(value: object) -> object:
+    """Return a time, or seconds from now."""
     return value if isinstance(value, (int, float)) else moment(value)
-
-
-#: Options of a signature, which say the same as headers under other names.
-OPTION_READERS: Mapping[str, Callable[[object], object]] = {
-    "task_id": _text,
-    "group_id": _optional_text,
-    "group_index": _place,
-    "eta": moment,
-    "expires": _moment_or_span,
-    "countdown": _number,
-    "ignore_result": _flag,
-    "max_retries": _count,
-    "retry_delay": _span,
-    "soft_time_limit": _span,
-    "time_limit": _span,
-}

@@ -124,12 +124,7 @@ class OutgoingHeaders(msgspec.Struct, kw_only=True, gc=False):
 
 
 #: Names that a user's header cannot have.
-RESERVED_HEADERS = frozenset(
-    {
-        *OutgoingHeaders.__struct_fields__,
-        *("compression", "taskd_max_retries", "taskd_retry_delay", "taskd_errback"),
-    }
-)
+RESERVED_HEADERS = frozenset({*OutgoingHeaders.__struct_fields__, *TaskHeaders.__struct_fields__})
 
 _header_encoder = msgspec.json.Encoder()
 _header_decoder = msgspec.json.Decoder(TaskHeaders)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import msgspec
@@ -26,9 +26,9 @@ from taskd.protocol.message import (
     decode_body,
     headers_as_mapping,
 )
-from taskd.protocol.signature import Promised, Signature, promised, read_signatures
+from taskd.sending.options import TaskSettings
 from taskd.sending.send import Lineage, build_message
-from taskd.sending.settings import TaskSettings
+from taskd.sending.signature import Promised, Signature, carried, promised, read_signatures
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,8 @@ def messages_of(
             signature,
             signature.args if signature.immutable else [first, *signature.args],
             _lineage(signature, root_id, ended.id),
-            _in_queue(settings_of(signature.task), queue),
+            settings_of(signature.task),
+            queue,
         )
         for signature in signatures
     ]
@@ -97,14 +98,11 @@ def messages_without_outcome(
             signature,
             signature.args,
             _lineage(signature, root_id, ended.parent_id),
-            _in_queue(settings_of(signature.task), queue),
+            settings_of(signature.task),
+            queue,
         )
         for signature in signatures
     ]
-
-
-def _in_queue(settings: TaskSettings, queue: str) -> TaskSettings:
-    return replace(settings, queue=queue) if settings.queue == DEFAULT_QUEUE else settings
 
 
 def message_of(signature: Signature) -> Outgoing:
@@ -129,44 +127,35 @@ def _lineage(signature: Signature, root_id: str | None = None, parent_id: str | 
 
 
 def _message(
-    signature: Signature, args: Sequence[object], lineage: Lineage, settings: TaskSettings
+    signature: Signature,
+    args: Sequence[object],
+    lineage: Lineage,
+    settings: TaskSettings,
+    queue: str = DEFAULT_QUEUE,
 ) -> Outgoing:
-    options = signature.options
-    own = {name: value for name, value in (options.headers or {}).items() if name not in RESERVED_HEADERS}
-    message = build_message(
-        settings,
-        args,
-        signature.kwargs,
-        countdown=options.countdown,
-        eta=_aware(options.eta),
-        expires=_aware(options.expires) if isinstance(options.expires, datetime) else options.expires,
-        queue=options.queue or (None if options.exchange else options.routing_key),
-        priority=options.priority,
-        task_id=options.task_id,
-        headers=own or None,
-        max_retries=options.max_retries,
-        retry_delay=options.retry_delay,
-        ignore_result=options.ignore_result,
-        soft_time_limit=options.soft_time_limit,
-        time_limit=options.time_limit,
-        link=options.link,
-        link_error=options.link_error,
-        lineage=lineage,
-    )
-    for text in (message.routing_key, message.task_id, options.exchange or ""):
+    """``queue``: for what neither the signature nor the task sends elsewhere."""
+    said = signature.options
+    options = carried(said)
+    for name in ("eta", "expires"):
+        if isinstance(options.get(name), datetime):
+            options[name] = _aware(options[name])
+    if "headers" in options:
+        own = options["headers"]
+        options["headers"] = {name: own[name] for name in own if name not in RESERVED_HEADERS}
+    named = options.pop("queue", "")
+    elsewhere = queue if settings.queue == DEFAULT_QUEUE else settings.queue
+    options["queue"] = named or (not said.exchange and said.routing_key) or elsewhere
+    message = build_message(settings, args, signature.kwargs, lineage=lineage, **options)
+    for text in (message.routing_key, message.task_id, said.exchange or ""):
         text.encode()  # a lone surrogate is a ValueError here, not an error of the broker later
-    if options.exchange and not options.queue:
-        return msgspec.structs.replace(
-            message, exchange=options.exchange, routing_key=options.routing_key or ""
-        )
+    if said.exchange and not named:
+        return msgspec.structs.replace(message, exchange=said.exchange, routing_key=said.routing_key or "")
     return message
 
 
-def _aware(moment: datetime | None) -> datetime | None:
+def _aware(moment: datetime) -> datetime:
     # Without an offset it is UTC, as in Celery with enable_utc.
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=timezone.utc)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+from taskd.sending.checks import check_options
 from taskd.sending.connections import Connections
+from taskd.sending.options import Link, SendOptions, TaskSettings
 from taskd.sending.result import AsyncResult
 from taskd.sending.send import build_message, publish, signatures
-from taskd.sending.settings import Link, SendOptions, TaskSettings, check_options
 from taskd.sending.whereabouts import Sent
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from taskd.base import clock, ids
 from taskd.base.errors import ProtocolError, SerializationError
@@ -18,13 +18,18 @@ from taskd.protocol.message import (
     encode_headers,
 )
 from taskd.protocol.message_repr import bounded_repr
-from taskd.protocol.signature import read_signatures
 from taskd.sending import request
+from taskd.sending.checks import check_options
 from taskd.sending.connections import Connections
 from taskd.sending.due import due_in, expires_at, moment
+from taskd.sending.forms import PRIORITY
+from taskd.sending.options import SEND, Link, SendOptions, TaskSettings
 from taskd.sending.result import AsyncResult
-from taskd.sending.settings import Link, SendOptions, TaskSettings, check_options, check_priority
+from taskd.sending.signature import read_signatures
 from taskd.sending.whereabouts import Sent
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,61 +60,49 @@ def build_message(
     args: Sequence[object],
     kwargs: Mapping[str, object],
     *,
-    countdown: float | timedelta | None = None,
-    eta: datetime | None = None,
-    expires: float | timedelta | datetime | None = None,
-    queue: str | None = None,
-    priority: int | None = None,
-    task_id: str | None = None,
-    headers: Mapping[str, object] | None = None,
-    max_retries: int | None = None,
-    retry_delay: float | None = None,
-    ignore_result: bool | None = None,
-    soft_time_limit: float | None = None,
-    time_limit: float | None = None,
-    compression: str | None = None,
-    link: Link | Sequence[Link] | None = None,
-    link_error: Link | Sequence[Link] | None = None,
     lineage: Lineage | None = None,
     reply_to: str = "",
+    **options: Unpack[SendOptions],
 ) -> Outgoing:
     """Return the message of one call.
 
     ``lineage``: where it belongs; None: below the task that runs here.  ``reply_to``: a queue for its result.
     Raises: ``SerializationError`` for arguments without JSON, ``ValueError`` and ``TypeError``.
     """
-    name, task_id = settings.name, task_id or ids.new_task_id()
+    name, task_id = settings.name, options.get("task_id") or ids.new_task_id()
     _check_arguments(name, args, kwargs)
-    due_at, lineage = _due_at(name, countdown, eta), lineage or _lineage_here()
+    what = f'task "{name}"'
+    due_at, lineage = _due_at(name, options.get("countdown"), options.get("eta")), lineage or _lineage_here()
+    expires, ignored, priority = options.get("expires"), options.get("ignore_result"), options.get("priority")
     wire = OutgoingHeaders(
         task=name,
         id=task_id,
         eta=None if due_at is None else clock.iso(due_at),
         expires=expires_at((settings.expires or None) if expires is None else expires, name),
-        timelimit=(time_limit, soft_time_limit),
+        timelimit=(options.get("time_limit"), options.get("soft_time_limit")),
         root_id=lineage.root_id or task_id,
         parent_id=lineage.parent_id,
         argsrepr=bounded_repr(args),
         kwargsrepr=bounded_repr(kwargs),
         origin=ids.origin(),
-        ignore_result=(settings.ignore_result or None) if ignore_result is None else ignore_result,
+        ignore_result=(settings.ignore_result or None) if ignored is None else ignored,
     )
     lineage.write_into(wire)
     try:
-        embed = _embed(name, link, link_error, lineage)
-        body, packing = _body(args, kwargs, embed, compression, settings)
+        embed = _embed(name, options.get("link"), options.get("link_error"), lineage)
+        body, packing = _body(args, kwargs, embed, options.get("compression"), settings)
         return Outgoing(
-            routing_key=queue or settings.queue,
-            headers=encode_headers(wire, _extra_headers(name, headers, max_retries, retry_delay, packing)),
+            routing_key=options.get("queue") or settings.queue,
+            headers=encode_headers(wire, _extra_headers(name, options, packing)),
             body=body,
             task_id=task_id,
-            priority=settings.priority if priority is None else check_priority(priority, name),
+            priority=settings.priority if priority is None else PRIORITY.taken(f"{what}: priority", priority),
             due_at=due_at,
             reply_to=lineage.reply_to or reply_to,
             correlation_id=task_id,
         )
     except SerializationError as error:
-        raise SerializationError(f'task "{name}" cannot be sent: {error}') from error
+        raise SerializationError(f"{what} cannot be sent: {error}") from error
 
 
 def send(
@@ -165,17 +158,15 @@ def _body(
     return packed(body, compression) if compression else (body, None)
 
 
-def _extra_headers(
-    name: str,
-    headers: Mapping[str, object] | None,
-    max_retries: int | None,
-    retry_delay: float | None,
-    packing: str | None,
-) -> dict[str, object] | None:
+#: The headers that carry an option as it is.
+_CARRYING = tuple((name, option.header) for name, option in SEND.items() if option.header)
+
+
+def _extra_headers(name: str, options: SendOptions, packing: str | None) -> dict[str, object] | None:
     """Return the user's headers, and the protocol's that are not in every message; None for none."""
-    if headers is None and max_retries is None and retry_delay is None and packing is None:
+    if not options and packing is None:
         return None
-    extra = dict(headers) if headers else {}
+    extra = dict(options.get("headers") or {})
     taken = RESERVED_HEADERS.intersection(extra)
     if taken:
         raise ValueError(
@@ -183,10 +174,10 @@ def _extra_headers(
         )
     if packing is not None:
         extra["compression"] = packing
-    if max_retries is not None:
-        extra["taskd_max_retries"] = max_retries
-    if retry_delay is not None:
-        extra["taskd_retry_delay"] = retry_delay
+    for option, header in _CARRYING:
+        value = options.get(option)
+        if value is not None:
+            extra[header] = value
     return extra
 
 

@@ -27,7 +27,7 @@ from taskd.host.safe_python import module_command
 from taskd.pools.base import ChildEnd, Done, Outcome, Pool, Target
 from taskd.pools.opening import AsyncTarget, ChildLimits, Children, OnReady, Work
 from taskd.protocol.content import Accepted, accepted_by
-from taskd.protocol.execution import TaskOptions
+from taskd.sending.options import TaskOptions
 from taskd.worker.ledger import LEDGER_FD_VARIABLE, Ledger, open_ledger
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
 from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
-from taskd.protocol.execution import TaskOptions
 from taskd.results.null import NullResults
+from taskd.sending.options import TaskOptions
 
 T = TypeVar("T")
 

@@ -29,9 +29,10 @@ from taskd.consumer.context import Context, Shutdown
 from taskd.execution.native.execute import Executor
 from taskd.pools.threads import ThreadsPool
 from taskd.protocol.delivery import Outgoing
-from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.status import Ready, Waiting
 from taskd.results.memory import MemoryResults
+from taskd.sending.forms import Acks
+from taskd.sending.options import TaskOptions
 from tests.component.faulty_broker import Fault, Faults
 
 TASKS = 8

@@ -18,8 +18,9 @@ from taskd.consumer.consumer import Consumer
 from taskd.consumer.context import Context, Shutdown
 from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
 from taskd.protocol.delivery import Outgoing
-from taskd.protocol.execution import Acks, TaskOptions
 from taskd.results.null import NullResults
+from taskd.sending.forms import Acks
+from taskd.sending.options import TaskOptions
 
 
 class StuckPool:

@@ -24,11 +24,12 @@ from taskd.execution.native.execute import Executor
 from taskd.protocol import compression, events, execution, pidbox, status
 from taskd.protocol.content import Serializer
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import Reply, TaskOptions, decode_reply
+from taskd.protocol.execution import Reply, decode_reply
 from taskd.protocol.message import decode_body
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import child_ids, decode_record, failure_record, success_record
 from taskd.revocations.known import Revocations
+from taskd.sending.options import TaskOptions
 from tests import fuzzing
 
 pytestmark = pytest.mark.slow

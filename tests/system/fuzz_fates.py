@@ -8,8 +8,9 @@ from taskd.config.schema import Config
 from taskd.consumer.claiming import strategy
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery, Outgoing
-from taskd.protocol.execution import End, TaskOptions, Work
+from taskd.protocol.execution import End, Work
 from taskd.revocations.known import Revocations
+from taskd.sending.options import TaskOptions
 from tests.system.fuzz_app import app
 
 # ``fate`` runs messages here, as a worker with the results of HEAD would.

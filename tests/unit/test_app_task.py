@@ -14,7 +14,7 @@ from taskd.app.naming import default_name
 from taskd.app.task import BoundTask, CoroutineTask, Task
 from taskd.base.errors import TaskdError
 from taskd.protocol.exceptions import MaxRetriesExceededError
-from taskd.protocol.execution import Acks
+from taskd.sending.forms import Acks
 
 
 @pytest.fixture

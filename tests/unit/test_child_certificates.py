@@ -11,9 +11,10 @@ from taskd.consumer.request import Request
 from taskd.consumer.running.obituaries import obituary
 from taskd.pools.base import Cancelled, ChildEnd, ChildLost, Outcome, TimedOut
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import Acks, TaskOptions
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.status import ChildDied, RunningTask, decode_line, encode_line
+from taskd.sending.forms import Acks
+from taskd.sending.options import TaskOptions
 from taskd.supervisor.deaths.alike import ALIKE_S, counted, like, to_forget
 from taskd.supervisor.deaths.certificate import Certificate, of_child
 

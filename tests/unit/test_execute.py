@@ -21,9 +21,10 @@ from taskd.base.errors import ResolveError, SoftTimeLimitExceeded
 from taskd.execution.native import replies
 from taskd.execution.native.loading import load_app, task_table
 from taskd.protocol.exceptions import MaxRetriesExceededError, TaskRejected, WorkerLostError
-from taskd.protocol.execution import Acks, End
+from taskd.protocol.execution import End
 from taskd.protocol.message import decode_body, decode_headers, headers_as_mapping
 from taskd.protocol.results import decode_record, failure_record
+from taskd.sending.forms import Acks
 from tests.unit.executing import Hostile, due_at, error_of, retry_of, run, work_of
 
 

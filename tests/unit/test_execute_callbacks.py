@@ -18,10 +18,10 @@ from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import End, Work, decode_reply, encode
 from taskd.protocol.message import decode_body, decode_headers, encode_body
 from taskd.protocol.results import child_ids
-from taskd.protocol.signature import read_signatures
 from taskd.sending.callbacks import Aftermath, after_failure, messages_of
 from taskd.sending.request import Request
 from taskd.sending.send import build_message
+from taskd.sending.signature import read_signatures
 from tests.unit.executing import run, work_of
 
 

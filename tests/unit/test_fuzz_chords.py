@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from taskd.base.errors import ProtocolError
 from taskd.consumer.settling.chords import Chords
 from taskd.protocol.chord import ChordPart
-from taskd.protocol.signature import promised, read_embed
 from taskd.results.memory import MemoryResults
+from taskd.sending.signature import promised, read_embed
 from tests import fuzzing
 from tests.unit.fake_chords import Store, part
 

@@ -18,10 +18,11 @@ from taskd.consumer.settling import decided_ends
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, TaskOptions, Work, decode_reply
+from taskd.protocol.execution import End, Work, decode_reply
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.protocol.results import decode_record
 from taskd.revocations.known import By, Revocations
+from taskd.sending.options import TaskOptions
 from tests import fuzzing
 
 NOW_AT = 1_800_000_000.0

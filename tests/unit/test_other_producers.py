@@ -17,11 +17,12 @@ from taskd.consumer.claiming.strategy import Malformed, Run, decide
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, TaskOptions, decode_reply
+from taskd.protocol.execution import End, decode_reply
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.protocol.results import decode_record
 from taskd.revocations.known import Revocations
+from taskd.sending.options import TaskOptions
 from taskd.sending.request import Request
 
 NOW_AT = 1_800_000_000.0

@@ -8,7 +8,7 @@ import pytest
 
 from taskd.consumer.commands.permitted import Permitted
 from taskd.protocol.commands import COMMANDS, Kind, task_of
-from taskd.protocol.execution import TaskOptions
+from taskd.sending.options import TaskOptions
 
 TASKS = {
     name: TaskOptions(name=name) for name in (task_of(Kind.INSPECT, "look"), task_of(Kind.CONTROL, "do"))

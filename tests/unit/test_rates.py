@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from taskd.base.rates import format_rate, parse_rate
 from taskd.consumer.claiming.rate_limits import RateLimits
-from taskd.protocol.execution import TaskOptions
+from taskd.sending.options import TaskOptions
 
 LIMITED = TaskOptions(name="shop.report", rate_limit=10.0)
 

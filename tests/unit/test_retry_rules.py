@@ -12,6 +12,7 @@ from taskd.base import clock
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import End, Work, decode_reply, encode
+from taskd.sending.options import SendOptions
 from taskd.sending.send import build_message
 
 LIMITS = st.one_of(st.none(), st.integers(0, 5))
@@ -46,7 +47,8 @@ def test_a_retry_is_the_same_task_once_more_within_its_limit_and_its_wait(
     def fetch() -> None:
         raise Hiccup
 
-    message = build_message(fetch.settings, (), {}, max_retries=of_message)
+    options: SendOptions = {} if of_message is None else {"max_retries": of_message}
+    message = build_message(fetch.settings, (), {}, **options)
     headers = json.dumps({**json.loads(message.headers), "retries": retries}).encode()
     work = Work(Delivery(1, "q", "", headers, message.body))
 

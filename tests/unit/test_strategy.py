@@ -17,8 +17,8 @@ from taskd.consumer.claiming.strategy import (
     decide,
 )
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import TaskOptions
 from taskd.revocations.known import By, Revocations
+from taskd.sending.options import TaskOptions
 
 NOW_AT = 1_800_000_000.0
 TASKS = {"shop.report": TaskOptions(name="shop.report")}

@@ -9,8 +9,8 @@ from taskd.consumer.claiming.suspects import MAX_KEY_BYTES, Suspects, key_of, mu
 from taskd.consumer.request import Request
 from taskd.consumer.running.child_loss import after_child_lost
 from taskd.protocol.delivery import Dead, Delivery, Requeue
-from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders
+from taskd.sending.options import TaskOptions
 
 
 def delivery(task_id: str = "a", deaths: int = 0) -> Delivery:

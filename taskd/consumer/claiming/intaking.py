@@ -30,9 +30,10 @@ from taskd.consumer.settling.parking import park
 from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Cancelled, Job
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Requeue
-from taskd.protocol.execution import TaskOptions, encode_work
+from taskd.protocol.execution import encode_work
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
+from taskd.sending.options import TaskOptions
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from taskd.base.rates import parse_rate
-from taskd.protocol.execution import TaskOptions
+from taskd.sending.options import TaskOptions
 
 #: A run that begins this much late, because the loop was busy, does not push back those after it;
 #: so in any window there is at most one run more than the limit says.

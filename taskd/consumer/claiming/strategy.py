@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from taskd.base.errors import ProtocolError
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import TaskHeaders, UnclearTask, decode_headers
 from taskd.revocations.known import Revocations
+from taskd.sending.options import TaskOptions
 
 #: A message that is due within this many seconds runs now: the round trip costs as much.
 _NEARLY_DUE_S = 0.001

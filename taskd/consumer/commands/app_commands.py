@@ -21,8 +21,9 @@ from taskd.control.node import Command, Later
 from taskd.pools.base import Done, Job, Outcome
 from taskd.protocol.commands import Kind, task_of
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, TaskOptions, decode_reply, encode_work
+from taskd.protocol.execution import End, decode_reply, encode_work
 from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
+from taskd.sending.options import TaskOptions
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from taskd.control.node import Command
 from taskd.protocol.commands import BY_NAME, Kind, task_of
-from taskd.protocol.execution import TaskOptions
+from taskd.sending.options import TaskOptions
 
 logger = logging.getLogger(__name__)
 

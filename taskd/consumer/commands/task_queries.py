@@ -16,9 +16,9 @@ from taskd.consumer.context import Context
 from taskd.consumer.request import Request
 from taskd.consumer.tasks import TasksGiven
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import TaskOptions
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.revocations.known import By
+from taskd.sending.options import TASK, TaskOptions
 
 #: At most this many delayed messages are looked at.
 _MAX_SCHEDULED = 1000
@@ -102,7 +102,7 @@ class TaskQueries:
     def _entry(self, options: TaskOptions, items: list[str]) -> str:
         shown = []
         for item in items:
-            value: object = getattr(options, item, None) if item in TaskOptions.__struct_fields__ else None
+            value: object = getattr(options, item, None) if item in TASK else None
             if item == "rate_limit":
                 value = format_rate(rate) if (rate := self._context.rates.rate_of(options)) else None
             if value is not None:

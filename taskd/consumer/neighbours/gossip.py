@@ -21,8 +21,8 @@ from taskd.events.election import Call, Elections
 from taskd.events.receiver import Receiver
 from taskd.events.state import ClusterState
 from taskd.protocol.events import Seen, WorkerElect, WorkerElectAck
-from taskd.protocol.signature import read_signatures
 from taskd.sending.callbacks import UNSENDABLE, message_of
+from taskd.sending.signature import read_signatures
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.pools.base import Done, Job, Outcome
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import TaskOptions, encode_work
+from taskd.protocol.execution import encode_work
+from taskd.sending.options import TaskOptions
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from taskd.protocol.delivery import Outgoing
 from taskd.protocol.exceptions import ChordError, decode_exception
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import State, decode_record, failure_record
-from taskd.protocol.signature import promised, read_signatures
 from taskd.protocol.steps import listed, members, options_of
 from taskd.results.base import ChordStore, Counted, ResultStore
 from taskd.sending.callbacks import UNSENDABLE, begun_by, errback_messages, messages_of
-from taskd.sending.settings import TaskSettings
+from taskd.sending.options import TaskSettings
+from taskd.sending.signature import promised, read_signatures
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from taskd.app.task import BoundTask, CoroutineTask
 from taskd.base.errors import TaskdError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import decode_record
-from taskd.protocol.signature import Signature
 from taskd.sending.connections import Connections
 from taskd.sending.request import Request, direct_request
+from taskd.sending.signature import Signature
 
 
 def called_here(errbacks: Sequence[Signature], tasks: Mapping[str, BoundTask]) -> list[Signature]:

@@ -44,11 +44,11 @@ from taskd.protocol.exceptions import one_line, readable
 from taskd.protocol.execution import End, Reply, Work, decode_work, encode
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.results import State, decode_record
-from taskd.protocol.signature import read_embed
 from taskd.sending import request as requests
 from taskd.sending.callbacks import UNSENDABLE, ends_of, own_part
+from taskd.sending.options import TaskSettings
 from taskd.sending.request import Request
-from taskd.sending.settings import TaskSettings
+from taskd.sending.signature import read_embed
 from taskd.sending.states import store_state
 
 logger = logging.getLogger(__name__)

@@ -19,10 +19,10 @@ from taskd.execution.native.errbacks import called_here
 from taskd.protocol.chord import ChordPart
 from taskd.protocol.delivery import Outgoing
 from taskd.protocol.execution import End, Reply
-from taskd.protocol.signature import Embed, Promised, Signature
 from taskd.sending.callbacks import UNSENDABLE, begun_by, messages_of
+from taskd.sending.options import TaskSettings
 from taskd.sending.request import Request
-from taskd.sending.settings import TaskSettings
+from taskd.sending.signature import Embed, Promised, Signature
 
 logger = logging.getLogger(__name__)
 

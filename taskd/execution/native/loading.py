@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NoReturn
 
 from taskd.app.app import App
@@ -15,25 +16,13 @@ from taskd.base import log
 from taskd.base.errors import ResolveError
 from taskd.base.resolve import ModuleNotFoundInPath, first_of_the_users, resolve
 from taskd.host.breakpoints import use_terminal
-from taskd.protocol.execution import TaskOptions
+from taskd.sending.options import TaskOptions, worker_options
 
 
 def task_table(app: App) -> list[TaskOptions]:
     """Return what the parent must know of each task."""
-    return [
-        TaskOptions(
-            name=settings.name,
-            acks=settings.acks,
-            ignore_result=settings.ignore_result,
-            soft_time_limit=settings.soft_time_limit,
-            time_limit=settings.time_limit,
-            rate_limit=settings.rate_limit,
-            queue=settings.queue,
-            send_events=settings.send_events,
-            hears_ends=app.hooks.hear_ends,
-        )
-        for settings in (task.settings for task in app.tasks.values())
-    ]
+    hears_ends = app.hooks.hear_ends
+    return [replace(worker_options(task.settings), hears_ends=hears_ends) for task in app.tasks.values()]
 
 
 def load_app(path: str, table: str = "", directory: str = "") -> App:

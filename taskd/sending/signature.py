@@ -9,16 +9,17 @@ its header, of which the first says that it begins (``taskd.protocol.chord``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from taskd.base.errors import ProtocolError
+from taskd.protocol import lenient
 from taskd.protocol.chord import Begun, ChordPart, begin, part_of
-from taskd.protocol.lenient import OPTION_READERS
 from taskd.protocol.steps import handed, listed, options_of, sent, upgraded
+from taskd.sending.options import SEND
 
 #: Signatures in one message; more are a mistake, or somebody's attempt to keep a worker busy.
 _MOST = 10_000
@@ -28,23 +29,11 @@ _OF_THE_BODY = ("task_id", "chain", "link", "link_error", "chord", "group_id", "
 _AT_ONCE: Mapping[str, object] = {"countdown": None, "eta": None}
 
 
-class SignatureOptions(msgspec.Struct, frozen=True):
-    """The options of a signature about its sending; options that are not here are left alone."""
+class _OfASignature(msgspec.Struct, frozen=True):
+    """The options that a signature alone has, and the links of its task."""
 
-    task_id: str | None = None
-    queue: str | None = None
     exchange: str | None = None
     routing_key: str | None = None
-    priority: int | None = None
-    countdown: float | None = None
-    eta: datetime | None = None
-    expires: float | datetime | None = None
-    headers: dict[str, object] | None = None
-    max_retries: int | None = None
-    retry_delay: float | None = None
-    ignore_result: bool | None = None
-    soft_time_limit: float | None = None
-    time_limit: float | None = None
     link: list[dict[str, object]] | dict[str, object] | None = None
     link_error: list[dict[str, object]] | dict[str, object] | None = None
     #: The steps that follow this task, the next step last.
@@ -55,6 +44,37 @@ class SignatureOptions(msgspec.Struct, frozen=True):
     group_id: str | None = None
     group_index: int | None = None
     stamped_headers: list[str] | None = None
+
+
+#: The options of a send that a signature carries.
+CARRIED = tuple(name for name, option in SEND.items() if option.signed is not None)
+
+if TYPE_CHECKING:
+    SignatureOptions = _OfASignature
+else:
+    #: The options of a signature about its sending; options that are not here are left alone.
+    SignatureOptions = msgspec.defstruct(
+        "SignatureOptions",
+        [
+            (name, SEND[name].signed | None, None)
+            for name in CARRIED
+            if name not in _OfASignature.__struct_fields__
+        ],
+        bases=(_OfASignature,),
+        frozen=True,
+    )
+
+
+def carried(options: SignatureOptions) -> dict[str, Any]:
+    """Return the options of a send that a signature carries."""
+    return {name: value for name in CARRIED if (value := getattr(options, name)) is not None}
+
+
+_READERS: Mapping[str, Callable[[object], object]] = {
+    **{name: option.understood for name, option in SEND.items() if option.understood is not None},
+    "group_id": lenient.optional_text,
+    "group_index": lenient.place,
+}
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -203,7 +223,7 @@ def _as_meant(raw: object) -> object:
     given = meant["options"]
     if isinstance(given, Mapping):
         options = dict(given)
-        for name, reader in OPTION_READERS.items():
+        for name, reader in _READERS.items():
             if options.get(name) is not None:
                 with suppress(ValueError, OverflowError):  # an impossible value is refused with its name
                     options[name] = reader(options[name])
