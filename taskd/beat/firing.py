@@ -49,7 +49,7 @@ class _Run:
 
 @dataclass(slots=True)
 class _Due:
-    """One entry that is due, decided on but for what is on its way."""
+    """One entry that is due; only runs that are on their way are still to be decided."""
 
     row: Row
     plan: Plan

@@ -134,7 +134,7 @@ class Desk(Protocol):
         """Return one dead letter with its evidence and message; None when there is none of this id."""
 
     def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
-        """Return the ids of dead letters, those that died first at first."""
+        """Return the ids of dead letters, the oldest first."""
 
     def requeue_dead(self, ids: Sequence[int]) -> int:
         """Send dead letters to their queues again with deaths and deliveries at zero; return how many.

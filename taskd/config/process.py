@@ -18,7 +18,7 @@ HOOKS = ("on_ready", "on_exited", "on_failed", "on_stopped")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessConfig:
-    """Every process: keys of `[worker.NAME]`, `[program.NAME]` and `[beat]` alike; none: as the daemon."""
+    """Every process: keys of `[worker.NAME]`, `[program.NAME]` and `[beat]`. Unset ones follow the daemon."""
 
     user: str = option(
         Kind.TEXT,

@@ -1,4 +1,4 @@
-"""taskctl's own manners: help, wrong words, wrong files, exit statuses."""
+"""taskctl's own manners: help, wrong usage, wrong files, exit statuses."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ class PushedSource:
     # -- waiting and looking -----------------------------------------------------------------
 
     def fileno(self) -> int:
-        """Return the descriptor of a poller over the socket, and what came while we waited for else."""
+        """Return the descriptor of a poller over the socket; ``wake`` makes it readable, too."""
         return self._poll.fileno()
 
     def wake(self) -> None:

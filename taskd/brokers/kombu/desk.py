@@ -97,7 +97,7 @@ class KombuDesk:
         return found[0].whole() if found else None
 
     def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
-        """Return the ids of dead letters, those that died first at first."""
+        """Return the ids of dead letters, the oldest first."""
         return [letter.id for letter in self._read(which)]
 
     def requeue_dead(self, ids: Sequence[int]) -> int:

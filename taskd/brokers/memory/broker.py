@@ -144,7 +144,7 @@ class MemoryDesk:
         return dead and dead[0]
 
     def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
-        """Return the ids of dead letters, those that died first at first."""
+        """Return the ids of dead letters, the oldest first."""
         return [letter.id for letter in self._matching(which)]
 
     def _matching(self, which: DeadFilter) -> list[DeadLetter]:

@@ -83,7 +83,7 @@ class RedisDesk:
         return None if data is None else unfold(data).whole(letter_id)
 
     def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
-        """Return the ids of dead letters, those that died first at first."""
+        """Return the ids of dead letters, the oldest first."""
         with self._lock:
             return [number for number, _ in self._matching(which, newest_first=False)]
 

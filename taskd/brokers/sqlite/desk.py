@@ -81,7 +81,7 @@ class SqliteDesk:
         return row and DeadMessage(DeadLetter(*row[:_LETTER_FIELDS]), *row[_LETTER_FIELDS:])
 
     def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
-        """Return the ids of dead letters, those that died first at first."""
+        """Return the ids of dead letters, the oldest first."""
         with self._lock, self._store.database.read() as connection:
             return [row[0] for row in connection.execute(_IDS, _parameters(which))]
 

@@ -217,7 +217,7 @@ class Intaking:
         return msgspec.structs.replace(delivery, headers=headers)
 
     def _suspected(self, delivery: Delivery, verdict: strategy.Run, accepted: Mapping[int, Request]) -> bool:
-        """Settle a message during whose last run a whole worker died, or that waits for such a one."""
+        """Settle a message that ran when a whole worker died, or that waits for such a message."""
         context, headers = self._context, verdict.headers
         lost = context.suspects.take(delivery, headers.id)
         if lost is None:

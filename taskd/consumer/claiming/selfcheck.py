@@ -1,4 +1,4 @@
-"""Notice a worker that is connected and does not consume: never shall messages wait beside idle slots.
+"""Notices a worker that is connected and does not consume: messages wait beside idle slots.
 
 ``look`` decides and is pure.  Nothing claimed over ``PATIENCE_LOOKS`` looks, although at each there was
 something to claim and a free slot, means that the intake is deaf or the loop has lost its timers: the

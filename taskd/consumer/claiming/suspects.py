@@ -5,7 +5,7 @@ messages comes again, the death is counted against it before it runs.  Deaths of
 the pool's to tell.
 
 All that ran are suspects, and one was the cause.  So a task that has deaths on it runs while no other
-such task does: the next death then counts against one suspect alone, and the innocent get through.  On
+such task does: the next death then counts against one suspect alone, and the other tasks get through.  On
 prefork, where most deaths are those of single children, only the suspects of this worker take turns.
 """
 
@@ -46,7 +46,7 @@ class Suspects:
         return len(self._keys)
 
     def keys(self) -> Collection[bytes]:
-        """Return what stands for those that have not come again."""
+        """Return the memory of suspects that have not come again."""
         return frozenset(self._keys)
 
     def take(self, delivery: Delivery, task_id: str) -> ChildLost | None:

@@ -57,13 +57,13 @@ class Settling:
         self._chords = chords or Chords(None, results)
         self._expires_s = result_expires_s
         self._settlements: list[Settlement] = []
-        #: Results whose message another worker runs again should this generation be lost, and the others.
+        #: Results in two lists: another worker runs the message again if this generation is lost, or not.
         self._records: list[StoredResult] = []
         self._last_words: list[StoredResult] = []
         self._messages: list[Outgoing] = []
         #: Chords to be known before the messages of their headers leave.
         self._begins: list[Begun] = []
-        #: Parts of chords to be counted, those of which somebody else has the claim, and what ended by them.
+        #: Parts of chords to be counted; parts that another worker has claimed; chords that ended by them.
         self._returned: list[Returned] = []
         self._claimed: list[Returned] = []
         self._ended: list[Ended] = []

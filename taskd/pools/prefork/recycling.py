@@ -26,7 +26,7 @@ TASKS, MEMORY, AGE = "max_tasks_per_child", "max_memory_per_child", "max_age_per
 _JOBS_AHEAD = 100
 #: A child's memory is read no more often.  RSS costs 10 us, PSS a walk over all its mappings.
 _MEASURE_EVERY_S = {False: 0.1, True: 1.0}
-#: A replacement that was not possible is tried again, if no job gives occasion to it.
+#: A replacement that was not possible is tried again after this time, or earlier when a job ends.
 _AGAIN_S = 1.0
 
 _logger = logging.getLogger(__name__)

@@ -75,7 +75,7 @@ _QUIET = frozenset({Action.KEEP, Action.LIVE})
 def plan(running: Sequence[Running], present: Config, new: Config) -> Plan:
     """Return what it takes to bring ``running`` to the new configuration.
 
-    ``running`` stand, within each group, in the order in which they would be missed least; ``present``
+    ``running`` stand, within each group, in the order in which they may leave, idle ones first; ``present``
     is the configuration that was loaded last.
     """
     wanted = groups(new)

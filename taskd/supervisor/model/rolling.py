@@ -60,7 +60,7 @@ class Step:
 class Picture:
     """A group at one moment: everything that the next step follows from.
 
-    ``berths`` stand in the order in which they would be missed least, so that an idle program leaves
+    ``berths`` stand in the order in which they may leave, idle ones first, so that an idle program leaves
     before a busy one.  ``proven`` says that the canary was passed, or that none is needed.
     """
 

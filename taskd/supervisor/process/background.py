@@ -1,7 +1,7 @@
-"""A program that starts in the background: who may, and how long at most.
+"""Brings a program that starts in the background forward after a time.
 
-See ``taskd.host.priority``.  The program comes forward by itself; this is for one that gets so little of a
-busy machine that it does not come so far.
+See ``taskd.host.priority``.  The program comes forward by itself; this is for one that gets too little of a
+busy machine to do so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The programs of one group: who stays, who leaves, who is missed least, and which slot is free."""
+"""The programs of one group: who stays, who leaves, which one may leave first, and which slot is free."""
 
 from __future__ import annotations
 

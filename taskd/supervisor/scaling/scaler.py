@@ -77,7 +77,7 @@ class Scaler:
         self.hear()  # an idle worker would say something in a quarter of a minute
 
     def wants(self, program: Program) -> bool:
-        """Answer whether a new program is wanted from the start: as many of its group as it has at least."""
+        """Return whether a new program is wanted from the start, to give its group the least number."""
         group = self._groups.get(program.spec.group)
         if group is None or len(self._present(program.spec.group)) < group.bounds.least:
             return True
