@@ -46,6 +46,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "check": "taskd.cli.check:check",
         "config": "taskd.cli.config:config",
         "doctor": "taskd.cli.doctor.command:doctor",
+        "store": "taskd.cli.store.command:store",
         "install-unit": "taskd.cli.install_unit:install_unit",
         "completion": "taskd.cli.completion:completion",
     },

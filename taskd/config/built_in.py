@@ -22,6 +22,8 @@ SQLITE = BrokerKind(
     opener="taskd.brokers.sqlite.broker:open_broker",
     can=_EVERYTHING - {BrokerCan.SPAN_HOSTS, BrokerCan.CARRY_RESULTS, BrokerCan.REPLY},
     revocations="taskd.revocations.sqlite:open_state",
+    upkeep="taskd.brokers.sqlite.store:open_upkeep",
+    revocations_upkeep="taskd.revocations.sqlite:open_upkeep",
     client="taskd.brokers.kombu_client.connection:over_sqlite",
 )
 MEMORY = BrokerKind(
@@ -38,6 +40,8 @@ REDIS = BrokerKind(
     extras=_REDIS_EXTRAS,
     can=_EVERYTHING - {BrokerCan.REPLY},
     revocations="taskd.revocations.redis:open_state",
+    upkeep="taskd.brokers.redis.store:open_upkeep",
+    revocations_upkeep="taskd.revocations.redis:open_upkeep",
     client="taskd.brokers.kombu_client.connection:over_redis",
     most_urgent=0,
 )
@@ -104,6 +108,7 @@ _RESULTS = (
         name="SQLite",
         schemes=("sqlite",),
         opener="taskd.results.sqlite:open_results",
+        upkeep="taskd.results.sqlite:open_upkeep",
         can=frozenset({StoreCan.KEEP, StoreCan.ANSWER, StoreCan.SPAN_PROCESSES}),
     ),
     StoreKind(
@@ -136,11 +141,17 @@ _RESULTS = (
     ),
 )
 _BEAT_STORES = (
-    StoreKind(name="SQLite", schemes=("sqlite",), opener="taskd.beat.stores.sqlite:open_store"),
+    StoreKind(
+        name="SQLite",
+        schemes=("sqlite",),
+        opener="taskd.beat.stores.sqlite:open_store",
+        upkeep="taskd.beat.stores.sqlite:open_upkeep",
+    ),
     StoreKind(
         name="Redis",
         schemes=_REDIS_SCHEMES,
         opener="taskd.beat.stores.redis:open_store",
+        upkeep="taskd.beat.stores.redis:open_upkeep",
         libraries=_REDIS_LIBRARIES,
         extras=_REDIS_EXTRAS,
     ),

@@ -106,6 +106,9 @@ class BrokerKind(_Kind):
     revocations: str = ""
     #: For clients that speak kombu: ``(url, Stores) -> kombu.Connection``; empty for a broker without one.
     client: str = ""
+    #: For ``taskctl store``: ``(url, Stores) -> Upkeep``, of the messages and of the revocations.
+    upkeep: str = ""
+    revocations_upkeep: str = ""
     #: The priority that is served first.
     most_urgent: int = 9
 
@@ -121,6 +124,8 @@ class StoreKind(_Kind):
     can: frozenset[StoreCan] = frozenset()
     #: Without these of the broker it does not work.
     needs: frozenset[BrokerCan] = frozenset()
+    #: For ``taskctl store``: ``(url, Stores) -> Upkeep``; empty where taskd keeps nothing of its own.
+    upkeep: str = ""
     #: Counts the parts of chords: ``(url, Stores, expires_s) -> ChordStore``; empty where nothing does.
     chords: str = ""
 

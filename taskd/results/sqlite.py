@@ -26,6 +26,7 @@ from taskd.results.collecting import SourceCollector
 from taskd.storage.sqlite.database import Database, path_of
 from taskd.storage.sqlite.schema import Schema, SqlStep
 from taskd.storage.sqlite.space import Space
+from taskd.storage.sqlite.upkeep import FileUpkeep
 from taskd.storage.sqlite.wake import WakeListener, WakeSender
 
 _TABLES = (
@@ -305,3 +306,13 @@ def _topic(task_id: str) -> int:
 def open_results(url: str, stores: Stores, post: Post | None) -> SqliteResults:  # noqa: ARG001
     """Return the store of a URL; no file is opened yet."""
     return SqliteResults(url, stores.sqlite)
+
+
+def open_upkeep(url: str, stores: Stores) -> FileUpkeep:
+    """Return the file of a URL for ``taskctl store``; it is not opened yet."""
+    return FileUpkeep(
+        path_of(url),
+        SCHEMA,
+        durability=stores.sqlite.durability,
+        busy_timeout_s=stores.sqlite.busy_timeout,
+    )

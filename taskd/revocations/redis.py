@@ -15,6 +15,7 @@ from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link
 from taskd.storage.redis.marked import Marked, RedisFormats, RedisStep
+from taskd.storage.redis.upkeep import KeysUpkeep
 
 #: A step never changes once a release has it.
 FORMATS = RedisFormats("revoked", (RedisStep(1, 1, ()),))
@@ -80,3 +81,10 @@ class StateKeys:
 def open_state(broker_url: str, stores: Stores) -> StateKeys:
     """Return what belongs to the broker of a URL; nothing is connected yet."""
     return StateKeys(broker_url, stores.redis)
+
+
+def open_upkeep(broker_url: str, stores: Stores) -> KeysUpkeep:
+    """Return the keys of a broker's URL for ``taskctl store``; nothing is connected yet."""
+    config = stores.redis
+    address = address_of(broker_url, timeout_s=config.timeout, master=config.master)
+    return KeysUpkeep(address, Marked(FORMATS, config.key_prefix))

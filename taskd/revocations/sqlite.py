@@ -18,6 +18,7 @@ from taskd.config.stores import SqliteConfig, Stores
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.storage.sqlite.database import Connection, Database, path_of
 from taskd.storage.sqlite.schema import Schema, SqlStep
+from taskd.storage.sqlite.upkeep import FileUpkeep
 
 T = TypeVar("T")
 
@@ -135,3 +136,13 @@ def _all(database: Database, query: str, *parameters: object) -> list[tuple[str,
 def open_state(broker_url: str, stores: Stores) -> StateFile:
     """Return what belongs to the broker of a URL; no file is opened yet."""
     return StateFile(path_of(broker_url) + SUFFIX, stores.sqlite)
+
+
+def open_upkeep(broker_url: str, stores: Stores) -> FileUpkeep:
+    """Return the file beside a broker for ``taskctl store``; it is not opened yet."""
+    return FileUpkeep(
+        path_of(broker_url) + SUFFIX,
+        SCHEMA,
+        durability=stores.sqlite.durability,
+        busy_timeout_s=stores.sqlite.busy_timeout,
+    )

@@ -109,10 +109,10 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("factory", "kombu_client"),
     ),
     "beat": (("schedules",), ("entries",), ("stores",), (REST,)),
-    "cli": ((REST,), ("beat", "doctor"), ("install_unit",)),
+    "cli": ((REST,), ("beat", "doctor", "store"), ("install_unit",)),
     "execution": (("native",),),
     "pools": (("base", "daemon_executor", "interrupt"), ("opening",), ("prefork", REST)),
-    "storage": (("redis", "sqlite"),),
+    "storage": (("upkeep",), ("redis", "sqlite")),
     "supervisor": (
         ("model", "clock_watch", "systemd"),
         ("process", "reference"),

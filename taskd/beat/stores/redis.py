@@ -32,12 +32,13 @@ from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark
 from taskd.brokers.timing import Timing, boot_id
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.config.stores import RedisConfig
+from taskd.config.stores import RedisConfig, Stores
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
 from taskd.storage.redis.link import Link
 from taskd.storage.redis.marked import Marked, RedisFormats, RedisStep
 from taskd.storage.redis.subscription import Subscription
+from taskd.storage.redis.upkeep import KeysUpkeep
 
 _ORDER_DIGITS = 16
 #: A step never changes once a release has it.
@@ -270,3 +271,10 @@ class RedisStore:
 def open_store(url: str, config: Config, timing: Timing | None, listens: bool) -> RedisStore:
     """Connect.  Raises: ``StorageError``."""
     return RedisStore(url, config.redis, config.beat.history, timing, listens=listens)
+
+
+def open_upkeep(url: str, stores: Stores) -> KeysUpkeep:
+    """Return the keys of a URL for ``taskctl store``; nothing is connected yet."""
+    config = stores.redis
+    address = address_of(url, timeout_s=config.timeout, master=config.master)
+    return KeysUpkeep(address, Marked(FORMATS, config.key_prefix))

@@ -19,8 +19,9 @@ from taskd.beat.stores.schema import SCHEMA
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import SqliteConfig, Stores
 from taskd.storage.sqlite.database import Connection, Database, path_of
+from taskd.storage.sqlite.upkeep import FileUpkeep
 from taskd.storage.sqlite.wake import WakeListener, WakeSender, new_listener_id
 
 _ENTRIES = "SELECT name, text FROM entry WHERE revision > ?"
@@ -266,3 +267,13 @@ def _decision_row(decision: Decision, ring: int, term: int) -> tuple[object, ...
 def open_store(url: str, config: Config, timing: Timing | None, listens: bool) -> SqliteStore:
     """Open the file.  Raises: ``StorageError``."""
     return SqliteStore(url, config.sqlite, config.beat.history, timing or Timing(), listens=listens)
+
+
+def open_upkeep(url: str, stores: Stores) -> FileUpkeep:
+    """Return the file of a URL for ``taskctl store``; it is not opened yet."""
+    return FileUpkeep(
+        path_of(url),
+        SCHEMA,
+        durability=stores.sqlite.durability,
+        busy_timeout_s=stores.sqlite.busy_timeout,
+    )

@@ -8,8 +8,10 @@ from itertools import count
 from taskd.base import clock
 from taskd.brokers.redis.keys import Keys
 from taskd.brokers.timing import Timing
-from taskd.storage.redis.address import Address
+from taskd.config.stores import Stores
+from taskd.storage.redis.address import Address, address_of
 from taskd.storage.redis.link import Link
+from taskd.storage.redis.upkeep import KeysUpkeep
 
 _stamped = count()
 
@@ -50,3 +52,10 @@ def delayed_member(now: float, step: int, envelope: bytes) -> bytes:
     Members of equal score are handed out in the order of these digits: in the order of this call.
     """
     return f"{int(now * 1000):014d}{next(_stamped) % 10**10:010d}{step}".encode() + envelope
+
+
+def open_upkeep(url: str, stores: Stores) -> KeysUpkeep:
+    """Return the keys of a URL for ``taskctl store``; nothing is connected yet."""
+    config = stores.redis
+    address = address_of(url, timeout_s=config.timeout, master=config.master)
+    return KeysUpkeep(address, Keys(config.key_prefix, address.database).marked())

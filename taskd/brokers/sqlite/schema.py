@@ -97,3 +97,16 @@ _ONCE = (
 
 #: A step never changes once a release has it.
 SCHEMA = Schema("broker", (SqlStep(1, 1, _TABLES), SqlStep(2, 2, _ONCE)))
+
+_PLACES = " UNION ALL ".join(f"SELECT id FROM {table}" for table in ("ready", "delayed", "claimed", "dead"))  # noqa: S608
+#: Counts of what must not be, each in one statement, for ``taskctl store check``.
+INVARIANTS = {
+    "messages that stand in no queue": f"SELECT count(*) FROM message WHERE id NOT IN ({_PLACES})",  # noqa: S608
+    "messages that stand in more than one place": (
+        f"SELECT count(*) FROM (SELECT id FROM ({_PLACES}) GROUP BY id HAVING count(*) > 1)"  # noqa: S608
+    ),
+    "places without their message": (
+        f"SELECT count(*) FROM ({_PLACES}) WHERE id NOT IN (SELECT id FROM message)"  # noqa: S608
+    ),
+    "claims of nobody": "SELECT count(*) FROM claimed WHERE owner NOT IN (SELECT id FROM owner)",
+}

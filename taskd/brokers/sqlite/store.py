@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from taskd.brokers.sqlite.schema import SCHEMA
+from taskd.brokers.sqlite.schema import INVARIANTS, SCHEMA
 from taskd.brokers.timing import Timing
-from taskd.config.stores import SqliteConfig
-from taskd.storage.sqlite.database import Database
+from taskd.config.stores import SqliteConfig, Stores
+from taskd.storage.sqlite.database import Database, path_of
+from taskd.storage.sqlite.upkeep import FileUpkeep
 from taskd.storage.sqlite.wake import WakeSender
 
 
@@ -31,3 +32,14 @@ class Store:
         """Release the file and the sender.  May be called twice."""
         self.database.close()
         self.sender.close()
+
+
+def open_upkeep(url: str, stores: Stores) -> FileUpkeep:
+    """Return the file of a URL for ``taskctl store``; it is not opened yet."""
+    return FileUpkeep(
+        path_of(url),
+        SCHEMA,
+        durability=stores.sqlite.durability,
+        busy_timeout_s=stores.sqlite.busy_timeout,
+        invariants=INVARIANTS,
+    )

@@ -42,7 +42,7 @@ class Marked:
 
     def __init__(self, formats: RedisFormats, prefix: str) -> None:
         self.formats = formats
-        self._prefix = prefix
+        self.prefix = prefix
         self._hash = f"{prefix}{_HASH}"
 
     def bring_up(self, ask: Ask, server: str) -> Mark:
@@ -57,19 +57,23 @@ class Marked:
                 return found
             step = due[0]
             changes = "\n".join(f"do\n{change}\nend" for change in step.changes)
-            words = (self.formats.room, found.format, step.format, step.lowest_reader, self._prefix)
+            words = (self.formats.room, found.format, step.format, step.lowest_reader, self.prefix)
             (reply,) = ask([("EVAL", _STEP.replace("{changes}", changes), 1, self._hash, *words)])
             if isinstance(reply, Exception):
                 raise reply
 
     def check(self, ask: Ask, server: str) -> Mark:
         """Return the mark.  Raises: as ``bring_up``."""
+        found = self.found(ask)
+        refusal = self.formats.refusal(found)
+        if refusal is not None:
+            raise NewerFormatError(f"{server}: {self.prefix}taskd:* {refusal}")
+        return found
+
+    def found(self, ask: Ask) -> Mark:
+        """Return the mark, whoever can read the keys.  Raises: what ``ask`` raises."""
         room = self.formats.room
         (reply,) = ask([("HMGET", self._hash, room, room + _FORMAT)])
         # A user whose ACL forbids this one key sends messages as before.
         known = not isinstance(reply, Exception) and None not in reply
-        found = Mark(int(reply[1]), int(reply[0])) if known else UNMARKED
-        refusal = self.formats.refusal(found)
-        if refusal is not None:
-            raise NewerFormatError(f"{server}: {self._prefix}taskd:* {refusal}")
-        return found
+        return Mark(int(reply[1]), int(reply[0])) if known else UNMARKED

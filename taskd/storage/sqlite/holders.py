@@ -26,6 +26,18 @@ def holders(path: str) -> list[str]:
     return [f"pid {pid} ({_command(pid)})" for pid in pids if pid != os.getpid()]
 
 
+def users(path: str) -> list[int]:
+    """Return the other processes that have a file of SQLite open, which each shows by a lock on it."""
+    try:
+        with open("/proc/locks") as file:
+            rows = [row.split() for row in file]
+    except OSError:
+        return []
+    inode = str(_inode(path))
+    found = {int(row[4]) for row in rows if len(row) == 8 and row[5].rpartition(":")[2] == inode}
+    return sorted(found - {os.getpid()})
+
+
 def writers(rows: Iterable[str], inode: int, shm_inode: int) -> list[int]:
     """Return the processes that hold a write lock of SQLite, by the rows of /proc/locks."""
     found = []

@@ -40,6 +40,9 @@ _AFTER_AN_ERROR_S = 10.0
 FORMATS: Formats[object] = Formats("deaths", (Step(1, 1, ()),))
 
 
+_UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 class Unreadable(Exception):
     """The register's file is there, but cannot be understood."""
 
@@ -71,23 +74,35 @@ def read(path: str) -> Sequence[Certificate]:
 
     Raises: ``OSError`` when it cannot be read, ``Unreadable`` when it holds something else.
     """
-    return marked(path)[1]
-
-
-def marked(path: str) -> tuple[Mark, Sequence[Certificate]]:
-    """Return the format of a file, and its certificates.  Raises: as ``read``."""
-    with open(path, "rb") as file:
-        data = file.read()
+    data = _data(path)
     try:
         if not data.startswith(b"{"):
-            return Mark(1, 1), msgspec.json.decode(data, type=list[Certificate])
-        said = msgspec.json.decode(data, type=_Marked)
-        mark = Mark(said.format, said.lowest_reader)
-        if refusal := FORMATS.refusal(mark):
+            return msgspec.json.decode(data, type=list[Certificate])
+        if refusal := FORMATS.refusal(_mark(data)):
             raise Newer(f"{path} {refusal}")
-        return mark, msgspec.json.decode(data, type=_Numbered).deaths
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return msgspec.json.decode(data, type=_Numbered).deaths
+    except _UNDECODED as error:
         raise Unreadable(f"{path} is not a register of deaths: {error}") from error
+
+
+def mark(path: str) -> Mark:
+    """Return the format of a file, also of one that a newer taskd wrote.  Raises: as ``read``."""
+    try:
+        return _mark(_data(path))
+    except _UNDECODED as error:
+        raise Unreadable(f"{path} is not a register of deaths: {error}") from error
+
+
+def _mark(data: bytes) -> Mark:
+    if not data.startswith(b"{"):
+        return Mark(1, 1)
+    said = msgspec.json.decode(data, type=_Marked)
+    return Mark(said.format, said.lowest_reader)
+
+
+def _data(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _is_ours(beginning: bytes) -> bool:
