@@ -25,26 +25,15 @@ from taskd.storage.redis.address import address_of
 from taskd.storage.redis.link import Link
 from tests.contract.brokers import bodies, fall_asleep, is_readable, message
 from tests.proxy import Proxy
+from tests.redis_servers import new_server
 from tests.services import RedisServer
 from tests.waiting import wait_until
+
+__all__ = ["new_server"]
 
 CONFIG = RedisConfig(timeout=20.0)
 #: For a server that will not answer.
 IMPATIENT = RedisConfig(timeout=2.0)
-
-
-@pytest.fixture
-def new_server() -> Iterator[Callable[..., RedisServer]]:
-    """Make private servers with options; they end with the test."""
-    made: list[RedisServer] = []
-
-    def make(*options: str) -> RedisServer:
-        made.append(RedisServer(*options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.end()
 
 
 @pytest.fixture

@@ -8,11 +8,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from celery import Celery
 from kombu import pools
 
 from tests.system.daemon import Daemon
 from tests.waiting import wait_until
+
+#: Celery's Redis backend uses what redis-py calls deprecated, and leaves subscriptions open.
+CELERYS_WARNINGS = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning"),
+]
+
+
+@contextmanager
+def client_over(broker: str, results: str | None = None) -> Iterator[Any]:
+    """Give a Celery app without tasks of its own, closed at the end of the block."""
+    client = Celery("client", broker=broker, backend=results)
+    yield client
+    close_celery(client)
 
 
 def celery_app(daemon: Daemon) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.daemon import ONE_PREFORK_WORKER, Daemon
-from tests.system.shared_brokers import BROKERS, EACH, HEAD
+from tests.system.daemon import ONE_PREFORK_WORKER, Daemon, head_over
+from tests.system.shared_brokers import BROKERS, EACH
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def daemon_over(
     """Start a daemon with these tables, over each of the brokers in turn."""
 
     def start(tables: str = ONE_PREFORK_WORKER) -> Daemon:
-        made = make_daemon(tables, head=HEAD.format(url=BROKERS[request.param](tmp_path)))
+        made = make_daemon(tables, head=head_over(BROKERS[request.param](tmp_path)))
         made.start()
         return made
 

@@ -29,9 +29,12 @@ stop_timeout = "20s"
 """
 
 
-def head_over(broker: str, results: str) -> str:
-    """The top of a file for a daemon over these stores."""
-    return HEAD.replace("sqlite://broker.db", broker).replace("sqlite://results.db", results)
+def head_over(
+    broker: str = "sqlite://broker.db", results: str = "sqlite://results.db", *, app: str = "shop"
+) -> str:
+    """The top of a file for a daemon over these stores, with the tasks of a module of this tier."""
+    head = HEAD.replace("sqlite://broker.db", broker).replace("sqlite://results.db", results)
+    return head.replace("tests.system.shop:", f"tests.system.{app}:")
 
 
 #: Serves the default queue of our clients and of Celery's; a killed worker's claims are free again soon.

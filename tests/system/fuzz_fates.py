@@ -11,19 +11,13 @@ from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.execution import End, Work
 from taskd.revocations.known import Revocations
 from taskd.sending.options import TaskOptions
+from tests.system.daemon import head_over
 from tests.system.fuzz_app import app
 
 # ``fate`` runs messages here, as a worker with the results of HEAD would.
 app.bind_config(Config(results="sqlite://results.db"))
 TASKS = {name: TaskOptions(name=name) for name in ("fuzz.any", "fuzz.length")}
-HEAD = """
-app = "tests.system.fuzz_app:app"
-broker = "sqlite://broker.db"
-results = "sqlite://results.db"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
-"""
+HEAD = head_over(app="fuzz_app")
 
 
 def fate(message: Outgoing | Delivery) -> str:

@@ -21,13 +21,3 @@ EACH = [pytest.param(name, marks=[] if name == "sqlite" else [pytest.mark.slow])
 
 #: Brokers that Celery's own workers and result backends can share with ours.
 SHARED: Mapping[str, Callable[[], str]] = {"redis": services.redis_url}
-
-HEAD = """
-app = "tests.system.shop:app"
-broker = "{url}"
-results = "sqlite://results.db"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
-stop_timeout = "20s"
-"""

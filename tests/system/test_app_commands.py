@@ -11,12 +11,11 @@ import pytest
 from taskd import App
 from taskd.base.ids import node_name
 from tests.system.celery_client import celery_app
-from tests.system.daemon import Daemon
-from tests.system.shared_brokers import HEAD
+from tests.system.daemon import Daemon, head_over
 from tests.waiting import wait_until
 
 NODE = node_name("main-1")
-_HEAD = HEAD.format(url="sqlite://broker.db").replace("shop:app", "commanded:app")
+_HEAD = head_over(app="commanded")
 
 
 @pytest.fixture

@@ -10,22 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
 
 from tests import services
 from tests.system.canvases import Canvas
-from tests.system.celery_client import close_celery
+from tests.system.celery_client import CELERYS_WARNINGS, client_over
 from tests.system.celery_worker import CeleryWorker
-from tests.system.daemon import Daemon
+from tests.system.daemon import Daemon, head_over
 from tests.waiting import wait_until
 
-HEAD = """
-app = "tests.system.wired_app:app"
-broker = "{url}"
-results = "{url}"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
+WORKER = """
 [worker.main]
 queues = ["celery", "default"]
 pool = "threads"
@@ -33,11 +26,7 @@ concurrency = 2
 """
 OPTIONS = ("-P", "threads", "-c", "2", "-Q", "celery,theirs", "--without-mingle", "--without-gossip")
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning"),
-]
+pytestmark = CELERYS_WARNINGS
 
 
 @pytest.fixture
@@ -45,11 +34,10 @@ def theirs(tmp_path: Path) -> Iterator[Any]:
     """A client of a Celery worker."""
     url = services.redis_database()
     worker = CeleryWorker(url, "celery@theirs", tmp_path / "celery.log", *OPTIONS)
-    client = Celery("client", broker=url, backend=url)
-    worker.wait_ready()
-    yield client
-    worker.end()
-    close_celery(client)
+    with client_over(url, url) as client:
+        worker.wait_ready()
+        yield client
+        worker.end()
 
 
 @pytest.fixture
@@ -58,12 +46,11 @@ def ours(tmp_path: Path) -> Iterator[Any]:
     url = services.redis_database()
     directory = tmp_path / "daemon"
     directory.mkdir()
-    daemon = Daemon(directory, "", head=HEAD.format(url=url))
+    daemon = Daemon(directory, WORKER, head=head_over(url, url, app="wired_app"))
     daemon.start()
-    client = Celery("client", broker=url, backend=url)
-    yield client
-    daemon.end()
-    close_celery(client)
+    with client_over(url, url) as client:
+        yield client
+        daemon.end()
 
 
 def test_canvases_end_as_on_celerys_worker(theirs: Any, ours: Any, tmp_path: Path) -> None:

@@ -9,34 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chain, chord, chunks, group, xmap, xstarmap
+from celery import chain, chord, chunks, group, xmap, xstarmap
 from celery.exceptions import ChordError
 from redis import Redis
 
 from tests import services
-from tests.system.celery_client import close_celery
+from tests.system.celery_client import CELERYS_WARNINGS, client_over
 from tests.system.celery_worker import CeleryWorker
-from tests.system.daemon import Daemon
+from tests.system.daemon import Daemon, head_over
 from tests.waiting import wait_until
 
-HEAD = """
-app = "tests.system.wired_app:app"
-broker = "{url}"
-results = "{url}"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
+WORKER = """
 [worker.main]
 queues = ["celery", "default"]
 concurrency = 2
 max_deaths = 2
 """
-pytestmark = [
-    # Celery's Redis backend uses what redis-py calls deprecated, and leaves subscriptions open.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning"),
-]
+pytestmark = CELERYS_WARNINGS
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +35,7 @@ def url() -> str:
 
 @pytest.fixture(scope="module")
 def daemon(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    made = Daemon(tmp_path_factory.mktemp("daemon"), "", head=HEAD.format(url=url))
+    made = Daemon(tmp_path_factory.mktemp("daemon"), WORKER, head=head_over(url, url, app="wired_app"))
     made.start()
     yield made
     made.end()
@@ -54,9 +43,8 @@ def daemon(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemo
 
 @pytest.fixture
 def celery(url: str) -> Iterator[Any]:
-    client = Celery("client", broker=url, backend=url)
-    yield client
-    close_celery(client)
+    with client_over(url, url) as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,23 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
 
 from taskd.base.ids import node_name
 from tests.services import RedisServer
-from tests.system.celery_client import close_celery
+from tests.system.celery_client import CELERYS_WARNINGS, client_over
 from tests.system.celery_worker import CeleryWorker, celery, nodes
-from tests.system.daemon import ROOT, Daemon
+from tests.system.daemon import ROOT, Daemon, head_over
 from tests.waiting import wait_until
 
-HEAD = """
-app = "tests.system.wired_app:app"
-broker = "{url}"
-results = "{url}"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
-stop_timeout = "20s"
+WORKER = """
 [log]
 level = "debug"
 [worker.main]
@@ -39,10 +31,7 @@ events = true
 """
 OURS, THEIRS = node_name("main-1"), "celery@theirs"
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = CELERYS_WARNINGS
 
 
 @pytest.fixture
@@ -54,9 +43,8 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 def client(url: str) -> Iterator[Any]:
-    app = Celery("client", broker=url, backend=url)
-    yield app
-    close_celery(app)
+    with client_over(url, url) as made:
+        yield made
 
 
 @pytest.fixture
@@ -75,7 +63,7 @@ def make_theirs(url: str, tmp_path: Path) -> Iterator[Callable[..., CeleryWorker
 
 @pytest.fixture
 def daemon(make_daemon: Callable[..., Daemon], url: str) -> Daemon:
-    return make_daemon("", head=HEAD.format(url=url))
+    return make_daemon(WORKER, head=head_over(url, url, app="wired_app"))
 
 
 def revoked(client: Any, node: str) -> list[str]:

@@ -15,16 +15,10 @@ from tests import services
 from tests.services import RedisServer
 from tests.system.celery_client import close_celery
 from tests.system.celery_worker import CeleryWorker
-from tests.system.daemon import Daemon
+from tests.system.daemon import Daemon, head_over
 from tests.waiting import wait_until
 
-HEAD = """
-app = "tests.system.wired_app:app"
-broker = "{url}"
-results = "null://"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
+WORKER = """
 [redis]
 visibility_timeout = "3s"
 [worker.main]
@@ -131,7 +125,7 @@ def make_cluster(make_daemon: Callable[..., Daemon]) -> Iterator[Callable[[str],
     made: list[Cluster] = []
 
     def make(url: str) -> Cluster:
-        daemon = make_daemon("", head=HEAD.format(url=url))
+        daemon = make_daemon(WORKER, head=head_over(url, "null://", app="wired_app"))
         daemon.start()
         made.append(Cluster(url, daemon))
         return made[-1]

@@ -13,29 +13,17 @@ from celery import exceptions as celery_errors
 from celery.exceptions import TaskRevokedError
 from celery.result import ResultSet
 
-from tests.system.celery_client import close_celery
-from tests.system.daemon import Daemon
+from tests.system.celery_client import CELERYS_WARNINGS, close_celery
+from tests.system.daemon import Daemon, head_over
 from tests.system.shared_brokers import SHARED
 from tests.waiting import wait_until
 
-HEAD = """
-app = "tests.system.wired_app:app"
-broker = "{url}"
-results = "{results}"
-accept_content = {accept}
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
-stop_timeout = "20s"
+WORKER = """
 [worker.main]
 queues = ["celery", "other", "default"]
 concurrency = 2
 """
-pytestmark = [
-    # Celery's Redis backend uses what redis-py calls deprecated, and leaves subscriptions open.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = CELERYS_WARNINGS
 
 SAFE = '["json", "msgpack", "yaml"]'
 
@@ -48,7 +36,7 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def start(make_daemon: Callable[..., Daemon], url: str) -> Callable[..., Daemon]:
     def started(accept: str = SAFE) -> Daemon:
-        made = make_daemon("", head=HEAD.format(url=url, results=url, accept=accept))
+        made = make_daemon(WORKER, head=f"accept_content = {accept}\n{head_over(url, url, app='wired_app')}")
         made.start()
         return made
 

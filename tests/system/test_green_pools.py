@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from taskd.protocol.exceptions import TimeLimitExceeded
-from tests.system.daemon import Daemon
-from tests.system.shared_brokers import BROKERS, HEAD
+from tests.system.daemon import Daemon, head_over
+from tests.system.shared_brokers import BROKERS
 from tests.waiting import wait_until
 
 
@@ -26,15 +26,7 @@ GREEN = [
 ]
 KINDS = ["asyncio", *GREEN]
 
-_HEAD = """
-app = "tests.system.waiting_shop:app"
-broker = "sqlite://broker.db"
-results = "sqlite://results.db"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
-stop_timeout = "20s"
-"""
+_HEAD = head_over(app="waiting_shop")
 
 Make = Callable[..., Daemon]
 
@@ -50,7 +42,7 @@ def started(make_daemon: Make, kind: str, concurrency: int = 2, head: str = _HEA
 def test_a_green_worker_runs_tasks_over_a_server(
     kind: str, over: str, make_daemon: Make, tmp_path: Path
 ) -> None:
-    daemon = started(make_daemon, kind, head=HEAD.format(url=BROKERS[over](tmp_path)))
+    daemon = started(make_daemon, kind, head=head_over(BROKERS[over](tmp_path)))
 
     sent = [daemon.app.send_task("shop.add", (number, 1)) for number in range(20)]
 

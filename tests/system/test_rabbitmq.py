@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -44,36 +42,10 @@ def celery(url: str) -> Iterator[Celery]:
     client.close()
 
 
-def test_a_task_of_our_client_runs_and_answers(daemon: Daemon) -> None:
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
-
-
 def test_a_task_of_celerys_client_runs(daemon: Daemon, celery: Celery) -> None:
     for options in ({}, {"countdown": 0.3}):
         sent = celery.send_task("shop.add", (2, 3), **options)
         assert daemon.app.result(sent.id).get(timeout=60) == 5
-
-
-def test_celery_inspects_our_worker(daemon: Daemon, celery: Celery) -> None:
-    (answer,) = celery.control.ping(timeout=3)
-    assert list(answer.values()) == [{"ok": "pong"}]
-    (registered,) = celery.control.inspect(timeout=3).registered().values()
-    assert "shop.add" in registered
-
-
-@pytest.mark.slow
-def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_path: Path) -> None:
-    gate, runs = tmp_path / "gate", tmp_path / "runs"
-    held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(4)]
-    wait_until(lambda: len(lines(runs)) == 2, 10)
-
-    os.kill(int(lines(runs)[0]), signal.SIGKILL)
-    wait_until(lambda: len(lines(runs)) == 3, 10)
-    os.kill(daemon.pid_of("main-1"), signal.SIGKILL)
-    wait_until(lambda: len(lines(runs)) == 5, 20)
-    gate.touch()
-
-    assert [each.get(timeout=60) for each in held] == ["held"] * 4
 
 
 def cut(server: RabbitServer, url: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from taskd.base import clock
 from taskd.base.ids import node_name
 from tests.system.daemon import HEAD, Daemon
+from tests.system.notes import lines
 from tests.waiting import wait_until
 
 NODE = node_name("main-1")
@@ -24,10 +25,6 @@ concurrency = 1
 
 def inspect(daemon: Daemon, method: str) -> list[object]:
     return json.loads(daemon.ctl("inspect", method, "--json").stdout)["nodes"][NODE]  # type: ignore[no-any-return]
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def test_limited_tasks_wait_in_the_broker_and_others_pass_them(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -13,7 +10,6 @@ from redis import Redis
 
 from tests.services import RedisServer
 from tests.system.daemon import ONE_WORKER_FOR_CELERY, Daemon, head_over
-from tests.system.notes import lines
 from tests.waiting import wait_until
 
 
@@ -38,34 +34,9 @@ def celery(server: RedisServer) -> Iterator[Celery]:
     client.close()
 
 
-def test_a_task_of_our_client_runs_and_answers(daemon: Daemon) -> None:
-    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
-
-
 def test_a_task_of_celerys_client_runs_and_answers(daemon: Daemon, celery: Celery) -> None:
     assert celery.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     assert celery.send_task("shop.add", (2, 3), countdown=0.3).get(timeout=60) == 5
-
-
-def test_celery_inspects_our_worker(daemon: Daemon, celery: Celery) -> None:
-    (answer,) = celery.control.ping(timeout=3)
-    assert list(answer.values()) == [{"ok": "pong"}]
-    (registered,) = celery.control.inspect(timeout=3).registered().values()
-    assert "shop.add" in registered
-
-
-def test_a_killed_child_and_a_killed_worker_lose_nothing(daemon: Daemon, tmp_path: Path) -> None:
-    gate, runs = tmp_path / "gate", tmp_path / "runs"
-    held = [daemon.app.send_task("shop.hold", (str(runs), str(gate))) for _ in range(4)]
-    wait_until(lambda: len(lines(runs)) == 2, 10)
-
-    os.kill(int(lines(runs)[0]), signal.SIGKILL)
-    wait_until(lambda: len(lines(runs)) == 3, 10)
-    os.kill(daemon.pid_of("main-1"), signal.SIGKILL)
-    wait_until(lambda: len(lines(runs)) == 5, 20)
-    gate.touch()
-
-    assert [each.get(timeout=60) for each in held] == ["held"] * 4
 
 
 def test_a_worker_that_starts_on_a_full_server_empties_it(

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,40 +16,22 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.proxy import Proxy
+from tests.redis_servers import new_server
 from tests.services import RedisServer, free_port, program
-from tests.system.daemon import ROOT, Daemon
+from tests.system.daemon import ROOT, Daemon, head_over
 from tests.system.shop import slow_note
 from tests.waiting import wait_until
 
+__all__ = ["new_server"]
+
 Start = Callable[..., Daemon]
 WORKER = '[worker.main]\nqueues = ["default"]\npool = "prefork"\nconcurrency = 2\nlease = "3s"\n'
-HEAD = """
-app = "tests.system.shop:app"
-broker = "{url}"
-results = "{url}"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
-"""
-
-
-@pytest.fixture
-def new_server() -> Iterator[Callable[..., RedisServer]]:
-    made: list[RedisServer] = []
-
-    def make(*options: str) -> RedisServer:
-        made.append(RedisServer(*options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.end()
 
 
 @pytest.fixture
 def start(make_daemon: Callable[..., Daemon]) -> Start:
     def start(url: str, tables: str = "") -> Daemon:
-        daemon = make_daemon(WORKER + tables, head=HEAD.format(url=url))
+        daemon = make_daemon(WORKER + tables, head=head_over(url, url))
         daemon.start()
         return daemon
 
@@ -136,7 +118,7 @@ def test_a_wrong_password_is_said_and_waited_for(
 ) -> None:
     server = new_server("--requirepass", "right")
     url = f"redis://:wrong@127.0.0.1:{server.port}/0"
-    daemon = make_daemon(WORKER, head=HEAD.format(url=url))
+    daemon = make_daemon(WORKER, head=head_over(url, url))
 
     daemon.spawn()
 

@@ -10,24 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
 from celery import exceptions as celery_errors
 
 from taskd import App
 from taskd.protocol.exceptions import NotRegistered, TaskRevokedError, WorkerLostError
 from tests import services
-from tests.system.celery_client import close_celery
+from tests.system.celery_client import client_over
 from tests.system.celery_worker import CeleryWorker
-from tests.system.daemon import Daemon
+from tests.system.daemon import Daemon, head_over
 from tests.waiting import wait_until
 
-HEAD = """
-app = "tests.system.wired_app:app"
-broker = "{url}"
-results = "rpc://"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
+WORKER = """
 [worker.main]
 queues = ["celery", "default"]
 concurrency = 2
@@ -42,7 +35,7 @@ def url() -> str:
 
 @pytest.fixture(scope="module")
 def daemon(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    made = Daemon(tmp_path_factory.mktemp("daemon"), "", head=HEAD.format(url=url))
+    made = Daemon(tmp_path_factory.mktemp("daemon"), WORKER, head=head_over(url, "rpc://", app="wired_app"))
     made.start()
     yield made
     made.end()
@@ -50,9 +43,8 @@ def daemon(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemo
 
 @pytest.fixture
 def celery(url: str) -> Iterator[Any]:
-    client = Celery("client", broker=url, backend="rpc://")
-    yield client
-    close_celery(client)
+    with client_over(url, "rpc://") as made:
+        yield made
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from taskd.host import procinfo
-from tests.system.daemon import Daemon
-from tests.system.shared_brokers import BROKERS, HEAD
+from tests.system.daemon import Daemon, head_over
+from tests.system.shared_brokers import BROKERS
 from tests.waiting import let_pass
 
 #: Tasks, and seconds between kills, by broker: over a server a worker starts more slowly (it greets its
@@ -32,7 +32,7 @@ def test_random_kills_lose_no_task(over: str, make_daemon: Callable[..., Daemon]
         'restart_intensity = 100000\nrestart_delay_max = "200ms"\n'
         '[worker.main]\npool = "prefork"\nconcurrency = 2\nprocesses = 2\nmax_deaths = 1000\n'
         '[log]\nlevel = "warning"\n',
-        head=HEAD.format(url=BROKERS[over](tmp_path)),
+        head=head_over(BROKERS[over](tmp_path)),
     )
     daemon.start()
     seed = random.randrange(2**32)

@@ -16,18 +16,11 @@ import pytest
 from celery import Celery
 
 from tests.services import RedisServer
-from tests.system.celery_client import close_celery
-from tests.system.daemon import ROOT, Daemon
+from tests.system.celery_client import CELERYS_WARNINGS, close_celery
+from tests.system.daemon import ROOT, Daemon, head_over
 from tests.waiting import wait_until
 
-HEAD = """
-app = "tests.system.wired_app:app"
-broker = "{url}"
-results = "{url}"
-[supervisor]
-control_socket = "taskd.sock"
-state_directory = "."
-stop_timeout = "20s"
+WORKER = """
 [worker.{name}]
 queues = ["shared"]
 pool = "threads"
@@ -36,10 +29,7 @@ lease = "2s"
 events = true
 """
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = CELERYS_WARNINGS
 
 
 def ip(*words: str) -> None:
@@ -125,7 +115,9 @@ def pair(server: RedisServer, tmp_path: Path) -> Iterator[tuple[HostedDaemon, Ho
             directory = tmp_path / name
             directory.mkdir()
             url = f"redis://{place.gateway}:{server.port}/0"
-            made.append(HostedDaemon(directory, "", head=HEAD.format(url=url, name=name)))
+            made.append(
+                HostedDaemon(directory, WORKER.format(name=name), head=head_over(url, url, app="wired_app"))
+            )
             made[-1].host = place
             made[-1].start()
         try:

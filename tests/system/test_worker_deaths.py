@@ -13,25 +13,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.system.daemon import ROOT, Daemon
+from tests.system.daemon import HEAD, ROOT, Daemon
 from tests.waiting import wait_until
 
-HEAD = """
-app = "tests.system.shop:app"
-broker = "sqlite://broker.db"
-results = "sqlite://results.db"
-[supervisor]
-control_socket = "taskd.sock"
-restart_delay_max = "100ms"
-restart_intensity = 100
-"""
+SWIFT = HEAD + 'restart_delay_max = "100ms"\nrestart_intensity = 100\n'
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo", "asyncio", "gevent"])
 def test_a_task_that_kills_its_worker_is_parked_with_the_evidence_and_the_others_run(
     make_daemon: Callable[..., Daemon], tmp_path: Path, pool: str
 ) -> None:
-    daemon = make_daemon(f'[worker.main]\npool = "{pool}"\nconcurrency = 4\n', head=HEAD)
+    daemon = make_daemon(f'[worker.main]\npool = "{pool}"\nconcurrency = 4\n', head=SWIFT)
     daemon.start()
     runs, gate = tmp_path / "runs", tmp_path / "gate"
     beside = (
@@ -61,7 +53,7 @@ def test_a_task_that_kills_its_worker_is_parked_with_the_evidence_and_the_others
 def test_a_task_whose_worker_is_killed_because_it_does_not_stop_is_not_blamed(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    head = HEAD.replace("restart_intensity", 'stop_timeout = "100ms"\nrestart_intensity')
+    head = SWIFT.replace("20s", "100ms")
     daemon = make_daemon('[worker.main]\npool = "solo"\nmax_deaths = 1\n', head=head)
     daemon.start()
     runs, gate = tmp_path / "runs", tmp_path / "gate"
@@ -82,7 +74,7 @@ def test_a_task_whose_worker_is_killed_because_it_does_not_stop_is_not_blamed(
 def test_a_prefork_task_that_kills_more_than_its_child_is_parked(
     make_daemon: Callable[..., Daemon], tmp_path: Path, task: str, whose: str
 ) -> None:
-    daemon = make_daemon("[worker.main]\nconcurrency = 2\n", head=HEAD)
+    daemon = make_daemon("[worker.main]\nconcurrency = 2\n", head=SWIFT)
     daemon.start()
     runs, gate = tmp_path / "runs", tmp_path / "gate"
     beside = daemon.app.send_task("shop.hold", (str(tmp_path / "held"), str(gate)))
@@ -135,7 +127,7 @@ def test_a_task_that_kills_its_worker_is_parked_where_the_worker_is_another_user
         f'pool = "{pool}"',
     ]
     table = "\n".join(["[worker.main]", 'user = "nobody"', "concurrency = 2", *keys])
-    daemon = make_daemon(table, head=HEAD.replace("sqlite://", f"sqlite://{shared}/"))
+    daemon = make_daemon(table, head=SWIFT.replace("sqlite://", f"sqlite://{shared}/"))
     daemon.start()
     runs = shared / "runs"
 
