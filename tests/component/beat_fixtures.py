@@ -15,14 +15,6 @@ Make = Callable[..., Bench]
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    """A loop, closed afterwards."""
-    made = Loop()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def make(loop: Loop, tmp_path: Path) -> Iterator[Make]:
     """Make benches; their beats are stopped afterwards."""
     benches: list[Bench] = []

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import TypeVar
+from typing import Any
 from uuid import uuid4
 
 from taskd.base import clock
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.brokers.base import Broker
-from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.context import Context
 from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
 from taskd.results.null import NullResults
 from taskd.sending.options import TaskOptions
-
-T = TypeVar("T")
-
-
-class SharedBroker(MemoryBroker):
-    """A broker that workers of several hosts could share."""
-
-    spans_hosts = True
+from tests.component.worker_thread import SharedBroker, WorkerThread
 
 
 class HoldingPool:
@@ -76,7 +66,7 @@ class HoldingPool:
         self.jobs.clear()
 
 
-class Node:
+class Node(WorkerThread):
     """One worker; ``with Node(...)`` runs it until the end of the block, and it says goodbye."""
 
     def __init__(
@@ -85,15 +75,16 @@ class Node:
         name: str,
         broker: Callable[[str], Broker] = SharedBroker,
         queue: str = "default",
-        **worker: object,
+        **worker: Any,
     ) -> None:
+        super().__init__(name)
         self.loop = Loop()
         self.broker = broker(url)
         self.pool = HoldingPool()
         self.context = Context(
             name,
             Config(),
-            WorkerConfig(name="main", **worker),  # type: ignore[arg-type]
+            WorkerConfig(name="main", **worker),
             self.loop,
             self.pool,
             self.broker,
@@ -104,7 +95,6 @@ class Node:
             queues=(queue,),
         )
         self.context.tasks["note"] = TaskOptions(name="note")
-        self._thread = threading.Thread(target=self._run, name=name)
 
     def _run(self) -> None:
         consumer = Consumer(self.context)
@@ -114,33 +104,10 @@ class Node:
         self.broker.close()
         self.loop.close()
 
-    def do(self, what: Callable[[], T]) -> T:
-        """Do something in the worker's thread and return what came of it."""
-        done, result = threading.Event(), []
-
-        def call() -> None:
-            result.append(what())
-            done.set()
-
-        self.loop.call_from_thread(call)
-        assert done.wait(10)
-        return result[0]
-
     def neighbours(self) -> Sequence[str]:
         """The other workers that this one sees alive."""
         seen = self.context.neighbours
         return [] if seen is None else self.do(seen.names)
-
-    def __enter__(self) -> Node:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.loop.call_from_thread(lambda: self.context.request_shutdown(Shutdown.COLD))
-        self._thread.join(10)
-        assert not self._thread.is_alive()
 
 
 def new_url() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 HEAD = 'app = "a:b"\n[supervisor]\ncontrol_socket = "s"\ncanary_time = 0\nrestart_delay = 0.01\n'
@@ -29,7 +29,7 @@ def write(directory: Path, *tables: str, head: str = HEAD) -> None:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
     """A daemon with two programs of worker ``a`` and one of ``b``, all ready."""
     write(tmp_path, worker("a", processes=2), worker("b"))
     with daemon(tmp_path, file=True) as made:
@@ -38,7 +38,7 @@ def running(tmp_path: Path) -> Iterator[Daemon]:
         yield made
 
 
-def pids(running: Daemon) -> dict[str, int]:
+def pids(running: RunningSupervisor) -> dict[str, int]:
     """Return the pid of each program that is ready."""
     running.remember()
     rows = running.call("status")["programs"]
@@ -50,7 +50,7 @@ def actions(answer: dict[str, Any]) -> dict[str, str]:
     return {row["name"]: row["action"] for row in answer["programs"]}
 
 
-def wait_done(running: Daemon, outcome: str = "done", generation: int = 2) -> dict[str, Any]:
+def wait_done(running: RunningSupervisor, outcome: str = "done", generation: int = 2) -> dict[str, Any]:
     """Return the report of a reload when it has ended as it should."""
 
     def over() -> dict[str, Any] | None:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Any
 from uuid import uuid4
 
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.brokers.base import Broker, DeadLetter
-from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.context import Context
 from taskd.protocol.delivery import Outgoing
 from taskd.protocol.results import decode_record
 from taskd.protocol.status import StatusLine
 from taskd.results.memory import MemoryResults
 from taskd.worker.pools import PoolEvents, make_pool
 from tests.component.barrier_app import APP
+from tests.component.worker_thread import SharedBroker, WorkerThread
 from tests.waiting import wait_until
-
-
-class SharedBroker(MemoryBroker):
-    """A broker that workers of several hosts could share, so that Mingle and Gossip take part."""
-
-    spans_hosts = True
 
 
 def message(task: str, task_id: str, *args: object, **embed: object) -> Outgoing:
@@ -38,7 +32,7 @@ def message(task: str, task_id: str, *args: object, **embed: object) -> Outgoing
     return Outgoing(routing_key="default", headers=headers, body=body, task_id=task_id)
 
 
-class SmallWorker:
+class SmallWorker(WorkerThread):
     """``with SmallWorker(...)`` runs it until the end of the block."""
 
     def __init__(
@@ -48,9 +42,10 @@ class SmallWorker:
         app: str = APP,
         loop: Callable[[], Loop] = Loop,
         broker: Callable[[str], Broker] = SharedBroker,
-        **worker: object,
+        **worker: Any,
     ) -> None:
-        table = WorkerConfig(name="main", pool=pool, **{"concurrency": 2, **worker})  # type: ignore[arg-type]
+        super().__init__("worker")
+        table = WorkerConfig(name="main", pool=pool, **{"concurrency": 2, **worker})
         config = Config(app=app, workers={table.name: table})
         self.reports: list[StatusLine] = []
         self.loop = loop()
@@ -64,7 +59,6 @@ class SmallWorker:
         self.consumer = Consumer(self.context)
         self.events.attach(self.context, self.consumer.outcomes.take)
         self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="worker")
 
     def _run(self) -> None:
         try:
@@ -93,24 +87,13 @@ class SmallWorker:
         assert self.alive, "the worker has ended"
         return self.results.get([task_id]).get(task_id)
 
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended."""
-        return self._thread.is_alive()
-
     def dead_letters(self) -> Mapping[str, DeadLetter]:
         """Return the dead letters by task id."""
         return {each.task_id: each for each in self.broker.desk().dead_letters()}
 
-    def __enter__(self) -> SmallWorker:
-        self._thread.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.loop.call_from_thread(lambda: self.context.request_shutdown(Shutdown.COLD))
-        self._thread.join(20)
-        assert not self._thread.is_alive()
+        super().__exit__(kind, error, traceback)
         self.broker.close()
         self.loop.close()

@@ -25,7 +25,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 @dataclass
-class Daemon:
+class RunningSupervisor:
     """A running supervisor and what the tests ask of it."""
 
     directory: Path
@@ -95,7 +95,7 @@ def daemon(
     *,
     stderr: int | None = None,
     **settings: object,
-) -> Iterator[Daemon]:
+) -> Iterator[RunningSupervisor]:
     """Run a daemon; whatever is left of it at the end is killed.  ``stderr`` is the file ``log`` if None."""
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
@@ -106,7 +106,7 @@ def daemon(
             env={**os.environ, **(environ or {})},
             pass_fds=pass_fds,
         )
-    running = Daemon(directory, process)
+    running = RunningSupervisor(directory, process)
     try:
         yield running
     finally:

@@ -17,11 +17,11 @@ from taskd.brokers.factory import connect
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from tests.component.beat_bench import Away, every
-from tests.component.beat_fixtures import Make, loop, make
+from tests.component.beat_fixtures import Make, make
 from tests.component.beat_process import Program, started
 from tests.waiting import wait_until
 
-__all__ = ["loop", "make", "started"]
+__all__ = ["make", "started"]
 
 
 def fails_on(entry: str, original: Callable[..., object]) -> Callable[..., object]:

@@ -13,10 +13,10 @@ from taskd.config.schedule import BeatEntryConfig
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.status import Heartbeat, Ready, Waiting
 from tests.component.beat_bench import NOON, every
-from tests.component.beat_fixtures import Make, loop, make
+from tests.component.beat_fixtures import Make, make
 from tests.waiting import wait_until
 
-__all__ = ["loop", "make"]
+__all__ = ["make"]
 
 
 def ids_of(name: str, *offsets_s: float) -> list[str]:

@@ -15,10 +15,10 @@ from taskd.beat.messages import occurrence_id
 from taskd.beat.stores.base import Declared
 from taskd.config.schedule import BeatEntryConfig
 from tests.component.beat_bench import NOON, Bench, every
-from tests.component.beat_fixtures import Make, loop, make
+from tests.component.beat_fixtures import Make, make
 from tests.waiting import wait_until
 
-__all__ = ["loop", "make"]
+__all__ = ["make"]
 
 
 def ids_of(name: str, *offsets_s: float) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from taskd.base.errors import ControlError
 from taskd.supervisor.control.client import ControlClient
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users, which needs root")
@@ -37,7 +37,7 @@ except ControlError as error:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
     place = tmp_path
     while place != place.parent:  # others need to get to the socket
         place.chmod(place.stat().st_mode | 0o011)
@@ -53,7 +53,7 @@ def running(tmp_path: Path) -> Iterator[Daemon]:
         yield running
 
 
-def call(running: Daemon, uid: int, method: str, params: str = "{}", groups: str = "[]") -> str:
+def call(running: RunningSupervisor, uid: int, method: str, params: str = "{}", groups: str = "[]") -> str:
     done = subprocess.run(
         [sys.executable, "-c", _CALL, running.socket_path, method, params, str(uid), groups],
         capture_output=True,
@@ -64,7 +64,7 @@ def call(running: Daemon, uid: int, method: str, params: str = "{}", groups: str
     return done.stdout.strip()
 
 
-def test_each_role_may_do_its_part_and_a_refusal_names_the_remedy(running: Daemon) -> None:
+def test_each_role_may_do_its_part_and_a_refusal_names_the_remedy(running: RunningSupervisor) -> None:
     restart = ("restart", '{"name": "mail-1"}')
 
     assert call(running, VIEWER, "status") == "ok"
@@ -83,7 +83,7 @@ def test_each_role_may_do_its_part_and_a_refusal_names_the_remedy(running: Daemo
     assert running.wait() == 0
 
 
-def test_who_changed_what_stands_in_the_log(running: Daemon) -> None:
+def test_who_changed_what_stands_in_the_log(running: RunningSupervisor) -> None:
     call(running, OPERATOR, "stop", '{"name": "mail-1"}')
     call(running, VIEWER, "stop", '{"name": "mail-1"}')
     call(running, OPERATOR, "stop", '{"name": "nobody"}')
@@ -119,7 +119,7 @@ sys.stdin.read()
 """
 
 
-def test_whoever_holds_as_many_connections_as_it_can_leaves_others_theirs(running: Daemon) -> None:
+def test_whoever_holds_as_many_connections_as_it_can_leaves_others_theirs(running: RunningSupervisor) -> None:
     with contextlib.ExitStack() as stack:
         for uid in (STRANGER, VIEWER, OPERATOR):
             holder = stack.enter_context(
@@ -138,7 +138,9 @@ def test_whoever_holds_as_many_connections_as_it_can_leaves_others_theirs(runnin
         assert running.log.count(f"uid={STRANGER}") < 10
 
 
-def test_a_name_that_the_machine_does_not_know_is_a_warning_and_gives_nobody_a_role(running: Daemon) -> None:
+def test_a_name_that_the_machine_does_not_know_is_a_warning_and_gives_nobody_a_role(
+    running: RunningSupervisor,
+) -> None:
     assert "control.operators: there is no user 'no-such-user' on this machine" in running.log
 
 
@@ -161,7 +163,7 @@ def test_a_group_that_does_not_exist_is_refused_with_the_remedy(tmp_path: Path) 
         assert not os.path.exists(running.socket_path + ".state")
 
 
-def test_a_socket_without_permission_says_who_may(running: Daemon) -> None:
+def test_a_socket_without_permission_says_who_may(running: RunningSupervisor) -> None:
     os.chmod(running.socket_path, 0o600)
 
     assert call(running, VIEWER, "status").startswith(
@@ -169,7 +171,7 @@ def test_a_socket_without_permission_says_who_may(running: Daemon) -> None:
     )
 
 
-def test_signals_reach_a_program(running: Daemon) -> None:
+def test_signals_reach_a_program(running: RunningSupervisor) -> None:
     pid = running.row("mail-1")["pid"]
 
     running.call("signal", name="mail-1", signal="kill")

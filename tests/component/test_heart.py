@@ -18,7 +18,8 @@ from taskd.consumer.context import Context
 from taskd.consumer.neighbours.announcing import Events
 from taskd.protocol.status import Heartbeat, StatusLine
 from taskd.results.null import NullResults
-from tests.component.cluster import HoldingPool, SharedBroker
+from tests.component.cluster import HoldingPool
+from tests.component.worker_thread import SharedBroker
 
 
 def test_it_beats_at_once_after_each_start_also_on_a_machine_that_was_just_booted(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from taskd.base.loop import Loop
 from taskd.supervisor.output.journal import JournalSink
@@ -38,13 +35,6 @@ class Journald:
     def close(self) -> None:
         self.socket.close()
         os.unlink(self.path)
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
-    yield loop
-    loop.close()
 
 
 def line(text: str) -> Line:

@@ -9,14 +9,14 @@ import pytest
 
 from tests.component.program_tables import program
 from tests.component.reloads import actions, pids, wait_done, worker, write
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 SLEEP = ("/bin/sleep", "600")
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
     """A daemon with a worker and a command, both ready."""
     write(tmp_path, worker("a"), program("x", *SLEEP, ready_after=0))
     with daemon(tmp_path, file=True) as made:
@@ -26,7 +26,7 @@ def running(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def test_what_does_not_concern_the_process_itself_is_changed_while_it_runs(
-    running: Daemon, tmp_path: Path
+    running: RunningSupervisor, tmp_path: Path
 ) -> None:
     before = pids(running)
     said = tmp_path / "said"
@@ -45,7 +45,7 @@ def test_what_does_not_concern_the_process_itself_is_changed_while_it_runs(
 
 
 def test_a_command_that_changed_is_replaced_in_its_own_place_and_workers_are_not_touched(
-    running: Daemon, tmp_path: Path
+    running: RunningSupervisor, tmp_path: Path
 ) -> None:
     before = pids(running)
     write(tmp_path, worker("a"), program("x", "/bin/sleep", "601", ready_after=0))
@@ -59,7 +59,7 @@ def test_a_command_that_changed_is_replaced_in_its_own_place_and_workers_are_not
     assert after["x-1"] != before["x-1"]
 
 
-def test_commands_are_added_and_removed(running: Daemon, tmp_path: Path) -> None:
+def test_commands_are_added_and_removed(running: RunningSupervisor, tmp_path: Path) -> None:
     write(tmp_path, worker("a"), program("y", *SLEEP, ready_after=0))
 
     running.call("reload")
@@ -70,7 +70,7 @@ def test_commands_are_added_and_removed(running: Daemon, tmp_path: Path) -> None
 
 
 def test_a_command_that_this_machine_does_not_have_is_refused_before_anything_changes(
-    running: Daemon, tmp_path: Path
+    running: RunningSupervisor, tmp_path: Path
 ) -> None:
     before = pids(running)
     write(tmp_path, worker("a"), program("x", "/no/such/command", ready_after=0))
@@ -83,7 +83,7 @@ def test_a_command_that_this_machine_does_not_have_is_refused_before_anything_ch
 
 
 def test_a_job_that_is_over_does_not_hold_a_reload_up_and_is_not_run_again(
-    running: Daemon, tmp_path: Path
+    running: RunningSupervisor, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
     job = ("/bin/sh", "-c", f"echo >> {runs}")
@@ -106,7 +106,9 @@ def test_a_job_that_is_over_does_not_hold_a_reload_up_and_is_not_run_again(
     wait_until(lambda: runs.read_text() == "\n\n")
 
 
-def test_a_program_without_autostart_is_added_and_stays_down(running: Daemon, tmp_path: Path) -> None:
+def test_a_program_without_autostart_is_added_and_stays_down(
+    running: RunningSupervisor, tmp_path: Path
+) -> None:
     write(
         tmp_path,
         worker("a"),

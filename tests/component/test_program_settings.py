@@ -19,7 +19,7 @@ import pytest
 from taskd.host import procinfo
 from tests.component.processes import is_gone
 from tests.component.program_tables import program, python
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change users")
@@ -43,7 +43,7 @@ time.sleep(600)
 """
 
 
-def facts_of(running: Daemon, path: Path) -> dict[str, Any]:
+def facts_of(running: RunningSupervisor, path: Path) -> dict[str, Any]:
     wait_until(path.exists, 10.0, f"{path}\n{running.log}")
     facts: dict[str, Any] = json.loads(path.read_text())
     return facts
@@ -105,7 +105,7 @@ def open_place() -> Iterator[Path]:
         yield Path(name)
 
 
-def identity_of(running: Daemon, place: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+def identity_of(running: RunningSupervisor, place: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Return /proc/self/status and the environment that the command of ``identity`` wrote."""
     wait_until((place / "done").exists, 10.0, running.log)
     status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())

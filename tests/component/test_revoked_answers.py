@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,8 +16,6 @@ from tests.component import barrier_app
 from tests.component.small_worker import SmallWorker, message
 from tests.waiting import wait_until
 
-T = TypeVar("T")
-
 
 @pytest.fixture
 def worker() -> Iterator[SmallWorker]:
@@ -27,20 +24,6 @@ def worker() -> Iterator[SmallWorker]:
     with SmallWorker() as made:
         yield made
         barrier_app.gate.set()
-
-
-def do(worker: SmallWorker, what: Callable[[], T]) -> T:
-    """Do something in the worker's thread and return what came of it."""
-    done = threading.Event()
-    result: list[T] = []
-
-    def call() -> None:
-        result.append(what())
-        done.set()
-
-    worker.loop.call_from_thread(call)
-    assert done.wait(10)
-    return result[0]
 
 
 def state(worker: SmallWorker, task_id: str) -> str:
@@ -55,8 +38,7 @@ def test_what_nobody_has_begun_is_revoked_at_once_and_nothing_else(worker: Small
     worker.send(message("gated", "runs", "a"))
     wait_until(lambda: barrier_app.begun["a"])
 
-    do(
-        worker,
+    worker.do(
         lambda: Revoking(worker.context).revoke(["waits", "runs", "STARTED", "SUCCESS", "RETRY", "PROGRESS"]),
     )
 
@@ -82,7 +64,7 @@ def test_what_waits_for_its_time_is_not_acknowledged_whatever_its_task_says(work
     assert intake is not None
     queries = TaskQueries(worker.context, TasksGiven(None, intake, None))  # type: ignore[arg-type]
 
-    answer: Any = do(worker, queries.scheduled)
+    answer: Any = worker.do(queries.scheduled)
     (entry,) = answer
 
     assert entry["request"]["acknowledged"] is False

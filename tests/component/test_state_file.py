@@ -12,11 +12,11 @@ import pytest
 
 from taskd.base.loop import Loop
 from taskd.supervisor.control.state_file import StateFile, state_path
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 
-def state(running: Daemon) -> dict[str, Any]:
+def state(running: RunningSupervisor) -> dict[str, Any]:
     decoded = json.loads(Path(state_path(running.socket_path)).read_bytes())
     assert isinstance(decoded, dict)
     return decoded

@@ -16,7 +16,7 @@ import taskd.supervisor
 from taskd.base import clock
 from taskd.base.errors import ControlError
 from taskd.host import procinfo
-from tests.component.supervised import Daemon, NotifySocket, daemon
+from tests.component.supervised import NotifySocket, RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 _CONFIG = """
@@ -57,19 +57,19 @@ def names(path: Path) -> set[str]:
     return set(path.read_text().split("\n")) - {""} if path.exists() else set()
 
 
-def all_ready(running: Daemon) -> bool:
+def all_ready(running: RunningSupervisor) -> bool:
     with contextlib.suppress(ControlError):
         rows = {row["name"]: row["state"] for row in running.call("status")["programs"]}
         return all(rows.get(name) == "READY" for name in _WORK)
     return False
 
 
-def ask(running: Daemon, method: str) -> None:
+def ask(running: RunningSupervisor, method: str) -> None:
     with contextlib.suppress(ControlError):  # the client was closed: that was its price
         running.call(method)
 
 
-def kill_writer(running: Daemon) -> None:
+def kill_writer(running: RunningSupervisor) -> None:
     for pid in procinfo.descendants(running.pid):
         with contextlib.suppress(OSError):
             if b"output.writer" in Path(f"/proc/{pid}/cmdline").read_bytes():

@@ -16,18 +16,18 @@ from taskd.base.errors import ControlError
 from taskd.base.loop import Loop
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.server import MAX_CLIENTS, MAX_FRAME_BYTES, ControlServer
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
     with daemon(tmp_path, modes={"mail": "good"}) as running:
         running.wait_for("mail-1", "READY")
         yield running
 
 
-def connect(running: Daemon) -> socket.socket:
+def connect(running: RunningSupervisor) -> socket.socket:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.connect(running.socket_path)  # waits for its turn; with a time limit it would not
     client.settimeout(10.0)
@@ -41,7 +41,7 @@ def answer(client: socket.socket) -> dict[str, object]:
     return answered
 
 
-def test_status_tells_about_the_daemon_itself(running: Daemon) -> None:
+def test_status_tells_about_the_daemon_itself(running: RunningSupervisor) -> None:
     own = running.call("status")["taskd"]
 
     assert own["pid"] == running.pid
@@ -50,7 +50,7 @@ def test_status_tells_about_the_daemon_itself(running: Daemon) -> None:
     assert own["rss_bytes"] > 1_000_000
 
 
-def test_a_stopped_program_stays_stopped_until_it_is_started(running: Daemon) -> None:
+def test_a_stopped_program_stays_stopped_until_it_is_started(running: RunningSupervisor) -> None:
     running.call("stop", name="mail-1")
     row = running.wait_for("mail-1", "DOWN")
     assert (row["wanted"], row["pid"]) == (False, None)
@@ -61,7 +61,7 @@ def test_a_stopped_program_stays_stopped_until_it_is_started(running: Daemon) ->
     assert running.wait_for("mail-1", "READY")["wanted"] is True
 
 
-def test_restart_replaces_the_process_without_counting_it_as_a_crash(running: Daemon) -> None:
+def test_restart_replaces_the_process_without_counting_it_as_a_crash(running: RunningSupervisor) -> None:
     pid = running.row("mail-1")["pid"]
 
     running.call("restart", name="mail-1")
@@ -70,13 +70,13 @@ def test_restart_replaces_the_process_without_counting_it_as_a_crash(running: Da
     assert running.wait_for("mail-1", "READY")["restarts"] == 0
 
 
-def test_a_table_of_the_configuration_means_all_of_its_programs(running: Daemon) -> None:
+def test_a_table_of_the_configuration_means_all_of_its_programs(running: RunningSupervisor) -> None:
     rows = running.call("stop", name="mail")["programs"]
 
     assert [row["name"] for row in rows] == ["mail-1"]
 
 
-def test_an_unknown_program_is_refused_with_the_known_names(running: Daemon) -> None:
+def test_an_unknown_program_is_refused_with_the_known_names(running: RunningSupervisor) -> None:
     with pytest.raises(ControlError, match="there is no program 'nail'; there are: mail-1"):
         running.call("restart", name="nail")
 
@@ -84,14 +84,14 @@ def test_an_unknown_program_is_refused_with_the_known_names(running: Daemon) -> 
 @pytest.mark.parametrize("name", [5, ["mail-1"], {"a": 1}, "nobody\n", "\x1b", True, ""])
 @pytest.mark.parametrize("method", ["deaths", "logs", "stop", "signal", "scale"])
 def test_a_name_that_cannot_be_one_is_refused_and_is_no_internal_error(
-    running: Daemon, method: str, name: object
+    running: RunningSupervisor, method: str, name: object
 ) -> None:
     with pytest.raises(ControlError) as caught:
         running.call(method, name=name, signal="TERM", processes=2)
     assert "internal" not in str(caught.value)
 
 
-def test_an_unknown_method_is_refused_with_the_known_ones(running: Daemon) -> None:
+def test_an_unknown_method_is_refused_with_the_known_ones(running: RunningSupervisor) -> None:
     with pytest.raises(ControlError, match=r"no method 'explode'; there are: .*restart, .*status"):
         running.call("explode")
 
@@ -106,7 +106,7 @@ def test_no_daemon_is_a_clear_error(tmp_path: Path) -> None:
         client.call("status")
 
 
-def test_one_connection_serves_many_calls(running: Daemon) -> None:
+def test_one_connection_serves_many_calls(running: RunningSupervisor) -> None:
     with ControlClient(running.socket_path) as client:
         assert client.call("status") is not None
         assert client.call("status") is not None
@@ -136,7 +136,7 @@ def test_one_connection_serves_many_calls(running: Daemon) -> None:
     ],
 )
 def test_a_wrong_request_gets_the_error_of_json_rpc_and_the_connection_lives_on(
-    running: Daemon, frame: bytes, code: int
+    running: RunningSupervisor, frame: bytes, code: int
 ) -> None:
     with connect(running) as client:
         client.sendall(frame)
@@ -148,7 +148,9 @@ def test_a_wrong_request_gets_the_error_of_json_rpc_and_the_connection_lives_on(
         assert answer(client)["id"] == 5
 
 
-def test_garbage_of_every_kind_is_answered_or_cut_off_and_others_never_notice(running: Daemon) -> None:
+def test_garbage_of_every_kind_is_answered_or_cut_off_and_others_never_notice(
+    running: RunningSupervisor,
+) -> None:
     pid = running.row("mail-1")["pid"]
     chance = random.Random(7)
     whole = b'{"jsonrpc":"2.0","id":1,"method":"status","params":{}}\n'
@@ -164,14 +166,14 @@ def test_garbage_of_every_kind_is_answered_or_cut_off_and_others_never_notice(ru
     assert "Traceback" not in running.log
 
 
-def test_callers_that_come_all_at_once_wait_for_their_turn(running: Daemon) -> None:
+def test_callers_that_come_all_at_once_wait_for_their_turn(running: RunningSupervisor) -> None:
     with ThreadPoolExecutor(24) as callers:
         answers = list(callers.map(lambda _: running.row("mail-1")["state"], range(400)))
 
     assert set(answers) == {"READY"}
 
 
-def test_a_client_that_floods_leaves_the_others_their_turn(running: Daemon) -> None:
+def test_a_client_that_floods_leaves_the_others_their_turn(running: RunningSupervisor) -> None:
     status = b'{"jsonrpc":"2.0","id":1,"method":"status"}\n'
     with connect(running) as flood:
         flood.sendall(status * 3000)  # all at once, read by nobody for now
@@ -182,7 +184,7 @@ def test_a_client_that_floods_leaves_the_others_their_turn(running: Daemon) -> N
             assert sum(1 for _ in zip(range(3000), lines, strict=False)) == 3000
 
 
-def test_half_a_request_is_completed_later(running: Daemon) -> None:
+def test_half_a_request_is_completed_later(running: RunningSupervisor) -> None:
     with connect(running) as client:
         client.sendall(b'{"jsonrpc":"2.0","id":1,')
         assert running.row("mail-1")["state"] == "READY"  # others are served meanwhile
@@ -192,21 +194,21 @@ def test_half_a_request_is_completed_later(running: Daemon) -> None:
         assert answer(client)["id"] == 1
 
 
-def test_a_notification_is_carried_out_without_an_answer(running: Daemon) -> None:
+def test_a_notification_is_carried_out_without_an_answer(running: RunningSupervisor) -> None:
     with connect(running) as client:
         client.sendall(b'{"jsonrpc":"2.0","method":"stop","params":{"name":"mail-1"}}\n')
 
         running.wait_for("mail-1", "DOWN")
 
 
-def test_an_endless_request_is_cut_off(running: Daemon) -> None:
+def test_an_endless_request_is_cut_off(running: RunningSupervisor) -> None:
     with connect(running) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
         client.sendall(bytes(1 << 30))
 
     assert running.row("mail-1")["state"] == "READY"
 
 
-def test_a_request_above_the_limit_is_answered_before_the_cut(running: Daemon) -> None:
+def test_a_request_above_the_limit_is_answered_before_the_cut(running: RunningSupervisor) -> None:
     with connect(running) as client:
         client.sendall(b"x" * (MAX_FRAME_BYTES + 1))
 
@@ -217,7 +219,7 @@ def test_a_request_above_the_limit_is_answered_before_the_cut(running: Daemon) -
         assert client.recv(1) == b""
 
 
-def test_more_clients_than_allowed_are_turned_away(running: Daemon) -> None:
+def test_more_clients_than_allowed_are_turned_away(running: RunningSupervisor) -> None:
     clients = [connect(running) for _ in range(MAX_CLIENTS)]
     try:
         with connect(running) as one_more:
@@ -234,7 +236,7 @@ def test_more_clients_than_allowed_are_turned_away(running: Daemon) -> None:
     wait_until(lambda: running.wait_for("mail-1", "READY"))
 
 
-def test_a_client_that_reads_no_answers_is_dropped_and_others_are_served(running: Daemon) -> None:
+def test_a_client_that_reads_no_answers_is_dropped_and_others_are_served(running: RunningSupervisor) -> None:
     requests = b'{"jsonrpc":"2.0","id":1,"method":"status"}\n' * 1_000_000
     with connect(running) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
         client.sendall(requests)
@@ -274,7 +276,9 @@ def test_commands_are_refused_while_the_daemon_stops(tmp_path: Path) -> None:
         assert running.call("status")["taskd"]["state"] == "STOPPING"
 
 
-def test_commands_that_cross_each_other_are_all_obeyed_and_the_last_one_holds(running: Daemon) -> None:
+def test_commands_that_cross_each_other_are_all_obeyed_and_the_last_one_holds(
+    running: RunningSupervisor,
+) -> None:
     for verb in ("stop", "start", "restart", "stop", "stop", "restart", "start", "start"):
         running.call(verb, name="mail-1")  # none waits for the one before, and none is refused
 

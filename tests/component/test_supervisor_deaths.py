@@ -12,20 +12,20 @@ import pytest
 
 from taskd.base import exit_codes
 from taskd.cli.taskctl import main
-from tests.component.supervised import Daemon, NotifySocket, daemon
+from tests.component.supervised import NotifySocket, RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 
-def deaths(running: Daemon, **params: object) -> list[dict[str, Any]]:
+def deaths(running: RunningSupervisor, **params: object) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = running.call("deaths", **params)["deaths"]
     return found
 
 
-def first_death(running: Daemon, name: str) -> dict[str, Any]:
+def first_death(running: RunningSupervisor, name: str) -> dict[str, Any]:
     return wait_until(lambda: deaths(running, name=name))[0]
 
 
-def started(running: Daemon, name: str) -> None:
+def started(running: RunningSupervisor, name: str) -> None:
     """Wait until the daemon answers and has started the program."""
     running.wait_for(name, "READY")
 

@@ -19,18 +19,18 @@ from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.output import rotation
 from tests.component.fake_output import FLOOD_BYTES
 from tests.component.program_tables import program
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 _MOST_MEMORY_BYTES = 64 << 20
 
 
-def lines(running: Daemon, name: str, **params: object) -> list[dict[str, Any]]:
+def lines(running: RunningSupervisor, name: str, **params: object) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = running.call("logs", name=name, **params)["lines"]
     return rows
 
 
-def texts(running: Daemon, name: str, **params: object) -> list[str]:
+def texts(running: RunningSupervisor, name: str, **params: object) -> list[str]:
     return [line["text"] for line in lines(running, name, **params)]
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from taskd.host import procinfo
 from tests.component.reloads import HEAD, actions, pids, running, wait_done, worker, write
-from tests.component.supervised import Daemon, NotifySocket, daemon
+from tests.component.supervised import NotifySocket, RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 __all__ = ["running"]
 
 
-def test_a_file_that_says_the_same_keeps_every_pid(running: Daemon, tmp_path: Path) -> None:
+def test_a_file_that_says_the_same_keeps_every_pid(running: RunningSupervisor, tmp_path: Path) -> None:
     before = pids(running)
     write(tmp_path, "# a comment\n", worker("a", processes=2), worker("b"))
 
@@ -27,7 +27,7 @@ def test_a_file_that_says_the_same_keeps_every_pid(running: Daemon, tmp_path: Pa
     assert pids(running) == before
 
 
-def test_each_program_gets_what_the_plan_said(running: Daemon, tmp_path: Path) -> None:
+def test_each_program_gets_what_the_plan_said(running: RunningSupervisor, tmp_path: Path) -> None:
     before = pids(running)
     write(tmp_path, worker("a", processes=2, concurrency=7), worker("c"))
 
@@ -45,7 +45,7 @@ def test_each_program_gets_what_the_plan_said(running: Daemon, tmp_path: Path) -
     assert "b-1" not in after
 
 
-def test_more_and_fewer_processes_do_not_touch_the_others(running: Daemon, tmp_path: Path) -> None:
+def test_more_and_fewer_processes_do_not_touch_the_others(running: RunningSupervisor, tmp_path: Path) -> None:
     before = pids(running)
 
     write(tmp_path, worker("a", processes=3), worker("b"))
@@ -70,7 +70,7 @@ def test_more_and_fewer_processes_do_not_touch_the_others(running: Daemon, tmp_p
     ],
 )
 def test_a_bad_file_changes_nothing_and_says_every_problem(
-    running: Daemon, tmp_path: Path, text: str, problem: str
+    running: RunningSupervisor, tmp_path: Path, text: str, problem: str
 ) -> None:
     before = pids(running)
     (tmp_path / "taskd.toml").write_text(text)
@@ -85,7 +85,7 @@ def test_a_bad_file_changes_nothing_and_says_every_problem(
     assert "refused, nothing was changed" in running.log
 
 
-def test_a_file_that_is_gone_changes_nothing(running: Daemon, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_changes_nothing(running: RunningSupervisor, tmp_path: Path) -> None:
     before = pids(running)
     (tmp_path / "taskd.toml").unlink()
 
@@ -93,7 +93,9 @@ def test_a_file_that_is_gone_changes_nothing(running: Daemon, tmp_path: Path) ->
     assert pids(running) == before
 
 
-def test_a_pipe_in_the_place_of_the_file_does_not_stop_the_daemon(running: Daemon, tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_the_file_does_not_stop_the_daemon(
+    running: RunningSupervisor, tmp_path: Path
+) -> None:
     before = pids(running)
     (tmp_path / "taskd.toml").unlink()
     os.mkfifo(tmp_path / "taskd.toml")
@@ -103,7 +105,7 @@ def test_a_pipe_in_the_place_of_the_file_does_not_stop_the_daemon(running: Daemo
 
 
 def test_a_file_that_is_half_written_is_refused_although_its_half_is_sound(
-    running: Daemon, tmp_path: Path
+    running: RunningSupervisor, tmp_path: Path
 ) -> None:
     before = pids(running)
     with (tmp_path / "taskd.toml").open("w") as file:
@@ -121,7 +123,9 @@ def test_a_file_that_is_half_written_is_refused_although_its_half_is_sound(
     assert pids(running) == before
 
 
-def test_settings_of_the_supervisor_reach_programs_that_run(running: Daemon, tmp_path: Path) -> None:
+def test_settings_of_the_supervisor_reach_programs_that_run(
+    running: RunningSupervisor, tmp_path: Path
+) -> None:
     before = pids(running)
     write(tmp_path, worker("a", processes=2), worker("b", "ignores-term"))
     running.call("reload")
@@ -136,7 +140,9 @@ def test_settings_of_the_supervisor_reach_programs_that_run(running: Daemon, tmp
     running.wait_for(row["name"], "DOWN")  # by SIGQUIT at once, not after the five minutes of before
 
 
-def test_a_new_configuration_whose_programs_die_is_given_back(running: Daemon, tmp_path: Path) -> None:
+def test_a_new_configuration_whose_programs_die_is_given_back(
+    running: RunningSupervisor, tmp_path: Path
+) -> None:
     before = pids(running)
     write(tmp_path, worker("a", "dies", processes=2), worker("b"))
 
@@ -153,7 +159,9 @@ def test_a_new_configuration_whose_programs_die_is_given_back(running: Daemon, t
     wait_done(running, generation=3)
 
 
-def test_a_canary_that_becomes_ready_and_then_dies_is_no_success(running: Daemon, tmp_path: Path) -> None:
+def test_a_canary_that_becomes_ready_and_then_dies_is_no_success(
+    running: RunningSupervisor, tmp_path: Path
+) -> None:
     before = pids(running)
     head = HEAD.replace("canary_time = 0", "canary_time = 30")
     write(tmp_path, worker("a", "good-then-dies", processes=2), worker("b"), head=head)
@@ -165,7 +173,7 @@ def test_a_canary_that_becomes_ready_and_then_dies_is_no_success(running: Daemon
     assert pids(running) == before
 
 
-def test_a_second_reload_takes_over_from_one_that_hangs(running: Daemon, tmp_path: Path) -> None:
+def test_a_second_reload_takes_over_from_one_that_hangs(running: RunningSupervisor, tmp_path: Path) -> None:
     before = pids(running)
     write(tmp_path, worker("a", "never-ready", processes=2), worker("b"))
     running.call("reload")
@@ -181,7 +189,9 @@ def test_a_second_reload_takes_over_from_one_that_hangs(running: Daemon, tmp_pat
     assert pids(running) == before
 
 
-def test_what_the_operator_stopped_stays_stopped_over_a_reload(running: Daemon, tmp_path: Path) -> None:
+def test_what_the_operator_stopped_stays_stopped_over_a_reload(
+    running: RunningSupervisor, tmp_path: Path
+) -> None:
     running.call("stop", name="a-1")
     running.wait_for("a-1", "DOWN")
     write(tmp_path, worker("a", processes=2, concurrency=5), worker("b"))
@@ -196,7 +206,7 @@ def test_what_the_operator_stopped_stays_stopped_over_a_reload(running: Daemon, 
 
 
 def test_a_program_that_crashes_during_a_reload_starts_with_what_it_had(
-    running: Daemon, tmp_path: Path
+    running: RunningSupervisor, tmp_path: Path
 ) -> None:
     write(tmp_path, worker("a", "never-ready", processes=2), worker("b"))
     running.call("reload")
@@ -207,7 +217,7 @@ def test_a_program_that_crashes_during_a_reload_starts_with_what_it_had(
     assert running.row("a-1")["generation"] == 1
 
 
-def test_a_stop_in_the_middle_of_a_reload_is_obeyed(running: Daemon, tmp_path: Path) -> None:
+def test_a_stop_in_the_middle_of_a_reload_is_obeyed(running: RunningSupervisor, tmp_path: Path) -> None:
     write(tmp_path, worker("a", "never-ready", processes=2), worker("c", "never-ready"))
     running.call("reload")
 
@@ -264,7 +274,7 @@ def test_systemd_hears_of_the_begin_and_the_end_of_each_reload(tmp_path: Path) -
     notify.close()
 
 
-def test_the_scale_signals_change_every_worker_by_one_and_leave_one(running: Daemon) -> None:
+def test_the_scale_signals_change_every_worker_by_one_and_leave_one(running: RunningSupervisor) -> None:
     before = pids(running)
 
     running.signal(signal.SIGTTIN)
@@ -277,7 +287,7 @@ def test_the_scale_signals_change_every_worker_by_one_and_leave_one(running: Dae
     assert pids(running).items() <= before.items()
 
 
-def test_no_descriptor_is_left_by_many_reloads(running: Daemon, tmp_path: Path) -> None:
+def test_no_descriptor_is_left_by_many_reloads(running: RunningSupervisor, tmp_path: Path) -> None:
     def descriptors() -> int:
         return len(os.listdir(f"/proc/{running.pid}/fd"))
 
@@ -297,7 +307,7 @@ def test_no_descriptor_is_left_by_many_reloads(running: Daemon, tmp_path: Path) 
 
 @pytest.mark.parametrize("digits", [400, 5000])
 def test_a_number_without_bounds_in_the_file_costs_the_reload_and_not_the_daemon(
-    running: Daemon, tmp_path: Path, digits: int
+    running: RunningSupervisor, tmp_path: Path, digits: int
 ) -> None:
     before = pids(running)
     write(tmp_path, worker("a", processes=2), worker("b"), f"soft_time_limit = {'9' * digits}\n")

@@ -12,7 +12,7 @@ from taskd.base import exit_codes
 from taskd.host import procinfo
 from taskd.supervisor.model.signals import AT_ONCE, MEANINGS, WATCHED
 from tests.component.reloads import pids, worker, write
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
@@ -23,12 +23,12 @@ def test_every_signal_of_the_table_is_taken_by_the_loop_or_at_once() -> None:
     assert {signal.SIGUSR2, signal.SIGABRT} == AT_ONCE
 
 
-def storm(running: Daemon) -> None:
+def storm(running: RunningSupervisor) -> None:
     for number in HARMLESS * 3:
         running.signal(number)
 
 
-def assert_alive(running: Daemon) -> None:
+def assert_alive(running: RunningSupervisor) -> None:
     assert running.call("status")["taskd"]["pid"] == running.pid
 
 

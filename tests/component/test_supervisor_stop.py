@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from taskd.base import exit_codes
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 
-def assert_nothing_is_left(running: Daemon) -> None:
+def assert_nothing_is_left(running: RunningSupervisor) -> None:
     assert running.left_behind() == []
     assert not os.path.exists(running.socket_path)
 

@@ -15,12 +15,12 @@ import pytest
 
 from taskd.base import exit_codes
 from taskd.cli.taskctl import main
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     with daemon(tmp_path, {"FAKE_GATE": str(gate)}, modes={"a": "prints", "b": "on-demand"}) as running:
@@ -30,7 +30,7 @@ def running(tmp_path: Path) -> Iterator[Daemon]:
         yield running
 
 
-def test_the_last_lines_are_shown(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_lines_are_shown(running: RunningSupervisor, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["logs", "a-1", "-n", "3", "--socket", running.socket_path]) == exit_codes.OK
 
     shown = capsys.readouterr().out.splitlines()
@@ -38,7 +38,7 @@ def test_the_last_lines_are_shown(running: Daemon, capsys: pytest.CaptureFixture
     assert shown[2].endswith(" a warning")  # which came without a time of its own
 
 
-def test_json_tells_all_of_each_line(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_tells_all_of_each_line(running: RunningSupervisor, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["logs", "a", "-n", "1", "--json", "--socket", running.socket_path]) == exit_codes.OK
 
     (line,) = json.loads(capsys.readouterr().out)["lines"]
@@ -46,14 +46,14 @@ def test_json_tells_all_of_each_line(running: Daemon, capsys: pytest.CaptureFixt
 
 
 def test_an_unknown_program_is_an_error_with_the_known_ones(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["logs", "nail", "--socket", running.socket_path]) == exit_codes.FAILURE
 
     assert "a-1, b-1" in capsys.readouterr().err
 
 
-def test_followed_lines_are_shown_as_they_come(running: Daemon) -> None:
+def test_followed_lines_are_shown_as_they_come(running: RunningSupervisor) -> None:
     code = "import sys; from taskd.cli.taskctl import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "logs", "b-1", "-f", "--json", "--socket", running.socket_path]
     with (running.directory / "gate").open("w") as orders:
@@ -71,13 +71,13 @@ def test_followed_lines_are_shown_as_they_come(running: Daemon) -> None:
             follower.kill()
 
 
-def follower(running: Daemon, name: str) -> subprocess.Popen[str]:
+def follower(running: RunningSupervisor, name: str) -> subprocess.Popen[str]:
     code = "import sys; from taskd.cli.taskctl import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "logs", name, "-n", "1", "-f", "--socket", running.socket_path]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_ctrl_c_ends_following_without_a_word(running: Daemon) -> None:
+def test_ctrl_c_ends_following_without_a_word(running: RunningSupervisor) -> None:
     with follower(running, "a-1") as follows:
         assert follows.stdout is not None
         assert follows.stdout.readline().endswith(" a warning\n")
@@ -108,7 +108,7 @@ def test_the_next_daemon_is_followed_when_the_first_has_ended(tmp_path: Path) ->
 
 
 def test_lines_of_the_daemon_itself_show_their_time_once(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["logs", "taskd", "--socket", running.socket_path]) == exit_codes.OK
 

@@ -11,12 +11,12 @@ import pytest
 
 from taskd.base import exit_codes
 from taskd.cli.taskctl import main
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
     """Two good programs and one that dies at its start."""
     modes = {"mail": "good", "io": "good", "bad": "dies", "deaf": "ignores-term"}
     with daemon(
@@ -28,14 +28,14 @@ def running(tmp_path: Path) -> Iterator[Daemon]:
         yield started
 
 
-def config(running: Daemon) -> str:
+def config(running: RunningSupervisor) -> str:
     path = running.directory / "taskd.toml"
     path.write_text(f'app = "x:y"\n[supervisor]\ncontrol_socket = "{running.socket_path}"\n')
     return str(path)
 
 
 def test_status_shows_every_program_and_what_is_wrong(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--config", config(running), "status"]) == exit_codes.OK
 
@@ -50,7 +50,9 @@ def test_status_shows_every_program_and_what_is_wrong(
     assert "3 of 4 programs ready" in output
 
 
-def test_status_as_json_has_every_field(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_as_json_has_every_field(
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["status", "--json", "--socket", running.socket_path]) == exit_codes.OK
 
     answer = json.loads(capsys.readouterr().out)
@@ -61,7 +63,7 @@ def test_status_as_json_has_every_field(running: Daemon, capsys: pytest.CaptureF
 
 
 def test_stop_start_and_restart_wait_until_it_is_so(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     socket = ["--socket", running.socket_path]
     first = running.row("mail-1")["pid"]
@@ -79,7 +81,7 @@ def test_stop_start_and_restart_wait_until_it_is_so(
 
 
 def test_what_takes_too_long_is_said_with_its_state(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = main(["stop", "deaf-1", "--timeout", "200ms", "--socket", running.socket_path])
 
@@ -87,20 +89,24 @@ def test_what_takes_too_long_is_said_with_its_state(
     assert "not done in time: deaf-1 is DRAINING" in capsys.readouterr().err
 
 
-def test_zero_as_a_time_limit_returns_at_once(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_zero_as_a_time_limit_returns_at_once(
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["stop", "deaf-1", "--timeout", "0", "--socket", running.socket_path]) == exit_codes.OK
 
     assert capsys.readouterr().out == "deaf-1: DRAINING\n"
 
 
-def test_a_start_that_fails_shows_the_last_error(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_start_that_fails_shows_the_last_error(
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["start", "bad-1", "--socket", running.socket_path]) == exit_codes.FAILURE
 
     assert "no module named shop" in capsys.readouterr().err
 
 
 def test_an_unknown_program_is_refused_with_the_nearest_name(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["stop", "mial", "--socket", running.socket_path]) == exit_codes.USAGE
 
@@ -150,7 +156,7 @@ def test_a_state_file_that_cannot_be_read_is_none(
     assert json.loads(capsys.readouterr().out)["last"] is None
 
 
-def test_a_signal_reaches_the_process(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_reaches_the_process(running: RunningSupervisor, capsys: pytest.CaptureFixture[str]) -> None:
     socket = ["--socket", running.socket_path]
     pid = running.row("mail-1")["pid"]
 
@@ -164,7 +170,9 @@ def test_a_signal_reaches_the_process(running: Daemon, capsys: pytest.CaptureFix
     assert "no process to send SIGTERM to: bad-1 is BACKOFF" in capsys.readouterr().err
 
 
-def test_shutdown_waits_until_the_daemon_is_gone(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shutdown_waits_until_the_daemon_is_gone(
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
+) -> None:
     socket = ["--socket", running.socket_path]
 
     assert main(["shutdown", "--timeout", "200ms", *socket]) == exit_codes.TEMPFAIL
@@ -178,7 +186,7 @@ def test_shutdown_waits_until_the_daemon_is_gone(running: Daemon, capsys: pytest
 
 
 def test_a_cold_shutdown_ends_what_a_warm_one_waits_for(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["shutdown", "--cold", "--json", "--socket", running.socket_path]) == exit_codes.OK
 

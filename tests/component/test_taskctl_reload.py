@@ -14,7 +14,7 @@ from taskd.brokers.factory import connect
 from taskd.cli.taskctl import main
 from taskd.config.stores import Stores
 from tests.component.reloads import HEAD, pids, running, wait_done, worker, write
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.contract.brokers import message
 from tests.waiting import wait_until
 
@@ -23,11 +23,13 @@ __all__ = ["running"]
 Output = pytest.CaptureFixture[str]
 
 
-def ctl(running: Daemon, *words: str) -> int:
+def ctl(running: RunningSupervisor, *words: str) -> int:
     return main(["--config", str(running.directory / "taskd.toml"), *words])
 
 
-def test_plan_shows_each_program_with_the_reason(running: Daemon, tmp_path: Path, capsys: Output) -> None:
+def test_plan_shows_each_program_with_the_reason(
+    running: RunningSupervisor, tmp_path: Path, capsys: Output
+) -> None:
     write(tmp_path, worker("a", processes=2, concurrency=3), worker("b"))
 
     assert ctl(running, "plan") == exit_codes.OK
@@ -40,7 +42,9 @@ def test_plan_shows_each_program_with_the_reason(running: Daemon, tmp_path: Path
     assert running.call("status")["taskd"]["reload"]["generation"] == 1
 
 
-def test_reload_waits_until_the_new_programs_work(running: Daemon, tmp_path: Path, capsys: Output) -> None:
+def test_reload_waits_until_the_new_programs_work(
+    running: RunningSupervisor, tmp_path: Path, capsys: Output
+) -> None:
     before = pids(running)
     write(tmp_path, worker("a", processes=2, concurrency=3), worker("b"), worker("c"))
 
@@ -55,7 +59,7 @@ def test_reload_waits_until_the_new_programs_work(running: Daemon, tmp_path: Pat
 
 
 def test_a_reload_that_is_taken_back_fails_with_the_reason(
-    running: Daemon, tmp_path: Path, capsys: Output
+    running: RunningSupervisor, tmp_path: Path, capsys: Output
 ) -> None:
     write(tmp_path, worker("a", "dies", processes=2), worker("b"))
 
@@ -65,7 +69,7 @@ def test_a_reload_that_is_taken_back_fails_with_the_reason(
 
 
 def test_a_reload_that_takes_too_long_goes_on_without_the_caller(
-    running: Daemon, tmp_path: Path, capsys: Output
+    running: RunningSupervisor, tmp_path: Path, capsys: Output
 ) -> None:
     write(tmp_path, worker("a", "never-ready", processes=2), worker("b"))
 
@@ -76,7 +80,7 @@ def test_a_reload_that_takes_too_long_goes_on_without_the_caller(
 
 @pytest.mark.parametrize("verb", ["plan", "reload"])
 def test_a_bad_file_is_refused_with_every_problem(
-    running: Daemon, tmp_path: Path, verb: str, capsys: Output
+    running: RunningSupervisor, tmp_path: Path, verb: str, capsys: Output
 ) -> None:
     before = pids(running)
     (tmp_path / "taskd.toml").write_text("[worker.a]\npool = 3\nqueues = 4\n")
@@ -92,7 +96,7 @@ def test_a_bad_file_is_refused_with_every_problem(
 
 @pytest.mark.parametrize("broken", ["[worker.a]\npool = 3\n", "[worker.a\n"], ids=["wrong", "not TOML"])
 def test_the_daemon_is_told_of_a_bad_file_and_says_so_where_operators_look(
-    running: Daemon, tmp_path: Path, broken: str, capsys: Output
+    running: RunningSupervisor, tmp_path: Path, broken: str, capsys: Output
 ) -> None:
     before = pids(running)
     write(tmp_path, broken)
@@ -119,7 +123,9 @@ def test_a_bad_file_is_reported_where_no_daemon_runs(tmp_path: Path, capsys: Out
     assert "worker.a.pool" in capsys.readouterr().err
 
 
-def test_what_only_a_restart_changes_is_said(running: Daemon, tmp_path: Path, capsys: Output) -> None:
+def test_what_only_a_restart_changes_is_said(
+    running: RunningSupervisor, tmp_path: Path, capsys: Output
+) -> None:
     write(tmp_path, worker("a", processes=2), worker("b"), "[control]\nsocket_mode = '0660'\n")
 
     assert main(["plan", "--socket", running.socket_path]) == exit_codes.OK
@@ -128,7 +134,7 @@ def test_what_only_a_restart_changes_is_said(running: Daemon, tmp_path: Path, ca
 
 
 def test_a_rolling_restart_replaces_every_program_and_leaves_other_workers_alone(
-    running: Daemon, capsys: Output
+    running: RunningSupervisor, capsys: Output
 ) -> None:
     before = pids(running)
 
@@ -141,7 +147,7 @@ def test_a_rolling_restart_replaces_every_program_and_leaves_other_workers_alone
     assert len(after) == 3
 
 
-def test_a_rolling_restart_of_one_program_leaves_its_neighbours_alone(running: Daemon) -> None:
+def test_a_rolling_restart_of_one_program_leaves_its_neighbours_alone(running: RunningSupervisor) -> None:
     before = pids(running)
 
     assert ctl(running, "restart", "a-1", "--rolling") == exit_codes.OK
@@ -171,7 +177,7 @@ def test_a_rolling_restart_of_broken_code_leaves_the_old_programs(tmp_path: Path
 
 
 def test_config_diff_compares_the_file_with_what_runs_and_with_another_file(
-    running: Daemon, tmp_path: Path, capsys: Output
+    running: RunningSupervisor, tmp_path: Path, capsys: Output
 ) -> None:
     write(tmp_path, worker("a", processes=2, concurrency=3), worker("b"))
 
@@ -189,7 +195,7 @@ def test_config_diff_compares_the_file_with_what_runs_and_with_another_file(
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Daemon]:
+def served(tmp_path: Path) -> Iterator[RunningSupervisor]:
     """A daemon with a broker of its own."""
     write(tmp_path, worker("a"), head=served_by("old.db"))
     with daemon(tmp_path, file=True) as made:
@@ -202,7 +208,7 @@ def served_by(file: str) -> str:
 
 
 def test_a_broker_that_a_reload_leaves_is_said_everywhere_with_what_waits_there(
-    served: Daemon, tmp_path: Path, capsys: Output
+    served: RunningSupervisor, tmp_path: Path, capsys: Output
 ) -> None:
     old = f"sqlite://{tmp_path}/old.db"
     with closing(connect(old, Stores())) as broker:

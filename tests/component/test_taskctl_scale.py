@@ -10,23 +10,23 @@ import pytest
 
 from taskd.base import exit_codes
 from taskd.cli.taskctl import main
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
     with daemon(tmp_path, modes={"mail": "good"}) as running:
         running.wait_for("mail-1", "READY")
         yield running
 
 
-def states(running: Daemon) -> dict[str, str]:
+def states(running: RunningSupervisor) -> dict[str, str]:
     return {row["name"]: row["state"] for row in running.call("status")["programs"]}
 
 
 def test_more_are_started_and_waited_for_and_the_first_stays(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = running.row("mail-1")["pid"]
 
@@ -37,7 +37,9 @@ def test_more_are_started_and_waited_for_and_the_first_stays(
     assert running.row("mail-1")["pid"] == first
 
 
-def test_those_that_are_too_many_leave(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_those_that_are_too_many_leave(
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["scale", "mail", "3", "--socket", running.socket_path])
     capsys.readouterr()
 
@@ -47,7 +49,7 @@ def test_those_that_are_too_many_leave(running: Daemon, capsys: pytest.CaptureFi
     wait_until(lambda: len(states(running)) == 1)
 
 
-def test_the_same_number_again_changes_nothing(running: Daemon) -> None:
+def test_the_same_number_again_changes_nothing(running: RunningSupervisor) -> None:
     pid = running.row("mail-1")["pid"]
 
     for _ in range(3):
@@ -65,7 +67,7 @@ def test_the_same_number_again_changes_nothing(running: Daemon) -> None:
     ],
 )
 def test_what_cannot_be_scaled_is_refused(
-    running: Daemon, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["scale", *words, "--socket", running.socket_path]) == exit_codes.FAILURE
 

@@ -17,17 +17,19 @@ import pytest
 
 from taskd.base import exit_codes
 from taskd.cli.taskctl import main
-from tests.component.supervised import Daemon, daemon
+from tests.component.supervised import RunningSupervisor, daemon
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Daemon]:
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
     with daemon(tmp_path, modes={"mail": "good"}) as running:
         running.wait_for("mail-1", "READY")
         yield running
 
 
-def test_one_table_is_measured_and_printed(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_table_is_measured_and_printed(
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["top", "--once", "--every", "50ms", "--socket", running.socket_path]) == exit_codes.OK
 
     head, row, *_ = capsys.readouterr().out.splitlines()
@@ -41,7 +43,9 @@ def test_one_table_is_measured_and_printed(running: Daemon, capsys: pytest.Captu
     assert cells[8].endswith("%")
 
 
-def test_json_has_the_rates_beside_the_row(running: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_rates_beside_the_row(
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["top", "--once", "--json", "--every", "50ms", "--socket", running.socket_path]
 
     assert main(words) == exit_codes.OK
@@ -52,7 +56,7 @@ def test_json_has_the_rates_beside_the_row(running: Daemon, capsys: pytest.Captu
 
 
 def test_in_a_pipe_it_goes_on_until_its_time_is_over(
-    running: Daemon, capsys: pytest.CaptureFixture[str]
+    running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["top", "--every", "20ms", "--timeout", "300ms", "--socket", running.socket_path]
 
@@ -67,7 +71,7 @@ def test_no_daemon_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "taskd is not running" in capsys.readouterr().err
 
 
-def test_in_a_terminal_it_is_renewed_until_q(running: Daemon) -> None:
+def test_in_a_terminal_it_is_renewed_until_q(running: RunningSupervisor) -> None:
     controller, terminal = pty.openpty()
     program = "import sys\nfrom taskd.cli.taskctl import main\nsys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
@@ -88,7 +92,7 @@ def test_in_a_terminal_it_is_renewed_until_q(running: Daemon) -> None:
     os.close(controller)
 
 
-def test_a_terminal_that_cannot_renew_gets_one_table_after_the_other(running: Daemon) -> None:
+def test_a_terminal_that_cannot_renew_gets_one_table_after_the_other(running: RunningSupervisor) -> None:
     controller, terminal = pty.openpty()
     program = "import sys\nfrom taskd.cli.taskctl import main\nsys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any, cast
-from uuid import uuid4
 
 import pytest
 
@@ -19,14 +18,6 @@ from taskd.protocol.execution import Work
 from taskd.protocol.results import failure_record, success_record
 from taskd.results.base import StoredResult
 from taskd.sending.result import ResultTimeout
-
-
-@pytest.fixture
-def app() -> Iterator[App]:
-    url = f"memory://{uuid4()}"
-    app = App(broker=url, results=url)
-    yield app
-    app.close()
 
 
 def succeed(app: App, task_id: str, value: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,14 +15,6 @@ from taskd.protocol.exceptions import TaskRevokedError
 from taskd.protocol.results import failure_record, retry_record, revoked_record, success_record
 from taskd.results.base import StoredResult
 from taskd.sending.result import ResultTimeout
-
-
-@pytest.fixture
-def app() -> Iterator[App]:
-    url = f"memory://{uuid4()}"
-    app = App(broker=url, results=url)
-    yield app
-    app.close()
 
 
 def _store(app: App, task_id: str, state: str, record: bytes) -> None:

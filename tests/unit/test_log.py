@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from taskd.base import running
 from taskd.base.log import JournalFormatter, JsonFormatter, PlainFormatter
-from taskd.sending.request import direct_request
 
 
 def record(
@@ -64,17 +61,7 @@ def test_the_levels_become_syslog_priorities() -> None:
     ]
 
 
-@pytest.fixture
-def task() -> Iterator[None]:
-    """Within a task, as the log sees it."""
-    request = direct_request("shop.add")
-    request.id = "i-1"
-    token = running.current.set(request)
-    yield
-    running.current.reset(token)
-
-
-@pytest.mark.usefixtures("task")
+@pytest.mark.usefixtures("within_a_task")
 def test_a_line_of_a_task_names_the_task() -> None:
     entry = record("sold %d", 3)
 
@@ -84,7 +71,7 @@ def test_a_line_of_a_task_names_the_task() -> None:
     assert (fields["task"], fields["id"], fields["message"]) == ("shop.add", "i-1", "sold 3")
 
 
-@pytest.mark.usefixtures("task")
+@pytest.mark.usefixtures("within_a_task")
 def test_a_line_that_names_its_task_already_names_it_once() -> None:
     line = PlainFormatter("mail-1").format(record("task=shop.add id=i-1 failed"))
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
-from taskd.base import running
 from taskd.base.log import RecordFormatter
-from taskd.sending.request import direct_request
 from taskd.supervisor.output.channel import Channel
 from taskd.supervisor.output.journal import entry
 from taskd.supervisor.output.lines import Line
@@ -34,15 +31,6 @@ class Lines:
         """Nothing waits."""
 
 
-@pytest.fixture
-def task() -> Iterator[None]:
-    request = direct_request("shop.add")
-    request.id = "i-1"
-    token = running.current.set(request)
-    yield
-    running.current.reset(token)
-
-
 def written(raw: str, *, as_json: bool = False) -> list[Line]:
     sink = Lines()
     channel = Channel("mail-1", sink, tail_bytes=1 << 20, rate_bytes=0, as_json=as_json)
@@ -50,7 +38,7 @@ def written(raw: str, *, as_json: bool = False) -> list[Line]:
     return sink.lines
 
 
-@pytest.mark.usefixtures("task")
+@pytest.mark.usefixtures("within_a_task")
 def test_a_traceback_is_one_entry_of_the_journal_that_names_its_task_in_fields() -> None:
     try:
         raise ValueError("broken\nin two")
