@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from taskd.base import clock as clocks
+from taskd.base.errors import StorageFullError
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.intake import SqliteIntake
 from taskd.config.stores import SqliteConfig
 from taskd.protocol.delivery import Ack, Outgoing
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
+from taskd.storage.sqlite import space
 from taskd.storage.sqlite.space import STEP_PAGES, TURN_STEPS, WINDOW_S, Pages, pages_of
 from tests.contract.brokers import Clock
 
@@ -108,6 +110,26 @@ def test_a_backlog_that_comes_again_and_again_keeps_its_place(
         intake.renew()
         sizes.append(sum(pages(path)[:2]))
     assert min(sizes) > 200 * 20_000 / 4096
+
+
+def test_a_lease_is_renewed_although_space_cannot_be_given_back(
+    broker: SqliteBroker, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> int:
+        raise StorageFullError("no space left")
+
+    monkeypatch.setattr(space, "give_back", full)
+    intake = broker.intake("w", ["mail"])
+    broker.publisher().publish([large(number) for number in range(100)])
+    drain(intake, 100)
+    intake.renew()
+
+    with caplog.at_level("INFO"):
+        clock.advance(WINDOW_S)
+        intake.renew()
+
+    assert "free pages are kept for now: no space left" in caplog.text
+    assert not intake.claim(1)
 
 
 def test_results_that_have_expired_leave_a_small_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,8 +167,10 @@ def test_a_store_that_cannot_be_reached_does_not_hide_the_others(run: Run, file:
     assert "cannot be reached" in said
 
 
-def test_a_store_of_another_name_is_refused_with_the_nearest(run: Run) -> None:
-    assert 'did you mean "broker"?' in run("status", "brokr", status=exit_codes.FAILURE)
+def test_a_store_of_another_name_is_refused_with_those_there_are(run: Run, file: Path) -> None:
+    assert "'broker', 'results'" in run("status", "brokr", status=exit_codes.USAGE)
+    file.write_text('broker = "memory://"\nresults = "null://"\n')
+    assert "it keeps: beat, deaths" in run("status", "broker", status=exit_codes.FAILURE)
 
 
 # -- upgrade ---------------------------------------------------------------------------------

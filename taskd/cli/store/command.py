@@ -14,7 +14,7 @@ from taskd.base.formats import Mark
 from taskd.cli.groups import Commands
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable, size
 from taskd.cli.session import Session, pass_session
-from taskd.cli.store.durable import Durable, by_place, chosen
+from taskd.cli.store.durable import NAMES, Durable, by_place, chosen
 from taskd.storage.upkeep import Extent, Upkeep
 
 _COLUMNS = ("STORE", "FORMAT", "STATE", "SIZE", "LIVE", "DEAD", "PLACE")
@@ -23,7 +23,7 @@ _CURRENT = "current"
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
-names_argument = click.argument("names", nargs=-1, metavar="[STORE]...")
+names_argument = click.argument("names", nargs=-1, type=click.Choice(NAMES), metavar="[STORE]...")
 
 
 @click.group(cls=Commands)

@@ -12,10 +12,11 @@ from taskd.cli.output import Failure
 from taskd.cli.store.register import RegisterUpkeep
 from taskd.config.choosing import beat_store_kind, broker_kind, result_kind
 from taskd.config.kinds import BrokerKind, KindError, StoreKind
-from taskd.config.problems import nearest
 from taskd.config.schema import Config
 from taskd.config.stores import Stores
 from taskd.storage.upkeep import Upkeep
+
+NAMES = ("broker", "results", "revoked", "beat", "deaths")
 
 
 class _Opener(Protocol):
@@ -47,17 +48,15 @@ def durable(config: Config) -> Iterator[Durable]:
 
 
 def chosen(config: Config, names: Sequence[str]) -> Sequence[Durable]:
-    """Return the stores of these names, all for none.  Raises: ``Failure`` for a name that no store has."""
-    found = list(durable(config))
-    known = [each.name for each in found]
+    """Return the stores of these names, all for none.
+
+    Raises: ``Failure`` for one that this configuration has elsewhere, or not at all.
+    """
+    found = {each.name: each for each in durable(config)}
     for name in names:
-        if name not in known:
-            hint = nearest(name, known)
-            raise Failure(
-                f'taskd keeps no store "{name}" here; '
-                + (f'did you mean "{hint}"?' if hint else f"it keeps: {', '.join(known)}")
-            )
-    return [each for each in found if not names or each.name in names]
+        if name not in found:
+            raise Failure(f"taskd keeps no {name} of its own here; it keeps: {', '.join(found)}")
+    return [each for each in found.values() if not names or each.name in names]
 
 
 def by_place(stores: Sequence[Durable]) -> Sequence[Durable]:

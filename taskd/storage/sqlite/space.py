@@ -7,10 +7,14 @@ have it; ``taskctl store compact`` gives it to an older one.
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from taskd.base import clock
+from taskd.base.errors import StorageError
 from taskd.storage.sqlite.database import Connection, Database
+
+logger = logging.getLogger(__name__)
 
 #: A page that was free for all this time is not needed.
 WINDOW_S = 300.0
@@ -76,18 +80,26 @@ class Space:
         self.database = database
         self._surplus = surplus or Surplus()
 
-    def turn(self, now: float) -> int:
-        """Give back what this turn allows; return how many pages.  Raises: ``StorageError``."""
+    def turn(self, now: float) -> None:
+        """Give back as much as this turn allows; where that fails, the next turn tries again.
+
+        Raises: ``StorageError`` when the file cannot be read.
+        """
         with self.database.read() as connection:
             pages = pages_of(connection)
         wanted = self._surplus.look(pages, now) if pages.shrinks else 0
-        given = 0
+        if wanted:
+            try:
+                self._give_back(wanted)
+            except StorageError as error:
+                # To give back takes a little room in the log, which a full disk does not have.
+                logger.info("free pages are kept for now: %s", error)
+
+    def _give_back(self, wanted: int) -> None:
         for _ in range(TURN_STEPS):
-            if given < wanted:
-                given += give_back(self.database, wanted - given)
-        if given:
-            settle_log(self.database)
-        return given
+            if wanted > 0:
+                wanted -= give_back(self.database, wanted)
+        settle_log(self.database)
 
 
 def give_back(database: Database, limit: int) -> int:
@@ -95,9 +107,9 @@ def give_back(database: Database, limit: int) -> int:
 
     Raises: ``StorageError``.
     """
-    until = clock.monotonic() + _STEP_S
     given = 0
     with database.write() as connection:
+        until = clock.monotonic() + _STEP_S
         left = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
         while given < min(limit, left, STEP_PAGES) and clock.monotonic() < until:
             # One by one: Python would take only the first step of a greater number.
