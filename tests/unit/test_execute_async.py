@@ -25,11 +25,6 @@ from tests.unit.executing import Hostile
 LIMIT = SoftTimeLimitExceeded("1 s")
 
 
-@pytest.fixture
-def app() -> App:
-    return App(broker="memory://unused")
-
-
 def payload(task: Sendable[Any, Any], *args: object) -> bytes:
     message = build_message(task.settings, args, {}, task_id="i")
     return encode(

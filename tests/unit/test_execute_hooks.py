@@ -15,11 +15,6 @@ from tests.unit.executing import run, work_of
 
 
 @pytest.fixture
-def app() -> App:
-    return App(broker="memory://unused")
-
-
-@pytest.fixture
 def seen(app: App) -> list[str]:
     """What happened, in order: two hooks of each kind write it down."""
     seen = []

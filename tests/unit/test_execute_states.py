@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,13 +14,6 @@ from taskd.execution.native.execute import Executor
 from taskd.execution.native.loading import task_table
 from taskd.protocol.execution import End, decode_reply, encode
 from tests.unit.executing import run, work_of
-
-
-@pytest.fixture
-def app(request: pytest.FixtureRequest) -> Iterator[App]:
-    app = App(broker="memory://states", results=f"memory://{request.node.name}")
-    yield app
-    app.close()
 
 
 def test_progress_is_seen_while_the_task_runs(app: App) -> None:
