@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 #: One thing that a step does, in the words of its store: a statement, a function, a script.
-Change = TypeVar("Change")
+Change_co = TypeVar("Change_co", covariant=True)
 
 
 class Mark(NamedTuple):
@@ -33,12 +33,12 @@ NOTHING = Mark(0, 0)
 
 
 @dataclass(frozen=True)
-class Step(Generic[Change]):
+class Step(Generic[Change_co]):
     """One numbered change, from the format before it to its own."""
 
     format: int
     lowest_reader: int
-    changes: Sequence[Change]
+    changes: Sequence[Change_co]
 
     @property
     def mark(self) -> Mark:
@@ -47,11 +47,11 @@ class Step(Generic[Change]):
 
 
 @dataclass(frozen=True)
-class Formats(Generic[Change]):
+class Formats(Generic[Change_co]):
     """All steps of one room, from nothing to what this taskd writes."""
 
     room: str
-    steps: Sequence[Step[Change]]
+    steps: Sequence[Step[Change_co]]
 
     def __post_init__(self) -> None:
         lowest = 1
@@ -74,6 +74,6 @@ class Formats(Generic[Change]):
             f"{found.lowest_reader} on; this taskd knows {self.format}); upgrade taskd or name another one"
         )
 
-    def due(self, found: Mark) -> Sequence[Step[Change]]:
+    def due(self, found: Mark) -> Sequence[Step[Change_co]]:
         """Return the steps that are still to be made; none in a store of a newer taskd."""
         return self.steps[found.format :]

@@ -15,6 +15,8 @@ class Extent:
 
     size_bytes: int
     live_bytes: int
+    #: It gives dead bytes back by itself.
+    shrinks: bool = True
 
     @property
     def dead_bytes(self) -> int:

@@ -39,6 +39,10 @@ sys.stdin.read()
 SCHEMA = Schema("x", (SqlStep(1, 1, ()),))
 
 
+#: Where the header of a file says that it can shrink (https://www.sqlite.org/fileformat2.html, 1.3).
+INCREMENTAL_VACUUM = slice(64, 68)
+
+
 @pytest.fixture
 def openers() -> Iterator[list[subprocess.Popen[str]]]:
     """Give three processes that open whatever path they are told, and keep it open."""
@@ -80,6 +84,7 @@ def test_each_of_several_first_openers_keeps_the_file_from_being_closed_by_the_o
         open_at_once(openers, path)
 
         assert lockers(path) == {opener.pid for opener in openers}
+        assert path.read_bytes()[INCREMENTAL_VACUUM] == b"\0\0\0\1"
 
 
 def test_a_lock_on_the_directory_is_nobodys_business(tmp_path: Path) -> None:

@@ -282,9 +282,11 @@ def test_an_old_file_is_copied_once_and_shrinks_by_itself_from_then_on(
     fill_and_drain(broker, 300)
     publisher = broker.publisher()
     publisher.publish([message("before")])
+    assert "broker does not shrink by itself: taskctl store compact broker" in run("status")
 
     run("compact", "broker")
 
+    assert "by itself" not in run("status")
     assert (tmp_path / "broker.db").stat().st_size < 300_000
     connection = sqlite3.connect(tmp_path / "broker.db")
     assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)

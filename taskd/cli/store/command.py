@@ -53,6 +53,9 @@ def status(session: Session, *, names: Sequence[str], as_json: bool) -> int:
         echo_json({"stores": [_facts(*row) for row in rows]})
     else:
         echo_table(_COLUMNS, [_row(*row) for row in rows], right=("FORMAT", "SIZE", "LIVE", "DEAD"))
+        for each, _, _, extent in rows:
+            if extent is not None and not extent.shrinks:
+                click.echo(f"\n{each.name} does not shrink by itself: taskctl store compact {each.name}")
     return exit_codes.OK
 
 
@@ -197,6 +200,7 @@ def _facts(each: Durable, mark: Mark | None, state: str, extent: Extent | None) 
         "known_format": each.upkeep.formats.format,
         "state": state,
         **_bytes(extent),
+        "shrinks": None if extent is None else extent.shrinks,
     }
 
 

@@ -23,7 +23,7 @@ class KeysUpkeep:
     @property
     def formats(self) -> Formats[object]:
         """The formats that this taskd knows."""
-        return self._marked.formats  # type: ignore[return-value]  # a reader of steps takes any
+        return self._marked.formats
 
     def mark(self) -> Mark | None:
         """Return the format that is there; keys without a mark are of the first."""

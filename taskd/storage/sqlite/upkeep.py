@@ -45,7 +45,7 @@ class FileUpkeep:
     @property
     def formats(self) -> Formats[object]:
         """The formats that this taskd knows."""
-        return self._schema  # type: ignore[return-value]  # a reader of steps takes any
+        return self._schema
 
     def mark(self) -> Mark | None:
         """Return the format that is there; None when the store is not made yet."""
@@ -64,7 +64,8 @@ class FileUpkeep:
             with suppress(OSError):
                 size_bytes += os.path.getsize(path)
         with self._opened() as database, database.read() as connection:
-            return Extent(size_bytes, pages_of(connection).used * _page_bytes(connection))
+            pages = pages_of(connection)
+            return Extent(size_bytes, pages.used * _page_bytes(connection), pages.shrinks)
 
     def bring_up(self) -> None:
         """Make the steps that are due, in a store that is there."""
