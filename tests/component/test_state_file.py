@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.supervisor.control.state_file import StateFile, state_path
 from tests.component.supervised import RunningSupervisor, daemon
@@ -62,13 +63,14 @@ def test_many_changes_are_one_write(tmp_path: Path) -> None:
         return {"count": len(states)}
 
     file = StateFile(loop, str(tmp_path / "f"), now)
+    file.start()
     for _ in range(100):
         file.changed()
     loop.run_once()
     for _ in range(100):
         file.changed()
     loop.run_once(0.0)
-    file.close()
+    file.stop(Deadline.after(0.0))
     loop.close()
 
     assert len(states) == 2
@@ -79,9 +81,10 @@ def test_a_directory_that_is_gone_is_said_once_and_does_no_harm(
 ) -> None:
     loop = Loop()
     file = StateFile(loop, str(tmp_path / "gone" / "f"), dict)
+    file.start()
 
-    file.close()
-    file.close()
+    file.stop(Deadline.after(0.0))
+    file.stop(Deadline.after(0.0))
     loop.close()
 
     assert [record.getMessage().startswith("the state file") for record in caplog.records] == [True]
@@ -93,7 +96,9 @@ def test_a_draft_that_somebody_replaced_by_a_link_is_not_followed(tmp_path: Path
     (tmp_path / "f.new").symlink_to(precious)
     loop = Loop()
 
-    StateFile(loop, str(tmp_path / "f"), dict).close()
+    file = StateFile(loop, str(tmp_path / "f"), dict)
+    file.start()
+    file.stop(Deadline.after(0.0))
     loop.close()
 
     assert precious.read_text() == "mine"
@@ -103,7 +108,9 @@ def test_a_file_of_somebody_else_at_the_path_of_the_state_is_left_alone(tmp_path
     loop = Loop()
     (tmp_path / "f").write_text("precious")
 
-    StateFile(loop, str(tmp_path / "f"), dict).close()
+    file = StateFile(loop, str(tmp_path / "f"), dict)
+    file.start()
+    file.stop(Deadline.after(0.0))
 
     loop.close()
     assert (tmp_path / "f").read_text() == "precious"

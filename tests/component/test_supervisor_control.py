@@ -250,6 +250,7 @@ def test_a_client_that_says_nothing_is_dropped_after_a_while() -> None:
     listening.bind("")  # an abstract address of the kernel's choice
     listening.listen(1)
     server = ControlServer(loop, listening, {}, idle_s=0.05)
+    server.start()
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         client.connect(listening.getsockname())
@@ -259,7 +260,7 @@ def test_a_client_that_says_nothing_is_dropped_after_a_while() -> None:
 
         assert client.recv(1) == b""
     finally:
-        server.close()
+        server.kill()
         client.close()
         listening.close()
         loop.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from taskd.base.loop import Loop
 from taskd.supervisor.control import records
 from taskd.supervisor.control.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
-from taskd.supervisor.control.methods import Facts, Methods
+from taskd.supervisor.control.methods import Methods
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.program import Program
 from taskd.supervisor.scaling.scaler import Scaler
@@ -68,23 +70,13 @@ def test_the_number_that_stands_for_everybody_in_a_user_namespace_gets_no_role()
 
 
 def test_every_method_stands_in_the_table_of_roles() -> None:
-    def facts() -> Facts:
-        raise AssertionError("not called")
-
     def make(*_: object) -> Program:
         raise AssertionError("not called")
 
     loop = Loop()
     fleet = Fleet(make, lambda _: None, lambda _: False, loop.attempt)
-    methods = Methods(
-        fleet,
-        Scaler(loop, fleet, lambda: None),
-        facts,
-        lambda: None,
-        lambda *, cold: None,
-        reload=lambda _: {},
-        plan=dict,
-    )
+    uncalled = cast("Any", None)
+    methods = Methods(fleet, Scaler(loop, fleet, lambda: None), uncalled, uncalled, changed=lambda: None)
     loop.close()
 
     assert {*methods.table(), *records.METHODS} == set(METHOD_ROLES)

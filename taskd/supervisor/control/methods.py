@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
-from taskd.base import clock
 from taskd.base.errors import ControlError
-from taskd.base.version import __version__
-from taskd.host.resident import resident_bytes
+from taskd.supervisor.control.about import About
+from taskd.supervisor.control.orders import Orders
 from taskd.supervisor.control.server import Method, Params
 from taskd.supervisor.model.roster import BEAT
-from taskd.supervisor.model.rows import GroupRow
-from taskd.supervisor.model.signals import Haste
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.scaling.scaler import Scaler
 
@@ -25,27 +18,6 @@ _log = logging.getLogger(__name__)
 
 # As many as ``processes`` of the configuration allows.
 _MOST_PROCESSES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The facts that the daemon says of itself at this moment."""
-
-    config_path: str
-    control_socket: str
-    haste: Haste | None
-    reload: Mapping[str, object]
-    #: The trouble with log files, and how many lines of output were dropped.
-    log_trouble: str = ""
-    lines_dropped: int = 0
-    #: The last jump of the wall clock: when, and by how many seconds.
-    clock_jump: Mapping[str, object] | None = None
-
-
-class Shutdown(Protocol):
-    """Stops everything; a repeated request of the same kind changes nothing."""
-
-    def __call__(self, *, cold: bool) -> None: ...
 
 
 class Methods:
@@ -60,27 +32,21 @@ class Methods:
         self,
         fleet: Fleet,
         scaler: Scaler,
-        facts: Callable[[], Facts],
-        changed: Callable[[], None],
-        shutdown: Shutdown,
+        orders: Orders,
+        about: About,
         *,
-        reload: Callable[[str], Mapping[str, object]],
-        plan: Callable[[], Mapping[str, object]],
+        changed: Callable[[], None],
     ) -> None:
         self._fleet = fleet
         self._scaler = scaler
-        self._facts = facts
+        self._orders = orders
+        self._about = about
         self._changed = changed
-        self._request_shutdown = shutdown
-        self._reload = reload
-        self._plan = plan
-        self._started_at = clock.now()
-        self._began = clock.monotonic()
 
     def table(self) -> Mapping[str, Method]:
         """Return the methods by their names on the wire."""
         return {
-            "status": lambda _params: self.state(),
+            "status": lambda _params: self._about.state(),
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
@@ -89,34 +55,8 @@ class Methods:
             "signal": self._signal,
             "shutdown": self._shutdown,
             "autoscale": self._autoscale,
-            "reload": lambda _params: self._reload("an operator asked"),
-            "plan": lambda _params: self._plan(),
-        }
-
-    def state(self) -> Mapping[str, object]:
-        """Return everything that ``taskctl status`` shows."""
-        groups = {group.name: GroupRow(group.settled, group.trouble) for group in self._fleet.groups()}
-        return {"taskd": self._own_row(), "programs": self._fleet.rows(), "groups": groups}
-
-    def _own_row(self) -> Mapping[str, object]:
-        facts = self._facts()
-        wanted, ready = len(self._fleet.wanted()), len(self._fleet.ready())
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "config": facts.config_path,
-            "control_socket": facts.control_socket,
-            "state": "STOPPING" if facts.haste else "READY" if ready == wanted else "STARTING",
-            "since": self._started_at,
-            "uptime_s": clock.monotonic() - self._began,
-            "clock_jump": facts.clock_jump,
-            "programs_ready": ready,
-            "log_trouble": facts.log_trouble,
-            "lines_dropped": facts.lines_dropped,
-            "programs_wanted": wanted,
-            "reload": facts.reload,
-            "rss_bytes": resident_bytes([os.getpid()]),
+            "reload": lambda _params: self._orders.reload("an operator asked"),
+            "plan": lambda _params: self._orders.plan(),
         }
 
     def _autoscale(self, _params: Params) -> object:
@@ -133,7 +73,7 @@ class Methods:
 
     def _command(self, params: Params, verb: str) -> object:
         """Apply the verb to the programs that ``name`` means, and return their rows as they are then."""
-        if self._facts().haste is not None:
+        if self._orders.shutdown.is_under_way:
             raise ControlError("taskd is stopping; nothing is started or restarted any more")
         chosen = self._fleet.named(params.get("name"))
         for program in chosen:
@@ -149,7 +89,7 @@ class Methods:
 
     def _roll(self, params: Params) -> object:
         """Replace the programs that ``name`` means one after the other; return their rows as they are now."""
-        if self._facts().haste is not None:
+        if self._orders.shutdown.is_under_way:
             raise ControlError("taskd is stopping; nothing is replaced any more")
         chosen = self._fleet.named(params.get("name"))
         _log.info("rolling restart of %s", ", ".join(program.spec.name for program in chosen))
@@ -159,7 +99,7 @@ class Methods:
 
     def _scale(self, params: Params) -> object:
         """Set the number of programs of a worker until a reload; the same number again changes nothing."""
-        if self._facts().haste is not None:
+        if self._orders.shutdown.is_under_way:
             raise ControlError("taskd is stopping; nothing is scaled any more")
         name, count = params.get("name"), params.get("processes")
         group = self._fleet.group(name) if isinstance(name, str) else None
@@ -198,8 +138,8 @@ class Methods:
         cold = params.get("cold", False)
         if not isinstance(cold, bool):
             raise ControlError(f"shutdown: cold is {cold!r}; expected true or false")
-        self._request_shutdown(cold=cold)
-        return self._own_row()
+        self._orders.request_shutdown(cold=cold)
+        return self._about.row()
 
 
 def _signal_named(name: object) -> signal.Signals:

@@ -17,6 +17,7 @@ import msgspec
 
 from taskd.base import clock
 from taskd.base.errors import ControlError
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.supervisor.control import peers
 from taskd.supervisor.control.access import Access, Peer
@@ -84,7 +85,8 @@ class ControlServer:
         self._max_clients = max_clients
         self._idle_s = idle_s
         self._clients: set[_Client] = set()
-        self._listen()
+        self._accept_timer: Timer | None = None
+        self._life = OneLife()
 
     def give(self, access: Access) -> None:
         """Let these roles decide from now on, for clients that are connected already too."""
@@ -92,15 +94,36 @@ class ControlServer:
         for client in [each for each in self._clients if access.turning_away(each.peer)]:
             client.close()
 
-    def close(self) -> None:
-        """Drop every client and stop accepting; the listening socket belongs to the caller."""
-        self._loop.remove_reader(self._listening.fileno())
+    def start(self) -> None:
+        """Accept clients from now on; the listening socket belongs to the caller."""
+        if self._life.begin():
+            self._listen()
+
+    def quiet(self) -> None:
+        """Accept no further client, and answer the connected ones."""
+        self._life.calm()
+        self._do_not_listen()
+
+    def stop(self, deadline: Deadline) -> None:
+        """Drop every client, and accept no other."""
+        self.kill()
+
+    def kill(self) -> None:
+        """Drop every client, and accept no other."""
+        self._life.end()
+        self._do_not_listen()
         for client in list(self._clients):
             client.close()
 
     def _listen(self) -> None:
-        if self._listening.fileno() >= 0:
+        self._accept_timer = None
+        if self._life.takes and self._listening.fileno() >= 0:
             self._loop.add_reader(self._listening.fileno(), self._accept, _LISTENING)
+
+    def _do_not_listen(self) -> None:
+        self._loop.remove_reader(self._listening.fileno())
+        if self._accept_timer is not None:
+            self._accept_timer.cancel()
 
     def _accept(self) -> None:
         try:
@@ -111,7 +134,7 @@ class ControlServer:
             # Out of descriptors: the client stays in the queue and would wake the loop without end.
             _log.error("control: cannot accept a client: %s", error)
             self._loop.remove_reader(self._listening.fileno())
-            self._loop.call_later(_ACCEPT_AGAIN_S, self._listen, _LISTENING)
+            self._accept_timer = self._loop.call_later(_ACCEPT_AGAIN_S, self._listen, _LISTENING)
             return
         connection.setblocking(False)
         try:

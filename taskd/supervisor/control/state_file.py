@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from taskd.base import clock
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.base.own_files import open_own, refuse_foreign
 
@@ -51,10 +52,15 @@ class StateFile:
         self._timer: Timer | None = None
         self._not_before = 0.0
         self._failed = False
+        self._life = OneLife()
+
+    def start(self) -> None:
+        """Write changes from now on."""
+        self._life.begin()
 
     def changed(self) -> None:
         """Write the state: now when the last time is long enough ago, else when it is."""
-        if self._timer is None:
+        if self._timer is None and self._life.takes:
             self._timer = self._loop.call_at(
                 self._not_before, self._write, Owner("the state file", self._try_later)
             )
@@ -64,11 +70,26 @@ class StateFile:
         self._not_before = clock.monotonic() + _AFTER_AN_ERROR_S
         self.changed()
 
-    def close(self) -> None:
+    def quiet(self) -> None:
+        """Write no further change, but the end."""
+        self._life.calm()
+        self._forget_changes()
+
+    def stop(self, deadline: Deadline) -> None:
         """Write what is true at the end, and that this was the end."""
+        self._forget_changes()
+        if self._life.end():
+            self._write(ended=True)
+
+    def kill(self) -> None:
+        """Leave the file as it is."""
+        self._forget_changes()
+        self._life.end()
+
+    def _forget_changes(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._write(ended=True)
+            self._timer = None
 
     def _write(self, *, ended: bool = False) -> None:
         self._timer = None

@@ -17,6 +17,7 @@ import msgspec
 
 from taskd.base import clock
 from taskd.base.formats import Formats, Mark, Step
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.base.own_files import open_own, refuse_foreign
 from taskd.config.daemon import SupervisorConfig
@@ -121,6 +122,7 @@ class Deaths:
         self._writes = True
         self._kept = settings.deaths_kept
         self._memory_kills = MemoryKills()
+        self._life = OneLife()
         self._certificates = list(self._load())[-self._kept :]
 
     def add(self, certificate: Certificate, *, decision: str) -> None:
@@ -141,6 +143,8 @@ class Deaths:
         self._keep(new)
 
     def _keep(self, certificate: Certificate) -> None:
+        if not self._life.takes:
+            return
         self._certificates.append(certificate)
         if len(self._certificates) > self._kept:
             self._certificates.remove(alike.to_forget(self._certificates))
@@ -166,11 +170,27 @@ class Deaths:
         """The names of the programs that have died."""
         return {certificate.program for certificate in self._certificates}
 
-    def close(self) -> None:
+    def start(self) -> None:
+        """Write what is registered from now on."""
+        self._life.begin()
+
+    def quiet(self) -> None:
+        """Register no further death."""
+        self._life.calm()
+
+    def stop(self, deadline: Deadline) -> None:
         """Write what is not written yet."""
+        is_unwritten = self._timer is not None
+        if self._life.end() and is_unwritten:
+            self._write()
+        self.kill()
+
+    def kill(self) -> None:
+        """Leave the file as it is."""
+        self._life.end()
         if self._timer is not None:
             self._timer.cancel()
-            self._write()
+            self._timer = None
 
     def _load(self) -> Sequence[Certificate]:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from taskd.base import log
 from taskd.base.errors import ControlError
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner
 from taskd.config.daemon import LogConfig
 from taskd.supervisor.output import journal
@@ -25,14 +26,12 @@ from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.process.streams import Streams
 
 _STDERR = 2
-#: How long the end of the daemon waits for a slow disk or reader to take the last lines.
-_LAST_LINES_S = 1.0
 
 
 class Output:
-    """Created once.  For the loop's thread; nothing blocks but ``close``.
+    """Created once.  For the loop's thread; nothing blocks but ``stop``.
 
-    From ``take_over`` to ``close`` the supervisor's own records go the same way; with log files they go
+    From ``start`` to ``stop`` the supervisor's own records go the same way; with log files they go
     to the journal or to standard error as well, where an operator looks first.
     """
 
@@ -61,9 +60,12 @@ class Output:
         self._channels: dict[str, Channel] = {}
         self._former: list[logging.Handler] | None = None
         self._own: Ring | None = None
+        self._life = OneLife()
 
-    def take_over(self) -> None:
+    def start(self) -> None:
         """Start what writes, and have the supervisor's own records written by it."""
+        if not self._life.begin():
+            return
         root = logging.getLogger()
         self._former = root.handlers[:]
         handlers = [
@@ -81,7 +83,7 @@ class Output:
 
     # -- programs ----------------------------------------------------------------------------
 
-    def start(
+    def capture(
         self, program: str, spawn: Callable[[Streams], Process], owner: Owner
     ) -> tuple[Process, Capture]:
         """Start a process by ``spawn`` and read what it writes.  Raises: ``OSError``, as ``spawn`` does."""
@@ -147,10 +149,22 @@ class Output:
         for sink in self._sinks:
             sink.reopen()
 
-    def close(self) -> None:
+    def quiet(self) -> None:
+        """Does nothing: what the last programs say is passed on up to the end."""
+
+    def stop(self, deadline: Deadline) -> None:
         """Pass on what waits, and give the supervisor's records back to the former handlers."""
+        if not self._life.has_ended:  # also before the start: the way to the journal is open already
+            self._life.end()
+            self._close(deadline)
+
+    def kill(self) -> None:
+        """Drop what waits, and give the supervisor's records back to the former handlers."""
+        self.stop(Deadline.after(0.0))
+
+    def _close(self, deadline: Deadline) -> None:
         for sink in reversed(self._sinks):
-            sink.close(_LAST_LINES_S)
+            sink.close(deadline.remaining_s())
         if self._former is not None:
             logging.getLogger().handlers[:] = self._former
             self._former = None

@@ -16,6 +16,7 @@ from enum import Enum
 
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.protocol.status import LastWords, decode_line
 from taskd.supervisor.model.machine import ALIVE, State
@@ -123,6 +124,7 @@ class Hooks:
     spawn: Callable[[ProgramSpec], Process]
     _running: dict[_Key, _Running] = field(default_factory=dict)
     _waiting: dict[_Key, Occurrence] = field(default_factory=dict)
+    _life: OneLife = field(default_factory=OneLife)
 
     @property
     def idle(self) -> bool:
@@ -131,16 +133,28 @@ class Hooks:
 
     def announce(self, occurrence: Occurrence) -> None:
         """Run the command that the program's table has for this, if it has one, now or later."""
-        if occurrence.command:
+        if occurrence.command and self._life.takes:
             self._waiting[occurrence.spec.name, occurrence.occasion] = occurrence
             self._start_waiting()
 
-    def close(self) -> None:
+    def start(self) -> None:
+        """Run commands from now on."""
+        self._life.begin()
+
+    def quiet(self) -> None:
+        """Take no further occurrence; commands that wait are run."""
+        self._life.calm()
+
+    def stop(self, deadline: Deadline) -> None:
+        """As ``kill``: the daemon has waited for them where it should; see ``idle``."""
+        self.kill()
+
+    def kill(self) -> None:
         """Kill what runs and forget what waits."""
+        self._life.end()
         self._waiting.clear()
-        for running in self._running.values():
-            running.timer.cancel()
-            _kill_group(running.process)
+        for key in list(self._running):
+            self._kill(key)
 
     def _start_waiting(self) -> None:
         for key in [key for key in self._waiting if key not in self._running]:
@@ -154,12 +168,15 @@ class Hooks:
 
     def _give_up(self, key: _Key) -> None:
         """Kill a command for an error of our own; a command that waits for its place starts."""
-        running = self._running.pop(key, None)
-        if running is not None:
-            running.timer.cancel()
-            _kill_group(running.process)
-            os.close(running.process.status_fd)
+        if key in self._running:
+            self._kill(key)
         self.loop.call_soon(self._start_waiting, Owner("hooks", lambda _why: None))
+
+    def _kill(self, key: _Key) -> None:
+        running = self._running.pop(key)
+        running.timer.cancel()
+        _kill_group(running.process)
+        os.close(running.process.status_fd)
 
     def _start(self, key: _Key, occurrence: Occurrence) -> None:
         hook = occurrence.hook()

@@ -134,6 +134,11 @@ class Program:
         if self.state is State.READY and (life := self.life) is not None:
             self._patience.for_sign_of_life(lambda: life.heard)
 
+    def kill(self) -> None:
+        """End the present process at once: the daemon ends."""
+        self.feed(Event.COLD)
+        self.feed(Event.OVERDUE, "taskd ends")
+
     def close(self) -> None:
         """Give back what outlives its processes: the program is removed."""
         self._starter.close()

@@ -49,7 +49,7 @@ class Starter:
         The caller notes the process, and calls ``follow`` then: its end is heard from there on.
         """
         spec = replace(settings.spec, in_background=gives_way and settings.spec.is_own)
-        process, capture = self._around.output.start(
+        process, capture = self._around.output.capture(
             spec.name, lambda streams: self._spawn(settings, spec, streams), self._owner
         )
         loop, hearer = self._around.loop, self._hearer

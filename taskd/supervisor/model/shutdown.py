@@ -13,7 +13,7 @@ from typing import Protocol
 
 from taskd.supervisor.model.machine import State
 from taskd.supervisor.model.roster import ProgramSpec
-from taskd.supervisor.model.signals import Haste
+from taskd.supervisor.model.signals import Haste, hastier
 
 _log = logging.getLogger(__name__)
 
@@ -29,17 +29,29 @@ class Leaving(Protocol):
 
 
 @dataclass(slots=True)
-class Ending:
-    """Asked once a turn; all times are monotonic seconds."""
+class Shutdown:
+    """How far the end of the daemon is; all times are monotonic seconds."""
 
+    #: How hastily everything stops; None while nothing does.
+    haste: Haste | None = None
     _stopping_since: float | None = None
 
-    def is_over(self, haste: Haste | None, alive: Sequence[Leaving], *, hooks_idle: bool, now: float) -> bool:
-        """Return whether the daemon may end now; a warm end waits for the hooks, too."""
-        if haste is None:
+    @property
+    def is_under_way(self) -> bool:
+        """Whether everything stops."""
+        return self.haste is not None
+
+    def hasten(self, *, cold: bool) -> Haste:
+        """Begin, or go on more hastily than before; return how."""
+        self.haste = hastier(self.haste, cold=cold)
+        return self.haste
+
+    def is_over(self, alive: Sequence[Leaving], *, hooks_idle: bool, now: float) -> bool:
+        """Return whether the daemon may end now; a warm end waits for the hooks, too.  Asked once a turn."""
+        if self.haste is None:
             return False
         if not alive:
-            return hooks_idle or haste is not Haste.WARM
+            return hooks_idle or self.haste is not Haste.WARM
         if any(each.state is not State.STOPPING for each in alive):
             self._stopping_since = None
             return False
