@@ -28,6 +28,8 @@ _STEP_S = 0.004
 #: In one turn, for which the loop of its process waits.
 TURN_STEPS = 2
 
+_LOG_PATIENCE_MS = 8
+
 _INCREMENTAL = 2
 
 
@@ -79,6 +81,8 @@ class Space:
     def __init__(self, database: Database, surplus: Surplus | None = None) -> None:
         self.database = database
         self._surplus = surplus or Surplus()
+        #: The backlog has left a log as long as SQLite lets one become.
+        self._is_log_long = False
 
     def turn(self, now: float) -> None:
         """Give back as much as this turn allows; where that fails, the next turn tries again.
@@ -88,14 +92,18 @@ class Space:
         with self.database.read() as connection:
             pages = pages_of(connection)
         wanted = self._surplus.look(pages, now) if pages.shrinks else 0
-        if wanted:
-            try:
+        try:
+            if wanted:
                 self._give_back(wanted)
-            except StorageError as error:
-                # To give back takes a little room in the log, which a full disk does not have.
-                logger.info("free pages are kept for now: %s", error)
+            elif self._is_log_long:
+                shorten_log(self.database)
+                self._is_log_long = False
+        except StorageError as error:
+            # To give back takes a little room in the log, which a full disk does not have.
+            logger.info("free pages are kept for now: %s", error)
 
     def _give_back(self, wanted: int) -> None:
+        self._is_log_long = True
         for _ in range(TURN_STEPS):
             if wanted > 0:
                 wanted -= give_back(self.database, wanted)
@@ -119,6 +127,16 @@ def give_back(database: Database, limit: int) -> int:
 
 
 def settle_log(database: Database) -> None:
-    """Write the log into the file, which shortens it; without waiting for anybody."""
+    """Write the log into the file, which shortens the file; wait for nobody."""
     with database.read() as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def shorten_log(database: Database) -> None:
+    """Write the log into the file and make it empty, unless somebody reads or writes in it all the time."""
+    with database.read() as connection:
+        connection.execute(f"PRAGMA busy_timeout={_LOG_PATIENCE_MS}")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={int(database.limit_s * 1000)}")

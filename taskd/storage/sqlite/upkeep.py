@@ -12,7 +12,7 @@ from taskd.base.plural import counted
 from taskd.storage.sqlite.database import Connection, Database
 from taskd.storage.sqlite.holders import users
 from taskd.storage.sqlite.schema import Schema, mark_of
-from taskd.storage.sqlite.space import STEP_PAGES, Pages, give_back, pages_of, settle_log
+from taskd.storage.sqlite.space import STEP_PAGES, Pages, give_back, pages_of, settle_log, shorten_log
 from taskd.storage.upkeep import Extent
 
 #: Opens a file without making or bringing up a table.
@@ -115,8 +115,7 @@ class FileUpkeep:
                 _shrink(database, pages, pause)
             else:
                 _copy(database)
-            with database.read() as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            shorten_log(database)
         return True
 
     def _is_there(self) -> bool:
