@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from taskd.beat.entries import Pause
-from taskd.beat.stores.base import Decision, Mark, Outcome
+from taskd.beat.stores.base import Decision, Mark, RunOutcome
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
@@ -27,7 +27,7 @@ from taskd.protocol.delivery import Dead, Outgoing
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
 from taskd.revocations.known import By
-from taskd.revocations.sqlite import StateFile
+from taskd.revocations.sqlite import RevocationFile
 from taskd.supervisor.deaths.certificate import Certificate
 
 STORES = Path(__file__).parent / "data" / "stores"
@@ -83,7 +83,7 @@ def write_results(path: Path) -> None:
 
 def write_revoked(path: Path) -> None:
     """Leave a revocation of each kind."""
-    state = StateFile(str(path), CONFIG)
+    state = RevocationFile(str(path), CONFIG)
     for kind, what in REVOKED.items():
         state.add(kind, (what,))
     state.close()
@@ -96,7 +96,7 @@ def write_beat(path: Path) -> None:
     store.pause("hourly", "ada", NOW_AT)
     store.request("hourly", "ada", NOW_AT)
     term = store.lead(10.0, succeed=True).term
-    decision = Decision("hourly", 1, NOW_AT, NOW_AT, Outcome.SENT, task_id="an-id")
+    decision = Decision("hourly", 1, NOW_AT, NOW_AT, RunOutcome.SENT, task_id="an-id")
     store.record(term, [Mark("hourly", "every 1h", NOW_AT, "an-id", fired=1, decisions=1)], [decision])
     store.close()
 

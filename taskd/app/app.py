@@ -17,7 +17,7 @@ from taskd.app.naming import default_name
 from taskd.app.periodic import Entries, EntryOptions
 from taskd.app.task import BoundTask, CoroutineTask, Task
 from taskd.config.schema import Config
-from taskd.protocol.commands import BY_NAME, Kind, task_of
+from taskd.protocol.commands import BY_NAME, CommandKind, task_of
 from taskd.sending import request as requests
 from taskd.sending.calls import Call, send_many
 from taskd.sending.checks import settings_from
@@ -160,13 +160,13 @@ class App(Collecting):
         ``{"error": ...}``.  ``name``: the function's, unless given.  ``timeout``: seconds until it is ended.
         Raises: ``ValueError`` for a name that is taken.
         """
-        return self._command(Kind.CONTROL, name, timeout)
+        return self._command(CommandKind.CONTROL, name, timeout)
 
     def inspect_command(self, name: str = "", *, timeout: float = 5.0) -> Callable[[F], F]:
         """Do as ``control_command``, for one that only looks."""
-        return self._command(Kind.INSPECT, name, timeout)
+        return self._command(CommandKind.INSPECT, name, timeout)
 
-    def _command(self, kind: Kind, name: str, timeout: float) -> Callable[[F], F]:
+    def _command(self, kind: CommandKind, name: str, timeout: float) -> Callable[[F], F]:
         if callable(name):
             raise TypeError(f"write @app.{kind.value}_command() with parentheses")
 

@@ -45,21 +45,21 @@ _LAST_FIRST = {Stage.WORKER_STOPPING, Stage.WORKER_STOPPED, Stage.PROCESS_SHUTDO
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HookPlace:
     """Where a hook is called: the node, such as ``mail-1@host``, and the process."""
 
     node_name: str
     pid: int
 
 
-LifeHook = TypeVar("LifeHook", bound=Callable[[Place], None])
+LifeHook = TypeVar("LifeHook", bound=Callable[[HookPlace], None])
 
 
 class LifeHooks:
     """These hooks of one App.  Register them when the module is imported."""
 
     def __init__(self) -> None:
-        self._stages: dict[Stage, list[Callable[[Place], None]]] = {stage: [] for stage in Stage}
+        self._stages: dict[Stage, list[Callable[[HookPlace], None]]] = {stage: [] for stage in Stage}
 
     def process_init(self, hook: LifeHook) -> LifeHook:
         """Call ``hook(place)`` in each process that runs tasks, before its first one."""
@@ -90,7 +90,7 @@ class LifeHooks:
         """Return whether there is a hook for the stage."""
         return bool(self._stages[stage])
 
-    def run_stage(self, stage: Stage, place: Place) -> None:
+    def run_stage(self, stage: Stage, place: HookPlace) -> None:
         """Call the hooks of a stage.  For the worker; raises nothing."""
         for hook in self._stages[stage]:
             try:

@@ -36,7 +36,7 @@ Event = Literal[
 ]
 
 
-class Limits(TypedDict, total=False):
+class EntryLimits(TypedDict, total=False):
     """Keywords of every schedule that recurs, all optional."""
 
     #: No run before the one and after the other.
@@ -67,7 +67,7 @@ class EntryOptions(TypedDict, total=False):
 
 
 def every(
-    interval: float | str | timedelta, *, align: Moment = "", zone: str = "UTC", **limits: Unpack[Limits]
+    interval: float | str | timedelta, *, align: Moment = "", zone: str = "UTC", **limits: Unpack[EntryLimits]
 ) -> WhenConfig:
     """Return an interval (seconds, ``"5m"`` or a timedelta) on the grid of the epoch, or of ``align``.
 
@@ -84,7 +84,7 @@ def cron(
     days: Literal["auto", "either", "both"] = "auto",
     dst_gap: Literal["auto", "next", "skip"] = "auto",
     dst_overlap: Literal["auto", "first", "both"] = "auto",
-    **limits: Unpack[Limits],
+    **limits: Unpack[EntryLimits],
 ) -> WhenConfig:
     """Return a cron expression in an IANA zone.
 
@@ -100,7 +100,7 @@ def at(moment: Moment, *, zone: str = "UTC") -> WhenConfig:
 
 
 def solar(
-    event: Event, *, latitude: float, longitude: float, zone: str = "UTC", **limits: Unpack[Limits]
+    event: Event, *, latitude: float, longitude: float, zone: str = "UTC", **limits: Unpack[EntryLimits]
 ) -> WhenConfig:
     """Return an event of the sun at a place, in degrees north and east; ``zone`` is for start and end.
 

@@ -22,7 +22,7 @@ _WITHOUT_MEANING = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class RetryChanges:
     """How the message of the next run differs; empty values leave it as it is."""
 
     queue: str = ""
@@ -30,7 +30,7 @@ class Changes:
     headers: Mapping[str, object] | None = None
 
 
-def changes_of(name: str, request: Request, options: Mapping[str, object]) -> Changes:
+def changes_of(name: str, request: Request, options: Mapping[str, object]) -> RetryChanges:
     """Return what the options of a retry change.  Raises: ``TypeError``, ``ValueError``."""
     given = {
         key: value for key, value in options.items() if key not in _WITHOUT_MEANING and value is not None
@@ -53,7 +53,7 @@ def changes_of(name: str, request: Request, options: Mapping[str, object]) -> Ch
         hard, soft = request.timelimit
         headers["timelimit"] = (given.get("time_limit", hard), given.get("soft_time_limit", soft))
     priority = given.get("priority")
-    return Changes(
+    return RetryChanges(
         str(given.get("queue", "")),
         priority,  # type: ignore[arg-type]  # checked
         headers,

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AppPlace:
     """Where an app is imported, as its workers import it."""
 
     app: str
@@ -51,12 +51,12 @@ class Place:
             return True
 
 
-def places_of(config: Config) -> list[Place]:
+def places_of(config: Config) -> list[AppPlace]:
     """Return the apps of all workers, each once."""
-    found: list[Place] = []
+    found: list[AppPlace] = []
     for worker in config.workers.values():
         app = worker.app or config.app
-        place = Place(app, worker.directory, worker.environment, worker.interpreter, worker.user)
+        place = AppPlace(app, worker.directory, worker.environment, worker.interpreter, worker.user)
         if place not in found:
             found.append(place)
     return found
@@ -76,7 +76,7 @@ class AppSource:
     def __init__(
         self,
         loop: Loop,
-        places: Sequence[Place],
+        places: Sequence[AppPlace],
         learned: Callable[[Declared], None],
         *,
         again_s: float = AGAIN_S,

@@ -18,28 +18,28 @@ from dataclasses import dataclass, replace
 from taskd.base.errors import ConfigError
 from taskd.beat.agenda import Agenda
 from taskd.beat.catch_up import Missed, Rule
-from taskd.beat.entries import Listed, Listing, Source, schedule_text
-from taskd.beat.overlap import Overlap
+from taskd.beat.entries import EntrySource, Listed, Listing, schedule_text
+from taskd.beat.overlap import OverlapRule
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.schedule import Schedule
-from taskd.beat.stores.base import Changes, Mark, Request
+from taskd.beat.stores.base import Changes, Mark, RunRequest
 
 #: Seconds.  Less than the shortest cron period, so that a small step back cannot repeat a cron run.
 STEP_BACK_S = 60.0
 
 # Looked up in a dictionary: calling an enum is slow where there are many entries.
 _MISSED = {each.value: each for each in Missed}
-_OVERLAP = {each.value: each for each in Overlap}
+_OVERLAP = {each.value: each for each in OverlapRule}
 
 
 @dataclass(slots=True)
-class Row:
+class EntryRow:
     """One entry at work."""
 
     listed: Listed
     schedule: Schedule
     rule: Rule
-    overlap: Overlap
+    overlap: OverlapRule
     mark: Mark
     is_guess: bool
     #: Its next run waits for the former one to end.
@@ -62,9 +62,9 @@ class Book:
         """``parked`` hears the name of an entry that is parked, and why."""
         self._parked = parked
         self.listing = Listing()
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, EntryRow] = {}
         self.agenda = Agenda()
-        self.requests: dict[int, Request] = {}
+        self.requests: dict[int, RunRequest] = {}
         #: Names whose mark the store does not have yet.
         self.dirty: set[str] = set()
         #: Entries that cannot be used, with the reason.
@@ -78,7 +78,7 @@ class Book:
 
     def apply(self, changes: Changes) -> set[str]:
         """Take over what operators changed; return the names to ``refresh``."""
-        entries = self.listing.by_source[Source.RUN_TIME]
+        entries = self.listing.by_source[EntrySource.RUN_TIME]
         for name, entry in changes.entries.items():
             if entry is None:
                 entries.pop(name, None)
@@ -91,7 +91,7 @@ class Book:
 
     def forget_run_time(self) -> set[str]:
         """Forget what operators changed, as its store is another one now; return the names to ``refresh``."""
-        entries = self.listing.by_source[Source.RUN_TIME]
+        entries = self.listing.by_source[EntrySource.RUN_TIME]
         names = {*entries, *self.listing.pauses}
         entries.clear()
         self.listing.pauses.clear()
@@ -126,14 +126,14 @@ class Book:
         self.unusable[name] = why
         self._parked(name, why)
 
-    def _first_at(self, row: Row) -> float:
+    def _first_at(self, row: EntryRow) -> float:
         try:
             return row.first_at
         except Exception as error:  # noqa: BLE001 - the barrier of entries
             self.park(row.mark.name, error)
             return math.inf
 
-    def _make_row(self, name: str, former: Row | None, now: float) -> Row | None:
+    def _make_row(self, name: str, former: EntryRow | None, now: float) -> EntryRow | None:
         self.unusable.pop(name, None)
         listed = self.listing.listed(name)
         if listed is None:
@@ -158,14 +158,14 @@ class Book:
         else:
             mark, is_guess = replace(former.mark, schedule=text, decided_at=now), False
             self.dirty.add(name)
-        row = self.rows[name] = Row(listed, schedule, rule, overlap, mark, is_guess)
+        row = self.rows[name] = EntryRow(listed, schedule, rule, overlap, mark, is_guess)
         return row
 
     def _schedule(self, listed: Listed, text: str) -> Schedule:
         found = None if self._alike is None else self._alike.get(text)
         if found is None:
             # The file was checked when it was read; an entry in a store may come from another version.
-            is_checked = listed.source is Source.FILE
+            is_checked = listed.source is EntrySource.FILE
             found = schedule_of(listed.entry, listed.entry.name, is_checked=is_checked)
             if self._alike is not None and not listed.entry.jitter:  # jitter differs from name to name
                 self._alike[text] = found
@@ -208,7 +208,7 @@ class Book:
     def _plan_all(self) -> None:
         known: dict[tuple[int, float], float] = {}
 
-        def first_at(row: Row) -> float:
+        def first_at(row: EntryRow) -> float:
             key = (id(row.schedule), row.mark.decided_at)  # the rows keep the schedules alive
             found = known.get(key)
             if found is None:

@@ -46,7 +46,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CatchUp:
     """The occurrences of an entry up to now: runs to send, and runs to skip."""
 
     #: To run, oldest first.
@@ -56,7 +56,7 @@ class Plan:
     following: float
 
 
-def plan(schedule: Schedule, first_at: float, now: float, rule: Rule) -> Plan:
+def plan(schedule: Schedule, first_at: float, now: float, rule: Rule) -> CatchUp:
     """Decide on the occurrences from ``first_at``, which is one and lies behind, up to ``now``."""
     keep = rule.max_missed if rule.missed is Missed.ALL else 1
     latest, count, exact, following = _latest(schedule, first_at, now, keep)
@@ -66,7 +66,7 @@ def plan(schedule: Schedule, first_at: float, now: float, rule: Rule) -> Plan:
     if len(latest) < count:
         last_at = _before(schedule, first_at, latest, now)
         skipped = Skipped(first_at, last_at, count - len(latest), exact)
-    return Plan(tuple(latest), skipped, following)
+    return CatchUp(tuple(latest), skipped, following)
 
 
 def _latest(

@@ -21,7 +21,7 @@ from taskd.protocol import budget
 _when = attrgetter(*(each.name for each in fields(WhenConfig)))
 
 
-class Source(Enum):
+class EntrySource(Enum):
     """Where an entry comes from, the strongest first."""
 
     RUN_TIME = "run-time"
@@ -48,9 +48,9 @@ class Listed:
     """The entry that counts under a name."""
 
     entry: BeatEntryConfig
-    source: Source
+    source: EntrySource
     #: The sources whose entry of this name does not count.
-    shadows: tuple[Source, ...] = ()
+    shadows: tuple[EntrySource, ...] = ()
     pause: Pause | None = None
 
     @property
@@ -63,11 +63,11 @@ class Listed:
 class Listing:
     """The entries by source; ``listed`` looks one name up in all of them."""
 
-    by_source: dict[Source, dict[str, BeatEntryConfig]] = field(
-        default_factory=lambda: {source: {} for source in Source}
+    by_source: dict[EntrySource, dict[str, BeatEntryConfig]] = field(
+        default_factory=lambda: {source: {} for source in EntrySource}
     )
     #: The same dictionaries in order: hashing a member of an enum is slow where there are many entries.
-    _ordered: tuple[tuple[Source, dict[str, BeatEntryConfig]], ...] = ()
+    _ordered: tuple[tuple[EntrySource, dict[str, BeatEntryConfig]], ...] = ()
     pauses: dict[str, Pause] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,9 +79,9 @@ class Listing:
 
     def listed(self, name: str) -> Listed | None:
         """Return what counts under a name, None when there is no such entry."""
-        strongest: Source | None = None
+        strongest: EntrySource | None = None
         entry: BeatEntryConfig | None = None
-        shadows: tuple[Source, ...] = ()
+        shadows: tuple[EntrySource, ...] = ()
         for source, entries in self._ordered:  # a loop: this runs for each of many entries at the start
             if name in entries:
                 if strongest is None:
@@ -92,7 +92,7 @@ class Listing:
             return None
         return Listed(entry, strongest, shadows, self.pauses.get(name))
 
-    def replace(self, source: Source, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
+    def replace(self, source: EntrySource, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
         """Set all entries of a source; return the names that are touched."""
         current = self.by_source[source]
         if not current:  # as at the start, with all of many entries

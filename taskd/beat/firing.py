@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from taskd.base import clock
 from taskd.base.errors import BrokerError, SerializationError, StorageError
-from taskd.beat.book import Book, Row
-from taskd.beat.catch_up import Missed, Plan, Skipped, plan
+from taskd.beat.book import Book, EntryRow
+from taskd.beat.catch_up import CatchUp, Missed, Skipped, plan
 from taskd.beat.messages import beat_message, occurrence_id, request_id
-from taskd.beat.overlap import Admission, Overlap, admit
-from taskd.beat.stores.base import Decision, Mark, Outcome, Request
+from taskd.beat.overlap import Admission, OverlapRule, admit
+from taskd.beat.stores.base import Decision, Mark, RunOutcome, RunRequest
 from taskd.brokers.once import OncePublisher
 from taskd.protocol.delivery import Outgoing
 
@@ -39,20 +39,20 @@ logger = logging.getLogger(__name__)
 class _Run:
     """A message to send, and the decision that it will be."""
 
-    row: Row
+    row: EntryRow
     due_at: float
     message: Outgoing
     #: The cause of the run: the time, or an operator's request.
     due: _Due | None = None
-    request: Request | None = None
+    request: RunRequest | None = None
 
 
 @dataclass(slots=True)
 class _Due:
     """One entry that is due; only runs that are on their way are still to be decided."""
 
-    row: Row
-    plan: Plan
+    row: EntryRow
+    plan: CatchUp
     admission: Admission = field(default_factory=Admission)
     paused: Skipped | None = None
     failure: str = ""
@@ -114,7 +114,7 @@ class Firing:
             count += 1
         return dues, True
 
-    def _plan(self, row: Row, now: float) -> _Due:
+    def _plan(self, row: EntryRow, now: float) -> _Due:
         first_at = row.first_at
         paused = None
         pause = row.listed.pause
@@ -124,7 +124,7 @@ class Firing:
             paused = Skipped(first_at, pause.until_at, count, over.skipped is None or over.skipped.exact)
             first_at = over.following
         if first_at > now:
-            return _Due(row, Plan((), None, first_at), paused=paused)
+            return _Due(row, CatchUp((), None, first_at), paused=paused)
         # A run that waits for the run before it is not missed: one of them runs in any case.
         rule = (
             replace(row.rule, missed=Missed.LAST)
@@ -135,7 +135,7 @@ class Firing:
 
     def _admit(self, dues: Sequence[_Due], publisher: OncePublisher) -> None:
         """Settle overlaps, by one question to the broker."""
-        watched = [due.row for due in dues if due.row.overlap is not Overlap.ALLOW]
+        watched = [due.row for due in dues if due.row.overlap is not OverlapRule.ALLOW]
         active: Collection[str] | None = frozenset()
         if watched:
             active = publisher.active([row.mark.task_id for row in watched if row.mark.task_id])
@@ -156,7 +156,7 @@ class Firing:
                 logger.exception("run cannot be built entry=%s", entry.name)
                 due.failure = f"{type(error).__name__}: {error}"
 
-    def _asked(self, requests: Sequence[Request]) -> Iterator[_Run]:
+    def _asked(self, requests: Sequence[RunRequest]) -> Iterator[_Run]:
         for request in requests:
             row = self._book.rows[request.name]
             task_id = request_id(request.name, request.number, request.requested_at)
@@ -193,7 +193,7 @@ class Firing:
         return decisions + parked
 
     @contextmanager
-    def _barrier(self, row: Row) -> Iterator[None]:
+    def _barrier(self, row: EntryRow) -> Iterator[None]:
         """Take an entry out on which beat itself fails, and say so in its history; the others go on."""
         try:
             yield
@@ -204,7 +204,7 @@ class Firing:
             self._book.settle(mark.name, mark)
             self._book.park(mark.name, error)
             reason = f"parked: {self._book.unusable[mark.name]}"
-            self._parked.append(Decision(mark.name, mark.decisions, now, now, Outcome.FAILED, reason))
+            self._parked.append(Decision(mark.name, mark.decisions, now, now, RunOutcome.FAILED, reason))
 
     def _without_run(self, due: _Due, now: float) -> Iterator[Decision]:
         row = due.row
@@ -221,9 +221,9 @@ class Firing:
             mark = replace(row.mark, failed=row.mark.failed + 1, decisions=row.mark.decisions + 1)
             self._book.settle(mark.name, mark)
             logger.error("run cannot be sent entry=%s due=%s error=%s", mark.name, clock.iso(at), due.failure)
-            yield Decision(mark.name, mark.decisions, at, now, Outcome.FAILED, due.failure)
+            yield Decision(mark.name, mark.decisions, at, now, RunOutcome.FAILED, due.failure)
 
-    def _skip(self, row: Row, skipped: Skipped, reason: str, now: float) -> Decision:
+    def _skip(self, row: EntryRow, skipped: Skipped, reason: str, now: float) -> Decision:
         mark = replace(row.mark, skipped=row.mark.skipped + skipped.count, decisions=row.mark.decisions + 1)
         self._book.settle(mark.name, mark)
         logger.warning(
@@ -231,7 +231,7 @@ class Firing:
             *(mark.name, clock.iso(skipped.first_at), skipped.count, reason),
         )
         return Decision(
-            *(mark.name, mark.decisions, skipped.first_at, now, Outcome.SKIPPED, reason),
+            *(mark.name, mark.decisions, skipped.first_at, now, RunOutcome.SKIPPED, reason),
             count=skipped.count,
             exact=skipped.exact,
         )
@@ -248,7 +248,7 @@ class Firing:
             last_late_s=late_s,
         )
         self._book.settle(mark.name, mark)
-        outcome = Outcome.ALREADY_SENT if again else Outcome.SENT
+        outcome = RunOutcome.ALREADY_SENT if again else RunOutcome.SENT
         reason = f"on request of {run.request.by}" if run.request is not None else delayed_by
         logger.info(
             "%s entry=%s task=%s id=%s due=%s late_s=%.3f",
@@ -301,7 +301,7 @@ def _publish(publisher: OncePublisher, runs: list[_Run], until: float) -> tuple[
     return sent, refused
 
 
-def _last_decided(row: Row, due: _Due) -> float:
+def _last_decided(row: EntryRow, due: _Due) -> float:
     ends = [row.mark.decided_at, *due.plan.fire]
     if due.plan.skipped is not None:
         ends.append(due.plan.skipped.last_at)
@@ -310,7 +310,7 @@ def _last_decided(row: Row, due: _Due) -> float:
     return max(ends)
 
 
-def _last_before(row: Row, due: _Due, waiting_at: float) -> float:
+def _last_before(row: EntryRow, due: _Due, waiting_at: float) -> float:
     ends = [at for at in due.plan.fire if at < waiting_at]
     if due.plan.skipped is not None and due.plan.skipped.last_at < waiting_at:
         ends.append(due.plan.skipped.last_at)

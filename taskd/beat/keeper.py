@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.base.errors import LeaseLostError, StorageError, StorageReplacedError
-from taskd.beat.stores.base import Decision, Declared, Mark, Store
+from taskd.beat.stores.base import BeatStore, Decision, Declared, Mark
 
 LEASE_S = 5.0
 _MARGIN = 0.2
@@ -62,12 +62,12 @@ class Keeper:
 
     def __init__(
         self,
-        open_store: Callable[[], Store],
+        open_store: Callable[[], BeatStore],
         *,
         lease_s: float = LEASE_S,
         monotonic: Callable[[], float] = clock.monotonic,
-        opened: Callable[[Store], None],
-        closed: Callable[[Store], None],
+        opened: Callable[[BeatStore], None],
+        closed: Callable[[BeatStore], None],
     ) -> None:
         """``opened`` and ``closed`` are told when wake-ups can be listened to, and no more."""
         self._open_store = open_store
@@ -81,7 +81,7 @@ class Keeper:
         self._failures = 0
         self._reopen_until = 0.0
         self._owed: deque[Decision] = deque(maxlen=_OWED_DECISIONS)
-        self.store: Store | None = None
+        self.store: BeatStore | None = None
         self.problem = ""
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from taskd.base import clock, ids
 from taskd.base.errors import BrokerError, StorageError
-from taskd.beat.stores.base import Decision, Outcome
+from taskd.beat.stores.base import Decision, RunOutcome
 from taskd.brokers.base import EventSender
 from taskd.brokers.event_sender import LazyEventSender
 from taskd.brokers.topology import EVENT_EXCHANGE
@@ -58,9 +58,9 @@ class News:
             "reason": decision.reason,
         }
         match decision.outcome:
-            case Outcome.SKIPPED:
+            case RunOutcome.SKIPPED:
                 return BeatSkipped(**common, count=decision.count)  # type: ignore[arg-type]
-            case Outcome.FAILED:
+            case RunOutcome.FAILED:
                 return BeatFailed(**common)  # type: ignore[arg-type]
             case _:
                 return BeatSent(**common, uuid=decision.task_id)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from enum import Enum
 from taskd.base.exhaustive import assert_never
 
 
-class Overlap(Enum):
+class OverlapRule(Enum):
     """The rule of one entry."""
 
     SKIP = "skip"
@@ -31,17 +31,17 @@ class Admission:
     wait: Sequence[float] = ()
 
 
-def admit(rule: Overlap, occurrences: Sequence[float], *, former_is_active: bool | None) -> Admission:
+def admit(rule: OverlapRule, occurrences: Sequence[float], *, former_is_active: bool | None) -> Admission:
     """Decide; ``former_is_active`` is None where it cannot be known."""
     if former_is_active is None or not occurrences:
         return Admission(send=occurrences)
     first, rest = (occurrences[:0], occurrences) if former_is_active else (occurrences[:1], occurrences[1:])
     match rule:
-        case Overlap.ALLOW:
+        case OverlapRule.ALLOW:
             admission = Admission(send=occurrences)
-        case Overlap.SKIP:
+        case OverlapRule.SKIP:
             admission = Admission(send=first, drop=rest)
-        case Overlap.QUEUE:
+        case OverlapRule.QUEUE:
             admission = Admission(send=first, wait=rest)
         case _:
             assert_never(rule)

@@ -26,7 +26,7 @@ from taskd.base.exhaustive import assert_never
 from taskd.base.jumps import Jumps, in_words
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.beat.book import Book
-from taskd.beat.entries import Source
+from taskd.beat.entries import EntrySource
 from taskd.beat.firing import Firing, marks_of
 from taskd.beat.keeper import Alone, Follower, Keeper, Leader
 from taskd.beat.news import News
@@ -67,7 +67,7 @@ class Beat:
         self._book = Book(self._now(), _say_parked)
         self._owner = Owner("this look of beat", self._failed)
         self._trouble = ""
-        self._book.listing.replace(Source.FILE, entries)
+        self._book.listing.replace(EntrySource.FILE, entries)
         self._firing = Firing(self._book, self._now)
         self._keeper = Keeper(
             surroundings.open_store,
@@ -103,7 +103,7 @@ class Beat:
 
     def _load(self) -> None:
         self._keeper.open()
-        self._book.listing.replace(Source.APP, self._keeper.declared().entries)
+        self._book.listing.replace(EntrySource.APP, self._keeper.declared().entries)
         self._take_changes()
         self._book.load(self._keeper.marks(), self._now())
         for name, problem in self._book.unusable.items():

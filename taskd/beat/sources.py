@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from taskd.beat.app_source import warn_of_unknown_tasks
 from taskd.beat.book import Book
-from taskd.beat.entries import Source
+from taskd.beat.entries import EntrySource
 from taskd.beat.keeper import Keeper
 from taskd.beat.stores.base import Declared
 from taskd.config.schedule import BeatEntryConfig
@@ -25,7 +25,7 @@ class Sources:
 
     def take_file(self, entries: Mapping[str, BeatEntryConfig]) -> int:
         """Take over what a reload found in the file; return how many entries that changed."""
-        return len(self._exchange(Source.FILE, entries))
+        return len(self._exchange(EntrySource.FILE, entries))
 
     def take_declared(self, declared: Declared) -> None:
         """Take over the entries that the apps' code declares, and warn of tasks that no app has.
@@ -33,13 +33,13 @@ class Sources:
         Without names of tasks some app is not read yet; its entries of the last reading go on.
         """
         if not declared.tasks:
-            known = self._book.listing.by_source[Source.APP]
+            known = self._book.listing.by_source[EntrySource.APP]
             declared = Declared({**known, **declared.entries})
-        self._exchange(Source.APP, declared.entries)
+        self._exchange(EntrySource.APP, declared.entries)
         warn_of_unknown_tasks((row.listed.entry for row in self._book.rows.values()), declared.tasks)
         self._keeper.declare(declared)
 
-    def _exchange(self, source: Source, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
+    def _exchange(self, source: EntrySource, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
         names = self._book.listing.replace(source, entries)
         self._book.refresh(names, self._now())
         self._book.adopt(self._keeper.marks(names), self._now())

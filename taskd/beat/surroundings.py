@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.beat.keeper import LEASE_S
-from taskd.beat.stores.base import Store
+from taskd.beat.stores.base import BeatStore
 from taskd.brokers.base import Broker
 from taskd.protocol.status import StatusLine
 
@@ -21,7 +21,7 @@ class Surroundings:
 
     #: Opens the broker anew at each attempt.
     connect: Callable[[], Broker]
-    open_store: Callable[[], Store]
+    open_store: Callable[[], BeatStore]
     report: Callable[[StatusLine], None]
     now: Callable[[], float] = clock.now
     backoff: Backoff = RECONNECT

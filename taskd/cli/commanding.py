@@ -10,7 +10,7 @@ import click
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, timeout_option
 from taskd.cli.session import Session, pass_session
-from taskd.protocol.commands import Argument, CommandSpec, Value
+from taskd.protocol.commands import Argument, ArgumentType, CommandSpec
 
 #: The function of a command: it takes the session, the arguments of the request and the common options.
 Ask = Callable[..., int]
@@ -49,9 +49,9 @@ def command_of(spec: CommandSpec, ask: Ask) -> click.Command:
 
 def _parameter(argument: Argument) -> click.Parameter:
     if argument.required:
-        many = argument.value is Value.TEXTS
+        many = argument.value is ArgumentType.TEXTS
         return click.Argument([argument.name], nargs=-1 if many else 1, required=True, type=_type(argument))
-    flag = argument.value is Value.SWITCH
+    flag = argument.value is ArgumentType.SWITCH
     return click.Option(
         [f"--{argument.name.replace('_', '-')}", argument.name],
         is_flag=flag,
@@ -62,11 +62,16 @@ def _parameter(argument: Argument) -> click.Parameter:
 
 
 #: The type that a text on the command line becomes; a switch takes no text.
-_TYPES: Mapping[Value, type] = {Value.TEXT: str, Value.TEXTS: str, Value.INTEGER: int, Value.NUMBER: float}
+_TYPES: Mapping[ArgumentType, type] = {
+    ArgumentType.TEXT: str,
+    ArgumentType.TEXTS: str,
+    ArgumentType.INTEGER: int,
+    ArgumentType.NUMBER: float,
+}
 
 
 def _type(argument: Argument) -> type | Json | None:
-    return Json() if argument.value is Value.JSON else _TYPES.get(argument.value)
+    return Json() if argument.value is ArgumentType.JSON else _TYPES.get(argument.value)
 
 
 class Json(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.2

@@ -11,7 +11,7 @@ from taskd.cli.groups import Commands
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, tell, timeout_option
 from taskd.cli.session import Session, pass_session
-from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
+from taskd.protocol.commands import COMMANDS, CommandKind, CommandSpec
 
 
 @click.group(cls=Commands)
@@ -45,7 +45,7 @@ def _add(spec: CommandSpec) -> None:
 
 
 for _spec in COMMANDS:
-    if _spec.kind is Kind.CONTROL and not _spec.hidden:
+    if _spec.kind is CommandKind.CONTROL and not _spec.hidden:
         _add(_spec)
 
 

@@ -24,7 +24,7 @@ from taskd.supervisor.deaths.certificate import Certificate
 _COLUMNS = ("WHEN", "PROGRAM", "PID", "LIVED", "STATE", "CAUSE", "MEMORY", "THEN")
 
 
-class Answer(msgspec.Struct, frozen=True):
+class DeathsAnswer(msgspec.Struct, frozen=True):
     """The answer of ``deaths``, oldest first."""
 
     deaths: list[Certificate]
@@ -67,7 +67,7 @@ def deaths(
         with ControlClient(socket_path or session.config.supervisor.control_socket) as client:
             params: dict[str, object] = {"count": count, "folded": not everything}
             params |= {"name": name} if name else {}
-            found: Sequence[Certificate] = daemon.typed(client.call("deaths", params), Answer).deaths
+            found: Sequence[Certificate] = daemon.typed(client.call("deaths", params), DeathsAnswer).deaths
     except ControlError as error:
         if "no program" in str(error):
             raise Failure(str(error)) from None
@@ -79,7 +79,7 @@ def deaths(
         echo_json({"deaths": msgspec.to_builtins(found)})
         return exit_codes.OK
     if not found:
-        click.echo("no deaths" if everything else "there are only orderly ends, which --all shows")
+        click.echo("no deaths" if everything else "no deaths but orderly ends; --all shows them")
         return exit_codes.OK
     echo_table(_COLUMNS, [_row(each) for each in found], right=("PID", "LIVED", "MEMORY"))
     _echo_whole(found[-1])

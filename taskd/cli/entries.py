@@ -12,10 +12,10 @@ import click
 
 from taskd.base import exit_codes
 from taskd.base.errors import StorageError
-from taskd.beat.entries import Listed, Listing, Source
+from taskd.beat.entries import EntrySource, Listed, Listing
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.schedule import Schedule
-from taskd.beat.stores.base import Declared, Mark, Store
+from taskd.beat.stores.base import BeatStore, Declared, Mark
 from taskd.beat.stores.factory import has_store, open_store
 from taskd.cli.output import Failure, printable
 from taskd.config.problems import nearest
@@ -59,7 +59,7 @@ class View:
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[Store]:
+def opened(config: Config) -> Iterator[BeatStore]:
     """Open the store, made if missing, for a change.  Raises: ``StorageError``."""
     store = open_store(config, listens=False)
     try:
@@ -68,13 +68,13 @@ def opened(config: Config) -> Iterator[Store]:
         store.close()
 
 
-def look(config: Config, store: Store | None = None) -> View:
+def look(config: Config, store: BeatStore | None = None) -> View:
     """Return the view; without ``store`` it is opened if it is there.
 
     A store that cannot be read does not hide the file's entries: standard error names it.
     """
     view = View()
-    view.listing.replace(Source.FILE, config.beat.schedule)
+    view.listing.replace(EntrySource.FILE, config.beat.schedule)
     if store is not None:
         _read(store, view)
     elif has_store(config):
@@ -87,13 +87,13 @@ def look(config: Config, store: Store | None = None) -> View:
     return view
 
 
-def _read(store: Store, view: View) -> None:
+def _read(store: BeatStore, view: View) -> None:
     changes = store.changes(0)
     entries = {name: entry for name, entry in changes.entries.items() if entry is not None}
-    view.listing.replace(Source.RUN_TIME, entries)
+    view.listing.replace(EntrySource.RUN_TIME, entries)
     view.listing.pauses.update(changes.pauses)
     view.declared = store.declared()
-    view.listing.replace(Source.APP, view.declared.entries)
+    view.listing.replace(EntrySource.APP, view.declared.entries)
     view.marks = {mark.name: mark for mark in store.marks()}
     for name, problem in changes.unreadable.items():
         click.echo(printable(f"taskctl: entry {name} in the store cannot be read: {problem}"), err=True)

@@ -12,7 +12,7 @@ from taskd.cli.groups import Commands
 from taskd.cli.output import age, echo_json, echo_table, local_time_of, printable, size
 from taskd.cli.remote import ask
 from taskd.cli.session import Session
-from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
+from taskd.protocol.commands import COMMANDS, CommandKind, CommandSpec
 
 Row = tuple[object, ...]
 #: Makes table rows of one node's answer.
@@ -159,5 +159,5 @@ def _error_of(answer: object) -> object | None:
 
 
 for _spec in COMMANDS:
-    if _spec.kind is Kind.INSPECT and not _spec.hidden:
+    if _spec.kind is CommandKind.INSPECT and not _spec.hidden:
         _add(_spec)

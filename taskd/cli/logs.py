@@ -35,7 +35,7 @@ _MAX_LINES = 10_000
 _DATED = re.compile(r"\d{4}-\d\d-\d\d |\{")
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line in the answer of ``logs``.  ``priority`` is that of syslog(3), if the line named one."""
 
     program: str
@@ -46,10 +46,10 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class LogsAnswer(msgspec.Struct, frozen=True):
     """The answer of ``logs``; ``last`` is the number of the last line by program."""
 
-    lines: list[Line]
+    lines: list[LogLine]
     last: dict[str, int]
 
 
@@ -100,7 +100,7 @@ def logs(
     return exit_codes.OK
 
 
-def _follow(client: ControlClient, name: str, answer: Answer, *, as_json: bool) -> None:
+def _follow(client: ControlClient, name: str, answer: LogsAnswer, *, as_json: bool) -> None:
     """Show what comes, also from the next daemon when this one has ended, until Ctrl-C."""
     pause, known, away = Event(), answer.last, False
     shown_at = max((line.at for line in answer.lines), default=clock.now())
@@ -123,16 +123,18 @@ def _follow(client: ControlClient, name: str, answer: Answer, *, as_json: bool) 
         known, away = answer.last, False
 
 
-def _fetch(client: ControlClient, name: str, params: dict[str, object]) -> Answer:
+def _fetch(client: ControlClient, name: str, params: dict[str, object]) -> LogsAnswer:
     try:
-        return daemon.typed(client.call("logs", {"name": name, **params}), Answer)
+        return daemon.typed(client.call("logs", {"name": name, **params}), LogsAnswer)
     except ControlError as error:
         if "no program" in str(error):
             raise Failure(str(error)) from None
         raise
 
 
-def _echo(lines: Sequence[Line], *, as_json: bool, many: bool, known: dict[str, int] | None = None) -> None:
+def _echo(
+    lines: Sequence[LogLine], *, as_json: bool, many: bool, known: dict[str, int] | None = None
+) -> None:
     expected = dict(known or {})
     for line in lines:
         missing = line.number - expected.get(line.program, line.number - 1) - 1

@@ -19,7 +19,7 @@ from taskd.cli.session import Session, duration, json_list, json_object, pass_se
 from taskd.config.problems import nearest
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
-from taskd.protocol.results import ResultRecord, State, decode_record
+from taskd.protocol.results import ResultRecord, TaskState, decode_record
 from taskd.results import factory
 from taskd.results.base import ResultStore
 from taskd.sending.options import SEND, SendOptions
@@ -152,9 +152,9 @@ def _find(store: ResultStore, task_id: str, wait_s: float) -> ResultRecord | Non
 def _show(
     task_id: str, record: ResultRecord | None, as_json: bool, whereabouts: Callable[[], str] | None = None
 ) -> int:
-    state = State.PENDING.value if record is None else record.status
+    state = TaskState.PENDING.value if record is None else record.status
     final = record is not None and record.is_final
-    failed = final and state != State.SUCCESS.value
+    failed = final and state != TaskState.SUCCESS.value
     if as_json:
         value = None if record is None else _value(record)
         traceback = None if record is None else record.traceback

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from taskd.beat.entries import Source
+from taskd.beat.entries import EntrySource
 from taskd.beat.stores.factory import store_url
 from taskd.brokers.base import Desk
 from taskd.cli.desk import open_desk
@@ -54,7 +54,7 @@ def _view(session: Session) -> View:
     if store_url(config).startswith(_SQLITE):
         return look(config)
     view = View()
-    view.listing.replace(Source.FILE, config.beat.schedule)
+    view.listing.replace(EntrySource.FILE, config.beat.schedule)
     return view
 
 

@@ -9,7 +9,7 @@ from taskd.supervisor.model.rows import ProgramRow
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LoadSample:
     """One look.  ``at`` is monotonic; ``cpu_s`` maps pids to the processor time of their whole trees."""
 
     at: float
@@ -25,7 +25,7 @@ class Pace:
     cpu: float | None = None
 
 
-def pace(name: str, former: Sample | None, now: Sample) -> Pace:
+def pace(name: str, former: LoadSample | None, now: LoadSample) -> Pace:
     """Return the pace of a program since the former look; a process that is new has none yet."""
     row = now.rows[name]
     before = former.rows.get(name) if former is not None else None

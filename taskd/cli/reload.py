@@ -32,7 +32,7 @@ class Decided(msgspec.Struct, frozen=True):
     why: list[str]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ReloadAnswer(msgspec.Struct, frozen=True):
     """The answer of ``plan`` and ``reload``."""
 
     file: str
@@ -104,9 +104,9 @@ def reload(session: Session, *, wait: bool, timeout_s: float, socket_path: str |
     return exit_codes.OK
 
 
-def ask(client: ControlClient, method: str) -> Answer:
+def ask(client: ControlClient, method: str) -> ReloadAnswer:
     """Call ``plan`` or ``reload``.  Raises: ``ControlError``."""
-    return daemon.typed(client.call(method), Answer)
+    return daemon.typed(client.call(method), ReloadAnswer)
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _reaching(session: Session, socket_path: str | None) -> Iterator[ControlClie
         raise wrong or error from None
 
 
-def _show(answer: Answer, *, as_json: bool) -> int:
+def _show(answer: ReloadAnswer, *, as_json: bool) -> int:
     if as_json:
         echo_json(msgspec.to_builtins(answer))
     else:

@@ -19,7 +19,7 @@ from taskd.base.lifecycle import Deadline
 from taskd.base.plural import counted
 from taskd.cli import daemon
 from taskd.cli.output import age, echo_json, echo_table, fitting, json_option, printable, size, table
-from taskd.cli.rates import Pace, Sample, pace
+from taskd.cli.rates import LoadSample, Pace, pace
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
 from taskd.host import procinfo
@@ -95,7 +95,7 @@ def top(
     return exit_codes.OK
 
 
-def _echo(former: Sample | None, now: Sample, *, as_json: bool) -> None:
+def _echo(former: LoadSample | None, now: LoadSample, *, as_json: bool) -> None:
     if as_json:
         echo_json(_as_json(former, now), in_a_line=True)
         return
@@ -115,7 +115,7 @@ def _live(client: ControlClient, every_s: float, deadline: Deadline) -> int:
     return exit_codes.OK
 
 
-def _screen(former: Sample | None, now: Sample, width: int) -> RenderableType:
+def _screen(former: LoadSample | None, now: LoadSample, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -130,7 +130,7 @@ def _screen(former: Sample | None, now: Sample, width: int) -> RenderableType:
 
 def _looks(
     client: ControlClient, every_s: float, deadline: Deadline, *, listen: bool
-) -> Iterator[tuple[Sample | None, Sample]]:
+) -> Iterator[tuple[LoadSample | None, LoadSample]]:
     """Yield each look with the one before it, until the deadline, or a key that quits.
 
     Raises: ``ControlError`` when the daemon is gone.
@@ -144,14 +144,14 @@ def _looks(
             return
 
 
-def _look(client: ControlClient) -> Sample:
+def _look(client: ControlClient) -> LoadSample:
     rows = daemon.fetch_status(client).programs
     cpu_s = {
         row.pid: spent
         for row in rows
         if row.pid is not None and (spent := procinfo.tree_cpu_s(row.pid)) is not None
     }
-    return Sample(clock.monotonic(), {row.name: row for row in rows}, cpu_s)
+    return LoadSample(clock.monotonic(), {row.name: row for row in rows}, cpu_s)
 
 
 def _pause(seconds: float, *, listen: bool) -> bool:
@@ -178,7 +178,7 @@ def _keys() -> Iterator[None]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, former)
 
 
-def _rows(former: Sample | None, now: Sample) -> Sequence[Sequence[object]]:
+def _rows(former: LoadSample | None, now: LoadSample) -> Sequence[Sequence[object]]:
     return [_row(row, pace(name, former, now)) for name, row in now.rows.items()]
 
 
@@ -198,7 +198,7 @@ def _row(row: ProgramRow, speed: Pace) -> tuple[object, ...]:
     )
 
 
-def _as_json(former: Sample | None, now: Sample) -> dict[str, object]:
+def _as_json(former: LoadSample | None, now: LoadSample) -> dict[str, object]:
     programs = []
     for name, row in now.rows.items():
         speed = pace(name, former, now)

@@ -27,7 +27,7 @@ from taskd.protocol.lamport import LamportClock
 from taskd.protocol.status import StatusLine
 from taskd.results.base import ChordStore, ResultStore
 from taskd.revocations.known import Revocations
-from taskd.revocations.store import State
+from taskd.revocations.store import RevocationStore
 from taskd.sending.options import TaskOptions
 
 
@@ -103,7 +103,7 @@ class Context:
     requests: dict[int, Request] = field(default_factory=dict)
     revoked: Revocations = field(default_factory=Revocations)
     #: Where revocations outlive the worker; None for a broker without a file.
-    state: State | None = None
+    state: RevocationStore | None = None
     #: Tasks that the former process of this worker may have died of.
     suspects: Suspects = field(default_factory=Suspects)
     rates: RateLimits = field(init=False)

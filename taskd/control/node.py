@@ -90,12 +90,12 @@ class ControlNode:
         answer = self._run(request)
         return None if isinstance(answer, Later) else self._reply(request, answer)
 
-    def _answer_later(self, request: pidbox.Request, answer: object) -> None:
+    def _answer_later(self, request: pidbox.ControlRequest, answer: object) -> None:
         reply = self._reply(request, answer)
         if reply is not None:
             self._publish([reply])
 
-    def _reply(self, request: pidbox.Request, answer: object) -> Outgoing | None:
+    def _reply(self, request: pidbox.ControlRequest, answer: object) -> Outgoing | None:
         body = self._encode(request, answer)
         if request.reply_to is None:
             return None
@@ -107,7 +107,7 @@ class ControlNode:
             content_type=pidbox.CONTENT_TYPE,
         )
 
-    def _run(self, request: pidbox.Request) -> object:
+    def _run(self, request: pidbox.ControlRequest) -> object:
         try:
             answer = self._commands[request.method](**(request.arguments or {}))
             if isinstance(answer, Later):
@@ -120,7 +120,7 @@ class ControlNode:
             )
             return {"error": repr(error)}
 
-    def _encode(self, request: pidbox.Request, answer: object) -> bytes:
+    def _encode(self, request: pidbox.ControlRequest, answer: object) -> bytes:
         try:
             return pidbox.encode_reply(self._node_name, answer)
         except Exception as error:  # noqa: BLE001 - whoever asked learns what failed

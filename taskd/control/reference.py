@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from taskd.protocol.commands import COMMANDS, CommandSpec, Kind
+from taskd.protocol.commands import COMMANDS, CommandKind, CommandSpec
 
 
-def table(kind: Kind) -> str:
+def table(kind: CommandKind) -> str:
     """Return the commands of one kind as a table in Markdown."""
     rows = [_row(spec) for spec in COMMANDS if spec.kind is kind and not spec.hidden]
     return "\n".join(("| name | what it is for | arguments |", "|---|---|---|", *rows)) + "\n"
@@ -23,7 +23,7 @@ def _row(spec: CommandSpec) -> str:
 
 def main() -> None:
     """Print both tables."""
-    sys.stdout.write("\n".join(table(kind) for kind in Kind))
+    sys.stdout.write("\n".join(table(kind) for kind in CommandKind))
 
 
 if __name__ == "__main__":

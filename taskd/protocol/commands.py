@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Kind(str, Enum):
+class CommandKind(str, Enum):
     """Whether a command only looks."""
 
     INSPECT = "inspect"
     CONTROL = "control"
 
 
-class Value(Enum):
+class ArgumentType(Enum):
     """The type of an argument."""
 
     TEXT = "text"
@@ -34,7 +34,7 @@ class Argument:
     """One argument; ``required`` ones are positional on the command line, the others options."""
 
     name: str
-    value: Value
+    value: ArgumentType
     about: str
     required: bool = False
 
@@ -44,7 +44,7 @@ class CommandSpec:
     """One command.  ``hidden``: for workers among themselves, not for people."""
 
     name: str
-    kind: Kind
+    kind: CommandKind
     about: str
     arguments: Sequence[Argument] = ()
     aliases: Sequence[str] = ()
@@ -53,26 +53,26 @@ class CommandSpec:
 
 
 def _look(name: str, about: str, *arguments: Argument, **more: object) -> CommandSpec:
-    return CommandSpec(name, Kind.INSPECT, about, arguments, **more)  # type: ignore[arg-type]
+    return CommandSpec(name, CommandKind.INSPECT, about, arguments, **more)  # type: ignore[arg-type]
 
 
 def _do(name: str, about: str, *arguments: Argument, **more: object) -> CommandSpec:
-    return CommandSpec(name, Kind.CONTROL, about, arguments, **more)  # type: ignore[arg-type]
+    return CommandSpec(name, CommandKind.CONTROL, about, arguments, **more)  # type: ignore[arg-type]
 
 
 def _text(name: str, about: str, *, required: bool = False) -> Argument:
-    return Argument(name, Value.TEXT, about, required)
+    return Argument(name, ArgumentType.TEXT, about, required)
 
 
-_IDS = Argument("task_id", Value.TEXTS, "ids of tasks", required=True)
+_IDS = Argument("task_id", ArgumentType.TEXTS, "ids of tasks", required=True)
 _TASK = _text("task_name", "name of a task", required=True)
 _QUEUE = _text("queue", "name of a queue", required=True)
-_SLOTS = Argument("n", Value.INTEGER, "how many slots (1)")
+_SLOTS = Argument("n", ArgumentType.INTEGER, "how many slots (1)")
 _ENDING = (
-    Argument("terminate", Value.SWITCH, "end those that run"),
+    Argument("terminate", ArgumentType.SWITCH, "end those that run"),
     _text("signal", "signal for terminate (TERM)"),
-    Argument("soft", Value.NUMBER, "ours: seconds from SoftTimeLimitExceeded to the signal"),
-    Argument("term", Value.NUMBER, "ours: seconds from the signal to KILL"),
+    Argument("soft", ArgumentType.NUMBER, "ours: seconds from SoftTimeLimitExceeded to the signal"),
+    Argument("term", ArgumentType.NUMBER, "ours: seconds from the signal to KILL"),
 )
 
 COMMANDS: Sequence[CommandSpec] = (
@@ -80,7 +80,7 @@ COMMANDS: Sequence[CommandSpec] = (
     _look(
         "active",
         "List the tasks that run now.",
-        Argument("safe", Value.SWITCH, "show the reprs of arguments instead of the arguments"),
+        Argument("safe", ArgumentType.SWITCH, "show the reprs of arguments instead of the arguments"),
         aliases=("dump_active",),
     ),
     _look("reserved", "List the tasks that workers hold and have not begun.", aliases=("dump_reserved",)),
@@ -88,13 +88,13 @@ COMMANDS: Sequence[CommandSpec] = (
     _look(
         "query_task",
         "Show the state of tasks: active, reserved or scheduled.",
-        Argument("ids", Value.TEXTS, "ids of tasks", required=True),
+        Argument("ids", ArgumentType.TEXTS, "ids of tasks", required=True),
     ),
     _look(
         "registered",
         "List the tasks that workers can run.",
-        Argument("taskinfoitems", Value.JSON, "options to show beside the names (rate_limit)"),
-        Argument("builtins", Value.SWITCH, "also list the tasks that taskd and Celery bring along"),
+        Argument("taskinfoitems", ArgumentType.JSON, "options to show beside the names (rate_limit)"),
+        Argument("builtins", ArgumentType.SWITCH, "also list the tasks that taskd and Celery bring along"),
         aliases=("dump_tasks",),
     ),
     _look("revoked", "List the ids of revoked tasks.", aliases=("dump_revoked",)),
@@ -105,7 +105,9 @@ COMMANDS: Sequence[CommandSpec] = (
     _look(
         "conf",
         "Show the configuration of workers, secrets hidden.",
-        Argument("with_defaults", Value.SWITCH, "for Celery's sake; the configuration is always whole"),
+        Argument(
+            "with_defaults", ArgumentType.SWITCH, "for Celery's sake; the configuration is always whole"
+        ),
         aliases=("dump_conf",),
     ),
     _look("clock", "Show the logical clocks."),
@@ -113,21 +115,21 @@ COMMANDS: Sequence[CommandSpec] = (
     _look(
         "memdump",
         "Show the measurements of memsample.",
-        Argument("samples", Value.INTEGER, "number of measurements, the latest ones (10)"),
+        Argument("samples", ArgumentType.INTEGER, "number of measurements, the latest ones (10)"),
     ),
     _look(
         "objgraph",
         "Refused: it would stop the worker while it looks at every object.",
-        Argument("type", Value.TEXT, "name of a type"),
-        Argument("num", Value.INTEGER, "how many objects"),
-        Argument("max_depth", Value.INTEGER, "how deep"),
+        Argument("type", ArgumentType.TEXT, "name of a type"),
+        Argument("num", ArgumentType.INTEGER, "how many objects"),
+        Argument("max_depth", ArgumentType.INTEGER, "how deep"),
     ),
     _look("commands", "List all commands, those of the app too.", ours=True),
     _look(
         "hello",
         "Exchange revoked tasks with a worker that starts.",
         _text("from_node", "who asks", required=True),
-        Argument("revoked", Value.JSON, "the revoked tasks that the worker knows"),
+        Argument("revoked", ArgumentType.JSON, "the revoked tasks that the worker knows"),
         hidden=True,
     ),
     _do("revoke", "Keep tasks from running, and end those that run.", _IDS, *_ENDING),
@@ -141,22 +143,22 @@ COMMANDS: Sequence[CommandSpec] = (
     _do(
         "revoke_by_stamped_headers",
         "Keep tasks with these stamps from running.",
-        Argument("headers", Value.TEXTS, "stamps, each header=value", required=True),
+        Argument("headers", ArgumentType.TEXTS, "stamps, each header=value", required=True),
         *_ENDING,
     ),
     _do(
         "revoke_by_name",
         "Keep tasks of these names from running.",
-        Argument("task_name", Value.TEXTS, "names of tasks", required=True),
+        Argument("task_name", ArgumentType.TEXTS, "names of tasks", required=True),
         *_ENDING,
         ours=True,
     ),
     _do(
         "unrevoke",
         "Let revoked tasks run again.",
-        Argument("task_id", Value.JSON, "list of ids"),
-        Argument("task_name", Value.JSON, "list of names"),
-        Argument("headers", Value.JSON, "list of header=value"),
+        Argument("task_id", ArgumentType.JSON, "list of ids"),
+        Argument("task_name", ArgumentType.JSON, "list of names"),
+        Argument("headers", ArgumentType.JSON, "list of header=value"),
         ours=True,
     ),
     _do(
@@ -169,23 +171,23 @@ COMMANDS: Sequence[CommandSpec] = (
         "time_limit",
         "Put time limits in the place of a task's own.",
         _TASK,
-        Argument("soft", Value.NUMBER, "seconds until SoftTimeLimitExceeded; 0 none"),
-        Argument("hard", Value.NUMBER, "seconds until the task is ended; 0 none"),
+        Argument("soft", ArgumentType.NUMBER, "seconds until SoftTimeLimitExceeded; 0 none"),
+        Argument("hard", ArgumentType.NUMBER, "seconds until the task is ended; 0 none"),
     ),
     _do("pool_grow", "Add slots to the pools.", _SLOTS),
     _do("pool_shrink", "Take slots from the pools.", _SLOTS),
     _do(
         "autoscale",
         "Change the bounds between which pools follow their load.",
-        Argument("max", Value.INTEGER, "the most slots"),
-        Argument("min", Value.INTEGER, "the fewest slots"),
+        Argument("max", ArgumentType.INTEGER, "the most slots"),
+        Argument("min", ArgumentType.INTEGER, "the fewest slots"),
     ),
     _do(
         "pool_restart",
         "Refused with its remedy: taskctl restart or reload replaces whole workers without a gap.",
-        Argument("modules", Value.JSON, "list of modules"),
-        Argument("reload", Value.SWITCH, "reload them"),
-        Argument("reloader", Value.JSON, "for Celery's sake"),
+        Argument("modules", ArgumentType.JSON, "list of modules"),
+        Argument("reload", ArgumentType.SWITCH, "reload them"),
+        Argument("reloader", ArgumentType.JSON, "for Celery's sake"),
     ),
     _do(
         "add_consumer",
@@ -204,7 +206,7 @@ COMMANDS: Sequence[CommandSpec] = (
         "Choose one of the workers to send a task.",
         _text("id", "unique id of the election", required=True),
         _text("topic", "task", required=True),
-        Argument("action", Value.JSON, "signature of the task"),
+        Argument("action", ArgumentType.JSON, "signature of the task"),
     ),
     _do(
         "shutdown",
@@ -216,6 +218,6 @@ COMMANDS: Sequence[CommandSpec] = (
 BY_NAME: Mapping[str, CommandSpec] = {name: spec for spec in COMMANDS for name in (spec.name, *spec.aliases)}
 
 
-def task_of(kind: Kind, command: str) -> str:
+def task_of(kind: CommandKind, command: str) -> str:
     """Return under which name of a task a command of the app is registered."""
     return f"taskd.{kind.value}.{command}"

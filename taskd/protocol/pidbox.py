@@ -1,7 +1,7 @@
 """Remote control on the wire: the requests and replies of kombu's ``pidbox``.  Pure.
 
 A request is broadcast to the fanout exchange ``celery.pidbox``, from which each node's queue
-``<node>.celery.pidbox`` gets a copy; each node decides by ``Request.concerns`` whether it is meant.
+``<node>.celery.pidbox`` gets a copy; each node decides by ``ControlRequest.concerns`` whether it is meant.
 A sender that wants an answer names an exchange and a routing key in ``reply_to``, and a ticket by which it
 tells this answer from a late one to an earlier question.  A reply is ``{"<node>": answer}``.
 """
@@ -32,7 +32,7 @@ class ReplyTo(msgspec.Struct, frozen=True):
     routing_key: str
 
 
-class Request(msgspec.Struct, frozen=True):
+class ControlRequest(msgspec.Struct, frozen=True):
     """One request; ``clock`` is the sender's logical clock, from the message's headers."""
 
     method: str
@@ -92,14 +92,14 @@ class _ReplyHeaders(msgspec.Struct, frozen=True):
     clock: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
 
-_request_decoder = msgspec.json.Decoder(Request)
+_request_decoder = msgspec.json.Decoder(ControlRequest)
 _headers_decoder = msgspec.json.Decoder(_Headers)
 _reply_decoder = msgspec.json.Decoder(dict[str, object])
 _reply_headers_decoder = msgspec.json.Decoder(_ReplyHeaders)
 _encoder = msgspec.json.Encoder()
 
 
-def decode_request(body: bytes, headers: bytes, content_type: str) -> Request:
+def decode_request(body: bytes, headers: bytes, content_type: str) -> ControlRequest:
     """Read a request from the parts of its message.
 
     Celery writes it by the serializer of its tasks, so this process reads what it reads of those, but never
@@ -111,7 +111,7 @@ def decode_request(body: bytes, headers: bytes, content_type: str) -> Request:
             budget.check_json(body, "the remote-control request")
             request = _request_decoder.decode(body)
         else:
-            request = msgspec.convert(content.read(body, content_type), Request)
+            request = msgspec.convert(content.read(body, content_type), ControlRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"{body[:200]!r} is not a remote-control request: {error}") from error
     try:

@@ -24,7 +24,7 @@ from taskd.protocol.exceptions import (
 )
 
 
-class State(str, Enum):
+class TaskState(str, Enum):
     """The states that Celery knows.  PENDING is never stored: it is the lack of a record."""
 
     PENDING = "PENDING"
@@ -40,7 +40,7 @@ class State(str, Enum):
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({State.SUCCESS, State.FAILURE, State.REVOKED})
+FINAL_STATES = frozenset({TaskState.SUCCESS, TaskState.FAILURE, TaskState.REVOKED})
 
 
 def _nothing() -> None:
@@ -78,7 +78,7 @@ class ResultRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
         Raises: ``ProtocolError`` when the record holds no exception.
         """
-        if self.status not in (State.FAILURE, State.RETRY, State.REVOKED):
+        if self.status not in (TaskState.FAILURE, TaskState.RETRY, TaskState.REVOKED):
             return None
         encoded = self.value()
         if not isinstance(encoded, dict):

@@ -115,7 +115,7 @@ class _Bridge:
         pause(_TRY_AGAIN_S, deadline)
 
 
-class Source(Protocol):
+class ResultSource(Protocol):
     """One store, as a collector asks it.  Every method but ``close`` raises ``StorageError``.
 
     ``deadline`` bounds how long a locked store is waited for, and nothing else.
@@ -137,7 +137,7 @@ class Source(Protocol):
 class SourceCollector:
     """``Collector`` over a store that tells what arrives."""
 
-    def __init__(self, source: Source, task_ids: Collection[str]) -> None:
+    def __init__(self, source: ResultSource, task_ids: Collection[str]) -> None:
         self._source = source
         self._search = Search(task_ids)
         self._bridge = _Bridge()

@@ -20,7 +20,7 @@ from taskd.base.errors import ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.wakeup import Readable
 from taskd.config.stores import Stores
-from taskd.protocol.results import FINAL_STATES, State, decode_record
+from taskd.protocol.results import FINAL_STATES, TaskState, decode_record
 from taskd.results.base import Box, Post, StoredResult
 from taskd.results.collecting import PlainCollector
 
@@ -138,7 +138,7 @@ class RpcResults:
             if head is None:
                 continue  # nothing that a worker sends
             former = self._arrived.get(head.task_id) or self._asked.get(head.task_id)
-            if former is not None and former.state == State.SUCCESS and head.status != State.SUCCESS:
+            if former is not None and former.state == TaskState.SUCCESS and head.status != TaskState.SUCCESS:
                 continue
             shelf = self._asked if head.task_id in self._asked else self._arrived
             shelf[head.task_id] = _Arrival(record, head.status, now)

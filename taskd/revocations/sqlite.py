@@ -34,7 +34,7 @@ _TABLE = "CREATE TABLE revoked(kind TEXT, what TEXT, at REAL NOT NULL, PRIMARY K
 SCHEMA = Schema("revoked", (SqlStep(1, 1, (_TABLE,)),))
 
 
-class StateFile:
+class RevocationFile:
     """The revoked ids, names and stamps of one broker on disk.  Every method raises ``StorageError``."""
 
     def __init__(self, path: str, sqlite: SqliteConfig) -> None:
@@ -133,9 +133,9 @@ def _all(database: Database, query: str, *parameters: object) -> list[tuple[str,
         return connection.execute(query, parameters).fetchall()
 
 
-def open_state(broker_url: str, stores: Stores) -> StateFile:
+def open_state(broker_url: str, stores: Stores) -> RevocationFile:
     """Return what belongs to the broker of a URL; no file is opened yet."""
-    return StateFile(path_of(broker_url) + SUFFIX, stores.sqlite)
+    return RevocationFile(path_of(broker_url) + SUFFIX, stores.sqlite)
 
 
 def open_upkeep(broker_url: str, stores: Stores) -> FileUpkeep:

@@ -15,7 +15,7 @@ from taskd.revocations.known import By, Revocations
 logger = logging.getLogger(__name__)
 
 
-class State(Protocol):
+class RevocationStore(Protocol):
     """Revocations for all workers of one broker.  For one thread.  Methods raise ``StorageError``."""
 
     def load(self, into: Revocations) -> None:
@@ -32,9 +32,9 @@ class State(Protocol):
 
 
 class Forgiving:
-    """For a worker's loop: a ``State`` that cannot be used costs the memory over restarts and a log line."""
+    """For a worker's loop: a ``RevocationStore`` that fails costs the memory over restarts and a log line."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: RevocationStore) -> None:
         self._state = state
 
     def load(self, into: Revocations) -> None:
@@ -65,9 +65,9 @@ def _logged() -> Iterator[None]:
         logger.error("revoked tasks cannot be kept over restarts: %s", error)
 
 
-def state_of(broker_url: str, stores: Stores) -> State | None:
+def state_of(broker_url: str, stores: Stores) -> RevocationStore | None:
     """Return what belongs to a broker; None for one that keeps nothing beside its messages."""
     kind = broker_kind(broker_url)
     if not kind.revocations:
         return None
-    return cast("Callable[[str, Stores], State]", kind.load(kind.revocations))(broker_url, stores)
+    return cast("Callable[[str, Stores], RevocationStore]", kind.load(kind.revocations))(broker_url, stores)

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar, cast
 
 from taskd.base.errors import TaskdError
 from taskd.base.lifecycle import Deadline
-from taskd.protocol.results import ResultRecord, State, child_ids, decode_record
+from taskd.protocol.results import ResultRecord, TaskState, child_ids, decode_record
 from taskd.sending.connections import Connections
 from taskd.sending.revoking import revoke
 from taskd.sending.whereabouts import Sent, whereabouts
@@ -68,13 +68,13 @@ class AsyncResult(Generic[R]):
     def successful(self) -> bool:
         """Return whether the task has ended well."""
         record = self._look()
-        return record is not None and record.status == State.SUCCESS.value
+        return record is not None and record.status == TaskState.SUCCESS.value
 
     @property
     def state(self) -> str:
         """The state's name; PENDING for a task that has not begun, or that nobody knows."""
         record = self._look()
-        return State.PENDING.value if record is None else record.status
+        return TaskState.PENDING.value if record is None else record.status
 
     @property
     def info(self) -> object:
@@ -136,7 +136,7 @@ class AsyncResult(Generic[R]):
     def whereabouts(self) -> str:
         """Return in words where the task is, as far as this client can know; asks store and broker."""
         state = self.state
-        if state != State.PENDING.value:
+        if state != TaskState.PENDING.value:
             return f"it is {state}"
         return f"it is {state}: {whereabouts(self._sent, self._connections)}"
 

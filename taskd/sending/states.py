@@ -7,13 +7,15 @@ worker when it settles the message, so that a task cannot be seen as done and ye
 from __future__ import annotations
 
 from taskd.base import clock
-from taskd.protocol.results import State, state_record
+from taskd.protocol.results import TaskState, state_record
 from taskd.results.base import StoredResult
 from taskd.sending.connections import Connections
 from taskd.sending.request import Request
 
 #: States that only the worker may store.
-_WORKERS = frozenset({State.PENDING, State.RETRY, State.SUCCESS, State.FAILURE, State.REVOKED})
+_WORKERS = frozenset(
+    {TaskState.PENDING, TaskState.RETRY, TaskState.SUCCESS, TaskState.FAILURE, TaskState.REVOKED}
+)
 
 
 def store_state(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from taskd.app.life_hooks import Place, Stage
+from taskd.app.life_hooks import HookPlace, Stage
 from taskd.base import log, log_level
 from taskd.base.errors import ConfigError, StartError
 from taskd.base.exit_codes import APP_BROKEN
@@ -168,7 +168,7 @@ def make_pool(worker: WorkerConfig, config: Config, own_name: str, events: PoolE
         raise AppImportError(f"the task code did not load: {reason}", detail) from error
     app.bind_config(config)
     events.on_hello(msgspec.json.encode(task_table(app)))
-    events.run_stage = partial(app.hooks.run_stage, place=Place(node_name, os.getpid()))
+    events.run_stage = partial(app.hooks.run_stage, place=HookPlace(node_name, os.getpid()))
     events.run_stage(Stage.PROCESS_INIT)
     work = _Work(app, node_name, events.ledger, accepted_by(config.accept_content))
     return opener(capacity, work, events.on_ready)

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count
 
 from taskd.app.app import App
-from taskd.app.life_hooks import Place, Stage
+from taskd.app.life_hooks import HookPlace, Stage
 from taskd.base import clock
 from taskd.base.errors import PoolError
 from taskd.consumer.commands.app_commands import answer_of, call_payload
@@ -40,7 +40,7 @@ def register(app: App, node_name: str) -> None:
 
 
 def _run(app: App, stage: Stage, node_name: str) -> None:
-    app.hooks.run_stage(stage, Place(node_name, os.getpid()))
+    app.hooks.run_stage(stage, HookPlace(node_name, os.getpid()))
 
 
 def _task_of(stage: Stage) -> str:

@@ -31,7 +31,7 @@ from taskd.pools.base import Pool
 from taskd.program.bond import Reporter
 from taskd.results import factory
 from taskd.results.base import ChordStore, ResultStore
-from taskd.revocations.store import Forgiving, State, state_of
+from taskd.revocations.store import Forgiving, RevocationStore, state_of
 from taskd.sending.replies import open_results
 from taskd.worker.ledger import Ledger
 from taskd.worker.life import Life
@@ -188,16 +188,16 @@ class Queues(Step[Stores]):
             self._stores.broker.close()
 
 
-class StateDB(Step[State | None]):
+class StateDB(Step[RevocationStore | None]):
     """Provides what lets revocations outlive the worker; None where the broker has no place for it."""
 
     name = "StateDB"
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._state: State | None = None
+        self._state: RevocationStore | None = None
 
-    def start(self, given: Given) -> State | None:
+    def start(self, given: Given) -> RevocationStore | None:
         """Say where it is; the consumer reads it as soon as it can hear what is revoked."""
         config = self._program.config
         state = state_of(config.broker, config.stores)

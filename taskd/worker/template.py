@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from taskd.app.app import App
-from taskd.app.life_hooks import Place, Stage
+from taskd.app.life_hooks import HookPlace, Stage
 from taskd.base import log, log_level
 from taskd.config import transfer
 from taskd.execution.native.execute import Executor
@@ -51,7 +51,7 @@ def main() -> None:
         return execute, msgspec.json.encode(task_table(app))
 
     def run_stage(stage: Stage) -> None:
-        apps[0].hooks.run_stage(stage, Place(node_name, os.getpid()))
+        apps[0].hooks.run_stage(stage, HookPlace(node_name, os.getpid()))
 
     def born(number: int) -> None:
         if ledger is not None:

@@ -11,7 +11,7 @@ from taskd.base.backoff import Backoff
 from taskd.base.errors import BrokerError
 from taskd.base.loop import Loop
 from taskd.beat.service import Beat
-from taskd.beat.stores.base import Decision, Store
+from taskd.beat.stores.base import BeatStore, Decision
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker, QueueInfo
@@ -119,7 +119,7 @@ class Bench:
         self.looks += 1
         return self.now_at
 
-    def open_store(self, *, listens: bool = True) -> Store:
+    def open_store(self, *, listens: bool = True) -> BeatStore:
         timing = Timing(now=lambda: self.now_at)
         return SqliteStore(f"sqlite://{self.path}", SqliteConfig(), 50, timing, listens=listens)
 
@@ -148,7 +148,7 @@ class Bench:
             self.loop.run_once(0.1)
         assert len(self.broker.sent) == count
 
-    def operator(self) -> Store:
+    def operator(self) -> BeatStore:
         return self.open_store(listens=False)
 
     def history(self, name: str | None = None) -> list[Decision]:

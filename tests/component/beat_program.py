@@ -18,7 +18,7 @@ from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.base.loop import Loop
 from taskd.beat.service import Beat
-from taskd.beat.stores.base import Decision, Mark, Store
+from taskd.beat.stores.base import BeatStore, Decision, Mark
 from taskd.beat.stores.redis import RedisStore
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.beat.surroundings import Surroundings
@@ -68,7 +68,7 @@ def mortal_broker(broker: SqliteBroker | RedisBroker, death: Death) -> Broker:
     return broker
 
 
-def mortal_store(store: SqliteStore | RedisStore, death: Death) -> Store:
+def mortal_store(store: SqliteStore | RedisStore, death: Death) -> BeatStore:
     """Return the store with a death after it has recorded."""
     write = store.record
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskd.base.loop import Loop
-from taskd.beat.app_source import AppSource, Place, places_of
+from taskd.beat.app_source import AppPlace, AppSource, places_of
 from taskd.beat.stores.base import Declared
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
@@ -34,7 +34,7 @@ class Reader:
         self.learned: list[Declared] = []
         self.source: AppSource | None = None
 
-    def start(self, *places: Place, again_s: float = 60.0, longest_s: float = 60.0) -> None:
+    def start(self, *places: AppPlace, again_s: float = 60.0, longest_s: float = 60.0) -> None:
         self.source = AppSource(self.loop, places, self.learned.append, again_s=again_s, longest_s=longest_s)
         self.source.start()
 
@@ -60,7 +60,7 @@ def test_entries_and_tasks_are_learned_and_what_the_code_prints_does_no_harm(
 ) -> None:
     (tmp_path / "shop.py").write_text(SHOP)
 
-    reader.start(Place("shop:app", str(tmp_path)))
+    reader.start(AppPlace("shop:app", str(tmp_path)))
     reader.run_until(lambda: bool(reader.learned))
 
     (declared,) = reader.learned
@@ -76,7 +76,7 @@ def test_the_apps_of_several_workers_are_learned_together(tmp_path: Path, reader
         text = SHOP.replace("shop.report", f"shop.{name}")
         (tmp_path / name / "shop.py").write_text(text)
 
-    reader.start(*(Place("shop", str(tmp_path / name)) for name in ("one", "two")))
+    reader.start(*(AppPlace("shop", str(tmp_path / name)) for name in ("one", "two")))
     reader.run_until(lambda: len(reader.learned) == 2)
 
     assert len(reader.learned[0].entries) == 1
@@ -91,7 +91,7 @@ def test_an_app_that_cannot_be_imported_is_said_and_tried_again(
     (tmp_path / "shop.py").write_text("1 / 0")
 
     with caplog.at_level(logging.ERROR):
-        reader.start(Place("shop:app", str(tmp_path)), again_s=0.01)
+        reader.start(AppPlace("shop:app", str(tmp_path)), again_s=0.01)
         reader.run_until(lambda: bool(caplog.records))
     (tmp_path / "shop.py").write_text(SHOP)
     reader.run_until(lambda: bool(reader.learned))
@@ -105,7 +105,7 @@ def test_an_object_that_is_no_app_is_refused(
 ) -> None:
     (tmp_path / "shop.py").write_text("app = 7")
 
-    reader.start(Place("shop:app", str(tmp_path)))
+    reader.start(AppPlace("shop:app", str(tmp_path)))
     reader.run_until(lambda: bool(caplog.records))
 
     assert reader.learned == []
@@ -116,7 +116,7 @@ def test_an_import_that_hangs_is_ended(
 ) -> None:
     (tmp_path / "shop.py").write_text("import signal\nwhile True: signal.pause()")
 
-    reader.start(Place("shop:app", str(tmp_path)), longest_s=0.5)
+    reader.start(AppPlace("shop:app", str(tmp_path)), longest_s=0.5)
     reader.run_until(lambda: bool(caplog.records))
 
     assert "status -9" in caplog.text
@@ -124,7 +124,7 @@ def test_an_import_that_hangs_is_ended(
 
 def test_stopping_ends_what_still_reads(tmp_path: Path, reader: Reader) -> None:
     (tmp_path / "shop.py").write_text("import signal\nwhile True: signal.pause()")
-    reader.start(Place("shop:app", str(tmp_path)))
+    reader.start(AppPlace("shop:app", str(tmp_path)))
     assert reader.source is not None
 
     reader.source.stop()  # waits for the process to be gone
@@ -144,4 +144,4 @@ def test_each_app_is_read_once_where_its_workers_run() -> None:
         },
     )
 
-    assert places_of(config) == [Place("shop:app"), Place("bill:app", "/srv/bill")]
+    assert places_of(config) == [AppPlace("shop:app"), AppPlace("bill:app", "/srv/bill")]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from taskd.beat import firing
-from taskd.beat.book import Row
-from taskd.beat.stores.base import Outcome
+from taskd.beat.book import EntryRow
+from taskd.beat.stores.base import RunOutcome
 from taskd.beat.stores.factory import open_store
 from taskd.brokers.factory import connect
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
@@ -43,8 +43,8 @@ def test_an_entry_on_which_beat_fails_costs_no_other_its_runs(
     bench.start()
     match step:
         case "first_at":
-            first_at = Row.first_at.fget  # type: ignore[attr-defined]
-            monkeypatch.setattr(Row, step, property(fails_on("name='bad'", first_at)))
+            first_at = EntryRow.first_at.fget  # type: ignore[attr-defined]
+            monkeypatch.setattr(EntryRow, step, property(fails_on("name='bad'", first_at)))
         case "publish_once":
             monkeypatch.setattr(Away, step, fails_on("tasks.bad", Away.publish_once))
         case "beat_message":
@@ -64,7 +64,9 @@ def test_an_entry_on_which_beat_fails_costs_no_other_its_runs(
     bench.advance(60.0)
 
     assert len(bench.broker.sent) == 2, "the other entry has fired twice"
-    assert any(each.outcome is Outcome.FAILED and "nobody foresaw" in each.reason for each in bench.history())
+    assert any(
+        each.outcome is RunOutcome.FAILED and "nobody foresaw" in each.reason for each in bench.history()
+    )
     assert "nobody foresaw this" in caplog.text
 
 

@@ -19,7 +19,7 @@ from redis import Redis
 
 from taskd.beat.messages import occurrence_id
 from taskd.beat.schedules.interval import Interval
-from taskd.beat.stores.base import Outcome
+from taskd.beat.stores.base import RunOutcome
 from taskd.beat.stores.redis import RedisStore
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.brokers.sqlite.store import Store
@@ -176,7 +176,7 @@ def test_a_beat_that_dies_at_any_step_is_succeeded_without_a_loss_or_a_second_ru
             history = list(store.history(None, 10_000))
         first_at = min(each.due_at for each in history)
         beats.check_each_once(first_at - 0.001)
-        again = {each.due_at for each in history if each.outcome is Outcome.ALREADY_SENT}
+        again = {each.due_at for each in history if each.outcome is RunOutcome.ALREADY_SENT}
         assert bool(again) == (step == "sent")
     finally:
         beats.kill_all()

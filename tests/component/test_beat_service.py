@@ -8,7 +8,7 @@ import pytest
 from taskd.base import clock
 from taskd.base.loop import Loop
 from taskd.beat.messages import beat_message, occurrence_id
-from taskd.beat.stores.base import Outcome
+from taskd.beat.stores.base import RunOutcome
 from taskd.config.schedule import BeatEntryConfig
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.status import Heartbeat, Ready, Waiting
@@ -78,7 +78,7 @@ def test_what_came_due_while_no_beat_ran_follows_the_rule_of_the_entry(make: Mak
     bench.start()
 
     assert sorted(bench.broker.ids) == sorted([*ids_of("latest", 180), *ids_of("all", 120, 180)])
-    skipped = {each.name: each.count for each in bench.history() if each.outcome is Outcome.SKIPPED}
+    skipped = {each.name: each.count for each in bench.history() if each.outcome is RunOutcome.SKIPPED}
     assert skipped == {"none": 3, "latest": 2, "all": 1}
 
 
@@ -134,7 +134,7 @@ def test_runs_that_came_due_while_the_broker_was_away_are_sent_when_it_is_back(m
 
     expected = [*ids_of("minute", 3660), *ids_of("hour", 3600), *ids_of("each", 1200, 2400, 3600)]
     assert sorted(bench.broker.ids) == sorted(expected)
-    sent = [each for each in bench.history("hour") if each.outcome is Outcome.SENT]
+    sent = [each for each in bench.history("hour") if each.outcome is RunOutcome.SENT]
     assert [(each.late_s, each.reason) for each in sent] == [(60.0, "the broker was away")]
 
 
@@ -192,7 +192,7 @@ def test_a_clock_that_goes_back_far_silences_nothing_and_sends_no_run_twice(make
 
     # Those between the jumps had not been sent; the last is the one that had.
     assert bench.broker.ids == ids_of("minute", 3600, *range(3060, 3600, 60))
-    assert bench.history()[-1].outcome is Outcome.ALREADY_SENT
+    assert bench.history()[-1].outcome is RunOutcome.ALREADY_SENT
 
 
 def test_a_clock_that_was_wrong_while_no_beat_ran_silences_nothing(make: Make) -> None:
@@ -325,7 +325,7 @@ def test_arguments_that_cannot_be_sent_fail_that_run_alone(make: Make) -> None:
 
     assert bench.broker.ids == ids_of("minute", 60)
     (failed,) = bench.history("odd")
-    assert failed.outcome is Outcome.FAILED
+    assert failed.outcome is RunOutcome.FAILED
 
 
 # -- the message -------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from taskd.protocol.delivery import Ack
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
 from taskd.revocations.known import By, Revocations
-from taskd.revocations.sqlite import StateFile
+from taskd.revocations.sqlite import RevocationFile
 from taskd.supervisor.deaths import register as deaths
 from tests import released
 from tests.contract.brokers import message
@@ -89,7 +89,7 @@ def test_results_are_read_changed_and_expire(home: Path) -> None:
 
 
 def test_revocations_are_known_and_taken_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = StateFile(str(home / "broker.db.revoked"), released.CONFIG)
+    state = RevocationFile(str(home / "broker.db.revoked"), released.CONFIG)
     known = Revocations()
     now_at = newest_revocation(home) + 60.0
     monkeypatch.setattr(clock, "now", lambda: now_at)

@@ -10,7 +10,7 @@ import pytest
 from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.commands.task_queries import TaskQueries
 from taskd.consumer.tasks import TasksGiven
-from taskd.protocol.results import State, decode_record, revoked_record
+from taskd.protocol.results import TaskState, decode_record, revoked_record
 from taskd.results.base import StoredResult
 from tests.component import barrier_app
 from tests.component.small_worker import SmallWorker, message
@@ -43,15 +43,15 @@ def test_what_nobody_has_begun_is_revoked_at_once_and_nothing_else(worker: Small
     )
 
     assert {name: state(worker, name) for name in ("waits", "RETRY")} == {
-        "waits": State.REVOKED,
-        "RETRY": State.REVOKED,
+        "waits": TaskState.REVOKED,
+        "RETRY": TaskState.REVOKED,
     }
     for name in ("STARTED", "SUCCESS", "PROGRESS"):
         assert state(worker, name) == name
     assert state(worker, "runs") == "PENDING"
     worker.send(message("note", "waits", "a"))
     wait_until(lambda: not any(queue.ready + queue.claimed > 1 for queue in worker.broker.desk().queues()))
-    assert state(worker, "waits") == State.REVOKED
+    assert state(worker, "waits") == TaskState.REVOKED
 
 
 def test_what_waits_for_its_time_is_not_acknowledged_whatever_its_task_says(worker: SmallWorker) -> None:

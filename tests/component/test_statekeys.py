@@ -13,7 +13,7 @@ from taskd.base import clock
 from taskd.config.stores import RedisConfig, Stores
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.revocations.redis import StateKeys
-from taskd.revocations.store import Forgiving, State, state_of
+from taskd.revocations.store import Forgiving, RevocationStore, state_of
 from tests import services
 
 
@@ -23,20 +23,20 @@ def url() -> str:
 
 
 @pytest.fixture
-def state(url: str) -> Iterator[State]:
+def state(url: str) -> Iterator[RevocationStore]:
     made = state_of(url, Stores())
     assert isinstance(made, StateKeys)
     with closing(made):
         yield made
 
 
-def known(state: State, kind: By = By.ID) -> list[str]:
+def known(state: RevocationStore, kind: By = By.ID) -> list[str]:
     into = Revocations()
     state.load(into)
     return list(into[kind].ids(clock.monotonic()))
 
 
-def test_what_one_worker_is_told_another_knows(state: State, url: str) -> None:
+def test_what_one_worker_is_told_another_knows(state: RevocationStore, url: str) -> None:
     state.add(By.ID, ["a", "b", "\ud800"])
     state.add(By.NAME, ["shop.add"])
     state.discard(By.ID, ["b", "unknown"])
@@ -47,7 +47,7 @@ def test_what_one_worker_is_told_another_knows(state: State, url: str) -> None:
         assert known(other, By.STAMP) == []
 
 
-def test_its_age_counts_from_the_revocation(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_age_counts_from_the_revocation(state: RevocationStore, monkeypatch: pytest.MonkeyPatch) -> None:
     state.add(By.ID, ["old"])
     later, now = clock.now() + KEEP_S - 5.0, clock.monotonic()
     monkeypatch.setattr(clock, "now", lambda: later)
@@ -60,7 +60,7 @@ def test_its_age_counts_from_the_revocation(state: State, monkeypatch: pytest.Mo
     assert known(state) == []
 
 
-def test_no_more_are_kept_than_a_worker_remembers(state: State, url: str) -> None:
+def test_no_more_are_kept_than_a_worker_remembers(state: RevocationStore, url: str) -> None:
     state.add(By.ID, map(str, range(MAX_IDS)))
     state.add(By.ID, ["one more"])
 

@@ -10,7 +10,7 @@ import pytest
 
 from taskd.base.errors import LeaseLostError
 from taskd.beat.entries import Pause
-from taskd.beat.stores.base import Decision, Declared, Mark, Outcome, Store
+from taskd.beat.stores.base import BeatStore, Decision, Declared, Mark, RunOutcome
 from taskd.beat.stores.redis import RedisStore
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.brokers.timing import Timing
@@ -23,19 +23,19 @@ HISTORY = 5
 LEASE_S = 10.0
 
 
-def _sqlite(directory: Path, timing: Timing, listens: bool) -> Store:
+def _sqlite(directory: Path, timing: Timing, listens: bool) -> BeatStore:
     return SqliteStore(f"sqlite://{directory}/beat.db", SqliteConfig(), HISTORY, timing, listens=listens)
 
 
-def _redis(directory: Path, timing: Timing, listens: bool) -> Store:
+def _redis(directory: Path, timing: Timing, listens: bool) -> BeatStore:
     config = RedisConfig(key_prefix=f"{directory}:")
     return RedisStore(services.redis_url(), config, HISTORY, timing, listens=listens)
 
 
 #: One line for each store that joins.
-OPENERS: Mapping[str, Callable[[Path, Timing, bool], Store]] = {"redis": _redis, "sqlite": _sqlite}
+OPENERS: Mapping[str, Callable[[Path, Timing, bool], BeatStore]] = {"redis": _redis, "sqlite": _sqlite}
 
-Open = Callable[..., Store]
+Open = Callable[..., BeatStore]
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def clock() -> Clock:
 
 @pytest.fixture(params=sorted(OPENERS))
 def open_(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Open]:
-    stores: list[Store] = []
+    stores: list[BeatStore] = []
 
-    def opened(*, listens: bool = True) -> Store:
+    def opened(*, listens: bool = True) -> BeatStore:
         stores.append(store := OPENERS[request.param](tmp_path, clock.timing, listens))
         return store
 
@@ -57,7 +57,7 @@ def open_(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
 
 
 @pytest.fixture
-def store(open_: Open) -> Store:
+def store(open_: Open) -> BeatStore:
     return open_()
 
 
@@ -70,10 +70,10 @@ def mark(name: str = "job", decided_at: float = 100.0, **more: object) -> Mark:
 
 
 def decision(number: int, name: str = "job") -> Decision:
-    return Decision(name, number, 10.0 * number, 10.0 * number + 1, Outcome.SENT, "why", f"id {number}")
+    return Decision(name, number, 10.0 * number, 10.0 * number + 1, RunOutcome.SENT, "why", f"id {number}")
 
 
-def is_awake(store: Store, within_s: float = 0.0) -> bool:
+def is_awake(store: BeatStore, within_s: float = 0.0) -> bool:
     poller = select.poll()
     poller.register(store.fileno(), select.POLLIN)
     return bool(poller.poll(within_s * 1000))
@@ -82,7 +82,7 @@ def is_awake(store: Store, within_s: float = 0.0) -> bool:
 # -- entries ---------------------------------------------------------------------------------
 
 
-def test_a_new_store_knows_nothing(store: Store) -> None:
+def test_a_new_store_knows_nothing(store: BeatStore) -> None:
     changes = store.changes(0)
 
     assert (changes.entries, changes.pauses, list(changes.requests)) == ({}, {}, [])
@@ -91,7 +91,7 @@ def test_a_new_store_knows_nothing(store: Store) -> None:
     assert store.declared() == Declared()
 
 
-def test_an_entry_is_kept_as_it_was_put_and_replaced_by_its_name(store: Store) -> None:
+def test_an_entry_is_kept_as_it_was_put_and_replaced_by_its_name(store: BeatStore) -> None:
     given = entry(args=(1, ["a"]), kwargs={"deep": {"x": None}}, jitter=0.5, overlap="queue")
     store.put(entry(), "alice")
     store.put(given, "bob")
@@ -99,7 +99,7 @@ def test_an_entry_is_kept_as_it_was_put_and_replaced_by_its_name(store: Store) -
     assert store.changes(0).entries == {"job": given}
 
 
-def test_only_what_changed_is_read_again(store: Store) -> None:
+def test_only_what_changed_is_read_again(store: BeatStore) -> None:
     store.put(entry("a"), "alice")
     revision = store.changes(0).revision
     store.put(entry("b"), "alice")
@@ -111,7 +111,7 @@ def test_only_what_changed_is_read_again(store: Store) -> None:
     assert store.changes(changes.revision).entries == {}
 
 
-def test_a_removal_is_told_once_and_is_one(store: Store) -> None:
+def test_a_removal_is_told_once_and_is_one(store: BeatStore) -> None:
     store.put(entry(), "alice")
     revision = store.changes(0).revision
 
@@ -122,7 +122,7 @@ def test_a_removal_is_told_once_and_is_one(store: Store) -> None:
     assert store.changes(revision).entries == {"job": None}
 
 
-def test_a_pause_begins_and_ends(store: Store) -> None:
+def test_a_pause_begins_and_ends(store: BeatStore) -> None:
     store.pause("job", "alice", 5.0)
     store.pause("job", "bob", 6.0)
     assert store.changes(0).pauses == {"job": Pause(5.0, None, "bob")}
@@ -133,7 +133,7 @@ def test_a_pause_begins_and_ends(store: Store) -> None:
     assert store.changes(0).pauses == {"job": Pause(5.0, 9.0, "carol")}
 
 
-def test_a_pause_after_another_begins_anew(store: Store) -> None:
+def test_a_pause_after_another_begins_anew(store: BeatStore) -> None:
     store.pause("job", "alice", 5.0)
     store.resume("job", "alice", 9.0)
     store.pause("job", "alice", 20.0)
@@ -141,7 +141,7 @@ def test_a_pause_after_another_begins_anew(store: Store) -> None:
     assert store.changes(0).pauses == {"job": Pause(20.0, None, "alice")}
 
 
-def test_requests_wait_until_they_are_done(store: Store) -> None:
+def test_requests_wait_until_they_are_done(store: BeatStore) -> None:
     first, second = store.request("a", "alice", 5.0), store.request("b", "bob", 6.0)
     term = store.lead(LEASE_S, succeed=True).term
     assert [request.name for request in store.changes(0).requests] == ["a", "b"]
@@ -152,7 +152,7 @@ def test_requests_wait_until_they_are_done(store: Store) -> None:
     assert (left.number, left.name, left.requested_at, left.by) == (second, "b", 6.0, "bob")
 
 
-def test_what_the_app_declares_is_kept_for_operators(store: Store, open_: Open) -> None:
+def test_what_the_app_declares_is_kept_for_operators(store: BeatStore, open_: Open) -> None:
     declared = Declared({"job": entry()}, frozenset({"t", "u"}))
     store.declare(Declared({"old": entry("old")}))
     store.declare(declared)
@@ -160,7 +160,7 @@ def test_what_the_app_declares_is_kept_for_operators(store: Store, open_: Open) 
     assert open_(listens=False).declared() == declared
 
 
-def test_every_change_wakes_the_beats(store: Store, open_: Open) -> None:
+def test_every_change_wakes_the_beats(store: BeatStore, open_: Open) -> None:
     operator = open_(listens=False)
     for change in (
         lambda: operator.put(entry(), "alice"),
@@ -178,7 +178,7 @@ def test_every_change_wakes_the_beats(store: Store, open_: Open) -> None:
 # -- the lease -------------------------------------------------------------------------------
 
 
-def test_one_beat_leads_and_the_others_learn_until_when(store: Store, open_: Open, clock: Clock) -> None:
+def test_one_beat_leads_and_the_others_learn_until_when(store: BeatStore, open_: Open, clock: Clock) -> None:
     other = open_()
     mine = store.lead(LEASE_S, succeed=True)
     clock.advance(LEASE_S / 2)
@@ -190,7 +190,7 @@ def test_one_beat_leads_and_the_others_learn_until_when(store: Store, open_: Ope
     assert (answer.term, answer.until) == (mine.term, mine.until)
 
 
-def test_a_leader_keeps_its_term_when_it_leads_on_or_comes_back(store: Store, clock: Clock) -> None:
+def test_a_leader_keeps_its_term_when_it_leads_on_or_comes_back(store: BeatStore, clock: Clock) -> None:
     term = store.lead(LEASE_S, succeed=False).term
     clock.advance(LEASE_S / 2)
     assert store.lead(LEASE_S, succeed=False).term == term
@@ -200,7 +200,7 @@ def test_a_leader_keeps_its_term_when_it_leads_on_or_comes_back(store: Store, cl
 
 
 def test_a_living_leader_is_succeeded_when_its_lease_is_over_and_another_wants_to(
-    store: Store, open_: Open, clock: Clock
+    store: BeatStore, open_: Open, clock: Clock
 ) -> None:
     other = open_()
     term = store.lead(LEASE_S, succeed=True).term
@@ -214,7 +214,7 @@ def test_a_living_leader_is_succeeded_when_its_lease_is_over_and_another_wants_t
     assert not store.lead(LEASE_S, succeed=False).is_mine
 
 
-def test_a_dead_leader_is_succeeded_at_once(store: Store, open_: Open) -> None:
+def test_a_dead_leader_is_succeeded_at_once(store: BeatStore, open_: Open) -> None:
     dying = open_()
     term = dying.lead(LEASE_S, succeed=True).term
     dying.close()
@@ -225,7 +225,9 @@ def test_a_dead_leader_is_succeeded_at_once(store: Store, open_: Open) -> None:
     assert answer.term > term
 
 
-def test_a_leader_of_before_a_reboot_is_succeeded_at_once(store: Store, open_: Open, clock: Clock) -> None:
+def test_a_leader_of_before_a_reboot_is_succeeded_at_once(
+    store: BeatStore, open_: Open, clock: Clock
+) -> None:
     if isinstance(store, RedisStore):
         pytest.skip("another boot is another host, as far as it can know: its lease must end")
     store.lead(LEASE_S, succeed=True)
@@ -250,7 +252,7 @@ def test_a_leader_on_another_host_is_not_succeeded_for_its_silence(open_: Open, 
     assert near.lead(LEASE_S, succeed=True).is_mine
 
 
-def test_a_leader_that_resigns_wakes_the_others_and_leaves_the_lease(store: Store, open_: Open) -> None:
+def test_a_leader_that_resigns_wakes_the_others_and_leaves_the_lease(store: BeatStore, open_: Open) -> None:
     other = open_()
     store.lead(LEASE_S, succeed=True)
     other.lead(LEASE_S, succeed=True)
@@ -267,7 +269,7 @@ def test_a_leader_that_resigns_wakes_the_others_and_leaves_the_lease(store: Stor
 # -- marks and decisions ---------------------------------------------------------------------
 
 
-def test_marks_are_kept_and_replaced_by_name(store: Store, open_: Open) -> None:
+def test_marks_are_kept_and_replaced_by_name(store: BeatStore, open_: Open) -> None:
     term = store.lead(LEASE_S, succeed=True).term
     store.record(term, [mark("a"), mark("b")], [])
     full = mark("a", 200.0, task_id="x", fired=3, skipped=2, failed=1, decisions=6, last_due_at=190.0)
@@ -279,7 +281,7 @@ def test_marks_are_kept_and_replaced_by_name(store: Store, open_: Open) -> None:
     assert list(other.marks(["a", "unknown"])) == [full]
 
 
-def test_decisions_are_kept_the_latest_first_and_only_so_many_of_each_entry(store: Store) -> None:
+def test_decisions_are_kept_the_latest_first_and_only_so_many_of_each_entry(store: BeatStore) -> None:
     term = store.lead(LEASE_S, succeed=True).term
     store.record(term, [], [decision(1, "rare")])
     for number in range(1, 13):
@@ -287,14 +289,14 @@ def test_decisions_are_kept_the_latest_first_and_only_so_many_of_each_entry(stor
 
     assert [each.number for each in store.history("job", 100)] == [12, 11, 10, 9, 8]
     (rare,) = store.history("rare", 100)
-    assert (rare.name, rare.due_at, rare.late_s, rare.outcome) == ("rare", 10.0, 1.0, Outcome.SENT)
+    assert (rare.name, rare.due_at, rare.late_s, rare.outcome) == ("rare", 10.0, 1.0, RunOutcome.SENT)
     assert (rare.reason, rare.task_id, rare.count, rare.exact) == ("why", "id 1", 1, True)
     assert rare.term == term
     assert len(store.history(None, 3)) == 3
     assert store.history(None, 1)[0].number == 12
 
 
-def test_what_a_former_leader_records_is_refused_whole(store: Store, open_: Open, clock: Clock) -> None:
+def test_what_a_former_leader_records_is_refused_whole(store: BeatStore, open_: Open, clock: Clock) -> None:
     number = store.request("job", "alice", 1.0)
     former = store.lead(LEASE_S, succeed=True).term
     clock.advance(LEASE_S + 1)
@@ -308,6 +310,6 @@ def test_what_a_former_leader_records_is_refused_whole(store: Store, open_: Open
     assert len(store.changes(0).requests) == 1
 
 
-def test_a_closed_store_may_be_closed_again(store: Store) -> None:
+def test_a_closed_store_may_be_closed_again(store: BeatStore) -> None:
     store.close()
     store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from taskd.beat.keeper import Keeper, Leader
-from taskd.beat.stores.base import Leadership, Store
+from taskd.beat.stores.base import BeatStore, Leadership
 
 
 class OneHolder:
@@ -23,7 +23,7 @@ class OneHolder:
 def test_a_lease_is_extended_before_it_has_little_trust_left() -> None:
     store = OneHolder()
     keeper = Keeper(
-        lambda: cast("Store", store),
+        lambda: cast("BeatStore", store),
         lease_s=5.0,
         monotonic=lambda: store.now,
         opened=lambda _: None,

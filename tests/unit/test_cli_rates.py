@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.cli.rates import Pace, Sample, pace
+from taskd.cli.rates import LoadSample, Pace, pace
 from taskd.supervisor.model.rows import ProgramRow
 
 
-def sample(at: float, *, pid: int | None = 5, done: int = 0, cpu_s: float | None = 0.0) -> Sample:
+def sample(at: float, *, pid: int | None = 5, done: int = 0, cpu_s: float | None = 0.0) -> LoadSample:
     row = ProgramRow(name="w", kind="worker", state="READY", wanted=True, pid=pid, done=done)
-    return Sample(at, {"w": row}, {} if pid is None or cpu_s is None else {pid: cpu_s})
+    return LoadSample(at, {"w": row}, {} if pid is None or cpu_s is None else {pid: cpu_s})
 
 
 def test_a_pace_is_what_was_done_over_the_time() -> None:
@@ -23,12 +23,12 @@ def test_a_pace_is_what_was_done_over_the_time() -> None:
     "former",
     [
         pytest.param(None, id="the first look"),
-        pytest.param(Sample(10.0, {}, {}), id="a new program"),
+        pytest.param(LoadSample(10.0, {}, {}), id="a new program"),
         pytest.param(sample(10.0, pid=4, done=100), id="another process"),
         pytest.param(sample(12.0), id="the same moment"),
     ],
 )
-def test_without_a_former_look_at_the_same_process_there_is_no_pace(former: Sample | None) -> None:
+def test_without_a_former_look_at_the_same_process_there_is_no_pace(former: LoadSample | None) -> None:
     assert pace("w", former, sample(12.0, done=7)) == Pace()
 
 

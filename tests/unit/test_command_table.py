@@ -9,7 +9,7 @@ import pytest
 from celery.worker.control import Panel
 
 from taskd.consumer.commands.table import Commands
-from taskd.protocol.commands import BY_NAME, COMMANDS, CommandSpec, Kind
+from taskd.protocol.commands import BY_NAME, COMMANDS, CommandKind, CommandSpec
 
 #: Celery's arguments that its own command-line and API do not send.
 _HANDLED = {"state", "kwargs", "_", "options"}
@@ -25,7 +25,7 @@ def test_celery_has_no_command_that_is_missing_here() -> None:
 
 
 def test_the_table_and_celery_agree_on_what_only_looks() -> None:
-    kinds = {name: Kind(meta.type) for name, meta in Panel.meta.items()}
+    kinds = {name: CommandKind(meta.type) for name, meta in Panel.meta.items()}
 
     assert {name: BY_NAME[name].kind for name in kinds} == kinds
 

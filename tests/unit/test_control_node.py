@@ -175,16 +175,16 @@ def test_a_message_on_which_the_node_itself_fails_costs_no_other_its_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     box, node, _ = make()
-    concerns = pidbox.Request.concerns
+    concerns = pidbox.ControlRequest.concerns
     failed: list[bool] = []
 
-    def fails_once(self: pidbox.Request, node_name: str) -> bool:
+    def fails_once(self: pidbox.ControlRequest, node_name: str) -> bool:
         if not failed:
             failed.append(True)
             raise IndexError("nobody foresaw this")
         return concerns(self, node_name)
 
-    monkeypatch.setattr(pidbox.Request, "concerns", fails_once)
+    monkeypatch.setattr(pidbox.ControlRequest, "concerns", fails_once)
     for _ in range(2):
         box.put(method="ping", **ASKED)
 

@@ -13,8 +13,8 @@ from taskd.cli.doctor.facts import (
     ConfigFacts,
     DaemonFacts,
     Facts,
+    FilePlace,
     KernelFacts,
-    Place,
     StoreFacts,
     UnitFacts,
     Who,
@@ -25,17 +25,17 @@ from taskd.cli.doctor.machine import filesystem_of
 TASKD = Who("taskd", 990, frozenset({990}))
 
 
-def directory(path: str, mode: int = 0o750, uid: int = 990) -> Place:
-    return Place(path, stat.S_IFDIR | mode, uid, uid)
+def directory(path: str, mode: int = 0o750, uid: int = 990) -> FilePlace:
+    return FilePlace(path, stat.S_IFDIR | mode, uid, uid)
 
 
-def file(path: str, mode: int = 0o640, uid: int = 0, gid: int = 990, modified_at: float = 900.0) -> Place:
-    return Place(path, stat.S_IFREG | mode, uid, gid, modified_at)
+def file(path: str, mode: int = 0o640, uid: int = 0, gid: int = 990, modified_at: float = 900.0) -> FilePlace:
+    return FilePlace(path, stat.S_IFREG | mode, uid, gid, modified_at)
 
 
 CONFIG = ConfigFacts(file("/etc/taskd.toml"))
 DAEMON = DaemonFacts(
-    Place("/run/taskd/taskd.sock", stat.S_IFSOCK | 0o600, 990, 990),
+    FilePlace("/run/taskd/taskd.sock", stat.S_IFSOCK | 0o600, 990, 990),
     directory("/run/taskd"),
     version="1",
     own_version="1",
@@ -127,7 +127,7 @@ ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
             "everybody may read /etc/t, which holds secrets: broker",
         ),
         (config(file=file("/etc/t", 0o600)), ERROR, "taskd may not read /etc/t"),
-        (config(directories={"worker.w.directory": Place("/srv/x")}), ERROR, "/srv/x does not exist"),
+        (config(directories={"worker.w.directory": FilePlace("/srv/x")}), ERROR, "/srv/x does not exist"),
         (
             config(directories={"worker.w.directory": directory("/srv/x", 0o700, 0)}),
             ERROR,
@@ -140,14 +140,14 @@ ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
             "user namespace",
         ),
         (daemon(socket_directory=directory("/tmp", 0o777)), WARNING, "everybody may write /tmp"),
-        (daemon(socket_directory=Place("/run/taskd")), NOTE, "/run/taskd does not exist yet"),
+        (daemon(socket_directory=FilePlace("/run/taskd")), NOTE, "/run/taskd does not exist yet"),
         (daemon(error="nobody listens", is_down=True), WARNING, "nobody listens"),
         (daemon(error="no permission"), ERROR, "no permission"),
         (daemon(own_version="2"), WARNING, "taskd 1 runs, and 2 is installed"),
         (daemon(unwell=[("mail-1", "FAILED", "x")]), ERROR, "mail-1 is FAILED: x"),
         (daemon(unwell=[("mail-1", "BACKOFF", "x")]), WARNING, "mail-1 is BACKOFF: x"),
         (daemon(max_open_files=1024), WARNING, "1024 open files"),
-        (store(directory=Place("/var/lib/taskd")), ERROR, "/var/lib/taskd does not exist"),
+        (store(directory=FilePlace("/var/lib/taskd")), ERROR, "/var/lib/taskd does not exist"),
         (store(filesystem="nfs4"), ERROR, "network file system (nfs4)"),
         (store(filesystem="tmpfs"), WARNING, "in memory"),
         (store(directory=directory("/var/lib/taskd", 0o755, 0)), ERROR, "may not write /var/lib/taskd"),
@@ -207,7 +207,7 @@ def test_roles_that_nobody_uses_do_not_mind_a_user_namespace() -> None:
 
 
 def test_permissions_count_for_the_owner_then_the_group_then_others() -> None:
-    place = Place("/x", stat.S_IFREG | 0o640, uid=1, gid=2)
+    place = FilePlace("/x", stat.S_IFREG | 0o640, uid=1, gid=2)
 
     assert place.allows(Who("owner", 1), 6)
     assert place.allows(Who("member", 5, frozenset({2})), 4)

@@ -6,16 +6,16 @@ import stat
 
 import pytest
 
-from taskd.cli.doctor.facts import Place, Who
+from taskd.cli.doctor.facts import FilePlace, Who
 from taskd.cli.doctor.reach import SHIPPED, unreachable
 
 TASKD = Who("taskd", 990, frozenset({990}))
 _MODES = {"/opt/closed": 0o700, "/opt/taskd/bin/plain": 0o644, "/gone": None}
 
 
-def place(path: str) -> Place:
+def place(path: str) -> FilePlace:
     mode = _MODES.get(path, 0o755)
-    return Place(path, None if mode is None else stat.S_IFREG | mode)
+    return FilePlace(path, None if mode is None else stat.S_IFREG | mode)
 
 
 @pytest.mark.parametrize(

@@ -7,21 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from taskd.cli.doctor.facts import Place, Who
+from taskd.cli.doctor.facts import FilePlace, Who
 from taskd.cli.doctor.findings import Severity
 from taskd.cli.doctor.security import ExposureFacts, ProgramFacts, ServerFacts, diagnose_security
 
 ROOT = Who("root", 0)
 TASKD = Who("taskd", 990, frozenset({990}))
 MAILER = Who("mailer", 991, frozenset({991, 990}))
-CODE = Place("/srv/shop", stat.S_IFDIR | 0o755, 0, 0)
+CODE = FilePlace("/srv/shop", stat.S_IFDIR | 0o755, 0, 0)
 MAIL = ProgramFacts("worker.mail", TASKD, [CODE])
 SERVER = ServerFacts("broker", "rediss://mq.example:6379", is_here=False, has_tls=True, has_password=True)
 GOOD = ExposureFacts(
     daemon=TASKD,
-    config=Place("/etc/taskd.toml", stat.S_IFREG | 0o640, 0, 990),
+    config=FilePlace("/etc/taskd.toml", stat.S_IFREG | 0o640, 0, 990),
     programs=[MAIL],
-    files=[Place("/var/lib/taskd/broker.db", stat.S_IFREG | 0o600, 990, 990)],
+    files=[FilePlace("/var/lib/taskd/broker.db", stat.S_IFREG | 0o600, 990, 990)],
     servers=[],
     accept_content=["json"],
     unit={"MemoryMax": "7730941132"},
@@ -32,8 +32,8 @@ def program(**changes: object) -> ExposureFacts:
     return replace(GOOD, programs=[replace(MAIL, **changes)])  # type: ignore[arg-type]
 
 
-def directory(mode: int, uid: int = 0, gid: int = 0) -> list[Place]:
-    return [Place("/srv/shop", stat.S_IFDIR | mode, uid, gid)]
+def directory(mode: int, uid: int = 0, gid: int = 0) -> list[FilePlace]:
+    return [FilePlace("/srv/shop", stat.S_IFDIR | mode, uid, gid)]
 
 
 def test_where_every_way_is_closed_that_is_said() -> None:
@@ -46,7 +46,7 @@ def test_where_every_way_is_closed_that_is_said() -> None:
     ("facts", "severity", "said"),
     [
         (
-            replace(GOOD, config=Place("/etc/taskd.toml", stat.S_IFREG | 0o644)),
+            replace(GOOD, config=FilePlace("/etc/taskd.toml", stat.S_IFREG | 0o644)),
             Severity.WARNING,
             "everybody may read /etc/taskd.toml",
         ),
@@ -56,12 +56,12 @@ def test_where_every_way_is_closed_that_is_said() -> None:
             "mailer, the user of [worker.mail], may read /etc/taskd.toml",
         ),
         (
-            program(env_file=Place("/etc/env", stat.S_IFREG | 0o644)),
+            program(env_file=FilePlace("/etc/env", stat.S_IFREG | 0o644)),
             Severity.ERROR,
             "everybody may read /etc/env",
         ),
         (
-            replace(GOOD, files=[Place("/b.db", stat.S_IFREG | 0o644)]),
+            replace(GOOD, files=[FilePlace("/b.db", stat.S_IFREG | 0o644)]),
             Severity.ERROR,
             "everybody may read or write /b.db",
         ),

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from taskd.consumer.commands.permitted import Permitted
-from taskd.protocol.commands import COMMANDS, Kind, task_of
+from taskd.protocol.commands import COMMANDS, CommandKind, task_of
 from taskd.sending.options import TaskOptions
 
 TASKS = {
-    name: TaskOptions(name=name) for name in (task_of(Kind.INSPECT, "look"), task_of(Kind.CONTROL, "do"))
+    name: TaskOptions(name=name)
+    for name in (task_of(CommandKind.INSPECT, "look"), task_of(CommandKind.CONTROL, "do"))
 }
-NAMES = {spec.name: spec.kind for spec in COMMANDS} | {"look": Kind.INSPECT, "do": Kind.CONTROL}
+NAMES = {spec.name: spec.kind for spec in COMMANDS} | {"look": CommandKind.INSPECT, "do": CommandKind.CONTROL}
 
 
 def answers(remote_control: str) -> dict[str, Any]:
@@ -23,9 +24,12 @@ def answers(remote_control: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("remote_control", "allowed"), [("all", set(Kind)), ("read", {Kind.INSPECT}), ("off", set())]
+    ("remote_control", "allowed"),
+    [("all", set(CommandKind)), ("read", {CommandKind.INSPECT}), ("off", set())],
 )
-def test_each_command_is_carried_out_or_refused_by_its_kind(remote_control: str, allowed: set[Kind]) -> None:
+def test_each_command_is_carried_out_or_refused_by_its_kind(
+    remote_control: str, allowed: set[CommandKind]
+) -> None:
     for name, answer in answers(remote_control).items():
         assert ("ok" in answer) == (NAMES[name] in allowed), name
         if "error" in answer:

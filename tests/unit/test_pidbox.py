@@ -19,7 +19,7 @@ from kombu.pidbox import Mailbox as KombuMailbox
 
 from taskd.base.errors import ProtocolError
 from taskd.protocol import content, pidbox
-from taskd.protocol.pidbox import ReplyTo, Request, decode_request, encode_reply, encode_reply_headers
+from taskd.protocol.pidbox import ControlRequest, ReplyTo, decode_request, encode_reply, encode_reply_headers
 
 NODE = "mail-1@host"
 JSON = pidbox.CONTENT_TYPE
@@ -47,7 +47,7 @@ def sent_by(mailbox: KombuMailbox, connection: Connection, **request: Any) -> An
     return received[0]
 
 
-def decoded(message: Any) -> Request:
+def decoded(message: Any) -> ControlRequest:
     body = message.body if isinstance(message.body, bytes) else message.body.encode()
     return decode_request(body, json.dumps(message.headers).encode(), message.content_type)
 
@@ -65,7 +65,7 @@ def test_a_request_of_kombu_is_read_with_every_field(mailbox: KombuMailbox, conn
         matcher="glob",
     )
 
-    assert decoded(message) == Request(
+    assert decoded(message) == ControlRequest(
         method="revoke",
         arguments={"task_id": ["a"], "terminate": True},
         destination=[NODE],
@@ -82,7 +82,7 @@ def test_a_request_without_a_wish_for_a_reply_has_no_address(
 ) -> None:
     request = decoded(sent_by(mailbox, connection, type="ping", arguments={}))
 
-    assert request == Request(method="ping", arguments={}, clock=1)
+    assert request == ControlRequest(method="ping", arguments={}, clock=1)
 
 
 def test_requests_travel_through_the_exchange_that_nodes_bind_to(mailbox: KombuMailbox) -> None:
@@ -119,7 +119,7 @@ def test_a_reply_is_collected_by_kombu(mailbox: KombuMailbox, connection: Connec
 def test_a_node_is_concerned_exactly_when_kombu_says_so(
     node: str, pattern: str, destination: list[str] | None
 ) -> None:
-    request = Request(method="ping", destination=destination, pattern=pattern, matcher="glob")
+    request = ControlRequest(method="ping", destination=destination, pattern=pattern, matcher="glob")
 
     ask: Any = match  # whose types say bytes
     kombu = node in destination if destination else ask(node, pattern, "glob") if pattern else True
@@ -130,7 +130,7 @@ def test_a_node_is_concerned_exactly_when_kombu_says_so(
 @pytest.mark.parametrize(("pattern", "matcher"), [("(a+)+$", "pcre"), ("x", "soundex"), ("*" * 257, "glob")])
 def test_a_pattern_that_is_not_accepted_or_too_long_is_refused(pattern: str, matcher: str) -> None:
     with pytest.raises(ProtocolError):
-        Request(method="ping", pattern=pattern, matcher=matcher).concerns(NODE)
+        ControlRequest(method="ping", pattern=pattern, matcher=matcher).concerns(NODE)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from kombu.utils import json as kombu_json
 from taskd.base.errors import ProtocolError, SerializationError
 from taskd.protocol.exceptions import RemoteTraceback, TaskRevokedError, WorkerLostError
 from taskd.protocol.results import (
-    State,
+    TaskState,
     decode_record,
     failure_record,
     retry_record,
@@ -124,7 +124,11 @@ def test_a_failure_without_exception_is_refused() -> None:
 
 
 def test_final_states_are_those_after_which_nothing_runs() -> None:
-    assert {state for state in State if state.is_final} == {State.SUCCESS, State.FAILURE, State.REVOKED}
+    assert {state for state in TaskState if state.is_final} == {
+        TaskState.SUCCESS,
+        TaskState.FAILURE,
+        TaskState.REVOKED,
+    }
 
 
 def test_the_record_of_celerys_rpc_backend_has_no_date() -> None:

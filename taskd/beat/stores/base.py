@@ -15,7 +15,7 @@ from taskd.beat.entries import Pause
 from taskd.config.schedule import BeatEntryConfig
 
 
-class Outcome(Enum):
+class RunOutcome(Enum):
     """The outcome of an occurrence."""
 
     SENT = "sent"
@@ -53,7 +53,7 @@ class Decision:
     number: int
     due_at: float
     decided_at: float
-    outcome: Outcome
+    outcome: RunOutcome
     #: Why skipped or failed; for what was sent, what had delayed it.
     reason: str = ""
     task_id: str = ""
@@ -69,7 +69,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RunRequest:
     """An operator wants an entry to run once now."""
 
     number: int
@@ -87,7 +87,7 @@ class Changes:
     entries: Mapping[str, BeatEntryConfig | None] = field(default_factory=dict)
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     #: All that wait, not only the new ones.
-    requests: Sequence[Request] = ()
+    requests: Sequence[RunRequest] = ()
     #: Entries that cannot be read, with the reason; they are passed over.
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
@@ -110,7 +110,7 @@ class Declared:
     tasks: frozenset[str] = frozenset()
 
 
-class Store(Protocol):
+class BeatStore(Protocol):
     """One open store.  Not thread-safe.  Every call may raise ``StorageError`` and has then done nothing."""
 
     # -- for operators; each wakes the beats ---------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from taskd.base.errors import StorageError
-from taskd.beat.stores.base import Store
+from taskd.beat.stores.base import BeatStore
 from taskd.brokers.timing import Timing
 from taskd.config.choosing import beat_store_kind
 from taskd.config.kinds import KindError
@@ -35,7 +35,7 @@ def has_store(config: Config) -> bool:
     return not url.startswith(_SQLITE) or os.path.exists(path_of(url))
 
 
-def open_store(config: Config, timing: Timing | None = None, *, listens: bool) -> Store:
+def open_store(config: Config, timing: Timing | None = None, *, listens: bool) -> BeatStore:
     """Open the store; ``listens`` is on for a beat and off for an operator's look.
 
     Raises: ``StorageError`` when it cannot be opened, or has a URL of a scheme that nobody speaks.
@@ -43,7 +43,7 @@ def open_store(config: Config, timing: Timing | None = None, *, listens: bool) -
     url = store_url(config)
     try:
         kind = beat_store_kind(url)
-        opener = cast("Callable[[str, Config, Timing | None, bool], Store]", kind.load(kind.opener))
+        opener = cast("Callable[[str, Config, Timing | None, bool], BeatStore]", kind.load(kind.opener))
     except KindError as error:
         raise StorageError(str(error)) from error
     return opener(url, config, timing, listens)

@@ -28,7 +28,7 @@ from taskd.base import clock
 from taskd.base.errors import LeaseLostError
 from taskd.beat.entries import Pause, decode_entry, encode_entry
 from taskd.beat.stores import redis_scripts as scripts
-from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, Request
+from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, RunRequest
 from taskd.brokers.timing import Timing, boot_id
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
@@ -180,7 +180,7 @@ class RedisStore:
                 name: Pause(float(each.since), None if each.to is None else float(each.to), each.by)
                 for name, each in pauses.items()
             },
-            [Request(number, each.name, each.at, each.by) for number, each in asked],
+            [RunRequest(number, each.name, each.at, each.by) for number, each in asked],
             unreadable,
         )
 

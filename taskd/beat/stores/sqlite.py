@@ -14,7 +14,7 @@ import msgspec
 
 from taskd.base.errors import LeaseLostError
 from taskd.beat.entries import Pause, decode_entry, encode_entry
-from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, Outcome, Request
+from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, RunOutcome, RunRequest
 from taskd.beat.stores.schema import SCHEMA
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
@@ -150,7 +150,7 @@ class SqliteStore:
                 except ValueError as error:
                     unreadable[name] = str(error)
             pauses = {row[0]: Pause(*row[1:]) for row in connection.execute(_PAUSES, (since,))}
-            requests = [Request(*row) for row in connection.execute(_REQUESTS)]
+            requests = [RunRequest(*row) for row in connection.execute(_REQUESTS)]
         return Changes(revision, entries, pauses, requests, unreadable)
 
     def revision(self) -> int:
@@ -245,7 +245,7 @@ class SqliteStore:
 def _decision(row: tuple[Any, ...]) -> Decision:
     name, number, due_at, decided_at, outcome, reason, task_id, count, exact, term = row
     return Decision(
-        *(name, number, due_at, decided_at, Outcome(outcome), reason, task_id),
+        *(name, number, due_at, decided_at, RunOutcome(outcome), reason, task_id),
         *(count, bool(exact), term),
     )
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from taskd.base.errors import BrokerError, LeaseLostError
 from taskd.brokers.kombu.envelope import Opened, Sealed, again
 from taskd.brokers.kombu.server import Server
-from taskd.brokers.kombu.settling import Plan
+from taskd.brokers.kombu.settling import SettlementPlan
 from taskd.brokers.kombu.source import Source
 from taskd.protocol.delivery import Delivery, Settlement
 
@@ -93,7 +93,7 @@ class KombuIntake:
 
     def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
         """Carry out all outcomes, the sending ones first.  Return the refused tags."""
-        plan = Plan(self._server.timing.now(), self._source.refusal)
+        plan = SettlementPlan(self._server.timing.now(), self._source.refusal)
         refused: list[int] = []
         taken: set[int] = set()
         for outcome in outcomes:

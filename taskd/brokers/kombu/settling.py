@@ -15,7 +15,7 @@ from taskd.brokers.kombu.letters import park
 from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
 
 
-class Plan:
+class SettlementPlan:
     """The steps for one batch, to be carried out in the order of the attributes."""
 
     def __init__(self, now: float, refusal: Callable[[Sealed], str]) -> None:

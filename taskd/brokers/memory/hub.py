@@ -45,7 +45,7 @@ class Queue:
 
 
 @dataclass(slots=True, eq=False)
-class Owner:
+class Generation:
     """A generation: alive as long as it stands in the hub's table."""
 
     lease_until: float
@@ -61,7 +61,7 @@ class Hub:
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, ExchangeType] = {}
         self.bindings: set[tuple[str, str, str]] = set()
-        self.owners: dict[str, Owner] = {}
+        self.owners: dict[str, Generation] = {}
         self.dead: dict[int, tuple[DeadMessage, Delivery]] = {}
         #: When each message that may be sent once was sent, by task id.
         self.sent_once: dict[str, float] = {}

@@ -8,7 +8,7 @@ import msgspec
 
 from taskd.base.exhaustive import assert_never
 from taskd.brokers.intake import lease_lost
-from taskd.brokers.memory.hub import Hub, Listener, Owner, dead_message, started
+from taskd.brokers.memory.hub import Generation, Hub, Listener, dead_message, started
 from taskd.brokers.timing import Timing
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement
 
@@ -24,7 +24,7 @@ class MemoryIntake:
         self.closed = False
         with hub.lock:
             hub.end_owner(owner)
-            self._owner = hub.owners[owner] = Owner(timing.monotonic() + lease_s)
+            self._owner = hub.owners[owner] = Generation(timing.monotonic() + lease_s)
             for queue in queues:
                 hub.queue(queue)
             self._listener = Listener(hub, queues)

@@ -18,7 +18,7 @@ from taskd.brokers.redis.connections import Connections
 from taskd.brokers.redis.delayed import Delayed
 from taskd.brokers.redis.envelope import Opened
 from taskd.brokers.redis.keys import SEPARATOR
-from taskd.brokers.redis.settling import Plan
+from taskd.brokers.redis.settling import SettleCall
 from taskd.brokers.redis.store import Store
 from taskd.brokers.redis.unacked import Unacked
 from taskd.protocol.delivery import Delivery, Requeue, Settlement
@@ -171,7 +171,7 @@ class RedisIntake:
 
     def _settle(self, known: Mapping[int, Settlement], results: ScriptCall | None = None) -> bool:
         """Carry out what concerns claims that are held; False when the lease is lost."""
-        plan = Plan(self._store, self._generation)
+        plan = SettleCall(self._store, self._generation)
         # The last of those that return to a list comes to lie outermost and is taken first.
         for tag in sorted(known, reverse=True):
             plan.add(known[tag], self._held[tag])

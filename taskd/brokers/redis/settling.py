@@ -13,7 +13,7 @@ from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settleme
 from taskd.storage.redis.line import Argument
 
 
-class Plan:
+class SettleCall:
     """One call of ``scripts.SETTLE`` in the making: its ``keys``, and its arguments."""
 
     def __init__(self, store: Store, generation: str) -> None:

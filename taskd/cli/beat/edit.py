@@ -13,7 +13,7 @@ from typing import TypeVar
 import click
 
 from taskd.base import exit_codes
-from taskd.beat.entries import Source, keys_of
+from taskd.beat.entries import EntrySource, keys_of
 from taskd.cli.beat.when import key_option
 from taskd.cli.entries import View, look, opened, operator
 from taskd.cli.offers import entry_argument
@@ -95,7 +95,7 @@ def add(session: Session, *, name: str, keys: Keys, as_json: bool) -> int:
     entry = _made(name, keys)
     with opened(session.config) as store:
         view = look(session.config, store)
-        if name in view.listing.by_source[Source.RUN_TIME]:
+        if name in view.listing.by_source[EntrySource.RUN_TIME]:
             raise Failure(f'there is an entry "{name}" already; change it with: taskctl beat set {name} ...')
         store.put(entry, operator())
     listed = view.listing.listed(name)
@@ -123,7 +123,7 @@ def set_(session: Session, *, name: str, keys: Keys, as_json: bool) -> int:
         former = view.require(name)
         entry = _made(name, _merged(keys_of(former.entry), keys))
         store.put(entry, operator())
-    hidden = "" if former.source is Source.RUN_TIME else f", hides the one of the {former.source.value}"
+    hidden = "" if former.source is EntrySource.RUN_TIME else f", hides the one of the {former.source.value}"
     return _tell(entry, f"changed{hidden}", view, as_json=as_json)
 
 
@@ -150,8 +150,8 @@ def remove(session: Session, *, name: str, as_json: bool) -> int:
     with opened(session.config) as store:
         view = look(session.config, store)
         listed = view.require(name)
-        if listed.source is not Source.RUN_TIME or not store.remove(name, operator()):
-            where = session.config_path if listed.source is Source.FILE else "the app's code"
+        if listed.source is not EntrySource.RUN_TIME or not store.remove(name, operator()):
+            where = session.config_path if listed.source is EntrySource.FILE else "the app's code"
             raise Failure(f'"{name}" stands in {where}: remove it there, or: taskctl beat pause {name}')
         back = f", the one of the {listed.shadows[0].value} counts again" if listed.shadows else ""
     return _tell(listed.entry, f"removed{back}", View(), as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from taskd.base.plural import counted
-from taskd.cli.doctor.facts import Facts, Place, StoreFacts
+from taskd.cli.doctor.facts import Facts, FilePlace, StoreFacts
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 from taskd.cli.doctor.unit_checks import check_unit
 from taskd.cli.former import Former
@@ -277,7 +277,7 @@ def _embedded(store: StoreFacts, facts: Facts) -> Iterator[Finding]:
     yield _space(store, place)
 
 
-def _space(store: StoreFacts, place: Place) -> Finding:
+def _space(store: StoreFacts, place: FilePlace) -> Finding:
     free = f"{size(store.free_bytes)} of {size(store.total_bytes)} are free at {place.path}"
     why = "on a full disk senders get errors, and workers keep their outcomes in memory"
     remedy = "make room, or move the file; result_expires shortens how long results are kept"

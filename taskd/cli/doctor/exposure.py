@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from taskd.base.urls import credentials_of, shown
-from taskd.cli.doctor.facts import Facts, Place, Who
+from taskd.cli.doctor.facts import Facts, FilePlace, Who
 from taskd.cli.doctor.machine import place
 from taskd.cli.doctor.security import ExposureFacts, ProgramFacts, ServerFacts
 from taskd.config.machine import group_of, user_of
@@ -75,7 +75,7 @@ def _who(user: str, table: ProcessConfig) -> Who:
         return Who(user, None)
 
 
-def _code(table: ProcessConfig, unit: Mapping[str, str]) -> Iterator[Place]:
+def _code(table: ProcessConfig, unit: Mapping[str, str]) -> Iterator[FilePlace]:
     """Yield the directories from which a worker or beat imports: its own, PYTHONPATH, and this Python's."""
     paths = [table.directory or unit.get("WorkingDirectory", "")]
     paths += table.environment.get("PYTHONPATH", os.environ.get("PYTHONPATH", "")).split(os.pathsep)
@@ -98,7 +98,7 @@ def _server(key: str, url: str) -> ServerFacts | None:
     return ServerFacts(key, shown(url), is_here, scheme in _ENCRYPTED or "ssl" in rest, has_password)
 
 
-def _databases(facts: Facts) -> Iterator[Place]:
+def _databases(facts: Facts) -> Iterator[FilePlace]:
     for store in facts.stores:
         if store.file is not None and store.directory is not None and (store.directory.mode or 0) & 0o001:
             for suffix in ("", "-wal", "-shm"):

@@ -18,7 +18,7 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FilePlace:
     """A file or directory.  ``mode`` is None when it does not exist, else its st_mode."""
 
     path: str
@@ -42,7 +42,7 @@ class Place:
 class ConfigFacts:
     """The configuration file, and what it says of the machine."""
 
-    file: Place
+    file: FilePlace
     errors: Sequence[str] = ()
     warnings: Sequence[str] = ()
     #: Keys whose values in the file are passwords.
@@ -51,15 +51,15 @@ class ConfigFacts:
     unknown_names: Sequence[str] = ()
     gives_roles: bool = False
     #: Working directories of workers, by their key.
-    directories: Mapping[str, Place] = field(default_factory=dict)
+    directories: Mapping[str, FilePlace] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonFacts:
     """The running daemon; ``error`` says why it could not be asked."""
 
-    socket: Place
-    socket_directory: Place
+    socket: FilePlace
+    socket_directory: FilePlace
     error: str = ""
     is_down: bool = False
     version: str = ""
@@ -80,8 +80,8 @@ class StoreFacts:
     """
 
     key: str
-    file: Place | None = None
-    directory: Place | None = None
+    file: FilePlace | None = None
+    directory: FilePlace | None = None
     filesystem: str = ""
     #: The size of a log that is not one, beside a database.
     garbage_bytes: int = 0

@@ -24,8 +24,8 @@ from taskd.cli.doctor.facts import (
     ConfigFacts,
     DaemonFacts,
     Facts,
+    FilePlace,
     KernelFacts,
-    Place,
     StoreFacts,
     UnitFacts,
     Who,
@@ -95,13 +95,13 @@ def _unreachable(unit: UnitFacts, who: Who) -> Iterator[str]:
         yield from unreachable(executed_by(command[1]), who, unit.properties, place)
 
 
-def place(path: str) -> Place:
+def place(path: str) -> FilePlace:
     """Return what is at a path."""
     try:
         status = os.stat(path)
     except OSError:
-        return Place(path)
-    return Place(path, status.st_mode, status.st_uid, status.st_gid, status.st_mtime, status.st_size > 0)
+        return FilePlace(path)
+    return FilePlace(path, status.st_mode, status.st_uid, status.st_gid, status.st_mtime, status.st_size > 0)
 
 
 def filesystem_of(path: str, mountinfo: str) -> str:

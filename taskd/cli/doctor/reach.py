@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from taskd.cli.doctor.facts import Place, Who
+from taskd.cli.doctor.facts import FilePlace, Who
 
 #: Properties of a unit that hide a directory; with "read-only" it can be seen.
 _HIDDEN = (
@@ -36,7 +36,7 @@ def executed_by(command: str) -> Sequence[str]:
 
 
 def unreachable(
-    paths: Sequence[str], who: Who, properties: Mapping[str, str], place: Callable[[str], Place]
+    paths: Sequence[str], who: Who, properties: Mapping[str, str], place: Callable[[str], FilePlace]
 ) -> Iterator[str]:
     """Say of each path why the user cannot execute it under a unit with these properties.
 

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from taskd.cli.doctor.facts import Place, Who
+from taskd.cli.doctor.facts import FilePlace, Who
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 
 _CHECK = "security"
@@ -22,8 +22,8 @@ class ProgramFacts:
 
     table: str
     who: Who
-    code: Sequence[Place] = ()
-    env_file: Place | None = None
+    code: Sequence[FilePlace] = ()
+    env_file: FilePlace | None = None
     is_memory_bounded: bool = True
 
 
@@ -43,11 +43,11 @@ class ExposureFacts:
     """The ways that the configuration and the machine open."""
 
     daemon: Who
-    config: Place
+    config: FilePlace
     programs: Sequence[ProgramFacts] = ()
     servers: Sequence[ServerFacts] = ()
     #: Databases and what else holds the arguments of tasks.
-    files: Sequence[Place] = ()
+    files: Sequence[FilePlace] = ()
     accept_content: Sequence[str] = ()
     #: Remote control that workers accept over the broker: "off", "read" or "all".
     remote_control: str = "all"

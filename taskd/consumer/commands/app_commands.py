@@ -19,7 +19,7 @@ from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.neighbours.task_events import exception_of
 from taskd.control.node import Command, Later
 from taskd.pools.base import Done, Job, Outcome
-from taskd.protocol.commands import Kind, task_of
+from taskd.protocol.commands import CommandKind, task_of
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import End, decode_reply, encode_work
 from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
@@ -46,7 +46,7 @@ class AllCommands(Mapping[str, Command]):
         own = self._own.get(name)
         if own is not None:
             return own
-        for kind in Kind:
+        for kind in CommandKind:
             options = self._context.tasks.get(task_of(kind, name))
             if options is not None:
                 return partial(self._call, options)
@@ -94,9 +94,9 @@ class AllCommands(Mapping[str, Command]):
             reply({"error": repr(error)})
 
 
-def app_commands(tasks: Mapping[str, TaskOptions]) -> dict[str, Kind]:
+def app_commands(tasks: Mapping[str, TaskOptions]) -> dict[str, CommandKind]:
     """Return the commands of the app by their names."""
-    prefixes = {task_of(kind, ""): kind for kind in Kind}
+    prefixes = {task_of(kind, ""): kind for kind in CommandKind}
     return {
         name.removeprefix(prefix): kind
         for name in sorted(tasks)

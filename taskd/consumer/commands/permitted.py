@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from taskd.control.node import Command
-from taskd.protocol.commands import BY_NAME, Kind, task_of
+from taskd.protocol.commands import BY_NAME, CommandKind, task_of
 from taskd.sending.options import TaskOptions
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Permitted(Mapping[str, Command]):
 
     def _only_looks(self, name: str) -> bool:
         spec = BY_NAME.get(name)
-        return spec.kind is Kind.INSPECT if spec else task_of(Kind.INSPECT, name) in self._tasks
+        return spec.kind is CommandKind.INSPECT if spec else task_of(CommandKind.INSPECT, name) in self._tasks
 
     def _refuse(self, name: str, **_arguments: object) -> object:
         why = f'this worker has [security] remote_control = "{self._remote_control}"'

@@ -16,7 +16,7 @@ from taskd.base.errors import TaskdError
 from taskd.consumer.commands.escalating import Escalation, Step, ladder_of, steps
 from taskd.consumer.context import Context
 from taskd.consumer.request import Request
-from taskd.protocol.results import State, decode_record, revoked_record
+from taskd.protocol.results import TaskState, decode_record, revoked_record
 from taskd.results.base import StoredResult
 from taskd.revocations.known import By, stamp_text, stamps_of
 
@@ -67,12 +67,12 @@ class Revoking:
                 [
                     StoredResult(
                         task_id,
-                        State.REVOKED.value,
+                        TaskState.REVOKED.value,
                         revoked_record(task_id, "revoked", done_at=now_at),
                         now_at + keep_s if keep_s else None,
                     )
                     for task_id in waiting
-                    if known.get(task_id, State.PENDING) in _NOT_BEGUN
+                    if known.get(task_id, TaskState.PENDING) in _NOT_BEGUN
                 ]
             )
         except TaskdError as error:
@@ -178,7 +178,7 @@ class Revoking:
 #: Results that one request stores at once; results of more tasks come when the tasks do.
 _MOST_ANSWERED = 1000
 #: States of a task that no worker has begun, as far as anybody has said.
-_NOT_BEGUN = frozenset({State.PENDING.value, "RECEIVED", State.RETRY.value, "REJECTED"})
+_NOT_BEGUN = frozenset({TaskState.PENDING.value, "RECEIVED", TaskState.RETRY.value, "REJECTED"})
 
 #: Characters of an id, a name or a stamp that is remembered.
 _LONGEST = 4096

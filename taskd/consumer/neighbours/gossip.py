@@ -17,7 +17,7 @@ from taskd.base.loop import Owner, Timer
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.announcing import Events
 from taskd.consumer.neighbours.mingle import Mingle
-from taskd.events.election import Call, Elections
+from taskd.events.election import Candidate, Elections
 from taskd.events.receiver import Receiver
 from taskd.events.state import ClusterState
 from taskd.protocol.events import Seen, WorkerElect, WorkerElectAck
@@ -132,7 +132,7 @@ class Neighbours:
                 "gossip: election of %s has no id of 1 to %d characters", event.hostname, _LONGEST_ID
             )
             return
-        call = Call(
+        call = Candidate(
             event.clock, f"{event.hostname}.{event.pid}", event.text("topic"), event.raw.get("action")
         )
         self._elections.called(election, call)

@@ -34,7 +34,7 @@ from taskd.protocol.events import (
 )
 from taskd.protocol.execution import End, Reply
 from taskd.protocol.message import TaskHeaders
-from taskd.protocol.results import State
+from taskd.protocol.results import TaskState
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class TaskEvents:
         """Tell of an end that the worker, not the task, has brought about."""
         now = clock.now()
         self._unstarted.discard(ending.task_id)
-        if ending.state == State.REVOKED:
+        if ending.state == TaskState.REVOKED:
             self._add(
                 TaskRevoked,
                 now,

@@ -24,7 +24,7 @@ from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.delivery import Ack, Dead, Outgoing, Replace, Requeue, Settlement
 from taskd.protocol.execution import End, Reply, decode_reply
-from taskd.protocol.results import State
+from taskd.protocol.results import TaskState
 
 logger = logging.getLogger(__name__)
 
@@ -232,7 +232,7 @@ class Outcomes:
 
     def _cut_short(self, request: Request, ending: decided_ends.DecidedEnd) -> None:
         """Answer for a run that did not end by itself, so that neither counted nor told its end."""
-        self._context.note_end(request.options, failed=ending.state == State.FAILURE)
+        self._context.note_end(request.options, failed=ending.state == TaskState.FAILURE)
         self._answer(request, ending)
         self._telling.tell(request.delivery, request.options, ending)
 

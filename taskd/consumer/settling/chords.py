@@ -20,7 +20,7 @@ from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Outgoing
 from taskd.protocol.exceptions import ChordError, decode_exception
 from taskd.protocol.message import TaskHeaders
-from taskd.protocol.results import State, decode_record, failure_record
+from taskd.protocol.results import TaskState, decode_record, failure_record
 from taskd.protocol.steps import listed, members, options_of
 from taskd.results.base import ChordStore, Counted, ResultStore
 from taskd.sending.callbacks import UNSENDABLE, begun_by, errback_messages, messages_of
@@ -172,7 +172,7 @@ class Value(msgspec.Struct, array_like=True, frozen=True):
     def result(self) -> object:
         """Return the result.  Raises: ``ChordError`` for a part that is not a success."""
         value = serializers.loads(bytes(self.encoded))
-        if self.state in (State.FAILURE, State.REVOKED):
+        if self.state in (TaskState.FAILURE, TaskState.REVOKED):
             error: object = decode_exception(value) if isinstance(value, dict) else value
             cause = error if isinstance(error, BaseException) else None
             raise ChordError(f"Dependency {self.task_id} raised {error!r}") from cause

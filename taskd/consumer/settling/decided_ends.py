@@ -12,7 +12,7 @@ from taskd.base import clock
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.exceptions import NotRegistered, TaskRejected, TimeLimitExceeded, WorkerLostError
 from taskd.protocol.message import TaskHeaders
-from taskd.protocol.results import State, failure_record, revoked_record
+from taskd.protocol.results import TaskState, failure_record, revoked_record
 from taskd.sending.callbacks import Aftermath, after_failure
 
 
@@ -60,7 +60,7 @@ def revoked(headers: TaskHeaders, reason: str) -> DecidedEnd:
     record = revoked_record(
         headers.id, reason, done_at=clock.now(), group_id=headers.group, parent_id=headers.parent_id
     )
-    return DecidedEnd(headers.id, State.REVOKED.value, record)
+    return DecidedEnd(headers.id, TaskState.REVOKED.value, record)
 
 
 def _failed(headers: TaskHeaders, error: Exception, traceback: str | None = None) -> DecidedEnd:
@@ -72,4 +72,4 @@ def _failed(headers: TaskHeaders, error: Exception, traceback: str | None = None
         group_id=headers.group,
         parent_id=headers.parent_id,
     )
-    return DecidedEnd(headers.id, State.FAILURE.value, record)
+    return DecidedEnd(headers.id, TaskState.FAILURE.value, record)

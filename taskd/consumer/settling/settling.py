@@ -21,7 +21,7 @@ from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Dead, Delivery, Outgoing, Settlement
 from taskd.protocol.exceptions import WorkerLostError
 from taskd.protocol.message import TaskHeaders
-from taskd.protocol.results import State, failure_record, record_for
+from taskd.protocol.results import TaskState, failure_record, record_for
 from taskd.results.base import Counted, Portable, ResultStore, StoredResult
 from taskd.sending.callbacks import Aftermath
 
@@ -261,7 +261,7 @@ class Settling:
         record = failure_record(stored.task_id, _unsendable("its result", error), done_at=clock.now())
         failed = StoredResult(
             stored.task_id,
-            State.FAILURE.value,
+            TaskState.FAILURE.value,
             record,
             stored.expires_at,
             stored.reply_to,
@@ -275,7 +275,7 @@ class Settling:
     def _not_sent(self, message: Outgoing, error: Exception) -> None:
         if message.task_id:
             record = failure_record(message.task_id, _unsendable("its message", error), done_at=clock.now())
-            self._results.store([StoredResult(message.task_id, State.FAILURE.value, record, None)])
+            self._results.store([StoredResult(message.task_id, TaskState.FAILURE.value, record, None)])
 
     def _writing(self, intake: Intake) -> object | None:
         """Return the writing of the results if it can go with the settlements: nothing comes between."""
@@ -329,7 +329,7 @@ class Settling:
         expires_at = clock.now() + self._expires_s if self._expires_s else None
         for task_id in ended.given_up:
             record = record_for(ended.record, task_id)
-            self._last_words.append(StoredResult(task_id, State.FAILURE.value, record, expires_at))
+            self._last_words.append(StoredResult(task_id, TaskState.FAILURE.value, record, expires_at))
 
     def void(self) -> int:
         """Drop the settlements of a lost generation, and the results that go with them; return how many.

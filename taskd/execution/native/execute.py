@@ -43,7 +43,7 @@ from taskd.protocol.delivery import Outgoing
 from taskd.protocol.exceptions import one_line, readable
 from taskd.protocol.execution import End, Reply, Work, decode_work, encode
 from taskd.protocol.message import decode_body, decode_headers
-from taskd.protocol.results import State, decode_record
+from taskd.protocol.results import TaskState, decode_record
 from taskd.sending import request as requests
 from taskd.sending.callbacks import UNSENDABLE, ends_of, own_part
 from taskd.sending.options import TaskSettings
@@ -241,7 +241,7 @@ class Executor:
         request = run.request
         meta = {"pid": os.getpid(), "hostname": self._node_name}
         try:
-            store_state(run.task.app.connections, request, State.STARTED.value, meta)
+            store_state(run.task.app.connections, request, TaskState.STARTED.value, meta)
         except SoftTimeLimitExceeded:
             raise
         except TaskdError as error:

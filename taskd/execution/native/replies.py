@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from taskd.app.control_flow import Reject, Retry
-from taskd.app.retrying import Changes, arguments_again, changes_of
+from taskd.app.retrying import RetryChanges, arguments_again, changes_of
 from taskd.app.task import BoundTask
 from taskd.base import clock, ids
 from taskd.base.backoff import Backoff
@@ -230,7 +230,7 @@ def _again(
     due_at: float,
     args: Sequence[object] | None = None,
     kwargs: Mapping[str, object] | None = None,
-    changes: Changes = Changes(),  # noqa: B008 - frozen
+    changes: RetryChanges = RetryChanges(),  # noqa: B008 - frozen
 ) -> Outgoing:
     """Return the message of the next run: the same headers but for retries, eta, origin and the changes.
 
