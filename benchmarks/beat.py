@@ -16,6 +16,7 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness import percentile, report
 from taskd.base import clock
@@ -40,11 +41,11 @@ def mixed(count: int) -> dict[str, BeatEntryConfig]:
     for number in range(count):
         name = f"entry-{number}"
         if number % 2:
-            when: dict[str, object] = {"every": 86_400.0 + number}
+            when: dict[str, Any] = {"every": 86_400.0 + number}
         else:
             cron = f"{number % 60} {number // 60 % 24} * * *"
             when = {"cron": cron, "timezone": _ZONES[number // 2 % 4]}
-        entries[name] = BeatEntryConfig(name=name, task="t", **when)  # type: ignore[arg-type]
+        entries[name] = BeatEntryConfig(name=name, task="t", **when)
     return entries
 
 

@@ -60,9 +60,9 @@ def drain_taskd(url: str, tasks: int) -> float:
 def peer(url: str, *command: str) -> Iterator[None]:
     """Run a peer's worker over the database of a URL."""
     environment = {**os.environ, "BENCH_REDIS": url, "PYTHONPATH": str(ROOT)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(  # type: ignore[call-overload]
-        command, env=environment, cwd=ROOT, start_new_session=True, **quiet
+    null = subprocess.DEVNULL
+    process = subprocess.Popen(
+        command, env=environment, cwd=ROOT, start_new_session=True, stdout=null, stderr=null
     )
     try:
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from taskd.base import clock
 from taskd.base.backoff import Backoff
@@ -123,9 +124,9 @@ class Bench:
         timing = Timing(now=lambda: self.now_at)
         return SqliteStore(f"sqlite://{self.path}", SqliteConfig(), 50, timing, listens=listens)
 
-    def start(self, **surroundings: object) -> Beat:
+    def start(self, **surroundings: Any) -> Beat:
         around = Surroundings(self.broker.connect, self.open_store, self.lines.append, self.now, AT_ONCE)
-        beat = Beat(self.loop, self.entries, replace(around, **surroundings))  # type: ignore[arg-type]
+        beat = Beat(self.loop, self.entries, replace(around, **surroundings))
         self.beats.append(beat)
         beat.start()
         return beat
@@ -160,6 +161,6 @@ class Bench:
             store.close()
 
 
-def every(name: str, span_s: float, **options: object) -> BeatEntryConfig:
+def every(name: str, span_s: float, **options: Any) -> BeatEntryConfig:
     """Return an entry with an interval."""
-    return BeatEntryConfig(name=name, task=f"tasks.{name}", every=span_s, **options)  # type: ignore[arg-type]
+    return BeatEntryConfig(name=name, task=f"tasks.{name}", every=span_s, **options)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from taskd.base import exit_codes, log
 from taskd.base.errors import ControlError
@@ -32,7 +33,7 @@ def fake_command(kind: str, name: str, pool: str) -> Sequence[str]:
     return (sys.executable, PROGRAM, name)
 
 
-def main(directory: str, settings: dict[str, object]) -> int:
+def main(directory: str, settings: dict[str, Any]) -> int:
     if os.environ.pop("FAKE_BROKEN_CHECKER", ""):
         vars(reload)["check"] = lambda *_, **__: 1 // 0
     if mode := os.environ.pop("FAKE_FAULTS", ""):
@@ -53,7 +54,7 @@ def main(directory: str, settings: dict[str, object]) -> int:
     config = replace(
         further,
         path=f"{directory}/taskd.toml",
-        supervisor=SupervisorConfig(control_socket=f"{directory}/s", **settings),  # type: ignore[arg-type]
+        supervisor=SupervisorConfig(control_socket=f"{directory}/s", **settings),
         control=ControlConfig(**control),
         log=LogConfig(level="debug", **output),
         workers={

@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,8 @@ __all__ = ["started"]
 
 
 def config_of(directory: Path, **entry: object) -> Config:
-    options = {"every": 0.05, "args": (1,), **entry}
-    each = BeatEntryConfig(name="often", task="tasks.often", **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"every": 0.05, "args": (1,), **entry}
+    each = BeatEntryConfig(name="often", task="tasks.often", **options)
     return Config(broker=f"sqlite://{directory}/broker.db", beat=BeatConfig(schedule={"often": each}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -61,9 +61,9 @@ def add(dispatcher: Dispatcher, *ids: str) -> None:
         dispatcher.add(TaskStarted(uuid=each, **dispatcher.stamp(clock.now())))
 
 
-def turn_until(loop: Loop, done: object) -> None:
+def turn_until(loop: Loop, done: Callable[[], object]) -> None:
     deadline = clock.monotonic() + 10
-    while not done():  # type: ignore[operator]
+    while not done():
         assert clock.monotonic() < deadline
         loop.run_once(0.1)
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_a_reader_removed_in_the_same_turn_is_not_called(loop: Loop) -> None:
         loop.remove_reader(ends[1 - index][0].fileno())
 
     for index, (here, there) in enumerate(ends):
-        loop.add_reader(here.fileno(), lambda index=index: reader(index))  # type: ignore[misc]
+        loop.add_reader(here.fileno(), partial(reader, index))
         there.send(b"x")
     loop.run_once(1.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_one_of_the_workers_is_elected_and_sends_the_task(url: str) -> None:
         for node in (one, two):
             electing = node.context.neighbours
             assert electing is not None
-            node.do(lambda electing=electing: electing.elect("e-1", "task", action))  # type: ignore[misc]
+            node.do(partial(electing.elect, "e-1", "task", action))
 
         desk = one.broker.desk()
         wait_until(lambda: any(queue.name == "chosen" for queue in desk.queues()), 10)

@@ -194,7 +194,9 @@ def test_a_job_that_ends_before_its_signal_works_costs_no_later_job(lone: Runner
 def test_the_death_of_a_child_is_seen_though_its_descriptors_live_on(lone: Runner, tmp_path: Path) -> None:
     release = tmp_path / "release"
     lone.submit(b"fork-and-stay " + bytes(release))
-    survivor = int(lone.until_outcomes(1)[0].reply)  # type: ignore[union-attr]
+    (outcome,) = lone.until_outcomes(1)
+    assert isinstance(outcome, Done)
+    survivor = int(outcome.reply)
     former = child_pids(lone)
     lone.outcomes.clear()
     lone.submit(b"spin 60")

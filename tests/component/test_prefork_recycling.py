@@ -8,6 +8,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,8 @@ class Recycled(Runner):
 def make() -> Iterator[MAKE]:
     made: list[Recycled] = []
 
-    def start(capacity: int = 2, **limits: float) -> Recycled:
-        made.append(Recycled(ChildLimits(**limits), capacity))  # type: ignore[arg-type]
+    def start(capacity: int = 2, **limits: Any) -> Recycled:
+        made.append(Recycled(ChildLimits(**limits), capacity))
         made[-1].until_ready()
         return made[-1]
 

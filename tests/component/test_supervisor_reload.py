@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,10 @@ def test_systemd_hears_of_the_begin_and_the_end_of_each_reload(tmp_path: Path) -
     notify.close()
 
 
+def are_ready(running: RunningSupervisor, count: int) -> bool:
+    return len(pids(running)) == count
+
+
 def test_the_scale_signals_change_every_worker_by_one_and_leave_one(running: RunningSupervisor) -> None:
     before = pids(running)
 
@@ -281,7 +286,7 @@ def test_the_scale_signals_change_every_worker_by_one_and_leave_one(running: Run
     wait_until(lambda: set(pids(running)) == {"a-1", "a-2", "a-3", "b-1", "b-2"})
     for number in range(3):
         running.signal(signal.SIGTTOU)
-        wait_until(lambda number=number: len(pids(running)) == max(2, 3 - number))  # type: ignore[misc]
+        wait_until(partial(are_ready, running, max(2, 3 - number)))
 
     wait_until(lambda: len(running.call("status")["programs"]) == 2)
     assert pids(running).items() <= before.items()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from kombu.transport.memory import Channel, Transport
@@ -175,9 +175,9 @@ _SLOW = frozenset({"kombu-filesystem", "kombu-memory", "kombu-sql", "rabbitmq"})
 EACH = [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in sorted(OPENERS)]
 
 
-def message(text: str = "x", queue: str = "mail", **more: object) -> Outgoing:
+def message(text: str = "x", queue: str = "mail", **more: Any) -> Outgoing:
     """Return a message whose body is ``text``."""
-    return Outgoing(routing_key=queue, headers=b"{}", body=text.encode(), **more)  # type: ignore[arg-type]
+    return Outgoing(routing_key=queue, headers=b"{}", body=text.encode(), **more)
 
 
 def send(broker: Broker, *messages: Outgoing) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,12 +62,12 @@ def store(open_: Open) -> BeatStore:
     return open_()
 
 
-def entry(name: str = "job", **options: object) -> BeatEntryConfig:
-    return BeatEntryConfig(name=name, task="t", every=60.0, **options)  # type: ignore[arg-type]
+def entry(name: str = "job", **options: Any) -> BeatEntryConfig:
+    return BeatEntryConfig(name=name, task="t", every=60.0, **options)
 
 
-def mark(name: str = "job", decided_at: float = 100.0, **more: object) -> Mark:
-    return Mark(name, "schedule", decided_at, **more)  # type: ignore[arg-type]
+def mark(name: str = "job", decided_at: float = 100.0, **more: Any) -> Mark:
+    return Mark(name, "schedule", decided_at, **more)
 
 
 def decision(number: int, name: str = "job") -> Decision:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -65,9 +67,9 @@ def test_dead_letters_are_listed_newest_first_by_task_queue_time_and_id(broker: 
     one, two, three = bury(broker, clock, named("1", "a", "t"), named("2", "b", "t"), named("3", "a", "u"))
     desk = broker.desk()
 
-    def found(limit: int = 100, **which: object) -> list[str]:
-        letters = desk.dead_letters(DeadFilter(**which), limit)  # type: ignore[arg-type]
-        assert [letter.id for letter in letters] == list(desk.dead_ids(DeadFilter(**which)))[::-1][:limit]  # type: ignore[arg-type]
+    def found(limit: int = 100, **which: Any) -> list[str]:
+        letters = desk.dead_letters(DeadFilter(**which), limit)
+        assert [letter.id for letter in letters] == list(desk.dead_ids(DeadFilter(**which)))[::-1][:limit]
         return [letter.reason for letter in letters]
 
     assert found() == ["bad 3", "bad 2", "bad 1"]

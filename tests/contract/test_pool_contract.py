@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from taskd.base.errors import PoolError
-from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Job, TimedOut
+from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Job, Outcome, TimedOut
 from tests.component.pool_runner import ROOT, Runner
 
 #: A process is patched for all its life: for the green pools a test at the end runs this file in one.
@@ -33,8 +34,8 @@ Start = Callable[..., Runner]
 def start() -> Iterator[Start]:
     runners: list[Runner] = []
 
-    def start(kind: str, **options: object) -> Runner:
-        runners.append(Runner(kind, **options))  # type: ignore[arg-type]
+    def start(kind: str, **options: Any) -> Runner:
+        runners.append(Runner(kind, **options))
         runners[-1].until_ready()
         return runners[-1]
 
@@ -87,8 +88,8 @@ def test_ten_thousand_short_jobs_pass(kind: str, start: Start) -> None:
 def test_jobs_submitted_from_on_outcomes_are_run(kind: str, start: Start) -> None:
     runner = start(kind, capacity=1)
 
-    def submit_next(outcomes: object) -> None:
-        runner.outcomes.extend(outcomes)  # type: ignore[arg-type]
+    def submit_next(outcomes: Sequence[Outcome]) -> None:
+        runner.outcomes.extend(outcomes)
         if len(runner.outcomes) < 3000:
             runner.pool.submit([Job(len(runner.outcomes), b"noop")])
 
@@ -151,8 +152,8 @@ def test_a_waiting_job_is_cancelled_without_having_started(kind: str, start: Sta
 def test_solo_cancels_a_job_that_waits_when_asked_from_on_outcomes(start: Start) -> None:
     runner = start("solo")
 
-    def cancel_the_second(outcomes: object) -> None:
-        runner.outcomes.extend(outcomes)  # type: ignore[arg-type]
+    def cancel_the_second(outcomes: Sequence[Outcome]) -> None:
+        runner.outcomes.extend(outcomes)
         if len(runner.outcomes) == 1:
             assert runner.pool.cancel(1, signal.SIGTERM)
 
@@ -327,8 +328,8 @@ def test_solo_recalls_what_waits_when_asked_from_on_outcomes(start: Start) -> No
     runner = start("solo")
     recalled: list[int] = []
 
-    def recall(outcomes: object) -> None:
-        runner.outcomes.extend(outcomes)  # type: ignore[arg-type]
+    def recall(outcomes: Sequence[Outcome]) -> None:
+        runner.outcomes.extend(outcomes)
         recalled.extend(runner.pool.recall())
 
     runner.on_outcomes = recall
@@ -383,8 +384,8 @@ def test_kill_ends_at_once_and_reports_nothing(kind: str, start: Start) -> None:
 def test_kill_may_be_called_from_on_outcomes(kind: str, start: Start) -> None:
     runner = start(kind)
 
-    def kill(outcomes: object) -> None:
-        runner.outcomes.extend(outcomes)  # type: ignore[arg-type]
+    def kill(outcomes: Sequence[Outcome]) -> None:
+        runner.outcomes.extend(outcomes)
         runner.pool.kill()
 
     runner.on_outcomes = kill

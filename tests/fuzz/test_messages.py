@@ -166,7 +166,7 @@ def test_records_as_clients_read_them() -> None:
         pass
 
     error = Odd("a", 5)
-    error.code = {"a": [1]}  # type: ignore[attr-defined]
+    vars(error)["code"] = {"a": [1]}
     record = success_record("1", 1, done_at=0.0, children=["2"])
     ending = b'{"exc_type": "SystemExit", "exc_message": [1], "exc_module": "builtins"}'
     samples = [

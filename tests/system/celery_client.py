@@ -15,7 +15,7 @@ from kombu import pools
 from tests.system.daemon import Daemon
 from tests.waiting import wait_until
 
-#: Celery's Redis backend uses what redis-py calls deprecated, and leaves subscriptions open.
+#: Celery's result backends use what redis-py calls deprecated, and leave connections open.
 CELERYS_WARNINGS = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

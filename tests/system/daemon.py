@@ -121,7 +121,8 @@ class Daemon:
             answer = ControlClient(str(self.directory / "taskd.sock")).call("status", {}, timeout_s=5.0)
         except TaskdError:
             return []
-        return answer["programs"]  # type: ignore[no-any-return, index]
+        assert isinstance(answer, dict)
+        return list(answer["programs"])
 
     def row(self, name: str) -> dict[str, object]:
         """One program of ``taskctl status``."""
@@ -167,4 +168,4 @@ class Daemon:
 
     def dead_letters(self) -> list[dict[str, object]]:
         """What ``taskctl dlq list --json`` prints."""
-        return json.loads(self.ctl("dlq", "list", "--json").stdout)["letters"]  # type: ignore[no-any-return]
+        return list(json.loads(self.ctl("dlq", "list", "--json").stdout)["letters"])

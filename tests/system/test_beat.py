@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -121,18 +122,17 @@ def test_a_beat_that_is_killed_again_and_again_runs_each_occurrence_once(
     daemon = make_daemon(WORKER + "history = 10000\n" + often)
     daemon.start()
     for _ in range(4):
-        pid, sent = daemon.pid_of("beat"), runs(notes)["often"]
-        wait_until(lambda sent=sent: runs(notes)["often"] >= sent + 10, 20)  # type: ignore[misc]
+        pid = daemon.pid_of("beat")
+        await_ten_more(notes)
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda pid=pid: daemon.row("beat")["pid"] not in {None, pid}, 20)  # type: ignore[misc]
+        wait_until(partial(has_successor, daemon, pid))
         daemon.wait_ready()
-    last = runs(notes)["often"]
-    wait_until(lambda: runs(notes)["often"] >= last + 10, 20)
+    await_ten_more(notes)
     daemon.ctl("beat", "pause", "often")
 
     def decided() -> list[dict[str, object]]:
         words = ("beat", "history", "often", "--limit", "10000", "--json")
-        return json.loads(daemon.ctl(*words).stdout)["decisions"]  # type: ignore[no-any-return]
+        return list(json.loads(daemon.ctl(*words).stdout)["decisions"])
 
     wait_until(lambda: runs(notes)["often"] >= len(decided()), 20)
     dues = sorted(float(str(each["due_at"])) for each in decided())
@@ -140,6 +140,17 @@ def test_a_beat_that_is_killed_again_and_again_runs_each_occurrence_once(
     assert steps == {1}, "each occurrence is decided once"
     assert {each["outcome"] for each in decided()} <= {"sent", "already sent"}
     assert runs(notes)["often"] == len(dues), "each that was decided ran once"
+
+
+def await_ten_more(notes: Path) -> None:
+    """Wait until the entry ``often`` has run ten times more."""
+    before = runs(notes)["often"]
+    wait_until(lambda: runs(notes)["often"] >= before + 10)
+
+
+def has_successor(daemon: Daemon, pid: int) -> bool:
+    """Whether another beat runs than this one, which was killed."""
+    return daemon.row("beat")["pid"] not in {None, pid}
 
 
 def is_silent(notes: Path, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests import services
 from tests.system.celery_client import CELERYS_WARNINGS, client_over
 from tests.system.celery_worker import CeleryWorker
 from tests.system.daemon import Daemon, head_over
+from tests.system.notes import has_lines, lines
 from tests.waiting import wait_until
 
 WORKER = """
@@ -217,8 +219,8 @@ def test_no_chord_waits_for_a_part_that_the_worker_decides(
     runs, gate = tmp_path / "runs", tmp_path / "gate"
     lost = chord([sig("hold", str(runs), str(gate)), sig("add", 1)], sig("echo")).apply_async()
     for death in (1, 2):
-        wait_until(lambda death=death: runs.exists() and len(runs.read_text().split()) == death, 20)  # type: ignore[misc]
-        os.kill(int(runs.read_text().split()[-1]), signal.SIGKILL)
+        wait_until(partial(has_lines, runs, death))
+        os.kill(int(lines(runs)[-1]), signal.SIGKILL)
     late = chord(
         [sig("hold", str(tmp_path / "late"), str(gate), time_limit=0.3), sig("add", 1)], sig("echo")
     ).apply_async()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ def make_theirs(url: str, tmp_path: Path) -> Iterator[Callable[..., CeleryWorker
 @pytest.fixture
 def daemon(make_daemon: Callable[..., Daemon], url: str) -> Daemon:
     return make_daemon(WORKER, head=head_over(url, url, app="wired_app"))
+
+
+def is_told_three_times(task_id: str, dump: Path) -> bool:
+    return dump.read_text().count(task_id) >= 3
 
 
 def revoked(client: Any, node: str) -> list[str]:
@@ -184,7 +189,7 @@ def test_celery_events_dump_shows_the_tasks_of_both(
         silent.get(timeout=60)
         results.append(client.send_task("wired.add", (5,), queue="default"))
         for each in results:
-            wait_until(lambda each=each: dump.read_text().count(each.id) >= 3, 20)  # type: ignore[misc]
+            wait_until(partial(is_told_three_times, each.id, dump))
         assert silent.id not in dump.read_text()
     finally:
         monitor.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,10 @@ def test_a_group_at_the_end_of_a_chain_and_a_chain_in_a_group_run(daemon: Daemon
     assert long.get(timeout=60) == [1, 2, 3]
 
 
+def stands_at(counting: Any, gate: str) -> bool:
+    return bool(counting.info == {"at": gate})
+
+
 def test_states_errors_and_tracebacks_are_celerys(daemon: Daemon, celery: Celery, tmp_path: Path) -> None:
     failed = celery.send_task("wired.fail")
     with pytest.raises(LookupError) as caught:
@@ -225,7 +230,7 @@ def test_states_errors_and_tracebacks_are_celerys(daemon: Daemon, celery: Celery
     assert set(counting.info) == {"pid", "hostname"}
     for gate in ("first", "second"):
         (tmp_path / gate).touch()
-        wait_until(lambda gate=gate: counting.info == {"at": gate}, 20)  # type: ignore[misc]
+        wait_until(partial(stands_at, counting, gate))
     assert counting.state == "COUNTING"
     (tmp_path / "third").touch()
     assert counting.get(timeout=60) == "counted"

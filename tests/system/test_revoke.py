@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ processes = 2
 """
 
 
-def inspect(daemon: Daemon, method: str, program: str = "main-1") -> object:
+def inspect(daemon: Daemon, method: str, program: str = "main-1") -> Any:
     node = node_name(program)
     return json.loads(daemon.ctl("inspect", method, "-d", node, "--json").stdout)["nodes"][node]
 
@@ -118,7 +119,7 @@ def test_a_worker_that_was_away_knows_what_the_others_were_told(make_daemon: Cal
     daemon.ctl("start", "main-2")
     daemon.wait_ready()
 
-    assert sorted(inspect(daemon, "revoked", "main-2")) == ["id-1", "id-2"]  # type: ignore[call-overload]
+    assert sorted(inspect(daemon, "revoked", "main-2")) == ["id-1", "id-2"]
 
 
 def test_a_revoked_name_keeps_every_task_of_it_from_running_until_that_is_undone(daemon: Daemon) -> None:

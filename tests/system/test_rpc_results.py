@@ -15,7 +15,7 @@ from celery import exceptions as celery_errors
 from taskd import App
 from taskd.protocol.exceptions import NotRegistered, TaskRevokedError, WorkerLostError
 from tests import services
-from tests.system.celery_client import client_over
+from tests.system.celery_client import CELERYS_WARNINGS, client_over
 from tests.system.celery_worker import CeleryWorker
 from tests.system.daemon import Daemon, head_over
 from tests.waiting import wait_until
@@ -26,6 +26,7 @@ queues = ["celery", "default"]
 concurrency = 2
 max_deaths = 1
 """
+pytestmark = CELERYS_WARNINGS
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -79,16 +80,16 @@ def unit(**properties: str) -> Facts:
     return replace(GOOD, unit=replace(UNIT, properties={**UNIT.properties, **properties}))
 
 
-def config(**changes: object) -> Facts:
-    return replace(GOOD, config=replace(CONFIG, **changes))  # type: ignore[arg-type]
+def config(**changes: Any) -> Facts:
+    return replace(GOOD, config=replace(CONFIG, **changes))
 
 
-def daemon(**changes: object) -> Facts:
-    return replace(GOOD, daemon=replace(DAEMON, **changes))  # type: ignore[arg-type]
+def daemon(**changes: Any) -> Facts:
+    return replace(GOOD, daemon=replace(DAEMON, **changes))
 
 
-def store(**changes: object) -> Facts:
-    return replace(GOOD, stores=[replace(STORE, **changes)])  # type: ignore[arg-type]
+def store(**changes: Any) -> Facts:
+    return replace(GOOD, stores=[replace(STORE, **changes)])
 
 
 def test_of_a_service_that_was_not_started_nothing_is_said_about_the_watchdog() -> None:

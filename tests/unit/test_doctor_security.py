@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,8 @@ GOOD = ExposureFacts(
 )
 
 
-def program(**changes: object) -> ExposureFacts:
-    return replace(GOOD, programs=[replace(MAIL, **changes)])  # type: ignore[arg-type]
+def program(**changes: Any) -> ExposureFacts:
+    return replace(GOOD, programs=[replace(MAIL, **changes)])
 
 
 def directory(mode: int, uid: int = 0, gid: int = 0) -> list[FilePlace]:

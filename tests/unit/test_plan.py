@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
@@ -13,8 +14,8 @@ from taskd.supervisor.model.plan import Action, Plan, Running, plan
 from taskd.supervisor.model.roster import groups, program_name
 
 
-def config(*workers: WorkerConfig, **keys: object) -> Config:
-    return Config(app="shop:app", workers={each.name: each for each in workers}, **keys)  # type: ignore[arg-type]
+def config(*workers: WorkerConfig, **keys: Any) -> Config:
+    return Config(app="shop:app", workers={each.name: each for each in workers}, **keys)
 
 
 def running(present: Config) -> list[Running]:
