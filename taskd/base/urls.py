@@ -6,18 +6,19 @@ library.  So it is checked before any library sees it, and only what follows its
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from taskd.base.schemes import Form, Scheme, scheme_of
 
 #: The text in the place of a secret.
 MASK = "***"
 
-_REDIS = ("redis", "rediss", "sentinel")
-_AMQP = ("amqp", "amqps", "pyamqp")
-_SOCKETS = {"unix": "db", "redis+socket": "virtual_host"}
-#: Of these the text behind the scheme is a path or nothing at all, and an @ is part of it.
-_FILES = ("sqlite", "memory", "null", "rpc", "kombu+memory", "kombu+filesystem", "kombu+sqla+sqlite")
+#: Addresses without a user and a password.
+_TEXTS = (Form.FILE, Form.WORD)
+
 # kombu writes several servers with semicolons between their URLs.
 _BETWEEN = re.compile(r";(?=[a-z][a-z0-9+.-]*://)")
 _SECRET_WORD = re.compile("pass|secret|token|key", re.IGNORECASE)
@@ -47,8 +48,8 @@ def refusal(url: str, of: str) -> str:
 
 
 def _wrong_in_one(url: str) -> tuple[str, str] | None:
-    scheme, _, rest = url.partition("://")
-    if scheme in _FILES:
+    how, rest = scheme_of(url), url.partition("://")[2]
+    if how.form in _TEXTS:
         return None
     authority = "" if rest.startswith("/") else re.split("[/?#]", rest, maxsplit=1)[0]
     credentials, _, servers = authority.rpartition("@")
@@ -59,17 +60,16 @@ def _wrong_in_one(url: str) -> tuple[str, str] | None:
         parts = urlsplit(url)
     except ValueError:
         return "the host, or the user and password before it, cannot be read", _ENCODED
-    if scheme in (*_REDIS, *_AMQP):
+    if how.port:
         for server in servers.split(","):
             port = server.rpartition("]")[2].partition(":")[2]
             if port and not (_is_number(port) and 0 < int(port) <= 65535):
                 return "the port is not a number from 1 to 65535", _PORT
-    database = parts.path.strip("/") if scheme in _REDIS else ""
-    if scheme in (*_REDIS, *_SOCKETS):
-        query = dict(parse_qsl(parts.query))
-        database = query.get(_SOCKETS.get(scheme, "db"), database).strip("/")
-    if database and not _is_number(database):
-        return "the database is not a number", _DATABASE
+    if how.database:
+        place = "" if how.form is Form.SOCKET else parts.path
+        database = dict(parse_qsl(parts.query)).get(how.database, place).strip("/")
+        if database and not _is_number(database):
+            return "the database is not a number", _DATABASE
     return None
 
 
@@ -113,7 +113,7 @@ def _secrets(url: str) -> set[str]:
 def _taken_apart(url: str) -> tuple[str, str, str, str]:
     """Return the scheme, what stands before the last ``@``, the place behind it, and the parameters."""
     scheme, _, rest = url.partition("://")
-    if scheme in _FILES:
+    if scheme_of(url).form in _TEXTS:
         place, _, query = rest.partition("?")
         return scheme, "", place, query
     credentials, _, behind = ("", "", rest) if rest.startswith("/") else rest.rpartition("@")
@@ -127,3 +127,65 @@ def credentials_of(url: str) -> Iterator[str]:
         password = credentials.partition(":")[2]
         if password:
             yield password
+
+
+def servers_of(url: str) -> Sequence[tuple[str, int]]:
+    """Return the host and port of each server in an address; port 0 where it is not known."""
+    return [
+        _host_and_port(server, scheme_of(part).port)
+        for part in _BETWEEN.split(url)
+        if scheme_of(part).form is Form.SERVER
+        for server in _taken_apart(part)[2].partition("/")[0].split(",")
+    ]
+
+
+def _host_and_port(server: str, default: int) -> tuple[str, int]:
+    host, colon, port = server.rpartition(":")
+    if not colon or port.endswith("]"):  # the last colon is that of an IPv6 address
+        host, port = server, ""
+    return host.lower() or "localhost", int(port) if _is_number(port) else default
+
+
+def place_of(url: str) -> tuple[object, ...]:
+    """Return the place that an address leads to, in one form for all ways to write it, without the login."""
+    scheme, _, place, query = _taken_apart(url)
+    how = scheme_of(url)
+    family = how.family or scheme
+    match how.form:
+        case Form.FILE:
+            return family, _normal(place)
+        case Form.WORD:
+            return family, place, query
+        case Form.SOCKET:
+            return family, _normal(place), _database(how, "", query)
+        case Form.SERVER:
+            parts = [_taken_apart(part) for part in _BETWEEN.split(url)]
+            paths = [path for _, _, each, _ in parts if (path := each.partition("/")[2])]
+            return family, tuple(servers_of(url)), _database(how, paths[-1] if paths else "", parts[-1][3])
+
+
+def _normal(path: str) -> str:
+    return os.path.normpath(f"/{path.lstrip('/')}")
+
+
+def _database(how: Scheme, path: str, query: str) -> str:
+    named = dict(parse_qsl(query)).get(how.database, path) if how.database else path
+    return unquote(named if how.first == "/" else named.strip("/")) or how.first
+
+
+def same_server(one: str, other: str) -> bool:
+    """Return whether two addresses lead to the same database of the same server, or to the same file."""
+    return place_of(one) == place_of(other)
+
+
+def same_login(one: str, other: str) -> bool:
+    """Return whether two addresses name the same user and password, and the same parameters for them."""
+    return _login(one) == _login(other)
+
+
+def _login(url: str) -> Sequence[object]:
+    names = ("username", "password")
+    return [
+        (tuple(map(unquote, credentials.split(":"))), [pair for pair in parse_qsl(query) if pair[0] in names])
+        for _, credentials, _, query in map(_taken_apart, _BETWEEN.split(url))
+    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from taskd.brokers.intake import Intake
+from taskd.config.kinds import BrokerKind
 from taskd.protocol.delivery import Delivery, Outgoing
 
 ExchangeType = Literal["direct", "topic", "fanout"]
@@ -153,8 +154,8 @@ class Broker(Protocol):
     """One broker as opened by ``factory.connect``.  Cheap to hold; opens files lazily per part."""
 
     url: str
-    #: Whether workers of other hosts can share it, so that Mingle and Gossip have somebody to talk to.
-    spans_hosts: bool
+    #: Its record: what it can do.
+    kind: BrokerKind
 
     def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> Intake:
         """Open the claims of a new generation of ``owner``; fences off and releases the former one."""

@@ -10,11 +10,12 @@ Why not in ``Publisher``: every send would pay for a look-up that only beat need
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from taskd.base import clock
 from taskd.base.errors import TooLateError
 from taskd.brokers.base import Broker, Publisher
+from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Outgoing
 
 
@@ -81,6 +82,6 @@ class PlainOnce:
 
 def once_publisher(broker: Broker) -> OncePublisher:
     """Return the broker's own, or one that only sends."""
-    if isinstance(broker, SendsOnce):
-        return broker.once()
+    if BrokerCan.ONCE in broker.kind.can:
+        return cast("SendsOnce", broker).once()
     return PlainOnce(broker.publisher())

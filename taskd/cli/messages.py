@@ -16,6 +16,7 @@ from taskd.cli.offers import complete_queues, complete_tasks
 from taskd.cli.output import Failure, echo_json, echo_value, json_option, printable, printable_block
 from taskd.cli.remote import consuming_here
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
+from taskd.config.kinds import StoreCan
 from taskd.config.problems import nearest
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
@@ -132,12 +133,14 @@ def result(session: Session, *, task_id: str, wait_s: float | None, as_json: boo
     Example: taskctl result 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --wait 1m
     """
     config = session.config
-    if config.results.startswith("rpc:"):
+    kind = config.result_kind
+    if StoreCan.KEEP not in kind.can:
+        raise Failure(f'results are switched off in the configuration (results = "{kind.schemes[0]}://")')
+    if StoreCan.ANSWER not in kind.can:
         raise Failure(
-            'results go to the process that sent the task (results = "rpc://"); no other can ask for them'
+            f'results go to the process that sent the task (results = "{kind.schemes[0]}://"); '
+            "no other can ask for them"
         )
-    if config.results.startswith("null:"):
-        raise Failure('results are switched off in the configuration (results = "null://")')
     with closing(factory.connect(config.results, config.stores)) as store:
         return _show(task_id, _find(store, task_id, wait_s or 0.0), as_json)
 

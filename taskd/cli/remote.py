@@ -12,6 +12,7 @@ from taskd.base.ids import node_of
 from taskd.cli import daemon
 from taskd.cli.output import Failure, echo_json, printable
 from taskd.cli.session import duration
+from taskd.config.kinds import BrokerCan
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
 from taskd.supervisor.control.client import ControlClient
@@ -99,9 +100,9 @@ def _said(answer: object) -> object:
 def _workers_of_this_host(config: Config) -> int | None:
     """Return how many answers there can be, so that nobody waits for more; None when unknown.
 
-    Only the embedded broker is known to have no workers on other hosts.
+    A broker that spans hosts may have workers on others.
     """
-    return consuming_here(config) if config.broker.startswith("sqlite:") else None
+    return None if BrokerCan.SPAN_HOSTS in config.broker_kind.can else consuming_here(config)
 
 
 def consuming_here(config: Config) -> int | None:

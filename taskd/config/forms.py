@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from taskd.base.schemes import Form, file_of, scheme_of
 from taskd.base.urls import wrong_in
 from taskd.config.crontab import CRON_FORM, CronError, parse
 from taskd.config.given import BAD, Given
@@ -103,7 +104,7 @@ def url(given: Given) -> object:
     form = "a URL with one of the schemes " + ", ".join(schemes)
     if not isinstance(given.raw, str):
         return given.bad(form)
-    scheme, separator, rest = given.text.partition("://")
+    scheme, separator, _ = given.text.partition("://")
     if not separator or "\x00" in given.text:
         return given.bad(form, "the value is not a URL")
     if scheme not in given.option.choices:
@@ -113,7 +114,7 @@ def url(given: Given) -> object:
             given.path, f"{shown} is not accepted", form, word=scheme, known=given.option.choices
         )
         return BAD
-    if scheme == "sqlite" and not rest.strip("/"):
+    if scheme_of(given.text).form is Form.FILE and not file_of(given.text):
         return given.bad(
             "sqlite:///absolute/path.db, or sqlite://path.db beside this file", "the path is missing"
         )

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from taskd.base.schemes import file_of
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.report import Report
 from taskd.config.schema import Config
 
-_SQLITE = "sqlite://"
 _SOCKET: KeyPath = ("supervisor", "control_socket")
 #: Beside the control socket, beside a database, and in the state directory.
 _BESIDE_SOCKET = ("", ".lock", ".state", ".state.new")
@@ -40,9 +40,9 @@ def _places(config: Config) -> Iterator[tuple[str, str, KeyPath]]:
         (("beat", "store"), config.beat.store),
     )
     for key, url in keys:
-        if url.startswith(_SQLITE) and url.removeprefix(_SQLITE).strip("/"):
+        if path := file_of(url):
             for suffix in _BESIDE_DATABASE:
-                yield "database", _normal(url.removeprefix(_SQLITE)) + suffix, key
+                yield "database", _normal(path) + suffix, key
     for name in _STATES:
         path = _normal(os.path.join(config.supervisor.state_directory, name))
         yield "state", path, ("supervisor", "state_directory")

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from importlib.util import find_spec
 
+from taskd.base.schemes import file_of, with_file
 from taskd.config.built_in import POOLS
 from taskd.config.control import SOCKET_MODE, WHO, WHO_FORM, ControlConfig
 from taskd.config.daemon import SupervisorConfig
@@ -25,7 +26,6 @@ _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _APP_FORM = '"package.module:attribute"'
 # sockaddr_un.sun_path of unix(7), with its closing NUL.
 _SOCKET_PATH_BYTES = 107
-_SQLITE = "sqlite://"
 # Twice the interval at which an idle program sends heartbeats (taskd.protocol.status.Heartbeat).
 _SHORTEST_SILENCE_S = 30.0
 # Less is a slip of the unit: Celery's number is KiB.
@@ -92,10 +92,8 @@ def _absolute(path: str, directory: str) -> str:
 
 
 def _absolute_url(url: str, directory: str) -> str:
-    if not url.startswith(_SQLITE):
-        return url
-    # normpath keeps two leading slashes, as POSIX allows; nobody means them.
-    return f"{_SQLITE}/{_absolute(url[len(_SQLITE) :], directory).lstrip('/')}"
+    path = file_of(url)
+    return with_file(url, _absolute(path, directory)) if path else url
 
 
 def _check_app(app: str, path: KeyPath, report: Report) -> None:
@@ -120,8 +118,8 @@ def _check_results(config: Config, path: KeyPath, report: Report) -> None:
 
 def _check_place(url: str, path: KeyPath, report: Report) -> None:
     """Warn of what looks relative and is not: elsewhere three slashes are a file beside the program."""
-    place = url.removeprefix(_SQLITE)
-    if url.startswith(_SQLITE) and os.path.dirname(place) == "/" and report.is_sound(path):
+    place = file_of(url)
+    if os.path.dirname(place) == "/" and report.is_sound(path):
         wrong = f"{place} is a file in the root directory"
         expected = (
             f"sqlite:/{place} for a file beside this one, or an absolute path in a directory of its own"

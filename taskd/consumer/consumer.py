@@ -14,6 +14,8 @@ from taskd.base.backoff import Backoff
 from taskd.base.blueprint import Blueprint
 from taskd.base.errors import BrokerError, LeaseLostError, StartError, StorageError
 from taskd.base.lifecycle import Deadline
+from taskd.base.urls import same_login, same_server
+from taskd.config.kinds import BrokerCan, StoreCan
 from taskd.consumer.claiming.selfcheck import NotConsumingError
 from taskd.consumer.commands.control import Control
 from taskd.consumer.connection import Connection
@@ -42,6 +44,17 @@ RECONNECT = Backoff(base_s=0.1, max_s=10.0, floor_s=0.05)
 _STABLE_S = 10.0
 
 
+def _is_one_step(context: Context) -> bool:
+    """Return whether the broker can write the results as it settles: both are kept by one server."""
+    config = context.config
+    return (
+        BrokerCan.CARRY_RESULTS in context.broker.kind.can
+        and StoreCan.GO_ALONG in config.result_kind.can
+        and same_server(config.broker, config.results)
+        and same_login(config.broker, config.results)
+    )
+
+
 class Consumer:
     """Owns the inner blueprint of one worker.  For the loop's thread; ``run`` blocks."""
 
@@ -54,7 +67,7 @@ class Consumer:
             context.publisher,
             context.config.result_expires,
             chords,
-            one_server=context.config.results == context.config.broker,
+            in_one_step=_is_one_step(context),
         )
         self.outcomes = Outcomes(context, self._settling)
         self._connection = Connection(context, self._settling)

@@ -15,6 +15,7 @@ from taskd.base import forks
 from taskd.base.errors import ConfigError, TaskdError
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Desk, Publisher
+from taskd.config.kinds import BrokerCan, StoreCan
 from taskd.config.load import load
 from taskd.config.rules import with_absolute_paths
 from taskd.config.schema import Config
@@ -137,7 +138,7 @@ class Connections:
     @property
     def keeps_results(self) -> bool:
         """Whether results are not switched off.  Raises: ``ConfigError``."""
-        return not self.config.results.startswith("null:")
+        return StoreCan.KEEP in self.config.result_kind.can
 
     def results(self) -> ResultStore:
         """Return the result store.
@@ -158,7 +159,7 @@ class Connections:
 
         Raises: ``StorageError``.
         """
-        if ignored or not self.config.results.startswith("rpc:"):
+        if ignored or BrokerCan.REPLY not in self.config.result_kind.needs:
             return ""
         return self.results().reply_to()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import Broker, Mailbox, Replying
+from taskd.config.kinds import BrokerCan
 from taskd.config.schema import Config
 from taskd.protocol.delivery import Outgoing
 from taskd.results import factory
@@ -18,7 +20,9 @@ _LONGEST_S = 86_400.0
 
 def open_results(config: Config, broker: Broker) -> ResultStore:
     """Return the result store of a configuration; nothing is opened yet.  Raises: ``StorageError``."""
-    post = BrokerPost(broker, config.result_expires) if isinstance(broker, Replying) else None
+    post = None
+    if BrokerCan.REPLY in broker.kind.can:
+        post = BrokerPost(cast("Replying", broker), config.result_expires)
     return factory.connect(config.results, config.stores, post)
 
 

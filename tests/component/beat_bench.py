@@ -17,6 +17,7 @@ from taskd.beat.stores.sqlite import SqliteStore
 from taskd.beat.surroundings import Surroundings
 from taskd.brokers.base import Broker, QueueInfo
 from taskd.brokers.timing import Timing
+from taskd.config.built_in import MEMORY
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.stores import SqliteConfig
 from taskd.protocol.delivery import Outgoing
@@ -31,6 +32,7 @@ class Away:
     """A broker that can be switched off; it is its own publisher and keeps what it is sent."""
 
     url = "away://"
+    kind = MEMORY
 
     def __init__(self) -> None:
         self.is_away = False

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,8 @@ from kombu.pidbox import Mailbox
 
 from taskd.base import clock
 from taskd.brokers.sqlite.broker import SqliteBroker
+from taskd.config.built_in import SQLITE
+from taskd.config.kinds import BrokerCan
 from taskd.config.stores import SqliteConfig
 from taskd.revocations.known import By
 from tests.component.cluster import Node
@@ -29,7 +32,7 @@ from tests.waiting import wait_until
 class SharedSqlite(SqliteBroker):
     """The embedded broker as if several hosts could share it."""
 
-    spans_hosts = True
+    kind = replace(SQLITE, can=SQLITE.can | {BrokerCan.SPAN_HOSTS})
 
     def __init__(self, url: str) -> None:
         super().__init__(url, SqliteConfig())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
 from taskd.base.loop import Loop
 from taskd.brokers.memory.broker import MemoryBroker
+from taskd.config.built_in import MEMORY
+from taskd.config.kinds import BrokerCan
 from taskd.consumer.context import Context, Shutdown
 
 T = TypeVar("T")
@@ -19,7 +22,7 @@ W = TypeVar("W", bound="WorkerThread")
 class SharedBroker(MemoryBroker):
     """A broker that workers of several hosts could share, so that Mingle and Gossip take part."""
 
-    spans_hosts = True
+    kind = replace(MEMORY, can=MEMORY.can | {BrokerCan.SPAN_HOSTS})
 
 
 class WorkerThread(ABC):

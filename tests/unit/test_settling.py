@@ -120,7 +120,7 @@ class CarryingIntake(FakeIntake):
 
 
 def over_one_server(stores: Stores) -> Settling:
-    return Settling(stores, stores, 60.0, one_server=True)
+    return Settling(stores, stores, 60.0, in_one_step=True)
 
 
 def test_results_travel_with_the_settlements_where_both_lie_on_one_server() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskd.base.errors import BrokerError, StorageError, TaskdError
-from taskd.base.urls import masked, scrubbed, shown, wrong_in
+from taskd.base.urls import masked, same_login, same_server, scrubbed, servers_of, shown, wrong_in
 from taskd.brokers import factory as brokers
 from taskd.brokers.kombu.errors import told
 from taskd.brokers.kombu_client.connection import kombu_connection
@@ -106,3 +106,58 @@ def test_every_address_of_the_configuration_is_shown_masked() -> None:
 
     assert len(urls) == 2
     assert not [leaf for leaf in urls if "pw" in leaf.shown]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("redis://h", "redis://h:6379/0"),
+        ("redis://h/0", "redis://H:6379?db=0"),
+        ("redis:///3", "rediss://localhost:6379/3"),
+        ("redis://app:pw@h/0", "redis://:other@h/0"),
+        ("unix:///run/r.sock?db=2", "redis+socket:///run/r.sock?virtual_host=2"),
+        ("unix:///run/r.sock", "unix:///run//r.sock?db=0"),
+        ("sentinel://a:26379,b/1", "sentinel://a;sentinel://b:26379/1"),
+        ("amqp://guest:guest@h", "pyamqp://h:5672//"),
+        ("amqp://h/%2Fshop", "amqp://h//shop"),
+        ("redis://[::1]/0", "redis://[::1]:6379"),
+        ("sqlite:///var/x.db", "sqlite:////var/lib/../x.db"),
+        ("memory://a", "memory://a"),
+        ("theirs://h:1/x", "theirs://u:p@h:1/x"),
+    ],
+)
+def test_two_ways_to_write_an_address_lead_to_the_same_server(one: str, other: str) -> None:
+    assert same_server(one, other)
+    assert same_server(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("redis://h/0", "redis://h/1"),
+        ("redis://h/0", "redis://g/0"),
+        ("redis://h:6379", "redis://h:6380"),
+        ("redis://h:6379", "amqp://h:6379"),
+        ("unix:///run/r.sock", "unix:///run/s.sock"),
+        ("sqlite:///var/x.db", "sqlite:///var/y.db"),
+        ("memory://a", "memory://b"),
+        ("amqp://h/shop", "amqp://h//shop"),
+        ("theirs://h/x", "others://h/x"),
+    ],
+)
+def test_addresses_of_two_servers_or_databases_are_told_apart(one: str, other: str) -> None:
+    assert not same_server(one, other)
+
+
+def test_a_login_is_the_same_however_it_is_written() -> None:
+    assert same_login("redis://app:p%40w@h", "redis://app:p%40w@h:6379/0")
+    assert same_login("redis://app:p%77@h", "redis://app:pw@h")
+    assert not same_login("redis://app:pw@h", "redis://h")
+    assert not same_login("unix:///r.sock?password=x", "unix:///r.sock?db=0")
+
+
+def test_the_servers_of_an_address_have_their_ports() -> None:
+    assert servers_of("sentinel://:pw@a:1,b/0") == [("a", 1), ("b", 26379)]
+    assert servers_of("amqps://h/x") == [("h", 5671)]
+    assert servers_of("redis://[::1]/0") == [("[::1]", 6379)]
+    assert servers_of("sqlite:///x.db") == []

@@ -7,32 +7,30 @@ from collections.abc import Callable
 from typing import cast
 
 from taskd.base.errors import StorageError
+from taskd.base.schemes import file_of, with_file
 from taskd.beat.stores.base import BeatStore
 from taskd.brokers.timing import Timing
 from taskd.config.choosing import beat_store_kind
 from taskd.config.kinds import KindError
 from taskd.config.schema import Config
-from taskd.storage.sqlite.database import path_of
 
 _BESIDE_THE_BROKER = "beat.db"
 _ELSEWHERE = "sqlite:///var/lib/taskd/beat.db"
-_SQLITE = "sqlite://"
 
 
 def store_url(config: Config) -> str:
     """Return where beat keeps what it remembers: as configured, else ``beat.db`` beside the broker's file."""
     if config.beat.store:
         return config.beat.store
-    if config.broker.startswith(_SQLITE):
-        directory = os.path.dirname(config.broker[len(_SQLITE) :])
-        return f"{_SQLITE}{os.path.join(directory, _BESIDE_THE_BROKER)}"
+    if path := file_of(config.broker):
+        return with_file(config.broker, os.path.join(os.path.dirname(path), _BESIDE_THE_BROKER))
     return _ELSEWHERE
 
 
 def has_store(config: Config) -> bool:
     """Whether there may be something in the store; asking makes no file."""
     url = store_url(config)
-    return not url.startswith(_SQLITE) or os.path.exists(path_of(url))
+    return not file_of(url) or os.path.exists(file_of(url))
 
 
 def open_store(config: Config, timing: Timing | None = None, *, listens: bool) -> BeatStore:

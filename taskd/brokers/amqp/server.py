@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
+from taskd.base.schemes import scheme_of
 from taskd.brokers.amqp.link import AmqpLink
 from taskd.brokers.kombu.errors import BROKER_ERRORS
 from taskd.brokers.kombu.server import Server
@@ -31,7 +32,7 @@ class AmqpServer(Server):
         """Return kombu's options of the transport."""
         options = super().transport_options()
         options.update(read_timeout=self.config.timeout, write_timeout=self.config.timeout)
-        if self.url.startswith("amqps://"):
+        if scheme_of(self.url).encrypted:
             options.setdefault("ssl", self._tls_options())
         return options
 

@@ -16,6 +16,7 @@ from taskd.brokers.kombu.pulled import PulledSource
 from taskd.brokers.kombu.server import Server
 from taskd.brokers.kombu.source import Source
 from taskd.brokers.topology import EVENT_EXCHANGE
+from taskd.config.choosing import broker_kind
 from taskd.config.stores import Stores
 
 
@@ -34,10 +35,9 @@ Part = TypeVar("Part", bound=Opened)
 class KombuBroker:
     """``Broker`` over kombu; every part has a connection of its own."""
 
-    spans_hosts = True
-
     def __init__(self, server: Server) -> None:
         self.url = server.url
+        self.kind = broker_kind(self.url)
         self._server = server
         self._parts: list[Opened] = []
 

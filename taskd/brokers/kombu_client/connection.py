@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from kombu.connection import Connection
 
 from taskd.base.errors import BrokerError
+from taskd.base.schemes import Form, scheme_of
 from taskd.base.urls import refusal
 from taskd.brokers.kombu_client.transport import SqliteTransport
 from taskd.config.built_in import BROKERS
@@ -71,7 +72,8 @@ def over_amqp(broker_url: str, stores: Stores) -> Connection:
 def over_redis(broker_url: str, stores: Stores) -> Connection:
     """Return a connection to Redis."""
     parts = urlsplit(broker_url)
-    if parts.scheme == "unix":
+    how = scheme_of(broker_url)
+    if how.form is Form.SOCKET and how.database == "db":  # kombu knows the other form alone
         user = parts.netloc if parts.netloc.endswith("@") else ""
         database = parse_qs(parts.query).get("db", ["0"])[0]
         broker_url = f"redis+socket://{user}{parts.path}?virtual_host={database}"

@@ -13,6 +13,7 @@ from taskd.brokers.memory.intake import MemoryIntake
 from taskd.brokers.memory.once import MemoryOnce
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
+from taskd.config.built_in import MEMORY
 from taskd.config.stores import Stores
 from taskd.protocol.delivery import Delivery, Outgoing
 
@@ -181,7 +182,7 @@ Part = TypeVar("Part", MemoryIntake, MemoryMailbox)
 class MemoryBroker:
     """``Broker`` whose hub is shared by all brokers of the same URL in this process."""
 
-    spans_hosts = False
+    kind = MEMORY
 
     def __init__(self, url: str, timing: Timing | None = None) -> None:
         self.url = url

@@ -16,6 +16,7 @@ from taskd.brokers.redis.publisher import RedisPublisher
 from taskd.brokers.redis.store import Store
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
+from taskd.config.built_in import REDIS
 from taskd.config.stores import RedisConfig, Stores
 from taskd.storage.redis.address import address_of
 
@@ -26,7 +27,7 @@ Part = TypeVar("Part", bound=_Any)
 class RedisBroker:
     """``Broker`` over one database; every part has connections of its own."""
 
-    spans_hosts = True
+    kind = REDIS
 
     def __init__(self, url: str, config: RedisConfig, timing: Timing | None = None) -> None:
         """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""

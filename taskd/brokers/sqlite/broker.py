@@ -17,6 +17,7 @@ from taskd.brokers.sqlite.queues import bind, declare_exchange, ensure_queue
 from taskd.brokers.sqlite.store import Store
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
+from taskd.config.built_in import SQLITE
 from taskd.config.stores import SqliteConfig, Stores
 from taskd.storage.sqlite.database import path_of
 
@@ -27,7 +28,7 @@ Part = TypeVar("Part", bound=_Any)
 class SqliteBroker:
     """``Broker`` over one file; every part has a connection of its own."""
 
-    spans_hosts = False
+    kind = SQLITE
 
     def __init__(self, url: str, config: SqliteConfig, timing: Timing | None = None) -> None:
         self.url = url

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 
+from taskd.base.schemes import Form, scheme_of
 from taskd.base.urls import credentials_of, shown
 from taskd.cli.doctor.facts import Facts, FilePlace, Who
 from taskd.cli.doctor.machine import place
@@ -18,7 +19,6 @@ from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schema import Config
 
 _HERE = ("localhost", "127.", "[::1]", "/", "")
-_ENCRYPTED = ("rediss", "amqps", "sentinels")
 _TASKD_USER = "TASKD_USER="
 
 
@@ -87,15 +87,14 @@ def _code(table: ProcessConfig, unit: Mapping[str, str]) -> Iterator[FilePlace]:
 
 
 def _server(key: str, url: str) -> ServerFacts | None:
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme in {"sqlite", "memory", "null", "rpc"} or scheme.startswith("kombu+"):
-        return None
+    how, rest = scheme_of(url), url.partition("://")[2]
+    is_socket = how.form is Form.SOCKET
+    if not is_socket and not how.port:
+        return None  # a file, a word, or a server that taskd does not know
     host = rest.rpartition("@")[2]
-    is_here = scheme in {"unix", "redis+socket"} or any(
-        host.startswith(each) if each else not host for each in _HERE
-    )
+    is_here = is_socket or any(host.startswith(each) if each else not host for each in _HERE)
     has_password = any(credentials_of(url))
-    return ServerFacts(key, shown(url), is_here, scheme in _ENCRYPTED or "ssl" in rest, has_password)
+    return ServerFacts(key, shown(url), is_here, how.encrypted or "ssl" in rest, has_password)
 
 
 def _databases(facts: Facts) -> Iterator[FilePlace]:

@@ -11,11 +11,11 @@ import resource
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from taskd.base import clock
 from taskd.base.errors import BrokerError, ControlError, DaemonDownError, StorageError
-from taskd.base.urls import credentials_of
+from taskd.base.schemes import file_of
+from taskd.base.urls import credentials_of, servers_of
 from taskd.base.version import __version__
 from taskd.cli import daemon
 from taskd.cli.desk import left_alone, open_desk
@@ -40,7 +40,6 @@ from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.peers import unknown_names
 
 _CONNECT_S = 3.0
-_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 # adjtimex(2): what it returns while the clock is not synchronized.
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512
@@ -189,12 +188,12 @@ def _open_files_of(pid: object) -> int | None:
 
 
 def _store(key: str, url: str) -> StoreFacts | None:
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        return _embedded(key, parts.path)
-    if parts.scheme not in _PORTS:
+    if path := file_of(url):
+        return _embedded(key, path)
+    servers = servers_of(url)
+    if len(servers) != 1 or not servers[0][1]:
         return None
-    address = (parts.hostname or "localhost", parts.port or _PORTS[parts.scheme])
+    address = (servers[0][0].strip("[]"), servers[0][1])
     shown = f"{address[0]}:{address[1]}"
     try:
         socket.create_connection(address, _CONNECT_S).close()

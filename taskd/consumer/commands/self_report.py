@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from taskd.base import clock
 from taskd.base.plural import counted
+from taskd.base.schemes import file_of, scheme_of
 from taskd.base.version import __version__
 from taskd.consumer.commands.shown_config import masked
 from taskd.consumer.context import Context
@@ -151,10 +152,10 @@ def broker_info(url: str) -> dict[str, object]:
     return {
         "hostname": parts.hostname,
         "userid": parts.username,
-        "virtual_host": parts.path if parts.scheme == "sqlite" else parts.path.lstrip("/") or "/",
+        "virtual_host": file_of(url) or parts.path.lstrip("/") or "/",
         "port": port,
         "insist": False,
-        "ssl": parts.scheme in ("rediss", "amqps"),
+        "ssl": scheme_of(url).encrypted,
         "transport": parts.scheme,
         "connect_timeout": 4,
         "transport_options": {},

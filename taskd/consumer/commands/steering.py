@@ -6,12 +6,15 @@ one starts from the configuration file again.
 
 from __future__ import annotations
 
+from typing import cast
+
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
 from taskd.base.plural import counted
 from taskd.base.rates import parse_rate
 from taskd.brokers import topology
 from taskd.brokers.intake import Advancing
+from taskd.config.kinds import BrokerCan
 from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.tasks import TasksGiven
 from taskd.protocol.message import decode_headers
@@ -49,9 +52,9 @@ class Steering:
 
     def bring_back(self, task_name: str) -> None:
         """Bring the messages back that wait for a limit of this task that is gone."""
-        intake = self._tasks.intake
-        if not isinstance(intake, Advancing):
+        if BrokerCan.ADVANCE not in self._context.broker.kind.can:
             return
+        intake = self._tasks.intake
         now = clock.now()
         waiting = []
         for entry in intake.scheduled(_BROUGHT_BACK):
@@ -63,7 +66,7 @@ class Steering:
             if headers.task == task_name and (headers.eta_at is None or headers.eta_at <= now):
                 waiting.append(entry)
         if waiting:
-            intake.advance(waiting, now)
+            cast("Advancing", intake).advance(waiting, now)
 
     def time_limit(self, task_name: str, hard: float | None = None, soft: float | None = None) -> object:
         """Put limits in seconds in the place of the task's own, for runs that begin from now on."""

@@ -14,6 +14,7 @@ from taskd.base.blueprint import Given, Step
 from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Owner, Timer
+from taskd.config.kinds import BrokerCan
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.announcing import Events
 from taskd.consumer.neighbours.mingle import Mingle
@@ -187,7 +188,7 @@ class Gossip(Step[None]):
 
     def included(self) -> bool:
         """Whether there can be neighbours, and they shall be listened to."""
-        return self._context.broker.spans_hosts and self._context.worker.gossip
+        return self._context.worker.gossip and BrokerCan.SPAN_HOSTS in self._context.broker.kind.can
 
     def start(self, given: Given) -> None:
         """Begin to listen.  Raises: ``BrokerError`` or ``StorageError``."""

@@ -16,6 +16,7 @@ from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Owner, Timer
 from taskd.brokers.base import Mailbox
+from taskd.config.kinds import BrokerCan
 from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.context import Context
 from taskd.consumer.neighbours.announcing import Events
@@ -43,7 +44,7 @@ class Mingle(Step[None]):
 
     def included(self) -> bool:
         """Whether there can be neighbours, and they shall be asked."""
-        return self._context.broker.spans_hosts and self._context.worker.mingle
+        return self._context.worker.mingle and BrokerCan.SPAN_HOSTS in self._context.broker.kind.can
 
     def start(self, given: Given) -> None:
         """Ask.  Raises: ``BrokerError`` or ``StorageError``."""

@@ -48,11 +48,11 @@ class Settling:
         result_expires_s: float,
         chords: Chords | None = None,
         *,
-        one_server: bool = False,
+        in_one_step: bool = False,
     ) -> None:
-        """``one_server``: messages and results lie in the same place."""
+        """``in_one_step``: the broker writes the results as it settles; the kinds of both can do that."""
         self._results = results
-        self._portable = results if one_server and isinstance(results, Portable) else None
+        self._portable = cast("Portable", results) if in_one_step else None
         self._publisher = publisher
         self._chords = chords or Chords(None, results)
         self._expires_s = result_expires_s
@@ -208,7 +208,7 @@ class Settling:
         return refused
 
     def _send_together(self, intake: Intake) -> Sequence[int]:
-        writing = self._writing(intake)
+        writing = self._writing()
         refused: Sequence[int] = ()
         if writing is not None:
             refused = cast("Carrying", intake).settle_after(writing, self._settlements)
@@ -277,11 +277,11 @@ class Settling:
             record = failure_record(message.task_id, _unsendable("its message", error), done_at=clock.now())
             self._results.store([StoredResult(message.task_id, TaskState.FAILURE.value, record, None)])
 
-    def _writing(self, intake: Intake) -> object | None:
+    def _writing(self) -> object | None:
         """Return the writing of the results if it can go with the settlements: nothing comes between."""
         records = self._records + self._last_words
         between = self._begins or self._returned or self._messages or self._ended
-        if self._portable is None or not records or between or not isinstance(intake, Carrying):
+        if self._portable is None or not records or between:
             return None
         return self._portable.writing(records)
 

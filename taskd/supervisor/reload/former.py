@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from zlib import crc32
 
-from taskd.base.urls import shown
+from taskd.base.urls import place_of, shown
 from taskd.config.leaves import Leaf, walk
 from taskd.config.option import Kind
 from taskd.config.schema import Config
@@ -78,7 +78,7 @@ class FormerBrokers:
 
 def _key(config: Config) -> str:
     """Return what makes it another broker."""
-    return "\n".join((config.broker, config.redis.key_prefix, config.redis.master))
+    return "\n".join((repr(place_of(config.broker)), config.redis.key_prefix, config.redis.master))
 
 
 def _text(config: Config) -> str:
