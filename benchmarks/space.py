@@ -67,13 +67,15 @@ def _run(directory: str, count: int, size_bytes: int, left: int) -> None:
     quiet_s = ours.recv()
     before_bytes, start = path.stat().st_size, time.perf_counter()
     waits_s: list[float] = []
+    works_s: list[float] = []
     ahead_s += WINDOW_S
     store = Store(str(path), SqliteConfig(), timing)
     more = True
     while more:
-        turn = time.perf_counter()
+        turn, busy = time.perf_counter(), time.thread_time()
         intake.renew()
         waits_s.append(time.perf_counter() - turn)
+        works_s.append(time.thread_time() - busy)
         with store.database.read() as connection:
             pages = pages_of(connection)
         more = pages.free > reserve(pages.used)
@@ -83,6 +85,7 @@ def _run(directory: str, count: int, size_bytes: int, left: int) -> None:
     print(f"turns           {len(waits_s):8d}    in {time.perf_counter() - start:.1f} s")
     waits_s.sort()
     print(f"longest turn    {waits_s[-1] * 1000:8.1f} ms; median {waits_s[len(waits_s) // 2] * 1000:.1f} ms")
+    print(f"of processor    {max(works_s) * 1000:8.1f} ms at most: all else is the disk, and others' turns")
     print(f"longest wait    {ours.recv() * 1000:8.1f} ms of a neighbour; {quiet_s * 1000:.1f} ms before")
     ours.send("end")
     other.join()
