@@ -96,7 +96,7 @@ def test_an_app_that_cannot_be_imported_is_said_and_tried_again(
     (tmp_path / "shop.py").write_text(SHOP)
     reader.run_until(lambda: bool(reader.learned))
 
-    assert "what app shop:app declares is not known" in caplog.text
+    assert "the entries of app shop:app are not known" in caplog.text
     assert "status 1" in caplog.text
 
 

@@ -47,4 +47,4 @@ def test_no_program_of_taskds_is_started_in_another_way() -> None:
         if "sys.executable" in path.read_text()
     }
 
-    assert starting == {"safe_python.py"}
+    assert starting == {"host/safe_python.py"}
