@@ -25,7 +25,7 @@ from taskd.supervisor.control.client import ControlClient
 ROLLS = int(os.environ.get("BENCH_ROLLS", "50"))
 ROUNDS = 10
 RATE = float(os.environ.get("BENCH_RATE", "100"))
-_IMPORT = [sys.executable, "-c", "import taskd.worker.steps, benchmarks.tasks"]
+_IMPORT = [sys.executable, "-c", "import taskd.worker.consumer_step, benchmarks.tasks"]
 
 
 def delays_while(taskd: Daemon, act: Callable[[], None]) -> list[float]:

@@ -9,7 +9,7 @@ the rule on failed starts (there, what had started goes on).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -23,12 +23,18 @@ logger = logging.getLogger(__name__)
 class Given:
     """Values that the steps started so far have provided, by step class."""
 
-    def __init__(self) -> None:
+    def __init__(self, info: Callable[[], dict[str, object]] = dict) -> None:
+        """``info``: what the steps started so far tell of themselves."""
+        self.info = info
         self._values: dict[type[Step[Any]], object] = {}
 
     def __getitem__(self, step: type[Step[T]]) -> T:
         """Return what ``step`` provided; ``KeyError`` when it is excluded or was not required."""
         return cast("T", self._values[step])
+
+    def get(self, step: type[Step[T]]) -> T | None:
+        """Return what ``step`` provided; None when it is excluded or was not required."""
+        return cast("T | None", self._values.get(step))
 
     def _put(self, step: type[Step[Any]], value: object) -> None:
         self._values[step] = value
@@ -95,7 +101,7 @@ class Blueprint:
         if self.phase is not Phase.DOWN:
             raise StartError(f"blueprint {self.name} is {self.phase.value}; it can be started only when down")
         self.phase = Phase.STARTING
-        given = Given()
+        given = Given(self.info)
         for step in self._steps:
             logger.debug("blueprint=%s step=%s starting", self.name, step.name)
             # The last step may block in start() for the whole life of the blueprint.

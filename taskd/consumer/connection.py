@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskd.base.blueprint import Given, Step
 from taskd.base.errors import BrokerError, LeaseLostError, StorageError, StorageReplacedError
 from taskd.base.lifecycle import Deadline
+from taskd.brokers.base import Broker
 from taskd.brokers.intake import Intake
-from taskd.consumer.context import Context
+from taskd.consumer.claims import Claims
+from taskd.consumer.facts import WorkerFacts
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.moments import Moments
+from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling
 
 logger = logging.getLogger(__name__)
@@ -32,41 +38,65 @@ class Connection(Step[Connected]):
 
     name = "Connection"
 
-    def __init__(self, context: Context, settling: Settling) -> None:
-        self._context = context
+    def __init__(
+        self,
+        facts: WorkerFacts,
+        live: LiveConfig,
+        broker: Broker,
+        queues: Sequence[str],
+        claims: Claims,
+        *,
+        work: Work,
+        settling: Settling,
+        moments: Moments,
+    ) -> None:
+        self._facts = facts
+        self._live = live
+        self._broker = broker
+        self._queues = queues
+        self._claims = claims
+        self._work = work
         self._settling = settling
+        self._moments = moments
         self._connected: Connected | None = None
-        self._generation = 0
 
     def start(self, given: Given) -> Connected:
         """Return the present generation's claims.  Raises ``BrokerError`` or ``StorageError``."""
-        if self._connected is not None:
+        connected = self._connected
+        if connected is not None:
             try:
-                self._connected.intake.renew()
+                connected.intake.renew()
             except (LeaseLostError, StorageReplacedError) as error:
-                self._abandon(self._connected, error)
-            else:
-                return self._connected
-        self._generation += 1
-        intake = self._context.broker.intake(
-            self._context.owner, self._context.queues, lease_s=self._context.worker.lease
-        )
-        self._connected = Connected(intake, self._generation)
-        return self._connected
+                self._abandon(connected, error)
+                connected = None
+        if connected is None:
+            generation = self._claims.begin_anew()
+            lease_s = self._live.worker.lease
+            intake = self._broker.intake(self._facts.owner, self._queues, lease_s=lease_s)
+            connected = self._connected = Connected(intake, generation)
+        if self._moments.broker_found.heard_by:
+            self._moments.broker_found.publish(None)
+        return connected
 
     def _abandon(self, connected: Connected, error: Exception) -> None:
         """Forget a generation whose claims another worker has now, or nobody any more."""
-        self._connected = None
-        for tag in self._context.pool.recall():
-            self._context.requests.pop(tag, None)
+        self._forget(connected)
+        requests = self._work.requests
+        for tag in self._work.pool.recall():
+            requests.pop(tag, None)
         void = self._settling.void()
         logger.error(
             "claims lost, starting a new generation: %s; outcomes_void=%d still_running=%d",
             error,
             void,
-            len(self._context.requests),
+            len(requests),
         )
         connected.intake.close()
+
+    def _forget(self, connected: Connected) -> None:
+        # Commands may have changed the queues: a new generation of claims looks at the same ones.
+        self._queues = tuple(connected.intake.queues())
+        self._connected = None
 
     @property
     def intake(self) -> Intake | None:
@@ -75,18 +105,19 @@ class Connection(Step[Connected]):
 
     def distrust(self) -> None:
         """Open the claims anew at the next start, if that costs nothing: what is held stays claimed."""
-        if not self._context.requests and not self._settling:
+        if not self._work.requests and not self._settling:
             self.close()
 
     def close(self) -> None:
         """Give all claims back to the broker: the end of the worker, not of a connection."""
-        if self._connected is None:
+        connected = self._connected
+        if connected is None:
             return
+        self._forget(connected)
         try:
-            self._connected.intake.close()
+            connected.intake.close()
         except (BrokerError, StorageError) as error:
             logger.error("claims could not be given back (%s); they return when the lease ends", error)
-        self._connected = None
 
     def stop(self, deadline: Deadline) -> None:
         """Keep the claims: the step may be started again.  ``close`` gives them back."""

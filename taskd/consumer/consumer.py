@@ -8,26 +8,39 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from taskd.base import clock
 from taskd.base.backoff import Backoff
-from taskd.base.blueprint import Blueprint
+from taskd.base.blueprint import Blueprint, Step
 from taskd.base.errors import BrokerError, LeaseLostError, StartError, StorageError
 from taskd.base.lifecycle import Deadline
 from taskd.base.urls import same_login, same_server
+from taskd.brokers.base import Broker
 from taskd.config.kinds import BrokerCan, StoreCan
+from taskd.config.schema import Config
 from taskd.consumer.claiming.selfcheck import NotConsumingError
+from taskd.consumer.claims import Claims
 from taskd.consumer.commands.control import Control
 from taskd.consumer.connection import Connection
-from taskd.consumer.context import Context, Shutdown
 from taskd.consumer.evloop import Evloop
 from taskd.consumer.heart import Heart
+from taskd.consumer.moments import Lost
 from taskd.consumer.neighbours.announcing import Announcer, Events
 from taskd.consumer.neighbours.gossip import Gossip
 from taskd.consumer.neighbours.mingle import Mingle
+from taskd.consumer.neighbours.task_events import TaskEvents
+from taskd.consumer.orders import Shutdown
+from taskd.consumer.parts import Parts
 from taskd.consumer.request import Request
+from taskd.consumer.running.answering import Answering
+from taskd.consumer.running.child_loss import Losses
+from taskd.consumer.running.end_hooks import EndHooks
 from taskd.consumer.running.outcomes import Outcomes
-from taskd.consumer.running.shutdown_ladder import Ending
+from taskd.consumer.running.run_times import RunTimes
+from taskd.consumer.running.shutdown_ladder import ShutdownLadder
+from taskd.consumer.running.start_watch import StartWatch
+from taskd.consumer.running.tally import Tally
 from taskd.consumer.settling.chords import Chords
 from taskd.consumer.settling.settling import Settling
 from taskd.consumer.tasks import Tasks
@@ -44,60 +57,98 @@ RECONNECT = Backoff(base_s=0.1, max_s=10.0, floor_s=0.05)
 _STABLE_S = 10.0
 
 
-def _is_one_step(context: Context) -> bool:
-    """Return whether the broker can write the results as it settles: both are kept by one server."""
-    config = context.config
-    return (
-        BrokerCan.CARRY_RESULTS in context.broker.kind.can
-        and StoreCan.GO_ALONG in config.result_kind.can
-        and same_server(config.broker, config.results)
-        and same_login(config.broker, config.results)
-    )
-
-
 class Consumer:
     """Owns the inner blueprint of one worker.  For the loop's thread; ``run`` blocks."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        context.on_shutdown = Ending(context).on_shutdown
-        chords = Chords(context.chords, context.results, self._settings_of)
-        self._settling = Settling(
-            context.results,
-            context.publisher,
-            context.config.result_expires,
-            chords,
-            in_one_step=_is_one_step(context),
+    def __init__(self, parts: Parts) -> None:
+        self._loop = parts.loop
+        self._orders = parts.orders
+        self._work = parts.work
+        self._moments = parts.moments
+        self._voice = parts.voice
+        self._broker = parts.backends.broker
+        self._claims = Claims()
+        self._settling = _settling(parts)
+        answering = Answering(
+            self._settling, self._claims, parts.moments, EndHooks(parts.work.errands, parts.orders)
         )
-        self.outcomes = Outcomes(context, self._settling)
-        self._connection = Connection(context, self._settling)
-        self._blueprint = Blueprint(
-            "Consumer",
-            [
-                self._connection,
-                Events(context),
-                Heart(context),
-                Mingle(context),
-                Gossip(context),
-                Tasks(context, self._settling, self.outcomes),
-                Control(context, self.info),
-                Evloop(context, self._settling),
-            ],
+        losses = Losses(parts.live, answering)
+        self.outcomes = Outcomes(
+            parts.work, self._claims, self._settling, answering, losses, moments=parts.moments
         )
+        #: The runs that have ended here.
+        self.tally = tally = Tally()
+        run_times = RunTimes()
+        parts.moments.ended.subscribe(run_times.hear)
+        parts.moments.ended.subscribe(tally.hear)
+        StartWatch(parts.loop, parts.work, parts.moments)
+        TaskEvents(parts.voice.dispatcher, parts.moments)
+        ShutdownLadder(parts.loop, parts.live, parts.work, parts.orders)
+        self._announcer = Announcer(parts.voice.dispatcher, parts.work.pool, tally)
+        self._connection = Connection(
+            parts.facts,
+            parts.live,
+            self._broker,
+            parts.queues,
+            self._claims,
+            work=parts.work,
+            settling=self._settling,
+            moments=parts.moments,
+        )
+        self._blueprint = Blueprint("Consumer", self._steps(parts, tally, run_times, answering, losses))
 
-    def _settings_of(self, task: str) -> TaskSettings:
-        """Return what the worker itself knows of a task that it sends: where it goes."""
-        options = self._context.tasks.get(task)
-        return TaskSettings(task, queue=options.queue) if options and options.queue else TaskSettings(task)
+    def _steps(
+        self, parts: Parts, tally: Tally, run_times: RunTimes, answering: Answering, losses: Losses
+    ) -> Sequence[Step[Any]]:
+        """Return the steps, each with the parts that it uses."""
+        loop, facts, live, orders = parts.loop, parts.facts, parts.live, parts.orders
+        work, policy, backends, voice = parts.work, parts.policy, parts.backends, parts.voice
+        return [
+            self._connection,
+            Events(voice.dispatcher, backends.broker),
+            Heart(loop, orders, work, tally, run_times, voice=voice, announcer=self._announcer),
+            Mingle(loop, facts, live, backends, voice, revoked=policy.revoked),
+            Gossip(loop, facts, live, backends, voice),
+            Tasks(
+                loop,
+                live,
+                orders,
+                work,
+                policy,
+                voice=voice,
+                moments=parts.moments,
+                tally=tally,
+                run_times=run_times,
+                settling=self._settling,
+                answering=answering,
+                losses=losses,
+            ),
+            Control(
+                loop,
+                facts,
+                live,
+                orders,
+                work,
+                policy=policy,
+                backends=backends,
+                voice=voice,
+                moments=parts.moments,
+                announcer=self._announcer,
+                autoscaler=parts.autoscaler,
+                worker_info=parts.worker_info,
+            ),
+            Evloop(loop, orders, work.pool, voice, parts.moments, settling=self._settling),
+        ]
 
-    def info(self) -> dict[str, object]:
-        """Return the part of all steps in ``inspect stats``."""
-        return {**self._context.worker_info(), **self._blueprint.info()}
+    @property
+    def steps(self) -> Sequence[Step[Any]]:
+        """The steps of the inner blueprint that take part."""
+        return self._blueprint.steps
 
     def run(self) -> None:
         """Consume until shutdown is requested and done; the pool is stopped by the caller."""
         failures = 0
-        while self._context.shutdown is Shutdown.NONE or self._has_unsettled():
+        while self._orders.shutdown is Shutdown.NONE or self._has_unsettled():
             started_at = clock.monotonic()
             try:
                 self._blueprint.start()
@@ -113,27 +164,27 @@ class Consumer:
                 self._wait(RECONNECT.delay_s(failures), error)
             except (BrokerError, StorageError) as error:
                 failures = 1 if clock.monotonic() - started_at >= _STABLE_S else failures + 1
+                if self._moments.broker_lost.heard_by:
+                    self._moments.broker_lost.publish(error)
                 self._wait(RECONNECT.delay_s(failures), error)
             else:
                 self._blueprint.stop(Deadline.after(0.0))
                 return
 
     def _has_unsettled(self) -> bool:
-        return self._context.shutdown is Shutdown.WARM and (
-            bool(self._settling) or self._context.pool.held > 0
-        )
+        return self._orders.shutdown is Shutdown.WARM and (bool(self._settling) or self._work.pool.held > 0)
 
     def _wait(self, delay_s: float, error: Exception) -> None:
         """Turn the loop without a broker: outcomes are collected, heartbeats of the pool's life go on."""
         logger.error("not consuming, next try in %.1f s: %s", delay_s, error)
-        self._context.report(Waiting(str(error)))
+        self._voice.report(Waiting(str(error)))
         until = clock.monotonic() + delay_s
-        shutdown_before = self._context.shutdown
-        while self._context.shutdown is shutdown_before:
+        shutdown_before = self._orders.shutdown
+        while self._orders.shutdown is shutdown_before:
             left_s = until - clock.monotonic()
             if left_s <= 0.0:
                 return
-            self._context.loop.run_once(left_s)
+            self._loop.run_once(left_s)
 
     def finish(self, running: Sequence[Running]) -> None:
         """Settle what is known and give everything else back; call it when the pool has ended.
@@ -141,8 +192,8 @@ class Consumer:
         ``running``: what the pool was running before.
         """
         now, since = clock.monotonic(), {each.tag: each.since for each in running}
-        unfinished = list(self._context.requests.items())
-        self._context.requests.clear()
+        unfinished = list(self._work.requests.items())
+        self._work.requests.clear()
         self._say_goodbye([request for _, request in unfinished])
         for tag, request in unfinished:
             logger.warning(
@@ -152,22 +203,19 @@ class Consumer:
                 now - since.get(tag, now),
                 "lost: it was acknowledged early" if request.acks_early else "requeued",
             )
-            if not request.acks_early and request.generation == self.outcomes.generation:
+            if not request.acks_early and request.generation == self._claims.generation:
                 self._settling.settle(Requeue(request.delivery.tag))
         if self._settling:
             self._flush_last()
         self._connection.close()
 
     def _say_goodbye(self, unfinished: Sequence[Request]) -> None:
-        """Tell monitors which tasks are cut short, and that this worker is gone."""
-        context = self._context
-        dispatcher = context.dispatcher
-        if dispatcher.on:
-            for request in unfinished:
-                if request.options.send_events:
-                    context.task_events.cancelled(request.headers)
-        dispatcher.connect(context.broker.event_sender())
-        Announcer(context).offline()
+        """Tell subscribers which tasks are cut short, and monitors that this worker is gone."""
+        dispatcher = self._voice.dispatcher
+        if unfinished:
+            self._moments.lost.publish([Lost(request, None) for request in unfinished])
+        dispatcher.connect(self._broker.event_sender())
+        self._announcer.offline()
         dispatcher.disconnect()
 
     def _flush_last(self) -> None:
@@ -176,3 +224,31 @@ class Consumer:
                 self._settling.flush(self._connection.intake)
         except (BrokerError, StorageError) as error:
             logger.error("outcomes=%d not settled, their tasks run again: %s", len(self._settling), error)
+
+
+def _settling(parts: Parts) -> Settling:
+    """Return the outward queues of a worker."""
+    backends, config, tasks = parts.backends, parts.live.config, parts.work.tasks
+
+    def settings_of(task: str) -> TaskSettings:
+        """Return what the worker itself knows of a task that it sends: where it goes."""
+        options = tasks.get(task)
+        return TaskSettings(task, queue=options.queue) if options and options.queue else TaskSettings(task)
+
+    return Settling(
+        backends.results,
+        backends.publisher,
+        config.result_expires,
+        Chords(backends.chords, backends.results, settings_of),
+        in_one_step=_is_one_step(backends.broker, config),
+    )
+
+
+def _is_one_step(broker: Broker, config: Config) -> bool:
+    """Return whether the broker can write the results as it settles: both are kept by one server."""
+    return (
+        BrokerCan.CARRY_RESULTS in broker.kind.can
+        and StoreCan.GO_ALONG in config.result_kind.can
+        and same_server(config.broker, config.results)
+        and same_login(config.broker, config.results)
+    )

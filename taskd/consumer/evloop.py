@@ -10,12 +10,15 @@ import logging
 from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Timer
+from taskd.base.loop import Loop, Timer
 from taskd.base.plural import counted
 from taskd.consumer.connection import Connection
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.moments import Moments
+from taskd.consumer.orders import Orders, Shutdown
 from taskd.consumer.settling.settling import LINGER_S, Settling
 from taskd.consumer.tasks import Tasks, TasksGiven
+from taskd.consumer.voice import Voice
+from taskd.pools.base import Pool
 from taskd.protocol.status import Draining, Ready
 
 logger = logging.getLogger(__name__)
@@ -28,8 +31,21 @@ class Evloop(Step[None]):
     requires = (Connection, Tasks)
     last = True
 
-    def __init__(self, context: Context, settling: Settling) -> None:
-        self._context = context
+    def __init__(
+        self,
+        loop: Loop,
+        orders: Orders,
+        pool: Pool,
+        voice: Voice,
+        moments: Moments,
+        *,
+        settling: Settling,
+    ) -> None:
+        self._loop = loop
+        self._orders = orders
+        self._pool = pool
+        self._voice = voice
+        self._moments = moments
         self._settling = settling
         self._linger: Timer | None = None
         self._announced = False
@@ -42,30 +58,31 @@ class Evloop(Step[None]):
         """
         tasks = given[Tasks]
         self._announced = False  # a start that ended by an error is not stopped
-        while self._context.shutdown is Shutdown.NONE:
+        while self._orders.shutdown is Shutdown.NONE:
             self._turn(tasks)
-        if self._context.shutdown is Shutdown.WARM:
+        if self._orders.shutdown is Shutdown.WARM:
             self._drain(tasks)
         # Before the pool is killed: what has not begun must not count as lost with what has.
         tasks.intaking.quiet()
 
     def _turn(self, tasks: TasksGiven) -> None:
-        settling, pool = self._settling, self._context.pool
+        settling, pool = self._settling, self._pool
         if not self._announced and pool.ready:
             self._announced = True
-            self._context.report(Ready())
+            self._voice.report(Ready())
+            self._moments.ready.publish(None)
         if settling.first_at:
             self._flush_if_due(tasks)
         tasks.intaking.turn()
         # With the pool idle again (solo runs in place) outcomes must not wait for an event.
         must_flush = bool(settling.first_at) and pool.held == 0
-        self._context.loop.run_once(0.0 if must_flush else None)
+        self._loop.run_once(0.0 if must_flush else None)
 
     def _flush_if_due(self, tasks: TasksGiven) -> None:
-        if self._settling.is_due(clock.monotonic(), idle=self._context.pool.held == 0):
+        if self._settling.is_due(clock.monotonic(), idle=self._pool.held == 0):
             tasks.flush()
         elif self._linger is None:
-            self._linger = self._context.loop.call_later(LINGER_S, self._end_linger)
+            self._linger = self._loop.call_later(LINGER_S, self._end_linger)
 
     def _end_linger(self) -> None:
         self._linger = None  # being woken was its purpose: the turn looks again
@@ -73,14 +90,16 @@ class Evloop(Step[None]):
     def _drain(self, tasks: TasksGiven) -> None:
         """Finish what runs, answering remote control and heartbeats meanwhile."""
         tasks.intaking.quiet()
-        logger.info("draining: %s", counted(self._context.pool.held, "task still runs", "tasks still run"))
-        self._context.report(Draining(self._context.pool.held))
-        while self._context.shutdown is Shutdown.WARM:
+        logger.info("draining: %s", counted(self._pool.held, "task still runs", "tasks still run"))
+        self._voice.report(Draining(self._pool.held))
+        self._moments.draining.publish(None)
+        while self._orders.shutdown is Shutdown.WARM:
             if self._settling:
                 tasks.flush()
-            if self._context.pool.held == 0 and not self._settling:
+            if self._pool.held == 0 and not self._settling:
+                self._moments.drained.publish(None)
                 return
-            self._context.loop.run_once()
+            self._loop.run_once()
 
     def stop(self, deadline: Deadline) -> None:
         """Do nothing: a start that returns has ended everything."""

@@ -13,12 +13,16 @@ from heapq import nsmallest
 from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Timer
+from taskd.base.loop import Loop, Timer
 from taskd.consumer.connection import Connection
-from taskd.consumer.context import Context
 from taskd.consumer.neighbours.announcing import FREQ_S, Announcer, Events
+from taskd.consumer.orders import Orders
+from taskd.consumer.running.run_times import RunTimes
+from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.work import Work
+from taskd.consumer.voice import Voice
 from taskd.host.resident import resident_bytes
-from taskd.pools.base import ChildInfo, Running
+from taskd.pools.base import ChildInfo, Pool, Running
 from taskd.protocol.status import MAX_CHILDREN, MAX_RUNNING, ChildState, Heartbeat, RunningTask
 
 #: While tasks run the supervisor hears from us this often,
@@ -33,8 +37,24 @@ class Heart(Step[None]):
     name = "Heart"
     requires = (Connection, Events)
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self,
+        loop: Loop,
+        orders: Orders,
+        work: Work,
+        tally: Tally,
+        run_times: RunTimes,
+        *,
+        voice: Voice,
+        announcer: Announcer,
+    ) -> None:
+        self._loop = loop
+        self._orders = orders
+        self._work = work
+        self._tally = tally
+        self._run_times = run_times
+        self._voice = voice
+        self._announcer = announcer
         self._renewal: Timer | None = None
         self._beat: Timer | None = None
         #: Tasks done, quiet, pids.
@@ -45,18 +65,17 @@ class Heart(Step[None]):
     def start(self, given: Given) -> None:
         """Begin to renew and to report."""
         intake = given[Connection].intake
-        loop = self._context.loop
+        loop, announcer = self._loop, self._announcer
 
         def tick() -> None:
             now = clock.monotonic()
-            seen = (self._context.done, self._context.quiet, tuple(self._context.pool.info().processes))
-            busy = self._context.pool.held > 0 or seen != self._last_seen
+            pool = self._work.pool
+            seen = (self._tally.done, self._orders.quiet, tuple(pool.info().processes))
+            busy = pool.held > 0 or seen != self._last_seen
             if busy or now - self._last_beat_at >= IDLE_INTERVAL_S:
                 self._last_beat_at = now
                 self._last_seen = seen
-                self._context.report(heartbeat(self._context, intake.depth()))
-
-        announcer = Announcer(self._context)
+                self._voice.report(self._heartbeat(intake.depth()))
 
         self._last_beat_at = -math.inf
         # The call that may fail comes first: a timer left behind would act for a blueprint that is down.
@@ -66,6 +85,27 @@ class Heart(Step[None]):
         self._renewal = loop.every(intake.lease_s / 3, intake.renew)
         self._pulse = loop.every(FREQ_S, announcer.heartbeat)
 
+    def _heartbeat(self, depth: int) -> Heartbeat:
+        """Return the load of the worker at this moment."""
+        work = self._work
+        running = work.pool.running()
+        now = clock.monotonic()
+        pids = own_pids(work.pool)
+        return Heartbeat(
+            busy=len(running),
+            reserved=max(0, work.pool.held - len(running)),
+            depth=depth,
+            done=self._tally.done,
+            failed=self._tally.failed,
+            running=running_tasks(work, running, now),
+            children=child_states(work, running, now),
+            oldest_s=max((now - each.since for each in running), default=0.0),
+            mean_s=self._run_times.mean_s,
+            quiet=self._orders.quiet,
+            rss_bytes=resident_bytes(pids),
+            pids=pids,
+        )
+
     def stop(self, deadline: Deadline) -> None:
         """Fall silent."""
         for timer in (self._renewal, self._beat, self._pulse):
@@ -73,48 +113,27 @@ class Heart(Step[None]):
                 timer.cancel()
 
 
-def heartbeat(context: Context, depth: int) -> Heartbeat:
-    """Return the load of the worker at this moment."""
-    running = context.pool.running()
-    now = clock.monotonic()
-    pids = own_pids(context)
-    return Heartbeat(
-        busy=len(running),
-        reserved=max(0, context.pool.held - len(running)),
-        depth=depth,
-        done=context.done,
-        failed=context.failed,
-        running=running_tasks(context, running, now),
-        children=child_states(context, running, now),
-        oldest_s=max((now - each.since for each in running), default=0.0),
-        mean_s=context.run_times.mean_s,
-        quiet=context.quiet,
-        rss_bytes=resident_bytes(pids),
-        pids=pids,
-    )
-
-
-def running_tasks(context: Context, running: Sequence[Running], now: float) -> Sequence[RunningTask]:
+def running_tasks(work: Work, running: Sequence[Running], now: float) -> Sequence[RunningTask]:
     """Return the longest-running tasks, oldest first."""
     rows = []
     for job in nsmallest(MAX_RUNNING, running, key=lambda job: job.since):
-        request = context.requests.get(job.tag)
+        request = work.requests.get(job.tag)
         if request is not None:
             headers = request.headers
             rows.append(RunningTask(headers.id, headers.task, job.pid, now - job.since))
     return rows
 
 
-def child_states(context: Context, running: Sequence[Running], now: float) -> Sequence[ChildState]:
+def child_states(work: Work, running: Sequence[Running], now: float) -> Sequence[ChildState]:
     """Return how each process of the pool fares; this process is the only one of a pool without any."""
     oldest = {job.pid: job for job in sorted(running, key=lambda job: job.since, reverse=True)}
-    info = context.pool.info()
+    info = work.pool.info()
     children = [ChildInfo(pid, heard=now) for pid in info.processes if pid == os.getpid()] or info.children
-    return [_child_state(context, child, oldest.get(child.pid), now) for child in children[:MAX_CHILDREN]]
+    return [_child_state(work, child, oldest.get(child.pid), now) for child in children[:MAX_CHILDREN]]
 
 
-def _child_state(context: Context, child: ChildInfo, job: Running | None, now: float) -> ChildState:
-    request = None if job is None else context.requests.get(job.tag)
+def _child_state(work: Work, child: ChildInfo, job: Running | None, now: float) -> ChildState:
+    request = None if job is None else work.requests.get(job.tag)
     state = "heir" if child.heir else "leaving" if child.leaving else "idle" if job is None else "running"
     return ChildState(
         pid=child.pid,
@@ -126,6 +145,6 @@ def _child_state(context: Context, child: ChildInfo, job: Running | None, now: f
     )
 
 
-def own_pids(context: Context) -> list[int]:
+def own_pids(pool: Pool) -> list[int]:
     """Return the pids of this worker and its pool."""
-    return [os.getpid(), *(pid for pid in context.pool.info().processes if pid != os.getpid())]
+    return [os.getpid(), *(pid for pid in pool.info().processes if pid != os.getpid())]

@@ -7,13 +7,25 @@ from dataclasses import dataclass
 
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
+from taskd.base.loop import Loop
 from taskd.brokers.intake import Intake
+from taskd.consumer.claiming.admission import Admission
+from taskd.consumer.claiming.hold import Hold
 from taskd.consumer.claiming.intaking import Intaking
+from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.claiming.selfcheck import SelfCheck
 from taskd.consumer.connection import Connection
-from taskd.consumer.context import Context
-from taskd.consumer.running.outcomes import Outcomes
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.moments import Moments, Settled
+from taskd.consumer.neighbours.mingle import Mingle
+from taskd.consumer.orders import Orders
+from taskd.consumer.running.answering import Answering
+from taskd.consumer.running.child_loss import Losses
+from taskd.consumer.running.run_times import RunTimes
+from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling
+from taskd.consumer.voice import Voice
 
 logger = logging.getLogger(__name__)
 
@@ -25,35 +37,89 @@ class TasksGiven:
     intaking: Intaking
     intake: Intake
     settling: Settling
+    moments: Moments
 
     def flush(self) -> None:
         """Send results and settlements.  Raises ``StorageError`` or ``BrokerError``; nothing is lost."""
+        settlements = self.settling.settlements() if self.moments.settled.heard_by else ()
         refused = self.settling.flush(self.intake)
         if refused:
             logger.warning("settlements_refused=%d: their lease was taken over", len(refused))
+        if settlements:
+            self.moments.settled.publish(Settled(settlements, refused))
 
 
 class Tasks(Step[TasksGiven]):
     """Claims messages and feeds the pool."""
 
     name = "Tasks"
-    requires = (Connection,)
+    requires = (Connection, Mingle)
 
-    def __init__(self, context: Context, settling: Settling, outcomes: Outcomes) -> None:
-        self._context = context
+    def __init__(
+        self,
+        loop: Loop,
+        live: LiveConfig,
+        orders: Orders,
+        work: Work,
+        policy: Policy,
+        *,
+        voice: Voice,
+        moments: Moments,
+        tally: Tally,
+        run_times: RunTimes,
+        settling: Settling,
+        answering: Answering,
+        losses: Losses,
+    ) -> None:
+        self._loop = loop
+        self._live = live
+        self._orders = orders
+        self._work = work
+        self._policy = policy
+        self._voice = voice
+        self._moments = moments
+        self._tally = tally
+        self._run_times = run_times
         self._settling = settling
-        self._outcomes = outcomes
+        self._answering = answering
+        self._losses = losses
         self._running: TasksGiven | None = None
 
     def start(self, given: Given) -> TasksGiven:
         """Begin to watch the queues."""
         connected = given[Connection]
-        self._outcomes.generation = connected.generation
-        intaking = Intaking(self._context, connected.intake, self._settling, connected.generation)
+        intake, work, generation = connected.intake, self._work, connected.generation
+        admission = Admission(
+            self._live,
+            work,
+            self._policy,
+            self._run_times,
+            self._settling,
+            answering=self._answering,
+            losses=self._losses,
+            generation=generation,
+        )
+        intaking = Intaking(
+            self._loop,
+            self._live,
+            self._orders,
+            work,
+            self._moments,
+            settling=self._settling,
+            admission=admission,
+            intake=intake,
+            generation=generation,
+            hold=given.get(Mingle) or Hold(),
+            tally=self._tally,
+            run_times=self._run_times,
+            revoked=self._policy.revoked.known,
+        )
         intaking.start()
-        self._check = SelfCheck(self._context, intaking, connected.intake.depth)
+        self._check = SelfCheck(
+            self._loop, self._orders, work.pool, self._voice.report, intaking, depth=intake.depth
+        )
         self._check.start()
-        self._running = TasksGiven(intaking, connected.intake, self._settling)
+        self._running = TasksGiven(intaking, intake, self._settling, self._moments)
         return self._running
 
     def quiet(self) -> None:
@@ -70,9 +136,8 @@ class Tasks(Step[TasksGiven]):
 
     def info(self) -> dict[str, object]:
         """Return Celery's ``prefetch_count`` and ``total``, and how many of these have failed."""
-        context = self._context
         return {
-            "prefetch_count": context.pool.held,
-            "total": dict(context.totals),
-            "failed": context.failed,
+            "prefetch_count": self._work.pool.held,
+            "total": dict(self._tally.totals),
+            "failed": self._tally.failed,
         }

@@ -16,6 +16,7 @@ from typing import TypedDict
 from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
 from taskd.base.loop import Loop, Timer
+from taskd.base.moment import Moment
 from taskd.brokers.base import EventSender
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.protocol import events
@@ -54,8 +55,8 @@ class Stamp(TypedDict):
 class Dispatcher:
     """The sending end of one node.  For the loop's thread; no method raises for the broker's trouble.
 
-    ``on`` tells whether task events are wanted now: they are enabled, and somebody listens.  Callers
-    ask it first, so that unwanted events cost one look at an attribute.
+    ``on`` tells whether task events are wanted now: they are enabled, and somebody listens.  Their
+    maker hears of each change, so that unwanted events cost nothing.
     """
 
     def __init__(self, loop: Loop, node_name: str, logical: LamportClock, *, tasks_enabled: bool) -> None:
@@ -73,7 +74,8 @@ class Dispatcher:
         self._linger_s = LINGER_S
         self._say_from = 0.0
         self._dropped_before = 0
-        self.on = False
+        self._on = False
+        self._switched: Moment[bool] = Moment("events wanted")
         self.sent = 0
         self.dropped = 0
 
@@ -104,11 +106,26 @@ class Dispatcher:
             self._look_timer.cancel()
             self._look_timer = None
         if not self._tasks_enabled or self._sender is None:
-            self.on = False
+            self._switch(on=False)
             return
         self._look_timer = self._loop.call_later(LOOK_EVERY_S, self.look)
         self._utcoffset = clock.utcoffset_hours()  # summer time comes and goes
-        self.on = self._is_listened()
+        self._switch(on=self._is_listened())
+
+    def _switch(self, *, on: bool) -> None:
+        if on is not self._on:
+            self._on = on
+            self._switched.publish(on)
+
+    @property
+    def on(self) -> bool:
+        """Whether task events are wanted now."""
+        return self._on
+
+    def when_switched(self, tell: Callable[[bool], None]) -> None:
+        """Call ``tell`` with whether task events are wanted, now and at each change."""
+        self._switched.subscribe(tell)
+        tell(self._on)
 
     def _is_listened(self) -> bool:
         assert self._sender is not None

@@ -298,3 +298,26 @@ def decode_record(data: bytes) -> ResultRecord:
         return msgspec.convert(fields, ResultRecord)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise ProtocolError(f"result record {data[:100]!r} cannot be read: {error}") from error
+
+
+class _Exception(msgspec.Struct, frozen=True):
+    exc_type: str
+    exc_message: object = None
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    result: _Exception
+
+
+_failure_decoder = msgspec.json.Decoder(_Failure)
+
+
+def exception_text(record: bytes, otherwise: str) -> str:
+    """Return the repr of the exception in a result record; ``otherwise`` when there is none."""
+    try:
+        found = _failure_decoder.decode(record).result
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return otherwise
+    message = found.exc_message
+    arguments = message if isinstance(message, list) else [message]
+    return f"{found.exc_type}({', '.join(repr(each) for each in arguments)})"

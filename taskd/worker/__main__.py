@@ -17,22 +17,22 @@ from taskd.base.safe_text import Block
 from taskd.config import transfer
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
-from taskd.consumer.context import Fatal
+from taskd.consumer.orders import Fatal
 from taskd.host.proctitle import set_title
 from taskd.program.bond import Reporter, die_with_supervisor, show_stacks
 from taskd.protocol import content
 from taskd.worker.autoscale import Autoscaler
+from taskd.worker.consumer_step import ConsumerStep
+from taskd.worker.foundations import Configuration, Facts, MomentsStep, Timer
+from taskd.worker.ledger import LedgerStep
+from taskd.worker.policies import Limits
+from taskd.worker.pool_step import PoolStep
 from taskd.worker.pools import AppImportError
-from taskd.worker.steps import (
-    ConsumerStep,
-    Hub,
-    PoolStep,
-    Program,
-    Queues,
-    Report,
-    StateDB,
-    Timer,
-)
+from taskd.worker.program import WorkerProgram
+from taskd.worker.reporting import Report
+from taskd.worker.rereading import Rereading
+from taskd.worker.signals import Hub
+from taskd.worker.stores import Queues, StateDB
 
 logger = logging.getLogger(__name__)
 
@@ -47,29 +47,30 @@ def worker_of(config: Config, program: str, table: str) -> WorkerConfig:
     return worker
 
 
-def run(program: Program, reporter: Reporter) -> int:
+def run(program: WorkerProgram, reporter: Reporter) -> int:
     """Run one worker to its end; return its exit status, having told the supervisor why if not 0."""
-    consumer = ConsumerStep(program)
-    autoscaler = Autoscaler(program)
     blueprint = Blueprint(
         "Worker",
         [
             Timer(),
+            MomentsStep(),
+            Facts(program),
+            Configuration(program),
+            LedgerStep(program),
             Hub(),
+            Report(reporter),
             PoolStep(program),
             Queues(program),
-            autoscaler,
+            Autoscaler(program),
             StateDB(program),
-            Report(reporter),
-            consumer,
+            Limits(),
+            Rereading(program),
+            ConsumerStep(program),
         ],
     )
-    consumer.worker_info = blueprint.info
-    consumer.autoscaler = autoscaler if autoscaler.included() else None
     fatal: Fatal | None = None
     try:
-        blueprint.start()
-        fatal = consumer.fatal
+        fatal = blueprint.start()[ConsumerStep]
     except AppImportError as error:
         fatal = Fatal(exit_codes.APP_BROKEN, error.reason, error.detail)
     except ConfigError as error:
@@ -112,7 +113,7 @@ def main() -> None:
     if asked_to_end():  # why import the task code first, which may take its time
         sys.exit(exit_codes.OK)
     try:
-        status = run(Program(name, config, worker, inherited.latest), Reporter())
+        status = run(WorkerProgram(name, config, worker, inherited.latest), Reporter())
     finally:
         ignore_from_now_on()
     sys.exit(status)

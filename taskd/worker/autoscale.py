@@ -13,8 +13,9 @@ from taskd.base import loop as loops
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
 from taskd.consumer.running.autoscaling import Bounds, Memory, decide
-from taskd.worker.pools import concurrency_bounds
-from taskd.worker.steps import PoolStep, Program, Timer
+from taskd.worker.foundations import Timer
+from taskd.worker.pool_step import PoolStep
+from taskd.worker.program import WorkerProgram, concurrency_bounds
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +27,13 @@ GROW_WITHIN_S = 5.0
 STAY_S = 60.0
 
 
-class Autoscaler(Step[None]):
+class Autoscaler(Step["Autoscaler"]):
     """Looks at the pool at intervals and resizes it; takes part only when the bounds differ."""
 
     name = "Autoscaler"
     requires = (Timer, PoolStep)
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: WorkerProgram) -> None:
         least, most = concurrency_bounds(program.worker)
         self._bounds = Bounds(least, most, program.worker.shrink_after)
         self._timer: loops.Timer | None = None
@@ -45,13 +46,14 @@ class Autoscaler(Step[None]):
         """Return whether there is anything to choose."""
         return self._bounds.least < self._bounds.most
 
-    def start(self, given: Given) -> None:
+    def start(self, given: Given) -> Autoscaler:
         """Begin to look."""
         self._loop = given[Timer]
-        self._pool, _ = given[PoolStep]
+        self._pool = given[PoolStep].work.pool
         # Nothing is known yet: no shrinking before a whole quiet time has passed.
         self._memory = Memory(clock.monotonic(), 0, self._bounds.most)
         self._timer = self._loop.every(LOOK_EVERY_S, self._look)
+        return self
 
     def _look(self) -> None:
         pool, now = self._pool, clock.monotonic()

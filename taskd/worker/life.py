@@ -1,35 +1,31 @@
-"""The stages of a worker's life, as its reports tell them, and the user's hooks that are called at each."""
+"""The stages of a worker's life, and the user's hooks that are called at each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from taskd.app.life_hooks import Stage
-from taskd.protocol.status import Draining, Ready, StatusLine
+from taskd.consumer.moments import Moments
 from taskd.worker.stages import PoolStages
 
 
 class Life:
-    """Calls the user's hooks as the worker reports how it is; each stage once, in order."""
+    """Calls the user's hooks at the moments of the worker's life; each stage once, in order."""
 
-    def __init__(
-        self, report: Callable[[StatusLine], None], run_stage: Callable[[Stage], None], in_pool: PoolStages
-    ) -> None:
+    def __init__(self, moments: Moments, run_stage: Callable[[Stage], None], in_pool: PoolStages) -> None:
         """``run_stage`` calls the hooks here, ``in_pool`` on a slot; one of the two has nothing to call."""
-        self._report = report
         self._run_stage = run_stage
         self._in_pool = in_pool
-        self._was_ready = self._stops = False
+        self._was_ready = False
+        self._stops = False
+        moments.ready.subscribe(self._ready)
+        moments.draining.subscribe(lambda _: self.stopping())
 
-    def report(self, line: StatusLine) -> None:
-        """Report, then call the hooks of what was reported."""
-        self._report(line)
-        if isinstance(line, Ready) and not self._was_ready:
+    def _ready(self, _: None) -> None:
+        if not self._was_ready:
             self._was_ready = True
             self._run_stage(Stage.WORKER_READY)
             self._in_pool.begin(Stage.WORKER_READY)
-        elif isinstance(line, Draining):
-            self.stopping()
 
     def stopping(self) -> None:
         """The worker takes nothing new any more."""

@@ -15,9 +15,13 @@ import logging
 import signal
 from collections.abc import Callable
 
+from taskd.base.blueprint import Given, Step
 from taskd.base.loop import Loop
+from taskd.base.moment import Moment
 from taskd.base.program_signals import HELD
-from taskd.consumer.context import Shutdown
+from taskd.consumer.orders import Orders, Shutdown
+from taskd.worker.foundations import Timer
+from taskd.worker.ledger import LedgerStep
 
 logger = logging.getLogger(__name__)
 
@@ -32,60 +36,50 @@ def next_shutdown(present: Shutdown, number: int) -> Shutdown:
 
 
 class SignalWatch:
-    """Remembers the most immediate request, also while nobody asks yet (during the start)."""
+    """Hands the signals of this process on to the orders of its worker."""
 
-    def __init__(self, loop: Loop) -> None:
-        self.requested = Shutdown.NONE
-        self._quiet = False
-        #: Called at HUP.
-        self.on_reread: Callable[[], None] = _not_yet
-        self._on_change: Callable[[Shutdown], None] = _nothing
-        self._on_quiet: Callable[[bool], None] = _nothing
-        #: Called in the handler of a signal that asks the worker to end: it may store a mark.
-        self.at_once: Callable[[], None] = _nothing_at_once
+    def __init__(self, loop: Loop, orders: Orders, at_once: Callable[[], None] | None = None) -> None:
+        """``at_once`` is called in the handler of a signal that asks the worker to end, to store a mark."""
+        self.orders = orders
+        self._requested = Shutdown.NONE
+        self._reread: Moment[None] = Moment("reread")
+        self._mark = at_once
         loop.watch_signals(set(HELD), self._on_signal, self._at_once)
 
-    def tell(self, on_change: Callable[[Shutdown], None], on_quiet: Callable[[bool], None]) -> None:
-        """Call ``on_change(shutdown)`` now if something was requested, and on each later request.
-
-        ``on_quiet(quiet)`` in the same way for rest and return.
-        """
-        self._on_change = on_change
-        self._on_quiet = on_quiet
-        on_quiet(self._quiet)
-        if self.requested is not Shutdown.NONE:
-            on_change(self.requested)
+    def on_reread(self, hear: Callable[[], None]) -> None:
+        """Call ``hear`` at each HUP."""
+        self._reread.subscribe(lambda _: hear())
 
     def end_cold(self) -> None:
         """Request what QUIT requests."""
         self._on_signal(signal.SIGQUIT)
 
     def _at_once(self, number: int) -> None:
-        if next_shutdown(Shutdown.NONE, number) is not Shutdown.NONE:
-            self.at_once()
+        if self._mark is not None and next_shutdown(Shutdown.NONE, number) is not Shutdown.NONE:
+            self._mark()
 
     def _on_signal(self, number: int) -> None:
         if number in (signal.SIGTSTP, signal.SIGCONT):
-            self._quiet = number == signal.SIGTSTP
-            logger.info("signal=%s quiet=%s", signal.Signals(number).name, self._quiet)
-            self._on_quiet(self._quiet)
+            quiet = number == signal.SIGTSTP
+            logger.info("signal=%s quiet=%s", signal.Signals(number).name, quiet)
+            self.orders.set_quiet(quiet)
             return
         if number == signal.SIGHUP:
-            self.on_reread()
+            self._reread.publish(None)
             return
-        self.requested = next_shutdown(self.requested, number)
-        if self.requested is not Shutdown.NONE:
-            logger.info("signal=%s shutdown=%s", signal.Signals(number).name, self.requested.name.lower())
-            self._on_change(self.requested)
+        self._requested = next_shutdown(self._requested, number)
+        if self._requested is not Shutdown.NONE:
+            logger.info("signal=%s shutdown=%s", signal.Signals(number).name, self._requested.name.lower())
+            self.orders.request_shutdown(self._requested)
 
 
-def _not_yet() -> None:
-    """There is nothing to take over before it consumes."""
+class Hub(Step[SignalWatch]):
+    """Attaches the signals to the loop, and gives the worker its orders."""
 
+    name = "Hub"
+    requires = (Timer, LedgerStep)
 
-def _nothing(_: object) -> None:
-    """Nobody listens yet."""
-
-
-def _nothing_at_once() -> None:
-    """There is nothing to mark."""
+    def start(self, given: Given) -> SignalWatch:
+        """Record signals from now on; the consumer obeys them as soon as it exists."""
+        ledger = given[LedgerStep].ledger
+        return SignalWatch(given[Timer], Orders(), None if ledger is None else ledger.stopping)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import os
 from functools import partial
-from itertools import count
 
 from taskd.app.app import App
 from taskd.app.life_hooks import HookPlace, Stage
 from taskd.base import clock
 from taskd.base.errors import PoolError
-from taskd.consumer.commands.app_commands import answer_of, call_payload
-from taskd.consumer.context import Context, Shutdown
-from taskd.pools.base import Job, Outcome
+from taskd.base.loop import Loop
+from taskd.consumer.orders import Orders, Shutdown
+from taskd.consumer.running.errands import answer_of, call_payload
+from taskd.consumer.running.work import Work
+from taskd.pools.base import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 LIMIT_S = 10.0
 #: The needs of the pool to start them, and to end a child that takes longer.
 _GRACE_S = 2.0
-#: Tags of these jobs begin here; tags of tasks count from 1, tags of the app's commands from 2**52.
-_FIRST_TAG = 2**53
 _STAGES = (Stage.WORKER_READY, Stage.WORKER_STOPPING, Stage.WORKER_STOPPED)
 
 
@@ -50,31 +49,30 @@ def _task_of(stage: Stage) -> str:
 class PoolStages:
     """Runs stages on a worker's pool; does nothing for those without hooks, and on other pools."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._tags = count(_FIRST_TAG)
-        self._open: set[int] = set()
+    def __init__(self, loop: Loop, orders: Orders, work: Work) -> None:
+        self._loop = loop
+        self._orders = orders
+        self._work = work
+        self._open: set[object] = set()
 
     def begin(self, stage: Stage) -> None:
         """Have the hooks called as soon as a slot is free."""
-        context, name = self._context, _task_of(stage)
-        if name not in context.tasks or context.shutdown is Shutdown.COLD:
+        name = _task_of(stage)
+        if name not in self._work.tasks or self._orders.shutdown is Shutdown.COLD:
             return
-        tag = next(self._tags)
+        token = object()
 
         def ended(outcome: Outcome) -> None:
-            self._open.discard(tag)
+            self._open.discard(token)
             answer = answer_of(outcome)
             if answer is not None:
                 logger.error("%s hooks were not all called: %s", stage.value, answer)
 
-        context.calls[tag] = ended
-        self._open.add(tag)
+        self._open.add(token)
         try:
-            context.pool.submit([Job(tag, call_payload(name, {}), hard_limit_s=LIMIT_S)])
+            self._work.errands.run(call_payload(name, {}), LIMIT_S, ended)
         except PoolError as error:
-            self._open.discard(tag)
-            del context.calls[tag]
+            self._open.discard(token)
             logger.error("%s hooks were not called: %s", stage.value, error)
 
     def finish(self, stage: Stage) -> None:
@@ -85,10 +83,10 @@ class PoolStages:
 
     def _wait(self) -> None:
         until = clock.monotonic() + LIMIT_S + _GRACE_S
-        while self._open and self._context.shutdown is Shutdown.WARM:
+        while self._open and self._orders.shutdown is Shutdown.WARM:
             left_s = until - clock.monotonic()
             if left_s <= 0.0:
                 logger.error("hooks of the worker's end have not ended in time")
                 self._open.clear()
                 return
-            self._context.loop.run_once(left_s)
+            self._loop.run_once(left_s)

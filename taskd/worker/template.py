@@ -16,12 +16,12 @@ from taskd.app.app import App
 from taskd.app.life_hooks import HookPlace, Stage
 from taskd.base import log, log_level
 from taskd.config import transfer
+from taskd.execution.ledger import inherited_ledger
 from taskd.execution.native.execute import Executor
 from taskd.execution.native.loading import load_app, task_table
 from taskd.pools.base import Target
 from taskd.pools.prefork.template import inherited_control, serve
 from taskd.protocol.content import accepted_by
-from taskd.worker.ledger import inherited_ledger
 from taskd.worker.stages import register
 
 

@@ -12,12 +12,11 @@ from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.brokers.base import Broker
 from taskd.config.programs import WorkerConfig
-from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
-from taskd.consumer.context import Context
+from taskd.consumer.neighbours.gossip import Gossip, Neighbours
 from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
-from taskd.results.null import NullResults
 from taskd.sending.options import TaskOptions
+from tests.component.worker_parts import worker_parts
 from tests.component.worker_thread import SharedBroker, WorkerThread
 
 
@@ -81,33 +80,34 @@ class Node(WorkerThread):
         self.loop = Loop()
         self.broker = broker(url)
         self.pool = HoldingPool()
-        self.context = Context(
-            name,
-            Config(),
-            WorkerConfig(name="main", **worker),
+        self.parts = worker_parts(
             self.loop,
             self.pool,
             self.broker,
-            self.broker.publisher(),
-            NullResults(),
-            lambda line: None,
-            0.0,
-            queues=(queue,),
+            TaskOptions(name="note"),
+            name=name,
+            queue=queue,
+            worker=WorkerConfig(name="main", **worker),
         )
-        self.context.tasks["note"] = TaskOptions(name="note")
+        self.consumer = Consumer(self.parts)
 
     def _run(self) -> None:
-        consumer = Consumer(self.context)
-        consumer.run()
+        self.consumer.run()
         self.pool.kill()
-        consumer.finish(())
+        self.consumer.finish(())
         self.broker.close()
         self.loop.close()
 
     def neighbours(self) -> Sequence[str]:
         """The other workers that this one sees alive."""
-        seen = self.context.neighbours
+        seen = self.gossip
         return [] if seen is None else self.do(seen.names)
+
+    @property
+    def gossip(self) -> Neighbours | None:
+        """The other workers as Gossip sees them, while it runs."""
+        step = next((each for each in self.consumer.steps if isinstance(each, Gossip)), None)
+        return None if step is None else step.neighbours
 
 
 def new_url() -> str:

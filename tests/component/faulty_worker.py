@@ -24,15 +24,16 @@ def main() -> None:
     from taskd.config.schema import Config
     from taskd.program.bond import Reporter
     from taskd.worker import __main__ as worker
-    from taskd.worker import steps
+    from taskd.worker import foundations
+    from taskd.worker.program import WorkerProgram
     from tests.component.barrier_app import APP
     from tests.component.once_failing_loop import FaultyLoop
 
-    vars(steps)["Loop"] = FaultyLoop
+    vars(foundations)["Loop"] = FaultyLoop
     log.setup("info", "plain", program="main-1")
     table = WorkerConfig(name="main", pool=pool, concurrency=2, rate_limits={"limited": "5/s"})
     config = Config(app=APP, broker=broker, results=results, workers={"main": table})
-    sys.exit(worker.run(steps.Program("main-1", config, table), Reporter()))
+    sys.exit(worker.run(WorkerProgram("main-1", config, table), Reporter()))
 
 
 if __name__ == "__main__":

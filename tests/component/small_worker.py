@@ -14,13 +14,18 @@ from taskd.brokers.base import Broker, DeadLetter
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
-from taskd.consumer.context import Context
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.orders import Orders
+from taskd.consumer.running.errands import Errands
+from taskd.consumer.running.work import Work
 from taskd.protocol.delivery import Outgoing
 from taskd.protocol.results import decode_record
 from taskd.protocol.status import StatusLine
 from taskd.results.memory import MemoryResults
-from taskd.worker.pools import PoolEvents, make_pool
+from taskd.worker.pool_events import PoolEvents
+from taskd.worker.pools import make_pool
 from tests.component.barrier_app import APP
+from tests.component.worker_parts import worker_parts
 from tests.component.worker_thread import SharedBroker, WorkerThread
 from tests.waiting import wait_until
 
@@ -51,22 +56,29 @@ class SmallWorker(WorkerThread):
         self.loop = loop()
         self.broker = broker(f"memory://{uuid4()}")
         self.results = MemoryResults(f"memory://{uuid4()}")
-        self.events = PoolEvents()
-        self.context = Context(
-            "main-1@here", config, table, self.loop, make_pool(table, config, "main-1@here", self.events),
-            self.broker, self.broker.publisher(), self.results, self.reports.append, 0.0, queues=("default",),
-        )  # fmt: skip
-        self.consumer = Consumer(self.context)
-        self.events.attach(self.context, self.consumer.outcomes.take)
+        live, orders = LiveConfig(config, table), Orders()
+        events = PoolEvents(live, orders, self.reports.append)
+        self.pool = make_pool(table, config, "main-1@here", events, None).pool
+        self.parts = worker_parts(
+            self.loop,
+            self.pool,
+            self.broker,
+            results=self.results,
+            report=self.reports.append,
+            work=Work(self.pool, events.tasks, events.requests, Errands(self.pool)),
+            live=live,
+            orders=orders,
+        )
+        self.consumer = Consumer(self.parts)
         self.failure: BaseException | None = None
 
     def _run(self) -> None:
         try:
-            self.context.pool.start(self.loop, self.events.on_outcomes)
+            self.pool.start(self.loop, self.consumer.outcomes.take)
             self.consumer.run()
-            self.context.pool.kill()
+            self.pool.kill()
             deadline = Deadline.after(5.0)
-            while not self.context.pool.stopped and not deadline.passed:
+            while not self.pool.stopped and not deadline.passed:
                 self.loop.run_once(0.1)
             self.consumer.finish(())
         except BaseException as error:

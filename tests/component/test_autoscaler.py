@@ -12,11 +12,16 @@ from taskd.base.blueprint import Given
 from taskd.base.lifecycle import Deadline
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.orders import Orders
+from taskd.consumer.running.work import Work
 from taskd.pools.prefork.crew import Crew
 from taskd.worker import autoscale
 from taskd.worker.autoscale import Autoscaler
-from taskd.worker.pools import PoolEvents
-from taskd.worker.steps import PoolStep, Program, Timer
+from taskd.worker.foundations import Timer
+from taskd.worker.pool_events import PoolEvents
+from taskd.worker.pool_step import Outlet, PoolStep, RunningPool
+from taskd.worker.program import WorkerProgram
 from tests.component.pool_runner import Runner
 
 
@@ -32,10 +37,13 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
 def started(runner: Runner, most: int, shrink_after: float = 0.3) -> Autoscaler:
     """Return the step, looking at the runner's pool."""
     worker = WorkerConfig("main", concurrency=most, min_concurrency=1, shrink_after=shrink_after)
-    step = Autoscaler(Program("main-1", Config(), worker))
+    step = Autoscaler(WorkerProgram("main-1", Config(), worker))
     given = Given()
     given._put(Timer, runner.loop)
-    given._put(PoolStep, (runner.pool, PoolEvents()))
+    live = LiveConfig(Config(), worker)
+    events = PoolEvents(live, Orders(), lambda line: None)
+    work = Work.of(runner.pool, events.tasks)
+    given._put(PoolStep, RunningPool(work, events, Outlet(), lambda stage: None, lambda level: None))
     assert step.included()
     step.start(given)
     return step
@@ -76,7 +84,7 @@ def test_equal_bounds_need_no_autoscaler() -> None:
         WorkerConfig("main", concurrency=3, min_concurrency=3),
         WorkerConfig("main", min_concurrency=10_000),
     ):
-        assert not Autoscaler(Program("main-1", Config(), worker)).included()
+        assert not Autoscaler(WorkerProgram("main-1", Config(), worker)).included()
 
 
 def test_a_threads_pool_that_gets_no_more_threads_works_with_those_it_has(

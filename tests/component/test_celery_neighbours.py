@@ -126,31 +126,31 @@ def test_a_celery_worker_and_ours_tell_each_other_what_is_revoked(app: Any, url:
     worker_state.revoked.add("theirs")
     app.clock.adjust(1000)
     ours = Node(url, "new@a", broker=SharedSqlite)
-    ours.context.revoked[By.ID].add(["ours"], clock.monotonic())
+    ours.parts.policy.revoked.known[By.ID].add(["ours"], clock.monotonic())
 
     with celerys_remote_control(app, "celery@b"), ours:
-        wait_until(lambda: "theirs" in ours.context.revoked[By.ID], 10)
+        wait_until(lambda: "theirs" in ours.parts.policy.revoked.known[By.ID], 10)
         wait_until(lambda: "ours" in worker_state.revoked, 10)
 
-        assert ours.context.logical.value > 1000
+        assert ours.parts.voice.logical.value > 1000
 
 
 def test_a_celery_worker_that_starts_is_answered(app: Any, url: str) -> None:
     with Node(url, "old@a", broker=SharedSqlite) as ours:
-        wait_until(lambda: ours.context.neighbours is not None, 10)
-        ours.do(lambda: ours.context.revoked[By.ID].add(["ours"], clock.monotonic()))
+        wait_until(lambda: ours.gossip is not None, 10)
+        ours.do(lambda: ours.parts.policy.revoked.known[By.ID].add(["ours"], clock.monotonic()))
 
         # What celery.worker.consumer.mingle does at the start of a Celery worker.
         replies = app.control.inspect(timeout=1.0).hello("celery@b", ["theirs"])
 
         assert replies["old@a"]["revoked"] == ["ours", "theirs"]
-        assert "theirs" in ours.context.revoked[By.ID]
+        assert "theirs" in ours.parts.policy.revoked.known[By.ID]
 
 
 def test_celerys_gossip_and_ours_see_each_other(app: Any, url: str) -> None:
     with celerys_gossip(app, "celery@b") as gossip, Node(url, "ours@a", broker=SharedSqlite) as ours:
         wait_until(lambda: "ours@a" in {worker.hostname for worker in list(gossip.state.alive_workers())}, 10)
-        wait_until(lambda: ours.context.neighbours is not None, 10)  # it listens now
+        wait_until(lambda: ours.gossip is not None, 10)  # it listens now
         gossip.dispatcher.send("worker-heartbeat", freq=2.0)
         wait_until(lambda: list(ours.neighbours()) == ["celery@b"], 10)
 

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -21,19 +21,19 @@ from taskd.base.backoff import Backoff
 from taskd.base.loop import Loop
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
-from taskd.config.schema import Config
 from taskd.consumer import consumer as consumers
 from taskd.consumer.claiming import selfcheck
 from taskd.consumer.consumer import Consumer
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.orders import Shutdown
 from taskd.execution.native.execute import Executor
 from taskd.pools.threads import ThreadsPool
 from taskd.protocol.delivery import Outgoing
-from taskd.protocol.status import Ready, Waiting
+from taskd.protocol.status import Ready, StatusLine, Waiting
 from taskd.results.memory import MemoryResults
 from taskd.sending.forms import Acks
 from taskd.sending.options import TaskOptions
 from tests.component.faulty_broker import Fault, Faults
+from tests.component.worker_parts import worker_parts
 
 TASKS = 8
 LIMIT_S = 5.0
@@ -74,7 +74,9 @@ def message(task: str, what: str) -> Outgoing:
 class Worker:
     """A consumer over a faulty broker and a pool of threads."""
 
-    def __init__(self, plan: Mapping[int, Fault]) -> None:
+    def __init__(
+        self, plan: Mapping[int, Fault], around: Callable[[MemoryBroker], Any] | None = None
+    ) -> None:
         runs.clear()
         self.faults = Faults(plan)
         self.broker = MemoryBroker(f"memory://{uuid4()}")
@@ -82,17 +84,20 @@ class Worker:
         self.loop = Loop()
         self.pool = ThreadsPool(2, Executor(app, "main-1@here"), on_ready=lambda: None)
         self.results = MemoryResults(f"memory://{uuid4()}")
-        self.context = Context(
-            "main-1@here", Config(), WorkerConfig(name="main", lease=0.06), self.loop, self.pool, faulty,
-            self.faults.wrap(self.broker.publisher()), self.faults.wrap(self.results), lambda line: None, 0.0,
-            queues=("default",),
-        )  # fmt: skip
-        self.context.tasks = {
-            "note": TaskOptions(name="note"),
-            "note_early": TaskOptions(name="note_early", acks=Acks.EARLY),
-            "flaky": TaskOptions(name="flaky"),
-        }
-        self.consumer = Consumer(self.context)
+        self.said: list[StatusLine] = []
+        self.parts = worker_parts(
+            self.loop,
+            self.pool,
+            around(self.broker) if around else faulty,
+            TaskOptions(name="note"),
+            TaskOptions(name="note_early", acks=Acks.EARLY),
+            TaskOptions(name="flaky"),
+            worker=WorkerConfig(name="main", lease=0.06),
+            publisher=self.faults.wrap(self.broker.publisher()),
+            results=self.faults.wrap(self.results),
+            report=self.said.append,
+        )
+        self.consumer = Consumer(self.parts)
         self.pool.start(self.loop, self.consumer.outcomes.take)
         self.sent: list[str] = []
         self.deadline = time.monotonic() + LIMIT_S
@@ -110,10 +115,10 @@ class Worker:
         def look() -> None:
             nonlocal again
             if time.monotonic() > self.deadline:
-                self.context.request_shutdown(Shutdown.COLD)
+                self.parts.orders.request_shutdown(Shutdown.COLD)
             elif self.finished():
                 if again:
-                    self.context.request_shutdown(Shutdown.WARM)
+                    self.parts.orders.request_shutdown(Shutdown.WARM)
                 else:
                     again = True
                     self.send("b", kinds)
@@ -131,7 +136,7 @@ class Worker:
 
     def check(self) -> None:
         calls = "\n".join(f"{number} {name}" for number, name in enumerate(self.faults.calls, 1))
-        assert self.context.shutdown is Shutdown.WARM, f"it consumes no more after these calls:\n{calls}"
+        assert self.parts.orders.shutdown is Shutdown.WARM, f"it consumes no more after these calls:\n{calls}"
         assert all(b'"SUCCESS"' in record for record in self.results.get(self.sent).values())
         assert list(self.broker.desk().dead_letters()) == []
         twice = {tag: count for tag, count in Counter(self.faults.acknowledged).items() if count > 1}
@@ -215,16 +220,13 @@ def test_a_worker_that_is_connected_and_does_not_consume_starts_its_inner_bluepr
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(selfcheck, "LOOK_EVERY_S", 0.01)
-    worker = Worker({})
-    said: list[object] = []
-    worker.context.broker = Deaf(worker.broker, deaf=2)
-    worker.context.report = said.append
+    worker = Worker({}, lambda broker: Deaf(broker, deaf=2))
 
     worker.run(("note",))
 
     worker.check()
     assert runs == Counter(worker.sent)
     assert caplog.text.count("connected but not consuming") == 2
-    assert sum(isinstance(line, Waiting) for line in said) == 2
-    assert isinstance([line for line in said if isinstance(line, (Ready, Waiting))][-1], Ready)
+    assert sum(isinstance(line, Waiting) for line in worker.said) == 2
+    assert isinstance([line for line in worker.said if isinstance(line, (Ready, Waiting))][-1], Ready)
     worker.close()

@@ -13,14 +13,13 @@ from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
-from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.orders import Shutdown
 from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
 from taskd.protocol.delivery import Outgoing
-from taskd.results.null import NullResults
 from taskd.sending.forms import Acks
 from taskd.sending.options import TaskOptions
+from tests.component.worker_parts import worker_parts
 
 
 class StuckPool:
@@ -76,22 +75,18 @@ def test_a_cold_stop_gives_back_what_had_not_begun(acks: Acks, back: int) -> Non
     broker = MemoryBroker(f"memory://{uuid4()}")
     publisher = broker.publisher()
     worker = WorkerConfig(name="main", prefetch=10)
-    context = Context(
-        "main-1@here", Config(), worker, loop, pool, broker, publisher, NullResults(), lambda line: None, 0.0,
-        queues=("default",),
-    )  # fmt: skip
-    context.tasks["note"] = TaskOptions(name="note", acks=acks)
+    parts = worker_parts(loop, pool, broker, TaskOptions(name="note", acks=acks), worker=worker)
     publisher.publish(
         [
             Outgoing(routing_key="default", headers=b'{"task":"note","id":"%d"}' % number, body=b"[[],{},{}]")
             for number in range(3)
         ]
     )
-    consumer = Consumer(context)
+    consumer = Consumer(parts)
 
     def end_when_claimed() -> None:
         if pool.held == 3:
-            context.request_shutdown(Shutdown.COLD)
+            parts.orders.request_shutdown(Shutdown.COLD)
         loop.call_soon(end_when_claimed)
 
     end_when_claimed()

@@ -10,15 +10,14 @@ import pytest
 
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
-from taskd.config.programs import WorkerConfig
-from taskd.config.schema import Config
 from taskd.consumer import heart
 from taskd.consumer.connection import Connection
-from taskd.consumer.context import Context
-from taskd.consumer.neighbours.announcing import Events
+from taskd.consumer.neighbours.announcing import Announcer, Events
+from taskd.consumer.running.run_times import RunTimes
+from taskd.consumer.running.tally import Tally
 from taskd.protocol.status import Heartbeat, StatusLine
-from taskd.results.null import NullResults
 from tests.component.cluster import HoldingPool
+from tests.component.worker_parts import worker_parts
 from tests.component.worker_thread import SharedBroker
 
 
@@ -27,13 +26,13 @@ def test_it_beats_at_once_after_each_start_also_on_a_machine_that_was_just_boote
 ) -> None:
     said: list[StatusLine] = []
     loop, broker = Loop(), SharedBroker(f"memory://{uuid4()}")
-    context = Context(
-        "main-1@here", Config(), WorkerConfig(name="main"), loop, HoldingPool(), broker, broker.publisher(),
-        NullResults(), said.append, 0.0, queues=("default",),
-    )  # fmt: skip
+    parts, tally = worker_parts(loop, HoldingPool(), broker, report=said.append), Tally()
+    announcer = Announcer(parts.voice.dispatcher, parts.work.pool, tally)
     given: Any = {Connection: SimpleNamespace(intake=broker.intake("main-1@here", ["default"])), Events: None}
     monkeypatch.setattr(heart, "clock", SimpleNamespace(monotonic=lambda: 3.0))
-    step = heart.Heart(context)
+    step = heart.Heart(
+        loop, parts.orders, parts.work, tally, RunTimes(), voice=parts.voice, announcer=announcer
+    )
 
     for _ in range(2):  # a second time as after the loss of the broker
         step.start(given)

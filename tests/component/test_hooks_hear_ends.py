@@ -31,6 +31,6 @@ def test_on_failure_hears_of_limits_and_of_deaths(
         assert set(told.read_text().splitlines()) == expected
         worker.send(message("note", "n", "e"))
         assert worker.outcome("n")[0] == "SUCCESS"
-        wait_until(lambda: worker.context.done == len(expected) + 1)
-        assert worker.context.failed == len(expected)
-        assert worker.context.calls == {}
+        wait_until(lambda: worker.consumer.tally.done == len(expected) + 1)
+        assert worker.consumer.tally.failed == len(expected)
+        assert len(worker.parts.work.errands) == 0

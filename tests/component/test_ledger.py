@@ -9,16 +9,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from taskd.consumer.claiming.suspects import key_of
+from taskd.execution.ledger import ChildLedger, Ledger
+from taskd.protocol.ledger import key_of
 from taskd.protocol.status import LEDGER_FDS_VARIABLE
 from taskd.supervisor.process.legacy import Legacy
-from taskd.worker.ledger import ChildLedger, Ledger, open_ledger, suspects_in
+from taskd.worker.ledger import open_ledger, suspects_in
 
 _PROGRAM = """
 import os, signal, sys
 from taskd.worker.ledger import open_ledger
-ledger = open_ledger(4)
-print(*sorted(key.decode() for key in ledger.suspects.keys()), flush=True)
+given = open_ledger(4)
+ledger = given.ledger
+print(*sorted(key.decode() for key in given.suspects.keys()), flush=True)
 ended = ledger.begin("ended")
 ledger.begin("running")
 ledger.begin("x" * 200)
@@ -146,4 +148,4 @@ def test_a_child_writes_into_the_ledger_of_its_worker_which_forgets_what_died_al
 
 
 def test_without_a_supervisor_there_is_none() -> None:
-    assert open_ledger(4) is None
+    assert open_ledger(4).ledger is None

@@ -23,7 +23,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def is_later_than(generation: int, worker: SmallWorker) -> bool:
-    return worker.consumer._connection._generation > generation
+    return worker.consumer._claims.generation > generation
 
 
 def left(worker: SmallWorker) -> int:
@@ -37,7 +37,7 @@ def test_what_still_runs_when_its_claim_is_lost_runs_once(pool: str) -> None:
         wait_until(lambda: barrier_app.begun["a"] and barrier_app.begun["b"])
 
         for _ in range(3):  # what RabbitMQ does at the end of its consumer_timeout
-            former = worker.consumer._connection._generation
+            former = worker.consumer._claims.generation
             worker.broker.intake("main-1@here", ["default"]).close()
             wait_until(partial(is_later_than, former, worker))
             wait_until(lambda: worker.broker.desk().queues()[0].claimed == 1)
@@ -56,7 +56,7 @@ def test_a_message_that_its_broker_hands_out_twice_runs_once(monkeypatch: pytest
     with SmallWorker() as worker:
         worker.send(message("gated", "long", "a"))
         wait_until(lambda: barrier_app.begun["a"])
-        (request,) = worker.context.requests.values()
+        (request,) = worker.parts.work.requests.values()
 
         def claim_again(self: MemoryIntake, limit: int) -> object:
             monkeypatch.setattr(MemoryIntake, "claim", claim)

@@ -33,26 +33,26 @@ def task(task_id: str) -> Outgoing:
 
 def test_a_new_worker_learns_what_is_revoked_before_it_claims(url: str) -> None:
     with Node(url, "old@a", queue="other") as old:
-        old.do(lambda: old.context.revoked[By.ID].add(["id-1"], clock.monotonic()))
-        old.do(lambda: old.context.revoked[By.NAME].add(["bad"], clock.monotonic()))
-        old.do(lambda: old.context.logical.adjust(1000))
+        old.do(lambda: old.parts.policy.revoked.known[By.ID].add(["id-1"], clock.monotonic()))
+        old.do(lambda: old.parts.policy.revoked.known[By.NAME].add(["bad"], clock.monotonic()))
+        old.do(lambda: old.parts.voice.logical.adjust(1000))
         new = Node(url, "new@b")
         publish(new, task("id-1"), task("id-2"))
 
         with new:
             wait_until(lambda: new.pool.held, 10)
-            assert [request.headers.id for request in new.context.requests.values()] == ["id-2"]
-            assert "bad" in new.context.revoked[By.NAME]
-            assert new.context.logical.value > 1000
+            assert [request.headers.id for request in new.parts.work.requests.values()] == ["id-2"]
+            assert "bad" in new.parts.policy.revoked.known[By.NAME]
+            assert new.parts.voice.logical.value > 1000
 
 
 def test_the_old_workers_learn_from_the_new_one(url: str) -> None:
     with Node(url, "old@a") as old:
         new = Node(url, "new@b")
-        new.context.revoked[By.ID].add(["id-1"], clock.monotonic())
+        new.parts.policy.revoked.known[By.ID].add(["id-1"], clock.monotonic())
 
         with new:
-            wait_until(lambda: "id-1" in old.context.revoked[By.ID], 10)
+            wait_until(lambda: "id-1" in old.parts.policy.revoked.known[By.ID], 10)
 
 
 def test_a_lone_worker_is_held_up_for_a_moment_only(url: str) -> None:
@@ -64,7 +64,6 @@ def test_a_lone_worker_is_held_up_for_a_moment_only(url: str) -> None:
         wait_until(lambda: node.pool.held, 10)
 
     assert clock.monotonic() - before >= HOLD_S
-    assert not node.context.claims_held
 
 
 def test_answers_that_are_none_do_no_harm(url: str) -> None:
@@ -94,7 +93,7 @@ def test_answers_that_are_none_do_no_harm(url: str) -> None:
                     ),
                 )
 
-            wait_until(lambda: "id-1" in new.context.revoked[By.ID], 10)
+            wait_until(lambda: "id-1" in new.parts.policy.revoked.known[By.ID], 10)
 
 
 def test_workers_see_each_other_come_and_go(url: str) -> None:
@@ -143,7 +142,7 @@ def test_one_of_the_workers_is_elected_and_sends_the_task(url: str) -> None:
         wait_until(lambda: one.neighbours() and two.neighbours(), 10)
 
         for node in (one, two):
-            electing = node.context.neighbours
+            electing = node.gossip
             assert electing is not None
             node.do(partial(electing.elect, "e-1", "task", action))
 
@@ -158,8 +157,8 @@ def test_one_of_the_workers_is_elected_and_sends_the_task(url: str) -> None:
 
 def test_a_lone_worker_elects_itself(url: str) -> None:
     with Node(url, "one@a") as one:
-        wait_until(lambda: one.context.neighbours is not None, 10)
-        electing = one.context.neighbours
+        wait_until(lambda: one.gossip is not None, 10)
+        electing = one.gossip
         assert electing is not None
 
         one.do(lambda: electing.elect("e-1", "task", {"task": "nightly", "options": {"queue": "chosen"}}))
@@ -170,8 +169,8 @@ def test_a_lone_worker_elects_itself(url: str) -> None:
 @pytest.mark.parametrize("action", [None, {}, {"task": 7}, {"task": "t", "subtask_type": "chain"}, [1]])
 def test_an_action_that_is_no_task_harms_nobody(url: str, action: object) -> None:
     with Node(url, "one@a") as one:
-        wait_until(lambda: one.context.neighbours is not None, 10)
-        electing = one.context.neighbours
+        wait_until(lambda: one.gossip is not None, 10)
+        electing = one.gossip
         assert electing is not None
 
         one.do(lambda: electing.elect("e-1", "task", action))
@@ -187,7 +186,7 @@ def test_on_a_broker_of_one_host_neither_takes_part(url: str) -> None:
 
     with node:
         wait_until(lambda: node.pool.held, 10)
-        assert node.context.neighbours is None
+        assert node.gossip is None
 
 
 def test_both_can_be_switched_off(url: str) -> None:
@@ -196,4 +195,4 @@ def test_both_can_be_switched_off(url: str) -> None:
 
     with node:
         wait_until(lambda: node.pool.held, 10)
-        assert node.context.neighbours is None
+        assert node.gossip is None

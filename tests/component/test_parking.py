@@ -8,7 +8,8 @@ import pytest
 
 from taskd.brokers.memory.broker import MemoryPublisher
 from taskd.brokers.memory.intake import MemoryIntake
-from taskd.consumer.claiming import intaking, strategy
+from taskd.consumer.claiming import admission, strategy
+from taskd.consumer.claiming.admission import Admission
 from taskd.consumer.claiming.intaking import Intaking
 from taskd.consumer.running.outcomes import Outcomes
 from taskd.consumer.settling import decided_ends
@@ -43,8 +44,8 @@ def fails_on(task_id: str, original: Callable[..., object]) -> Callable[..., obj
     ("owner", "name"),
     [
         (strategy, "decide"),
-        (Intaking, "_job"),
-        (intaking, "Request"),
+        (Admission, "_job"),
+        (admission, "Request"),
         (execution, "encode"),
         (Outcomes, "_done"),
         (Outcomes, "_finished"),

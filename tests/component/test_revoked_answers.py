@@ -26,6 +26,12 @@ def worker() -> Iterator[SmallWorker]:
         barrier_app.gate.set()
 
 
+def revoking(worker: SmallWorker) -> Revoking:
+    """Return the commands that revoke, bound to a worker."""
+    parts = worker.parts
+    return Revoking(parts.loop, parts.live, parts.work, parts.policy.revoked, parts.backends.results)
+
+
 def state(worker: SmallWorker, task_id: str) -> str:
     record = worker.results.get([task_id]).get(task_id)
     return decode_record(record).status if record else "PENDING"
@@ -39,7 +45,7 @@ def test_what_nobody_has_begun_is_revoked_at_once_and_nothing_else(worker: Small
     wait_until(lambda: barrier_app.begun["a"])
 
     worker.do(
-        lambda: Revoking(worker.context).revoke(["waits", "runs", "STARTED", "SUCCESS", "RETRY", "PROGRESS"]),
+        lambda: revoking(worker).revoke(["waits", "runs", "STARTED", "SUCCESS", "RETRY", "PROGRESS"]),
     )
 
     assert {name: state(worker, name) for name in ("waits", "RETRY")} == {
@@ -62,7 +68,12 @@ def test_what_waits_for_its_time_is_not_acknowledged_whatever_its_task_says(work
     wait_until(lambda: worker.consumer._connection.intake is not None)
     intake = worker.consumer._connection.intake
     assert intake is not None
-    queries = TaskQueries(worker.context, TasksGiven(None, intake, None))  # type: ignore[arg-type]
+    queries = TaskQueries(
+        "main-1@here",
+        worker.parts.work,
+        worker.parts.policy,
+        TasksGiven(None, intake, None, worker.parts.moments),  # type: ignore[arg-type]
+    )
 
     answer: Any = worker.do(queries.scheduled)
     (entry,) = answer

@@ -13,7 +13,8 @@ from taskd.base.loop import Loop
 from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.built_in import MEMORY
 from taskd.config.kinds import BrokerCan
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.orders import Shutdown
+from taskd.consumer.parts import Parts
 
 T = TypeVar("T")
 W = TypeVar("W", bound="WorkerThread")
@@ -29,7 +30,7 @@ class WorkerThread(ABC):
     """Runs from the begin of a ``with`` block, and is told to shut down at the end."""
 
     loop: Loop
-    context: Context
+    parts: Parts
 
     def __init__(self, name: str) -> None:
         self._thread = threading.Thread(target=self._run, name=name)
@@ -63,6 +64,6 @@ class WorkerThread(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.loop.call_from_thread(lambda: self.context.request_shutdown(Shutdown.COLD))
+        self.loop.call_from_thread(lambda: self.parts.orders.request_shutdown(Shutdown.COLD))
         self._thread.join(60)
         assert not self._thread.is_alive()

@@ -35,8 +35,8 @@ def test_a_task_that_kills_its_worker_is_parked_with_the_evidence_and_the_others
     others = [daemon.app.send_task("shop.add", (1, number)) for number in range(5)]
 
     if beside is not None:
-        # Both are suspects now, and one suspect runs at a time.
-        wait_until(lambda: len((tmp_path / "held").read_text().split()) == 2, 20)
+        # Both are suspects now; in their last life one runs at a time.
+        wait_until(lambda: len((tmp_path / "held").read_text().split()) >= 2, 20)
         gate.touch()
     with pytest.raises(Exception, match="Worker exited prematurely"):
         killer.get(timeout=60)
@@ -82,8 +82,8 @@ def test_a_prefork_task_that_kills_more_than_its_child_is_parked(
 
     killer = daemon.app.send_task(task, (str(runs),))
     if whose == "worker":
-        # Both are suspects now, and one suspect runs at a time.
-        wait_until(lambda: len((tmp_path / "held").read_text().split()) == 2, 20)
+        # Both are suspects now; in their last life one runs at a time.
+        wait_until(lambda: len((tmp_path / "held").read_text().split()) >= 2, 20)
     gate.touch()
     with pytest.raises(Exception, match="Worker exited prematurely"):
         killer.get(timeout=40)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from taskd.consumer.running.child_loss import after_child_lost, cause
+from taskd.consumer.running.child_loss import cause, decide
 from taskd.pools.base import ChildLost
 from taskd.protocol.delivery import Dead, Requeue
 
@@ -14,15 +14,15 @@ def lost(*, started: bool = True, signal: int = 9, exit_code: int = -1) -> Child
 
 
 def test_a_task_that_had_not_begun_goes_back_unblamed() -> None:
-    assert after_child_lost(7, deaths=2, max_deaths=3, lost=lost(started=False)) == Requeue(7, started=False)
+    assert decide(2, 3, lost(started=False), 7).settlement == Requeue(7, started=False)
 
 
 def test_a_task_that_killed_its_child_is_tried_again_with_a_death_on_its_account() -> None:
-    assert after_child_lost(7, deaths=1, max_deaths=3, lost=lost()) == Requeue(7, died=True)
+    assert decide(1, 3, lost(), 7).settlement == Requeue(7, died=True)
 
 
 def test_the_last_death_parks_the_task_with_the_evidence() -> None:
-    settlement = after_child_lost(7, deaths=2, max_deaths=3, lost=lost(signal=11))
+    settlement = decide(2, 3, lost(signal=11), 7).settlement
 
     assert isinstance(settlement, Dead)
     assert settlement.reason == "its pool child died 3 times, last by signal 11 (SIGSEGV)"
@@ -30,6 +30,21 @@ def test_the_last_death_parks_the_task_with_the_evidence() -> None:
     assert evidence["deaths"] == 3
     assert evidence["last_words"] == "boom"
     assert evidence["pid"] == 4711
+
+
+def test_what_was_acknowledged_before_it_ran_is_over_and_leaves_nothing_to_settle() -> None:
+    loss = decide(0, 3, lost(), 7, acknowledged=True)
+
+    assert (loss.settlement, loss.is_final) == (None, True)
+
+
+def test_the_words_say_what_the_settlement_does() -> None:
+    assert decide(0, 3, lost(), 7).fate == "queued again (death 1 of 3)"
+    assert decide(0, 3, lost(started=False), 7).fate == "queued again"
+    assert decide(2, 3, lost(), 7).fate == (
+        "dead-lettered: its pool child died 3 times, last by signal 9 (SIGKILL)"
+    )
+    assert [decide(deaths, 3, lost(), 7).is_final for deaths in range(3)] == [False, False, True]
 
 
 def test_the_cause_names_the_signal_or_the_exit_code() -> None:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from taskd.consumer.claiming.prefetch import (
     AHEAD_S,
     MAX_AHEAD,
-    RunTimes,
     claim_size,
     stall_after_s,
     target_held,
 )
+from taskd.consumer.running.run_times import RunTimes
 
 
 def test_nothing_is_claimed_ahead_before_a_run_time_was_measured() -> None:

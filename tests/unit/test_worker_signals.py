@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from taskd.consumer.context import Shutdown
+from taskd.consumer.orders import Shutdown
 from taskd.worker.signals import next_shutdown
 
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from taskd.base.errors import BrokerError
-from taskd.base.loop import Timer
+from taskd.base.loop import Loop, Timer
 from taskd.consumer.claiming.intaking import Intaking
-from taskd.consumer.context import Context, Shutdown
-from taskd.protocol.status import Ready, Waiting
+from taskd.consumer.orders import Orders, Shutdown
+from taskd.pools.base import Pool
+from taskd.protocol.status import Ready, StatusLine, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +73,20 @@ def look(sight: Sight, in_vain: int) -> tuple[Verdict, int]:
 class SelfCheck:
     """Looks at one worker at intervals.  For the loop's thread."""
 
-    def __init__(self, context: Context, intaking: Intaking, depth: Callable[[], int]) -> None:
-        self._context = context
+    def __init__(
+        self,
+        loop: Loop,
+        orders: Orders,
+        pool: Pool,
+        report: Callable[[StatusLine], None],
+        intaking: Intaking,
+        *,
+        depth: Callable[[], int],
+    ) -> None:
+        self._loop = loop
+        self._orders = orders
+        self._pool = pool
+        self._report = report
         self._intaking = intaking
         self._depth = depth
         self._timer: Timer | None = None
@@ -83,7 +96,7 @@ class SelfCheck:
 
     def start(self) -> None:
         """Begin to look."""
-        self._timer = self._context.loop.every(LOOK_EVERY_S, self._look)
+        self._timer = self._loop.every(LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
         verdict, self._in_vain = look(self._sight(), self._in_vain)
@@ -95,12 +108,12 @@ class SelfCheck:
             self._waiting = not self._waiting
             if self._waiting:
                 logger.error("messages wait, and the pool has no slot ready")
-            self._context.report(Waiting("the pool has no slot ready") if self._waiting else Ready())
+            self._report(Waiting("the pool has no slot ready") if self._waiting else Ready())
 
     def _sight(self) -> Sight:
-        context, pool = self._context, self._context.pool
+        pool = self._pool
         claimed, self._claimed = self._intaking.claimed != self._claimed, self._intaking.claimed
-        claims = context.shutdown is Shutdown.NONE and self._intaking.claims
+        claims = self._orders.shutdown is Shutdown.NONE and self._intaking.claims
         room = pool.held < pool.slots
         # Counting costs a read: only where the answer matters.
         asked = claims and not claimed and (room or not pool.ready)

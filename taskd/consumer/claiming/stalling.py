@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from taskd.base.loop import Timer
+from taskd.base.loop import Loop, Timer
 from taskd.consumer.claiming.prefetch import stall_after_s
-from taskd.consumer.context import Context
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.running.run_times import RunTimes
+from taskd.consumer.running.tally import Tally
+from taskd.pools.base import Pool
 
 
 class StallWatch:
@@ -20,8 +23,21 @@ class StallWatch:
     ``stalled`` holds from then on until a task finishes: meanwhile nothing is to be claimed ahead.
     """
 
-    def __init__(self, context: Context, give_back: Callable[[], None]) -> None:
-        self._context = context
+    def __init__(
+        self,
+        loop: Loop,
+        live: LiveConfig,
+        pool: Pool,
+        tally: Tally,
+        run_times: RunTimes,
+        *,
+        give_back: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._live = live
+        self._pool = pool
+        self._tally = tally
+        self._run_times = run_times
         self._give_back = give_back
         self._timer: Timer | None = None
         self._stalled_at_done = -1
@@ -29,22 +45,22 @@ class StallWatch:
     @property
     def stalled(self) -> bool:
         """Whether nothing has finished since what waited was given back."""
-        return self._stalled_at_done == self._context.done
+        return self._stalled_at_done == self._tally.done
 
     def look(self) -> None:
         """Begin to watch if jobs wait in the pool; call it after each submit."""
-        if isinstance(self._context.worker.prefetch, int):
+        if isinstance(self._live.worker.prefetch, int):
             return
-        if self._timer is None and self._context.pool.held > self._context.pool.capacity:
-            done = self._context.done
-            wait_s = stall_after_s(self._context.run_times.mean_s)
-            self._timer = self._context.loop.call_later(wait_s, lambda: self._after(done))
+        if self._timer is None and self._pool.held > self._pool.capacity:
+            done = self._tally.done
+            wait_s = stall_after_s(self._run_times.mean_s)
+            self._timer = self._loop.call_later(wait_s, lambda: self._after(done))
 
     def _after(self, done: int) -> None:
         self._timer = None
-        if self._context.done != done:
+        if self._tally.done != done:
             self.look()
-        elif self._context.pool.held > self._context.pool.capacity:
+        elif self._pool.held > self._pool.capacity:
             self._stalled_at_done = done
             self._give_back()
 

@@ -65,7 +65,9 @@ class NotDue:
     due_at: float
 
 
-Verdict = Run | Malformed | Unknown | Expired | Revoked | NotDue
+#: Every verdict but to run.
+Refusal = Malformed | Unknown | Expired | Revoked | NotDue
+Verdict = Run | Refusal
 
 
 def decide(delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Revocations, now: float) -> Verdict:

@@ -4,43 +4,36 @@ Pure.  Its successor learns from the ledger what was running (``taskd.worker.led
 messages comes again, the death is counted against it before it runs.  Deaths of single prefork children are
 the pool's to tell.
 
-All that ran are suspects, and one was the cause.  So a task that has deaths on it runs while no other
-such task does: the next death then counts against one suspect alone, and the other tasks get through.  On
-prefork, where most deaths are those of single children, only the suspects of this worker take turns.
+All that ran are suspects, and one was the cause.  So a task in its last life (the next death would be the
+end of it) runs while no other such task does: that death then counts against one suspect alone, and the
+innocent get through.  On prefork, where most deaths are those of single children, only the suspects of this
+worker take turns.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable
 
 from taskd.consumer.request import Request
 from taskd.pools.base import ChildLost
 from taskd.protocol.delivery import Delivery
+from taskd.protocol.ledger import key_of
 
-#: The longest key; a longer id is known by its digest.
-MAX_KEY_BYTES = 63
 #: How long a suspect waits in the broker while another one runs.
 WAIT_S = 0.5
-
-
-def key_of(task_id: str) -> bytes:
-    """Return what stands for a task id in a place of fixed size; never empty, never with a zero byte."""
-    key = task_id.encode("utf-8", "surrogatepass")
-    if 0 < len(key) <= MAX_KEY_BYTES and b"\0" not in key:
-        return key
-    return hashlib.blake2b(key, digest_size=24).hexdigest().encode()
 
 
 class Suspects:
     """The tasks that ran when the former process of this worker died; each counts once."""
 
-    def __init__(self, keys: Iterable[bytes] = (), pid: int = 0) -> None:
+    def __init__(self, keys: Iterable[bytes] = (), pid: int = 0, *, only_own: bool = False) -> None:
+        """``only_own``: a task has to take turns only if it is one of ``keys``."""
         self._keys = set(keys)
         #: Suspects that have come again.
         self._counted: set[bytes] = set()
         self._among = len(self._keys)
         self._pid = pid
+        self._only_own = only_own
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -65,11 +58,17 @@ class Suspects:
             last_words=f"the whole worker process died while this task ran; running tasks: {self._among}",
         )
 
-    def was_counted(self, task_id: str) -> bool:
-        """Return whether a death was counted here against a task."""
-        return bool(self._counted) and key_of(task_id) in self._counted
+    def must_wait(self, request: Request, held: Iterable[Request], max_deaths: int) -> bool:
+        """Return whether a message has to wait until another one of ``held`` has ended.
 
+        Only in its last life, and only for another one in its last life: the next death is the end of both.
+        """
+        return self._takes_turns(request, max_deaths) and any(
+            self._takes_turns(each, max_deaths) for each in held
+        )
 
-def must_wait(delivery: Delivery, held: Iterable[Request]) -> bool:
-    """Return whether a message with deaths on it has to wait until another such has ended."""
-    return delivery.deaths > 0 and any(request.delivery.deaths > 0 for request in held)
+    def _takes_turns(self, request: Request, max_deaths: int) -> bool:
+        deaths = request.delivery.deaths
+        if not deaths or deaths < max_deaths - 1:
+            return False
+        return not self._only_own or key_of(request.headers.id) in self._counted

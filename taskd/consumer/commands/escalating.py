@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from taskd.consumer.context import Context
+from taskd.base.loop import Loop
+from taskd.config.programs import WorkerConfig
 from taskd.consumer.request import Request, Softened
+from taskd.consumer.running.work import Work
 from taskd.pools.base import KILL
 
 #: In the place of a signal: raise ``SoftTimeLimitExceeded`` in the task.
@@ -47,38 +49,38 @@ def steps(ladder: Ladder, signum: int, now: float) -> Sequence[Step]:
 class Escalation:
     """Ends tasks of one worker.  For the loop's thread; outlives a lost broker."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, loop: Loop, work: Work) -> None:
+        self._loop = loop
+        self._work = work
 
     def begin(self, tag: int, request: Request, plan: Sequence[Step]) -> bool:
         """End the task ``tag`` by ``plan``; one that waits is dropped at once.  False: the pool lacks it."""
         first, *later = plan
         for step in later:
-            self._context.loop.call_at(step.at, partial(self._go_on, tag, request, step))
+            self._loop.call_at(step.at, partial(self._go_on, tag, request, step))
         return self._take(tag, request, first)
 
     def _go_on(self, tag: int, request: Request, step: Step) -> None:
         self._take(tag, request, step)
 
     def _take(self, tag: int, request: Request, step: Step) -> bool:
-        context = self._context
-        if context.requests.get(tag) is not request:
+        work = self._work
+        if work.requests.get(tag) is not request:
             return False  # it has ended
         if step.signum == SOFT:
-            found = context.pool.cancel(tag, 0)
-            if context.pool.soften(tag):
+            found = work.pool.cancel(tag, 0)
+            if work.pool.soften(tag):
                 request.softened = Softened.REVOKED
             return found
         request.terminated_by = step.signum
-        return context.pool.cancel(tag, step.signum)
+        return work.pool.cancel(tag, step.signum)
 
 
-def ladder_of(context: Context, soft: object, term: object) -> Ladder:
+def ladder_of(worker: WorkerConfig, soft: object, term: object) -> Ladder:
     """Return the worker's ladder with what a request says otherwise, in seconds.
 
     Raises: ``ValueError`` for values that are not seconds.
     """
-    worker = context.worker
     return Ladder(
         _seconds("soft", soft, worker.terminate_soft_timeout),
         _seconds("term", term, worker.terminate_timeout),

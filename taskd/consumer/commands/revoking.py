@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import logging
 import signal as signals
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from taskd.base import clock
 from taskd.base.errors import TaskdError
+from taskd.base.loop import Loop
 from taskd.consumer.commands.escalating import Escalation, Step, ladder_of, steps
-from taskd.consumer.context import Context
-from taskd.consumer.request import Request
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.running.revoked_tasks import LONGEST, RevokedTasks
+from taskd.consumer.running.work import Work
 from taskd.protocol.results import TaskState, decode_record, revoked_record
-from taskd.results.base import StoredResult
-from taskd.revocations.known import By, stamp_text, stamps_of
+from taskd.results.base import ResultStore, StoredResult
+from taskd.revocations.known import By, stamp_text
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +28,14 @@ logger = logging.getLogger(__name__)
 class Revoking:
     """The commands of one worker that change what is revoked."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._escalation = Escalation(context)
+    def __init__(
+        self, loop: Loop, live: LiveConfig, work: Work, revoked: RevokedTasks, results: ResultStore
+    ) -> None:
+        self._live = live
+        self._work = work
+        self._revoked = revoked
+        self._results = results
+        self._escalation = Escalation(loop, work)
 
     def revoke(
         self,
@@ -55,14 +62,14 @@ class Revoking:
         A task that this worker holds gets its result in its own time, and so does one that is known to run
         elsewhere.
         """
-        held = {request.headers.id for request in self._context.requests.values()}
+        held = {request.headers.id for request in self._work.requests.values()}
         waiting = [task_id for task_id in ids if task_id not in held][:_MOST_ANSWERED]
-        results = self._context.results
+        results = self._results
         try:
             known = {
                 task_id: decode_record(record).status for task_id, record in results.get(waiting).items()
             }
-            now_at, keep_s = clock.now(), self._context.config.result_expires
+            now_at, keep_s = clock.now(), self._live.config.result_expires
             results.store(
                 [
                     StoredResult(
@@ -111,65 +118,24 @@ class Revoking:
 
     def unrevoke(self, task_id: object = (), task_name: object = (), headers: object = ()) -> object:
         """Forget that ids, names or stamps were revoked.  Messages dropped meanwhile do not come back."""
-        for kind, what in (
-            (By.ID, id_list(task_id)),
-            (By.NAME, id_list(task_name)),
-            (By.STAMP, stamp_list(headers)),
-        ):
-            if what:
-                self._context.revoked[kind].discard(what)
-                if self._context.state is not None:
-                    self._context.state.discard(kind, what)
+        self._revoked.discard(By.ID, id_list(task_id))
+        self._revoked.discard(By.NAME, id_list(task_name))
+        self._revoked.discard(By.STAMP, stamp_list(headers))
         return {"ok": "no longer revoked"}
 
     def _plan(self, signal: object, soft: object, term: object) -> Sequence[Step]:
-        return steps(ladder_of(self._context, soft, term), signal_number(signal), clock.monotonic())
+        ladder = ladder_of(self._live.worker, soft, term)
+        return steps(ladder, signal_number(signal), clock.monotonic())
 
     def _revoke(self, kind: By, what: list[str], plan: Sequence[Step]) -> list[str]:
         """Remember, and cancel what this worker holds; return the ids of the running that are ended."""
-        self.remember(kind, what)
-        return self._cancel(_picks(kind, frozenset(what)), plan)
-
-    def known(self) -> dict[str, object]:
-        """Return what is revoked, as ``hello`` tells it; ids are Celery's, the rest is ours."""
-        now = clock.monotonic()
-        kinds = {key: list(self._context.revoked[kind].ids(now)) for key, kind in _HELLO.items()}
-        return {key: what for key, what in kinds.items() if what or key == "revoked"}
-
-    def learn(self, told: Mapping[str, object]) -> int:
-        """Take over what a neighbour tells in ``hello``, and drop what waits here; return how many."""
-        learnt = 0
-        for key, kind in _HELLO.items():
-            what = told.get(key)
-            # Up to Celery 5.6 a mapping of ids to times, since then a list.
-            if isinstance(what, (list, dict)):
-                fresh = [
-                    each
-                    for each in what
-                    if isinstance(each, str)
-                    and len(each) <= _LONGEST
-                    and each not in self._context.revoked[kind]
-                ]
-                if fresh:
-                    self._revoke(kind, fresh, ())
-                learnt += len(fresh)
-        return learnt
-
-    def remember(self, kind: By, what: list[str]) -> None:
-        """Let nothing of this run here from now on, nor after a restart."""
-        self._context.revoked[kind].add(what, clock.monotonic())
-        if self._context.state is not None and what:
-            self._context.state.add(kind, what)
-
-    def _cancel(self, picks: Callable[[Request], bool], plan: Sequence[Step]) -> list[str]:
-        """Cancel what waits in the pool and, with a plan, what runs; return the ids of the running."""
-        begun = {running.tag for running in self._context.pool.running()}
+        self._revoked.remember(kind, what)
+        pool = self._work.pool
+        begun = {running.tag for running in pool.running()}
         ended = []
-        for tag, request in list(self._context.requests.items()):
-            if not picks(request):
-                continue
+        for tag, request in self._revoked.held(kind, what).items():
             if not plan:
-                self._context.pool.cancel(tag, 0)  # leaves alone what has begun
+                pool.cancel(tag, 0)  # leaves alone what has begun
             elif self._escalation.begin(tag, request, plan) and tag in begun:
                 ended.append(request.headers.id)
         return ended
@@ -179,22 +145,6 @@ class Revoking:
 _MOST_ANSWERED = 1000
 #: States of a task that no worker has begun, as far as anybody has said.
 _NOT_BEGUN = frozenset({TaskState.PENDING.value, "RECEIVED", TaskState.RETRY.value, "REJECTED"})
-
-#: Characters of an id, a name or a stamp that is remembered.
-_LONGEST = 4096
-
-#: Under which name ``hello`` has each kind.
-_HELLO: Mapping[str, By] = {"revoked": By.ID, "revoked_names": By.NAME, "revoked_stamps": By.STAMP}
-
-
-def _picks(kind: By, what: frozenset[str]) -> Callable[[Request], bool]:
-    match kind:
-        case By.ID:
-            return lambda request: request.headers.id in what
-        case By.NAME:
-            return lambda request: request.headers.task in what
-        case By.STAMP:
-            return lambda request: not what.isdisjoint(stamps_of(request.headers))
 
 
 def _revoked_all(kind: str, what: object, ended: list[str], *, terminate: bool) -> object:
@@ -212,8 +162,8 @@ def id_list(ids: object) -> list[str]:
     if not isinstance(ids, Iterable) or isinstance(ids, Mapping):
         raise ValueError(f"task ids and names are text or a list of texts, not {ids!r}")
     found = [str(each) for each in ids]
-    if any(len(each) > _LONGEST for each in found):  # for they are remembered
-        raise ValueError(f"task ids, names and stamps of more than {_LONGEST} characters are not remembered")
+    if any(len(each) > LONGEST for each in found):  # for they are remembered
+        raise ValueError(f"task ids, names and stamps of more than {LONGEST} characters are not remembered")
     return found
 
 

@@ -17,9 +17,12 @@ from taskd.base.plural import counted
 from taskd.base.schemes import file_of, scheme_of
 from taskd.base.version import __version__
 from taskd.consumer.commands.shown_config import masked
-from taskd.consumer.context import Context
+from taskd.consumer.facts import WorkerFacts
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.running.work import Work
 from taskd.consumer.tasks import TasksGiven
 from taskd.host.resident import resident_bytes
+from taskd.protocol.lamport import LamportClock
 
 _RUSAGE = (
     "utime", "stime", "maxrss", "ixrss", "idrss", "isrss", "minflt", "majflt",
@@ -31,31 +34,45 @@ _KEPT_SAMPLES = 100
 class SelfReport:
     """These commands, bound to one worker's parts."""
 
-    def __init__(self, context: Context, tasks: TasksGiven, info: Callable[[], Mapping[str, object]]) -> None:
-        self._context = context
+    def __init__(
+        self,
+        facts: WorkerFacts,
+        live: LiveConfig,
+        work: Work,
+        logical: LamportClock,
+        broker_url: str,
+        *,
+        tasks: TasksGiven,
+        info: Callable[[], Mapping[str, object]],
+    ) -> None:
+        self._facts = facts
+        self._live = live
+        self._work = work
+        self._logical = logical
+        self._broker_url = broker_url
         self._tasks = tasks
         self._info = info
         self._samples: deque[tuple[float, int]] = deque(maxlen=_KEPT_SAMPLES)
 
     def clock(self) -> object:
         """Return Lamport's clock of this node."""
-        return {"clock": self._context.logical.value}
+        return {"clock": self._logical.value}
 
     def report(self) -> object:
         """Return what a report of a fault should begin with."""
-        context, machine = self._context, os.uname()
+        pool, machine = self._work.pool, os.uname()
         lines = (
             f"taskd {__version__}, Python {sys.version.split()[0]}",
             f"{machine.sysname} {machine.release} {machine.machine}",
-            f"pool {context.pool.info().implementation}, {counted(context.pool.capacity, 'slot')}",
-            f"broker {context.broker.url.partition(':')[0]}, queues {', '.join(self._tasks.intake.queues())}",
-            f"tasks {len(context.tasks)}",
+            f"pool {pool.info().implementation}, {counted(pool.capacity, 'slot')}",
+            f"broker {self._broker_url.partition(':')[0]}, queues {', '.join(self._tasks.intake.queues())}",
+            f"tasks {len(self._work.tasks)}",
         )
         return {"ok": "\n".join(lines)}
 
     def conf(self, with_defaults: bool = False) -> object:
         """Return the configuration, secrets hidden.  It is always whole: there are no defaults beside it."""
-        return masked(self._context.config)
+        return masked(self._live.config)
 
     def active_queues(self) -> object:
         """Return the queues that this worker consumes from, as kombu describes queues."""
@@ -63,13 +80,13 @@ class SelfReport:
 
     def stats(self) -> object:
         """Return totals, pool, broker and resource use, keyed as Celery's are."""
-        pool, worker = self._context.pool.info(), self._context.worker
+        pool, worker = self._work.pool.info(), self._live.worker
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             **self._info(),
             "pid": os.getpid(),
-            "clock": str(self._context.logical.value),
-            "uptime": int(clock.monotonic() - self._context.started_at),
+            "clock": str(self._logical.value),
+            "uptime": int(clock.monotonic() - self._facts.started_at),
             "pool": {
                 "implementation": pool.implementation,
                 "max-concurrency": pool.max_concurrency,
@@ -80,7 +97,7 @@ class SelfReport:
                 "writes": "N/A",
                 **pool.details,
             },
-            "broker": broker_info(self._context.broker.url),
+            "broker": broker_info(self._broker_url),
             "rusage": {name: getattr(usage, f"ru_{name}") for name in _RUSAGE},
         }
 

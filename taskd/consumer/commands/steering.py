@@ -6,16 +6,21 @@ one starts from the configuration file again.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Protocol, cast
 
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
 from taskd.base.plural import counted
 from taskd.base.rates import parse_rate
 from taskd.brokers import topology
+from taskd.brokers.base import Broker
 from taskd.brokers.intake import Advancing
 from taskd.config.kinds import BrokerCan
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.claiming.policy import Policy
+from taskd.consumer.facts import WorkerFacts
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.orders import Orders, Shutdown
+from taskd.consumer.running.work import Work
 from taskd.consumer.tasks import TasksGiven
 from taskd.protocol.message import decode_headers
 
@@ -27,11 +32,36 @@ _MOST_SLOTS = 10_000
 _MOST_QUEUES = 1000
 
 
+class Autoscaling(Protocol):
+    """The offer of the Autoscaler while it takes part."""
+
+    def update(self, most: int | None, least: int | None) -> tuple[int, int]:
+        """Change the bounds, None for as before; return both.  Raises ``ValueError`` for senseless ones."""
+
+
 class Steering:
     """These commands, bound to one worker's parts."""
 
-    def __init__(self, context: Context, tasks: TasksGiven) -> None:
-        self._context = context
+    def __init__(
+        self,
+        facts: WorkerFacts,
+        live: LiveConfig,
+        orders: Orders,
+        work: Work,
+        policy: Policy,
+        *,
+        broker: Broker,
+        tasks: TasksGiven,
+        autoscaler: Autoscaling | None,
+    ) -> None:
+        """``autoscaler``: None while the pool's size is fixed."""
+        self._facts = facts
+        self._live = live
+        self._orders = orders
+        self._work = work
+        self._policy = policy
+        self._broker = broker
+        self._autoscaler = autoscaler
         self._tasks = tasks
 
     def rate_limit(self, task_name: str, rate_limit: str | float | None = None) -> object:
@@ -44,15 +74,15 @@ class Steering:
             rate = parse_rate(rate_limit)
         except ValueError as error:
             return {"error": f"Invalid rate limit string: {error!r}"}
-        if task_name not in self._context.tasks:
+        if task_name not in self._work.tasks:
             return {"error": "unknown task"}
-        self._context.rates.set(task_name, rate)
+        self._policy.rates.set(task_name, rate)
         self.bring_back(task_name)
         return {"ok": "new rate limit set successfully" if rate else "rate limit disabled successfully"}
 
     def bring_back(self, task_name: str) -> None:
         """Bring the messages back that wait for a limit of this task that is gone."""
-        if BrokerCan.ADVANCE not in self._context.broker.kind.can:
+        if BrokerCan.ADVANCE not in self._broker.kind.can:
             return
         intake = self._tasks.intake
         now = clock.now()
@@ -70,12 +100,12 @@ class Steering:
 
     def time_limit(self, task_name: str, hard: float | None = None, soft: float | None = None) -> object:
         """Put limits in seconds in the place of the task's own, for runs that begin from now on."""
-        if task_name not in self._context.tasks:
+        if task_name not in self._work.tasks:
             return {"error": "unknown task"}
         limits = (float(soft or 0.0), float(hard or 0.0))
         if not all(0.0 <= limit < float("inf") for limit in limits):
             return {"error": f"time limits are seconds from 0, not soft={soft!r} hard={hard!r}"}
-        self._context.time_limits[task_name] = limits
+        self._policy.time_limits[task_name] = limits
         return {"ok": "time limits set successfully"}
 
     def pool_grow(self, n: int = 1) -> object:
@@ -87,8 +117,8 @@ class Steering:
         return self._resize("shrink", -int(n))
 
     def _resize(self, verb: str, change: int) -> object:
-        pool, worker = self._context.pool, self._context.worker
-        if self._context.autoscaler is not None:
+        pool, worker = self._work.pool, self._live.worker
+        if self._autoscaler is not None:
             refusal = f"pool_{verb} is not supported with autoscale. Adjust autoscale range instead."
             return {"error": refusal}
         wanted = pool.capacity + change
@@ -104,7 +134,7 @@ class Steering:
 
     def autoscale(self, max: int | None = None, min: int | None = None) -> object:  # noqa: A002 - Celery's
         """Change the bounds between which the pool follows its load; None leaves one as it is."""
-        autoscaler = self._context.autoscaler
+        autoscaler = self._autoscaler
         if autoscaler is None:
             return {"error": "ValueError('Autoscale not enabled'): set min_concurrency below concurrency"}
         try:
@@ -128,28 +158,23 @@ class Steering:
         """Consume from ``queue`` too; it is made if missing, and bound if more than its name is given."""
         if options:
             return {"error": f"add_consumer: {', '.join(sorted(options))} cannot be declared by a worker"}
-        if len(self._context.queues) >= _MOST_QUEUES:
+        if len(self._tasks.intake.queues()) >= _MOST_QUEUES:
             return {"error": f"add_consumer: a worker consumes from at most {_MOST_QUEUES} queues"}
         if exchange or routing_key or exchange_type not in (None, "", "direct"):
             kind = topology.exchange_type(exchange_type or "direct")
-            self._context.broker.bind(queue, exchange or queue, kind, routing_key or queue)
+            self._broker.bind(queue, exchange or queue, kind, routing_key or queue)
         self._tasks.intake.add_queue(queue)
-        self._keep_queues()
+        self._tasks.intaking.look()
         return {"ok": f"add consumer {queue}"}
 
     def cancel_consumer(self, queue: str) -> object:
         """Stop consuming from ``queue``; messages that were claimed from it still run."""
         self._tasks.intake.cancel_queue(queue)
-        self._keep_queues()
-        return {"ok": f"no longer consuming from {queue}"}
-
-    def _keep_queues(self) -> None:
-        # A new generation of claims, after a lost broker, looks at the same queues.
-        self._context.queues = tuple(self._tasks.intake.queues())
         self._tasks.intaking.look()
+        return {"ok": f"no longer consuming from {queue}"}
 
     def shutdown(self, msg: object = None) -> object:
         """End this worker warmly.  Under taskd the supervisor starts it again: the answer says so."""
-        self._context.request_shutdown(Shutdown.WARM)
-        program = self._context.owner.partition("@")[0]
+        self._orders.request_shutdown(Shutdown.WARM)
+        program = self._facts.owner.partition("@")[0]
         return {"ok": f"ends warmly; its supervisor starts it again: taskctl stop {program} keeps it stopped"}

@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from taskd.base.loop import Loop
+from taskd.consumer.backends import Backends
+from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.commands.app_commands import app_commands
-from taskd.consumer.commands.monitoring import Watching
+from taskd.consumer.commands.monitoring import Monitoring
 from taskd.consumer.commands.revoking import Revoking
 from taskd.consumer.commands.self_report import SelfReport
-from taskd.consumer.commands.steering import Steering
+from taskd.consumer.commands.steering import Autoscaling, Steering
 from taskd.consumer.commands.task_queries import TaskQueries
-from taskd.consumer.context import Context
+from taskd.consumer.facts import WorkerFacts
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.neighbours.announcing import Announcer
+from taskd.consumer.neighbours.gossip import Neighbours
+from taskd.consumer.orders import Orders
+from taskd.consumer.running.work import Work
 from taskd.consumer.tasks import TasksGiven
+from taskd.consumer.voice import Voice
 from taskd.protocol.commands import COMMANDS
 
 Command = Callable[..., object]
@@ -23,20 +32,40 @@ Command = Callable[..., object]
 class Commands:
     """The commands of one worker."""
 
-    def __init__(self, context: Context, tasks: TasksGiven, info: Callable[[], Mapping[str, object]]) -> None:
-        self._context = context
-        self._revoking = Revoking(context)
-        steering = Steering(context, tasks)
+    def __init__(
+        self,
+        loop: Loop,
+        facts: WorkerFacts,
+        live: LiveConfig,
+        orders: Orders,
+        work: Work,
+        *,
+        policy: Policy,
+        backends: Backends,
+        voice: Voice,
+        announcer: Announcer,
+        tasks: TasksGiven,
+        neighbours: Neighbours | None,
+        autoscaler: Autoscaling | None,
+        info: Callable[[], Mapping[str, object]],
+    ) -> None:
+        self._facts = facts
+        self._work = work
+        self._revoked = policy.revoked
+        self._logical = voice.logical
+        steering = Steering(
+            facts, live, orders, work, policy, broker=backends.broker, tasks=tasks, autoscaler=autoscaler
+        )
         #: Brings back what waits for the limit of a task, which has changed.
         self.bring_back = steering.bring_back
         #: Where each command is looked for, by its name.
         self._parts = (
             self,
-            TaskQueries(context, tasks),
-            SelfReport(context, tasks, info),
-            self._revoking,
+            TaskQueries(facts.node_name, work, policy, tasks),
+            SelfReport(facts, live, work, voice.logical, backends.broker.url, tasks=tasks, info=info),
+            Revoking(loop, live, work, policy.revoked, backends.results),
             steering,
-            Watching(context),
+            Monitoring(voice.dispatcher, announcer, neighbours),
         )
 
     def ping(self) -> object:
@@ -45,15 +74,15 @@ class Commands:
 
     def hello(self, from_node: str = "", **told: object) -> object:
         """Exchange with a worker that starts what is revoked; None to oneself."""
-        if from_node == self._context.node_name:
+        if from_node == self._facts.node_name:
             return None
-        self._revoking.learn(told)
-        return {**self._revoking.known(), "clock": self._context.logical.forward()}
+        self._revoked.learn(told)
+        return {**self._revoked.tell(), "clock": self._logical.forward()}
 
     def commands(self) -> object:
         """Return every command with one line about it."""
         listed = {spec.name: f"{spec.kind.value}: {spec.about}" for spec in COMMANDS if not spec.hidden}
-        apps = app_commands(self._context.tasks)
+        apps = app_commands(self._work.tasks)
         return {**listed, **{name: f"{kind.value}: of the app" for name, kind in apps.items()}}
 
     def table(self) -> Mapping[str, Command]:

@@ -11,9 +11,10 @@ from enum import Enum
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
 from taskd.base.rates import format_rate
+from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.commands.revoking import id_list
-from taskd.consumer.context import Context
 from taskd.consumer.request import Request
+from taskd.consumer.running.work import Work
 from taskd.consumer.tasks import TasksGiven
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.message import decode_body, decode_headers
@@ -29,16 +30,18 @@ _BUILTINS = ("taskd.", "celery.")
 class TaskQueries:
     """These commands, bound to one worker's parts."""
 
-    def __init__(self, context: Context, tasks: TasksGiven) -> None:
-        self._context = context
+    def __init__(self, node_name: str, work: Work, policy: Policy, tasks: TasksGiven) -> None:
+        self._node_name = node_name
+        self._work = work
+        self._policy = policy
         self._tasks = tasks
 
     def active(self, safe: bool = False) -> object:
         """Return the tasks that have begun."""
         now_at, now = clock.now(), clock.monotonic()
         found = []
-        for running in self._context.pool.running():
-            request = self._context.requests.get(running.tag)
+        for running in self._work.pool.running():
+            request = self._work.requests.get(running.tag)
             if request is not None:
                 time_start = now_at - (now - running.since)
                 found.append(self._describe(request, pid=running.pid, time_start=time_start, safe=safe))
@@ -46,10 +49,8 @@ class TaskQueries:
 
     def reserved(self) -> object:
         """Return the tasks that are claimed and have not begun."""
-        begun = {running.tag for running in self._context.pool.running()}
-        return [
-            self._describe(request) for tag, request in self._context.requests.items() if tag not in begun
-        ]
+        begun = {running.tag for running in self._work.pool.running()}
+        return [self._describe(request) for tag, request in self._work.requests.items() if tag not in begun]
 
     def scheduled(self) -> object:
         """Return the delayed messages of this worker's queues, soonest first; the broker holds them."""
@@ -69,19 +70,19 @@ class TaskQueries:
             headers = decode_headers(delivery.headers)
         except ProtocolError:
             return None  # it will be dead-lettered when it is due
-        options = self._context.tasks.get(headers.task)
+        options = self._work.tasks.get(headers.task)
         return None if options is None else Request(delivery, headers, options, generation=0)
 
     def query_task(self, ids: object) -> object:
         """Return ``{id: [state, info]}`` for the given ids that this worker holds or will claim."""
         wanted = set(id_list(ids))
-        begun = {running.tag for running in self._context.pool.running()}
+        begun = {running.tag for running in self._work.pool.running()}
         found: dict[str, object] = {
             request.headers.id: ["scheduled", self._describe(request, waits=True)]
             for _, request in self._delayed()
             if request.headers.id in wanted
         }
-        for tag, request in self._context.requests.items():
+        for tag, request in self._work.requests.items():
             if request.headers.id in wanted:
                 state = "active" if tag in begun else "reserved"
                 found[request.headers.id] = [state, self._describe(request)]
@@ -95,7 +96,7 @@ class TaskQueries:
         items = id_list(taskinfoitems) if taskinfoitems else ["rate_limit"]
         return [
             self._entry(options, items)
-            for name, options in sorted(self._context.tasks.items())
+            for name, options in sorted(self._work.tasks.items())
             if builtins or not name.startswith(_BUILTINS)
         ]
 
@@ -104,18 +105,18 @@ class TaskQueries:
         for item in items:
             value: object = getattr(options, item, None) if item in TASK else None
             if item == "rate_limit":
-                value = format_rate(rate) if (rate := self._context.rates.rate_of(options)) else None
+                value = format_rate(rate) if (rate := self._policy.rates.rate_of(options)) else None
             if value is not None:
                 shown.append(f"{item}={value.value if isinstance(value, Enum) else value}")
         return f"{options.name} [{' '.join(shown)}]" if shown else options.name
 
     def revoked(self) -> list[str]:
         """Return the ids that will not run here."""
-        return list(self._context.revoked[By.ID].ids(clock.monotonic()))
+        return list(self._policy.revoked.known[By.ID].ids(clock.monotonic()))
 
     def revoked_names(self) -> list[str]:
         """Return the task names and, as ``header=value``, the stamps whose tasks will not run here."""
-        now, revoked = clock.monotonic(), self._context.revoked
+        now, revoked = clock.monotonic(), self._policy.revoked.known
         return [*revoked[By.NAME].ids(now), *revoked[By.STAMP].ids(now)]
 
     def _describe(
@@ -142,7 +143,7 @@ class TaskQueries:
             "args": args,
             "kwargs": kwargs,
             "type": headers.task,
-            "hostname": self._context.node_name,
+            "hostname": self._node_name,
             "time_start": time_start,
             "acknowledged": request.acks_early and not waits,
             "delivery_info": {

@@ -13,11 +13,14 @@ from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Owner, Timer
+from taskd.base.loop import Loop, Owner, Timer
 from taskd.config.kinds import BrokerCan
-from taskd.consumer.context import Context
+from taskd.consumer.backends import Backends
+from taskd.consumer.facts import WorkerFacts
+from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.neighbours.announcing import Events
 from taskd.consumer.neighbours.mingle import Mingle
+from taskd.consumer.voice import Voice
 from taskd.events.election import Candidate, Elections
 from taskd.events.receiver import Receiver
 from taskd.events.state import ClusterState
@@ -36,8 +39,11 @@ _LONGEST_ID = 500
 class Neighbours:
     """The other workers as one worker sees them.  For the loop's thread."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, loop: Loop, node_name: str, backends: Backends, voice: Voice) -> None:
+        self._loop = loop
+        self._node_name = node_name
+        self._backends = backends
+        self._voice = voice
         self._receiver: Receiver | None = None
         self._state = ClusterState(max_tasks=0)
         self._elections = Elections()
@@ -46,19 +52,19 @@ class Neighbours:
     def start(self) -> None:
         """Listen."""
         self._listen()
-        self._timer = self._context.loop.every(_LOOK_EVERY_S, self._look)
+        self._timer = self._loop.every(_LOOK_EVERY_S, self._look)
         self._look()
 
     def _listen(self) -> Receiver:
         """Begin to listen, or begin anew.  Raises: ``BrokerError`` or ``StorageError``."""
         self._hang_up()
-        receiver = self._receiver = Receiver(self._context.broker, self._context.logical, "worker.#")
-        self._context.loop.add_reader(receiver.fileno(), self._hear)
+        receiver = self._receiver = Receiver(self._backends.broker, self._voice.logical, "worker.#")
+        self._loop.add_reader(receiver.fileno(), self._hear)
         return receiver
 
     def _hang_up(self) -> None:
         if self._receiver is not None:
-            self._context.loop.remove_reader(self._receiver.fileno())
+            self._loop.remove_reader(self._receiver.fileno())
             self._receiver.close()
             self._receiver = None
 
@@ -76,7 +82,7 @@ class Neighbours:
             return
         for event in seen:
             owner = Owner(f"an event of {event.hostname}", _nothing_to_end)
-            self._context.loop.attempt(partial(self._take, event), owner)
+            self._loop.attempt(partial(self._take, event), owner)
 
     def _received(self) -> Sequence[Seen]:
         if self._receiver is not None:
@@ -93,7 +99,7 @@ class Neighbours:
                 self._on_elect(event)
             case "worker-elect-ack":
                 self._on_answer(event)
-            case _ if event.hostname != self._context.node_name:
+            case _ if event.hostname != self._node_name:
                 self._on_worker(event)
             case _:
                 pass  # our own heartbeat
@@ -115,7 +121,7 @@ class Neighbours:
 
     def elect(self, election: str, topic: str, action: object) -> None:
         """Ask who shall do ``action``; the worker that is chosen does it."""
-        dispatcher = self._context.dispatcher
+        dispatcher = self._voice.dispatcher
         self._elections.ask(election)
         dispatcher.send(
             lambda: WorkerElect(
@@ -137,7 +143,7 @@ class Neighbours:
             event.clock, f"{event.hostname}.{event.pid}", event.text("topic"), event.raw.get("action")
         )
         self._elections.called(election, call)
-        dispatcher = self._context.dispatcher
+        dispatcher = self._voice.dispatcher
         dispatcher.send(lambda: WorkerElectAck(id=election, **dispatcher.stamp(clock.now())))
 
     def _on_answer(self, event: Seen) -> None:
@@ -145,7 +151,7 @@ class Neighbours:
         leader = self._elections.answered(election, event.hostname, alive=len(self.names()) + 1)
         if leader is None:
             return
-        if leader.who != f"{self._context.node_name}.{os.getpid()}":
+        if leader.who != f"{self._node_name}.{os.getpid()}":
             logger.info("gossip: %s was elected for %s", leader.who, election)
             return
         logger.info("gossip: this worker was elected for %s", election)
@@ -162,7 +168,7 @@ class Neighbours:
             logger.error("gossip: the elected task cannot be sent: %s", error)
             return
         try:
-            self._context.publisher.publish([message])
+            self._backends.publisher.publish([message])
         except (BrokerError, StorageError) as error:
             logger.error("gossip: the elected task was not sent: %s", error)
 
@@ -177,32 +183,41 @@ def _nothing_to_end(why: str) -> None:
     """An event is over when it was heard."""
 
 
-class Gossip(Step[None]):
+class Gossip(Step[Neighbours]):
     """Takes part with brokers that workers of several hosts share."""
 
     name = "Gossip"
     requires = (Mingle, Events)
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self, loop: Loop, facts: WorkerFacts, live: LiveConfig, backends: Backends, voice: Voice
+    ) -> None:
+        self._loop = loop
+        self._facts = facts
+        self._live = live
+        self._backends = backends
+        self._voice = voice
+        #: None while it takes no part.
+        self.neighbours: Neighbours | None = None
 
     def included(self) -> bool:
         """Whether there can be neighbours, and they shall be listened to."""
-        return self._context.worker.gossip and BrokerCan.SPAN_HOSTS in self._context.broker.kind.can
+        return self._live.worker.gossip and BrokerCan.SPAN_HOSTS in self._backends.broker.kind.can
 
-    def start(self, given: Given) -> None:
+    def start(self, given: Given) -> Neighbours:
         """Begin to listen.  Raises: ``BrokerError`` or ``StorageError``."""
-        neighbours = Neighbours(self._context)
+        neighbours = Neighbours(self._loop, self._facts.node_name, self._backends, self._voice)
         neighbours.start()
-        self._context.neighbours = neighbours
+        self.neighbours = neighbours
+        return neighbours
 
     def stop(self, deadline: Deadline) -> None:
         """Listen no more."""
-        if self._context.neighbours is not None:
-            self._context.neighbours.stop()
-            self._context.neighbours = None
+        if self.neighbours is not None:
+            self.neighbours.stop()
+            self.neighbours = None
 
     def info(self) -> dict[str, object]:
         """Return who is there."""
-        neighbours = self._context.neighbours
+        neighbours = self.neighbours
         return {} if neighbours is None else {"neighbours": neighbours.names()}

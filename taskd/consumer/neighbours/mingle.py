@@ -14,12 +14,16 @@ from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Owner, Timer
+from taskd.base.loop import Loop, Owner, Timer
 from taskd.brokers.base import Mailbox
 from taskd.config.kinds import BrokerCan
-from taskd.consumer.commands.revoking import Revoking
-from taskd.consumer.context import Context
+from taskd.consumer.backends import Backends
+from taskd.consumer.claiming.hold import Hold
+from taskd.consumer.facts import WorkerFacts
+from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.neighbours.announcing import Events
+from taskd.consumer.running.revoked_tasks import RevokedTasks
+from taskd.consumer.voice import Voice
 from taskd.protocol import pidbox
 from taskd.protocol.delivery import Delivery, Outgoing
 
@@ -31,56 +35,67 @@ HOLD_S = 0.2
 LISTEN_S = 3.0
 
 
-class Mingle(Step[None]):
+class Mingle(Step[Hold]):
     """Takes part with brokers that workers of several hosts share; elsewhere ``statedb`` knows it all."""
 
     name = "Mingle"
     requires = (Events,)
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self,
+        loop: Loop,
+        facts: WorkerFacts,
+        live: LiveConfig,
+        backends: Backends,
+        voice: Voice,
+        *,
+        revoked: RevokedTasks,
+    ) -> None:
+        self._loop = loop
+        self._node_name = facts.node_name
+        self._live = live
+        self._backends = backends
+        self._logical = voice.logical
+        self._revoked = revoked
+        self._hold = Hold()
         self._mailbox: Mailbox | None = None
         self._timers: list[Timer] = []
 
     def included(self) -> bool:
         """Whether there can be neighbours, and they shall be asked."""
-        return self._context.worker.mingle and BrokerCan.SPAN_HOSTS in self._context.broker.kind.can
+        return self._live.worker.mingle and BrokerCan.SPAN_HOSTS in self._backends.broker.kind.can
 
-    def start(self, given: Given) -> None:
-        """Ask.  Raises: ``BrokerError`` or ``StorageError``."""
-        context = self._context
+    def start(self, given: Given) -> Hold:
+        """Ask, and hold the first claim for a moment.  Raises: ``BrokerError`` or ``StorageError``."""
         own = str(uuid4())
         queue = f"{own}.{pidbox.REPLY_EXCHANGE}"
-        self._mailbox = context.broker.mailbox(queue, pidbox.REPLY_EXCHANGE, "direct", own)
+        self._mailbox = self._backends.broker.mailbox(queue, pidbox.REPLY_EXCHANGE, "direct", own)
         ticket, now = str(uuid4()), clock.monotonic()
-        revoking = Revoking(context)
         headers, body = pidbox.encode_request(
             "hello",
-            {"from_node": context.node_name, **revoking.known()},
+            {"from_node": self._node_name, **self._revoked.tell()},
             ticket=ticket,
             reply_to=own,
-            clock=context.logical.forward(),
+            clock=self._logical.forward(),
             expires_at=clock.now() + LISTEN_S,
         )
         logger.info("mingle: asking the neighbours")
         try:
-            context.publisher.publish(
+            self._backends.publisher.publish(
                 [Outgoing(exchange=pidbox.EXCHANGE, routing_key="", headers=headers, body=body)]
             )
         except BaseException:
             self.stop(Deadline.after(0.0))
             raise
-        context.loop.add_reader(self._mailbox.fileno(), lambda: self._hear(ticket, revoking))
-        context.claims_held = True
+        self._loop.add_reader(self._mailbox.fileno(), lambda: self._hear(ticket))
+        self._hold.set()
         self._timers = [
-            context.loop.call_at(now + HOLD_S, self._let_go),
-            context.loop.call_at(now + LISTEN_S, self._end),
+            self._loop.call_at(now + HOLD_S, self._hold.let_go),
+            self._loop.call_at(now + LISTEN_S, self._end),
         ]
+        return self._hold
 
-    def _let_go(self) -> None:
-        self._context.claims_held = False
-
-    def _hear(self, ticket: str, revoking: Revoking) -> None:
+    def _hear(self, ticket: str) -> None:
         assert self._mailbox is not None
         try:
             deliveries = self._mailbox.receive()
@@ -89,10 +104,10 @@ class Mingle(Step[None]):
             self._end()
             return
         for delivery in deliveries:
-            take = partial(self._take, delivery, ticket, revoking)
-            self._context.loop.attempt(take, Owner("an answer of a neighbour", _nothing_to_end))
+            take = partial(self._take, delivery, ticket)
+            self._loop.attempt(take, Owner("an answer of a neighbour", _nothing_to_end))
 
-    def _take(self, delivery: Delivery, ticket: str, revoking: Revoking) -> None:
+    def _take(self, delivery: Delivery, ticket: str) -> None:
         try:
             answers, answered, logical = pidbox.decode_reply(
                 delivery.body, delivery.headers, delivery.content_type
@@ -101,25 +116,25 @@ class Mingle(Step[None]):
             logger.warning("mingle: %s", error)
             return
         if answered == ticket:
-            self._context.logical.adjust(logical)
+            self._logical.adjust(logical)
             for node, answer in answers.items():
-                self._sync(node, answer, revoking)
+                self._sync(node, answer)
 
-    def _sync(self, node: str, answer: object, revoking: Revoking) -> None:
-        if not isinstance(answer, dict) or node == self._context.node_name:
+    def _sync(self, node: str, answer: object) -> None:
+        if not isinstance(answer, dict) or node == self._node_name:
             return
         logical = answer.get("clock")
         if isinstance(logical, int):
-            self._context.logical.adjust(logical)
-        known = revoking.learn(answer)
+            self._logical.adjust(logical)
+        known = self._revoked.learn(answer)
         logger.info("mingle: in step with %s revoked=%d", node, known)
 
     def _end(self) -> None:
-        self._let_go()
+        self._hold.let_go()
         for timer in self._timers:
             timer.cancel()
         if self._mailbox is not None:
-            self._context.loop.remove_reader(self._mailbox.fileno())
+            self._loop.remove_reader(self._mailbox.fileno())
             self._mailbox.close()
             self._mailbox = None
 

@@ -1,26 +1,22 @@
 """The fates of tasks, told as events; for monitors such as Flower and ``taskctl events``.
 
-Call these methods only while ``Dispatcher.on``.  The pool does not say when a job begins, so it is
-looked at now and then: ``task-started`` may come late, at the latest right before the task's end, but its
-timestamp is the true one.
+Subscribes to the worker's moments while somebody listens.  ``task-started`` may come late, at the latest
+right before the task's end, but its timestamp is the true one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import ParamSpec
 
-import msgspec
-
 from taskd.base import clock
 from taskd.base.exhaustive import assert_never
-from taskd.base.loop import Loop, Timer
+from taskd.consumer.moments import Ended, Lost, Moments, Started
 from taskd.consumer.request import Request
 from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.events.dispatcher import Dispatcher
-from taskd.pools.base import Pool
 from taskd.protocol.events import (
     TaskCancelled,
     TaskEvent,
@@ -34,13 +30,9 @@ from taskd.protocol.events import (
 )
 from taskd.protocol.execution import End, Reply
 from taskd.protocol.message import TaskHeaders
-from taskd.protocol.results import TaskState
+from taskd.protocol.results import TaskState, exception_text
 
 logger = logging.getLogger(__name__)
-
-#: How often to look for tasks that have begun.
-_LOOK_EVERY_S = 0.1
-
 
 P = ParamSpec("P")
 
@@ -59,137 +51,122 @@ def _harmless(tell: Callable[P, None]) -> Callable[P, None]:
 
 
 class TaskEvents:
-    """Makes the events of one worker's tasks.  ``requests`` are those that the pool holds, by tag."""
+    """Makes the events of one worker's tasks."""
 
-    def __init__(
-        self, loop: Loop, dispatcher: Dispatcher, pool: Pool, requests: Mapping[int, Request]
-    ) -> None:
-        self._loop = loop
+    def __init__(self, dispatcher: Dispatcher, moments: Moments) -> None:
         self._dispatcher = dispatcher
-        self._pool = pool
-        self._requests = requests
-        #: Ids of tasks that were received and not yet seen to begin.
-        self._unstarted: set[str] = set()
-        self._look_timer: Timer | None = None
+        self._moments = moments
+        self._subscriptions: list[Callable[[], None]] = []
+        dispatcher.when_switched(self._switch)
 
-    @_harmless
-    def received(self, requests: Iterable[Request]) -> None:
+    def _switch(self, on: bool) -> None:
+        for end in self._subscriptions:
+            end()
+        self._subscriptions = []
+        if on:
+            moments = self._moments
+            self._subscriptions = [
+                # Starts first: whoever watches for them tells what it missed before the ends.
+                moments.started.subscribe(self._started),
+                moments.received.subscribe(self._received),
+                moments.ended.subscribe(self._ended),
+                moments.lost.subscribe(self._lost),
+            ]
+
+    def _received(self, requests: Iterable[Request]) -> None:
         """Tell of tasks that go to the pool now."""
         now = clock.now()
         for request in requests:
-            if not request.options.send_events:
-                continue
-            headers = request.headers
-            self._add(
-                TaskReceived,
-                now,
-                headers.id,
-                name=headers.task,
-                args=headers.argsrepr,
-                kwargs=headers.kwargsrepr,
-                root_id=headers.root_id,
-                parent_id=headers.parent_id,
-                retries=headers.retries,
-                eta=headers.eta and headers.eta.isoformat(),
-                expires=headers.expires and headers.expires.isoformat(),
-            )
-            self._unstarted.add(headers.id)
-        if self._look_timer is None:
-            self._look_timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
-
-    def _look(self) -> None:
-        """Tell of tasks that have begun since the last look."""
-        self._look_timer = None
-        # Jobs that were taken back from the pool are no longer waited for.
-        self._unstarted.intersection_update(request.headers.id for request in self._requests.values())
-        now_at, now = clock.now(), clock.monotonic()
-        for running in self._pool.running():
-            request = self._requests.get(running.tag)
-            if request is not None:
-                self._started(request.headers.id, now_at - (now - running.since))
-        if self._unstarted:
-            self._look_timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
-
-    def _started(self, task_id: str, at: float) -> None:
-        if task_id in self._unstarted:
-            self._unstarted.discard(task_id)
-            self._add(TaskStarted, at, task_id)
+            if request.options.send_events:
+                self._tell_received(request.headers, now)
 
     @_harmless
-    def done(self, headers: TaskHeaders, reply: Reply, runtime_s: float) -> None:
+    def _tell_received(self, headers: TaskHeaders, now: float) -> None:
+        self._add(
+            TaskReceived,
+            now,
+            headers.id,
+            name=headers.task,
+            args=headers.argsrepr,
+            kwargs=headers.kwargsrepr,
+            root_id=headers.root_id,
+            parent_id=headers.parent_id,
+            retries=headers.retries,
+            eta=headers.eta and headers.eta.isoformat(),
+            expires=headers.expires and headers.expires.isoformat(),
+        )
+
+    def _started(self, started: Sequence[Started]) -> None:
+        """Tell of tasks that have begun."""
+        for each in started:
+            if each.options.send_events:
+                self._add(TaskStarted, each.at, each.headers.id)
+
+    def _ended(self, ended: Sequence[Ended]) -> None:
+        """Tell how tasks ended, or one run of them."""
+        for each in ended:
+            if each.options is not None and not each.options.send_events:
+                continue
+            if each.reply is not None:
+                self._done(each.headers, each.reply, each.runtime_s or 0.0)
+            elif each.decided is not None:
+                self._decided(each, each.decided)
+            else:
+                self._cancelled(each.headers)
+
+    def _lost(self, lost: Sequence[Lost]) -> None:
+        """Tell of tasks that a cold stop cuts off; how the others end is told with their ends."""
+        for each in lost:
+            if each.outcome is None and each.request.options.send_events:
+                self._cancelled(each.request.headers)
+
+    @_harmless
+    def _done(self, headers: TaskHeaders, reply: Reply, runtime_s: float) -> None:
         """Tell how a task ended that ran to its end."""
         now, task_id = clock.now(), headers.id
-        self._started(task_id, now - runtime_s)
         match reply.end:
             case End.SUCCEEDED:
                 self._add(TaskSucceeded, now, task_id, result=reply.text, runtime=runtime_s)
             case End.FAILED:
-                self._failed(now, task_id, reply)
+                self._tell_failed(now, task_id, reply)
             case End.RETRIED:
-                exception = exception_of(reply.record, reply.text)
+                exception = exception_text(reply.record, reply.text)
                 self._add(TaskRetried, now, task_id, exception=exception, traceback=reply.traceback or None)
             case End.IGNORED:
                 pass  # nobody is told: Celery has no event for it
             case End.REQUEUED:
                 self._add(TaskRejected, now, task_id, requeue=True)
             case End.REJECTED:
-                self._failed(now, task_id, reply)
+                self._tell_failed(now, task_id, reply)
                 self._add(TaskRejected, now, task_id, requeue=False)
             case _:
                 assert_never(reply.end)
 
-    def _failed(self, now: float, task_id: str, reply: Reply) -> None:
-        exception = exception_of(reply.record, reply.text)
+    def _tell_failed(self, now: float, task_id: str, reply: Reply) -> None:
+        exception = exception_text(reply.record, reply.text)
         self._add(TaskFailed, now, task_id, exception=exception, traceback=reply.traceback or None)
 
     @_harmless
-    def ended(
-        self, ending: DecidedEnd, *, terminated: bool = False, signum: int = 0, expired: bool = False
-    ) -> None:
+    def _decided(self, ended: Ended, end: DecidedEnd) -> None:
         """Tell of an end that the worker, not the task, has brought about."""
         now = clock.now()
-        self._unstarted.discard(ending.task_id)
-        if ending.state == TaskState.REVOKED:
+        if end.state == TaskState.REVOKED:
             self._add(
                 TaskRevoked,
                 now,
-                ending.task_id,
-                terminated=terminated,
-                signum=signum or None,
-                expired=expired,
+                end.task_id,
+                terminated=ended.terminated,
+                signum=ended.signum or None,
+                expired=ended.expired,
             )
         else:
-            exception = exception_of(ending.record, ending.state)
-            self._add(TaskFailed, now, ending.task_id, exception=exception, traceback=None)
+            exception = exception_text(end.record, end.state)
+            self._add(TaskFailed, now, end.task_id, exception=exception, traceback=None)
 
     @_harmless
-    def cancelled(self, headers: TaskHeaders) -> None:
-        """Tell of a task that a cold stop ends."""
-        self._unstarted.discard(headers.id)
+    def _cancelled(self, headers: TaskHeaders) -> None:
+        """Tell of a task that the end of the worker cuts off."""
         self._add(TaskCancelled, clock.now(), headers.id)
 
     def _add(self, make: Callable[..., TaskEvent], at: float, task_id: str, **fields: object) -> None:
         self._dispatcher.add(make(uuid=task_id, **self._dispatcher.stamp(at), **fields))
-
-
-class _Exception(msgspec.Struct, frozen=True):
-    exc_type: str
-    exc_message: object = None
-
-
-class _Record(msgspec.Struct, frozen=True):
-    result: _Exception
-
-
-_record_decoder = msgspec.json.Decoder(_Record)
-
-
-def exception_of(record: bytes, otherwise: str) -> str:
-    """Return the repr of the exception in a result record; ``otherwise`` when there is none."""
-    try:
-        found = _record_decoder.decode(record).result
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return otherwise
-    message = found.exc_message
-    arguments = message if isinstance(message, list) else [message]
-    return f"{found.exc_type}({', '.join(repr(each) for each in arguments)})"

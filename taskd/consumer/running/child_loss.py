@@ -1,33 +1,66 @@
-"""Decides on a task whose pool child died: run again, or be parked with the evidence.  Pure."""
+"""A task whose process died: run it again, or park it with the evidence.
+
+``decide`` is the one place that decides, and ``Losses`` the one that acts: for a child of the pool that died,
+and for the whole worker before this one.
+"""
 
 from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
 
 import msgspec
 
 from taskd.base.exit_codes import describe_signal
 from taskd.base.plural import counted
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.request import Request
+from taskd.consumer.running.answering import Answering
+from taskd.consumer.settling import decided_ends
 from taskd.pools.base import ChildLost
 from taskd.protocol.delivery import Dead, Requeue
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The decision on a task whose process died."""
+
+    #: None where nothing is left to settle: its message was acknowledged before it ran.
+    settlement: Requeue | Dead | None
+    #: The same in words.
+    fate: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the task does not run again."""
+        return not isinstance(self.settlement, Requeue)
 
 
 def cause(lost: ChildLost) -> str:
     """Return in words how the child ended, as Celery's WorkerLostError does."""
-    if _whole_worker(lost):
+    if whole_worker(lost):
         return "the death of the whole worker"
     return describe_signal(lost.signal) if lost.signal else f"exit code {lost.exit_code}"
 
 
-def _whole_worker(lost: ChildLost) -> bool:
+def whole_worker(lost: ChildLost) -> bool:
     """Whether the task ran in the worker itself, whose successor does not know how it died."""
     return not lost.signal and lost.exit_code < 0
 
 
-def after_child_lost(tag: int, deaths: int, max_deaths: int, lost: ChildLost) -> Requeue | Dead:
-    """Decide about the message ``tag`` that had killed ``deaths`` children before this one."""
+def decide(deaths: int, max_deaths: int, lost: ChildLost, tag: int, *, acknowledged: bool = False) -> Loss:
+    """Decide about the message ``tag`` that had killed ``deaths`` processes before this one.  Pure.
+
+    ``acknowledged``: before it ran, so that no message is left.
+    """
+    if acknowledged:
+        return Loss(None, "failed (acknowledged before it ran)")
     if not lost.started:
-        return Requeue(tag, started=False)
+        return Loss(Requeue(tag, started=False), "queued again")
     if deaths + 1 < max_deaths:
-        return Requeue(tag, died=True)
+        return Loss(Requeue(tag, died=True), f"queued again (death {deaths + 1} of {max_deaths})")
     evidence = {
         "deaths": deaths + 1,
         "pid": lost.pid,
@@ -37,7 +70,33 @@ def after_child_lost(tag: int, deaths: int, max_deaths: int, lost: ChildLost) ->
         "last_words": lost.last_words,
         "last_lines": lost.last_lines,
     }
-    what = "worker" if _whole_worker(lost) else "pool child"
+    what = "worker" if whole_worker(lost) else "pool child"
     times = f"its {what} died {counted(deaths + 1, 'time')}"
-    reason = times if _whole_worker(lost) else f"{times}, {'last ' if deaths else ''}by {cause(lost)}"
-    return Dead(tag, reason, msgspec.json.encode(evidence), died=True)
+    reason = times if whole_worker(lost) else f"{times}, {'last ' if deaths else ''}by {cause(lost)}"
+    return Loss(Dead(tag, reason, msgspec.json.encode(evidence), died=True), f"dead-lettered: {reason}")
+
+
+class Losses:
+    """Carries out what is decided about the losses of one worker.  For the loop's thread."""
+
+    def __init__(self, live: LiveConfig, answering: Answering) -> None:
+        self._live = live
+        self._answering = answering
+
+    def take(self, request: Request, lost: ChildLost, *, acknowledged: bool) -> None:
+        """Settle a task whose process died, and answer whoever waits if it does not run again."""
+        delivery, headers = request.delivery, request.headers
+        max_deaths = self._live.worker.max_deaths
+        loss = decide(delivery.deaths, max_deaths, lost, delivery.tag, acknowledged=acknowledged)
+        how = (
+            "was running when this worker died"
+            if whole_worker(lost)
+            else f"lost its pool child pid={lost.pid}: {cause(lost)}"
+        )
+        if loss.is_final:
+            logger.error("task=%s id=%s %s; %s", headers.task, headers.id, how, loss.fate)
+            self._answering.cut_short(request, decided_ends.child_lost(headers, cause(lost)))
+        else:
+            logger.warning("task=%s id=%s %s; %s", headers.task, headers.id, how, loss.fate)
+        if loss.settlement is not None:
+            self._answering.settle(request, loss.settlement)

@@ -1,17 +1,17 @@
 """Have the user's hooks hear of ends that the worker decides: on a slot of the pool, where user code may run.
 
-A job without a message, with a time limit; its failure is logged and harms nothing.
+The failure of such an errand is logged and harms nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from itertools import count
 
 from taskd.base.errors import PoolError
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.orders import Orders, Shutdown
+from taskd.consumer.running.errands import Errands
 from taskd.consumer.settling.decided_ends import DecidedEnd
-from taskd.pools.base import Done, Job, Outcome
+from taskd.pools.base import Done, Outcome
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import encode_work
 from taskd.sending.options import TaskOptions
@@ -20,41 +20,31 @@ logger = logging.getLogger(__name__)
 
 #: How long all hooks of one end may take together.
 LIMIT_S = 10.0
-#: Tags of these jobs begin here; tags of hooks of the worker's life at 2**53.
-_TAGS = count(2**54)
 
 
-class Telling:
+class EndHooks:
     """Tells the hooks of one worker's app.  For the loop's thread."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, errands: Errands, orders: Orders) -> None:
+        self._errands = errands
+        self._orders = orders
 
-    def tell(self, delivery: Delivery, options: TaskOptions, ending: DecidedEnd) -> None:
+    def tell(self, delivery: Delivery, options: TaskOptions, end: DecidedEnd) -> None:
         """Have the hooks called with the end of a run as soon as a slot is free; does not wait."""
-        context = self._context
         if not options.hears_ends:
             return
-        tag = next(_TAGS)
+
+        def failed(how: object) -> None:
+            logger.error("task=%s id=%s hooks did not hear of its end: %s", options.name, end.task_id, how)
 
         def ended(outcome: Outcome) -> None:
             if not isinstance(outcome, Done):
-                how = type(outcome).__name__
-                logger.error(
-                    "task=%s id=%s hooks did not hear of its end: %s", options.name, ending.task_id, how
-                )
+                failed(type(outcome).__name__)
 
-        if context.shutdown is Shutdown.COLD:
-            logger.warning(
-                "task=%s id=%s hooks do not hear of its end any more", options.name, ending.task_id
-            )
+        if self._orders.shutdown is Shutdown.COLD:
+            logger.warning("task=%s id=%s hooks do not hear of its end any more", options.name, end.task_id)
             return
-        context.calls[tag] = ended
-        payload = encode_work(delivery, ended=ending.record)
         try:
-            context.pool.submit([Job(tag, payload, hard_limit_s=LIMIT_S)])
+            self._errands.run(encode_work(delivery, ended=end.record), LIMIT_S, ended)
         except PoolError as error:
-            del context.calls[tag]
-            logger.error(
-                "task=%s id=%s hooks did not hear of its end: %s", options.name, ending.task_id, error
-            )
+            failed(error)

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from taskd.base import clock
 from taskd.base.exhaustive import assert_never
 from taskd.base.exit_codes import describe_signal
-from taskd.consumer.context import Context
 from taskd.consumer.request import Request
-from taskd.consumer.running.child_loss import after_child_lost
+from taskd.consumer.running.child_loss import decide
 from taskd.pools.base import Broken, Cancelled, ChildEnd, ChildLost, Done, Outcome, TimedOut
-from taskd.protocol.delivery import Dead
 from taskd.protocol.status import ChildDied, RunningTask
-
-
-def report_death(context: Context, end: ChildEnd) -> None:
-    """Report it; for the loop's thread, before the outcome of the task is taken."""
-    request = None if end.outcome is None else context.requests.get(end.outcome.tag)
-    context.report(obituary(end, request, context.worker.max_deaths, clock.monotonic()))
 
 
 def obituary(end: ChildEnd, request: Request | None, max_deaths: int, now: float) -> ChildDied:
@@ -44,10 +35,11 @@ def obituary(end: ChildEnd, request: Request | None, max_deaths: int, now: float
 
 
 def fate(request: Request, outcome: Outcome, max_deaths: int) -> str:
-    """Return in words what becomes of a task with this outcome, as ``outcomes`` will do it.  Pure."""
+    """Return in words what becomes of a task with this outcome.  Pure."""
     match outcome:
         case ChildLost():
-            words = _after_loss(request, outcome, max_deaths)
+            delivery, early = request.delivery, request.acks_early
+            words = decide(delivery.deaths, max_deaths, outcome, delivery.tag, acknowledged=early).fate
         case TimedOut():
             words = "failed by its time limit"
         case Cancelled():
@@ -57,13 +49,3 @@ def fate(request: Request, outcome: Outcome, max_deaths: int) -> str:
         case _:
             assert_never(outcome)
     return words
-
-
-def _after_loss(request: Request, lost: ChildLost, max_deaths: int) -> str:
-    if request.acks_early:
-        return "failed (acknowledged before it ran)"
-    deaths = request.delivery.deaths
-    settlement = after_child_lost(request.delivery.tag, deaths, max_deaths, lost)
-    if isinstance(settlement, Dead):
-        return f"dead-lettered: {settlement.reason}"
-    return f"queued again (death {deaths + 1} of {max_deaths})" if lost.started else "queued again"

@@ -1,6 +1,6 @@
 """The ladder of a shutdown: warm, then soft, then cold, each by an absolute deadline.
 
-``ladder`` decides and is pure; ``Ending`` sets the timers when the shutdown begins, on the loop that
+``ladder`` decides and is pure; ``ShutdownLadder`` sets the timers when the shutdown begins, on the loop that
 outlives the inner blueprint: so the steps come in time while the worker drains, waits for its broker, or
 starts.  The supervisor sends QUIT after the same ``stop_timeout``; whichever is first, the other
 finds it done.
@@ -13,10 +13,12 @@ import math
 from dataclasses import dataclass
 
 from taskd.base import clock
-from taskd.base.exhaustive import assert_never
+from taskd.base.loop import Loop
 from taskd.base.plural import counted
-from taskd.consumer.context import Context, Shutdown
+from taskd.consumer.live_config import LiveConfig
+from taskd.consumer.orders import Orders, Shutdown
 from taskd.consumer.request import Softened
+from taskd.consumer.running.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -38,46 +40,43 @@ def ladder(now: float, stop_timeout_s: float, soft_s: float) -> Ladder:
     return Ladder(max(now, cold_at - soft_s) if soft_s > 0.0 else math.inf, cold_at)
 
 
-class Ending:
+class ShutdownLadder:
     """Climbs the ladder of one worker.  For the loop's thread."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, loop: Loop, live: LiveConfig, work: Work, orders: Orders) -> None:
+        self._loop = loop
+        self._live = live
+        self._work = work
+        self._orders = orders
+        orders.on_shutdown(self._on_shutdown)
 
-    def on_shutdown(self, how: Shutdown) -> None:
-        """Hear of a shutdown that was requested, or became more immediate."""
-        match how:
-            case Shutdown.WARM:
-                config, worker = self._context.config, self._context.worker
-                steps = ladder(
-                    clock.monotonic(), config.supervisor.stop_timeout, worker.soft_shutdown_timeout
-                )
-                if steps.soft_at < math.inf:
-                    self._context.loop.call_at(steps.soft_at, self._ask)
-                self._context.loop.call_at(steps.cold_at, self._go_cold)
-            case Shutdown.NONE | Shutdown.COLD:
-                pass
-            case _:
-                assert_never(how)
+    def _on_shutdown(self, how: Shutdown) -> None:
+        """Set the timers of a warm shutdown."""
+        if how is not Shutdown.WARM:
+            return
+        config, worker = self._live.config, self._live.worker
+        steps = ladder(clock.monotonic(), config.supervisor.stop_timeout, worker.soft_shutdown_timeout)
+        if steps.soft_at < math.inf:
+            self._loop.call_at(steps.soft_at, self._ask)
+        self._loop.call_at(steps.cold_at, self._go_cold)
 
     def _ask(self) -> None:
         """Raise the soft limit in what runs and was not asked before."""
-        context = self._context
-        if context.shutdown is not Shutdown.WARM:
+        if self._orders.shutdown is not Shutdown.WARM:
             return
-        asked = 0
-        for running in context.pool.running():
-            request = context.requests.get(running.tag)
+        pool, asked = self._work.pool, 0
+        for running in pool.running():
+            request = self._work.requests.get(running.tag)
             if request is None or request.softened is not Softened.NO:
                 continue
-            if context.pool.soften(running.tag):
+            if pool.soften(running.tag):
                 request.softened = Softened.SHUTDOWN
                 asked += 1
         if asked:
             logger.warning("soft shutdown: asked %s to end", counted(asked, "running task"))
-        context.loop.call_later(_ASK_EVERY_S, self._ask)
+        self._loop.call_later(_ASK_EVERY_S, self._ask)
 
     def _go_cold(self) -> None:
-        if self._context.shutdown is Shutdown.WARM:
+        if self._orders.shutdown is Shutdown.WARM:
             logger.warning("stop_timeout is over: ending what still runs")
-            self._context.request_shutdown(Shutdown.COLD)
+            self._orders.request_shutdown(Shutdown.COLD)

@@ -72,6 +72,10 @@ class Settling:
     def __len__(self) -> int:
         return sum(self.mark())
 
+    def settlements(self) -> Sequence[Settlement]:
+        """Return the settlements that wait."""
+        return tuple(self._settlements)
+
     def mark(self) -> Sequence[int]:
         """Return how much is queued, for ``back_to``."""
         # Spelled out: it is asked for with every message.

@@ -1,0 +1,30 @@
+"""The work in hand of one worker: its pool, and the tasks and errands in it.
+
+It outlives a lost broker.  Claiming puts requests in and outcomes take them out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from taskd.consumer.request import Request
+from taskd.consumer.running.errands import Errands
+from taskd.pools.base import Pool
+from taskd.sending.options import TaskOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The pool and what is in it.  For the loop's thread."""
+
+    pool: Pool
+    #: The tasks that the app has, by name: the pool tells them when the task code is loaded.
+    tasks: dict[str, TaskOptions]
+    #: The tasks in the pool, by tag.
+    requests: dict[int, Request]
+    errands: Errands = field(repr=False)
+
+    @classmethod
+    def of(cls, pool: Pool, tasks: dict[str, TaskOptions]) -> Work:
+        """Return the empty hands of a worker with this pool."""
+        return cls(pool, tasks, {}, Errands(pool))
