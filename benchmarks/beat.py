@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.harness import percentile, report
 from taskd.base import clock
+from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.beat.service import Beat
 from taskd.beat.stores.sqlite import SqliteStore
@@ -81,7 +82,7 @@ def measure_start(directory: Path) -> None:
             report(f"a tick, {MANY:,} entries, none due", f"{(time.perf_counter() - began) * 1e3:.0f} µs")
             rss = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
             report("memory of this process (RSS)", f"{rss / 2**20:.0f} MiB")
-        beat.stop()
+        beat.stop(Deadline.after(0.0))
         loop.close()
 
 
@@ -99,7 +100,7 @@ def measure_idle(directory: Path) -> None:
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     report(f"idle for {SPAN_S:g} s", f"{turns} wake-ups, {cpu_s * 1000:.1f} ms of processor time", turns <= 3)
-    beat.stop()
+    beat.stop(Deadline.after(0.0))
     loop.close()
 
 
@@ -120,7 +121,7 @@ def measure_drift(directory: Path) -> None:
     while time.monotonic() < end:
         loop.run_once(0.1)
     cpu_s = time.process_time() - began
-    beat.stop()
+    beat.stop(Deadline.after(0.0))
     loop.close()
     url = f"sqlite://{directory}/beat.db"
     with closing(SqliteStore(url, SqliteConfig(), 50, Timing(), listens=False)) as store:
@@ -208,7 +209,7 @@ def measure_rate(directory: Path) -> None:
         while sum(queue.ready for queue in desk.queues()) < count:
             loop.run_once(1.0)
     report("most runs a second, written and recorded", f"{count / (time.perf_counter() - began):,.0f}")
-    beat.stop()
+    beat.stop(Deadline.after(0.0))
     loop.close()
 
 

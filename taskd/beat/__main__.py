@@ -15,6 +15,7 @@ import traceback
 
 from taskd.base import exit_codes, ids, log
 from taskd.base.errors import ConfigError
+from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop, Owner
 from taskd.base.program_signals import ignore_from_now_on
 from taskd.beat.app_source import AppSource, places_of
@@ -81,8 +82,9 @@ def _run(inherited: transfer.Inherited, reporter: Reporter) -> None:
     while not stopping:
         loop.run_once()
     reporter.report(Draining(left=0))
-    apps.stop()
-    beat.stop()
+    at_once = Deadline.after(0.0)
+    apps.stop(at_once)
+    beat.stop(at_once)
     reporter.close()
     loop.close()
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Timer
 from taskd.beat.stores.base import Declared
 from taskd.config.machine import user_of
@@ -87,17 +88,31 @@ class AppSource:
         self._learned = learned
         self._again_s = again_s
         self._longest_s = longest_s
+        self._life = OneLife()
         self._readings: dict[int, _Reading] = {}
         self._timers: dict[int, Timer] = {}
         self._known: dict[int, Declared] = {}
 
     def start(self) -> None:
         """Begin to read every app; returns at once."""
+        if not self._life.begin():
+            return
         for number in range(len(self._places)):
             self._read(number)
 
-    def stop(self) -> None:
-        """End what still reads.  May be called twice."""
+    def quiet(self) -> None:
+        """Begin no further reading, and finish the present ones."""
+        self._life.calm()
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def stop(self, deadline: Deadline) -> None:
+        """As ``kill``: half of an app's entries is of no use."""
+        self.kill()
+
+    def kill(self) -> None:
+        """End the readings under way."""
+        self._life.end()
         for timer in self._timers.values():
             timer.cancel()
         for number, reading in list(self._readings.items()):
@@ -105,6 +120,8 @@ class AppSource:
             self._end(number)
 
     def _read(self, number: int) -> None:
+        if not self._life.takes:
+            return
         place = self._places[number]
         if place.is_anothers():
             # Without it the names of all tasks are not known, so nobody is warned of unknown ones.

@@ -54,7 +54,7 @@ class Alone:
     """The store is away: this beat fires without a lease."""
 
 
-Standing = Leader | Follower | Alone
+Role = Leader | Follower | Alone
 
 
 class Keeper:
@@ -129,7 +129,7 @@ class Keeper:
             logger.error("store cannot be used, entries of the file go on firing: %s", error)
         self.problem = str(error)
 
-    def stand(self) -> Standing:
+    def stand(self) -> Role:
         """Take or extend the lease; the answer says who fires.  For when something is due."""
         # With little trust left the lease would end while the runs are on their way, to be decided on again.
         soon = self._monotonic() + self._lease_s * _TOO_SHORT

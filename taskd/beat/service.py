@@ -17,34 +17,27 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import os
 from collections.abc import Mapping
 
 from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError, TooLateError
 from taskd.base.exhaustive import assert_never
 from taskd.base.jumps import Jumps, in_words
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.beat.book import Book
+from taskd.beat.broker_line import BrokerLine
 from taskd.beat.entries import EntrySource
 from taskd.beat.firing import Firing, marks_of
+from taskd.beat.heart import Heart
 from taskd.beat.keeper import Alone, Follower, Keeper, Leader
-from taskd.beat.news import News
 from taskd.beat.sources import Sources
+from taskd.beat.store_watch import StoreWatch
 from taskd.beat.stores.base import Declared
 from taskd.beat.surroundings import Surroundings
-from taskd.brokers.base import Broker
-from taskd.brokers.once import OncePublisher, once_publisher
 from taskd.config.schedule import BeatEntryConfig
-from taskd.host.resident import resident_bytes
-from taskd.protocol.status import Heartbeat, Ready, Waiting
 
 MAX_WAIT_S = 10.0
-#: A schedule of every second must not make more heartbeats than a busy worker does.
-HEARTBEAT_S = 1.0
-#: How long the broker remembers the ids of runs that are over and recorded.
-REMEMBER_S = 3600.0
-_FORGET_EVERY_S = 60.0
 #: How soon beat looks again after a look that failed as nobody foresaw.
 LOOK_AGAIN_S = 1.0
 
@@ -56,224 +49,174 @@ def _say_parked(name: str, why: str) -> None:
 
 
 class Beat:
-    """Fires the entries of one schedule from one loop."""
+    """Fires the entries of one schedule from one loop.  A service: see ``base.lifecycle``."""
 
     def __init__(
         self, loop: Loop, entries: Mapping[str, BeatEntryConfig], surroundings: Surroundings
     ) -> None:
         self._loop = loop
-        self._around = surroundings
         self._now = surroundings.now
-        self._book = Book(self._now(), _say_parked)
+        self._life = OneLife()
         self._owner = Owner("this look of beat", self._failed)
-        self._trouble = ""
+        self._book = Book(self._now(), _say_parked)
         self._book.listing.replace(EntrySource.FILE, entries)
         self._firing = Firing(self._book, self._now)
         self._keeper = Keeper(
             surroundings.open_store,
             lease_s=surroundings.lease_s,
-            opened=lambda store: loop.add_reader(store.fileno(), self._on_change, self._owner),
+            opened=lambda store: loop.add_reader(store.fileno(), self._on_wakeup, self._owner),
             closed=lambda store: loop.remove_reader(store.fileno()),
         )
+        self._store = StoreWatch(self._book, self._keeper, self._now, look_every_s=MAX_WAIT_S)
         self._sources = Sources(self._book, self._keeper, self._now)
-        self._broker: Broker | None = None
-        self._publisher: OncePublisher | None = None
-        self._news: News | None = None
+        self._heart = Heart(surroundings.report)
+        self._line = BrokerLine(
+            loop,
+            surroundings.connect,
+            self._heart,
+            backoff=surroundings.backoff,
+            owner=self._owner,
+            up=self._on_up,
+            tried=self.tick,
+        )
         self._jumps = Jumps(self._now(), clock.monotonic())
-        self._up = False
-        self._failures = 0
-        self._delayed_by = ""
         self._sent = 0
+        #: When a follower looks after its leader; inf for one that leads.
         self._look_until = math.inf
-        self._forget_until = 0.0
-        self._heartbeat_until = 0.0
-        self._revision_until = 0.0
-        self._tick_timer: Timer | None = None
-        self._retry_timer: Timer | None = None
+        self._timer: Timer | None = None
+
+    # -- its life ----------------------------------------------------------------------------
 
     def start(self) -> None:
         """Open the store, connect, and tick from now on.  Does not fail for anything that is away."""
-        gc.disable()  # objects made here stay: looking for garbage among them is half of the time
+        if not self._life.begin():
+            return
+        gc.disable()  # these objects stay: looking for garbage in them is half of the time
         try:
-            self._load()
-            self._connect()
+            self._store.load()
+            self._line.connect()
             self._loop.attempt(self.tick, self._owner)
         finally:
             gc.enable()
 
-    def _load(self) -> None:
-        self._keeper.open()
-        self._book.listing.replace(EntrySource.APP, self._keeper.declared().entries)
-        self._take_changes()
-        self._book.load(self._keeper.marks(), self._now())
-        for name, problem in self._book.unusable.items():
-            logger.error("entry cannot be used entry=%s: %s", name, problem)
+    def quiet(self) -> None:
+        """Fire nothing more."""
+        self._life.calm()
+        self._cancel_timer()
 
-    def stop(self) -> None:
-        """Stop ticking, give up the lease and close everything.  May be called twice."""
-        for timer in (self._tick_timer, self._retry_timer):
-            if timer is not None:
-                timer.cancel()
-        due = self._book.next_at() <= self._now()
-        if due and not self._up:
+    def stop(self, deadline: Deadline) -> None:
+        """Fire nothing more, give up the lease and close everything; there is nothing to wait for."""
+        if self._life.end() and self._book.next_at() <= self._now() and not self._line.is_up:
             logger.warning(
                 "stopped with runs that are due and not sent: they are missed runs at the next start"
             )
+        self.kill()
+
+    def kill(self) -> None:
+        """Give up the lease and close everything."""
+        self._life.end()
+        self._cancel_timer()
         self._keeper.close()
-        self._disconnect()
+        self._line.close()
+
+    # -- ticking -----------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Fire what is due and set the timer of the next tick.  For the loop; an early call does no harm."""
+        if not self._life.takes:
+            return
         now = self._now()
         if (by_s := self._jumps.look(now, clock.monotonic())) > 0:
             logger.warning("%s: runs that came due in between follow their entries' `missed`", in_words(by_s))
         if self._book.notice(now):
             logger.warning("the clock was set back, everything is planned anew from %s", clock.iso(now))
-        self._look_for_lost_wakeup(now)
-        if self._keeper.open():
-            self._catch_up_with_store(now)
+        self._store.look(now)
         self._look_until = math.inf
         more = self._has_work(now) and self._work(now)
-        self._heartbeat()
+        self._heart.beat(reserved=int(self._book.next_at() <= self._now()), done=self._sent)
         self._set_timer(at_once=more)
-        if self._trouble and self._up:
-            self._trouble = ""
-            self._around.report(Ready())
+        if self._line.is_up:
+            self._heart.recovered()
 
     def _failed(self, why: str) -> None:
         """A look has failed as nobody foresaw, and may have armed nothing: look again, and say so."""
-        self._trouble = why
-        self._around.report(Waiting(why))
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
-        self._tick_timer = self._loop.call_later(LOOK_AGAIN_S, self.tick, self._owner)
-        if not self._up:
-            if self._retry_timer is not None:
-                self._retry_timer.cancel()
-            self._retry_timer = self._loop.call_later(LOOK_AGAIN_S, self._reconnect, self._owner)
+        self._heart.failed(why)
+        self._cancel_timer()
+        self._timer = self._loop.call_later(LOOK_AGAIN_S, self.tick, self._owner)
+        if not self._line.is_up:
+            self._line.connect_in(LOOK_AGAIN_S)
+
+    def _on_up(self) -> None:
+        logger.info("ready entries=%d", len(self._book.rows))
+        self._heart.ready()
+
+    def _on_wakeup(self) -> None:
+        self._store.wake()
+        self.tick()
+
+    def _set_timer(self, *, at_once: bool) -> None:
+        self._cancel_timer()
+        monotonic = clock.monotonic()
+        wait_s = min(MAX_WAIT_S, self._look_until - monotonic, self._keeper.look_until - monotonic)
+        if self._line.is_up and self._look_until == math.inf:
+            wait_s = min(wait_s, self._book.next_at() - self._now())
+        self._timer = self._loop.call_later(0.0 if at_once else max(wait_s, 0.0), self.tick, self._owner)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- firing ------------------------------------------------------------------------------
 
     def _has_work(self, now: float) -> bool:
-        if not self._up:
+        if not self._line.is_up:
             return False
         return bool(self._book.next_at() <= now or self._book.requests or self._book.dirty)
 
     def _work(self, now: float) -> bool:
         """Fire and record if it is for this beat to do so; return True when there is more to do."""
         if not self._keeper.is_leader:
-            self._see_what_others_did(now)
+            self._store.see_runs_of_others(now)
             if not self._has_work(now):
                 return False
-        match standing := self._keeper.stand():
+        match role := self._keeper.stand():
             case Follower():
-                self._look_until = standing.look_until
+                self._look_until = role.look_until
                 self._book.dirty.clear()  # it is for the leader to write marks
                 more = False
             case Leader():
-                if standing.is_new:
-                    self._book.adopt_all(self._keeper.marks(), now)
-                more = self._fire(standing.trusted_until)
+                if role.is_new:
+                    self._store.see_all_runs(now)
+                more = self._fire(role.trusted_until)
             case Alone():
                 more = self._fire(math.inf)
             case _:
-                assert_never(standing)
+                assert_never(role)
         return more
 
     def _fire(self, until: float) -> bool:
-        assert self._publisher is not None
+        publisher = self._line.publisher
+        assert publisher is not None, "nothing is fired while the broker is away"
         try:
-            fired = self._firing.fire(self._publisher, until=until, delayed_by=self._delayed_by)
+            fired = self._firing.fire(publisher, until=until, delayed_by=self._line.delayed_by)
         except TooLateError:
             logger.warning("the lease ended before the runs were sent; they are decided on again")
             return True
         except (BrokerError, StorageError) as error:
-            self._disconnect()
-            self._wait_for_broker(error)
+            self._line.lose(error)
             return False
         self._sent += fired.sent
         if not fired.more:
-            self._delayed_by = ""
+            self._line.delayed_by = ""
         if self._keeper.record(marks_of(self._book), fired.decisions, fired.done):
             self._book.dirty.clear()
-            self._forget(more=fired.more)
-        if self._news is not None:
-            self._news.tell(fired.decisions, lambda name: self._book.rows[name].listed.entry.task)
+            if not fired.more:
+                self._line.forget_old_runs()
+        if self._line.news is not None:
+            self._line.news.tell(fired.decisions, lambda name: self._book.rows[name].listed.entry.task)
         return fired.more
 
-    def _forget(self, *, more: bool) -> None:
-        """Let the broker forget old ids; never while a run may have been sent that is not recorded."""
-        if more or clock.monotonic() < self._forget_until:
-            return
-        assert self._publisher is not None
-        self._forget_until = clock.monotonic() + _FORGET_EVERY_S
-        try:
-            self._publisher.forget(REMEMBER_S)
-        except (BrokerError, StorageError) as error:
-            logger.warning("the broker could not forget old runs: %s", error)
-
-    def _set_timer(self, *, at_once: bool) -> None:
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
-        monotonic = clock.monotonic()
-        wait_s = min(MAX_WAIT_S, self._look_until - monotonic, self._keeper.look_until - monotonic)
-        if self._up and self._look_until == math.inf:
-            wait_s = min(wait_s, self._book.next_at() - self._now())
-        self._tick_timer = self._loop.call_later(0.0 if at_once else max(wait_s, 0.0), self.tick, self._owner)
-
-    def _heartbeat(self) -> None:
-        if clock.monotonic() < self._heartbeat_until:
-            return
-        self._heartbeat_until = clock.monotonic() + HEARTBEAT_S
-        is_due = self._book.next_at() <= self._now()
-        rss_bytes = resident_bytes([os.getpid()])
-        self._around.report(Heartbeat(reserved=int(is_due), done=self._sent, rss_bytes=rss_bytes))
-
-    def _on_change(self) -> None:
-        store = self._keeper.store
-        if store is not None:
-            store.clear_wakeups()
-            self._book.refresh(self._take_changes(), self._now())
-        self.tick()
-
-    def _look_for_lost_wakeup(self, now: float) -> None:
-        store = self._keeper.store
-        if store is None or clock.monotonic() < self._revision_until:
-            return
-        self._revision_until = clock.monotonic() + MAX_WAIT_S
-        try:
-            is_new = store.revision() != self._book.revision
-        except StorageError as error:
-            self._keeper.lose(error)
-            return
-        if is_new:
-            self._book.refresh(self._take_changes(), now)
-
-    def _take_changes(self) -> set[str]:
-        """Read what operators changed; return the names that it concerns."""
-        store = self._keeper.store
-        if store is None:
-            return set()
-        try:
-            changes = store.changes(self._book.revision)
-        except StorageError as error:
-            self._keeper.lose(error)
-            return set()
-        for name, problem in changes.unreadable.items():
-            logger.error("entry in the store cannot be read entry=%s: %s", name, problem)
-        return self._book.apply(changes)
-
-    def _catch_up_with_store(self, now: float) -> None:
-        """Agree with a store that came back, or was made anew."""
-        former = self._book.forget_run_time()
-        self._book.refresh(former | self._take_changes(), now)
-        self._book.adopt_all(self._keeper.marks(), now)
-
-    def _see_what_others_did(self, now: float) -> None:
-        """Adopt what the leader has recorded about the entries that are due here."""
-        names = self._book.agenda.due(now)
-        if names:
-            self._book.adopt(self._keeper.marks(names), now)
-        if self._book.requests:
-            self._take_changes()
+    # -- other entries -----------------------------------------------------------------------
 
     def learn(self, declared: Declared) -> None:
         """Take over what the apps' code declares, as ``Sources`` says.  For the loop."""
@@ -285,41 +228,3 @@ class Beat:
         changed = self._sources.take_file(entries)
         logger.info("changed settings taken over, changed entries=%d", changed)
         self.tick()
-
-    def _connect(self) -> None:
-        """Connect, and come back later when that fails."""
-        try:
-            self._broker = self._around.connect()
-            self._publisher = once_publisher(self._broker)
-            self._news = News(self._broker.event_sender)
-            # A publisher may open nothing before its first message.
-            self._broker.desk().queues()
-        except (BrokerError, StorageError) as error:
-            self._disconnect()
-            self._wait_for_broker(error)
-            return
-        self._failures = 0
-        self._up = True
-        logger.info("ready entries=%d", len(self._book.rows))
-        self._around.report(Ready())
-
-    def _reconnect(self) -> None:
-        self._connect()
-        self.tick()
-
-    def _wait_for_broker(self, error: Exception) -> None:
-        self._up = False
-        self._failures += 1
-        if self._failures == 1:
-            logger.warning("broker away, runs are kept until it is back: %s", error)
-        self._delayed_by = "the broker was away"
-        self._around.report(Waiting(f"broker: {error}"))
-        delay_s = self._around.backoff.delay_s(self._failures)
-        self._retry_timer = self._loop.call_later(delay_s, self._reconnect, self._owner)
-
-    def _disconnect(self) -> None:
-        self._up = False
-        for each in (self._news, self._publisher, self._broker):
-            if each is not None:
-                each.close()
-        self._news = self._publisher = self._broker = None

@@ -10,6 +10,7 @@ from typing import Any
 from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.base.errors import BrokerError
+from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.beat.service import Beat
 from taskd.beat.stores.base import BeatStore, Decision
@@ -126,9 +127,12 @@ class Bench:
         timing = Timing(now=lambda: self.now_at)
         return SqliteStore(f"sqlite://{self.path}", SqliteConfig(), 50, timing, listens=listens)
 
+    @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(self.broker.connect, self.open_store, self.lines.append, self.now, AT_ONCE)
+
     def start(self, **surroundings: Any) -> Beat:
-        around = Surroundings(self.broker.connect, self.open_store, self.lines.append, self.now, AT_ONCE)
-        beat = Beat(self.loop, self.entries, replace(around, **surroundings))
+        beat = Beat(self.loop, self.entries, replace(self.surroundings, **surroundings))
         self.beats.append(beat)
         beat.start()
         return beat
@@ -136,7 +140,7 @@ class Bench:
     def stop(self) -> None:
         """Stop all beats, as at the end of their process."""
         for beat in self.beats:
-            beat.stop()
+            beat.stop(Deadline.after(0.0))
         self.beats.clear()
 
     def advance(self, span_s: float) -> None:

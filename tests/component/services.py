@@ -12,8 +12,11 @@ from pathlib import Path
 
 from taskd.base.lifecycle import Service, Services
 from taskd.base.loop import Loop
+from taskd.beat.app_source import AppPlace, AppSource
+from taskd.beat.service import Beat
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.programs import ProgramConfig
+from taskd.config.schedule import BeatEntryConfig
 from taskd.supervisor.control.server import ControlServer
 from taskd.supervisor.control.state_file import StateFile
 from taskd.supervisor.deaths.certificate import Certificate
@@ -23,6 +26,7 @@ from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.reaper import Reaper
 from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.programs.hooks import Hooks, Occasion, Occurrence
+from tests.component.beat_bench import Bench
 
 
 @dataclass
@@ -105,6 +109,28 @@ def _spawned(command: Sequence[str], input_fd: int = 0) -> Process:
 
 
 @contextmanager
+def beat(loop: Loop, directory: Path) -> Iterator[Opened]:
+    entry = BeatEntryConfig(name="often", task="shop.add", every=0.01)
+    bench = Bench(loop, directory, entry)
+
+    def work() -> None:
+        bench.broker.is_away = not bench.broker.is_away
+        bench.now_at += 1.0
+        made.reread({entry.name: entry})
+
+    made = Beat(loop, bench.entries, bench.surroundings)
+    yield Opened(made, work)
+    assert bench.broker.open == 0, "a connection is left"
+
+
+@contextmanager
+def source_of_apps(loop: Loop, directory: Path) -> Iterator[Opened]:
+    place = AppPlace("no_such_module:app", directory=str(directory))
+    source = AppSource(loop, [place], lambda _declared: None, again_s=0.001)
+    yield Opened(source, lambda: None)
+
+
+@contextmanager
 def several(loop: Loop, directory: Path) -> Iterator[Opened]:
     with state_file(loop, directory) as file, control_server(loop, directory) as server:
 
@@ -115,6 +141,14 @@ def several(loop: Loop, directory: Path) -> Iterator[Opened]:
         yield Opened(Services([file.service, server.service], loop.attempt), work)
 
 
-OPENERS: Mapping[str, Opener] = {
-    each.__name__: each for each in (control_server, state_file, register_of_deaths, hooks, output, several)
-}
+_ALL = (
+    control_server,
+    state_file,
+    register_of_deaths,
+    hooks,
+    output,
+    beat,
+    source_of_apps,
+    several,
+)
+OPENERS: Mapping[str, Opener] = {each.__name__: each for each in _ALL}

@@ -44,7 +44,7 @@ class Reader:
 
     def close(self) -> None:
         if self.source is not None:
-            self.source.stop()
+            self.source.kill()
         self.loop.close()
 
 
@@ -127,8 +127,8 @@ def test_stopping_ends_what_still_reads(tmp_path: Path, reader: Reader) -> None:
     reader.start(AppPlace("shop:app", str(tmp_path)))
     assert reader.source is not None
 
-    reader.source.stop()  # waits for the process to be gone
-    reader.source.stop()
+    reader.source.kill()  # waits for the process to be gone
+    reader.source.kill()
 
     assert reader.learned == []
 

@@ -108,4 +108,4 @@ def test_beat_outlives_one_failure_of_each_callback(
     client.close()
     raised = set(re.findall("raises once: (.*)", log))
     assert raised == set(re.findall("unforeseen error in (.*), which costs", log))
-    assert {"Beat.tick", "Beat._on_change", "_run.<locals>.on_signal"} <= raised
+    assert {"Beat.tick", "Beat._on_wakeup", "_run.<locals>.on_signal"} <= raised

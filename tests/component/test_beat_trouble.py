@@ -123,7 +123,7 @@ def test_a_second_beat_takes_over_when_the_first_stops(make: Make) -> None:
     bench = make(every("minute", 60.0))
     first, _second = bench.start(), bench.start()
     bench.advance(60.0)
-    first.stop()
+    first.kill()
     bench.beats.remove(first)
 
     bench.advance(60.0)
