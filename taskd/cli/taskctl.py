@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -23,12 +23,16 @@ from taskd.cli.groups import Commands
 from taskd.cli.output import Failure, printable, printable_block
 from taskd.cli.session import Session
 from taskd.cli.time_limit import limited
+from taskd.config.kinds import KindError
 from taskd.config.where import RULE
 
 
 class _Verbs(Commands):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(verbs.VERBS)
+        try:
+            return [*verbs.VERBS, *verbs.others()]
+        except KindError:  # a verb that is asked for says what is wrong
+            return list(verbs.VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = verbs.find(cmd_name)
@@ -42,11 +46,20 @@ class _Verbs(Commands):
                 click.echo(ctx.get_help())
                 ctx.exit()
             args = [*args[1:], "--help"]
+        if args and args[0] in verbs.VERBS:  # nothing is read of other packages
+            return click.Group.resolve_command(self, ctx, args)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in groups, each with its whole first sentence."""
-        for title, names in verbs.GROUPS.items():
+        groups: dict[str, Iterable[str]] = {**verbs.GROUPS}
+        try:
+            groups["Of other packages"] = sorted(verbs.others())
+        except KindError as error:
+            click.echo(f"taskctl: {error}", err=True)
+        for title, names in groups.items():
+            if not names:
+                continue
             with formatter.section(title):
                 found = ((name, self.get_command(ctx, name)) for name in names)
                 formatter.write_dl([(name, each.get_short_help_str(1000)) for name, each in found if each])

@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from taskd.base.named import named
+from taskd.config.installed import COMMANDS_GROUP, entries, loaded
+from taskd.config.kinds import KindError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: By the groups of the help, and in their order: each verb and the command that carries it out.
 GROUPS: Mapping[str, Mapping[str, str]] = {
@@ -54,7 +59,20 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 VERBS: Mapping[str, str] = {name: path for group in GROUPS.values() for name, path in group.items()}
 
 
+def others() -> Mapping[str, EntryPoint]:
+    """Return the verbs of other packages.  Raises: ``KindError`` where two have one name."""
+    return entries(COMMANDS_GROUP, VERBS)
+
+
 def find(name: str) -> click.Command | None:
-    """Return the verb of this name; None when there is none."""
+    """Return the verb of this name; None when there is none.  Raises: ``KindError``."""
     path = VERBS.get(name)
-    return None if path is None else cast("click.Command", named(path))
+    if path is not None:
+        return cast("click.Command", named(path))
+    entry = others().get(name)
+    if entry is None:
+        return None
+    command = loaded(entry)
+    if not isinstance(command, click.Command):
+        raise KindError(f'the verb "{name}" is not a command of click: {entry.value}')
+    return command

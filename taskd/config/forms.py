@@ -6,8 +6,10 @@ import math
 
 from taskd.base.schemes import Form, file_of, scheme_of
 from taskd.base.urls import wrong_in
+from taskd.config.choosing import is_installed
 from taskd.config.crontab import CRON_FORM, CronError, parse
 from taskd.config.given import BAD, Given
+from taskd.config.kinds import KindError
 from taskd.config.when import MOMENT_FORM, moment_text
 
 _ZONE_FORM = 'an IANA time zone such as "Europe/Berlin" (zones come with the system package tzdata)'
@@ -107,7 +109,11 @@ def url(given: Given) -> object:
     scheme, separator, _ = given.text.partition("://")
     if not separator or "\x00" in given.text:
         return given.bad(form, "the value is not a URL")
-    if scheme not in given.option.choices:
+    try:
+        is_known = scheme in given.option.choices or is_installed(given.option.group, scheme)
+    except KindError as error:
+        return given.bad(form, str(error))
+    if not is_known:
         # A scheme that did not come from a variable is not a secret, and showing it helps.
         shown = f'the scheme "{scheme}"' if not given.substituted and scheme.isalnum() else "the scheme"
         given.report.error(

@@ -29,6 +29,7 @@ class Option:
     minimum: float | None
     maximum: float | None
     choices: tuple[str, ...]
+    group: str
     secret: bool
     applies: Applies
 

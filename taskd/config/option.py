@@ -57,16 +57,18 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    group: str = "",
     secret: bool = False,
     applies: Applies = Applies.ROLL,
 ) -> Any:
-    """Declare one key; without a default it is required."""
+    """Declare one key; without a default it is required.  Entry points of ``group`` add choices."""
     metadata = {
         "kind": kind,
         "help": help_text,
         "minimum": minimum,
         "maximum": maximum,
         "choices": choices,
+        "group": group,
         "secret": secret,
         "applies": applies,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from taskd.config.built_in import POOLS
 from taskd.config.choosing import pool_kind
+from taskd.config.installed import POOLS_GROUP
 from taskd.config.kinds import PoolKind
 from taskd.config.option import Applies, Kind, option
 from taskd.config.process import ProcessConfig
@@ -36,7 +37,9 @@ class WorkerConfig(ProcessConfig):
     app: str = option(
         Kind.TEXT, 'Task code, as "package.module:attribute". Empty means the top-level app.', default=""
     )
-    pool: str = option(Kind.CHOICE, "How the worker runs tasks.", default="prefork", choices=tuple(POOLS))
+    pool: str = option(
+        Kind.CHOICE, "How the worker runs tasks.", default="prefork", choices=tuple(POOLS), group=POOLS_GROUP
+    )
     concurrency: int = option(
         Kind.INTEGER,
         "Number of tasks that one process runs at the same time. 0 means one per processor, or 100 on "

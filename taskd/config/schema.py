@@ -13,6 +13,7 @@ from taskd.config.built_in import BROKERS, RESULTS
 from taskd.config.choosing import broker_kind, result_kind
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
+from taskd.config.installed import BROKERS_GROUP, RESULTS_GROUP
 from taskd.config.kinds import BrokerKind, StoreKind
 from taskd.config.option import Kind, option
 from taskd.config.programs import ProgramConfig, WorkerConfig
@@ -32,6 +33,7 @@ class Config:
         "Broker in which messages wait.",
         default="sqlite:///var/lib/taskd/broker.db",
         choices=tuple(BROKERS),
+        group=BROKERS_GROUP,
         secret=True,
     )
     results: str = option(
@@ -39,6 +41,7 @@ class Config:
         'Store that keeps results. "null://" keeps none.',
         default="sqlite:///var/lib/taskd/results.db",
         choices=tuple(RESULTS),
+        group=RESULTS_GROUP,
         secret=True,
     )
     result_expires: float = option(

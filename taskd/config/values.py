@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from taskd.config import forms, process_forms, rate_forms
+from taskd.config.choosing import is_installed
 from taskd.config.given import BAD, Given, Option, show, substitute
+from taskd.config.kinds import KindError
 from taskd.config.option import Kind
 from taskd.config.problems import unforeseen
 from taskd.config.provenance import KeyPath
@@ -121,6 +123,11 @@ def _choice(given: Given) -> object:
         return given.text
     if isinstance(given.raw, bool) and (word := str(given.raw).lower()) in given.option.choices:
         return word
+    try:
+        if isinstance(given.raw, str) and is_installed(given.option.group, given.text):
+            return given.text
+    except KindError as error:
+        return given.bad("one of " + ", ".join(given.option.choices), str(error))
     given.report.error(
         given.path,
         f"{given.shown} is not accepted",

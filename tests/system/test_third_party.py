@@ -1,0 +1,51 @@
+"""A broker, a pool and a verb of another package, in a real daemon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.installing import install_third_party
+from tests.system.daemon import Daemon, head_over
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package, installed for this process and for all that it starts."""
+    made = install_third_party(tmp_path)
+    monkeypatch.syspath_prepend(str(made))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(made), os.environ.get("PYTHONPATH")])))
+    return made
+
+
+def test_a_daemon_runs_tasks_over_the_broker_and_in_the_pool_of_another_package(
+    site: Path, make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    head = head_over(f"parcels://{tmp_path}/parcels.db")
+    daemon = make_daemon('[worker.main]\npool = "parcels"\n[worker.other]\nqueues = ["other"]\n', head=head)
+    daemon.start()
+
+    assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
+    assert daemon.app.send_task("shop.add", (3, 4), queue="other").get(timeout=60) == 7
+
+    daemon.app.send_task("shop.add", (1, 1), queue="nobody")
+    assert daemon.ctl("parcels").stdout == "1\n"
+    assert daemon.ctl("queues", "--json").stdout.count('"name": "nobody"') == 1
+    assert "Of other packages:\n  parcels " in daemon.ctl("--help").stdout
+    assert daemon.ctl("doctor", check=False).returncode in (0, 1)
+    daemon.app.close()
+
+
+def test_a_file_that_names_them_is_checked_without_the_package(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    head = head_over(f"parcels://{tmp_path}/parcels.db")
+
+    said = make_daemon('[worker.main]\npool = "parcels"\n', head=head).ctl("check", check=False)
+
+    assert said.returncode != 0
+    assert 'the scheme "parcels" is not accepted' in said.stdout + said.stderr
+    assert '"parcels" is not accepted; expected one of prefork' in said.stdout + said.stderr
