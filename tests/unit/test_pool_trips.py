@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskd.pools.base import Job
-from taskd.pools.prefork.trips import TRIP_JOBS, TRIP_S, is_short, next_trip
+from taskd.pools.prefork.pool import TRIP_JOBS, TRIP_S, is_short, next_trip
 
 
 def backlog(*expected_s: float) -> deque[Job]:

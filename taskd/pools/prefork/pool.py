@@ -26,8 +26,45 @@ from taskd.pools.prefork.events import CrewEvents
 from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.launcher import TemplateProgram
 from taskd.pools.prefork.recycling import Recycling
-from taskd.pools.prefork.trips import TRIP_JOBS, is_short, may_hold_more, next_trip
-from taskd.pools.prefork.watch import Watch
+from taskd.pools.prefork.watch import STUCK_S, Watch
+
+#: Short jobs travel together for this long: all of them share the system calls and wake-ups of one.
+TRIP_S = 0.002
+TRIP_JOBS = 256
+
+
+def is_short(job: Job) -> bool:
+    """Whether the job may share a trip."""
+    return 0.0 < job.expected_s <= TRIP_S
+
+
+def next_trip(backlog: deque[Job], most: int) -> list[Job]:
+    """Take one job, or several short ones, off the backlog, which is not empty."""
+    trip = [backlog.popleft()]
+    if not is_short(trip[0]):
+        return trip
+    total_s = trip[0].expected_s
+    while backlog and len(trip) < most:
+        expected_s = backlog[0].expected_s
+        total_s += expected_s
+        if expected_s <= 0.0 or total_s > TRIP_S:
+            break
+        trip.append(backlog.popleft())
+    return trip
+
+
+def may_hold_more(child: Child, now: float) -> bool:
+    """Whether a busy child has only short work in its hands, no more than one trip, and gets on."""
+    in_hand = child.in_hand
+    if not 0 < len(in_hand) <= TRIP_JOBS or child.load_s > TRIP_S or child.holding or child.retiring:
+        return False
+    if child.room <= 0:
+        return False
+    last = in_hand[-1]
+    if last is None or not is_short(last):
+        return False
+    running = child.running()
+    return running is None or now - running.since < STUCK_S
 
 
 class PreforkPool:

@@ -13,8 +13,9 @@ from taskd.base import clock
 from taskd.base.loop import Loop, Timer
 from taskd.pools.base import Job, Outcome, TimedOut
 from taskd.pools.prefork.handle import Child
-from taskd.pools.prefork.trips import STUCK_S
 
+#: A job that runs longer than this must have no other behind it.
+STUCK_S = 0.02
 #: Between HOLD and taking back: see "Taking back" in ``slot``.
 _HOLD_S = 0.01
 
