@@ -24,7 +24,7 @@ from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.beat.service import Beat
 from taskd.beat.stores.sqlite import SqliteStore
-from taskd.beat.surroundings import Surroundings
+from taskd.beat.surroundings import BeatSurroundings
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
@@ -56,7 +56,7 @@ def beat_in(directory: Path, entries: dict[str, BeatEntryConfig], loop: Loop) ->
     def store() -> SqliteStore:
         return SqliteStore(f"sqlite://{directory}/beat.db", SqliteConfig(), 50, Timing())
 
-    around = Surroundings(
+    around = BeatSurroundings(
         connect=lambda: SqliteBroker(f"sqlite://{directory}/broker.db", SqliteConfig()),
         open_store=store,
         report=lambda line: None,
@@ -193,7 +193,7 @@ def measure_rate(directory: Path) -> None:
     beat = Beat(
         loop,
         entries,
-        Surroundings(
+        BeatSurroundings(
             connect=lambda: SqliteBroker(f"sqlite://{directory}/broker.db", SqliteConfig()),
             open_store=lambda: SqliteStore(f"sqlite://{directory}/beat.db", SqliteConfig(), 50, Timing()),
             report=lambda line: None,

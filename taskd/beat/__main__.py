@@ -21,7 +21,7 @@ from taskd.base.program_signals import ignore_from_now_on
 from taskd.beat.app_source import AppSource, places_of
 from taskd.beat.service import Beat
 from taskd.beat.stores.factory import open_store
-from taskd.beat.surroundings import Surroundings
+from taskd.beat.surroundings import BeatSurroundings
 from taskd.brokers import factory
 from taskd.config import transfer
 from taskd.config.schema import Config
@@ -69,7 +69,7 @@ def _run(inherited: transfer.Inherited, reporter: Reporter) -> None:
             beat.reread(changed.beat.schedule)
 
     loop.watch_signals(STOP_SIGNALS | {signal.SIGHUP}, on_signal)
-    surroundings = Surroundings(
+    surroundings = BeatSurroundings(
         connect=lambda: factory.connect(config.broker, config.stores),
         open_store=lambda: open_store(config, listens=True),
         report=reporter.report,

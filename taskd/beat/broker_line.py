@@ -9,8 +9,8 @@ from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.base.errors import BrokerError, StorageError
 from taskd.base.loop import Loop, Owner, Timer
-from taskd.beat.heart import Heart
 from taskd.beat.news import News
+from taskd.beat.pulse import Pulse
 from taskd.brokers.base import Broker
 from taskd.brokers.once import OncePublisher, once_publisher
 
@@ -28,7 +28,7 @@ class BrokerLine:
         self,
         loop: Loop,
         connect: Callable[[], Broker],
-        heart: Heart,
+        heart: Pulse,
         *,
         backoff: Backoff,
         owner: Owner,

@@ -29,12 +29,12 @@ from taskd.beat.book import Book
 from taskd.beat.broker_line import BrokerLine
 from taskd.beat.entries import EntrySource
 from taskd.beat.firing import Firing, marks_of
-from taskd.beat.heart import Heart
 from taskd.beat.keeper import Alone, Follower, Keeper, Leader
+from taskd.beat.pulse import Pulse
 from taskd.beat.sources import Sources
 from taskd.beat.store_watch import StoreWatch
 from taskd.beat.stores.base import Declared
-from taskd.beat.surroundings import Surroundings
+from taskd.beat.surroundings import BeatSurroundings
 from taskd.config.schedule import BeatEntryConfig
 
 MAX_WAIT_S = 10.0
@@ -52,7 +52,7 @@ class Beat:
     """Fires the entries of one schedule from one loop.  A service: see ``base.lifecycle``."""
 
     def __init__(
-        self, loop: Loop, entries: Mapping[str, BeatEntryConfig], surroundings: Surroundings
+        self, loop: Loop, entries: Mapping[str, BeatEntryConfig], surroundings: BeatSurroundings
     ) -> None:
         self._loop = loop
         self._now = surroundings.now
@@ -69,7 +69,7 @@ class Beat:
         )
         self._store = StoreWatch(self._book, self._keeper, self._now, look_every_s=MAX_WAIT_S)
         self._sources = Sources(self._book, self._keeper, self._now)
-        self._heart = Heart(surroundings.report)
+        self._heart = Pulse(surroundings.report)
         self._line = BrokerLine(
             loop,
             surroundings.connect,

@@ -16,7 +16,7 @@ RECONNECT = Backoff(base_s=0.2, max_s=15.0, floor_s=0.05)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class BeatSurroundings:
     """The connections of a beat, its clocks and its patience, so that tests can set them."""
 
     #: Opens the broker anew at each attempt.

@@ -19,8 +19,8 @@ from taskd.config.schema import Config
 from taskd.host import prctl
 from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.control.about import About
+from taskd.supervisor.control.daemon_orders import DaemonOrders
 from taskd.supervisor.control.methods import Methods
-from taskd.supervisor.control.orders import Orders
 from taskd.supervisor.control.peers import access
 from taskd.supervisor.control.records import Records
 from taskd.supervisor.control.server import ControlServer
@@ -28,8 +28,8 @@ from taskd.supervisor.control.socket_lock import ControlSocket
 from taskd.supervisor.control.standing import Teller
 from taskd.supervisor.control.state_file import StateFile, state_path
 from taskd.supervisor.deaths.register import Deaths
+from taskd.supervisor.model.daemon_end import DaemonEnd
 from taskd.supervisor.model.roster import CommandTable, ProgramSpec, commands
-from taskd.supervisor.model.shutdown import Shutdown
 from taskd.supervisor.model.signals import STOPS, WATCHED, Haste, dispatch
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.reaper import Reaper
@@ -38,7 +38,7 @@ from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.hooks import Hooks
 from taskd.supervisor.programs.program import Program
 from taskd.supervisor.programs.revision import Revision
-from taskd.supervisor.programs.surroundings import Surroundings
+from taskd.supervisor.programs.surroundings import ProgramSurroundings
 from taskd.supervisor.reload.reload import Reloader
 from taskd.supervisor.scaling.scaler import Scaler
 from taskd.supervisor.systemd import Notifier
@@ -68,7 +68,7 @@ class Supervisor:
         self._owner = Owner("nothing but this turn of the daemon's loop", self._look_again)
         self._loop = Loop(self._owner)
         self._dirty = True
-        self._shutdown = Shutdown()
+        self._shutdown = DaemonEnd()
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
         self._hooks = Hooks(self._loop, self._reaper, spawn_command)
@@ -77,7 +77,7 @@ class Supervisor:
         self._fleet = Fleet(self._make, self._wake_at, self._is_spare, self._loop.attempt)
         self._scaler = Scaler(self._loop, self._fleet, self._changed)
         self._scaler.apply(config)
-        self._around = Surroundings(
+        self._around = ProgramSurroundings(
             self._loop,
             self._reaper,
             self._output,
@@ -89,7 +89,7 @@ class Supervisor:
         self._reloader = Reloader(
             config, table, self._fleet, begun=self._notifier.reloading, apply_live=self._apply_live
         )
-        self._orders = Orders(
+        self._orders = DaemonOrders(
             self._shutdown,
             self._fleet,
             self._reloader,

@@ -15,7 +15,7 @@ from taskd.base.loop import Loop
 from taskd.beat.service import Beat
 from taskd.beat.stores.base import BeatStore, Decision
 from taskd.beat.stores.sqlite import SqliteStore
-from taskd.beat.surroundings import Surroundings
+from taskd.beat.surroundings import BeatSurroundings
 from taskd.brokers.base import Broker, QueueInfo
 from taskd.brokers.timing import Timing
 from taskd.config.built_in import MEMORY
@@ -128,8 +128,8 @@ class Bench:
         return SqliteStore(f"sqlite://{self.path}", SqliteConfig(), 50, timing, listens=listens)
 
     @property
-    def surroundings(self) -> Surroundings:
-        return Surroundings(self.broker.connect, self.open_store, self.lines.append, self.now, AT_ONCE)
+    def surroundings(self) -> BeatSurroundings:
+        return BeatSurroundings(self.broker.connect, self.open_store, self.lines.append, self.now, AT_ONCE)
 
     def start(self, **surroundings: Any) -> Beat:
         beat = Beat(self.loop, self.entries, replace(self.surroundings, **surroundings))

@@ -21,7 +21,7 @@ from taskd.beat.service import Beat
 from taskd.beat.stores.base import BeatStore, Decision, Mark
 from taskd.beat.stores.redis import RedisStore
 from taskd.beat.stores.sqlite import SqliteStore
-from taskd.beat.surroundings import Surroundings
+from taskd.beat.surroundings import BeatSurroundings
 from taskd.brokers.base import Broker
 from taskd.brokers.once import OncePublisher
 from taskd.brokers.redis.broker import RedisBroker
@@ -115,7 +115,7 @@ def main() -> None:
     timing = Timing(now=now)
     death = Death(die_at)
     loop = Loop()
-    around = Surroundings(
+    around = BeatSurroundings(
         connect=lambda: mortal_broker(open_broker(place, timing), death),
         open_store=lambda: mortal_store(open_store(place, timing), death),
         report=lambda line: None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from taskd.base.loop import Loop
 from taskd.supervisor.output.journal import JournalSink
-from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.lines import OutputLine
 from tests.waiting import wait_until
 
 
@@ -37,8 +37,8 @@ class Journald:
         os.unlink(self.path)
 
 
-def line(text: str) -> Line:
-    return Line("mail-1", 1, 1, 0.0, text.encode())
+def line(text: str) -> OutputLine:
+    return OutputLine("mail-1", 1, 1, 0.0, text.encode())
 
 
 def test_an_entry_that_no_datagram_holds_arrives_whole(loop: Loop, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from taskd.protocol.status import Heartbeat, Ready, Waiting
 from taskd.supervisor.model.machine import Event
 from taskd.supervisor.programs.consuming import PATIENCE_S, Consuming
-from taskd.supervisor.programs.life import Life
+from taskd.supervisor.programs.life import ProcessLife
 
 STUCK = Heartbeat(depth=5, done=7)
 WORDS = "alive but not consuming: 5 messages wait, and nothing runs or gets done"
@@ -45,9 +45,9 @@ def test_long_tasks_progress_rest_or_an_empty_queue_begin_the_count_anew(load: H
     assert consuming.heard(STUCK, 102.0) == ""
 
 
-def life() -> Life:
+def life() -> ProcessLife:
     nothing = cast(Any, None)
-    made = Life(nothing, nothing, nothing, nothing, heard=0.0)
+    made = ProcessLife(nothing, nothing, nothing, nothing, heard=0.0)
     made.hear(Ready(), 0.0)
     return made
 

@@ -12,12 +12,12 @@ from taskd.supervisor.output.allowance import Allowance
 from taskd.supervisor.output.backlog import Backlog
 from taskd.supervisor.output.frames import Decoder, Kind, encode
 from taskd.supervisor.output.journal import entry
-from taskd.supervisor.output.lines import MAX_LINE_BYTES, Line, Splitter, split_priority
+from taskd.supervisor.output.lines import MAX_LINE_BYTES, OutputLine, Splitter, split_priority
 from taskd.supervisor.output.ring import Ring
 
 
-def line(text: bytes, number: int = 1, priority: int | None = None) -> Line:
-    return Line("mail-1", 42, number, 0.0, text, priority)
+def line(text: bytes, number: int = 1, priority: int | None = None) -> OutputLine:
+    return OutputLine("mail-1", 42, number, 0.0, text, priority)
 
 
 @given(st.lists(st.binary(max_size=40)))
@@ -151,7 +151,7 @@ def test_an_entry_of_the_journal_has_its_priority_in_a_field_and_not_in_the_text
 
 
 def test_a_message_of_several_lines_is_one_entry_with_its_length() -> None:
-    data = entry(Line("taskd", 1, 1, 0.0, b"one\ntwo", 4, {"TASKD_CAUSE": "signal SIGKILL"}))
+    data = entry(OutputLine("taskd", 1, 1, 0.0, b"one\ntwo", 4, {"TASKD_CAUSE": "signal SIGKILL"}))
 
     assert data.startswith(b"MESSAGE\n" + struct.pack("<Q", 7) + b"one\ntwo\nPRIORITY=4\n")
     assert data.endswith(b"\nTASKD_CAUSE=signal SIGKILL\n")

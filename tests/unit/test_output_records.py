@@ -10,7 +10,7 @@ import pytest
 from taskd.base.log import RecordFormatter
 from taskd.supervisor.output.channel import Channel
 from taskd.supervisor.output.journal import entry
-from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.lines import OutputLine
 
 
 class Lines:
@@ -19,9 +19,9 @@ class Lines:
     dropped = 0
 
     def __init__(self) -> None:
-        self.lines: list[Line] = []
+        self.lines: list[OutputLine] = []
 
-    def write(self, line: Line) -> None:
+    def write(self, line: OutputLine) -> None:
         self.lines.append(line)
 
     def reopen(self) -> None:
@@ -31,7 +31,7 @@ class Lines:
         """Nothing waits."""
 
 
-def written(raw: str, *, as_json: bool = False) -> list[Line]:
+def written(raw: str, *, as_json: bool = False) -> list[OutputLine]:
     sink = Lines()
     channel = Channel("mail-1", sink, tail_bytes=1 << 20, rate_bytes=0, as_json=as_json)
     channel.write([line.encode() for line in raw.split("\n")], 7)

@@ -10,7 +10,7 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.supervisor.model.plan import Action, Plan, Running, plan
+from taskd.supervisor.model.plan import Action, Plan, RunningProgram, plan
 from taskd.supervisor.model.roster import groups, program_name
 
 
@@ -18,16 +18,16 @@ def config(*workers: WorkerConfig, **keys: Any) -> Config:
     return Config(app="shop:app", workers={each.name: each for each in workers}, **keys)
 
 
-def running(present: Config) -> list[Running]:
+def running(present: Config) -> list[RunningProgram]:
     """All programs of a configuration, the one with the highest number the least missed."""
     return [
-        Running(program_name(group, slot), group, slot, present)
+        RunningProgram(program_name(group, slot), group, slot, present)
         for group, bounds in groups(present).items()
         for slot in range(bounds.count, 0, -1)
     ]
 
 
-def decided(old: Config, new: Config, members: Sequence[Running] | None = None) -> dict[str, Action]:
+def decided(old: Config, new: Config, members: Sequence[RunningProgram] | None = None) -> dict[str, Action]:
     made = plan(running(old) if members is None else members, old, new)
     return {each.program: each.action for each in made.decisions}
 
@@ -61,9 +61,9 @@ def test_a_changed_worker_rolls_and_its_neighbours_stay() -> None:
 def test_more_processes_are_added_in_free_slots_and_fewer_drain_the_least_missed() -> None:
     old = config(MAIL)
     busy_last = [
-        Running("mail-1", "mail", 1, old),
-        Running("mail-4", "mail", 4, old),
-        Running("mail-2", "mail", 2, old),
+        RunningProgram("mail-1", "mail", 1, old),
+        RunningProgram("mail-4", "mail", 4, old),
+        RunningProgram("mail-2", "mail", 2, old),
     ]
 
     assert decided(old, config(replace(MAIL, processes=4)), busy_last)["mail-3"] is Action.ADD
@@ -131,14 +131,14 @@ def test_a_changed_schedule_is_live_and_concerns_beat_alone() -> None:
 def test_each_program_is_judged_by_the_configuration_that_it_was_made_from() -> None:
     """In the middle of a roll: who has the new configuration already stays, and a way back is a roll."""
     old, new = config(MAIL), config(replace(MAIL, concurrency=9))
-    mixed = [Running("mail-1", "mail", 1, old), Running("mail-3", "mail", 3, new)]
+    mixed = [RunningProgram("mail-1", "mail", 1, old), RunningProgram("mail-3", "mail", 3, new)]
 
     assert decided(new, new, mixed) == {"mail-1": Action.ROLL, "mail-3": Action.KEEP}
     assert decided(new, old, mixed) == {"mail-1": Action.KEEP, "mail-3": Action.ROLL}
 
 
 def test_a_program_that_is_being_replaced_anyhow_rolls() -> None:
-    stale = [Running("web-1", "web", 1, config(WEB), is_stale=True)]
+    stale = [RunningProgram("web-1", "web", 1, config(WEB), is_stale=True)]
 
     assert decided(config(WEB), config(WEB), stale) == {"web-1": Action.ROLL}
 

@@ -14,7 +14,7 @@ from taskd.protocol.status import Heartbeat
 from taskd.supervisor.scaling.autoscaler import Autoscaler
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
 from taskd.supervisor.scaling.demand import demand
-from taskd.supervisor.scaling.load import Bounds, Budget, Group, Load
+from taskd.supervisor.scaling.load import Budget, GroupLimits, Load, ScaledGroup
 from taskd.supervisor.scaling.metering import STALE_S, Meter, Sample
 from taskd.supervisor.scaling.sharing import Claim, share
 from taskd.supervisor.scaling.simulation import Arrivals, Row, simulate
@@ -25,8 +25,8 @@ NO_LIMIT = Budget()
 
 def bounds(
     least: int = 1, most: int = 10, latency_s: float = 1.0, weight: float = 1.0, slots: int = 1
-) -> Bounds:
-    return Bounds(least, most, latency_s, weight, slots)
+) -> GroupLimits:
+    return GroupLimits(least, most, latency_s, weight, slots)
 
 
 def load(ready: int = 0, busy: int = 0, service_s: float = 0.1, arrivals_per_s: float = 0.0) -> Load:
@@ -194,7 +194,9 @@ def test_who_has_most_to_finish_is_called_back_first() -> None:
 
 
 def test_without_data_a_group_is_held_where_it_is() -> None:
-    decision = Autoscaler(60.0).decide([Group("mail", bounds(), None, present=4)], NO_LIMIT, 0.0)["mail"]
+    decision = Autoscaler(60.0).decide([ScaledGroup("mail", bounds(), None, present=4)], NO_LIMIT, 0.0)[
+        "mail"
+    ]
 
     assert decision.target == 4
     assert decision.why == ("nothing is known of the load: held as it is",)
@@ -202,8 +204,8 @@ def test_without_data_a_group_is_held_where_it_is() -> None:
 
 def test_an_idle_third_group_gets_a_process_although_two_others_want_everything() -> None:
     busy = load(ready=1000, busy=5)
-    groups = [Group(name, bounds(), busy, 5) for name in ("a", "b")] + [
-        Group("c", bounds(), load(ready=3), 0)
+    groups = [ScaledGroup(name, bounds(), busy, 5) for name in ("a", "b")] + [
+        ScaledGroup("c", bounds(), load(ready=3), 0)
     ]
 
     decisions = Autoscaler(60.0).decide(groups, Budget(processes=10), 0.0)
@@ -226,7 +228,7 @@ def test_no_load_takes_a_group_out_of_its_bounds(
 ) -> None:
     scaler, limits, present = Autoscaler(60.0), bounds(least, least + more), least
     for second, (ready, busy, service_s, rate) in enumerate(seconds):
-        group = Group("mail", limits, Load(ready, busy, service_s, rate), present)
+        group = ScaledGroup("mail", limits, Load(ready, busy, service_s, rate), present)
         present = scaler.decide([group], NO_LIMIT, float(second))["mail"].target
         assert least <= present <= least + more
 
@@ -272,7 +274,7 @@ def test_a_silent_group_says_nothing() -> None:
 
 
 def replay(
-    arrivals: Iterable[Arrivals], seconds: int, budget: Budget = NO_LIMIT, **groups: Bounds
+    arrivals: Iterable[Arrivals], seconds: int, budget: Budget = NO_LIMIT, **groups: GroupLimits
 ) -> list[Row]:
     return list(simulate(groups, arrivals, budget=budget, seconds=seconds))
 

@@ -10,8 +10,8 @@ from taskd.base import clock
 from taskd.base.version import __version__
 from taskd.host.resident import resident_bytes
 from taskd.supervisor.clock_watch import ClockWatch
+from taskd.supervisor.model.daemon_end import DaemonEnd
 from taskd.supervisor.model.rows import GroupRow
-from taskd.supervisor.model.shutdown import Shutdown
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.reload.reload import Reloader
@@ -24,7 +24,7 @@ class About:
         self,
         fleet: Fleet,
         reloader: Reloader,
-        shutdown: Shutdown,
+        shutdown: DaemonEnd,
         output: Output,
         clock_watch: ClockWatch,
         *,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from taskd.base.errors import ControlError
 from taskd.supervisor.control.about import About
-from taskd.supervisor.control.orders import Orders
+from taskd.supervisor.control.daemon_orders import DaemonOrders
 from taskd.supervisor.control.server import Method, Params
 from taskd.supervisor.model.roster import BEAT
 from taskd.supervisor.programs.fleet import Fleet
@@ -32,7 +32,7 @@ class Methods:
         self,
         fleet: Fleet,
         scaler: Scaler,
-        orders: Orders,
+        orders: DaemonOrders,
         about: About,
         *,
         changed: Callable[[], None],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from taskd.base import clock
 from taskd.base.plural import counted
-from taskd.supervisor.model.shutdown import Shutdown
+from taskd.supervisor.model.daemon_end import DaemonEnd
 from taskd.supervisor.model.waiting import is_up, next_look
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.reload.reload import Outcome, Reloader
@@ -22,7 +22,7 @@ class Teller:
         notifier: Notifier,
         fleet: Fleet,
         reloader: Reloader,
-        shutdown: Shutdown,
+        shutdown: DaemonEnd,
         wake_at: Callable[[float], None],
     ) -> None:
         """``wake_at`` has ``tell`` called again at a monotonic time."""

@@ -29,7 +29,7 @@ class Action(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningProgram:
     """A program that is not leaving; ``config`` is the one that it was made from.
 
     ``is_stale``: it is to be replaced anyhow, because a rolling restart is under way.
@@ -43,7 +43,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Fate:
     """The fate of one program, with its reasons."""
 
     program: str
@@ -56,7 +56,7 @@ class Decision:
 class Plan:
     """Everything that a reload would do; ``needs_restart`` are changes that it cannot bring into force."""
 
-    decisions: tuple[Decision, ...]
+    decisions: tuple[Fate, ...]
     changes: tuple[Change, ...]
 
     @property
@@ -72,19 +72,19 @@ class Plan:
 _QUIET = frozenset({Action.KEEP, Action.LIVE})
 
 
-def plan(running: Sequence[Running], present: Config, new: Config) -> Plan:
+def plan(running: Sequence[RunningProgram], present: Config, new: Config) -> Plan:
     """Return what it takes to bring ``running`` to the new configuration.
 
     ``running`` stand, within each group, in the order in which they may leave, idle ones first; ``present``
     is the configuration that was loaded last.
     """
     wanted = groups(new)
-    decisions: list[Decision] = []
+    decisions: list[Fate] = []
     for group in dict.fromkeys([*wanted, *(each.group for each in running)]):
         members = [each for each in running if each.group == group]
         if group not in wanted:
             why = (f"{_table(present, group)} is gone from the file",)
-            decisions += [Decision(each.name, group, Action.DRAIN, why) for each in members]
+            decisions += [Fate(each.name, group, Action.DRAIN, why) for each in members]
             continue
         decisions += _in_group(group, members, wanted[group].count, new)
     return Plan(tuple(decisions), diff(present, new))
@@ -101,29 +101,29 @@ def live_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:
     return tuple(each for each in changes if each.applies is Applies.LIVE)
 
 
-def _in_group(group: str, members: Sequence[Running], count: int, new: Config) -> list[Decision]:
+def _in_group(group: str, members: Sequence[RunningProgram], count: int, new: Config) -> list[Fate]:
     surplus = {each.name for each in members[: max(0, len(members) - count)]}
     number = f"{len(members)} -> {counted(count, 'process', 'processes')}"
     decisions = [
-        Decision(each.name, group, Action.DRAIN, (number,)) if each.name in surplus else _judge(each, new)
+        Fate(each.name, group, Action.DRAIN, (number,)) if each.name in surplus else _judge(each, new)
         for each in sorted(members, key=lambda each: each.slot)
     ]
     taken = {each.slot for each in members}
     free = [slot for slot in range(1, count + len(taken) + 1) if slot not in taken]
     why = number if members else f"{_table(new, group)} is new"
     missing = free[: max(0, count - len(members))]
-    return decisions + [Decision(program_name(group, slot), group, Action.ADD, (why,)) for slot in missing]
+    return decisions + [Fate(program_name(group, slot), group, Action.ADD, (why,)) for slot in missing]
 
 
-def _judge(member: Running, new: Config) -> Decision:
+def _judge(member: RunningProgram, new: Config) -> Fate:
     changes = _share_changes(member.config, new, member.group)
     rolls = tuple(str(each) for each in changes if each.applies is Applies.ROLL)
     if member.is_stale:
         rolls = (*rolls, "a rolling restart is under way")
     if rolls:
-        return Decision(member.name, member.group, Action.ROLL, rolls)
+        return Fate(member.name, member.group, Action.ROLL, rolls)
     lives = tuple(str(each) for each in changes if each.applies is Applies.LIVE)
-    return Decision(member.name, member.group, Action.LIVE if lives else Action.KEEP, lives)
+    return Fate(member.name, member.group, Action.LIVE if lives else Action.KEEP, lives)
 
 
 def _share_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:

@@ -8,7 +8,7 @@ from taskd.base import clock
 from taskd.base.plural import counted
 from taskd.supervisor.output import records
 from taskd.supervisor.output.allowance import LINE_COST_BYTES, Allowance
-from taskd.supervisor.output.lines import Line, split_priority
+from taskd.supervisor.output.lines import OutputLine, split_priority
 from taskd.supervisor.output.ring import Ring
 from taskd.supervisor.output.sink import Sink
 
@@ -84,6 +84,6 @@ class Channel:
         elif text.startswith(records.MARK) and (record := records.decode(text)) is not None:
             fields = record.fields()
             raw = raw[: len(raw) - len(text)] + record.message.encode("utf-8", "replace")
-        line = Line(self.program, pid, self._number, at, raw, priority, fields)
+        line = OutputLine(self.program, pid, self._number, at, raw, priority, fields)
         self.ring.add(line)
         self._sink.write(line)

@@ -17,7 +17,7 @@ from taskd.protocol.status import Lost, StatusLine, Waiting
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.output import frames
 from taskd.supervisor.output.backlog import Backlog
-from taskd.supervisor.output.lines import Line, split_priority
+from taskd.supervisor.output.lines import OutputLine, split_priority
 from taskd.supervisor.process.reaper import Exit, Reaper, send
 from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.process.status_pipe import StatusPipe
@@ -93,7 +93,7 @@ class FilesSink:
         """How many lines were dropped: the writer did not take them in time, or could not write them."""
         return self._backlog.dropped_total + self._lost
 
-    def write(self, line: Line) -> None:
+    def write(self, line: OutputLine) -> None:
         """Hand the line over, or keep it."""
         self._push(frames.encode(frames.Kind.WRITE, line.program, split_priority(line.text)[1] + b"\n"))
 

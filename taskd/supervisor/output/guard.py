@@ -5,7 +5,7 @@ Nothing is logged here: the supervisor's own log goes through the same sinks.
 
 from __future__ import annotations
 
-from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.lines import OutputLine
 from taskd.supervisor.output.sink import Sink
 
 
@@ -23,7 +23,7 @@ class GuardedSink:
         """How many lines the sink dropped or failed for."""
         return self._sink.dropped + self._lost
 
-    def write(self, line: Line) -> None:
+    def write(self, line: OutputLine) -> None:
         """Pass the line on; it is lost when the sink fails."""
         try:
             self._sink.write(line)

@@ -16,7 +16,7 @@ import struct
 from taskd.base.loop import Loop, Owner
 from taskd.base.plural import counted
 from taskd.supervisor.output.backlog import Backlog
-from taskd.supervisor.output.lines import INFO, Line, split_priority
+from taskd.supervisor.output.lines import INFO, OutputLine, split_priority
 
 SOCKET_PATH = "/run/systemd/journal/socket"
 
@@ -26,7 +26,7 @@ _WARNING = 4
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
-def entry(line: Line) -> bytes:
+def entry(line: OutputLine) -> bytes:
     """Return the line as an entry of the native protocol."""
     priority, text = split_priority(line.text) if line.priority is not None else (None, line.text)
     priority = line.priority if priority is None else priority
@@ -68,7 +68,7 @@ class JournalSink:
         """How many lines were dropped."""
         return self._backlog.dropped_total
 
-    def write(self, line: Line) -> None:
+    def write(self, line: OutputLine) -> None:
         """Send the line, or keep it."""
         message = entry(line)
         if self._waiting or not self._send(message):
@@ -119,7 +119,7 @@ class JournalSink:
             if not len(self._backlog) and (dropped := self._backlog.take_dropped()):
                 what = counted(dropped, "line was", "lines were")
                 text = f"taskd: {what} dropped: journald did not take them in time".encode()
-                self._backlog.add(entry(Line("taskd", os.getpid(), 0, 0.0, text, _WARNING)))
+                self._backlog.add(entry(OutputLine("taskd", os.getpid(), 0, 0.0, text, _WARNING)))
         return True
 
     def _send(self, message: bytes) -> bool:

@@ -12,7 +12,7 @@ INFO = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OutputLine:
     """One line without its newline, as it was written.
 
     ``priority`` is None when the line named none; ``number`` counts the lines of its program from 1

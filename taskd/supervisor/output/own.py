@@ -9,7 +9,7 @@ import logging
 import os
 
 from taskd.base import clock, log
-from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.lines import OutputLine
 from taskd.supervisor.output.ring import Ring
 from taskd.supervisor.output.sink import Sink
 
@@ -34,7 +34,7 @@ class OwnHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Format and pass on."""
         self._number += 1
-        line = Line(
+        line = OutputLine(
             program=NAME,
             pid=self._pid,
             number=self._number,

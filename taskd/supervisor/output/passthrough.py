@@ -17,7 +17,7 @@ from taskd.base import clock
 from taskd.base.loop import Loop, Owner
 from taskd.base.plural import counted
 from taskd.supervisor.output.backlog import Backlog
-from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.lines import OutputLine
 from taskd.supervisor.output.records import notice
 
 _AGAIN_S = 0.1
@@ -44,7 +44,7 @@ class PassThroughSink:
         """How many lines were dropped."""
         return self._backlog.dropped_total
 
-    def write(self, line: Line) -> None:
+    def write(self, line: OutputLine) -> None:
         """Write the line, or keep it."""
         message = line.text + b"\n"
         if not self._waiting and self._take(message):

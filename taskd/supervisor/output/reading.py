@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from taskd.base.errors import ControlError
-from taskd.supervisor.output.lines import Line, split_priority
+from taskd.supervisor.output.lines import OutputLine, split_priority
 from taskd.supervisor.output.output import Output
 
 #: An answer has at most this many lines and about this many bytes of text; the newest are kept.
@@ -50,7 +50,7 @@ def _numbers(after: object) -> Mapping[str, int]:
     raise ControlError(f"logs: after is {after!r}; expected an object of numbers by program")
 
 
-def _newest(lines: Sequence[Line]) -> Sequence[Line]:
+def _newest(lines: Sequence[OutputLine]) -> Sequence[OutputLine]:
     total = 0
     for position in range(len(lines) - 1, -1, -1):
         total += len(lines[position].text)
@@ -59,7 +59,7 @@ def _newest(lines: Sequence[Line]) -> Sequence[Line]:
     return lines
 
 
-def _row(line: Line) -> Mapping[str, object]:
+def _row(line: OutputLine) -> Mapping[str, object]:
     text = line.text if line.priority is None else split_priority(line.text)[1]
     return {
         "program": line.program,

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.lines import OutputLine
 
 # The cost of a kept line beside its bytes.
 _LINE_BYTES = 250
@@ -18,11 +18,11 @@ class Ring:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._lines: deque[Line] = deque()
+        self._lines: deque[OutputLine] = deque()
         #: The number of the newest line; 0 before the first.
         self.last_number = 0
 
-    def add(self, line: Line) -> None:
+    def add(self, line: OutputLine) -> None:
         """Keep a line, and forget the oldest ones that no longer fit."""
         self._lines.append(line)
         self.last_number = line.number
@@ -30,11 +30,11 @@ class Ring:
         while self._bytes > self._max_bytes and len(self._lines) > 1:
             self._bytes -= _LINE_BYTES + len(self._lines.popleft().text)
 
-    def tail(self, count: int) -> Sequence[Line]:
+    def tail(self, count: int) -> Sequence[OutputLine]:
         """Return the last ``count`` lines, oldest first."""
         return list(islice(self._lines, max(0, len(self._lines) - count), None))
 
-    def after(self, number: int) -> Sequence[Line]:
+    def after(self, number: int) -> Sequence[OutputLine]:
         """Return the lines above ``number`` that are still there, oldest first."""
         if not self._lines or self._lines[-1].number <= number:
             return ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from taskd.supervisor.output.lines import Line
+from taskd.supervisor.output.lines import OutputLine
 
 
 class Sink(Protocol):
     """Takes lines.  For the loop's thread; no method blocks, but ``close`` for as long as it is told."""
 
-    def write(self, line: Line) -> None:
+    def write(self, line: OutputLine) -> None:
         """Pass the line on, now or as soon as it is taken; it may be dropped, and that is said."""
 
     def reopen(self) -> None:

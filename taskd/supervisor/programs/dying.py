@@ -10,7 +10,7 @@ from taskd.supervisor.deaths.certificate import OUTPUT_LINES, Certificate, clipp
 from taskd.supervisor.output.lines import split_priority
 from taskd.supervisor.output.ring import Ring
 from taskd.supervisor.process.reaper import Exit
-from taskd.supervisor.programs.life import Life
+from taskd.supervisor.programs.life import ProcessLife
 
 # Of a long traceback the end is kept: there stands the error.
 _DETAIL_CHARACTERS = 16_000
@@ -34,14 +34,14 @@ class Circumstances:
     is_job: bool
 
 
-def detail_of(life: Life, ended: Exit) -> str:
+def detail_of(life: ProcessLife, ended: Exit) -> str:
     """Return all that is known of the end, a traceback included, for ``taskctl status``."""
     if life.words is None:
         return life.hang or cause_of(life, ended)
     return f"{life.words.reason}\n{life.words.detail}".strip()[-_DETAIL_CHARACTERS:]
 
 
-def cause_of(life: Life, ended: Exit) -> str:
+def cause_of(life: ProcessLife, ended: Exit) -> str:
     """Return in one line why the process ended."""
     text = str(ended)
     if life.hang:
@@ -51,7 +51,7 @@ def cause_of(life: Life, ended: Exit) -> str:
     return f"{life.words.reason} ({text})" if life.words else text
 
 
-def certify(life: Life, ended: Exit, circumstances: Circumstances, output: Ring) -> Certificate:
+def certify(life: ProcessLife, ended: Exit, circumstances: Circumstances, output: Ring) -> Certificate:
     """Log how the process ended, and return the certificate of it; a decision is not in it yet."""
     spec, now = life.spec, clock.monotonic()
     written = output.after(life.stack_from) if life.hang else ()

@@ -9,7 +9,7 @@ from taskd.base import clock
 from taskd.base.errors import ControlError
 from taskd.base.loop import Callback, Owner
 from taskd.supervisor.model.machine import ALIVE, State
-from taskd.supervisor.model.plan import Running
+from taskd.supervisor.model.plan import RunningProgram
 from taskd.supervisor.model.roster import groups
 from taskd.supervisor.model.rows import ProgramRow
 from taskd.supervisor.model.waiting import Standing, needed, waits_for
@@ -102,7 +102,7 @@ class Fleet:
             raise ControlError(f"{why}; there are: {known}")
         return chosen
 
-    def running(self) -> Sequence[Running]:
+    def running(self) -> Sequence[RunningProgram]:
         """Return the programs that do not leave, the least missed of each group first."""
         return [running for group in self.groups() for running in group.running()]
 

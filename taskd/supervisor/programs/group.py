@@ -17,13 +17,13 @@ from dataclasses import replace
 from taskd.base import clock
 from taskd.base.loop import Owner
 from taskd.supervisor.model.machine import ALIVE
-from taskd.supervisor.model.plan import Running, live_changes, roll_changes
+from taskd.supervisor.model.plan import RunningProgram, live_changes, roll_changes
 from taskd.supervisor.model.rolling import Picture, Size, next_step
 from taskd.supervisor.programs.member import Member
-from taskd.supervisor.programs.members import Members
+from taskd.supervisor.programs.membership import Membership
+from taskd.supervisor.programs.probation import Probation, Wish
 from taskd.supervisor.programs.program import Program
 from taskd.supervisor.programs.revision import Revision
-from taskd.supervisor.programs.trial import Trial, Wish
 
 _AFTER_AN_ERROR_S = 5.0
 
@@ -47,14 +47,14 @@ class Group:
         stays down, and keeps its place.
         """
         self.name = name
-        self.members = Members()
+        self.members = Membership()
         #: The owner of errors while the group is brought to its aim.
         self.owner = Owner(f"group {name}", self._fail)
         self._make = make
         self._wake_at = wake_at
         self._is_spare = is_spare
         self._wish = Wish()
-        self._trial = Trial(name, self.members)
+        self._trial = Probation(name, self.members)
         #: How many programs it is still to grow by, since its table last changed.
         self._growth = 0
 
@@ -133,10 +133,10 @@ class Group:
         held = len(self.members.staying()) - placed
         return max(0, placed - max(0, self.size.count - held))
 
-    def running(self) -> Sequence[Running]:
+    def running(self) -> Sequence[RunningProgram]:
         """Return the programs that do not leave, the least missed first."""
         return [
-            Running(each.name, self.name, each.slot, each.revision.config, each.is_stale)
+            RunningProgram(each.name, self.name, each.slot, each.revision.config, each.is_stale)
             for each in self.members.least_missed()
             if not each.is_retired
         ]

@@ -17,7 +17,7 @@ from taskd.base.plural import counted
 from taskd.supervisor.model.machine import Event, State
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.process import reaper
-from taskd.supervisor.programs.life import Life
+from taskd.supervisor.programs.life import ProcessLife
 from taskd.supervisor.programs.patience import Patience
 from taskd.supervisor.programs.spiral import Spiral
 
@@ -31,7 +31,7 @@ class Watched(Protocol):
     """The part of a program that the watch needs."""
 
     @property
-    def life(self) -> Life | None:
+    def life(self) -> ProcessLife | None:
         """Its process, if there is one."""
 
     @property
@@ -98,7 +98,7 @@ class HangWatch:
         asked = now
         self._patience.until(now + STACK_S, lambda: self._kill(life, asked))
 
-    def _kill(self, life: Life, asked: float) -> None:
+    def _kill(self, life: ProcessLife, asked: float) -> None:
         program = self._program
         if life.heard > asked and not self._is_starting(life):
             _log.warning("program=%s pid=%s reports again", program.spec.name, life.process.pid)
@@ -108,10 +108,10 @@ class HangWatch:
             return
         program.feed(Event.HUNG, life.hang)
 
-    def _is_starting(self, life: Life) -> bool:
+    def _is_starting(self, life: ProcessLife) -> bool:
         return self._program.state is State.STARTING and not life.waiting
 
-    def _look_again(self, life: Life) -> None:
+    def _look_again(self, life: ProcessLife) -> None:
         if self._is_starting(life):
             self._patience.for_start(clock.monotonic())
         else:

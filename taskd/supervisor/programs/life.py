@@ -29,7 +29,7 @@ from taskd.supervisor.programs.consuming import Consuming
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SilenceLimits:
     """How long a program may be silent; seconds, and 0 for ``heartbeat_timeout_s`` means for ever."""
 
     start_timeout_s: float
@@ -40,7 +40,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Life:
+class ProcessLife:
     """One process; ``spec`` says how it was started, ``heard`` and ``ready_since`` are monotonic seconds."""
 
     spec: ProgramSpec

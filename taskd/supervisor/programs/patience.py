@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from taskd.base import clock
 from taskd.base.loop import Callback, Loop, Owner, Timer
-from taskd.supervisor.programs.life import Limits
+from taskd.supervisor.programs.life import SilenceLimits
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Patience:
 
     loop: Loop
     owner: Owner
-    limits: Limits
+    limits: SilenceLimits
     ready_after_s: float | None
     on_hung: Callable[[str], None]
     on_started: Callback

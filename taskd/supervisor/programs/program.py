@@ -26,11 +26,11 @@ from taskd.supervisor.process.reaper import Exit
 from taskd.supervisor.programs.dying import Circumstances, certify, detail_of
 from taskd.supervisor.programs.hang import HangWatch
 from taskd.supervisor.programs.hooks import Announcer
-from taskd.supervisor.programs.life import Life
+from taskd.supervisor.programs.life import ProcessLife
 from taskd.supervisor.programs.patience import Patience
 from taskd.supervisor.programs.settings import Settings
 from taskd.supervisor.programs.starting import Starter
-from taskd.supervisor.programs.surroundings import Surroundings
+from taskd.supervisor.programs.surroundings import ProgramSurroundings
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _DUE_BECAUSE = {Event.START: "starting", Event.TRIP: "died too often; tried agai
 class Program:
     """Keeps one program running while it is wanted."""
 
-    def __init__(self, settings: Settings, around: Surroundings) -> None:
+    def __init__(self, settings: Settings, around: ProgramSurroundings) -> None:
         self.spec = settings.spec
         self.state = State.DOWN
         self._since_at, self._since = clock.now(), clock.monotonic()
@@ -78,7 +78,7 @@ class Program:
         self.gate: Callable[[], str] = str
         self._starter = Starter(around, self.owner, self)
         #: The present process.
-        self.life: Life | None = None
+        self.life: ProcessLife | None = None
         #: The present process, or the last one, ended and nobody had asked for it.
         self._counted = False
         self._events: deque[tuple[Event, str]] = deque()
@@ -338,7 +338,7 @@ class Program:
         self._around.deaths.add(death, decision=then)
         self._around.changed()
 
-    def _certify(self, life: Life, ended: Exit, *, asked: bool) -> Certificate:
+    def _certify(self, life: ProcessLife, ended: Exit, *, asked: bool) -> Certificate:
         is_job = not self.spec.is_own and self.spec.process.restart != "always"
         circumstances = Circumstances(self.state.value, self.reason, asked, self.restarts, is_job)
         return certify(life, ended, circumstances, self._around.output.ring(self.spec.name))

@@ -19,7 +19,7 @@ from taskd.supervisor.process.spawn import Process, spawn
 from taskd.supervisor.process.streams import Streams
 from taskd.supervisor.programs.program import Program
 from taskd.supervisor.programs.settings import Settings, settings_of
-from taskd.supervisor.programs.surroundings import Surroundings
+from taskd.supervisor.programs.surroundings import ProgramSurroundings
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Revision:
         self._default_user = default_user()
         self._handed: dict[str, Handover] = {}
 
-    def program(self, group: str, slot: int, around: Surroundings) -> Program:
+    def program(self, group: str, slot: int, around: ProgramSurroundings) -> Program:
         """Return a program of this revision; nothing is started yet."""
         return Program(self.settings(group, slot), around)
 

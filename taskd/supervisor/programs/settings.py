@@ -15,7 +15,7 @@ from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.model.stopping import StopPolicy
 from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.process.streams import Streams
-from taskd.supervisor.programs.life import Limits
+from taskd.supervisor.programs.life import SilenceLimits
 
 T = TypeVar("T", int, float)
 
@@ -32,7 +32,7 @@ class Settings:
     spawn: Callable[[ProgramSpec, Streams], Process]
     restart: RestartPolicy
     stop: StopPolicy
-    limits: Limits
+    limits: SilenceLimits
 
 
 def settings_of(
@@ -65,9 +65,9 @@ def _stop(spec: ProgramSpec, common: SupervisorConfig) -> StopPolicy:
     return StopPolicy(warm_s, own.kill_timeout)
 
 
-def _limits(spec: ProgramSpec, common: SupervisorConfig) -> Limits:
+def _limits(spec: ProgramSpec, common: SupervisorConfig) -> SilenceLimits:
     silence_s = 0.0 if spec.is_silent else common.heartbeat_timeout
-    return Limits(
+    return SilenceLimits(
         _first(spec.process.start_timeout, common.start_timeout),
         silence_s,
         spiral_kills=common.spiral_kills,

@@ -15,9 +15,9 @@ from taskd.supervisor.process.reaper import Exit
 from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.process.status_pipe import StatusPipe
 from taskd.supervisor.process.streams import Streams
-from taskd.supervisor.programs.life import Life
+from taskd.supervisor.programs.life import ProcessLife
 from taskd.supervisor.programs.settings import Settings
-from taskd.supervisor.programs.surroundings import Surroundings
+from taskd.supervisor.programs.surroundings import ProgramSurroundings
 
 
 class Hearer(Protocol):
@@ -36,14 +36,14 @@ class Hearer(Protocol):
 class Starter:
     """Makes one process after the other of a program; the legacy of each for the next stays here."""
 
-    def __init__(self, around: Surroundings, owner: Owner, hearer: Hearer) -> None:
+    def __init__(self, around: ProgramSurroundings, owner: Owner, hearer: Hearer) -> None:
         """``owner`` pays for callbacks that concern a process."""
         self._around = around
         self._owner = owner
         self._hearer = hearer
         self._legacy = Legacy()
 
-    def start(self, settings: Settings, *, gives_way: bool) -> Life:
+    def start(self, settings: Settings, *, gives_way: bool) -> ProcessLife:
         """Start a process; ``gives_way``: in the background until it is ready.  Raises: ``OSError``.
 
         The caller notes the process, and calls ``follow`` then: its end is heard from there on.
@@ -54,9 +54,9 @@ class Starter:
         )
         loop, hearer = self._around.loop, self._hearer
         pipe = StatusPipe(loop, process.status_fd, hearer.on_line, hearer.on_broken, self._owner)
-        return Life(spec, process, pipe, capture, heard=clock.monotonic())
+        return ProcessLife(spec, process, pipe, capture, heard=clock.monotonic())
 
-    def follow(self, life: Life, start_timeout_s: float) -> None:
+    def follow(self, life: ProcessLife, start_timeout_s: float) -> None:
         """Hear of the end of a process, and of its children, and let it come to the foreground in time."""
         loop, deaths = self._around.loop, self._around.deaths
         life.background = Background(loop, life.process.pid, life.spec, start_timeout_s, self._owner)

@@ -13,7 +13,7 @@ from taskd.supervisor.programs.hooks import Occurrence
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ProgramSurroundings:
     """``changed`` is called after each change of state, ``heard`` after each status line.
 
     ``announce`` gets what an operator may have a hook for.  None of them blocks or raises.

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from taskd.supervisor.scaling.demand import demand
-from taskd.supervisor.scaling.load import Budget, Group
+from taskd.supervisor.scaling.load import Budget, ScaledGroup
 from taskd.supervisor.scaling.sharing import Claim, share
 from taskd.supervisor.scaling.steadying import Steadiness, steady
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SizeDecision:
     """``target`` processes; ``why`` tells in sentences how that came about, the last cause first."""
 
     target: int
@@ -34,7 +34,7 @@ class Autoscaler:
     window_s: float
     _memory: dict[str, Steadiness] = field(default_factory=dict)
 
-    def decide(self, groups: Iterable[Group], budget: Budget, now: float) -> Mapping[str, Decision]:
+    def decide(self, groups: Iterable[ScaledGroup], budget: Budget, now: float) -> Mapping[str, SizeDecision]:
         """Return the decision of each group; ``now`` in monotonic seconds.  Call it about once a second."""
         former, self._memory = self._memory, {}
         claims: dict[str, Claim] = {}
@@ -47,7 +47,7 @@ class Autoscaler:
             for name, given in share(claims, budget).items()
         }
 
-    def _claim(self, group: Group, memory: Steadiness, now: float) -> tuple[Claim, tuple[str, ...]]:
+    def _claim(self, group: ScaledGroup, memory: Steadiness, now: float) -> tuple[Claim, tuple[str, ...]]:
         bounds, load = group.bounds, group.load
         if load is None:
             self._memory[group.name] = memory
@@ -65,7 +65,7 @@ class Autoscaler:
         return Claim(bounds.least, wanted, bounds.weight, load.process_bytes, group.leaving), whys
 
 
-def _decision(wanted: int, given: int, whys: tuple[str, ...]) -> Decision:
+def _decision(wanted: int, given: int, whys: tuple[str, ...]) -> SizeDecision:
     if given < wanted:
         whys = (f"the machine gives {given} of {wanted}", *whys)
-    return Decision(given, whys)
+    return SizeDecision(given, whys)

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from taskd.base.plural import counted
-from taskd.supervisor.scaling.load import Bounds, Load
+from taskd.supervisor.scaling.load import GroupLimits, Load
 
 #: Slots are planned to be at work for this part of the time.
 UTILISATION = 0.8
@@ -25,7 +25,7 @@ class Demand:
     why: str
 
 
-def demand(load: Load, bounds: Bounds, present: int) -> Demand:
+def demand(load: Load, bounds: GroupLimits, present: int) -> Demand:
     """Return what the group needs, whatever other groups need and whatever was decided before."""
     needed, why = _unknown_run_time(load, present) if load.service_s <= 0.0 else _by_rates(load, bounds)
     if load.ready > 0:
@@ -44,7 +44,7 @@ def demand(load: Load, bounds: Bounds, present: int) -> Demand:
     return Demand(bounded, why)
 
 
-def _by_rates(load: Load, bounds: Bounds) -> tuple[int, str]:
+def _by_rates(load: Load, bounds: GroupLimits) -> tuple[int, str]:
     backlog = load.ready * load.service_s / bounds.latency_s
     flow = load.arrivals_per_s * load.service_s / UTILISATION
     # Rounded first: 2.0000000001 slots are two.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class GroupLimits:
     """The limits that the configuration gives one group.
 
     ``slots``: tasks that one process runs at the same time.  ``latency_s``: a message that arrives now
@@ -37,7 +37,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ScaledGroup:
     """One group at the time of a decision.
 
     ``present`` processes take messages; ``leaving`` ones only finish what they have.  ``load`` is None
@@ -45,7 +45,7 @@ class Group:
     """
 
     name: str
-    bounds: Bounds
+    bounds: GroupLimits
     load: Load | None
     present: int
     leaving: int = 0

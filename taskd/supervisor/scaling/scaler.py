@@ -22,9 +22,9 @@ from taskd.protocol.status import Heartbeat
 from taskd.supervisor.model.machine import State
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.program import Program
-from taskd.supervisor.scaling.autoscaler import Autoscaler, Decision
+from taskd.supervisor.scaling.autoscaler import Autoscaler, SizeDecision
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
-from taskd.supervisor.scaling.load import Bounds, Budget, Group, Load
+from taskd.supervisor.scaling.load import Budget, GroupLimits, Load, ScaledGroup
 from taskd.supervisor.scaling.metering import Meter, Sample
 from taskd.supervisor.scaling.recording import Recording
 
@@ -40,10 +40,10 @@ _UNNEEDED = "not needed by the load"
 class _Group:
     """The memory of one scaled group."""
 
-    bounds: Bounds
+    bounds: GroupLimits
     meter: Meter = field(default_factory=Meter)
-    seen: Group | None = None
-    decision: Decision | None = None
+    seen: ScaledGroup | None = None
+    decision: SizeDecision | None = None
 
 
 class Scaler:
@@ -127,16 +127,16 @@ class Scaler:
             group.decision = decision
             self._resize(name, decision)
 
-    def _look(self, name: str, group: _Group, now: float) -> Group:
+    def _look(self, name: str, group: _Group, now: float) -> ScaledGroup:
         samples = [
             Sample(life.process.pid, life.heard, life.load)
             for program in self._members(name)
             if (life := program.life) is not None and program.state is State.READY and life.load.pids
         ]
         load = group.meter.read(samples, now)
-        return Group(name, group.bounds, load, self._size(name), len(self._resting(name)))
+        return ScaledGroup(name, group.bounds, load, self._size(name), len(self._resting(name)))
 
-    def _resize(self, name: str, decision: Decision) -> None:
+    def _resize(self, name: str, decision: SizeDecision) -> None:
         missing = decision.target - self._size(name)
         why = decision.why[0]
         if missing > 0:
@@ -190,9 +190,11 @@ class Scaler:
         return [each for each in self._members(name) if each.wanted and _rests(each)]
 
 
-def bounds_of(worker: WorkerConfig) -> Bounds:
+def bounds_of(worker: WorkerConfig) -> GroupLimits:
     """Return what the configuration allows the group."""
-    return Bounds(worker.min_processes, worker.processes, worker.target_latency, worker.weight, slots(worker))
+    return GroupLimits(
+        worker.min_processes, worker.processes, worker.target_latency, worker.weight, slots(worker)
+    )
 
 
 def _has_finished(load: Heartbeat) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from taskd.supervisor.scaling.autoscaler import Autoscaler
-from taskd.supervisor.scaling.load import Bounds, Budget, Group, Load
+from taskd.supervisor.scaling.load import Budget, GroupLimits, Load, ScaledGroup
 from taskd.supervisor.scaling.metering import SMOOTHING
 
 
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(slots=True)
 class _Simulated:
-    bounds: Bounds
+    bounds: GroupLimits
     processes: int
     ready: float = 0.0
     busy: float = 0.0
@@ -49,7 +49,7 @@ class _Simulated:
 
 
 def simulate(
-    bounds: Mapping[str, Bounds],
+    bounds: Mapping[str, GroupLimits],
     load: Iterable[Arrivals],
     *,
     budget: Budget,
@@ -95,9 +95,9 @@ def _serve(group: _Simulated, second: int) -> None:
     group.busy = served * group.service_s
 
 
-def _shown(name: str, group: _Simulated) -> Group:
+def _shown(name: str, group: _Simulated) -> ScaledGroup:
     load = Load(round(group.ready), round(group.busy), group.service_s, group.rate)
-    return Group(name, group.bounds, load, group.processes)
+    return ScaledGroup(name, group.bounds, load, group.processes)
 
 
 def _resize(group: _Simulated, target: int, serves_from: int) -> None:

@@ -13,7 +13,7 @@ from taskd.protocol.status import Heartbeat, Ready, StatusLine, Waiting
 HEARTBEAT_S = 1.0
 
 
-class Heart:
+class Pulse:
     """Knows what the supervisor was told last."""
 
     def __init__(self, report: Callable[[StatusLine], None]) -> None:

@@ -29,7 +29,7 @@ class Leaving(Protocol):
 
 
 @dataclass(slots=True)
-class Shutdown:
+class DaemonEnd:
     """How far the end of the daemon is; all times are monotonic seconds."""
 
     #: How hastily everything stops; None while nothing does.

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from taskd.supervisor.model.daemon_end import VANISH_S, DaemonEnd
 from taskd.supervisor.model.machine import State
 from taskd.supervisor.model.roster import ProgramSpec
-from taskd.supervisor.model.shutdown import VANISH_S, Shutdown
 from taskd.supervisor.model.signals import Haste
 
 
@@ -21,26 +21,26 @@ class Left:
 
 
 def is_over(
-    shutdown: Shutdown, *alive: Left, now: float, haste: Haste | None = Haste.WARM, idle: bool = True
+    shutdown: DaemonEnd, *alive: Left, now: float, haste: Haste | None = Haste.WARM, idle: bool = True
 ) -> bool:
     shutdown.haste = haste
     return shutdown.is_over(alive, hooks_idle=idle, now=now)
 
 
 def test_without_a_stop_there_is_no_end() -> None:
-    assert not is_over(Shutdown(), now=0.0, haste=None)
+    assert not is_over(DaemonEnd(), now=0.0, haste=None)
 
 
 def test_only_a_warm_end_waits_for_hooks() -> None:
-    assert is_over(Shutdown(), now=0.0)
-    assert not is_over(Shutdown(), now=0.0, idle=False)
-    assert is_over(Shutdown(), now=0.0, idle=False, haste=Haste.COLD)
+    assert is_over(DaemonEnd(), now=0.0)
+    assert not is_over(DaemonEnd(), now=0.0, idle=False)
+    assert is_over(DaemonEnd(), now=0.0, idle=False, haste=Haste.COLD)
 
 
 def test_a_process_that_survives_sigkill_does_not_keep_the_daemon_for_ever(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    shutdown = Shutdown()
+    shutdown = DaemonEnd()
 
     assert not is_over(shutdown, Left(State.STOPPING), now=100.0)
     assert not is_over(shutdown, Left(State.STOPPING), now=101.9 + VANISH_S)
@@ -49,7 +49,7 @@ def test_a_process_that_survives_sigkill_does_not_keep_the_daemon_for_ever(
 
 
 def test_one_that_still_drains_has_its_time() -> None:
-    shutdown = Shutdown()
+    shutdown = DaemonEnd()
     is_over(shutdown, Left(State.STOPPING), now=0.0)
 
     assert not is_over(shutdown, Left(State.STOPPING), Left(State.DRAINING), now=1000.0)

@@ -16,7 +16,7 @@ from taskd.config.daemon import SupervisorConfig
 from taskd.supervisor.model.machine import State
 from taskd.supervisor.model.rolling import Presence, Size
 from taskd.supervisor.programs.member import Member
-from taskd.supervisor.programs.members import Members
+from taskd.supervisor.programs.membership import Membership
 from taskd.supervisor.programs.revision import Revision
 
 _log = logging.getLogger(__name__)
@@ -31,10 +31,10 @@ class Wish:
     reason: str = ""
 
 
-class Trial:
+class Probation:
     """The trial of one group; each change begins it anew."""
 
-    def __init__(self, group: str, members: Members) -> None:
+    def __init__(self, group: str, members: Membership) -> None:
         self._group = group
         self._members = members
         #: The last wish with which the group was complete.

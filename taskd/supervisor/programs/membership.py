@@ -10,7 +10,7 @@ from taskd.supervisor.programs.member import Member
 from taskd.supervisor.programs.revision import Revision
 
 
-class Members:
+class Membership:
     """Members with a place in the group, draining ones included.  A slot, and so a name, is taken once."""
 
     def __init__(self) -> None:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 
 from taskd.base.errors import ControlError
+from taskd.supervisor.model.daemon_end import DaemonEnd
 from taskd.supervisor.model.machine import Event
-from taskd.supervisor.model.shutdown import Shutdown
 from taskd.supervisor.model.signals import Haste
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.reaper import Reaper
@@ -18,12 +18,12 @@ from taskd.supervisor.systemd import Notifier
 _log = logging.getLogger(__name__)
 
 
-class Orders:
+class DaemonOrders:
     """Says what is wanted from now on; the loop brings it about.  See ``model.signals.Daemon``."""
 
     def __init__(
         self,
-        shutdown: Shutdown,
+        shutdown: DaemonEnd,
         fleet: Fleet,
         reloader: Reloader,
         notifier: Notifier,
