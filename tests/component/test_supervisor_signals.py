@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,18 @@ from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
+
+
+@contextmanager
+def in_the_middle_of_a_roll(directory: Path) -> Iterator[RunningSupervisor]:
+    """Run two programs, and a third that is to take the place of one and never becomes ready."""
+    write(directory, worker("a", processes=2))
+    with daemon(directory, file=True) as running:
+        running.wait_for("a-2", "READY")
+        write(directory, worker("a", "never-ready", processes=2))
+        running.call("reload")
+        wait_until(lambda: len(running.call("status")["programs"]) == 3)
+        yield running
 
 
 def test_every_signal_of_the_table_is_taken_by_the_loop_or_at_once() -> None:
@@ -46,13 +60,7 @@ def test_signals_from_the_first_moment_of_the_start_are_survived(tmp_path: Path)
 
 
 def test_signals_in_the_middle_of_a_roll_are_survived(tmp_path: Path) -> None:
-    write(tmp_path, worker("a", processes=2))
-    with daemon(tmp_path, file=True) as running:
-        running.wait_for("a-2", "READY")
-        write(tmp_path, worker("a", "never-ready", processes=2))
-        running.call("reload")
-        wait_until(lambda: len(running.call("status")["programs"]) == 3)
-
+    with in_the_middle_of_a_roll(tmp_path) as running:
         storm(running)
 
         assert_alive(running)
@@ -78,13 +86,7 @@ def test_signals_while_everything_drains_start_nothing_and_lose_nobody(tmp_path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_stop_in_the_middle_of_a_roll_ends_old_and_new(tmp_path: Path, number: signal.Signals) -> None:
-    write(tmp_path, worker("a", processes=2))
-    with daemon(tmp_path, file=True) as running:
-        running.wait_for("a-2", "READY")
-        write(tmp_path, worker("a", "never-ready", processes=2))
-        running.call("reload")
-        wait_until(lambda: len(running.call("status")["programs"]) == 3)
-
+    with in_the_middle_of_a_roll(tmp_path) as running:
         running.signal(number)
 
         assert running.wait() == exit_codes.OK

@@ -27,14 +27,23 @@ def inspect(daemon: Daemon, method: str) -> list[object]:
     return list(json.loads(daemon.ctl("inspect", method, "--json").stdout)["nodes"][NODE])
 
 
+def start_limited(daemon: Daemon, rate: str) -> None:
+    """Start a daemon and limit how often it runs ``shop.note``."""
+    daemon.start()
+    daemon.ctl("rate-limit", "shop.note", rate)
+
+
+def send_notes(daemon: Daemon, notes: Path, count: int) -> list[str]:
+    """Send tasks that note their numbers; return their ids."""
+    return [daemon.app.send_task("shop.note", (str(notes), str(number))).id for number in range(count)]
+
+
 def test_limited_tasks_wait_in_the_broker_and_others_pass_them(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
-    daemon.start()
-    daemon.ctl("rate-limit", "shop.note", "1/h")
-    for number in range(20):
-        daemon.app.send_task("shop.note", (str(notes), str(number)))
+    start_limited(daemon, "1/h")
+    send_notes(daemon, notes, 20)
 
     assert daemon.app.send_task("shop.add", (2, 3)).get(timeout=60) == 5
     wait_until(lambda: len(inspect(daemon, "scheduled")) == 19, 10)
@@ -47,10 +56,8 @@ def test_a_limit_that_is_lifted_brings_back_what_waits_for_it(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
-    daemon.start()
-    daemon.ctl("rate-limit", "shop.note", "1/h")
-    for number in range(20):
-        daemon.app.send_task("shop.note", (str(notes), str(number)))
+    start_limited(daemon, "1/h")
+    send_notes(daemon, notes, 20)
     daemon.app.send_task("shop.note", (str(notes), "later"), countdown=60)
     wait_until(lambda: len(inspect(daemon, "scheduled")) == 20, 10)
 
@@ -63,11 +70,9 @@ def test_a_limit_that_is_lifted_brings_back_what_waits_for_it(
 
 def test_limited_tasks_run_in_order_at_their_rate(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
-    daemon.start()
-    daemon.ctl("rate-limit", "shop.note", "20/s")
+    start_limited(daemon, "20/s")
     began = clock.monotonic()
-    for number in range(30):
-        daemon.app.send_task("shop.note", (str(notes), str(number)))
+    send_notes(daemon, notes, 30)
     wait_until(lambda: len(lines(notes)) == 30, 20)
 
     # 29 intervals of 50 ms, but for the one that may be forgiven.
@@ -79,12 +84,11 @@ def test_a_limited_task_that_is_revoked_never_runs(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     daemon, notes = make_daemon(ONE_SLOT), tmp_path / "notes"
-    daemon.start()
-    daemon.ctl("rate-limit", "shop.note", "1/h")
-    sent = [daemon.app.send_task("shop.note", (str(notes), str(number))) for number in range(3)]
+    start_limited(daemon, "1/h")
+    sent = send_notes(daemon, notes, 3)
     wait_until(lambda: len(inspect(daemon, "scheduled")) == 2, 10)
 
-    daemon.ctl("revoke", sent[1].id)
+    daemon.ctl("revoke", sent[1])
     daemon.ctl("rate-limit", "shop.note", "0")
 
     wait_until(lambda: len(lines(notes)) == 2, 10)
