@@ -22,18 +22,18 @@ from typing import Generic, NamedTuple, TypeVar
 Change_co = TypeVar("Change_co", covariant=True)
 
 
-class Mark(NamedTuple):
+class FormatMark(NamedTuple):
     """The format that a store says of itself; zeros when it is new."""
 
     format: int
     lowest_reader: int
 
 
-NOTHING = Mark(0, 0)
+NOTHING = FormatMark(0, 0)
 
 
 @dataclass(frozen=True)
-class Step(Generic[Change_co]):
+class FormatStep(Generic[Change_co]):
     """One numbered change, from the format before it to its own."""
 
     format: int
@@ -41,9 +41,9 @@ class Step(Generic[Change_co]):
     changes: Sequence[Change_co]
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> FormatMark:
         """The mark of the store afterwards."""
-        return Mark(self.format, self.lowest_reader)
+        return FormatMark(self.format, self.lowest_reader)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Formats(Generic[Change_co]):
     """All steps of one room, from nothing to what this taskd writes."""
 
     room: str
-    steps: Sequence[Step[Change_co]]
+    steps: Sequence[FormatStep[Change_co]]
 
     def __post_init__(self) -> None:
         lowest = 1
@@ -65,7 +65,7 @@ class Formats(Generic[Change_co]):
         """The mark that this taskd writes."""
         return len(self.steps)
 
-    def refusal(self, found: Mark) -> str | None:
+    def refusal(self, found: FormatMark) -> str | None:
         """Return why this taskd may not use a store, with the remedy; None when it may."""
         if found.lowest_reader <= self.format:
             return None
@@ -74,6 +74,6 @@ class Formats(Generic[Change_co]):
             f"{found.lowest_reader} on; this taskd knows {self.format}); upgrade taskd or name another one"
         )
 
-    def due(self, found: Mark) -> Sequence[Step[Change_co]]:
+    def due(self, found: FormatMark) -> Sequence[FormatStep[Change_co]]:
         """Return the steps that are still to be made; none in a store of a newer taskd."""
         return self.steps[found.format :]

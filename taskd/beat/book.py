@@ -22,7 +22,7 @@ from taskd.beat.entries import EntrySource, Listed, Listing, schedule_text
 from taskd.beat.overlap import OverlapRule
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.schedule import Schedule
-from taskd.beat.stores.base import Changes, Mark, RunRequest
+from taskd.beat.stores.base import Mark, RunRequest, StoreChanges
 
 #: Seconds.  Less than the shortest cron period, so that a small step back cannot repeat a cron run.
 STEP_BACK_S = 60.0
@@ -76,7 +76,7 @@ class Book:
 
     # -- entries ---------------------------------------------------------------------------------
 
-    def apply(self, changes: Changes) -> set[str]:
+    def apply(self, changes: StoreChanges) -> set[str]:
         """Take over what operators changed; return the names to ``refresh``."""
         entries = self.listing.by_source[EntrySource.RUN_TIME]
         for name, entry in changes.entries.items():

@@ -10,21 +10,21 @@ import click
 import msgspec
 
 from taskd.base import exit_codes
-from taskd.cli.groups import Commands
+from taskd.cli.groups import CommandGroup
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.supervisor.control.client import ControlClient
-from taskd.supervisor.scaling.load import Budget
+from taskd.supervisor.scaling.load import MachineBudget
 from taskd.supervisor.scaling.recording import parse
 from taskd.supervisor.scaling.scaler import bounds_of
-from taskd.supervisor.scaling.simulation import Arrivals, Row, simulate
+from taskd.supervisor.scaling.simulation import Arrivals, SimulatedSecond, simulate
 
 #: A simulation goes on for this time after the last arrival, so that one sees the workers leave.
 _TAIL_S = 120
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def autoscale() -> None:
     """Explain the number of workers, or try other bounds on a recorded load.
 
@@ -95,7 +95,7 @@ def simulate_(
     if strange:
         click.echo(f"not scaled by the file, passed over: {printable(', '.join(strange))}", err=True)
     seconds = max((each.second for each in load), default=0) + _TAIL_S
-    budget = Budget(config.supervisor.max_processes, config.supervisor.max_memory)
+    budget = MachineBudget(config.supervisor.max_processes, config.supervisor.max_memory)
     window_s = config.supervisor.scale_down_after
     rows = list(simulate(bounds, load, budget=budget, seconds=seconds, window_s=window_s))
     shown = list(_changes(rows)) if changes else rows
@@ -134,7 +134,7 @@ def _read(file: Iterator[str]) -> Sequence[Arrivals]:
         raise Failure(f"not a recorded load: {error}", exit_codes.USAGE) from error
 
 
-def _changes(rows: Sequence[Row]) -> Iterator[Row]:
+def _changes(rows: Sequence[SimulatedSecond]) -> Iterator[SimulatedSecond]:
     last: dict[str, int] = {}
     for row in rows:
         if last.get(row.group) != row.processes:

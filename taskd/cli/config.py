@@ -7,7 +7,7 @@ import click
 from taskd.base import exit_codes
 from taskd.base.errors import ConfigError
 from taskd.cli.check import check
-from taskd.cli.groups import Commands
+from taskd.cli.groups import CommandGroup
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.reload import ask
 from taskd.cli.session import Session, pass_session
@@ -27,7 +27,7 @@ _APPLIES = {
 }
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def config() -> None:
     """See what the configuration says and means.
 

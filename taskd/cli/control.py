@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import click
 
 from taskd.cli.commanding import Json, command_of
-from taskd.cli.groups import Commands
+from taskd.cli.groups import CommandGroup
 from taskd.cli.output import json_option
 from taskd.cli.remote import destination_option, tell, timeout_option
 from taskd.cli.session import Session, pass_session
 from taskd.protocol.commands import COMMANDS, CommandKind, CommandSpec
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def control() -> None:
     """Steer the workers: limits, slots, queues, events.
 

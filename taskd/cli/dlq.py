@@ -12,7 +12,7 @@ from taskd.base.plural import counted
 from taskd.brokers.base import DeadFilter, Desk
 from taskd.cli import letters
 from taskd.cli.desk import open_desk
-from taskd.cli.groups import Commands
+from taskd.cli.groups import CommandGroup
 from taskd.cli.offers import complete_dead_letters, complete_queues, complete_tasks
 from taskd.cli.output import Failure, echo_json, echo_table, json_option
 from taskd.cli.pacing import hand_over, per_second
@@ -46,7 +46,7 @@ def filter_options(command: Command) -> Command:
     return command
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def dlq() -> None:
     """See, requeue or delete dead letters.
 

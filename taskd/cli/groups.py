@@ -7,7 +7,7 @@ import click
 from taskd.config.problems import nearest
 
 
-class Commands(click.Group):
+class CommandGroup(click.Group):
     """For every group of taskctl, the outermost too."""
 
     def resolve_command(

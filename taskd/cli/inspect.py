@@ -8,7 +8,7 @@ import click
 
 from taskd.base import clock, exit_codes
 from taskd.cli.commanding import command_of, one_cell
-from taskd.cli.groups import Commands
+from taskd.cli.groups import CommandGroup
 from taskd.cli.output import age, echo_json, echo_table, local_time_of, printable, size
 from taskd.cli.remote import ask
 from taskd.cli.session import Session
@@ -21,7 +21,7 @@ Rows = Callable[[str, object], Iterator[Row]]
 _ERROR = "error"
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def inspect() -> None:
     """Ask the workers what they know and do.
 

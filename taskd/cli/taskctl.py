@@ -19,7 +19,7 @@ from taskd.base.errors import (
 )
 from taskd.base.version import __version__
 from taskd.cli import verbs
-from taskd.cli.groups import Commands
+from taskd.cli.groups import CommandGroup
 from taskd.cli.output import Failure, printable, printable_block
 from taskd.cli.session import Session
 from taskd.cli.time_limit import limited
@@ -27,7 +27,7 @@ from taskd.config.kinds import KindError
 from taskd.config.where import RULE
 
 
-class _Verbs(Commands):
+class _Verbs(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         try:
             return [*verbs.VERBS, *verbs.others()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskd.config.option import Applies, Kind, option
+from taskd.config.option import Applies, ValueForm, option
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("auto", "plain", "json", "journal")
@@ -15,34 +15,34 @@ class SupervisorConfig:
     """[supervisor]: the daemon itself."""
 
     control_socket: str = option(
-        Kind.TEXT,
+        ValueForm.TEXT,
         "Unix socket over which taskctl talks to the daemon.",
         default="/run/taskd/taskd.sock",
         applies=Applies.RESTART,
     )
     stop_timeout: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "How long a warm stop waits for running tasks.",
         default=300.0,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     start_timeout: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "How long a program may take until it is ready.",
         default=60.0,
         minimum=0.1,
         applies=Applies.LIVE,
     )
     heartbeat_timeout: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "Silence after which a program counts as hung and is replaced, at least 30 s. 0 turns this off.",
         default=60.0,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     spiral_kills: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of kills of a hanging program within spiral_period that finished no task. Then the "
         "daemon leaves the program alone. 0 means no limit.",
         default=5,
@@ -50,16 +50,16 @@ class SupervisorConfig:
         applies=Applies.LIVE,
     )
     spiral_period: float = option(
-        Kind.DURATION, "Window of spiral_kills.", default=600.0, minimum=1.0, applies=Applies.LIVE
+        ValueForm.DURATION, "Window of spiral_kills.", default=600.0, minimum=1.0, applies=Applies.LIVE
     )
     state_directory: str = option(
-        Kind.TEXT,
+        ValueForm.TEXT,
         "Directory of the register of deaths.",
         default="/var/lib/taskd",
         applies=Applies.RESTART,
     )
     deaths_kept: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of deaths that the register keeps.",
         default=200,
         minimum=1,
@@ -67,41 +67,41 @@ class SupervisorConfig:
         applies=Applies.RESTART,
     )
     restart_delay: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "First delay before a crashed program is started again.",
         default=0.1,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     restart_delay_max: float = option(
-        Kind.DURATION, "Longest delay between restarts.", default=60.0, minimum=0.0, applies=Applies.LIVE
+        ValueForm.DURATION, "Longest delay between restarts.", default=60.0, minimum=0.0, applies=Applies.LIVE
     )
     restart_intensity: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Restarts within restart_period before a program is only probed.",
         default=10,
         minimum=1,
         applies=Applies.LIVE,
     )
     restart_period: float = option(
-        Kind.DURATION, "Window of restart_intensity.", default=60.0, minimum=1.0, applies=Applies.LIVE
+        ValueForm.DURATION, "Window of restart_intensity.", default=60.0, minimum=1.0, applies=Applies.LIVE
     )
     scale_down_after: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "A scaled worker gives up a process when it could have done with fewer for this long.",
         default=60.0,
         minimum=1.0,
         applies=Applies.LIVE,
     )
     max_processes: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Largest number of processes of all scaled workers together. 0 means no limit.",
         default=0,
         minimum=0,
         applies=Applies.LIVE,
     )
     max_memory: int = option(
-        Kind.SIZE,
+        ValueForm.SIZE,
         "Scaled workers grow only while all of them together hold less memory than this. 0 means no limit.",
         default=0,
         minimum=0,
@@ -109,14 +109,14 @@ class SupervisorConfig:
     )
 
     canary_time: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "How long the first new program of a roll must have done its work before the others are replaced.",
         default=1.0,
         minimum=0.0,
         applies=Applies.LIVE,
     )
     roll_attempts: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of deaths of new programs after which the former configuration is put back.",
         default=3,
         minimum=1,
@@ -129,33 +129,33 @@ class LogConfig:
     """[log]: what the daemon and its programs write, and where to."""
 
     level: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         "Least severe level that is written.",
         default="info",
         choices=LOG_LEVELS,
         applies=Applies.LIVE,
     )
     format: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         "Form of log lines. auto means journal under systemd and plain elsewhere.",
         default="auto",
         choices=LOG_FORMATS,
     )
     directory: str = option(
-        Kind.TEXT,
+        ValueForm.TEXT,
         "Directory of log files NAME.log, one for each program. Empty writes to the journal, or to "
         "standard error.",
         default="",
         applies=Applies.RESTART,
     )
     max_bytes: int = option(
-        Kind.SIZE,
+        ValueForm.SIZE,
         "Size at which a log file is rotated. 0 turns rotation off.",
         default=10 * 2**20,
         applies=Applies.RESTART,
     )
     backups: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of rotated files that are kept of each log file.",
         default=5,
         minimum=0,
@@ -163,14 +163,14 @@ class LogConfig:
         applies=Applies.RESTART,
     )
     rate: int = option(
-        Kind.SIZE,
+        ValueForm.SIZE,
         "Bytes that a program may write in a second, and ten times as many in a burst. The rest is "
         "dropped. 0 means no limit.",
         default=2**20,
         applies=Applies.RESTART,
     )
     tail: int = option(
-        Kind.SIZE,
+        ValueForm.SIZE,
         "Memory for the last lines of each program, which taskctl logs shows.",
         default=64 * 2**10,
         applies=Applies.RESTART,

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 from taskd.base.errors import ConfigError
 from taskd.config.problems import Severity
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
 from taskd.config.tables import NAME, NAME_FORM, read_keys
 from taskd.config.when import problems_of
@@ -18,7 +18,7 @@ def declared_when(keys: Mapping[str, object]) -> WhenConfig:
 
     Raises: ``ConfigError`` with every problem, one a line.
     """
-    report = Report("schedule", "", {})
+    report = ProblemReport("schedule", "", {})
     when = WhenConfig(**read_keys(WhenConfig, keys, (), report))
     _judge(when, report)
     return when
@@ -29,7 +29,7 @@ def declared_entry(name: str, when: WhenConfig, keys: Mapping[str, object]) -> B
 
     Raises: ``ConfigError`` with every problem, one a line.
     """
-    report = Report(f'entry "{name}"', "", {})
+    report = ProblemReport(f'entry "{name}"', "", {})
     if not NAME.fullmatch(name):
         report.error((), f'the name "{name}" is not accepted', NAME_FORM)
     own = read_keys(BeatEntryConfig, keys, (), report)
@@ -40,7 +40,7 @@ def declared_entry(name: str, when: WhenConfig, keys: Mapping[str, object]) -> B
     return entry
 
 
-def _judge(when: WhenConfig, report: Report) -> None:
+def _judge(when: WhenConfig, report: ProblemReport) -> None:
     if not report.failed:
         for problem in problems_of(when):
             report.error((problem.key,) if problem.key else (), problem.wrong, problem.expected)

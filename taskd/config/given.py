@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from taskd.config.option import Applies, Kind
+from taskd.config.option import Applies, ValueForm
 from taskd.config.provenance import KeyPath
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -24,7 +24,7 @@ BAD = object()
 class Option:
     """One key of the schema: a typed view of the metadata that ``schema.option`` writes."""
 
-    kind: Kind
+    kind: ValueForm
     help: str
     minimum: float | None
     maximum: float | None
@@ -42,7 +42,7 @@ class Given:
     raw: object
     text: str
     path: KeyPath
-    report: Report
+    report: ProblemReport
 
     @property
     def shown(self) -> str:
@@ -75,7 +75,7 @@ def show(value: object) -> str:
             return str(value)
 
 
-def substitute(text: str, path: KeyPath, report: Report) -> str | None:
+def substitute(text: str, path: KeyPath, report: ProblemReport) -> str | None:
     """Put the environment's values in the place of ``${NAME}``; ``$${`` is a plain ``${``.
 
     ``${NAME:-text}`` is the text where the variable is not defined or empty, as in a shell.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 
 from taskd.base.urls import MASK, masked
 from taskd.config.given import Option
-from taskd.config.option import Applies, Kind
+from taskd.config.option import Applies, ValueForm
 from taskd.config.provenance import KeyPath
 from taskd.config.written import written
 
@@ -29,7 +29,7 @@ class Leaf:
         """The value as written in a file, without secrets."""
         if not self.option.secret or self.value in ("", {}):
             return written(self.value, self.option.kind)
-        return f'"{masked(str(self.value))}"' if self.option.kind is Kind.URL else MASK
+        return f'"{masked(str(self.value))}"' if self.option.kind is ValueForm.URL else MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ def walk(table: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Leaf | Na
 
 
 def _leaves(value: object, option: Option, path: KeyPath) -> Iterator[tuple[KeyPath, Leaf]]:
-    if isinstance(value, Mapping) and (option.kind is Kind.TEXT_MAP or (option.secret and value)):
+    if isinstance(value, Mapping) and (option.kind is ValueForm.TEXT_MAP or (option.secret and value)):
         # Variables of an environment, options of a library: one may have changed, any may hold a password.
-        secret = replace(option, kind=Kind.TEXT, secret=True)
+        secret = replace(option, kind=ValueForm.TEXT, secret=True)
         yield from (((*path, name), Leaf(text, secret)) for name, text in value.items())
     else:
         yield path, Leaf(value, option)

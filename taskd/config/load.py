@@ -17,7 +17,7 @@ from taskd.config.given import substitute
 from taskd.config.machine import check_machine
 from taskd.config.problems import Problem, Severity, unforeseen
 from taskd.config.provenance import KeyPath, scan
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 from taskd.config.rules import check_rules, with_absolute_paths
 from taskd.config.schema import Config
 from taskd.config.tables import Table, read_document
@@ -58,7 +58,7 @@ def control_socket_in(path: str, environ: Mapping[str, str] = os.environ) -> str
     found = _CONTROL_SOCKET.search(text)  # the only table with a key of that name is [supervisor]
     named = SupervisorConfig().control_socket
     if found is not None:
-        named = substitute(found[1] or found[2], (), Report(path, text, environ)) or ""
+        named = substitute(found[1] or found[2], (), ProblemReport(path, text, environ)) or ""
     return os.path.join(os.path.dirname(os.path.abspath(path)), named) if named else None
 
 
@@ -114,7 +114,7 @@ def _check_bytes(
 def _check_document(
     document: Table, path: str, text: str, environ: Mapping[str, str], *, machine: bool
 ) -> tuple[Config | None, list[Problem]]:
-    report = Report(path, text, environ)
+    report = ProblemReport(path, text, environ)
     _check_integers(document, (), report)
     if report.failed:
         return None, report.in_order()
@@ -126,7 +126,7 @@ def _check_document(
     return None if report.failed else config, report.in_order()
 
 
-def _check_integers(value: object, path: KeyPath, report: Report) -> None:
+def _check_integers(value: object, path: KeyPath, report: ProblemReport) -> None:
     """Note integers beyond those of TOML (64 bits), which no option can use and floats cannot hold."""
     if isinstance(value, dict):
         for key, inner in value.items():

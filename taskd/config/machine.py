@@ -22,12 +22,12 @@ from taskd.config.process_forms import UNLIMITED
 from taskd.config.process_rules import process_tables
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
 
 
-def check_machine(config: Config, report: Report) -> None:
+def check_machine(config: Config, report: ProblemReport) -> None:
     """Note what the tables of processes name and this machine does not have."""
     _check_libraries(config, report)
     _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
@@ -39,7 +39,7 @@ def check_machine(config: Config, report: Report) -> None:
         _check_commands(table, path, report)
 
 
-def _check_libraries(config: Config, report: Report) -> None:
+def _check_libraries(config: Config, report: ProblemReport) -> None:
     """Note what the file needs and this Python does not have; a table with an interpreter has another."""
     here = {name: worker for name, worker in config.workers.items() if not worker.interpreter}
     for name, worker in here.items():
@@ -54,7 +54,7 @@ def _check_libraries(config: Config, report: Report) -> None:
         _check_kind(beat_store_kind(config.beat.store), ("beat", "store"), report)
 
 
-def _check_kind(kind: BrokerKind | StoreKind | PoolKind, path: KeyPath, report: Report) -> None:
+def _check_kind(kind: BrokerKind | StoreKind | PoolKind, path: KeyPath, report: ProblemReport) -> None:
     """Note each library that a kind needs and this Python does not have."""
     missing = [module for module in kind.libraries if not _is_installed(module)]
     if missing:
@@ -62,14 +62,14 @@ def _check_kind(kind: BrokerKind | StoreKind | PoolKind, path: KeyPath, report: 
         report.error(path, wrong, kind.remedy or f"what {kind.name} needs")
 
 
-def _check_reach(is_shared: bool, key: str, url: str, report: Report) -> None:
+def _check_reach(is_shared: bool, key: str, url: str, report: ProblemReport) -> None:
     if not is_shared:
         scheme = url.partition("://")[0]
         wrong = "one process cannot reach the memory of another"
         report.warning((key,), wrong, f"sqlite:// here; {scheme}:// is for tests within one process")
 
 
-def _check_socket(socket: str, path: KeyPath, report: Report) -> None:
+def _check_socket(socket: str, path: KeyPath, report: ProblemReport) -> None:
     """Note anything but a socket that lies where the socket is to be; the daemon will not remove it."""
     try:
         is_socket = stat.S_ISSOCK(os.lstat(socket).st_mode)
@@ -120,7 +120,7 @@ def _is_executable(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
-def _check_identity(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+def _check_identity(table: ProcessConfig, path: KeyPath, report: ProblemReport) -> None:
     if table.user:
         try:
             user = user_of(table.user)
@@ -143,7 +143,7 @@ def _check_identity(table: ProcessConfig, path: KeyPath, report: Report) -> None
                 report.error((*path, key), f'there is no group "{name}"', remedy)
 
 
-def _check_files(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+def _check_files(table: ProcessConfig, path: KeyPath, report: ProblemReport) -> None:
     if table.directory and not os.path.isdir(table.directory):
         # It may come with a mount or be made by another program, so that the file may be right.
         report.warning(
@@ -166,7 +166,7 @@ def _check_files(table: ProcessConfig, path: KeyPath, report: Report) -> None:
             report.error((*path, "env_file"), str(error), "lines of the form NAME=value")
 
 
-def _check_limits(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+def _check_limits(table: ProcessConfig, path: KeyPath, report: ProblemReport) -> None:
     for name, (_, hard) in table.limits.items():
         allowed = resource.getrlimit(_limit_number(name))[1]
         if allowed == UNLIMITED or UNLIMITED != hard <= allowed or os.geteuid() == 0:
@@ -188,7 +188,7 @@ def _limit_number(name: str) -> int:
     return number
 
 
-def _check_processors(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+def _check_processors(table: ProcessConfig, path: KeyPath, report: ProblemReport) -> None:
     there = set(range(os.cpu_count() or 1))
     missing = sorted(set(table.cpu_affinity) - there)
     if missing:
@@ -199,7 +199,7 @@ def _check_processors(table: ProcessConfig, path: KeyPath, report: Report) -> No
         )
 
 
-def _check_commands(table: ProcessConfig, path: KeyPath, report: Report) -> None:
+def _check_commands(table: ProcessConfig, path: KeyPath, report: ProblemReport) -> None:
     search = table.environment.get("PATH", os.environ.get("PATH", os.defpath))
     if isinstance(table, ProgramConfig):
         _check_command(table.command[0], (*path, "command"), search, report)
@@ -213,7 +213,7 @@ def _check_commands(table: ProcessConfig, path: KeyPath, report: Report) -> None
 
 
 def _check_command(
-    command: str, path: KeyPath, search: str, report: Report, expected: str = "the path of a command"
+    command: str, path: KeyPath, search: str, report: ProblemReport, expected: str = "the path of a command"
 ) -> None:
     if "/" in command:
         if not _is_executable(command):

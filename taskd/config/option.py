@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 
-class Kind(Enum):
+class ValueForm(Enum):
     """How the TOML value of a key is read."""
 
     TEXT = "text"
@@ -49,7 +49,7 @@ class Applies(Enum):
 
 
 def option(
-    kind: Kind,
+    kind: ValueForm,
     help_text: str,
     *,
     default: Any = MISSING,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from taskd.base.schemes import file_of
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 from taskd.config.schema import Config
 
 _SOCKET: KeyPath = ("supervisor", "control_socket")
@@ -21,7 +21,7 @@ _BESIDE_DATABASE = ("", "-wal", "-shm", "-journal", ".wake", ".revoked", ".lock"
 _STATES = ("deaths.json", "deaths.json.new", "deaths.json.corrupt")
 
 
-def check_places(config: Config, report: Report) -> None:
+def check_places(config: Config, report: ProblemReport) -> None:
     """Note each key whose file is that of another key; only databases may share one."""
     taken: dict[str, tuple[str, KeyPath]] = {}
     for kind, path, key in _places(config):

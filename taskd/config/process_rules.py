@@ -13,7 +13,7 @@ from typing import TypeVar
 from taskd.config.process import HOOKS, ProcessConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
 
@@ -49,7 +49,7 @@ def with_absolute_process_paths(table: P, directory: str) -> P:
     return table
 
 
-def check_processes(config: Config, report: Report) -> None:
+def check_processes(config: Config, report: ProblemReport) -> None:
     """Note what is wrong with the tables of processes, one by one and among one another."""
     names = {name for name, _, _ in process_tables(config)}
     for _, path, table in process_tables(config):
@@ -59,7 +59,7 @@ def check_processes(config: Config, report: Report) -> None:
         _check_cycles(config, report)
 
 
-def _check_process(table: ProcessConfig, path: KeyPath, config: Config, report: Report) -> None:
+def _check_process(table: ProcessConfig, path: KeyPath, config: Config, report: ProblemReport) -> None:
     if not table.user and (table.groups or table.group):
         report.error(path, "a group is given without a user", 'user = "NAME" beside it')
     for hook in HOOKS:
@@ -80,7 +80,7 @@ def _check_process(table: ProcessConfig, path: KeyPath, config: Config, report: 
         report.error(path, "the longest delay is shorter than the first", expected)
 
 
-def _check_dependencies(table: ProcessConfig, path: KeyPath, names: set[str], report: Report) -> None:
+def _check_dependencies(table: ProcessConfig, path: KeyPath, names: set[str], report: ProblemReport) -> None:
     for key in ("after", "requires"):
         for name in getattr(table, key):
             if name not in names:
@@ -100,7 +100,7 @@ def dependencies(config: Config) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple({*table.after, *table.requires}) for name, _, table in process_tables(config)}
 
 
-def _check_cycles(config: Config, report: Report) -> None:
+def _check_cycles(config: Config, report: ProblemReport) -> None:
     """Refuse tables that wait for one another: none of them would ever start."""
     waits_for = dependencies(config)
     done: set[str] = set()

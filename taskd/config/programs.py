@@ -10,7 +10,7 @@ from taskd.config.built_in import POOLS
 from taskd.config.choosing import pool_kind
 from taskd.config.installed import POOLS_GROUP
 from taskd.config.kinds import PoolKind
-from taskd.config.option import Applies, Kind, option
+from taskd.config.option import Applies, ValueForm, option
 from taskd.config.process import ProcessConfig
 
 DEFAULT_QUEUE = "default"
@@ -26,22 +26,26 @@ class WorkerConfig(ProcessConfig):
 
     name: str
     queues: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "Queues that the worker consumes from.", factory=lambda: (DEFAULT_QUEUE,)
+        ValueForm.TEXT_LIST, "Queues that the worker consumes from.", factory=lambda: (DEFAULT_QUEUE,)
     )
     node: str = option(
-        Kind.TEXT,
+        ValueForm.TEXT,
         'Name by which remote control and monitors know the worker, such as "celery@%h": %h is the host, '
         "%n and %d are its two parts. Allowed for one process. Empty means PROGRAM@host.",
         default="",
     )
     app: str = option(
-        Kind.TEXT, 'Task code, as "package.module:attribute". Empty means the top-level app.', default=""
+        ValueForm.TEXT, 'Task code, as "package.module:attribute". Empty means the top-level app.', default=""
     )
     pool: str = option(
-        Kind.CHOICE, "How the worker runs tasks.", default="prefork", choices=tuple(POOLS), group=POOLS_GROUP
+        ValueForm.CHOICE,
+        "How the worker runs tasks.",
+        default="prefork",
+        choices=tuple(POOLS),
+        group=POOLS_GROUP,
     )
     concurrency: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of tasks that one process runs at the same time. 0 means one per processor, or 100 on "
         "asyncio, gevent and eventlet.",
         default=0,
@@ -49,7 +53,7 @@ class WorkerConfig(ProcessConfig):
         maximum=10000,
     )
     min_concurrency: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of slots that the pool starts with; under load it grows up to concurrency. 0 keeps it at "
         "concurrency.",
         default=0,
@@ -57,44 +61,44 @@ class WorkerConfig(ProcessConfig):
         maximum=10000,
     )
     shrink_after: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "A pool that has grown shrinks when it could have done with fewer slots for this long.",
         default=30.0,
         minimum=0.0,
     )
     preload: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         "Whether prefork children share one import of the task code. With auto they do unless the code "
         "starts threads. With false each child imports it. With true code that starts threads is refused.",
         default="auto",
         choices=PRELOADS,
     )
     max_tasks_per_child: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of tasks after which a prefork child is replaced. 0 turns this off.",
         default=0,
         minimum=0,
     )
     max_memory_per_child: int = option(
-        Kind.SIZE,
+        ValueForm.SIZE,
         "Memory above which a prefork child is replaced between two tasks. 0 turns this off.",
         default=0,
     )
     memory_measure: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         "Measure that max_memory_per_child limits: rss, or pss, which splits shared memory fairly among "
         "the children.",
         default="rss",
         choices=MEMORY_MEASURES,
     )
     max_age_per_child: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "Age above which a prefork child is replaced between two tasks. 0 turns this off.",
         default=0.0,
         minimum=0.0,
     )
     processes: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of processes of this worker.",
         default=1,
         minimum=1,
@@ -102,7 +106,7 @@ class WorkerConfig(ProcessConfig):
         applies=Applies.LIVE,
     )
     min_processes: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of processes to start with; under load the worker grows up to processes. 0 keeps it at "
         "processes.",
         default=0,
@@ -111,21 +115,21 @@ class WorkerConfig(ProcessConfig):
         applies=Applies.LIVE,
     )
     target_latency: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "With min_processes: time within which a message that arrives should begin.",
         default=2.0,
         minimum=0.01,
         applies=Applies.LIVE,
     )
     weight: float = option(
-        Kind.NUMBER,
+        ValueForm.NUMBER,
         "With min_processes: share of the machine where it cannot give every group all that it needs.",
         default=1.0,
         minimum=0.01,
         applies=Applies.LIVE,
     )
     max_surge: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of processes above processes that may exist while a roll replaces them one after the "
         "other. Not for solo.",
         default=1,
@@ -134,7 +138,7 @@ class WorkerConfig(ProcessConfig):
         applies=Applies.LIVE,
     )
     max_unavailable: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of processes that may be missing while a roll replaces them.",
         default=0,
         minimum=0,
@@ -142,70 +146,70 @@ class WorkerConfig(ProcessConfig):
         applies=Applies.LIVE,
     )
     prefetch: int | str = option(
-        Kind.PREFETCH,
+        ValueForm.PREFETCH,
         '"auto" claims about 100 ms of work ahead, and gives back messages that then wait behind long '
         "tasks. A number claims that many messages and keeps them.",
         default="auto",
     )
     lease: float = option(
-        Kind.DURATION, "How long a silent worker keeps its claims.", default=10.0, minimum=1.0
+        ValueForm.DURATION, "How long a silent worker keeps its claims.", default=10.0, minimum=1.0
     )
     max_deaths: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of children that a task may kill before it is parked as a dead letter.",
         default=3,
         minimum=1,
     )
     rate_limits: Mapping[str, str] = option(
-        Kind.RATES,
+        ValueForm.RATES,
         "How many tasks of a name each process may begin in a given time. Replaces the rate_limit of the "
         "task itself.",
         factory=dict,
         applies=Applies.LIVE,
     )
     soft_time_limit: float = option(
-        Kind.DURATION, "Default soft time limit of a task. 0 means no limit.", default=0.0, minimum=0.0
+        ValueForm.DURATION, "Default soft time limit of a task. 0 means no limit.", default=0.0, minimum=0.0
     )
     time_limit: float = option(
-        Kind.DURATION, "Default hard time limit of a task. 0 means no limit.", default=0.0, minimum=0.0
+        ValueForm.DURATION, "Default hard time limit of a task. 0 means no limit.", default=0.0, minimum=0.0
     )
     soft_shutdown_timeout: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "Time before the end of stop_timeout at which running tasks get SoftTimeLimitExceeded. 0 turns "
         "this off.",
         default=0.0,
         minimum=0.0,
     )
     terminate_soft_timeout: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "Time from the SoftTimeLimitExceeded that revoke --terminate raises to its signal. 0 signals at "
         "once.",
         default=0.0,
         minimum=0.0,
     )
     terminate_timeout: float = option(
-        Kind.DURATION, "Time from the signal of revoke --terminate to KILL.", default=5.0, minimum=0.0
+        ValueForm.DURATION, "Time from the signal of revoke --terminate to KILL.", default=5.0, minimum=0.0
     )
     events: bool = option(
-        Kind.BOOLEAN,
+        ValueForm.BOOLEAN,
         "Whether the worker sends task events from the start if a monitor listens. Remote control can "
         "switch them, too.",
         default=False,
     )
     mingle: bool = option(
-        Kind.BOOLEAN,
+        ValueForm.BOOLEAN,
         "Whether the worker asks the workers of other hosts at its start for revoked tasks. Never done "
         "with a broker that serves one host.",
         default=True,
     )
     gossip: bool = option(
-        Kind.BOOLEAN,
+        ValueForm.BOOLEAN,
         "Whether the worker follows the heartbeats of workers on other hosts. Never done with a broker "
         "that serves one host.",
         default=True,
     )
     interpreter: str = option(
-        Kind.TEXT,
+        ValueForm.TEXT,
         "Python that runs the worker, from another virtualenv that also has taskd. Empty means the daemon's.",
         default="",
     )
@@ -222,10 +226,11 @@ class ProgramConfig(ProcessConfig):
 
     name: str
     command: tuple[str, ...] = option(
-        Kind.TEXT_LIST, "Command to run, without a shell. The first word is a path, or is looked up on PATH."
+        ValueForm.TEXT_LIST,
+        "Command to run, without a shell. The first word is a path, or is looked up on PATH.",
     )
     ready: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         "When the program counts as ready. started: after it has run for ready_after. reported: after it "
         "has written a status line.",
         default="started",
@@ -233,7 +238,7 @@ class ProgramConfig(ProcessConfig):
         applies=Applies.LIVE,
     )
     ready_after: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         'How long a program with ready = "started" must run until it is ready. A program that ends '
         "earlier has failed to start.",
         default=1.0,
@@ -241,7 +246,7 @@ class ProgramConfig(ProcessConfig):
         applies=Applies.LIVE,
     )
     processes: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Number of processes of this program.",
         default=1,
         minimum=1,
@@ -249,14 +254,14 @@ class ProgramConfig(ProcessConfig):
         applies=Applies.LIVE,
     )
     stop_signal: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         "Signal of a warm stop. The next step is SIGKILL.",
         default="TERM",
         choices=STOP_SIGNALS,
         applies=Applies.LIVE,
     )
     stop_timeout: float | None = option(
-        Kind.DURATION, "How long a warm stop waits.", default=10.0, minimum=0.0, applies=Applies.LIVE
+        ValueForm.DURATION, "How long a warm stop waits.", default=10.0, minimum=0.0, applies=Applies.LIVE
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import Option
-from taskd.config.option import Kind
+from taskd.config.option import ValueForm
 from taskd.config.process import ProcessConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
@@ -119,17 +119,17 @@ def _row(name: str, option: Option, field: Field[Any]) -> str:
 def value_text(option: Option) -> str:
     """Return what a key accepts, in Markdown."""
     low, high = option.minimum, option.maximum
-    if option.kind is Kind.CHOICE:
+    if option.kind is ValueForm.CHOICE:
         return ", ".join(f"`{choice}`" for choice in option.choices)
-    if option.kind is Kind.URL:
+    if option.kind is ValueForm.URL:
         return ", ".join(f"`{scheme}://`" for scheme in option.choices)
     text = {
-        Kind.PREFETCH: "`auto` or integer from 0",
-        Kind.CRON: "five cron fields",
-        Kind.ZONE: "IANA zone",
-        Kind.MOMENT: "date-time",
+        ValueForm.PREFETCH: "`auto` or integer from 0",
+        ValueForm.CRON: "five cron fields",
+        ValueForm.ZONE: "IANA zone",
+        ValueForm.MOMENT: "date-time",
     }.get(option.kind, option.kind.value)
-    unit = " s" if option.kind is Kind.DURATION else ""
+    unit = " s" if option.kind is ValueForm.DURATION else ""
     if low is not None and high is not None:
         return f"{text}, {low:g} to {high:g}{unit}"
     # Durations from 0 are the rule and need no words.

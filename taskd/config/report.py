@@ -8,7 +8,7 @@ from taskd.config.problems import Problem, Severity, nearest
 from taskd.config.provenance import KeyPath, Provenance, scan
 
 
-class Report:
+class ProblemReport:
     """The problems found so far, and what values are read with: the environment."""
 
     def __init__(self, file: str, text: str, environ: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ from taskd.config.places import check_places
 from taskd.config.process_rules import BEAT, check_processes, with_absolute_process_paths
 from taskd.config.programs import WorkerConfig
 from taskd.config.provenance import KeyPath
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.serving import unserved
@@ -60,7 +60,7 @@ def with_absolute_paths(config: Config, directory: str) -> Config:
     )
 
 
-def check_rules(config: Config, report: Report) -> None:
+def check_rules(config: Config, report: ProblemReport) -> None:
     """Note what is wrong between the keys of a configuration; keys noted as wrong are passed over."""
     _check_app(config.app, ("app",), report)
     _check_results(config, ("results",), report)
@@ -96,13 +96,13 @@ def _absolute_url(url: str, directory: str) -> str:
     return with_file(url, _absolute(path, directory)) if path else url
 
 
-def _check_app(app: str, path: KeyPath, report: Report) -> None:
+def _check_app(app: str, path: KeyPath, report: ProblemReport) -> None:
     if app and not _APP.fullmatch(app):
         # Not quoted: the text may have come from a variable.
         report.error(path, "the text is not the name of an object", _APP_FORM)
 
 
-def _check_results(config: Config, path: KeyPath, report: Report) -> None:
+def _check_results(config: Config, path: KeyPath, report: ProblemReport) -> None:
     if report.is_sound(path) and report.is_sound(("broker",)):
         missing = config.result_kind.needs - config.broker_kind.can
         if BrokerCan.REPLY in missing:
@@ -116,7 +116,7 @@ def _check_results(config: Config, path: KeyPath, report: Report) -> None:
             report.error(path, f"the broker cannot do what these results need: {words}", "another of the two")
 
 
-def _check_place(url: str, path: KeyPath, report: Report) -> None:
+def _check_place(url: str, path: KeyPath, report: ProblemReport) -> None:
     """Warn of what looks relative and is not: elsewhere three slashes are a file beside the program."""
     place = file_of(url)
     if os.path.dirname(place) == "/" and report.is_sound(path):
@@ -127,7 +127,7 @@ def _check_place(url: str, path: KeyPath, report: Report) -> None:
         report.warning(path, wrong, expected)
 
 
-def _check_socket(socket: str, path: KeyPath, report: Report) -> None:
+def _check_socket(socket: str, path: KeyPath, report: ProblemReport) -> None:
     if not socket and report.is_sound(path):
         report.error(path, "the path is empty", "the path of a Unix socket")
     length = len(os.fsencode(socket))
@@ -136,20 +136,20 @@ def _check_socket(socket: str, path: KeyPath, report: Report) -> None:
         report.error(path, wrong, f"at most {_SOCKET_PATH_BYTES}, the limit of Unix sockets")
 
 
-def _check_heartbeat(supervisor: SupervisorConfig, path: KeyPath, report: Report) -> None:
+def _check_heartbeat(supervisor: SupervisorConfig, path: KeyPath, report: ProblemReport) -> None:
     if 0 < supervisor.heartbeat_timeout < _SHORTEST_SILENCE_S:
         expected = f'0 or at least "{_SHORTEST_SILENCE_S:g}s"'
         report.error(path, "idle programs report every 15 s, so taskd would take them for hung", expected)
 
 
-def _check_delays(supervisor: SupervisorConfig, path: KeyPath, report: Report) -> None:
+def _check_delays(supervisor: SupervisorConfig, path: KeyPath, report: ProblemReport) -> None:
     sound = report.is_sound(path) and report.is_sound(("supervisor", "restart_delay"))
     if sound and supervisor.restart_delay_max < supervisor.restart_delay:
         expected = f"at least restart_delay, {supervisor.restart_delay:g} seconds"
         report.error(path, "the longest delay is shorter than the first", expected)
 
 
-def _check_control(control: ControlConfig, report: Report) -> None:
+def _check_control(control: ControlConfig, report: ProblemReport) -> None:
     """Refuse names that no user or group can have; ``machine`` says whether one exists."""
     for key in ("viewers", "operators", "admins"):
         for who in getattr(control, key):
@@ -167,7 +167,7 @@ def _check_control(control: ControlConfig, report: Report) -> None:
         report.warning(("control", "socket_mode"), wrong, '"0660", and socket_group if need be')
 
 
-def _check_names(config: Config, report: Report) -> None:
+def _check_names(config: Config, report: ProblemReport) -> None:
     """Refuse names under which taskctl, or the broker, could mean two things."""
     kinds = {**dict.fromkeys(config.workers, "worker"), **dict.fromkeys(config.programs, "program")}
     paths = [("worker", name) for name in config.workers] + [("program", name) for name in config.programs]
@@ -187,7 +187,7 @@ def _check_names(config: Config, report: Report) -> None:
             report.error(path, f'the name "{name}" is taken by a worker', "another name")
 
 
-def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: Report) -> None:
+def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: ProblemReport) -> None:
     _check_app(worker.app, (*path, "app"), report)
     apps_are_sound = report.is_sound((*path, "app")) and report.is_sound(("app",))
     if apps_are_sound and not worker.app and not config.app:
@@ -214,7 +214,7 @@ def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: R
         )
 
 
-def _check_stop(worker: WorkerConfig, path: KeyPath, config: Config, report: Report) -> None:
+def _check_stop(worker: WorkerConfig, path: KeyPath, config: Config, report: ProblemReport) -> None:
     if worker.soft_shutdown_timeout > config.supervisor.stop_timeout:
         report.error(
             (*path, "soft_shutdown_timeout"),
@@ -223,7 +223,7 @@ def _check_stop(worker: WorkerConfig, path: KeyPath, config: Config, report: Rep
         )
 
 
-def _check_bounds(worker: WorkerConfig, path: KeyPath, report: Report) -> None:
+def _check_bounds(worker: WorkerConfig, path: KeyPath, report: ProblemReport) -> None:
     """Refuse bounds that are not, and say which keys do nothing on this pool."""
     least_path = (*path, "min_concurrency")
     sound = report.is_sound((*path, "concurrency")) and report.is_sound(least_path)
@@ -245,7 +245,7 @@ def _check_bounds(worker: WorkerConfig, path: KeyPath, report: Report) -> None:
             report.warning((*path, key), f"the pool {worker.pool} has no child processes", 'pool = "prefork"')
 
 
-def _check_processes(worker: WorkerConfig, path: KeyPath, report: Report) -> None:
+def _check_processes(worker: WorkerConfig, path: KeyPath, report: ProblemReport) -> None:
     least_path = (*path, "min_processes")
     sound = report.is_sound((*path, "processes")) and report.is_sound(least_path)
     if sound and worker.min_processes > worker.processes:
@@ -253,7 +253,7 @@ def _check_processes(worker: WorkerConfig, path: KeyPath, report: Report) -> Non
         report.error(least_path, "there would be more than there may be", expected)
 
 
-def _check_node(worker: WorkerConfig, path: KeyPath, config: Config, report: Report) -> None:
+def _check_node(worker: WorkerConfig, path: KeyPath, config: Config, report: ProblemReport) -> None:
     here, node = (*path, "node"), worker.node
     if not node:
         return
@@ -268,14 +268,14 @@ def _check_node(worker: WorkerConfig, path: KeyPath, config: Config, report: Rep
         report.error(here, f'another worker is called "{node}", too', "a name of its own for each")
 
 
-def _check_budget(config: Config, report: Report) -> None:
+def _check_budget(config: Config, report: ProblemReport) -> None:
     path, most = ("supervisor", "max_processes"), config.supervisor.max_processes
     least = sum(worker.min_processes for worker in config.workers.values())
     if report.is_sound(path) and 0 < most < least:
         report.error(path, f"the min_processes of all workers are {least} already", f"0 or at least {least}")
 
 
-def _check_served(entry: BeatEntryConfig, path: KeyPath, config: Config, report: Report) -> None:
+def _check_served(entry: BeatEntryConfig, path: KeyPath, config: Config, report: ProblemReport) -> None:
     """Warn of a queue without a worker, where workers of other hosts cannot have it."""
     sound = all(report.is_sound(each) for each in (("broker",), ("worker",), path))
     if sound and BrokerCan.SPAN_HOSTS not in config.broker_kind.can:
@@ -284,7 +284,7 @@ def _check_served(entry: BeatEntryConfig, path: KeyPath, config: Config, report:
             report.warning((*path, "queue"), wrong, f"the queue of a worker; {remedy}")
 
 
-def _check_entry(entry: BeatEntryConfig, path: KeyPath, report: Report) -> None:
+def _check_entry(entry: BeatEntryConfig, path: KeyPath, report: ProblemReport) -> None:
     if not entry.task and report.is_sound((*path, "task")):
         report.error((*path, "task"), "the task name is empty", "the name of a task")
     if not entry.queue:

@@ -15,7 +15,7 @@ from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.installed import BROKERS_GROUP, RESULTS_GROUP
 from taskd.config.kinds import BrokerKind, StoreKind
-from taskd.config.option import Kind, option
+from taskd.config.option import ValueForm, option
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.security import SecurityConfig
@@ -27,9 +27,9 @@ class Config:
     """The whole file."""
 
     path: str = ""
-    app: str = option(Kind.TEXT, 'Task code, as "package.module:attribute".', default="")
+    app: str = option(ValueForm.TEXT, 'Task code, as "package.module:attribute".', default="")
     broker: str = option(
-        Kind.URL,
+        ValueForm.URL,
         "Broker in which messages wait.",
         default="sqlite:///var/lib/taskd/broker.db",
         choices=tuple(BROKERS),
@@ -37,7 +37,7 @@ class Config:
         secret=True,
     )
     results: str = option(
-        Kind.URL,
+        ValueForm.URL,
         'Store that keeps results. "null://" keeps none.',
         default="sqlite:///var/lib/taskd/results.db",
         choices=tuple(RESULTS),
@@ -45,28 +45,28 @@ class Config:
         secret=True,
     )
     result_expires: float = option(
-        Kind.DURATION, "How long results are kept. 0 keeps them forever.", default=86400.0, minimum=0.0
+        ValueForm.DURATION, "How long results are kept. 0 keeps them forever.", default=86400.0, minimum=0.0
     )
     sent_events: bool = option(
-        Kind.BOOLEAN,
+        ValueForm.BOOLEAN,
         "Whether clients that read this file tell monitors of each task that they send (task-sent).",
         default=False,
     )
     accept_content: tuple[str, ...] = option(
-        Kind.TEXT_LIST,
+        ValueForm.TEXT_LIST,
         'Content types that arguments may have: "json", "msgpack", "yaml" (needs PyYAML; slow) and '
         '"pickle". With "pickle", everybody who can write to the broker can run code in your workers.',
         factory=lambda: ("json",),
         choices=("json", "msgpack", "yaml", "pickle"),
     )
     max_message_size: int = option(
-        Kind.SIZE,
+        ValueForm.SIZE,
         "Largest size of the arguments or the result of one task, unpacked. Senders and readers refuse more.",
         default=16 * 2**20,
         minimum=1024,
     )
     max_message_containers: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Largest number of lists and objects in the arguments or the result of one task.",
         default=500_000,
         minimum=1000,

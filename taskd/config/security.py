@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskd.config.option import Kind, option
+from taskd.config.option import ValueForm, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class SecurityConfig:
     """[security]: everybody who can write to the broker can command its workers; here you allow less."""
 
     remote_control: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         'Remote control that workers accept over the broker: "all", "read" (questions alone) or "off". '
         "Workers say what they refuse.",
         default="all",

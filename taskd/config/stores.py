@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from taskd.config.option import Kind, option
+from taskd.config.option import ValueForm, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +14,13 @@ class SqliteConfig:
     """[sqlite]: the embedded broker and result files."""
 
     durability: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         "With normal, messages survive any crash of a process; with full, also a power loss.",
         default="normal",
         choices=("normal", "full"),
     )
     busy_timeout: float = option(
-        Kind.DURATION, "How long to wait for another process's transaction.", default=10.0, minimum=0.1
+        ValueForm.DURATION, "How long to wait for another process's transaction.", default=10.0, minimum=0.1
     )
 
 
@@ -29,16 +29,16 @@ class RedisConfig:
     """[redis]: brokers and results on Redis."""
 
     key_prefix: str = option(
-        Kind.TEXT,
+        ValueForm.TEXT,
         "Text before every key and channel, as kombu's global_keyprefix.",
         default="",
     )
     timeout: float = option(
-        Kind.DURATION, "How long to wait for a connection, and for an answer.", default=5.0, minimum=0.1
+        ValueForm.DURATION, "How long to wait for a connection, and for an answer.", default=5.0, minimum=0.1
     )
-    master: str = option(Kind.TEXT, "Name of the master, for sentinel:// URLs.", default="")
+    master: str = option(ValueForm.TEXT, "Name of the master, for sentinel:// URLs.", default="")
     visibility_timeout: float = option(
-        Kind.DURATION,
+        ValueForm.DURATION,
         "How long a message may stay with a Celery worker before taskd puts it back, as kombu's.",
         default=3600.0,
         minimum=1.0,
@@ -50,13 +50,13 @@ class AmqpConfig:
     """[amqp]: RabbitMQ, and the other transports of kombu."""
 
     queue_type: str = option(
-        Kind.CHOICE,
+        ValueForm.CHOICE,
         "Type of the queues that taskd makes. default means that of the virtual host.",
         default="default",
         choices=("default", "classic", "quorum"),
     )
     max_priority: int = option(
-        Kind.INTEGER,
+        ValueForm.INTEGER,
         "Highest priority of classic queues that taskd makes, as Celery's task_queue_max_priority. 0 "
         "means none.",
         default=0,
@@ -64,10 +64,10 @@ class AmqpConfig:
         maximum=255,
     )
     timeout: float = option(
-        Kind.DURATION, "How long to wait for a connection, and for an answer.", default=5.0, minimum=0.1
+        ValueForm.DURATION, "How long to wait for a connection, and for an answer.", default=5.0, minimum=0.1
     )
     transport_options: Mapping[str, Any] = option(
-        Kind.ANY_MAP, "Options of kombu for the transport of a kombu+ URL.", factory=dict, secret=True
+        ValueForm.ANY_MAP, "Options of kombu for the transport of a kombu+ URL.", factory=dict, secret=True
     )
 
 

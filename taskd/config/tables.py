@@ -12,7 +12,7 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.given import BAD, Option, show
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.security import SecurityConfig
@@ -44,7 +44,7 @@ def options(table_class: type) -> dict[str, tuple[Option, Field[Any]]]:
     }
 
 
-def read_document(document: Table, path: str, report: Report) -> Config:
+def read_document(document: Table, path: str, report: ProblemReport) -> Config:
     """Return the configuration and note what is wrong with its keys, one by one.
 
     A key that is wrong has its default in the result, so that ``rules`` can judge the rest.  Before it
@@ -68,7 +68,7 @@ def read_document(document: Table, path: str, report: Report) -> Config:
     return Config(**{**top, **singles, **named, "path": path})
 
 
-def _named(table_class: type[T], table: Table, path: KeyPath, report: Report) -> dict[str, T]:
+def _named(table_class: type[T], table: Table, path: KeyPath, report: ProblemReport) -> dict[str, T]:
     """Read the tables whose last part is a name that the user chose."""
     known = options(table_class)
     result: dict[str, T] = {}
@@ -86,13 +86,13 @@ def _named(table_class: type[T], table: Table, path: KeyPath, report: Report) ->
     return result
 
 
-def read_keys(table_class: type, table: Table, path: KeyPath, report: Report) -> dict[str, Any]:
+def read_keys(table_class: type, table: Table, path: KeyPath, report: ProblemReport) -> dict[str, Any]:
     """Return the options of one table that does not stand in a file, as for ``read_document``."""
     return _options_of(table_class, table, path, report)
 
 
 def _options_of(
-    table_class: type, table: Table, path: KeyPath, report: Report, also_known: tuple[str, ...] = ()
+    table_class: type, table: Table, path: KeyPath, report: ProblemReport, also_known: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     known = options(table_class)
     found: dict[str, Any] = {}
@@ -114,7 +114,7 @@ def _options_of(
     return found
 
 
-def _sub_table(table: Table, key: str, path: KeyPath, report: Report) -> Table:
+def _sub_table(table: Table, key: str, path: KeyPath, report: ProblemReport) -> Table:
     value = table.get(key, {})
     if isinstance(value, dict):
         return value

@@ -11,16 +11,16 @@ from taskd.config import forms, process_forms, rate_forms
 from taskd.config.choosing import is_installed
 from taskd.config.given import BAD, Given, Option, show, substitute
 from taskd.config.kinds import KindError
-from taskd.config.option import Kind
+from taskd.config.option import ValueForm
 from taskd.config.problems import unforeseen
 from taskd.config.provenance import KeyPath
-from taskd.config.report import Report
+from taskd.config.report import ProblemReport
 from taskd.config.units import DURATION_FORM, SIZE_FORM, UnitError, parse_duration, parse_size
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,9})?", re.ASCII)
 
 
-def convert(option: Option, value: object, path: KeyPath, report: Report) -> Any:
+def convert(option: Option, value: object, path: KeyPath, report: ProblemReport) -> Any:
     """Return the option's value, or ``BAD`` after noting the problem."""
     if isinstance(value, str):
         substituted = substitute(value, path, report)
@@ -172,11 +172,11 @@ def _prefetch(given: Given) -> object:
     return given.raw
 
 
-def _bounded(option: Option, converted: float, value: object, path: KeyPath, report: Report) -> object:
+def _bounded(option: Option, converted: float, value: object, path: KeyPath, report: ProblemReport) -> object:
     low, high = option.minimum, option.maximum
     if (low is None or converted >= low) and (high is None or converted <= high):
         return converted
-    unit = {Kind.DURATION: " seconds", Kind.SIZE: " bytes"}.get(option.kind, "")
+    unit = {ValueForm.DURATION: " seconds", ValueForm.SIZE: " bytes"}.get(option.kind, "")
     side = "too small" if low is not None and converted < low else "too large"
     report.error(path, f"{show(value)} is {side}", _range(option) + unit)
     return BAD
@@ -193,25 +193,25 @@ def _bounds(option: Option) -> str:
     return "" if option.minimum is None and option.maximum is None else ", " + _range(option)
 
 
-_CONVERTERS: Mapping[Kind, Callable[[Given], object]] = {
-    Kind.TEXT: _text,
-    Kind.INTEGER: _integer,
-    Kind.NUMBER: _number,
-    Kind.BOOLEAN: _boolean,
-    Kind.DURATION: _duration,
-    Kind.SIZE: _quantity(parse_size, SIZE_FORM),
-    Kind.CHOICE: _choice,
-    Kind.TEXT_LIST: _text_list,
-    Kind.TEXT_MAP: _text_map,
-    Kind.ANY_LIST: forms.any_list,
-    Kind.ANY_MAP: forms.any_map,
-    Kind.PREFETCH: _prefetch,
-    Kind.CRON: forms.cron,
-    Kind.MOMENT: forms.moment,
-    Kind.ZONE: forms.zone,
-    Kind.URL: forms.url,
-    Kind.RATES: rate_forms.rates,
-    Kind.OCTAL: process_forms.octal,
-    Kind.LIMITS: process_forms.limits,
-    Kind.CPUS: process_forms.cpus,
+_CONVERTERS: Mapping[ValueForm, Callable[[Given], object]] = {
+    ValueForm.TEXT: _text,
+    ValueForm.INTEGER: _integer,
+    ValueForm.NUMBER: _number,
+    ValueForm.BOOLEAN: _boolean,
+    ValueForm.DURATION: _duration,
+    ValueForm.SIZE: _quantity(parse_size, SIZE_FORM),
+    ValueForm.CHOICE: _choice,
+    ValueForm.TEXT_LIST: _text_list,
+    ValueForm.TEXT_MAP: _text_map,
+    ValueForm.ANY_LIST: forms.any_list,
+    ValueForm.ANY_MAP: forms.any_map,
+    ValueForm.PREFETCH: _prefetch,
+    ValueForm.CRON: forms.cron,
+    ValueForm.MOMENT: forms.moment,
+    ValueForm.ZONE: forms.zone,
+    ValueForm.URL: forms.url,
+    ValueForm.RATES: rate_forms.rates,
+    ValueForm.OCTAL: process_forms.octal,
+    ValueForm.LIMITS: process_forms.limits,
+    ValueForm.CPUS: process_forms.cpus,
 }

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 
-from taskd.config.option import Kind
+from taskd.config.option import ValueForm
 
 
-def written(value: object, kind: Kind) -> str:
+def written(value: object, kind: ValueForm) -> str:
     """Return the TOML text of a value of this kind."""
-    if kind is Kind.OCTAL and isinstance(value, int):
+    if kind is ValueForm.OCTAL and isinstance(value, int):
         value = f"{value:03o}"
     match value:
         case bool():
             return str(value).lower()
         case str():
             return json.dumps(value, ensure_ascii=False)
-        case float() if kind is Kind.DURATION:
+        case float() if kind is ValueForm.DURATION:
             return f'"{_duration(value)}"' if value else "0"
         case tuple() | list():
-            return "[" + ", ".join(written(item, Kind.TEXT) for item in value) + "]"
+            return "[" + ", ".join(written(item, ValueForm.TEXT) for item in value) + "]"
         case dict():
             inside = ", ".join(
-                f"{json.dumps(key)} = {written(item, Kind.TEXT)}" for key, item in value.items()
+                f"{json.dumps(key)} = {written(item, ValueForm.TEXT)}" for key, item in value.items()
             )
             return f"{{ {inside} }}" if inside else "{}"
         case _:

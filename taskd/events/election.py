@@ -18,7 +18,7 @@ MAX_ANSWERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Candidate:
+class Nominee:
     """A worker that could lead; ordered by who does."""
 
     clock: int
@@ -31,7 +31,7 @@ class Candidate:
 @dataclass(slots=True)
 class _Open:
     #: The call that leads by now.  The others are not kept: anybody may send any number.
-    first: Candidate | None = None
+    first: Nominee | None = None
     #: The workers that have answered us; None while we have not asked.
     answers: set[str] | None = None
 
@@ -53,12 +53,12 @@ class Elections:
         """Note that this worker asks: from now on its answers count."""
         self._of(election).answers = set()
 
-    def called(self, election: str, call: Candidate) -> None:
+    def called(self, election: str, call: Nominee) -> None:
         """Note that a worker, this one too, has asked."""
         found = self._of(election)
         found.first = call if found.first is None else min(found.first, call)
 
-    def answered(self, election: str, hostname: str, alive: int) -> Candidate | None:
+    def answered(self, election: str, hostname: str, alive: int) -> Nominee | None:
         """Note an answer; return who leads when that was the last of ``alive`` workers."""
         found = self._open.get(election)
         if found is None or found.answers is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from taskd.base.formats import Formats, Mark
+from taskd.base.formats import FormatMark, Formats
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Upkeep(Protocol):
     def formats(self) -> Formats[object]:
         """The formats that this taskd knows."""
 
-    def mark(self) -> Mark | None:
+    def mark(self) -> FormatMark | None:
         """Return the format that is there; None when the store is not made yet."""
 
     def extent(self) -> Extent | None:

@@ -35,7 +35,7 @@ from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.reaper import Reaper
 from taskd.supervisor.process.spawn import Process, spawn_command
 from taskd.supervisor.programs.fleet import Fleet
-from taskd.supervisor.programs.hooks import Hooks
+from taskd.supervisor.programs.hooks import ProgramHooks
 from taskd.supervisor.programs.program import Program
 from taskd.supervisor.programs.revision import Revision
 from taskd.supervisor.programs.surroundings import ProgramSurroundings
@@ -71,7 +71,7 @@ class Supervisor:
         self._shutdown = DaemonEnd()
         self._reaper = Reaper(self._loop)
         self._notifier = Notifier(self._loop)
-        self._hooks = Hooks(self._loop, self._reaper, spawn_command)
+        self._hooks = ProgramHooks(self._loop, self._reaper, spawn_command)
         self._deaths = Deaths(self._loop, config.supervisor)
         self._output = Output(self._loop, config.log, self._reaper, self._spawn_writer)
         self._fleet = Fleet(self._make, self._wake_at, self._is_spare, self._loop.attempt)

@@ -12,7 +12,7 @@ from taskd.base import clock
 from taskd.base import loop as loops
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
-from taskd.consumer.running.autoscaling import Bounds, Memory, decide
+from taskd.consumer.running.autoscaling import Memory, SlotBounds, decide
 from taskd.worker.foundations import Timer
 from taskd.worker.pool_step import PoolStep
 from taskd.worker.program import WorkerProgram, concurrency_bounds
@@ -35,7 +35,7 @@ class Autoscaler(Step["Autoscaler"]):
 
     def __init__(self, program: WorkerProgram) -> None:
         least, most = concurrency_bounds(program.worker)
-        self._bounds = Bounds(least, most, program.worker.shrink_after)
+        self._bounds = SlotBounds(least, most, program.worker.shrink_after)
         self._timer: loops.Timer | None = None
         #: The size before it grew, while the new slots are not there.
         self._former = 0

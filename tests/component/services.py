@@ -25,7 +25,7 @@ from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.reaper import Reaper
 from taskd.supervisor.process.spawn import Process
-from taskd.supervisor.programs.hooks import Hooks, Occasion, Occurrence
+from taskd.supervisor.programs.hooks import Occasion, Occurrence, ProgramHooks
 from tests.component.beat_bench import Bench
 
 
@@ -79,7 +79,7 @@ def register_of_deaths(loop: Loop, directory: Path) -> Iterator[Opened]:
 def hooks(loop: Loop, _directory: Path) -> Iterator[Opened]:
     table = ProgramConfig(name="a", command=("true",), on_ready=("sleep", "60"))
     spec = ProgramSpec("a-1", "program", "a", ("true",), table)
-    running = Hooks(loop, Reaper(loop), lambda hook: _spawned(hook.command))
+    running = ProgramHooks(loop, Reaper(loop), lambda hook: _spawned(hook.command))
     yield Opened(running, lambda: running.announce(Occurrence(spec, Occasion.READY, "", "ready")))
 
 

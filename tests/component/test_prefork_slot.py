@@ -15,7 +15,7 @@ from taskd.pools.prefork import slot as slots
 from taskd.pools.prefork.handle import Child
 from taskd.pools.prefork.last_lines import last_lines, note
 from taskd.pools.prefork.slot import AREA_BYTES, ReportWriter, Slot
-from taskd.pools.prefork.wire import FrameReader, Skipped, decode_jobs, encode_jobs
+from taskd.pools.prefork.wire import FrameReader, SkippedJob, decode_jobs, encode_jobs
 from tests import fuzzing
 from tests.component.prefork_garbage import attack
 
@@ -133,7 +133,7 @@ def test_jobs_that_were_held_back_are_taken_from_behind_the_running_one(ends: En
 
     assert [job.tag for job in ends.pool_end.take_back()] == [2, 3]
     assert ends.slot.words[slots.HOLD] == 4
-    for report in (done(1), Skipped(2), Skipped(3)):
+    for report in (done(1), SkippedJob(2), SkippedJob(3)):
         ends.writer.append(report)
     ends.writer.flush()
     assert ends.pool_end.receive() == ([done(0), done(1)], [])
@@ -144,8 +144,8 @@ def test_a_skipped_job_that_was_not_taken_back_yet_comes_back(ends: Ends) -> Non
     ends.send(2)
     ends.pool_end.hold()
     ends.begin(2)
-    ends.writer.append(Skipped(0))
-    ends.writer.append(Skipped(1))
+    ends.writer.append(SkippedJob(0))
+    ends.writer.append(SkippedJob(1))
     ends.writer.flush()
 
     received = ends.pool_end.receive()

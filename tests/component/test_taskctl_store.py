@@ -13,7 +13,7 @@ import click
 import pytest
 
 from taskd.base import exit_codes
-from taskd.base.formats import Formats, Step
+from taskd.base.formats import Formats, FormatStep
 from taskd.brokers.redis import keys
 from taskd.brokers.sqlite import schema as broker_schema
 from taskd.brokers.sqlite import store as broker_store
@@ -199,7 +199,7 @@ def test_keys_on_redis_are_brought_up(
 ) -> None:
     url = services.redis_url()
     file.write_text(f'broker = "{url}"\nresults = "{url}"\n[redis]\nkey_prefix = "{tmp_path}:"\n')
-    monkeypatch.setattr(keys, "FORMATS", Formats("broker", (Step(1, 1, ()), Step(2, 1, ()))))
+    monkeypatch.setattr(keys, "FORMATS", Formats("broker", (FormatStep(1, 1, ()), FormatStep(2, 1, ()))))
 
     assert json.loads(run("upgrade", "broker", "--json"))["upgraded"] == [
         {"store": "broker", "from": 1, "to": 2}

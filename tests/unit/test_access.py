@@ -8,7 +8,7 @@ import pytest
 
 from taskd.base.loop import Loop
 from taskd.supervisor.control import records
-from taskd.supervisor.control.access import METHOD_ROLES, OVERFLOW_ID, Access, Members, Peer, Role
+from taskd.supervisor.control.access import METHOD_ROLES, OVERFLOW_ID, Access, Peer, Role, RoleMembers
 from taskd.supervisor.control.methods import Methods
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.program import Program
@@ -17,7 +17,7 @@ from taskd.supervisor.scaling.scaler import Scaler
 OWN = 990
 
 
-def access(**lists: Members) -> Access:
+def access(**lists: RoleMembers) -> Access:
     return Access(own_uid=OWN, members={Role[name.upper()]: who for name, who in lists.items()})
 
 
@@ -40,14 +40,14 @@ def test_who_stands_in_no_list_may_do_nothing() -> None:
 
 
 def test_a_user_has_the_highest_role_of_its_lists() -> None:
-    both = access(viewer=Members(uids=frozenset({1000})), operator=Members(gids=frozenset({50})))
+    both = access(viewer=RoleMembers(uids=frozenset({1000})), operator=RoleMembers(gids=frozenset({50})))
 
     assert both.role_of(peer(1000)) is Role.VIEWER
     assert both.role_of(peer(1000, 1000, 50)) is Role.OPERATOR
 
 
 def test_a_role_may_do_what_the_lower_ones_may_and_no_more() -> None:
-    rules = access(operator=Members(uids=frozenset({1000})))
+    rules = access(operator=RoleMembers(uids=frozenset({1000})))
 
     assert rules.refusal("status", peer()) == ""
     assert rules.refusal("restart", peer()) == ""
@@ -55,7 +55,7 @@ def test_a_role_may_do_what_the_lower_ones_may_and_no_more() -> None:
 
 
 def test_a_method_that_nobody_gave_a_role_is_for_admins() -> None:
-    rules = access(operator=Members(uids=frozenset({1000})))
+    rules = access(operator=RoleMembers(uids=frozenset({1000})))
 
     assert rules.refusal("a-new-method", peer())
     assert rules.refusal("a-new-method", peer(0)) == ""
@@ -63,7 +63,7 @@ def test_a_method_that_nobody_gave_a_role_is_for_admins() -> None:
 
 def test_the_number_that_stands_for_everybody_in_a_user_namespace_gets_no_role() -> None:
     rules = access(
-        viewer=Members(uids=frozenset({OVERFLOW_ID})), operator=Members(gids=frozenset({OVERFLOW_ID}))
+        viewer=RoleMembers(uids=frozenset({OVERFLOW_ID})), operator=RoleMembers(gids=frozenset({OVERFLOW_ID}))
     )
 
     assert rules.role_of(peer(OVERFLOW_ID)) is Role.NOBODY

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.consumer.running.autoscaling import Bounds, Memory, decide
+from taskd.consumer.running.autoscaling import Memory, SlotBounds, decide
 
 LOOK_EVERY_S = 0.25
-BOUNDS = Bounds(least=2, most=8, quiet_s=10.0)
+BOUNDS = SlotBounds(least=2, most=8, quiet_s=10.0)
 
 bounds_of = st.builds(
-    lambda least, more, quiet_s: Bounds(least, least + more, quiet_s),
+    lambda least, more, quiet_s: SlotBounds(least, least + more, quiet_s),
     st.integers(1, 20),
     st.integers(1, 50),
     st.floats(0.0, 60.0),
@@ -23,7 +23,7 @@ bounds_of = st.builds(
 class Pool:
     """A pool that is looked at again and again; ``sizes`` is what it had after each look."""
 
-    def __init__(self, bounds: Bounds, capacity: int = 0) -> None:
+    def __init__(self, bounds: SlotBounds, capacity: int = 0) -> None:
         self.bounds = bounds
         self.capacity = capacity or bounds.least
         self.memory = Memory(0.0, 0, bounds.most)
@@ -87,14 +87,14 @@ def test_one_busy_moment_in_the_quiet_time_keeps_the_slots_that_it_needed() -> N
 
 
 @given(bounds_of, st.lists(st.integers(0, 200), max_size=300))
-def test_the_size_never_leaves_the_bounds(bounds: Bounds, loads: list[int]) -> None:
+def test_the_size_never_leaves_the_bounds(bounds: SlotBounds, loads: list[int]) -> None:
     pool = Pool(bounds)
     for held in loads:
         assert bounds.least <= pool.look(held) <= bounds.most
 
 
 @given(bounds_of, st.lists(st.integers(0, 200), max_size=300))
-def test_a_slot_that_is_busy_is_never_given_up(bounds: Bounds, loads: list[int]) -> None:
+def test_a_slot_that_is_busy_is_never_given_up(bounds: SlotBounds, loads: list[int]) -> None:
     pool = Pool(bounds)
     for held in loads:
         before = pool.capacity
@@ -105,7 +105,7 @@ def test_a_slot_that_is_busy_is_never_given_up(bounds: Bounds, loads: list[int])
 
 @given(bounds_of, st.integers(0, 80), st.integers(0, 80), st.booleans())
 def test_a_constant_load_makes_no_pool_swing(
-    bounds: Bounds, load: int, start: int, broker_holds_the_rest: bool
+    bounds: SlotBounds, load: int, start: int, broker_holds_the_rest: bool
 ) -> None:
     pool = Pool(bounds, capacity=min(max(start, bounds.least), bounds.most))
 
@@ -121,8 +121,10 @@ def test_a_constant_load_makes_no_pool_swing(
 
 
 @given(bounds_of, st.lists(st.integers(0, 40), min_size=1, max_size=8))
-def test_a_load_that_repeats_within_the_quiet_time_ends_at_its_peak(bounds: Bounds, cycle: list[int]) -> None:
-    bounds = Bounds(bounds.least, bounds.most, 5.0)
+def test_a_load_that_repeats_within_the_quiet_time_ends_at_its_peak(
+    bounds: SlotBounds, cycle: list[int]
+) -> None:
+    bounds = SlotBounds(bounds.least, bounds.most, 5.0)
     pool = Pool(bounds)
     for number in range(400):
         pool.look(cycle[number % len(cycle)])

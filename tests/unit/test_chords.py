@@ -7,7 +7,7 @@ import json
 import pytest
 
 from taskd.base.errors import StorageError
-from taskd.consumer.settling.chords import Chords, Ended, Returned
+from taskd.consumer.settling.chords import ChordEnd, Chords, Returned
 from taskd.consumer.settling.settling import Settling
 from taskd.protocol.chord import Begun
 from taskd.protocol.exceptions import ChordError
@@ -19,7 +19,7 @@ from tests.unit.fake_chords import BODY, Store, part
 from tests.unit.fake_stores import FakeIntake
 
 
-def end(store: Store, *parts: Returned) -> Ended:
+def end(store: Store, *parts: Returned) -> ChordEnd:
     chords = Chords(store, MemoryResults("memory://chords"))
     *waiting, last = chords.count(parts)
     assert (set(waiting) <= {Counted.WAITS}, last) == (True, Counted.COMPLETE)

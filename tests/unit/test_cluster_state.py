@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.events.election import Candidate, Elections
+from taskd.events.election import Elections, Nominee
 from taskd.events.state import ClusterState
 from taskd.protocol.events import Seen
 
@@ -103,8 +103,8 @@ def test_no_field_raises(fields: dict[str, Any], kind: str) -> None:
     state.forget_lost(2.0)
 
 
-def call(clock: int, who: str) -> Candidate:
-    return Candidate(clock, who, "task", None)
+def call(clock: int, who: str) -> Nominee:
+    return Nominee(clock, who, "task", None)
 
 
 def test_the_earliest_call_leads_and_names_decide_between_equals() -> None:
@@ -147,9 +147,9 @@ def test_answers_to_others_mean_nothing_and_open_elections_are_bounded() -> None
 def test_calls_of_a_stranger_without_end_take_no_room_and_keep_nobody_from_leading() -> None:
     elections = Elections()
     elections.ask("e")
-    elections.called("e", Candidate(7, "a@x.1", "task", {}))
+    elections.called("e", Nominee(7, "a@x.1", "task", {}))
     for number in range(50_000):
-        elections.called("e", Candidate(100 + number, f"liar{number}@x.1", "task", {"big": "x"}))
+        elections.called("e", Nominee(100 + number, f"liar{number}@x.1", "task", {"big": "x"}))
 
     assert kept(elections) == 1
     leader = elections.answered("e", "a@x", alive=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from taskd.supervisor.output.allowance import Allowance
 from taskd.supervisor.output.backlog import Backlog
-from taskd.supervisor.output.frames import Decoder, Kind, encode
+from taskd.supervisor.output.frames import Decoder, FrameKind, encode
 from taskd.supervisor.output.journal import entry
 from taskd.supervisor.output.lines import MAX_LINE_BYTES, OutputLine, Splitter, split_priority
 from taskd.supervisor.output.ring import Ring
@@ -125,10 +125,10 @@ def test_the_backlog_counts_what_it_drops() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(Kind), st.text(max_size=20), st.binary(max_size=50))),
+    st.lists(st.tuples(st.sampled_from(FrameKind), st.text(max_size=20), st.binary(max_size=50))),
     st.integers(1, 30),
 )
-def test_frames_come_out_as_they_went_in(frames: list[tuple[Kind, str, bytes]], chunk: int) -> None:
+def test_frames_come_out_as_they_went_in(frames: list[tuple[FrameKind, str, bytes]], chunk: int) -> None:
     data = b"".join(encode(*frame) for frame in frames)
     decoder = Decoder()
 

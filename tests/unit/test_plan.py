@@ -10,7 +10,7 @@ from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.supervisor.model.plan import Action, Plan, RunningProgram, plan
+from taskd.supervisor.model.plan import Action, ReloadPlan, RunningProgram, plan
 from taskd.supervisor.model.roster import groups, program_name
 
 
@@ -32,7 +32,7 @@ def decided(old: Config, new: Config, members: Sequence[RunningProgram] | None =
     return {each.program: each.action for each in made.decisions}
 
 
-def why(made: Plan, program: str) -> tuple[str, ...]:
+def why(made: ReloadPlan, program: str) -> tuple[str, ...]:
     return next(each.why for each in made.decisions if each.program == program)
 
 

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskd.supervisor.model import rolling
-from taskd.supervisor.model.rolling import Berth, Picture, Presence, Size, Step
+from taskd.supervisor.model.rolling import Berth, Picture, Presence, RollStep, Size
 
 ONE_MORE = Size(count=2, max_surge=1, max_unavailable=0)
 IN_PLACE = Size(count=2, max_surge=0, max_unavailable=1)
 
 
-def next_step(berths: Sequence[Berth], size: Size, *, proven: bool) -> Step:
+def next_step(berths: Sequence[Berth], size: Size, *, proven: bool) -> RollStep:
     return rolling.next_step(Picture(berths, size, proven))
 
 
@@ -37,31 +37,33 @@ def new(name: str, presence: Presence = Presence.READY) -> Berth:
 
 
 def test_an_empty_group_starts_all_at_once() -> None:
-    assert next_step([], ONE_MORE, proven=False) == Step(start=2)
+    assert next_step([], ONE_MORE, proven=False) == RollStep(start=2)
     assert next_step([], replace(ONE_MORE, count=5), proven=False).start == 5
 
 
 def test_a_group_that_is_as_wanted_is_left_alone() -> None:
     berths = [new("a-1"), new("a-2")]
 
-    assert next_step(berths, ONE_MORE, proven=True) == Step()
+    assert next_step(berths, ONE_MORE, proven=True) == RollStep()
     assert is_settled(berths, ONE_MORE)
 
 
 def test_the_canary_comes_first_and_nobody_leaves_for_it() -> None:
-    assert next_step([old("a-1"), old("a-2")], replace(ONE_MORE, max_surge=5), proven=False) == Step(start=1)
+    assert next_step([old("a-1"), old("a-2")], replace(ONE_MORE, max_surge=5), proven=False) == RollStep(
+        start=1
+    )
     waiting = [old("a-1"), old("a-2"), new("a-3", Presence.STARTING)]
-    assert next_step(waiting, ONE_MORE, proven=False) == Step()
+    assert next_step(waiting, ONE_MORE, proven=False) == RollStep()
 
 
 def test_a_ready_canary_that_is_not_proven_yet_changes_nothing() -> None:
-    assert next_step([old("a-1"), old("a-2"), new("a-3")], ONE_MORE, proven=False) == Step()
+    assert next_step([old("a-1"), old("a-2"), new("a-3")], ONE_MORE, proven=False) == RollStep()
 
 
 def test_after_the_canary_an_old_one_leaves_for_each_new_one_that_is_ready() -> None:
-    assert next_step([old("a-1"), old("a-2"), new("a-3")], ONE_MORE, proven=True) == Step(retire=("a-1",))
+    assert next_step([old("a-1"), old("a-2"), new("a-3")], ONE_MORE, proven=True) == RollStep(retire=("a-1",))
     drained = [old("a-2"), new("a-3")]
-    assert next_step(drained, ONE_MORE, proven=True) == Step(start=1)
+    assert next_step(drained, ONE_MORE, proven=True) == RollStep(start=1)
 
 
 def test_one_more_is_full_while_as_many_as_are_wanted_are_ready() -> None:
@@ -74,29 +76,29 @@ def test_one_more_is_full_while_as_many_as_are_wanted_are_ready() -> None:
 def test_one_that_drains_keeps_its_place() -> None:
     berths = [old("a-1", Presence.LEAVING), old("a-2"), new("a-3")]
 
-    assert next_step(berths, ONE_MORE, proven=True) == Step()
+    assert next_step(berths, ONE_MORE, proven=True) == RollStep()
 
 
 def test_without_surge_one_leaves_before_its_successor_starts() -> None:
-    assert next_step([old("a-1"), old("a-2")], IN_PLACE, proven=False) == Step(retire=("a-1",))
-    assert next_step([old("a-1", Presence.LEAVING), old("a-2")], IN_PLACE, proven=False) == Step()
-    assert next_step([old("a-2")], IN_PLACE, proven=False) == Step(start=1)
+    assert next_step([old("a-1"), old("a-2")], IN_PLACE, proven=False) == RollStep(retire=("a-1",))
+    assert next_step([old("a-1", Presence.LEAVING), old("a-2")], IN_PLACE, proven=False) == RollStep()
+    assert next_step([old("a-2")], IN_PLACE, proven=False) == RollStep(start=1)
 
 
 def test_the_old_ones_that_do_no_work_leave_first() -> None:
     berths = [old("a-1"), old("a-2", Presence.ABSENT), new("a-3")]
 
-    assert next_step(berths, ONE_MORE, proven=True) == Step(retire=("a-2",))
+    assert next_step(berths, ONE_MORE, proven=True) == RollStep(retire=("a-2",))
 
 
 def test_the_least_missed_leave_first_when_fewer_are_wanted() -> None:
     berths = [new("a-2"), new("a-1"), new("a-3")]
 
-    assert next_step(berths, replace(ONE_MORE, count=1), proven=True) == Step(retire=("a-2", "a-1"))
+    assert next_step(berths, replace(ONE_MORE, count=1), proven=True) == RollStep(retire=("a-2", "a-1"))
 
 
 def test_what_an_operator_stopped_keeps_its_place() -> None:
-    assert next_step([new("a-1", Presence.HELD), new("a-2")], ONE_MORE, proven=True) == Step()
+    assert next_step([new("a-1", Presence.HELD), new("a-2")], ONE_MORE, proven=True) == RollStep()
     assert is_settled([new("a-1", Presence.HELD), new("a-2")], ONE_MORE)
 
 
@@ -122,7 +124,7 @@ class _Group:
         self.berths = [old(f"old-{number}") for number in range(count)]
         self.made = 0
 
-    def carry_out(self, step: Step) -> None:
+    def carry_out(self, step: RollStep) -> None:
         for _ in range(step.start):
             self.made += 1
             self.berths.append(new(f"new-{self.made}", Presence.STARTING))

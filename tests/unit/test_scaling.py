@@ -14,13 +14,13 @@ from taskd.protocol.status import Heartbeat
 from taskd.supervisor.scaling.autoscaler import Autoscaler
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
 from taskd.supervisor.scaling.demand import demand
-from taskd.supervisor.scaling.load import Budget, GroupLimits, Load, ScaledGroup
+from taskd.supervisor.scaling.load import GroupLimits, Load, MachineBudget, ScaledGroup
 from taskd.supervisor.scaling.metering import STALE_S, Meter, Sample
 from taskd.supervisor.scaling.sharing import Claim, share
-from taskd.supervisor.scaling.simulation import Arrivals, Row, simulate
+from taskd.supervisor.scaling.simulation import Arrivals, SimulatedSecond, simulate
 from taskd.supervisor.scaling.steadying import MAX_PENALTY, Steadiness, steady
 
-NO_LIMIT = Budget()
+NO_LIMIT = MachineBudget()
 
 
 def bounds(
@@ -77,13 +77,13 @@ def claims(**wanted: tuple[int, float]) -> dict[str, Claim]:
 
 def test_two_busy_groups_share_evenly_and_a_small_one_has_all_it_wants() -> None:
     # Horizon leaves the third queue at 0 workers in this case (laravel/horizon issue 1647).
-    given_ = share(claims(a=(10, 1.0), b=(10, 1.0), c=(1, 1.0)), Budget(processes=10))
+    given_ = share(claims(a=(10, 1.0), b=(10, 1.0), c=(1, 1.0)), MachineBudget(processes=10))
 
     assert given_ == {"a": 5, "b": 4, "c": 1}
 
 
 def test_weights_divide_what_is_left() -> None:
-    assert share(claims(a=(10, 3.0), b=(10, 1.0), c=(1, 1.0)), Budget(processes=10)) == {
+    assert share(claims(a=(10, 3.0), b=(10, 1.0), c=(1, 1.0)), MachineBudget(processes=10)) == {
         "a": 7,
         "b": 2,
         "c": 1,
@@ -94,7 +94,7 @@ def test_memory_limits_as_processes_do_and_leaving_ones_still_hold_theirs() -> N
     big = Claim(1, 10, 1.0, process_bytes=100, leaving=3)
     small = Claim(1, 10, 1.0, process_bytes=10)
 
-    assert share({"big": big, "small": small}, Budget(memory_bytes=500)) == {"big": 1, "small": 10}
+    assert share({"big": big, "small": small}, MachineBudget(memory_bytes=500)) == {"big": 1, "small": 10}
 
 
 @given(
@@ -114,7 +114,7 @@ def test_memory_limits_as_processes_do_and_leaving_ones_still_hold_theirs() -> N
 def test_everybody_has_the_floor_and_nobody_more_than_it_wants(
     asked: Mapping[str, Claim], processes: int
 ) -> None:
-    given_ = share(asked, Budget(processes=processes))
+    given_ = share(asked, MachineBudget(processes=processes))
 
     floors = sum(claim.least for claim in asked.values())
     assert all(asked[name].least <= number <= asked[name].wanted for name, number in given_.items())
@@ -208,7 +208,7 @@ def test_an_idle_third_group_gets_a_process_although_two_others_want_everything(
         ScaledGroup("c", bounds(), load(ready=3), 0)
     ]
 
-    decisions = Autoscaler(60.0).decide(groups, Budget(processes=10), 0.0)
+    decisions = Autoscaler(60.0).decide(groups, MachineBudget(processes=10), 0.0)
 
     assert decisions["c"].target == 1
     assert decisions["a"].why[0] == "the machine gives 5 of 10"
@@ -274,8 +274,8 @@ def test_a_silent_group_says_nothing() -> None:
 
 
 def replay(
-    arrivals: Iterable[Arrivals], seconds: int, budget: Budget = NO_LIMIT, **groups: GroupLimits
-) -> list[Row]:
+    arrivals: Iterable[Arrivals], seconds: int, budget: MachineBudget = NO_LIMIT, **groups: GroupLimits
+) -> list[SimulatedSecond]:
     return list(simulate(groups, arrivals, budget=budget, seconds=seconds))
 
 
@@ -299,7 +299,7 @@ def test_a_long_running_neighbour_does_not_freeze_the_others() -> None:
     # laravel/horizon issue 1539: one worker for 500 jobs while long ones terminate elsewhere.
     load_ = [Arrivals(0, "long", 10, 300.0), Arrivals(30, "short", 500, 0.1)]
 
-    rows = replay(load_, 200, Budget(processes=10), long=bounds(), short=bounds())
+    rows = replay(load_, 200, MachineBudget(processes=10), long=bounds(), short=bounds())
 
     assert max(row.processes for row in rows if row.group == "short") >= 4
     assert all(a.processes + b.processes <= 10 for a, b in zip(rows[::2], rows[1::2], strict=True))

@@ -8,36 +8,36 @@ import signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.consumer.commands.escalating import SOFT, Ladder, Step, steps
+from taskd.consumer.commands.escalating import SOFT, EscalationLadder, EscalationStep, steps
 from taskd.consumer.running import shutdown_ladder
 
 seconds = st.floats(0.0, 1000.0)
 
 
 def test_a_task_is_asked_then_signalled_then_killed() -> None:
-    assert steps(Ladder(soft_s=10.0, term_s=5.0), signal.SIGTERM, now=100.0) == [
-        Step(100.0, SOFT),
-        Step(110.0, signal.SIGTERM),
-        Step(115.0, signal.SIGKILL),
+    assert steps(EscalationLadder(soft_s=10.0, term_s=5.0), signal.SIGTERM, now=100.0) == [
+        EscalationStep(100.0, SOFT),
+        EscalationStep(110.0, signal.SIGTERM),
+        EscalationStep(115.0, signal.SIGKILL),
     ]
 
 
 def test_without_a_soft_step_the_signal_comes_at_once() -> None:
-    assert steps(Ladder(0.0, 5.0), signal.SIGINT, 1.0) == [
-        Step(1.0, signal.SIGINT),
-        Step(6.0, signal.SIGKILL),
+    assert steps(EscalationLadder(0.0, 5.0), signal.SIGINT, 1.0) == [
+        EscalationStep(1.0, signal.SIGINT),
+        EscalationStep(6.0, signal.SIGKILL),
     ]
 
 
 def test_after_kill_nothing_follows() -> None:
-    assert steps(Ladder(0.0, 5.0), signal.SIGKILL, 1.0) == [Step(1.0, signal.SIGKILL)]
+    assert steps(EscalationLadder(0.0, 5.0), signal.SIGKILL, 1.0) == [EscalationStep(1.0, signal.SIGKILL)]
 
 
 @given(seconds, seconds, st.sampled_from([signal.SIGTERM, signal.SIGINT, signal.SIGKILL]), seconds)
 def test_every_ladder_begins_now_gets_harder_and_ends_with_kill(
     soft_s: float, term_s: float, signum: int, now: float
 ) -> None:
-    plan = steps(Ladder(soft_s, term_s), signum, now)
+    plan = steps(EscalationLadder(soft_s, term_s), signum, now)
 
     assert plan[0].at == now
     assert [step.at for step in plan] == sorted(step.at for step in plan)

@@ -79,7 +79,7 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class StoreChanges:
     """The changes by operators since a revision."""
 
     revision: int
@@ -138,7 +138,7 @@ class BeatStore(Protocol):
 
     # -- for beats -----------------------------------------------------------------------------
 
-    def changes(self, since: int) -> Changes:
+    def changes(self, since: int) -> StoreChanges:
         """Return what changed after a revision; 0 is everything."""
 
     def revision(self) -> int:

@@ -28,7 +28,7 @@ from taskd.base import clock
 from taskd.base.errors import LeaseLostError
 from taskd.beat.entries import Pause, decode_entry, encode_entry
 from taskd.beat.stores import redis_scripts as scripts
-from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, RunRequest
+from taskd.beat.stores.base import Decision, Declared, Leadership, Mark, RunRequest, StoreChanges
 from taskd.brokers.timing import Timing, boot_id
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
@@ -152,7 +152,7 @@ class RedisStore:
 
     # -- for beats -------------------------------------------------------------------------------
 
-    def changes(self, since: int) -> Changes:
+    def changes(self, since: int) -> StoreChanges:
         """Return what changed after a revision; 0 is everything."""
         hashes = [("HGETALL", self._key(each)) for each in ("entries", "pauses", "requests")]
         revision = ("HGET", self._base, "revision")
@@ -173,7 +173,7 @@ class RedisStore:
                 unreadable[name] = str(error)
         pauses = {name: each for name, text in all_pauses.items() if (each := _pause(text)).revision > since}
         asked = [(int(number), _asked(all_requests[number])) for number in sorted(all_requests, key=int)]
-        return Changes(
+        return StoreChanges(
             int(now or 0),
             entries,
             {

@@ -14,7 +14,7 @@ import msgspec
 
 from taskd.base.errors import LeaseLostError
 from taskd.beat.entries import Pause, decode_entry, encode_entry
-from taskd.beat.stores.base import Changes, Decision, Declared, Leadership, Mark, RunOutcome, RunRequest
+from taskd.beat.stores.base import Decision, Declared, Leadership, Mark, RunOutcome, RunRequest, StoreChanges
 from taskd.beat.stores.schema import SCHEMA
 from taskd.brokers.timing import Timing
 from taskd.config.schedule import BeatEntryConfig
@@ -137,7 +137,7 @@ class SqliteStore:
 
     # -- for beats -------------------------------------------------------------------------------
 
-    def changes(self, since: int) -> Changes:
+    def changes(self, since: int) -> StoreChanges:
         """Return what changed after a revision; 0 is everything."""
         entries: dict[str, BeatEntryConfig | None] = {}
         unreadable: dict[str, str] = {}
@@ -151,7 +151,7 @@ class SqliteStore:
                     unreadable[name] = str(error)
             pauses = {row[0]: Pause(*row[1:]) for row in connection.execute(_PAUSES, (since,))}
             requests = [RunRequest(*row) for row in connection.execute(_REQUESTS)]
-        return Changes(revision, entries, pauses, requests, unreadable)
+        return StoreChanges(revision, entries, pauses, requests, unreadable)
 
     def revision(self) -> int:
         """Return the revision of the latest change."""

@@ -19,7 +19,7 @@ from taskd.brokers.amqp import wire
 from taskd.brokers.amqp.mailbox import Pushed
 from taskd.brokers.amqp.server import AmqpServer
 from taskd.brokers.kombu import naming
-from taskd.brokers.kombu.envelope import Arrived, Opened, Sealed, opened
+from taskd.brokers.kombu.envelope import Arrived, OpenedMessage, Sealed, opened
 
 #: A message that was pushed and not claimed goes back to the queue after this time.
 _PATIENCE_S = 0.25
@@ -35,7 +35,7 @@ class PushedSource:
         # Tags of other channels, of this or another process, are others: a dead letter's id is its tag.
         self._tags = count((int.from_bytes(os.urandom(3), "big") >> 2) << 31)
         #: Pushed, and not fetched yet.
-        self._arrived: list[Opened] = []
+        self._arrived: list[OpenedMessage] = []
         #: Unacknowledged, in the order in which they came.
         self._out: dict[int, None] = {}
         #: Consumers by queue.
@@ -85,7 +85,7 @@ class PushedSource:
         """Take in what has come."""
         self._link.pump()
 
-    def fetch(self, limit: int) -> Sequence[Opened]:
+    def fetch(self, limit: int) -> Sequence[OpenedMessage]:
         """Return what has arrived, and ask for the rest."""
         self.receive()
         self._wanted = limit

@@ -14,7 +14,7 @@ from typing import Any
 from taskd.base.errors import ProtocolError
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.kombu import naming
-from taskd.brokers.kombu.letters import Letter, unfold
+from taskd.brokers.kombu.letters import MessageLetter, unfold
 from taskd.brokers.kombu.publisher import KombuPublisher
 from taskd.brokers.kombu.server import Server
 
@@ -69,7 +69,7 @@ class KombuDesk:
 
     # -- dead letters ------------------------------------------------------------------------
 
-    def _letters(self, channel: Any) -> Sequence[tuple[Letter, int | str]]:
+    def _letters(self, channel: Any) -> Sequence[tuple[MessageLetter, int | str]]:
         """Take all dead letters, by time of death; they go back with the channel."""
         naming.declare_queue(channel, self._server, naming.DEAD)
         found = []
@@ -81,8 +81,8 @@ class KombuDesk:
                 continue  # another program's message stays where it is
         return sorted(found, key=lambda entry: (entry[0].died_at, entry[0].id))
 
-    def _read(self, which: DeadFilter) -> list[Letter]:
-        found: list[Letter] = self._with_channel(
+    def _read(self, which: DeadFilter) -> list[MessageLetter]:
+        found: list[MessageLetter] = self._with_channel(
             lambda channel: [letter for letter, _ in self._letters(channel) if letter.passes(which)]
         )
         return found
@@ -108,7 +108,7 @@ class KombuDesk:
         """Delete these dead letters; return how many there were."""
         return self._remove(ids, lambda _letter: None)
 
-    def _remove(self, ids: Collection[int], before: Callable[[Letter], None]) -> int:
+    def _remove(self, ids: Collection[int], before: Callable[[MessageLetter], None]) -> int:
         def remove(channel: Any) -> int:
             wanted = [entry for entry in self._letters(channel) if entry[0].id in ids]
             for letter, handle in wanted:

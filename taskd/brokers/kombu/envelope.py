@@ -48,7 +48,7 @@ class Arrived(msgspec.Struct, gc=False):
     unreadable: bytes = b""
 
 
-class Opened(msgspec.Struct, gc=False):
+class OpenedMessage(msgspec.Struct, gc=False):
     """A message that was received: the transport's handle for it, and what a worker gets to see."""
 
     handle: int | str
@@ -122,7 +122,7 @@ def text_of(headers: Mapping[str, Any]) -> bytes:
     return json.dumps(headers, default=repr, separators=(",", ":")).encode()
 
 
-def opened(arrived: Arrived, tag: int, queue: str) -> Opened:
+def opened(arrived: Arrived, tag: int, queue: str) -> OpenedMessage:
     """Return the received message.  Any message becomes a delivery; its headers are changed."""
     properties = arrived.properties
     headers = properties.get("application_headers") or {}
@@ -135,7 +135,7 @@ def opened(arrived: Arrived, tag: int, queue: str) -> Opened:
         returns = max(returns, _count(headers.pop(_RETURNS, 0)))
     correlation_id = _text(properties.get("correlation_id"))
     priority = properties.get("priority")
-    return Opened(
+    return OpenedMessage(
         arrived.handle,
         Delivery(
             tag,
@@ -175,7 +175,7 @@ def taken(raw: Any) -> Arrived:
     return Arrived("", raw.delivery_tag, redelivered, exchange, routing_key, properties, body)
 
 
-def again(opened_: Opened, *, deliveries: int, deaths: int, due_at: float | None = None) -> Sealed:
+def again(opened_: OpenedMessage, *, deliveries: int, deaths: int, due_at: float | None = None) -> Sealed:
     """Return the same message for its queue once more, with new counts."""
     return seal(opened_.delivery.again(), deliveries=deliveries, deaths=deaths, due_at=due_at)
 

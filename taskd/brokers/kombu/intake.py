@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 
 from taskd.base.errors import BrokerError, LeaseLostError
-from taskd.brokers.kombu.envelope import Opened, Sealed, again
+from taskd.brokers.kombu.envelope import OpenedMessage, Sealed, again
 from taskd.brokers.kombu.server import Server
 from taskd.brokers.kombu.settling import SettlementPlan
 from taskd.brokers.kombu.source import Source
@@ -36,9 +36,9 @@ class KombuIntake:
         self._lease_s = lease_s
         self._queues = list(dict.fromkeys(queues))
         self._source = source
-        self._held: dict[int, Opened] = {}
+        self._held: dict[int, OpenedMessage] = {}
         #: By due time, then by tag.
-        self._delayed: list[tuple[float, int, Opened]] = []
+        self._delayed: list[tuple[float, int, OpenedMessage]] = []
         self._lost = ""
         self.closed = False
 
@@ -66,7 +66,7 @@ class KombuIntake:
         if limit < 1 or not self._queues:
             return ()
         now = self._server.timing.now()
-        claimed: list[Opened] = []
+        claimed: list[OpenedMessage] = []
         while self._delayed and self._delayed[0][0] <= now and len(claimed) < limit:
             claimed.append(self._delayed.pop(0)[2])
         try:
@@ -86,7 +86,7 @@ class KombuIntake:
             self._held[message.delivery.tag] = message
         return [message.delivery for message in claimed]
 
-    def _hold(self, message: Opened, due_at: float) -> None:
+    def _hold(self, message: OpenedMessage, due_at: float) -> None:
         bisect.insort(self._delayed, (due_at, message.delivery.tag, message), key=lambda entry: entry[:2])
 
     # -- settling ----------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class KombuIntake:
         self._lost = self._lost or "it was closed"
 
 
-def _anew(entry: tuple[float, int, Opened]) -> Sealed:
+def _anew(entry: tuple[float, int, OpenedMessage]) -> Sealed:
     due_at, _, message = entry
     delivery = message.delivery
     return again(message, deliveries=delivery.deliveries - 1, deaths=delivery.deaths, due_at=due_at)

@@ -15,7 +15,7 @@ from taskd.brokers.kombu.naming import DEAD
 from taskd.protocol.delivery import Delivery
 
 
-class Letter(msgspec.Struct, frozen=True):
+class MessageLetter(msgspec.Struct, frozen=True):
     """The stored form of one dead letter."""
 
     id: int
@@ -56,12 +56,14 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(Letter)
+_decoder = msgspec.msgpack.Decoder(MessageLetter)
 
 
 def park(delivery: Delivery, reason: str, evidence: bytes, died_at: float) -> Sealed:
     """Return the message that keeps a dead letter."""
-    letter = Letter(delivery.tag, task_name(delivery.headers), storable(reason), died_at, evidence, delivery)
+    letter = MessageLetter(
+        delivery.tag, task_name(delivery.headers), storable(reason), died_at, evidence, delivery
+    )
     properties = {
         "delivery_mode": 2,
         "content_type": "application/x-taskd-dead-letter",
@@ -70,7 +72,7 @@ def park(delivery: Delivery, reason: str, evidence: bytes, died_at: float) -> Se
     return Sealed("", DEAD, _encode(letter), {}, properties)
 
 
-def unfold(body: bytes) -> Letter:
+def unfold(body: bytes) -> MessageLetter:
     """Read what ``park`` wrote.  Raises: ``ProtocolError`` for anything else."""
     try:
         return _decoder.decode(body)

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from taskd.brokers.kombu import naming
-from taskd.brokers.kombu.envelope import Opened, Sealed, opened, taken
+from taskd.brokers.kombu.envelope import OpenedMessage, Sealed, opened, taken
 from taskd.brokers.kombu.link import publish
 from taskd.brokers.kombu.polling import Poll
 from taskd.brokers.kombu.server import Server
@@ -39,9 +39,9 @@ class PulledSource:
             self.close()
             raise
 
-    def fetch(self, limit: int) -> Sequence[Opened]:
+    def fetch(self, limit: int) -> Sequence[OpenedMessage]:
         """Ask each queue in turn."""
-        found: list[Opened] = []
+        found: list[OpenedMessage] = []
         with self._server.errors():
             for queue in self._queues:
                 while len(found) < limit and (raw := self._channel.basic_get(queue)) is not None:
@@ -49,7 +49,7 @@ class PulledSource:
         self._queues = self._queues[1:] + self._queues[:1]
         return found
 
-    def _open(self, queue: str, raw: Any) -> Opened:
+    def _open(self, queue: str, raw: Any) -> OpenedMessage:
         message = opened(taken(raw), next(self._tags), queue)
         message.since = self._server.timing.monotonic()
         return message

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from taskd.base.exhaustive import assert_never
-from taskd.brokers.kombu.envelope import Opened, Sealed, again, seal
+from taskd.brokers.kombu.envelope import OpenedMessage, Sealed, again, seal
 from taskd.brokers.kombu.letters import park
 from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
 
@@ -24,9 +24,9 @@ class SettlementPlan:
         self.messages: list[Sealed] = []
         self.done: list[int | str] = []
         self.returned: list[int | str] = []
-        self.delayed: list[tuple[float, Opened]] = []
+        self.delayed: list[tuple[float, OpenedMessage]] = []
 
-    def add(self, outcome: Settlement, message: Opened) -> None:
+    def add(self, outcome: Settlement, message: OpenedMessage) -> None:
         """Plan one outcome."""
         delivery = message.delivery
         match outcome:
@@ -41,7 +41,7 @@ class SettlementPlan:
             case Delay(due_at=due_at, started=started):
                 if started:
                     counted = msgspec.structs.replace(delivery, deliveries=delivery.deliveries + 1)
-                    message = Opened(message.handle, counted, message.due_at, message.since)
+                    message = OpenedMessage(message.handle, counted, message.due_at, message.since)
                 self.delayed.append((due_at, message))
             case Dead(reason=reason, evidence=evidence, died=died):
                 counted = msgspec.structs.replace(delivery, deaths=delivery.deaths + died)
@@ -51,7 +51,7 @@ class SettlementPlan:
             case _:
                 assert_never(outcome)
 
-    def _send(self, message: Opened, instead: Sealed) -> None:
+    def _send(self, message: OpenedMessage, instead: Sealed) -> None:
         reason = self._refusal(instead)
         if reason:
             # It would come back for ever, each time to be sent anew in vain.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from taskd.brokers.kombu.envelope import Opened, Sealed
+from taskd.brokers.kombu.envelope import OpenedMessage, Sealed
 
 
 class Source(Protocol):
@@ -14,7 +14,7 @@ class Source(Protocol):
     Every method may raise ``BrokerError``: then the channel is lost, and with it what was fetched.
     """
 
-    def fetch(self, limit: int) -> Sequence[Opened]:
+    def fetch(self, limit: int) -> Sequence[OpenedMessage]:
         """Return up to ``limit`` messages without waiting; they are held until they are settled."""
 
     def acknowledge(self, handles: Sequence[int | str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskd.brokers.redis import scripts
-from taskd.brokers.redis.envelope import Opened, read
+from taskd.brokers.redis.envelope import OpenedEnvelope, read
 from taskd.brokers.redis.store import Store
 from taskd.storage.redis.line import Command, Reply
 
@@ -33,9 +33,9 @@ class Claiming:
             (owner, generation, limit, len(self.delayed), store.lease_time(), store.due_time()),
         )
 
-    def opened(self, tag: int, found: Sequence[Reply]) -> list[Opened]:
+    def opened(self, tag: int, found: Sequence[Reply]) -> list[OpenedEnvelope]:
         """Return what was claimed; ``found`` is the position of each list, and its messages, in turn."""
-        claimed: list[Opened] = []
+        claimed: list[OpenedEnvelope] = []
         for place, items in zip(found[::2], found[1::2], strict=True):
             key = self.lists[place - 1]
             queue, step = self.store.keys.place(key)
@@ -44,7 +44,7 @@ class Claiming:
         return claimed
 
 
-def held(store: Store, tag: int, claim: bytes) -> Opened:
+def held(store: Store, tag: int, claim: bytes) -> OpenedEnvelope:
     """Return a claim as it stands in the hash of its generation."""
     key, _, raw = claim.partition(b"\0")
     queue, step = store.keys.place(key.decode())

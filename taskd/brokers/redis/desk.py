@@ -10,7 +10,7 @@ from itertools import islice
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.keys import STEPS
-from taskd.brokers.redis.letters import Letter, passes, unfold
+from taskd.brokers.redis.letters import RedisLetter, passes, unfold
 from taskd.brokers.redis.store import Store
 from taskd.brokers.redis.unacked import Unacked
 from taskd.storage.redis.line import Argument
@@ -87,13 +87,13 @@ class RedisDesk:
         with self._lock:
             return [number for number, _ in self._matching(which, newest_first=False)]
 
-    def _matching(self, which: DeadFilter, *, newest_first: bool) -> Iterator[tuple[int, Letter]]:
+    def _matching(self, which: DeadFilter, *, newest_first: bool) -> Iterator[tuple[int, RedisLetter]]:
         ids = None if which.ids is None else set(which.ids)
         for number, letter in self._letters(newest_first=newest_first):
             if (ids is None or number in ids) and passes(letter, which):
                 yield number, letter
 
-    def _letters(self, *, newest_first: bool = False) -> Iterator[tuple[int, Letter]]:
+    def _letters(self, *, newest_first: bool = False) -> Iterator[tuple[int, RedisLetter]]:
         keys = self._store.keys
         # Of equal times the set orders by text: 10 before 9.
         pairs = self._link.call("ZRANGE", keys.dead_by_time, 0, -1, "WITHSCORES")

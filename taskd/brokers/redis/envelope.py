@@ -54,7 +54,7 @@ class _Anything(msgspec.Struct):
     """Any JSON object: its fields are passed over."""
 
 
-class Opened(msgspec.Struct, frozen=True, gc=False):
+class OpenedEnvelope(msgspec.Struct, frozen=True, gc=False):
     """An envelope that was read: the delivery, and what is needed to put it back."""
 
     delivery: Delivery
@@ -111,7 +111,7 @@ def _headers(headers: bytes) -> msgspec.Raw:
     return msgspec.Raw(headers)
 
 
-def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
+def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> OpenedEnvelope:
     """Return the content of a list's item.  Any content becomes a delivery."""
     try:
         budget.check_json(raw, "the envelope", budget.of_envelope())
@@ -128,7 +128,7 @@ def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
         deliveries, deaths = 0, 0
     priority = STEPS[step] if properties.priority is None else max(0, min(9, properties.priority))
     headers = bytes(envelope.headers)
-    return Opened(
+    return OpenedEnvelope(
         Delivery(
             tag,
             queue,
@@ -152,7 +152,7 @@ def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> Opened:
     )
 
 
-def returned(opened: Opened, *, deliveries: int, deaths: int) -> bytes:
+def returned(opened: OpenedEnvelope, *, deliveries: int, deaths: int) -> bytes:
     """Return the envelope to put back, with new counts; all else stays as it was."""
     if (deliveries, deaths) == (opened.delivery.deliveries - 1, opened.delivery.deaths):
         return opened.raw

@@ -16,7 +16,7 @@ from taskd.brokers.redis import scripts
 from taskd.brokers.redis.claiming import Claiming, held
 from taskd.brokers.redis.connections import Connections
 from taskd.brokers.redis.delayed import Delayed
-from taskd.brokers.redis.envelope import Opened
+from taskd.brokers.redis.envelope import OpenedEnvelope
 from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import SettleCall
 from taskd.brokers.redis.store import Store
@@ -35,7 +35,7 @@ class RedisIntake:
         self._name = owner
         self._lease_s = lease_s
         self._take_from(queues)
-        self._held: dict[int, Opened] = {}
+        self._held: dict[int, OpenedEnvelope] = {}
         self._lost = False
         self._next_due_at: float | None = None
         self._last_tag = 0
@@ -123,7 +123,7 @@ class RedisIntake:
         if expired and self._adopt(expired, runs=False) and not claimed:
             self._claim(limit, claimed)
 
-    def _hold(self, opened: Opened) -> Delivery:
+    def _hold(self, opened: OpenedEnvelope) -> Delivery:
         delivery = opened.delivery
         self._held[delivery.tag] = opened
         self._last_tag = max(self._last_tag, delivery.tag)

@@ -7,11 +7,11 @@ import msgspec
 from taskd.base.errors import ProtocolError
 from taskd.brokers.base import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.dead import storable, task_name
-from taskd.brokers.redis.envelope import Opened, returned
+from taskd.brokers.redis.envelope import OpenedEnvelope, returned
 from taskd.protocol.delivery import Dead
 
 
-class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
+class RedisLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     """The stored form of one dead letter; ``key`` and ``envelope`` are for sending it again."""
 
     queue: str
@@ -47,14 +47,14 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(Letter)
+_decoder = msgspec.msgpack.Decoder(RedisLetter)
 
 
-def park(opened: Opened, dead: Dead, died_at: float) -> bytes:
+def park(opened: OpenedEnvelope, dead: Dead, died_at: float) -> bytes:
     """Return the letter to keep of a delivery."""
     delivery = opened.delivery
     return _encode(
-        Letter(
+        RedisLetter(
             delivery.queue,
             task_name(delivery.headers),
             storable(delivery.task_id),
@@ -72,7 +72,7 @@ def park(opened: Opened, dead: Dead, died_at: float) -> bytes:
     )
 
 
-def unfold(data: bytes) -> Letter:
+def unfold(data: bytes) -> RedisLetter:
     """Read what ``park`` wrote.  Raises: ``ProtocolError`` for anything else."""
     try:
         return _decoder.decode(data)
@@ -80,7 +80,7 @@ def unfold(data: bytes) -> Letter:
         raise ProtocolError(f"a dead letter on Redis is not one of taskd's: {error}") from error
 
 
-def passes(letter: Letter, which: DeadFilter) -> bool:
+def passes(letter: RedisLetter, which: DeadFilter) -> bool:
     """Return whether a filter lets the letter through; ids are the caller's business."""
     return (
         which.task in (None, letter.task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskd.base.exhaustive import assert_never
-from taskd.brokers.redis.envelope import Opened, returned
+from taskd.brokers.redis.envelope import OpenedEnvelope, returned
 from taskd.brokers.redis.letters import park
 from taskd.brokers.redis.posting import place
 from taskd.brokers.redis.store import Store, delayed_member
@@ -28,7 +28,7 @@ class SettleCall:
         """Return the arguments of the script for the generation of this worker."""
         return (name, self._generation, len(self._plain), *self._plain, *self._steps)
 
-    def add(self, outcome: Settlement, opened: Opened) -> None:
+    def add(self, outcome: Settlement, opened: OpenedEnvelope) -> None:
         """Plan what an outcome does with its claim."""
         delivery, store, tag = opened.delivery, self._store, outcome.tag
         match outcome:
@@ -58,7 +58,7 @@ class SettleCall:
             case _:
                 assert_never(outcome)
 
-    def _over(self, tag: int, opened: Opened) -> None:
+    def _over(self, tag: int, opened: OpenedEnvelope) -> None:
         self._steps += (tag, "OVER", self._position(self._store.keys.active), opened.delivery.task_id)
 
     def _position(self, *keys: str) -> int:

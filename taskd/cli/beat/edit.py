@@ -20,7 +20,7 @@ from taskd.cli.offers import entry_argument
 from taskd.cli.output import Failure, echo_json, json_option, printable
 from taskd.cli.session import Session, json_list, json_object, pass_session
 from taskd.config.declared import declared_entry, declared_when
-from taskd.config.option import Kind
+from taskd.config.option import ValueForm
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
 from taskd.config.tables import options
 
@@ -46,11 +46,11 @@ def _entry_options(command: Callable[..., R]) -> Callable[..., R]:
 
     wrapped: Callable[..., R] = run
     for key, (option, _) in reversed(known.items()):
-        if option.kind is Kind.ANY_LIST:
+        if option.kind is ValueForm.ANY_LIST:
             wrapped = click.option(f"--{key}", key, type=json_list, help=f"{option.help[:-1]}, as JSON.")(
                 wrapped
             )
-        elif option.kind is Kind.ANY_MAP:
+        elif option.kind is ValueForm.ANY_MAP:
             wrapped = click.option(f"--{key}", key, type=json_object, help=f"{option.help[:-1]}, as JSON.")(
                 wrapped
             )

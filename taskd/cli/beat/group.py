@@ -6,10 +6,10 @@ import click
 
 from taskd.cli.beat import edit, look, steer
 from taskd.cli.beat.explain import explain
-from taskd.cli.groups import Commands
+from taskd.cli.groups import CommandGroup
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def beat() -> None:
     """See what periodic tasks do, and when; add, change, pause and run them.
 

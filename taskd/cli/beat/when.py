@@ -11,7 +11,7 @@ import click
 
 from taskd.config.declared import declared_when
 from taskd.config.given import Option
-from taskd.config.option import Kind
+from taskd.config.option import ValueForm
 from taskd.config.schedule import WhenConfig
 from taskd.config.tables import options
 
@@ -42,7 +42,7 @@ def when_options(command: Callable[P, R]) -> Callable[..., R]:
 
 def key_option(key: str, option: Option) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Return the decorator that adds the option of one key; it is None when not given."""
-    kinds: Mapping[Kind, type] = {Kind.INTEGER: int, Kind.NUMBER: float}
+    kinds: Mapping[ValueForm, type] = {ValueForm.INTEGER: int, ValueForm.NUMBER: float}
     return click.option(
         f"--{_SHORTER.get(key, key).replace('_', '-')}",
         key,

@@ -10,8 +10,8 @@ import click
 
 from taskd.base import exit_codes
 from taskd.base.errors import StorageError
-from taskd.base.formats import Mark
-from taskd.cli.groups import Commands
+from taskd.base.formats import FormatMark
+from taskd.cli.groups import CommandGroup
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable, size
 from taskd.cli.session import Session, pass_session
 from taskd.cli.store.durable import NAMES, Durable, by_place, chosen
@@ -26,7 +26,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 names_argument = click.argument("names", nargs=-1, type=click.Choice(NAMES), metavar="[STORE]...")
 
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def store() -> None:
     """See and keep in order the files and keys in which taskd keeps its data.
 
@@ -147,7 +147,7 @@ def compact(session: Session, *, names: Sequence[str], yes: bool, as_json: bool)
     return exit_codes.OK
 
 
-def _look(upkeep: Upkeep) -> tuple[Mark | None, str, Extent | None]:
+def _look(upkeep: Upkeep) -> tuple[FormatMark | None, str, Extent | None]:
     """Return format, state and extent; an error is the state of its store and hides no other one."""
     try:
         found = upkeep.mark()
@@ -156,7 +156,7 @@ def _look(upkeep: Upkeep) -> tuple[Mark | None, str, Extent | None]:
         return None, str(error), None
 
 
-def _state(upkeep: Upkeep, found: Mark | None) -> str:
+def _state(upkeep: Upkeep, found: FormatMark | None) -> str:
     if found is None:
         return _NOT_MADE
     if upkeep.formats.refusal(found):
@@ -174,7 +174,7 @@ def _problems(upkeep: Upkeep) -> Sequence[str]:
         return [str(error)]
 
 
-def _sound_mark(upkeep: Upkeep) -> Mark | None:
+def _sound_mark(upkeep: Upkeep) -> FormatMark | None:
     """Return the format that is there.  Raises: ``Failure`` when this taskd cannot read it."""
     found = upkeep.mark()
     if found is not None and (refusal := upkeep.formats.refusal(found)):
@@ -182,7 +182,7 @@ def _sound_mark(upkeep: Upkeep) -> Mark | None:
     return found
 
 
-def _row(each: Durable, mark: Mark | None, state: str, extent: Extent | None) -> Sequence[object]:
+def _row(each: Durable, mark: FormatMark | None, state: str, extent: Extent | None) -> Sequence[object]:
     room = (_shown(extent, name) for name in ("size_bytes", "live_bytes", "dead_bytes"))
     return (each.name, "-" if mark is None else mark.format, state, *room, each.upkeep.place)
 
@@ -191,7 +191,7 @@ def _shown(extent: Extent | None, name: str) -> str:
     return "-" if extent is None else size(getattr(extent, name))
 
 
-def _facts(each: Durable, mark: Mark | None, state: str, extent: Extent | None) -> dict[str, object]:
+def _facts(each: Durable, mark: FormatMark | None, state: str, extent: Extent | None) -> dict[str, object]:
     return {
         "store": each.name,
         "place": each.upkeep.place,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from taskd.base.errors import StorageError
-from taskd.base.formats import Formats, Mark
+from taskd.base.formats import FormatMark, Formats
 from taskd.storage.upkeep import Extent
 from taskd.supervisor.deaths import register
 
@@ -22,7 +22,7 @@ class RegisterUpkeep:
         """The formats that this taskd knows."""
         return register.FORMATS
 
-    def mark(self) -> Mark | None:
+    def mark(self) -> FormatMark | None:
         """Return the format that is there; None when nothing has died yet."""
         try:
             return register.mark(self.place)

@@ -21,7 +21,7 @@ SOFT = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class EscalationLadder:
     """How much time each step has: ``soft_s`` 0 leaves the first out, ``term_s`` is from signal to KILL."""
 
     soft_s: float
@@ -29,20 +29,20 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EscalationStep:
     """The act at the monotonic time ``at``: send ``signum``, or ask the task if that is ``SOFT``."""
 
     at: float
     signum: int
 
 
-def steps(ladder: Ladder, signum: int, now: float) -> Sequence[Step]:
+def steps(ladder: EscalationLadder, signum: int, now: float) -> Sequence[EscalationStep]:
     """Return the steps that end a task from ``now`` on, the first of them at once."""
-    found = [Step(now, SOFT)] if ladder.soft_s > 0.0 else []
+    found = [EscalationStep(now, SOFT)] if ladder.soft_s > 0.0 else []
     signal_at = now + ladder.soft_s
-    found.append(Step(signal_at, signum))
+    found.append(EscalationStep(signal_at, signum))
     if signum != KILL:
-        found.append(Step(signal_at + ladder.term_s, KILL))
+        found.append(EscalationStep(signal_at + ladder.term_s, KILL))
     return found
 
 
@@ -53,17 +53,17 @@ class Escalation:
         self._loop = loop
         self._work = work
 
-    def begin(self, tag: int, request: Request, plan: Sequence[Step]) -> bool:
+    def begin(self, tag: int, request: Request, plan: Sequence[EscalationStep]) -> bool:
         """End the task ``tag`` by ``plan``; one that waits is dropped at once.  False: the pool lacks it."""
         first, *later = plan
         for step in later:
             self._loop.call_at(step.at, partial(self._go_on, tag, request, step))
         return self._take(tag, request, first)
 
-    def _go_on(self, tag: int, request: Request, step: Step) -> None:
+    def _go_on(self, tag: int, request: Request, step: EscalationStep) -> None:
         self._take(tag, request, step)
 
-    def _take(self, tag: int, request: Request, step: Step) -> bool:
+    def _take(self, tag: int, request: Request, step: EscalationStep) -> bool:
         work = self._work
         if work.requests.get(tag) is not request:
             return False  # it has ended
@@ -76,12 +76,12 @@ class Escalation:
         return work.pool.cancel(tag, step.signum)
 
 
-def ladder_of(worker: WorkerConfig, soft: object, term: object) -> Ladder:
+def ladder_of(worker: WorkerConfig, soft: object, term: object) -> EscalationLadder:
     """Return the worker's ladder with what a request says otherwise, in seconds.
 
     Raises: ``ValueError`` for values that are not seconds.
     """
-    return Ladder(
+    return EscalationLadder(
         _seconds("soft", soft, worker.terminate_soft_timeout),
         _seconds("term", term, worker.terminate_timeout),
     )

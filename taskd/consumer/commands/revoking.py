@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from taskd.base import clock
 from taskd.base.errors import TaskdError
 from taskd.base.loop import Loop
-from taskd.consumer.commands.escalating import Escalation, Step, ladder_of, steps
+from taskd.consumer.commands.escalating import Escalation, EscalationStep, ladder_of, steps
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.running.revoked_tasks import LONGEST, RevokedTasks
 from taskd.consumer.running.work import Work
@@ -123,11 +123,11 @@ class Revoking:
         self._revoked.discard(By.STAMP, stamp_list(headers))
         return {"ok": "no longer revoked"}
 
-    def _plan(self, signal: object, soft: object, term: object) -> Sequence[Step]:
+    def _plan(self, signal: object, soft: object, term: object) -> Sequence[EscalationStep]:
         ladder = ladder_of(self._live.worker, soft, term)
         return steps(ladder, signal_number(signal), clock.monotonic())
 
-    def _revoke(self, kind: By, what: list[str], plan: Sequence[Step]) -> list[str]:
+    def _revoke(self, kind: By, what: list[str], plan: Sequence[EscalationStep]) -> list[str]:
         """Remember, and cancel what this worker holds; return the ids of the running that are ended."""
         self._revoked.remember(kind, what)
         pool = self._work.pool

@@ -21,7 +21,7 @@ from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.neighbours.announcing import Events
 from taskd.consumer.neighbours.mingle import Mingle
 from taskd.consumer.voice import Voice
-from taskd.events.election import Candidate, Elections
+from taskd.events.election import Elections, Nominee
 from taskd.events.receiver import Receiver
 from taskd.events.state import ClusterState
 from taskd.protocol.events import Seen, WorkerElect, WorkerElectAck
@@ -139,7 +139,7 @@ class Neighbours:
                 "gossip: election of %s has no id of 1 to %d characters", event.hostname, _LONGEST_ID
             )
             return
-        call = Candidate(
+        call = Nominee(
             event.clock, f"{event.hostname}.{event.pid}", event.text("topic"), event.raw.get("action")
         )
         self._elections.called(election, call)

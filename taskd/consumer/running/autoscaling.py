@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SlotBounds:
     """The fewest and the most slots, and how long fewer must have done before one is given up."""
 
     least: int
@@ -31,7 +31,7 @@ class Memory:
     floor: int = 0
 
 
-def decide(bounds: Bounds, memory: Memory, now: float, held: int, capacity: int) -> tuple[int, Memory]:
+def decide(bounds: SlotBounds, memory: Memory, now: float, held: int, capacity: int) -> tuple[int, Memory]:
     """Return the number of slots from now on, and the memory for the next call.
 
     ``held``: jobs in the pool, running and waiting; ``capacity``: the slots that it has now.

@@ -27,17 +27,17 @@ _ASK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class ShutdownTimes:
     """Monotonic times: running tasks are asked from ``soft_at`` on (inf: never) and ended at ``cold_at``."""
 
     soft_at: float
     cold_at: float
 
 
-def ladder(now: float, stop_timeout_s: float, soft_s: float) -> Ladder:
+def ladder(now: float, stop_timeout_s: float, soft_s: float) -> ShutdownTimes:
     """Return the ladder of a shutdown that begins ``now``; its soft step is the last ``soft_s`` of it."""
     cold_at = now + stop_timeout_s
-    return Ladder(max(now, cold_at - soft_s) if soft_s > 0.0 else math.inf, cold_at)
+    return ShutdownTimes(max(now, cold_at - soft_s) if soft_s > 0.0 else math.inf, cold_at)
 
 
 class ShutdownLadder:

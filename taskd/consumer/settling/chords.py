@@ -42,7 +42,7 @@ class Returned:
 
 
 @dataclass(slots=True)
-class Ended:
+class ChordEnd:
     """The end of a chord after its last part."""
 
     group: str
@@ -87,7 +87,7 @@ class Chords:
             return [Counted.COMPLETE] * len(returned)  # for ``end`` to refuse
         return self._store.count([(each.part, value_of(each)) for each in returned], self._token)
 
-    def end(self, returned: Returned) -> Ended | None:
+    def end(self, returned: Returned) -> ChordEnd | None:
         """Return what follows the part that has completed its chord; None when that is on its way already.
 
         Raises: ``StorageError``.
@@ -100,7 +100,7 @@ class Chords:
         self._ending.add(returned.part.group)
         return ended
 
-    def finish(self, ended: Ended) -> None:
+    def finish(self, ended: ChordEnd) -> None:
         """Forget a chord whose body, or whose failure, is out.  Raises: ``StorageError``."""
         if self._store is not None:
             if ended.failed:
@@ -109,16 +109,16 @@ class Chords:
                 self._store.finish(ended.group, self._token)
         self._ending.discard(ended.group)
 
-    def give_up(self, returned: Returned, error: Exception) -> Ended:
+    def give_up(self, returned: Returned, error: Exception) -> ChordEnd:
         """Return the end of a chord of which a part cannot be counted: its body will not run."""
         return _failed(returned, _body_of(returned.part), error)
 
-    def _refused(self, returned: Returned) -> Ended:
+    def _refused(self, returned: Returned) -> ChordEnd:
         """Nobody counts: the body will not run, for the same reason as the part."""
         why = decode_record(returned.record).exception() or ChordError("nobody counts its parts")
         return _failed(returned, _body_of(returned.part), why)
 
-    def _end(self, returned: Returned) -> Ended:
+    def _end(self, returned: Returned) -> ChordEnd:
         assert self._store is not None
         part = returned.part
         body = _body_of(part)
@@ -139,7 +139,7 @@ class Chords:
         except (ProtocolError, *UNSENDABLE) as error:
             logger.error("chord=%s cannot run its body: %s", part.group, error)
             return _failed(returned, body, ChordError(f"Callback error: {error!r}"))
-        return Ended(part.group, messages, begun_by(signatures))
+        return ChordEnd(part.group, messages, begun_by(signatures))
 
     def _arranged(self, tree: bytes, known: dict[str, object]) -> list[object]:
         """Return the results as the tree has them: those of a group as a list of their own."""
@@ -161,7 +161,7 @@ class Chords:
         raise ProtocolError("the saved group has a member that is not a result")
 
 
-class Value(msgspec.Struct, array_like=True, frozen=True):
+class PartReturn(msgspec.Struct, array_like=True, frozen=True):
     """The return of one part, as Celery keeps it."""
 
     kind: int
@@ -179,17 +179,17 @@ class Value(msgspec.Struct, array_like=True, frozen=True):
         return value
 
 
-_value_decoder = msgspec.json.Decoder(Value)
+_value_decoder = msgspec.json.Decoder(PartReturn)
 _value_encoder = msgspec.json.Encoder()
 
 
 def value_of(returned: Returned) -> bytes:
     """Return what is kept of a part: ``[1, task id, state, result]``."""
     record = decode_record(returned.record)
-    return _value_encoder.encode(Value(1, returned.part.task_id, record.status, record.result))
+    return _value_encoder.encode(PartReturn(1, returned.part.task_id, record.status, record.result))
 
 
-def read_value(text: bytes) -> Value:
+def read_value(text: bytes) -> PartReturn:
     """Return what was kept of a part.  Raises: ``ProtocolError``."""
     try:
         return _value_decoder.decode(text)
@@ -199,7 +199,7 @@ def read_value(text: bytes) -> Value:
         pass  # NaN or a lone surrogate in the result, which msgspec does not read
     match serializers.loads(text):
         case [int(kind), str(task_id), str(state), result]:
-            return Value(kind, task_id, state, msgspec.Raw(serializers.dumps(result)))
+            return PartReturn(kind, task_id, state, msgspec.Raw(serializers.dumps(result)))
     raise ProtocolError(f"a part of a chord is kept as {text[:100]!r}")
 
 
@@ -211,7 +211,7 @@ def _body_of(part: ChordPart) -> object:
         return {}
 
 
-def _failed(returned: Returned, body: object, error: Exception) -> Ended:
+def _failed(returned: Returned, body: object, error: Exception) -> ChordEnd:
     """Return the end of a chord whose body will not run: whoever waits for it, or behind it, is answered.
 
     A group as body gets the error of the part itself, as in Celery.
@@ -231,7 +231,7 @@ def _failed(returned: Returned, body: object, error: Exception) -> Ended:
             messages += errback_messages(signatures, task_id, returned.headers, queue=returned.queue)
     except (ProtocolError, *UNSENDABLE) as wrong:
         logger.error("chord=%s errbacks not sent: %s", part.group, wrong)
-    return Ended(part.group, messages, (), ends.ids, record, outer)
+    return ChordEnd(part.group, messages, (), ends.ids, record, outer)
 
 
 def _errbacks(body: object) -> list[tuple[str, list[object]]]:

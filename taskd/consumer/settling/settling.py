@@ -15,7 +15,7 @@ from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import Publisher
 from taskd.brokers.intake import Carrying, Intake
-from taskd.consumer.settling.chords import Chords, Ended, Returned
+from taskd.consumer.settling.chords import ChordEnd, Chords, Returned
 from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Dead, Delivery, Outgoing, Settlement
@@ -66,7 +66,7 @@ class Settling:
         #: Parts of chords to be counted; parts that another worker has claimed; chords that ended by them.
         self._returned: list[Returned] = []
         self._claimed: list[Returned] = []
-        self._ended: list[Ended] = []
+        self._ended: list[ChordEnd] = []
         self.first_at = 0.0
 
     def __len__(self) -> int:
@@ -326,7 +326,7 @@ class Settling:
             finally:
                 self._returned += outer
 
-    def _queue_end(self, ended: Ended) -> None:
+    def _queue_end(self, ended: ChordEnd) -> None:
         self._ended.append(ended)
         self._begins += ended.begins
         self._messages += ended.messages

@@ -33,7 +33,7 @@ from taskd.pools.prefork.slot import (
     ReportWriter,
     Slot,
 )
-from taskd.pools.prefork.wire import FrameReader, Report, Skipped, decode_jobs
+from taskd.pools.prefork.wire import FrameReader, Report, SkippedJob, decode_jobs
 
 _FLUSH_EVERY_S = 0.001
 
@@ -43,7 +43,7 @@ def nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ChildProgram:
     """The program of a child.
 
     ``target`` is None where the child is to ``load`` it.  ``begin`` is called before the first job, ``end``
@@ -58,7 +58,7 @@ class Program:
     born: Callable[[int], None] = lambda _number: None
 
 
-def run_child(program: Program, sock: socket.socket, slot_fd: int) -> NoReturn:
+def run_child(program: ChildProgram, sock: socket.socket, slot_fd: int) -> NoReturn:
     """Run jobs until the pool closes its end, then leave the process.  Never returns.
 
     A child that loads its target itself says so by a frame without reports, and exits with ``APP_BROKEN``
@@ -152,7 +152,7 @@ class _Child:
             words[SAID] = words[NOTED]
             words[BEGUN] = self._begun
             # HOLD is read after BEGUN is written: see "Taking back" in slot.
-            report = Skipped(job.tag) if self._begun <= words[HOLD] else self._run(job, now)
+            report = SkippedJob(job.tag) if self._begun <= words[HOLD] else self._run(job, now)
             if self._is_copy:
                 leave(exit_codes.OK)
             reports.append(report)

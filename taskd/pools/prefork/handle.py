@@ -217,7 +217,7 @@ class Child:
             self.load_s -= job.expected_s
             if self.verdicts:
                 self.verdicts.pop(job.tag, None)  # it ended before the signal reached it
-            if type(report) is wire.Skipped:
+            if type(report) is wire.SkippedJob:
                 returned.append(job)
             else:
                 outcomes.append(report)  # type: ignore[arg-type]

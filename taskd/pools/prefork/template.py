@@ -33,7 +33,7 @@ from taskd.host.priority import come_forward
 from taskd.host.process_limits import used_up
 from taskd.pools.base import Target
 from taskd.pools.prefork import wire
-from taskd.pools.prefork.child import Program, leave, nothing, run_child
+from taskd.pools.prefork.child import ChildProgram, leave, nothing, run_child
 
 #: Returns the target and a blob that the pool hands to ``on_hello``.
 Load = Callable[[], tuple[Target, bytes]]
@@ -77,7 +77,7 @@ def serve(
     target, hello = (None, b"") if preload == wire.BARE else _load(control, load)
     if preload == wire.NEVER:
         _unfit(control, 'preload = "false"', hello)
-    program = Program(target, partial(_load_late, load), begin, end, born)
+    program = ChildProgram(target, partial(_load_late, load), begin, end, born)
     template = _Template(control, program, title, preload, hello)
     template.refuse_threads()
     gc.collect()
@@ -188,7 +188,7 @@ def _kernel_name(thread: int) -> str | None:
 
 class _Template:
     def __init__(
-        self, control: socket.socket, program: Program, title: str, preload: str, hello: bytes
+        self, control: socket.socket, program: ChildProgram, title: str, preload: str, hello: bytes
     ) -> None:
         self._control = control
         self._program = program

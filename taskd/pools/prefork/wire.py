@@ -38,13 +38,13 @@ _RECEIVE_BYTES = 64 * 1024
 _MAX_FDS = 4
 
 
-class Skipped(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):
+class SkippedJob(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):
     """The child did not begin the job because the pool had asked for it back."""
 
     tag: int
 
 
-Report = Done | Broken | Skipped
+Report = Done | Broken | SkippedJob
 
 
 class Fork(msgspec.Struct, frozen=True, tag="fork"):

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from taskd.base.errors import NewerFormatError
-from taskd.base.formats import Formats, Mark, Step
+from taskd.base.formats import FormatMark, Formats, FormatStep
 from taskd.storage.redis.line import Command, Reply
 
 #: Lua; ``prefix`` is the text before all keys.
 RedisFormats = Formats[str]
-RedisStep = Step[str]
+RedisStep = FormatStep[str]
 
-UNMARKED = Mark(1, 1)
+UNMARKED = FormatMark(1, 1)
 _HASH = "taskd:formats"
 _FORMAT = ".format"
 _STEP = """
@@ -45,7 +45,7 @@ class Marked:
         self.prefix = prefix
         self._hash = f"{prefix}{_HASH}"
 
-    def bring_up(self, ask: Ask, server: str) -> Mark:
+    def bring_up(self, ask: Ask, server: str) -> FormatMark:
         """Make the steps that are due, each in one script; return the mark.
 
         Raises: ``NewerFormatError`` for what only a newer taskd can read, and what ``ask`` raises.
@@ -62,7 +62,7 @@ class Marked:
             if isinstance(reply, Exception):
                 raise reply
 
-    def check(self, ask: Ask, server: str) -> Mark:
+    def check(self, ask: Ask, server: str) -> FormatMark:
         """Return the mark.  Raises: as ``bring_up``."""
         found = self.found(ask)
         refusal = self.formats.refusal(found)
@@ -70,10 +70,10 @@ class Marked:
             raise NewerFormatError(f"{server}: {self.prefix}taskd:* {refusal}")
         return found
 
-    def found(self, ask: Ask) -> Mark:
+    def found(self, ask: Ask) -> FormatMark:
         """Return the mark, whoever can read the keys.  Raises: what ``ask`` raises."""
         room = self.formats.room
         (reply,) = ask([("HMGET", self._hash, room, room + _FORMAT)])
         # A user whose ACL forbids this one key sends messages as before.
         known = not isinstance(reply, Exception) and None not in reply
-        return Mark(int(reply[1]), int(reply[0])) if known else UNMARKED
+        return FormatMark(int(reply[1]), int(reply[0])) if known else UNMARKED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from taskd.base.formats import Formats, Mark
+from taskd.base.formats import FormatMark, Formats
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.link import Link
 from taskd.storage.redis.marked import Marked
@@ -25,7 +25,7 @@ class KeysUpkeep:
         """The formats that this taskd knows."""
         return self._marked.formats
 
-    def mark(self) -> Mark | None:
+    def mark(self) -> FormatMark | None:
         """Return the format that is there; keys without a mark are of the first."""
         with closing(Link(self._address)) as link:
             return self._marked.found(link.replies)

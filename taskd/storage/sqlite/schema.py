@@ -11,19 +11,19 @@ import sqlite3
 from collections.abc import Callable
 
 from taskd.base.errors import NewerFormatError, StorageError
-from taskd.base.formats import NOTHING, Formats, Mark, Step
+from taskd.base.formats import NOTHING, FormatMark, Formats, FormatStep
 
 #: A statement, or what changes rows in a way that no statement can; it neither begins nor ends a transaction.
 SqlChange = str | Callable[[sqlite3.Connection], object]
 Schema = Formats[SqlChange]
-SqlStep = Step[SqlChange]
+SqlStep = FormatStep[SqlChange]
 
 _MARKS = "CREATE TABLE IF NOT EXISTS taskd_schema(room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
 _NOTE = "INSERT OR REPLACE INTO taskd_schema(room, version) VALUES(?,?)"
 _FORMAT = ".format"
 
 
-def mark_of(connection: sqlite3.Connection, room: str, path: str) -> Mark:
+def mark_of(connection: sqlite3.Connection, room: str, path: str) -> FormatMark:
     """Return what the file says of the room's tables.
 
     Raises: ``StorageError`` for the file of another program.
@@ -39,17 +39,17 @@ def mark_of(connection: sqlite3.Connection, room: str, path: str) -> Mark:
     return NOTHING
 
 
-def marks(connection: sqlite3.Connection) -> dict[str, Mark]:
+def marks(connection: sqlite3.Connection) -> dict[str, FormatMark]:
     """Return what the file says of each room that has tables in it."""
     rows: dict[str, int] = dict(connection.execute("SELECT room, version FROM taskd_schema").fetchall())
     return {
-        room: Mark(rows.get(room + _FORMAT, lowest), lowest)
+        room: FormatMark(rows.get(room + _FORMAT, lowest), lowest)
         for room, lowest in rows.items()
         if not room.endswith(_FORMAT)
     }
 
 
-def check(connection: sqlite3.Connection, schema: Schema, path: str) -> Mark:
+def check(connection: sqlite3.Connection, schema: Schema, path: str) -> FormatMark:
     """Return what the file says of the room.
 
     Raises: ``NewerFormatError`` for what only a newer taskd can read, ``StorageError`` as ``mark_of``.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from taskd.base.errors import StorageError
-from taskd.base.formats import Formats, Mark
+from taskd.base.formats import FormatMark, Formats
 from taskd.base.plural import counted
 from taskd.storage.sqlite.database import Connection, Database
 from taskd.storage.sqlite.holders import users
@@ -47,7 +47,7 @@ class FileUpkeep:
         """The formats that this taskd knows."""
         return self._schema
 
-    def mark(self) -> Mark | None:
+    def mark(self) -> FormatMark | None:
         """Return the format that is there; None when the store is not made yet."""
         if not self._is_there():
             return None

@@ -58,7 +58,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Members:
+class RoleMembers:
     """The users and groups that have one role."""
 
     uids: frozenset[int] = frozenset()
@@ -75,7 +75,7 @@ class Access:
     """The roles that a configuration gives, beside root and ``own_uid``, which are admins."""
 
     own_uid: int
-    members: Mapping[Role, Members] = field(default_factory=dict)
+    members: Mapping[Role, RoleMembers] = field(default_factory=dict)
 
     def role_of(self, peer: Peer) -> Role:
         """Return the highest role of a peer."""

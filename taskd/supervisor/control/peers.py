@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping
 
 from taskd.config.control import ControlConfig
-from taskd.supervisor.control.access import Access, Members, Peer, Role
+from taskd.supervisor.control.access import Access, Peer, Role, RoleMembers
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def user_names(path: str = "/etc/passwd") -> Mapping[int, str]:
     return {int(entry[2]): entry[0] for entry in entries if len(entry) > 2 and entry[2].isdigit()}
 
 
-def _members(names: Iterable[str], key: str) -> Members | None:
+def _members(names: Iterable[str], key: str) -> RoleMembers | None:
     uids, gids = set(), set()
     for name in names:
         number = _number(name)
@@ -88,7 +88,7 @@ def _members(names: Iterable[str], key: str) -> Members | None:
             gids.add(number)
         else:
             uids.add(number)
-    return Members(frozenset(uids), frozenset(gids)) if uids or gids else None
+    return RoleMembers(frozenset(uids), frozenset(gids)) if uids or gids else None
 
 
 def _number(name: str) -> int | None:

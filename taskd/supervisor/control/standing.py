@@ -10,7 +10,7 @@ from taskd.base.plural import counted
 from taskd.supervisor.model.daemon_end import DaemonEnd
 from taskd.supervisor.model.waiting import is_up, next_look
 from taskd.supervisor.programs.fleet import Fleet
-from taskd.supervisor.reload.reload import Outcome, Reloader
+from taskd.supervisor.reload.reload import Reloader, ReloadOutcome
 from taskd.supervisor.systemd import Notifier
 
 
@@ -39,7 +39,7 @@ class Teller:
             self._notifier.status(f"stopping: {len(self._fleet.alive())} of {len(self._fleet)} left")
             return
         wanted, ready = self._fleet.wanted(), self._fleet.ready()
-        refused = self._reloader.outcome is Outcome.FAILED
+        refused = self._reloader.outcome is ReloadOutcome.FAILED
         missing = "; ".join(f"{p.spec.name} {p.state.value}: {p.reason}" for p in wanted if p not in ready)
         alarms = "".join(f"; ALARM {p.spec.name} {p.watch.alarm}" for p in wanted if p.watch.alarm)
         self._notifier.status(

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.base import clock
-from taskd.base.formats import Formats, Mark, Step
+from taskd.base.formats import FormatMark, Formats, FormatStep
 from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner, Timer
 from taskd.base.own_files import open_own, refuse_foreign
@@ -38,7 +38,7 @@ _AFTER_AN_ERROR_S = 10.0
 
 
 #: A list of certificates has no place for a number: from the next format on, it stands in a ``_Numbered``.
-FORMATS: Formats[object] = Formats("deaths", (Step(1, 1, ()),))
+FORMATS: Formats[object] = Formats("deaths", (FormatStep(1, 1, ()),))
 
 
 _UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -86,7 +86,7 @@ def read(path: str) -> Sequence[Certificate]:
         raise Unreadable(f"{path} is not a register of deaths: {error}") from error
 
 
-def mark(path: str) -> Mark:
+def mark(path: str) -> FormatMark:
     """Return the format of a file, also of one that a newer taskd wrote.  Raises: as ``read``."""
     try:
         return _mark(_data(path))
@@ -94,11 +94,11 @@ def mark(path: str) -> Mark:
         raise Unreadable(f"{path} is not a register of deaths: {error}") from error
 
 
-def _mark(data: bytes) -> Mark:
+def _mark(data: bytes) -> FormatMark:
     if not data.startswith(b"{"):
-        return Mark(1, 1)
+        return FormatMark(1, 1)
     said = msgspec.json.decode(data, type=_Marked)
-    return Mark(said.format, said.lowest_reader)
+    return FormatMark(said.format, said.lowest_reader)
 
 
 def _data(path: str) -> bytes:

@@ -53,7 +53,7 @@ class Fate:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReloadPlan:
     """Everything that a reload would do; ``needs_restart`` are changes that it cannot bring into force."""
 
     decisions: tuple[Fate, ...]
@@ -72,7 +72,7 @@ class Plan:
 _QUIET = frozenset({Action.KEEP, Action.LIVE})
 
 
-def plan(running: Sequence[RunningProgram], present: Config, new: Config) -> Plan:
+def plan(running: Sequence[RunningProgram], present: Config, new: Config) -> ReloadPlan:
     """Return what it takes to bring ``running`` to the new configuration.
 
     ``running`` stand, within each group, in the order in which they may leave, idle ones first; ``present``
@@ -87,7 +87,7 @@ def plan(running: Sequence[RunningProgram], present: Config, new: Config) -> Pla
             decisions += [Fate(each.name, group, Action.DRAIN, why) for each in members]
             continue
         decisions += _in_group(group, members, wanted[group].count, new)
-    return Plan(tuple(decisions), diff(present, new))
+    return ReloadPlan(tuple(decisions), diff(present, new))
 
 
 def roll_changes(old: Config, new: Config, group: str) -> tuple[Change, ...]:

@@ -49,7 +49,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RollStep:
     """The next act: start ``start`` new programs, and let these leave.  Empty: wait for news."""
 
     start: int = 0
@@ -83,7 +83,7 @@ class Picture:
         return sum(berth.presence is Presence.READY for berth in self.berths) >= self.size.count
 
 
-def next_step(picture: Picture) -> Step:
+def next_step(picture: Picture) -> RollStep:
     """Return what to do now."""
     berths, size = picture.berths, picture.size
     staying = [berth for berth in berths if berth.presence in _STAYING]
@@ -108,7 +108,7 @@ def next_step(picture: Picture) -> Step:
         if number <= 0 and not new and not start and not leaving:
             number = 1
     retire += _leavers(old, number, spare)
-    return Step(start, tuple(berth.name for berth in retire))
+    return RollStep(start, tuple(berth.name for berth in retire))
 
 
 _STAYING = frozenset({Presence.ABSENT, Presence.STARTING, Presence.READY})

@@ -95,11 +95,11 @@ class FilesSink:
 
     def write(self, line: OutputLine) -> None:
         """Hand the line over, or keep it."""
-        self._push(frames.encode(frames.Kind.WRITE, line.program, split_priority(line.text)[1] + b"\n"))
+        self._push(frames.encode(frames.FrameKind.WRITE, line.program, split_priority(line.text)[1] + b"\n"))
 
     def reopen(self) -> None:
         """Have the writer open its files by their names."""
-        self._push(frames.encode(frames.Kind.REOPEN))
+        self._push(frames.encode(frames.FrameKind.REOPEN))
 
     def close(self, timeout_s: float) -> None:
         """Wait until the writer has everything and has ended, for at most ``timeout_s``."""

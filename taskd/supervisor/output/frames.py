@@ -12,14 +12,14 @@ from enum import IntEnum
 _HEAD = struct.Struct(">BHI")
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """The request of a frame."""
 
     WRITE = 1  # append the data to the file ``name``
     REOPEN = 2  # close every file; the next data opens it by its name
 
 
-def encode(kind: Kind, name: str = "", data: bytes = b"") -> bytes:
+def encode(kind: FrameKind, name: str = "", data: bytes = b"") -> bytes:
     """Return a frame."""
     raw = name.encode("utf-8", "surrogateescape")
     return _HEAD.pack(kind, len(raw), len(data)) + raw + data
@@ -31,7 +31,7 @@ class Decoder:
     def __init__(self) -> None:
         self._received = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[Kind, str, bytes]]:
+    def feed(self, data: bytes) -> Iterator[tuple[FrameKind, str, bytes]]:
         """Return the frames that are complete now."""
         self._received += data
         at = 0
@@ -43,6 +43,6 @@ class Decoder:
             if len(self._received) < end:
                 break
             name = self._received[name_at:data_at].decode("utf-8", "surrogateescape")
-            yield Kind(kind), name, bytes(self._received[data_at:end])
+            yield FrameKind(kind), name, bytes(self._received[data_at:end])
             at = end
         del self._received[:at]

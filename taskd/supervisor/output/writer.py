@@ -19,7 +19,7 @@ from taskd.base.plural import counted
 from taskd.host import prctl
 from taskd.host.proctitle import set_title
 from taskd.protocol.status import STATUS_FD_VARIABLE, Lost, Ready, StatusLine, Waiting, encode_line
-from taskd.supervisor.output.frames import Decoder, Kind
+from taskd.supervisor.output.frames import Decoder, FrameKind
 from taskd.supervisor.output.records import notice
 from taskd.supervisor.output.rotation import RotatedFile
 
@@ -52,12 +52,12 @@ class Writer:
         self._unsaid = 0
         self._trouble = ""
 
-    def take(self, kind: Kind, name: str, data: bytes) -> None:
+    def take(self, kind: FrameKind, name: str, data: bytes) -> None:
         """Carry out one frame.  Lines that cannot be written are counted, and their file says so later."""
         match kind:
-            case Kind.REOPEN:
+            case FrameKind.REOPEN:
                 self._reopen()
-            case Kind.WRITE:
+            case FrameKind.WRITE:
                 self._write(name, data)
 
     def _write(self, name: str, data: bytes) -> None:

@@ -79,7 +79,7 @@ class Occurrence:
 
 
 @dataclass(slots=True)
-class Announcer:
+class HookAnnouncer:
     """Knows which moves of one program from state to state are occasions."""
 
     spec: ProgramSpec
@@ -116,7 +116,7 @@ class _Running:
 
 
 @dataclass(slots=True)
-class Hooks:
+class ProgramHooks:
     """Runs the commands.  For the loop's thread; nothing blocks, nothing raises."""
 
     loop: Loop

@@ -25,7 +25,7 @@ from taskd.supervisor.process import reaper
 from taskd.supervisor.process.reaper import Exit
 from taskd.supervisor.programs.dying import Circumstances, certify, detail_of
 from taskd.supervisor.programs.hang import HangWatch
-from taskd.supervisor.programs.hooks import Announcer
+from taskd.supervisor.programs.hooks import HookAnnouncer
 from taskd.supervisor.programs.life import ProcessLife
 from taskd.supervisor.programs.patience import Patience
 from taskd.supervisor.programs.settings import Settings
@@ -73,7 +73,7 @@ class Program:
             lambda: self.on_line(Ready()),
         )
         self.watch = HangWatch(self, self._patience, around.changed)
-        self._announcer = Announcer(self.spec, around.announce)
+        self._announcer = HookAnnouncer(self.spec, around.announce)
         #: Says in words for which other program this one waits before it starts.
         self.gate: Callable[[], str] = str
         self._starter = Starter(around, self.owner, self)

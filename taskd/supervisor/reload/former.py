@@ -13,7 +13,7 @@ from zlib import crc32
 
 from taskd.base.urls import place_of, shown
 from taskd.config.leaves import Leaf, walk
-from taskd.config.option import Kind
+from taskd.config.option import ValueForm
 from taskd.config.schema import Config
 from taskd.config.written import written
 
@@ -87,7 +87,7 @@ def _text(config: Config) -> str:
         f"# {shown(config.broker)}",
         "# A reload left this broker.  When nothing waits there: delete this file.",
     ]
-    lines += [f"broker = {written(config.broker, Kind.URL)}", 'results = "null://"']
+    lines += [f"broker = {written(config.broker, ValueForm.URL)}", 'results = "null://"']
     table = ""
     for path, leaf in walk(config):
         if len(path) != 2 or path[0] not in _TABLES or not isinstance(leaf, Leaf):

@@ -15,7 +15,7 @@ from enum import Enum
 from taskd.config.load import check
 from taskd.config.problems import Severity
 from taskd.config.schema import Config
-from taskd.supervisor.model.plan import Action, Plan, plan
+from taskd.supervisor.model.plan import Action, ReloadPlan, plan
 from taskd.supervisor.model.roster import CommandTable
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.revision import Revision
@@ -25,7 +25,7 @@ from taskd.supervisor.reload.half_written import is_being_written
 _log = logging.getLogger(__name__)
 
 
-class Outcome(Enum):
+class ReloadOutcome(Enum):
     """How the latest reload fares."""
 
     UNDER_WAY = "under way"
@@ -57,7 +57,7 @@ class Reloader:
         """``begun`` is called when a reload begins, ``apply_live`` with what the daemon itself obeys."""
         self.current = Revision(1, config, table)
         self._sound = self.current
-        self.outcome = Outcome.DONE
+        self.outcome = ReloadOutcome.DONE
         self.troubles: tuple[str, ...] = ()
         self._number = 1
         self._table = table
@@ -71,7 +71,7 @@ class Reloader:
     @property
     def under_way(self) -> bool:
         """Whether programs are still being added, replaced or removed."""
-        return self.outcome is Outcome.UNDER_WAY
+        return self.outcome is ReloadOutcome.UNDER_WAY
 
     def plan(self) -> Mapping[str, object]:
         """Return what a reload would do now, and do nothing."""
@@ -98,7 +98,7 @@ class Reloader:
             self.current = sound
             self._apply_live(sound.config)
             self._fleet.aim(sound, reason=f"back to revision {sound.number}: {trouble}")
-        self.outcome, self.troubles = Outcome.FAILED, (trouble,)
+        self.outcome, self.troubles = ReloadOutcome.FAILED, (trouble,)
         return self._answer(Read(None, (*read.problems, trouble), (trouble,)), None)
 
     def _take_over(self, read: Read, why: str) -> Mapping[str, object]:
@@ -107,7 +107,7 @@ class Reloader:
         if read.config is None:
             _log.error("reload (%s) refused, nothing was changed: correct the file and reload again", why)
             if not self.under_way:
-                self.outcome = Outcome.FAILED
+                self.outcome = ReloadOutcome.FAILED
             self.troubles = read.errors
             return self._answer(read, None)
         decided = self._planned(read.config)
@@ -119,7 +119,7 @@ class Reloader:
         self._revisions.add(self.current)
         unfinished = self._concerned if self.under_way else frozenset()
         self._concerned = decided.concerned() | unfinished
-        self.outcome, self.troubles = Outcome.UNDER_WAY, ()
+        self.outcome, self.troubles = ReloadOutcome.UNDER_WAY, ()
         _log.info("reload (%s) revision=%s: %s", why, self._number, _summary(decided))
         self._apply_live(read.config)
         self._fleet.aim(self.current, reason=f"reload, revision {self._number}")
@@ -135,7 +135,7 @@ class Reloader:
         troubled = tuple(f"{group.name}: {group.trouble}" for group in groups if group.trouble)
         if any(not group.settled and not group.trouble for group in groups):
             return False
-        self.outcome = Outcome.FAILED if troubled else Outcome.DONE
+        self.outcome = ReloadOutcome.FAILED if troubled else ReloadOutcome.DONE
         self.troubles = troubled
         level = logging.ERROR if troubled else logging.INFO
         suffix = f": {'; '.join(troubled)}" if troubled else ""
@@ -162,7 +162,7 @@ class Reloader:
             revision.close()
         self._revisions &= needed
 
-    def _planned(self, config: Config) -> Plan:
+    def _planned(self, config: Config) -> ReloadPlan:
         return plan(self._fleet.running(), self.current.config, config)
 
     def _read(self) -> Read:
@@ -179,7 +179,7 @@ class Reloader:
         errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
         return Read(config, texts, errors)
 
-    def _answer(self, read: Read, decided: Plan | None, note: str = "") -> Mapping[str, object]:
+    def _answer(self, read: Read, decided: ReloadPlan | None, note: str = "") -> Mapping[str, object]:
         return {
             "file": self.current.config.path,
             "generation": self.current.number,
@@ -199,7 +199,7 @@ def _in_words(error: Exception) -> str:
     return f"{' '.join(f'{type(error).__name__}: {error}'.split())}; the log of taskd has the traceback"
 
 
-def _summary(decided: Plan) -> str:
+def _summary(decided: ReloadPlan) -> str:
     counts = [
         f"{action.value}={number}"
         for action in Action

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from taskd.supervisor.scaling.demand import demand
-from taskd.supervisor.scaling.load import Budget, ScaledGroup
+from taskd.supervisor.scaling.load import MachineBudget, ScaledGroup
 from taskd.supervisor.scaling.sharing import Claim, share
 from taskd.supervisor.scaling.steadying import Steadiness, steady
 
@@ -34,7 +34,9 @@ class Autoscaler:
     window_s: float
     _memory: dict[str, Steadiness] = field(default_factory=dict)
 
-    def decide(self, groups: Iterable[ScaledGroup], budget: Budget, now: float) -> Mapping[str, SizeDecision]:
+    def decide(
+        self, groups: Iterable[ScaledGroup], budget: MachineBudget, now: float
+    ) -> Mapping[str, SizeDecision]:
         """Return the decision of each group; ``now`` in monotonic seconds.  Call it about once a second."""
         former, self._memory = self._memory, {}
         claims: dict[str, Claim] = {}

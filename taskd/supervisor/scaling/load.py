@@ -52,7 +52,7 @@ class ScaledGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class MachineBudget:
     """The budget of the machine for all scaled groups together; 0 means no limit."""
 
     processes: int = 0

@@ -24,7 +24,7 @@ from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.program import Program
 from taskd.supervisor.scaling.autoscaler import Autoscaler, SizeDecision
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
-from taskd.supervisor.scaling.load import Budget, GroupLimits, Load, ScaledGroup
+from taskd.supervisor.scaling.load import GroupLimits, Load, MachineBudget, ScaledGroup
 from taskd.supervisor.scaling.metering import Meter, Sample
 from taskd.supervisor.scaling.recording import Recording
 
@@ -58,13 +58,13 @@ class Scaler:
         self._changed = changed
         self._autoscaler = Autoscaler(window_s=0.0)
         self.recording = Recording()
-        self._budget = Budget()
+        self._budget = MachineBudget()
         self._groups: dict[str, _Group] = {}
         self._timer: Timer | None = None
 
     def apply(self, config: Config) -> None:
         """Take the bounds of a configuration; groups that are scaled already keep what they have learnt."""
-        self._budget = Budget(config.supervisor.max_processes, config.supervisor.max_memory)
+        self._budget = MachineBudget(config.supervisor.max_processes, config.supervisor.max_memory)
         self._autoscaler.window_s = config.supervisor.scale_down_after
         former, self._groups = self._groups, {}
         for name, worker in config.workers.items():

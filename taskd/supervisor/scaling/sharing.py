@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from taskd.supervisor.scaling.load import Budget
+from taskd.supervisor.scaling.load import MachineBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Claim:
     leaving: int = 0
 
 
-def share(claims: Mapping[str, Claim], budget: Budget) -> dict[str, int]:
+def share(claims: Mapping[str, Claim], budget: MachineBudget) -> dict[str, int]:
     """Return the number of processes of each group: its floor at least, what it wants at most.
 
     Floors are given even where they exceed the budget: an operator asked for both, and a queue

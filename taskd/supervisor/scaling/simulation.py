@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from taskd.supervisor.scaling.autoscaler import Autoscaler
-from taskd.supervisor.scaling.load import Budget, GroupLimits, Load, ScaledGroup
+from taskd.supervisor.scaling.load import GroupLimits, Load, MachineBudget, ScaledGroup
 from taskd.supervisor.scaling.metering import SMOOTHING
 
 
@@ -26,7 +26,7 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SimulatedSecond:
     """One group at the end of one second: its processes, what waits, the expected wait, and why."""
 
     second: int
@@ -52,11 +52,11 @@ def simulate(
     bounds: Mapping[str, GroupLimits],
     load: Iterable[Arrivals],
     *,
-    budget: Budget,
+    budget: MachineBudget,
     seconds: int,
     start_s: int = 1,
     window_s: float = 60.0,
-) -> Iterator[Row]:
+) -> Iterator[SimulatedSecond]:
     """Yield a row for each second and group.  Groups without bounds in the configuration are ignored."""
     autoscaler = Autoscaler(window_s)
     groups = {name: _Simulated(each, each.least) for name, each in bounds.items()}
@@ -76,7 +76,9 @@ def simulate(
         )
         for name, group in groups.items():
             _resize(group, decisions[name].target, second + start_s)
-            yield Row(second, name, group.processes, group.ready, _wait_s(group), decisions[name].why[0])
+            yield SimulatedSecond(
+                second, name, group.processes, group.ready, _wait_s(group), decisions[name].why[0]
+            )
 
 
 def _arrive(group: _Simulated, arrivals: Arrivals) -> None:

@@ -1,0 +1,51 @@
+"""One word for one thing: two public classes do not share a name."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+#: Names that still stand for two or three things; the list only shrinks.
+SHARED = {
+    "Admission": 2,
+    "Autoscaler": 2,
+    "Channel": 2,
+    "Connections": 2,
+    "Ended": 2,
+    "Event": 2,
+    "Facts": 2,
+    "Form": 2,
+    "Given": 2,
+    "Hub": 2,
+    "Link": 3,
+    "Lost": 2,
+    "News": 2,
+    "Readable": 2,
+    "Request": 2,
+    "Run": 2,
+    "Running": 2,
+    "RunningTask": 2,
+    "Settled": 2,
+    "Severity": 2,
+    "Slot": 2,
+    "Store": 2,
+    "TaskRejected": 2,
+    "Timer": 2,
+    "Work": 3,
+}
+
+
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in sorted((ROOT / "taskd").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(str(path.relative_to(ROOT)))
+
+    found = {name: len(paths) for name, paths in places.items() if len(paths) > 1}
+    new = {name: places[name] for name, count in found.items() if count > SHARED.get(name, 1)}
+    assert not new, f"choose another name, after docs/glossary.md: {new}"
+    gone = {name for name, count in SHARED.items() if found.get(name, 1) < count}
+    assert not gone, f"take these out of SHARED: {sorted(gone)}"
