@@ -11,37 +11,34 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
-from taskd.pools.base import Job, Outcome, Pool
-from taskd.pools.opening import ChildLimits
-from taskd.pools.prefork.pool import PreforkPool
-from taskd.pools.solo import SoloPool
-from taskd.pools.threads import ThreadsPool
+from taskd.config.choosing import pool_kind
+from taskd.config.kinds import PoolTrait
+from taskd.pools.base import Job, Outcome, Pool, Target
+from taskd.pools.opening import AsyncTarget, ChildLimits, Children, OnReady, Work
 from tests.component.prefork_template import target
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-#: Not all of them can be imported, let alone in one process.
-COOPERATIVE = ("asyncio", "gevent", "eventlet")
+class _Work:
+    """``Work`` whose jobs are commands."""
 
+    def blocking(self) -> Target:
+        return target
 
-def cooperative_pool(kind: str, capacity: int, on_ready: Callable[[], None]) -> Pool:
-    from tests.component.cooperative_targets import async_target, green_target
+    def green(self) -> Target:
+        from tests.component.cooperative_targets import green_target
 
-    if kind == "asyncio":
-        from taskd.pools.asyncio import AsyncioPool
+        return green_target
 
-        return AsyncioPool(capacity, async_target, on_ready=on_ready)
-    if kind == "gevent":
-        from taskd.pools.gevent import GeventPool
+    def awaitable(self) -> AsyncTarget:
+        from tests.component.cooperative_targets import async_target
 
-        return GeventPool(capacity, green_target, on_ready=on_ready)
-    from taskd.pools.eventlet import EventletPool
-
-    return EventletPool(capacity, green_target, on_ready=on_ready)
+        return async_target
 
 
 class Runner:
@@ -69,24 +66,22 @@ class Runner:
         self.pool.start(self.loop, self._on_outcomes)
 
     def _make(self, kind: str, capacity: int, mode: str, pass_fds: Sequence[int]) -> Pool:
-        if kind == "solo":
-            return SoloPool(target, on_ready=self._on_ready)
-        if kind == "threads":
-            return ThreadsPool(capacity, target, on_ready=self._on_ready)
-        if kind in COOPERATIVE:
-            return cooperative_pool(kind, capacity, self._on_ready)
-        return PreforkPool(
-            capacity,
-            [sys.executable, "-m", self._program, mode],
+        record = pool_kind(kind)
+        opener = cast("Callable[[int, Work | Children, OnReady], Pool]", record.load(record.opener))
+        if PoolTrait.CHILDREN not in record.traits:
+            return opener(capacity, _Work(), self._on_ready)
+        children = Children(
+            command=[sys.executable, "-m", self._program, mode],
             environment={**os.environ, "PYTHONPATH": str(ROOT)},
-            on_ready=self._on_ready,
-            on_hello=self.hellos.append,
-            on_failed=lambda reason, detail: self.failures.append((reason, detail)),
-            title="w@test",
             pass_fds=pass_fds,
+            title="w@test",
             preload=self._preload,
             limits=self._limits,
+            on_hello=self.hellos.append,
+            on_failed=lambda reason, detail: self.failures.append((reason, detail)),
+            on_death=lambda _end: None,
         )
+        return opener(capacity, children, self._on_ready)
 
     def _on_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         self.on_outcomes(outcomes)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytest
 from kombu.transport.memory import Channel, Transport
 
+from taskd.base.named import named
 from taskd.brokers.amqp.broker import AmqpBroker
 from taskd.brokers.amqp.server import AmqpServer
 from taskd.brokers.base import Broker, Mailbox
@@ -24,6 +25,7 @@ from taskd.brokers.memory.broker import MemoryBroker
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.timing import Timing
+from taskd.config.kinds import BrokerCan
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.protocol.delivery import Delivery, Outgoing, Requeue
 from tests import services
@@ -63,49 +65,10 @@ def _redis(directory: Path, timing: Timing) -> Broker:
     return RedisBroker(url, RedisConfig(key_prefix=f"{directory}:"), timing)
 
 
-class Trait(Enum):
-    """A promise that not every broker can keep; ``docs/rabbitmq.md`` tells users."""
-
-    #: Leases that run out by a clock, and fencing of a former generation that is still connected.
-    LEASES = "leases end by the clock"
-    #: Who was not told that a message ran must take it that it may have run.
-    RETURNS = "messages that were returned unstarted count no delivery"
-    #: A message with new counts is a new message.
-    PLACES = "a message that failed keeps its place"
-    #: Order among queues, and between what returned and what was pushed already.
-    ORDER = "order is strict over claims"
-    #: Headers come back byte for byte.
-    HEADERS = "headers are kept as text"
-    #: The desk counts what workers hold.
-    COUNTS = "claimed and delayed messages are counted"
-    #: A message makes a descriptor readable, and nothing else does.
-    WAKES = "wake-ups are exact"
-    #: Priorities.
-    PRIORITIES = "urgent messages come first"
-    #: Exchanges of all types, which are not changed by whoever comes second.
-    EXCHANGES = "exchanges and mailboxes"
-    #: Messages of one queue come in the order in which they were sent, whoever sent them when.
-    FIFO = "messages come in the order of sending"
-    #: What one connection binds to an exchange, others know.
-    BINDINGS = "bindings are shared"
-    #: A sender of events is told when nobody hears it.
-    LISTENERS = "whether anybody listens is known"
-
-
-_AMQP_LACKS = frozenset(
-    {Trait.LEASES, Trait.RETURNS, Trait.PLACES, Trait.ORDER, Trait.HEADERS, Trait.COUNTS}
-) | {Trait.LISTENERS}
-_KOMBU_LACKS = _AMQP_LACKS | {Trait.WAKES, Trait.PRIORITIES, Trait.EXCHANGES, Trait.FIFO}
-
-
-def needs(broker: Broker, trait: Trait) -> None:
-    """Skip a test of a promise that this broker does not give."""
-    if isinstance(broker, KombuBroker):
-        lacks = _AMQP_LACKS if isinstance(broker, AmqpBroker) else _KOMBU_LACKS
-        if broker.url.startswith("kombu+sqla"):
-            lacks |= {Trait.BINDINGS}
-        if trait in lacks:
-            pytest.skip(f"not promised here: {trait.value}")
+def needs(broker: Broker, promise: BrokerCan) -> None:
+    """Skip a test of a promise that the record of this broker does not give."""
+    if promise not in broker.kind.can:
+        pytest.skip(f"not promised here: {promise.value}")
 
 
 class _PatientIntake(KombuIntake):
@@ -157,7 +120,7 @@ def _kombu_sql(directory: Path, timing: Timing) -> Broker:
 
 
 #: One line for each broker that joins.
-OPENERS: Mapping[str, Opener] = {
+_OURS: Mapping[str, Opener] = {
     "kombu-filesystem": _kombu_filesystem,
     "kombu-memory": _kombu_memory,
     "kombu-sql": _kombu_sql,
@@ -166,6 +129,10 @@ OPENERS: Mapping[str, Opener] = {
     "redis": _redis,
     "sqlite": _sqlite,
 }
+
+#: ``package.module:function`` of another package: an ``Opener``, whose broker alone is then tested.
+_THEIRS = os.environ.get("TASKD_TEST_BROKER", "")
+OPENERS: Mapping[str, Opener] = {_THEIRS: cast("Opener", named(_THEIRS))} if _THEIRS else _OURS
 
 
 #: Those whose tests take their time; the others prove in the fast tier that the suite itself is right.
@@ -189,7 +156,7 @@ def send(broker: Broker, *messages: Outgoing) -> None:
 
 def urgent(broker: Broker) -> tuple[int, int, int]:
     """Return three priorities, the one served first at first: kombu's emulation on Redis begins with 0."""
-    return (0, 5, 9) if isinstance(broker, RedisBroker) else (9, 5, 0)
+    return (0, 5, 9) if broker.kind.most_urgent == 0 else (9, 5, 0)
 
 
 def as_object(headers: bytes) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from taskd.brokers.base import Broker
+from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Outgoing
 from tests.contract.brokers import (
-    Trait,
     as_object,
     bodies,
     is_readable,
@@ -56,7 +56,7 @@ def test_a_claim_of_zero_takes_nothing(broker: Broker) -> None:
 
 
 def test_messages_come_in_the_order_in_which_they_were_sent(broker: Broker) -> None:
-    needs(broker, Trait.FIFO)
+    needs(broker, BrokerCan.FIFO)
     send(broker, *[message(str(number)) for number in range(20)])
     intake = broker.intake("w", ["mail"])
 
@@ -65,7 +65,7 @@ def test_messages_come_in_the_order_in_which_they_were_sent(broker: Broker) -> N
 
 
 def test_the_most_urgent_priority_comes_first_over_all_queues(broker: Broker) -> None:
-    needs(broker, Trait.PRIORITIES)
+    needs(broker, BrokerCan.PRIORITIES)
     high, middle, low = urgent(broker)
     send(
         broker,
@@ -79,7 +79,7 @@ def test_the_most_urgent_priority_comes_first_over_all_queues(broker: Broker) ->
 
 
 def test_a_batch_over_several_queues_leaves_the_rest_claimable(broker: Broker) -> None:
-    needs(broker, Trait.ORDER)
+    needs(broker, BrokerCan.ORDER)
     high, _, low = urgent(broker)
     send(broker, *[message(str(n), "abc"[n % 3], priority=high if n % 2 else low) for n in range(30)])
     intake = broker.intake("w", ["a", "b", "c"])

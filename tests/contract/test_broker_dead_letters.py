@@ -11,10 +11,10 @@ from taskd.base.errors import BrokerError
 from taskd.brokers.base import Broker, DeadFilter
 from taskd.brokers.kombu.broker import KombuBroker
 from taskd.brokers.redis.broker import RedisBroker
+from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Ack, Dead, Outgoing, Requeue
 from tests.contract.brokers import (
     Clock,
-    Trait,
     as_object,
     fall_asleep,
     is_readable,
@@ -154,7 +154,7 @@ def test_dead_letters_are_purged_by_id(broker: Broker) -> None:
 
 
 def test_the_desk_counts_each_condition(broker: Broker, clock: Clock) -> None:
-    needs(broker, Trait.COUNTS)
+    needs(broker, BrokerCan.COUNTS)
     send(broker, *[message() for _ in range(4)], message(due_at=clock.now_at + 9.0), message("y", "other"))
     intake = broker.intake("w", ["mail"])
     first = intake.claim(2)[0]
@@ -167,7 +167,7 @@ def test_the_desk_counts_each_condition(broker: Broker, clock: Clock) -> None:
 
 
 def test_a_purge_spares_the_claimed(broker: Broker, clock: Clock) -> None:
-    needs(broker, Trait.COUNTS)
+    needs(broker, BrokerCan.COUNTS)
     send(broker, message("claimed"), message("ready"), message("delayed", due_at=clock.now_at + 1.0))
     intake = broker.intake("w", ["mail"])
     (delivery,) = intake.claim(1)

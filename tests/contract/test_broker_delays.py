@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from taskd.brokers.base import Broker
 from taskd.brokers.intake import Advancing
+from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Delay
 from tests.contract.brokers import (
     Clock,
-    Trait,
     bodies,
     fall_asleep,
     is_readable,
@@ -57,9 +55,9 @@ def test_delayed_messages_are_listed_soonest_first_and_stay_unclaimed(broker: Br
 def test_delayed_messages_can_be_made_to_come_sooner(broker: Broker, clock: Clock) -> None:
     send(broker, *[message(str(s), due_at=clock.now_at + s) for s in (5, 15, 30)])
     intake = broker.intake("w", ["mail"])
-    if not isinstance(intake, Advancing):
-        pytest.skip("this broker cannot")
-    needs(broker, Trait.FIFO)
+    needs(broker, BrokerCan.ADVANCE)
+    needs(broker, BrokerCan.FIFO)
+    assert isinstance(intake, Advancing)
     first, second, third = intake.scheduled(3)
     fall_asleep(intake)
 
@@ -94,7 +92,7 @@ def test_a_delayed_message_wakes_the_worker_to_set_its_timer(broker: Broker, clo
 
 
 def test_many_messages_due_at_once_all_come(broker: Broker, clock: Clock) -> None:
-    needs(broker, Trait.FIFO)
+    needs(broker, BrokerCan.FIFO)
     send(broker, *[message(str(n), due_at=clock.now_at + 1.0) for n in range(2500)])
     intake = broker.intake("w", ["mail"])
     clock.advance(2.0)

@@ -6,10 +6,10 @@ import pytest
 
 from taskd.base.errors import LeaseLostError
 from taskd.brokers.base import Broker
+from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Ack
 from tests.contract.brokers import (
     Clock,
-    Trait,
     bodies,
     fall_asleep,
     is_readable,
@@ -20,7 +20,7 @@ from tests.contract.brokers import (
 
 
 def test_a_claim_whose_lease_ran_out_goes_to_the_next_claimer(broker: Broker, clock: Clock) -> None:
-    needs(broker, Trait.LEASES)
+    needs(broker, BrokerCan.LEASES)
     send(broker, message())
     silent = broker.intake("silent", ["mail"], lease_s=10.0)
     (lost,) = silent.claim(1)
@@ -66,7 +66,7 @@ def test_a_jump_of_the_wall_clock_ends_no_lease(broker: Broker, clock: Clock) ->
 
 
 def test_a_second_generation_fences_off_the_first(broker: Broker) -> None:
-    needs(broker, Trait.LEASES)
+    needs(broker, BrokerCan.LEASES)
     send(broker, message())
     first = broker.intake("w", ["mail"])
     (delivery,) = first.claim(1)
@@ -83,7 +83,7 @@ def test_a_second_generation_fences_off_the_first(broker: Broker) -> None:
 
 
 def test_a_fenced_generation_that_closes_takes_nothing_from_its_successor(broker: Broker) -> None:
-    needs(broker, Trait.LEASES)
+    needs(broker, BrokerCan.LEASES)
     send(broker, message())
     first = broker.intake("w", ["mail"])
     second = broker.intake("w", ["mail"])
@@ -95,7 +95,7 @@ def test_a_fenced_generation_that_closes_takes_nothing_from_its_successor(broker
 
 
 def test_a_takeover_wakes_the_other_workers(broker: Broker) -> None:
-    needs(broker, Trait.LEASES)
+    needs(broker, BrokerCan.LEASES)
     send(broker, message())
     broker.intake("w", ["mail"]).claim(1)
     other = broker.intake("other", ["mail"])
@@ -108,7 +108,7 @@ def test_a_takeover_wakes_the_other_workers(broker: Broker) -> None:
 
 
 def test_closing_returns_claims_unstarted_and_wakes_others(broker: Broker) -> None:
-    needs(broker, Trait.RETURNS)
+    needs(broker, BrokerCan.RETURNS)
     send(broker, message())
     intake = broker.intake("w", ["mail"])
     intake.claim(1)

@@ -6,9 +6,9 @@ import pytest
 
 from taskd.base.errors import BrokerError
 from taskd.brokers.base import Broker
+from taskd.config.kinds import BrokerCan
 from tests.contract.brokers import (
     SILENCE_S,
-    Trait,
     bodies,
     is_readable,
     message,
@@ -18,7 +18,7 @@ from tests.contract.brokers import (
 
 
 def test_a_fanout_reaches_every_mailbox(broker: Broker) -> None:
-    needs(broker, Trait.WAKES)
+    needs(broker, BrokerCan.WAKES)
     boxes = [broker.mailbox(f"box{number}", "everyone", "fanout") for number in range(3)]
 
     send(broker, message("hello", "", exchange="everyone"))
@@ -32,7 +32,7 @@ def test_a_fanout_reaches_every_mailbox(broker: Broker) -> None:
 
 
 def test_a_direct_exchange_delivers_by_the_exact_key(broker: Broker) -> None:
-    needs(broker, Trait.BINDINGS)
+    needs(broker, BrokerCan.BINDINGS)
     mine = broker.mailbox("mine", "replies", "direct", "key-1")
     other = broker.mailbox("other", "replies", "direct", "key-2")
 
@@ -43,7 +43,7 @@ def test_a_direct_exchange_delivers_by_the_exact_key(broker: Broker) -> None:
 
 
 def test_a_topic_exchange_delivers_by_pattern(broker: Broker) -> None:
-    needs(broker, Trait.FIFO)
+    needs(broker, BrokerCan.FIFO)
     workers = broker.mailbox("workers", "events", "topic", "worker.*")
     everything = broker.mailbox("everything", "events", "topic", "#")
 
@@ -75,7 +75,7 @@ def test_a_mailbox_gets_what_is_sent_to_its_queue_directly(broker: Broker) -> No
 
 
 def test_a_closed_mailbox_is_gone(broker: Broker) -> None:
-    needs(broker, Trait.EXCHANGES)
+    needs(broker, BrokerCan.EXCHANGES)
     box = broker.mailbox("box", "everyone", "fanout")
     send(broker, message("unread", "", exchange="everyone"))
 
@@ -88,7 +88,7 @@ def test_a_closed_mailbox_is_gone(broker: Broker) -> None:
 
 
 def test_a_mailbox_of_the_same_name_takes_over_without_old_messages(broker: Broker) -> None:
-    needs(broker, Trait.BINDINGS)
+    needs(broker, BrokerCan.BINDINGS)
     broker.mailbox("box", "everyone", "fanout")
     send(broker, message("old", "", exchange="everyone"))
 
@@ -99,7 +99,7 @@ def test_a_mailbox_of_the_same_name_takes_over_without_old_messages(broker: Brok
 
 
 def test_an_exchange_of_another_type_is_refused(broker: Broker) -> None:
-    needs(broker, Trait.EXCHANGES)
+    needs(broker, BrokerCan.EXCHANGES)
     broker.mailbox("box", "everyone", "fanout")
 
     with pytest.raises(BrokerError, match=r"everyone.*fanout"):

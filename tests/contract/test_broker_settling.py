@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from taskd.brokers.base import Broker
+from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Ack, Dead, Replace, Requeue
 from tests.contract.brokers import (
     Clock,
-    Trait,
     bodies,
     message,
     needs,
@@ -59,7 +59,7 @@ def test_a_late_settlement_never_hits_a_newer_message(broker: Broker) -> None:
 
 
 def test_a_requeued_message_keeps_its_place_and_counts_its_delivery(broker: Broker) -> None:
-    needs(broker, Trait.PLACES)
+    needs(broker, BrokerCan.PLACES)
     send(broker, message("first"), message("second"))
     intake = broker.intake("w", ["mail"])
     (first,) = intake.claim(1)
@@ -70,7 +70,7 @@ def test_a_requeued_message_keeps_its_place_and_counts_its_delivery(broker: Brok
 
 
 def test_a_message_returned_unstarted_does_not_count_its_delivery(broker: Broker) -> None:
-    needs(broker, Trait.RETURNS)
+    needs(broker, BrokerCan.RETURNS)
     send(broker, message())
     intake = broker.intake("w", ["mail"])
     (delivery,) = intake.claim(1)
@@ -122,7 +122,7 @@ def test_a_replacement_takes_the_place_of_the_claim(broker: Broker, clock: Clock
 
 
 def test_a_refused_replacement_publishes_nothing(broker: Broker) -> None:
-    needs(broker, Trait.LEASES)
+    needs(broker, BrokerCan.LEASES)
     send(broker, message())
     first = broker.intake("w", ["mail"])
     (delivery,) = first.claim(1)

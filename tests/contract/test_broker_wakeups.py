@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 from taskd.brokers.base import Broker
+from taskd.config.kinds import BrokerCan
 from tests.contract.brokers import (
     SILENCE_S,
-    Trait,
     bodies,
     fall_asleep,
     is_readable,
@@ -39,7 +39,7 @@ def test_an_added_queue_wakes_for_what_comes_later(broker: Broker) -> None:
 
 
 def test_a_message_for_another_queue_wakes_nobody(broker: Broker) -> None:
-    needs(broker, Trait.WAKES)
+    needs(broker, BrokerCan.WAKES)
     intake = broker.intake("w", ["a"])
     fall_asleep(intake)
 
@@ -49,7 +49,7 @@ def test_a_message_for_another_queue_wakes_nobody(broker: Broker) -> None:
 
 
 def test_a_publication_makes_the_descriptor_readable_until_cleared(broker: Broker) -> None:
-    needs(broker, Trait.WAKES)
+    needs(broker, BrokerCan.WAKES)
     intake = broker.intake("w", ["mail"])
     fall_asleep(intake)
     assert not is_readable(intake, SILENCE_S)
@@ -63,7 +63,7 @@ def test_a_publication_makes_the_descriptor_readable_until_cleared(broker: Broke
 
 
 def test_threads_that_publish_at_the_same_time_lose_nothing(broker: Broker) -> None:
-    needs(broker, Trait.FIFO)
+    needs(broker, BrokerCan.FIFO)
     publisher = broker.publisher()
 
     def publish(name: str) -> None:

@@ -7,8 +7,9 @@ import pytest
 from taskd.base.errors import BrokerError
 from taskd.brokers.base import Broker, Mailbox
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
+from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Outgoing
-from tests.contract.brokers import Clock, Trait, bodies, is_readable, message, needs
+from tests.contract.brokers import Clock, bodies, is_readable, message, needs
 from tests.waiting import wait_until
 
 
@@ -29,7 +30,7 @@ def heard(box: Mailbox, count: int) -> list[str]:
 
 
 def test_an_event_reaches_every_listener_whose_pattern_it_matches(broker: Broker) -> None:
-    needs(broker, Trait.BINDINGS)
+    needs(broker, BrokerCan.BINDINGS)
     everything, workers = broker.event_box("celeryev.1"), broker.event_box("celeryev.2", "worker.#")
     sender = broker.event_sender()
 
@@ -41,7 +42,7 @@ def test_an_event_reaches_every_listener_whose_pattern_it_matches(broker: Broker
 
 
 def test_events_to_nobody_go_nowhere(broker: Broker) -> None:
-    needs(broker, Trait.LISTENERS)
+    needs(broker, BrokerCan.LISTENERS)
     sender = broker.event_sender()
     assert not sender.listened()
 
@@ -52,7 +53,7 @@ def test_events_to_nobody_go_nowhere(broker: Broker) -> None:
 
 
 def test_a_listener_that_has_gone_is_no_listener(broker: Broker) -> None:
-    needs(broker, Trait.LISTENERS)
+    needs(broker, BrokerCan.LISTENERS)
     sender = broker.event_sender()
     box = broker.event_box("celeryev.1")
 
@@ -71,7 +72,7 @@ def test_a_waiting_listener_is_woken(broker: Broker) -> None:
 
 
 def test_a_slow_listener_loses_the_oldest_events_and_nothing_grows(broker: Broker, clock: Clock) -> None:
-    needs(broker, Trait.FIFO)
+    needs(broker, BrokerCan.FIFO)
     box, sender = broker.event_box("celeryev.1"), broker.event_sender()
     for first in range(0, MAX_WAITING_EVENTS + 200, 100):
         clock.advance(2.0)
@@ -87,7 +88,7 @@ def test_a_slow_listener_loses_the_oldest_events_and_nothing_grows(broker: Broke
 
 
 def test_a_queue_gets_what_it_is_bound_to(broker: Broker) -> None:
-    needs(broker, Trait.BINDINGS)
+    needs(broker, BrokerCan.BINDINGS)
     for _ in range(2):
         broker.bind("mail", "letters", "topic", "letter.*")
 
@@ -96,6 +97,6 @@ def test_a_queue_gets_what_it_is_bound_to(broker: Broker) -> None:
     )
 
     assert bodies(broker.intake("w", ["mail"]).claim(10)) == ["a"]
-    needs(broker, Trait.EXCHANGES)
+    needs(broker, BrokerCan.EXCHANGES)
     with pytest.raises(BrokerError, match="letters"):
         broker.bind("mail", "letters", "fanout", "")

@@ -10,17 +10,18 @@ from taskd.base.errors import TooLateError
 from taskd.brokers.base import Broker
 from taskd.brokers.intake import Intake
 from taskd.brokers.once import OncePublisher, PlainOnce, once_publisher
+from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Ack, Dead, Delay, Outgoing, Replace
-from tests.contract.brokers import Clock, bodies, message
+from tests.contract.brokers import Clock, bodies, message, needs
 
 DAY_S = 86_400.0
 
 
 @pytest.fixture
 def once(broker: Broker) -> OncePublisher:
+    needs(broker, BrokerCan.ONCE)
     made = once_publisher(broker)
-    if isinstance(made, PlainOnce):
-        pytest.skip("this broker does not remember ids")
+    assert not isinstance(made, PlainOnce)
     return made
 
 

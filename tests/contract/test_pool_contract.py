@@ -16,16 +16,24 @@ from typing import Any
 import pytest
 
 from taskd.base.errors import PoolError
+from taskd.config.built_in import POOLS
+from taskd.config.choosing import pool_kind
+from taskd.config.kinds import PoolTrait
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Job, Outcome, TimedOut
 from tests.component.pool_runner import ROOT, Runner
 
 #: A process is patched for all its life: for the green pools a test at the end runs this file in one.
-GREEN = ["gevent", "eventlet"]
+GREEN = [name for name, kind in POOLS.items() if kind.entry != POOLS["prefork"].entry]
 PATCHED_FOR = os.environ.get("TASKD_TEST_PATCHED_FOR", "")
-KINDS = [PATCHED_FOR] if PATCHED_FOR else ["prefork", "threads", "asyncio", "solo"]
-PARALLEL = [kind for kind in KINDS if kind != "solo"]
-IN_PROCESS = [kind for kind in KINDS if kind != "prefork"]
-COOPERATIVE = [kind for kind in KINDS if kind not in ("prefork", "threads", "solo")]
+#: The name of a pool of another package, which is then tested alone.
+THEIRS = os.environ.get("TASKD_TEST_POOL", "")
+KINDS = list(filter(None, (PATCHED_FOR, THEIRS))) or [name for name in POOLS if name not in GREEN]
+_RECORDS = {name: pool_kind(name) for name in KINDS}
+PARALLEL = [name for name, kind in _RECORDS.items() if kind.most_slots != 1]
+IN_PROCESS = [name for name, kind in _RECORDS.items() if PoolTrait.CHILDREN not in kind.traits]
+COOPERATIVE = [
+    name for name in IN_PROCESS if name in PARALLEL and PoolTrait.RESIZABLE not in _RECORDS[name].traits
+]
 
 Start = Callable[..., Runner]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.installing import install_third_party
-from tests.system.daemon import Daemon, head_over
+from tests.system.daemon import ROOT, Daemon, head_over
 
 
 @pytest.fixture
@@ -49,3 +51,21 @@ def test_a_file_that_names_them_is_checked_without_the_package(
     assert said.returncode != 0
     assert 'the scheme "parcels" is not accepted' in said.stdout + said.stderr
     assert '"parcels" is not accepted; expected one of prefork' in said.stdout + said.stderr
+
+
+def test_the_contract_suites_run_over_them(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKD_TEST_BROKER", "parcels.testing:open_for_test")
+    monkeypatch.setenv("TASKD_TEST_POOL", "parcels")
+    suites = ["tests/contract/test_broker_record.py", "tests/contract/test_broker_claiming.py"]
+    pool = "tests/contract/test_pool_contract.py::test_every_job_gets_one_outcome_with_its_own_reply"
+
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *suites, pool],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout
+    assert "skipped" not in run.stdout

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from taskd.brokers import factory as brokers
-from taskd.brokers.base import Replying
-from taskd.brokers.intake import Advancing, Carrying
-from taskd.brokers.kombu.intake import KombuIntake
-from taskd.brokers.memory.intake import MemoryIntake
-from taskd.brokers.once import SendsOnce
-from taskd.brokers.redis.intake import RedisIntake
-from taskd.brokers.sqlite.intake import SqliteIntake
 from taskd.config.built_in import BEAT_STORES, BROKERS, POOLS, RESULTS
-from taskd.config.choosing import broker_kind, pool_kind, result_kind
-from taskd.config.kinds import BrokerCan, BrokerKind, KindError, PoolKind, StoreCan, StoreKind
+from taskd.config.choosing import pool_kind, result_kind
+from taskd.config.kinds import BrokerKind, KindError, PoolKind, StoreCan, StoreKind
 from taskd.config.stores import Stores
 from taskd.results import factory as results
 from taskd.results.base import Portable
@@ -26,13 +17,6 @@ from taskd.results.base import Portable
 _BROKERS = list(dict.fromkeys(BROKERS.values()))
 _RESULTS = list(dict.fromkeys(RESULTS.values()))
 _ALL = [*_BROKERS, *_RESULTS, *dict.fromkeys(BEAT_STORES.values()), *POOLS.values()]
-_INTAKES = {
-    "sqlite:///tmp/x.db": SqliteIntake,
-    "memory://": MemoryIntake,
-    "redis://h": RedisIntake,
-    "amqp://h": KombuIntake,
-    "kombu+memory://": KombuIntake,
-}
 
 
 def paths_of(kind: BrokerKind | StoreKind | PoolKind) -> list[str]:
@@ -58,23 +42,6 @@ def test_what_a_record_names_is_there(kind: BrokerKind | StoreKind | PoolKind) -
 @pytest.mark.parametrize("kind", list(POOLS.values()), ids=lambda kind: kind.name)
 def test_the_program_of_a_pool_is_there(kind: PoolKind) -> None:
     assert find_spec(kind.entry) is not None
-
-
-@pytest.mark.parametrize("url", list(_INTAKES))
-def test_a_broker_offers_what_its_record_says(url: str) -> None:
-    broker, can = brokers.connect(url, Stores()), broker_kind(url).can
-
-    assert (BrokerCan.REPLY in can) == isinstance(broker, Replying)
-    assert (BrokerCan.ONCE in can) == isinstance(broker, SendsOnce)
-
-
-@pytest.mark.parametrize(("url", "intake"), list(_INTAKES.items()))
-def test_an_intake_offers_what_the_record_of_its_broker_says(url: str, intake: type) -> None:
-    can = broker_kind(url).can
-
-    for capability, protocol in ((BrokerCan.ADVANCE, Advancing), (BrokerCan.CARRY_RESULTS, Carrying)):
-        methods = [name for name, _ in inspect.getmembers(protocol, inspect.isfunction) if name[0] != "_"]
-        assert (capability in can) == all(hasattr(intake, name) for name in methods)
 
 
 @pytest.mark.parametrize("url", ["sqlite:///tmp/x.db", "memory://", "redis://h", "null://"])
