@@ -68,7 +68,7 @@ class Intake(Protocol):
         """
 
     def renew(self) -> None:
-        """Extend the lease of all claims; call it every ``lease_s / 3``.
+        """Extend the lease of all claims; call it every ``lease_s / 3``, or more often.
 
         Raises: ``LeaseLostError`` after a takeover.
         """

@@ -29,6 +29,8 @@ from taskd.protocol.status import MAX_CHILDREN, MAX_RUNNING, ChildState, Heartbe
 BUSY_INTERVAL_S = 1.0
 #: and this often when nothing happens, so that an idle daemon sleeps.
 IDLE_INTERVAL_S = 15.0
+#: However long the lease is: with its renewal, an intake also keeps its file or its keys in order.
+LONGEST_RENEWAL_S = 5.0
 
 
 class Heart(Step[None]):
@@ -82,7 +84,7 @@ class Heart(Step[None]):
         tick()
         announcer.online()
         self._beat = loop.every(BUSY_INTERVAL_S, tick)
-        self._renewal = loop.every(intake.lease_s / 3, intake.renew)
+        self._renewal = loop.every(min(intake.lease_s / 3, LONGEST_RENEWAL_S), intake.renew)
         self._pulse = loop.every(FREQ_S, announcer.heartbeat)
 
     def _heartbeat(self, depth: int) -> Heartbeat:
