@@ -128,6 +128,11 @@ def test_ids_are_forgotten_when_they_are_old_and_over(
     assert once.active(["waits"]) == {"waits"}
 
 
-def test_a_closed_publisher_may_be_closed_again(once: OncePublisher) -> None:
+def test_a_closed_publisher_may_be_closed_again_and_others_go_on(
+    broker: Broker, once: OncePublisher, intake: Intake
+) -> None:
     once.close()
     once.close()
+
+    assert set(once_publisher(broker).publish_once([run("1")], until=math.inf)) == set()
+    assert bodies(intake.claim(1)) == ["x"]
