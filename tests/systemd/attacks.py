@@ -247,7 +247,7 @@ def a_task_of_one_user_stays_that_user() -> None:
 
     # Beat does not run its code to learn what it declares.
     beats = _LOGS / "beat.log"
-    wait_until(lambda: "what app evil:app declares is not read" in beats.read_text(), timeout_s=10)
+    wait_until(lambda: "the entries of app evil:app are not read" in beats.read_text(), timeout_s=10)
 
     # Code that it leaves lying about is run by nobody.
     assert "logging.py" in str(_attack(_LEFT_BEHIND)), "it may write there"
