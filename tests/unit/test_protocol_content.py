@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu.compression import compress, decompress
+from kombu.compression import compress, decompress, get_encoder
 from kombu.serialization import dumps
 
 from taskd.base.errors import SerializationError
@@ -19,6 +19,23 @@ from taskd.protocol.content import Serializer, read
 from taskd.protocol.message import decode_body
 
 (_ODD_FLOAT,) = struct.unpack(">d", b"\x90" * 8)
+
+
+def by_kombu(*names: str | None) -> list[Any]:
+    """Return these parameters; one that this kombu does not know is skipped, as zstd before 5.7."""
+
+    def is_known(name: str | None) -> bool:
+        try:
+            return name is None or bool(get_encoder(name))
+        except KeyError:
+            return False
+
+    return [
+        pytest.param(name, marks=[] if is_known(name) else [pytest.mark.skip("this kombu does not know it")])
+        for name in names
+    ]
+
+
 BODY = ([1, "zwei", 3.5, None], {"key": [True, {"a": 1}]}, {"callbacks": None})
 
 
@@ -31,7 +48,7 @@ def packed(serializer: str, name: str | None = None) -> tuple[bytes, str, str | 
 
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "yaml"])
-@pytest.mark.parametrize("name", [None, *compression.NAMES])
+@pytest.mark.parametrize("name", by_kombu(None, *compression.NAMES))
 def test_what_kombu_writes_is_read(serializer: str, name: Any) -> None:
     args, kwargs, embed = decode_body(*packed(serializer, name), accepted=frozenset(Serializer))
 
@@ -88,7 +105,7 @@ def test_a_compression_whose_library_is_not_installed_is_named_with_the_remedy(
         compression.packed(b"x", name)
 
 
-@pytest.mark.parametrize("name", compression.NAMES)
+@pytest.mark.parametrize("name", by_kombu(*compression.NAMES))
 def test_what_we_compress_is_read_by_kombu(name: Any) -> None:
     body, kind = compression.packed(b"text" * 100, name)
 
@@ -96,7 +113,7 @@ def test_what_we_compress_is_read_by_kombu(name: Any) -> None:
     assert len(body) < 100
 
 
-@pytest.mark.parametrize("name", [*compression.NAMES, "zlib", "bzip", "xz", "zstandard"])
+@pytest.mark.parametrize("name", by_kombu(*compression.NAMES, "zlib", "bzip", "xz", "zstandard"))
 def test_every_name_by_which_kombu_reads_a_compression_is_read(name: Any) -> None:
     body, _ = compress(b"[1]", name)
 
@@ -108,7 +125,7 @@ def test_an_unknown_compression_is_named() -> None:
         read(b"x", "application/json", "rot13")
 
 
-@pytest.mark.parametrize("name", compression.NAMES)
+@pytest.mark.parametrize("name", by_kombu(*compression.NAMES))
 @pytest.mark.parametrize("harm", [lambda data: data[:-3], lambda data: b"x" + data])
 def test_a_damaged_body_is_refused(name: Any, harm: Any) -> None:
     data, content_type, header = packed("json", name)
