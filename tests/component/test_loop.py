@@ -180,7 +180,7 @@ def test_the_longest_wait_ends_a_turn_without_anything_to_do(loop: Loop) -> None
     began = clock.monotonic()
     loop.run_once(0.02)
 
-    assert 0.015 <= clock.monotonic() - began < 5.0
+    assert clock.monotonic() - began >= 0.015
 
 
 def test_an_exception_of_a_callback_leaves_the_turn(loop: Loop) -> None:

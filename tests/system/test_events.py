@@ -71,8 +71,9 @@ def test_an_unknown_a_revoked_and_an_expired_task_are_told(daemon: Daemon) -> No
         heard.wait("worker-heartbeat")
         unknown = daemon.app.send_task("shop.nothing").id
         expired = daemon.app.send_task("shop.add", (1, 1), expires=0.001, countdown=0.2).id
-        revoked = daemon.app.send_task("shop.add", (1, 1), countdown=4).id
+        revoked = daemon.app.send_task("shop.add", (1, 1), queue="later").id
         daemon.ctl("revoke", revoked)
+        daemon.ctl("control", "add-consumer", "later")
 
         assert heard.wait("task-failed", uuid=unknown)["exception"] == "NotRegistered('shop.nothing')"
         assert heard.wait("task-revoked", uuid=expired)["expired"] is True

@@ -60,11 +60,12 @@ def test_registered_and_stats_tell_what_the_worker_is(daemon: Daemon) -> None:
 
 
 def test_a_revoked_task_that_waits_does_not_run(daemon: Daemon, tmp_path: Path) -> None:
-    result = daemon.app.send_task("shop.note", (str(tmp_path / "notes"), "ran"), countdown=4)
+    result = daemon.app.send_task("shop.note", (str(tmp_path / "notes"), "ran"), queue="later")
 
     daemon.ctl("revoke", result.id)
 
     assert result.id in inspect(daemon, "revoked")
+    daemon.ctl("control", "add-consumer", "later")
     with pytest.raises(Exception, match="revoked"):
         daemon.app.result(result.id).get(timeout=60)
     assert not (tmp_path / "notes").exists()

@@ -101,12 +101,13 @@ def test_a_restarted_worker_remembers_what_was_revoked(
     daemon = daemon_over(ONE_PREFORK_WORKER)
     if daemon.app.config.broker.startswith("amqp"):
         pytest.skip("RabbitMQ keeps nothing for workers: only those that are up tell the others")
-    result = daemon.app.send_task("shop.note", (str(tmp_path / "notes"), "ran"), countdown=4)
+    result = daemon.app.send_task("shop.note", (str(tmp_path / "notes"), "ran"), queue="later")
     daemon.ctl("revoke", result.id)
     daemon.ctl("restart", "main-1")
     daemon.wait_ready()
 
     assert inspect(daemon, "revoked") == [result.id]
+    daemon.ctl("control", "add-consumer", "later")
     assert_revoked(result)
     assert not (tmp_path / "notes").exists()
 
