@@ -41,9 +41,9 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     decided: DecidedEnd | None = None
     #: How long the task ran; None where nobody measured it.
     runtime_s: float | None = None
-    #: Whether it ran: False for what was refused or dropped before.
-    ran: bool = True
     failed: bool = False
+    #: Whether it ran: False for a message that was refused or dropped before.
+    ran: bool = True
     #: Somebody ended it on request, with this signal if not 0.
     terminated: bool = False
     signum: int = 0

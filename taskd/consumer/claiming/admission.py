@@ -55,6 +55,8 @@ class Admission:
         self._live = live
         self._work = work
         self._policy = policy
+        self._revoked = policy.revoked.known
+        self._suspects = policy.suspects
         self._run_times = run_times
         self._settling = settling
         self._answering = answering
@@ -106,17 +108,16 @@ class Admission:
         self, delivery: Delivery, accepted: Collection[Request], now: float, monotonic: float
     ) -> Request | None:
         """Return what the pool is to be given of a delivery; None when it was settled without."""
-        policy = self._policy
         if is_protocol_1(delivery.headers):
             delivery = _of_protocol_2(delivery)
-        verdict = strategy.decide(delivery, self._work.tasks, policy.revoked.known, now)
+        verdict = strategy.decide(delivery, self._work.tasks, self._revoked, now)
         if not isinstance(verdict, strategy.Run):
             self._refuse(delivery, verdict)
             return None
         request = Request(delivery, verdict.headers, verdict.options, self._generation)
-        if (delivery.deaths or policy.suspects) and self._is_suspect(request, accepted):
+        if (delivery.deaths or self._suspects) and self._is_suspect(request, accepted):
             return None
-        wait_s = policy.rates.wait_s(verdict.options, delivery.tag, monotonic)
+        wait_s = self._policy.rates.wait_s(verdict.options, delivery.tag, monotonic)
         if wait_s:
             self._put_back(delivery, verdict.headers, now + wait_s)
             return None
@@ -125,12 +126,12 @@ class Admission:
     def _is_suspect(self, request: Request, accepted: Collection[Request]) -> bool:
         """Settle a message during whose last run a whole worker died, or that waits for such a one."""
         delivery, worker = request.delivery, self._live.worker
-        lost = self._policy.suspects.take(delivery, request.headers.id)
+        lost = self._suspects.take(delivery, request.headers.id)
         if lost is not None:
             self._losses.take(request, lost, acknowledged=False)
             return True
         held = chain(self._work.requests.values(), accepted)
-        if self._policy.suspects.must_wait(request, held, worker.max_deaths):
+        if self._suspects.must_wait(request, held, worker.max_deaths):
             self._settling.settle(Delay(delivery.tag, clock.now() + WAIT_S))
             return True
         return False

@@ -28,6 +28,8 @@ class Answering:
         self._moments = moments
         self._hooks = hooks
         self._ended: list[Ended] = []
+        #: Has an end published with the next ``tell``.
+        self.note = self._ended.append
 
     # -- what a request held -------------------------------------------------------------------
 
@@ -51,14 +53,11 @@ class Answering:
 
     # -- ends ----------------------------------------------------------------------------------
 
-    def note(self, ended: Ended) -> None:
-        """Have an end published with the next ``tell``."""
-        self._ended.append(ended)
-
     def tell(self) -> None:
         """Publish the ends of this turn."""
         if self._ended:
-            ended, self._ended = self._ended, []
+            ended = self._ended.copy()
+            self._ended.clear()
             self._moments.ended.publish(ended)
 
     def cut_short(self, request: Request, end: DecidedEnd) -> None:
@@ -76,7 +75,7 @@ class Answering:
     ) -> None:
         """Answer for a request with the end that the worker has decided; ``ran``: it counts as a run."""
         signum = request.terminated_by
-        self._ended.append(
+        self.note(
             Ended(
                 request.headers,
                 request.options,
@@ -110,7 +109,7 @@ class Answering:
         expired: bool = False,
     ) -> None:
         """Answer for a message that does not run; ``options`` are None where its task is not known."""
-        self._ended.append(Ended(headers, options, decided=end, ran=False, expired=expired))
+        self.note(Ended(headers, options, decided=end, ran=False, expired=expired))
         after = decided_ends.aftermath(headers, delivery)
         self._settling.answer(end, after, delivery, headers)
         self._settling.follow(after)

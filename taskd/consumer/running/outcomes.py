@@ -108,13 +108,8 @@ class Outcomes:
         if request.softened is not Softened.NO and self._ended_on_request(request, reply, done.runtime_s):
             return
         self._answering.note(
-            Ended(
-                request.headers,
-                request.options,
-                reply,
-                runtime_s=done.runtime_s,
-                failed=reply.end in _FAILED,
-            )
+            # By position: one for each run.
+            Ended(request.headers, request.options, reply, None, done.runtime_s, reply.end in _FAILED)
         )
         if reply.record and not reply.silent:
             self._settling.keep_result(

@@ -21,8 +21,10 @@ class Tally:
 
     def hear(self, ended: Sequence[Ended]) -> None:
         """Count the runs that have ended."""
+        totals = self.totals
         for each in ended:
             if each.ran:
-                self.totals[each.headers.task] += 1
+                totals[each.headers.task] += 1
                 self.done += 1
-                self.failed += each.failed
+                if each.failed:
+                    self.failed += 1
