@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import click
 
+from taskd.base.schemes import file_of
 from taskd.beat.entries import EntrySource
 from taskd.beat.stores.factory import store_url
 from taskd.brokers.base import Desk
@@ -15,9 +16,7 @@ from taskd.cli.desk import open_desk
 from taskd.cli.entries import View, look
 from taskd.cli.names import completer
 from taskd.cli.session import Session
-from taskd.storage.sqlite.database import path_of
 
-_SQLITE = "sqlite://"
 _LETTERS = 100
 
 
@@ -51,7 +50,7 @@ def _tasks(session: Session, _socket_path: str) -> Iterator[str]:
 def _view(session: Session) -> View:
     """Return the entries of the file, with those of the store where it is a file."""
     config = session.config
-    if store_url(config).startswith(_SQLITE):
+    if file_of(store_url(config)):
         return look(config)
     view = View()
     view.listing.replace(EntrySource.FILE, config.beat.schedule)
@@ -61,8 +60,8 @@ def _view(session: Session) -> View:
 @contextmanager
 def _desk_of_this_host(session: Session) -> Iterator[Desk | None]:
     """Give the desk of a broker in a file that is there; None for another broker, and none is made."""
-    url = session.config.broker
-    if not url.startswith(_SQLITE) or not os.path.exists(path_of(url)) or not os.path.getsize(path_of(url)):
+    path = file_of(session.config.broker)
+    if not path or not os.path.exists(path) or not os.path.getsize(path):
         yield None
         return
     with open_desk(session.config) as desk:
