@@ -54,7 +54,7 @@ class Group:
         self._wake_at = wake_at
         self._is_spare = is_spare
         self._wish = Wish()
-        self._trial = Probation(name, self.members)
+        self._probation = Probation(name, self.members)
         #: How many programs it is still to grow by, since its table last changed.
         self._growth = 0
 
@@ -65,10 +65,10 @@ class Group:
 
         Programs to which the two configurations mean the same become its members where they stand.
         """
-        good = self._trial.good
+        good = self._probation.good
         self._wish = Wish(revision, size, reason)
         if good is not None and good.revision is not None and not self._differs(good.revision, revision):
-            self._trial.good = self._wish
+            self._probation.good = self._wish
         for member in self.members.staying():
             if not self._differs(member.revision, revision):
                 live = live_changes(member.revision.config, revision.config, self.name)
@@ -78,7 +78,7 @@ class Group:
 
     def retire(self, reason: str) -> None:
         """Want nothing any more: every program leaves."""
-        self._trial.good = None
+        self._probation.good = None
         self._wish = Wish(self._wish.revision, Wish().size, reason)
         self._begin()
 
@@ -96,7 +96,7 @@ class Group:
         self._begin()
 
     def _begin(self) -> None:
-        self._trial.begin(self.target)
+        self._probation.begin(self.target)
         self._drop_held(len(self.members.staying()) - self.size.count)
 
     # -- how it stands -----------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Group:
     @property
     def trouble(self) -> str:
         """Why the last change did not work out; empty when it did, or may still."""
-        return self._trial.trouble
+        return self._probation.trouble
 
     @property
     def settled(self) -> bool:
@@ -143,7 +143,7 @@ class Group:
 
     def revisions(self) -> set[Revision]:
         """Return the revisions that are still needed here."""
-        wishes = [self._wish, *([self._trial.good] if self._trial.good is not None else [])]
+        wishes = [self._wish, *([self._probation.good] if self._probation.good is not None else [])]
         return self.members.revisions() | {each.revision for each in wishes if each.revision is not None}
 
     # -- on the way --------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Group:
         held = self.members.held()
         self._refit(held)
         self._drop_held(len(held) - self.size.count)
-        self._judge_trial()
+        self._judge_probation()
         while (step := next_step(picture := self._picture())).start or step.retire:
             for name in step.retire:
                 self._retire(next(each for each in self.members.staying() if each.name == name))
@@ -163,23 +163,23 @@ class Group:
         for member in self.members:
             member.tell_news()
         if picture.is_settled:
-            self._trial.succeed(self._wish)
+            self._probation.succeed(self._wish)
 
     def _picture(self) -> Picture:
-        return Picture(self.members.berths(self.target), self.size, self._trial.is_proven)
+        return Picture(self.members.berths(self.target), self.size, self._probation.is_proven)
 
-    def _judge_trial(self) -> None:
+    def _judge_probation(self) -> None:
         if self.target is None:
             return
-        look_at = self._trial.judge(self.target, clock.monotonic())
+        look_at = self._probation.judge(self.target, clock.monotonic())
         if look_at < math.inf:
             self._wake_at(look_at)
-        if why := self._trial.failure(self.target):
-            self._wish = self._trial.fail(self._wish, why)
+        if why := self._probation.failure(self.target):
+            self._wish = self._probation.fail(self._wish, why)
 
     def _fail(self, why: str) -> None:
         """Pay for an error of our own: the programs stay as they are, and it is tried again in a while."""
-        self._trial.trouble = why
+        self._probation.trouble = why
         self._wake_at(clock.monotonic() + _AFTER_AN_ERROR_S)
 
     def _drop_held(self, surplus: int) -> None:

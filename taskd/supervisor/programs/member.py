@@ -23,7 +23,7 @@ class Member:
     #: It leaves for good and is forgotten when its process is gone.
     is_retired: bool = False
     #: It has yet to show that it works: its deaths count against the roll.
-    is_on_trial: bool = True
+    is_on_probation: bool = True
     _news: _News = field(init=False)
 
     def __post_init__(self) -> None:

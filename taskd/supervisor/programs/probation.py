@@ -1,7 +1,7 @@
 """Whether the last change of a group works out, and what the group goes back to when it does not.
 
-A change begins a trial.  Its first new program, the *canary*, passes when it has worked for ``canary_time``;
-new programs that have died ``roll_attempts`` times fail the trial.
+A change begins a probation.  Its first new program, the *canary*, passes when it has worked for
+``canary_time``; new programs that have died ``roll_attempts`` times fail it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Wish:
 
 
 class Probation:
-    """The trial of one group; each change begins it anew."""
+    """The probation of one group; each change begins it anew."""
 
     def __init__(self, group: str, members: Membership) -> None:
         self._group = group
@@ -46,15 +46,15 @@ class Probation:
         self._has_gone_back = False
 
     def begin(self, target: Revision | None) -> None:
-        """A change begins: every program that does not do its work now is on trial."""
+        """A change begins: every program that does not do its work now is on probation."""
         self.trouble = ""
         self._has_gone_back = False
         staying = self._members.staying()
         for member in staying:
-            member.is_on_trial = member.program.state is not State.READY
+            member.is_on_probation = member.program.state is not State.READY
             member.program.failures = 0
         # No canary where nothing is replaced, or where such programs work already.
-        works = any(member.fits(target) and not member.is_on_trial for member in staying)
+        works = any(member.fits(target) and not member.is_on_probation for member in staying)
         self.is_proven = works or all(member.fits(target) for member in staying)
 
     def succeed(self, wish: Wish) -> None:
@@ -64,24 +64,24 @@ class Probation:
         if not self._has_gone_back:
             self.trouble = ""
         for member in self._members.staying():
-            member.is_on_trial = False
+            member.is_on_probation = False
 
     def judge(self, target: Revision, now: float) -> float:
         """Pass the canary when it has worked long enough; return when to look again, inf for never."""
         if self.is_proven:
             return math.inf
         canary_s = target.config.supervisor.canary_time
-        passes_at = min((_passes_at(each, canary_s) for each in self._on_trial(target)), default=math.inf)
+        passes_at = min((_passes_at(each, canary_s) for each in self._on_probation(target)), default=math.inf)
         self.is_proven = passes_at <= now
         return math.inf if self.is_proven else passes_at
 
     def failure(self, target: Revision) -> str:
         """Return in words why the change does not work out; empty while it may."""
-        on_trial, settings = self._on_trial(target), target.config.supervisor
-        if self.trouble or not _have_died_too_often(on_trial, settings):
+        on_probation, settings = self._on_probation(target), target.config.supervisor
+        if self.trouble or not _have_died_too_often(on_probation, settings):
             return ""
-        deaths = sum(each.program.failures for each in on_trial)
-        worst = max(on_trial, key=lambda each: each.program.failures).program
+        deaths = sum(each.program.failures for each in on_probation)
+        worst = max(on_probation, key=lambda each: each.program.failures).program
         return f"{worst.spec.name} died {counted(deaths, 'time')}: {worst.detail or worst.reason}"
 
     def fail(self, wish: Wish, why: str) -> Wish:
@@ -108,8 +108,8 @@ class Probation:
         self.is_proven = True
         return wish
 
-    def _on_trial(self, target: Revision) -> Sequence[Member]:
-        return [each for each in self._members.staying() if each.is_on_trial and each.fits(target)]
+    def _on_probation(self, target: Revision) -> Sequence[Member]:
+        return [each for each in self._members.staying() if each.is_on_probation and each.fits(target)]
 
 
 def _have_died_too_often(members: Sequence[Member], settings: SupervisorConfig) -> bool:

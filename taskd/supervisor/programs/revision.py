@@ -1,7 +1,7 @@
 """One checked configuration as it is handed to programs, and how a program is made from it.
 
-Each reload makes a new revision.  A program keeps the one that it was made from until it is
-replaced or adopted, so what was checked together runs together, and a program that crashes in the
+Each reload makes a new revision.  A program keeps the one that it was made from until it is replaced or
+moved to a later one, so what was checked together runs together, and a program that crashes in the
 middle of a reload starts again with what it had.
 """
 
