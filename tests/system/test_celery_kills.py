@@ -158,6 +158,7 @@ def test_what_a_celery_worker_held_when_it_was_killed_for_good_runs_on_ours(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_mixed_cluster_on_redis_loses_nothing_in_forty_kills(
     make_cluster: Callable[[str], Cluster], redis_url: str
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_mixed_cluster_on_redis_loses_nothing_in_forty_kills(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_mixed_cluster_on_rabbitmq_loses_nothing_in_sixteen_kills(
     make_cluster: Callable[[str], Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:
