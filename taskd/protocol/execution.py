@@ -1,4 +1,4 @@
-"""Between a worker and the executor in its pool: work in, replies out.
+"""Between a worker and the executor in its pool: assignments in, replies out.
 
 The parent reads only headers, once, and hands them on; the body travels undecoded to whoever runs the task.
 The format is msgpack arrays, private to one worker generation: both ends are always the same version.
@@ -16,7 +16,7 @@ from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.message import TaskHeaders
 
 
-class Work(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Assignment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One delivery for the executor."""
 
     delivery: Delivery
@@ -68,23 +68,23 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_work_decoder = msgspec.msgpack.Decoder(Work)
+_assignment_decoder = msgspec.msgpack.Decoder(Assignment)
 _reply_decoder = msgspec.msgpack.Decoder(Reply)
 
 encode = _encoder.encode
-decode_work = _work_decoder.decode
+decode_assignment = _assignment_decoder.decode
 decode_reply = _reply_decoder.decode
 
 
-def encode_work(delivery: Delivery, headers: TaskHeaders | None = None, ended: bytes = b"") -> bytes:
-    """Return the work for the executor.
+def encode_assignment(delivery: Delivery, headers: TaskHeaders | None = None, ended: bytes = b"") -> bytes:
+    """Return one delivery for the executor, encoded.
 
     Headers go along where they arrive as they are: a date could lose its offset, and a lone surrogate or a
     stamp of another producer have no place in msgpack.  The executor reads those again.
     """
     if headers is not None and headers.are_plain:
         try:
-            return encode(Work(delivery, headers, ended))
+            return encode(Assignment(delivery, headers, ended))
         except ValueError:
             pass
-    return encode(Work(delivery, None, ended))
+    return encode(Assignment(delivery, None, ended))

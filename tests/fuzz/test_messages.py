@@ -78,8 +78,8 @@ def carried_out(delivery: Delivery) -> None:
                 assert decode_record(decided_ends.malformed(known, reason).record).status == "FAILURE"
         case strategy.Run(headers=decoded):
             decided_ends.aftermath(decoded, delivery)
-            assert isinstance(decode_reply(execute(execution.encode_work(delivery))), Reply)
-            assert isinstance(decode_reply(execute(execution.encode_work(delivery, decoded))), Reply)
+            assert isinstance(decode_reply(execute(execution.encode_assignment(delivery))), Reply)
+            assert isinstance(decode_reply(execute(execution.encode_assignment(delivery, decoded))), Reply)
 
 
 def test_envelopes_of_redis() -> None:

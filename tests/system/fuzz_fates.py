@@ -8,7 +8,7 @@ from taskd.config.schema import Config
 from taskd.consumer.claiming import strategy
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery, Outgoing
-from taskd.protocol.execution import End, Work
+from taskd.protocol.execution import Assignment, End
 from taskd.revocations.known import Revocations
 from taskd.sending.options import TaskOptions
 from tests.system.daemon import head_over
@@ -32,7 +32,7 @@ def fate(message: Outgoing | Delivery) -> str:
         case strategy.NotDue():
             return "delayed"
         case strategy.Run():
-            end = Executor(app, "test@here").execute(Work(delivery)).end
+            end = Executor(app, "test@here").execute(Assignment(delivery)).end
             return "dead" if end is End.REJECTED else "gone"
         case _:
             return "gone"

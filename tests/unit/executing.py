@@ -10,12 +10,12 @@ from taskd import App
 from taskd.app.task import BoundTask
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery, Outgoing
-from taskd.protocol.execution import Reply, Work, decode_reply, encode
+from taskd.protocol.execution import Assignment, Reply, decode_reply, encode
 from taskd.protocol.results import decode_record
 from taskd.sending.send import build_message
 
 
-def work_of(
+def assignment_of(
     task: BoundTask,
     args: Sequence[object] = (),
     kwargs: Mapping[str, object] | None = None,
@@ -24,11 +24,11 @@ def work_of(
     body: bytes | None = None,
     content_type: str | None = None,
     **options: Any,
-) -> Work:
+) -> Assignment:
     """Return what a worker hands to a pool for a message of this task; ``changes`` are to its headers."""
     message = build_message(task.settings, args, kwargs or {}, **options)
     headers = {**json.loads(message.headers), **(changes or {})}
-    return Work(
+    return Assignment(
         Delivery(
             1,
             "mail",
@@ -46,9 +46,9 @@ def work_of(
     )
 
 
-def run(app: App, work: Work) -> Reply:
+def run(app: App, assignment: Assignment) -> Reply:
     """Run it as a child of a pool does."""
-    return decode_reply(Executor(app, "w@h")(encode(work)))
+    return decode_reply(Executor(app, "w@h")(encode(assignment)))
 
 
 def error_of(reply: Reply) -> Exception:

@@ -14,7 +14,7 @@ from taskd.app.chunk_task import add_chunk_task
 from taskd.app.mapping import calls_of
 from taskd.base.errors import TaskdError
 from taskd.execution.native.execute import Executor
-from taskd.protocol.execution import Work
+from taskd.protocol.execution import Assignment
 from taskd.protocol.results import failure_record, success_record
 from taskd.results.base import StoredResult
 from taskd.sending.result import ResultTimeout
@@ -104,7 +104,7 @@ def worker(app: App) -> Iterator[None]:
         intake = app.connections._broker().intake("w", ["default"], lease_s=60.0)
         while not over.wait(0.001):
             for delivery in intake.claim(10):
-                reply = executor.execute(Work(delivery))
+                reply = executor.execute(Assignment(delivery))
                 record = StoredResult(delivery.task_id, reply.state, reply.record, None)
                 app.connections.results().store([record])
         intake.close()

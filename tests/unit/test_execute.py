@@ -22,7 +22,7 @@ from taskd.protocol.exceptions import TaskRejected, WorkerLostError
 from taskd.protocol.execution import End
 from taskd.protocol.results import decode_record, failure_record
 from taskd.sending.forms import Acks
-from tests.unit.executing import Hostile, error_of, run, work_of
+from tests.unit.executing import Hostile, assignment_of, error_of, run
 
 
 def test_a_task_runs_and_its_value_is_the_record(app: App) -> None:
@@ -30,7 +30,7 @@ def test_a_task_runs_and_its_value_is_the_record(app: App) -> None:
     def add(x: int, y: int = 0) -> int:
         return x + y
 
-    reply = run(app, work_of(add, (1,), {"y": 2}, task_id="i"))
+    reply = run(app, assignment_of(add, (1,), {"y": 2}, task_id="i"))
 
     record = decode_record(reply.record)
     assert (reply.end, reply.state, reply.text) == (End.SUCCEEDED, "SUCCESS", "3")
@@ -49,7 +49,7 @@ def test_an_async_task_runs_in_a_loop_that_is_kept(app: App) -> None:
         return request.id, url
 
     for task_id in ("a", "b"):
-        reply = run(app, work_of(crawl, ("x",), task_id=task_id))
+        reply = run(app, assignment_of(crawl, ("x",), task_id=task_id))
         assert decode_record(reply.record).value() == [task_id, "x"]
 
     assert loops[0] is loops[1]
@@ -63,7 +63,7 @@ def test_each_thread_has_a_loop_of_its_own_and_closes_it(app: App) -> None:
         loops.append(asyncio.get_running_loop())
 
     for _ in range(2):
-        thread = threading.Thread(target=run, args=(app, work_of(crawl)))
+        thread = threading.Thread(target=run, args=(app, assignment_of(crawl)))
         thread.start()
         thread.join(10)
 
@@ -76,7 +76,7 @@ def test_an_exception_in_an_async_task_is_a_failure(app: App) -> None:
     async def crawl() -> None:
         raise KeyError("x")
 
-    assert isinstance(error_of(run(app, work_of(crawl))), KeyError)
+    assert isinstance(error_of(run(app, assignment_of(crawl))), KeyError)
 
 
 def test_the_request_tells_where_the_task_comes_from(app: App) -> None:
@@ -91,7 +91,7 @@ def test_the_request_tells_where_the_task_comes_from(app: App) -> None:
         for name in ("reply_to", "correlation_id", "headers", "delivery_info", "called_directly", "is_eager"):
             seen[name] = getattr(request, name)
 
-    run(app, work_of(look, (1,), task_id="i", headers={"x-tenant": 7}, changes={"parent_id": "p"}))
+    run(app, assignment_of(look, (1,), task_id="i", headers={"x-tenant": 7}, changes={"parent_id": "p"}))
 
     assert seen == {
         "id": "i",
@@ -127,7 +127,7 @@ def test_a_task_called_by_another_as_a_function_has_no_message(app: App) -> None
     def outer() -> bool:
         return inner()
 
-    assert decode_record(run(app, work_of(outer)).record).value() is True
+    assert decode_record(run(app, assignment_of(outer)).record).value() is True
 
 
 def test_an_exception_is_a_failure_with_the_users_traceback_alone(
@@ -138,7 +138,7 @@ def test_an_exception_is_a_failure_with_the_users_traceback_alone(
         raise ValueError("boom", 3)
 
     with caplog.at_level(logging.ERROR):
-        reply = run(app, work_of(fail, task_id="i"))
+        reply = run(app, assignment_of(fail, task_id="i"))
 
     error = error_of(reply)
     assert (reply.end, reply.state, reply.text) == (End.FAILED, "FAILURE", "ValueError: ('boom', 3)")
@@ -154,7 +154,7 @@ def test_a_result_that_no_client_would_read_is_a_failure(app: App) -> None:
     def large() -> str:
         return "x" * 17_000_000
 
-    reply = run(app, work_of(large))
+    reply = run(app, assignment_of(large))
 
     assert reply.end is End.FAILED
     assert "max_message_size" in str(error_of(reply))
@@ -165,7 +165,7 @@ def test_a_hostile_exception_is_a_failure(app: App) -> None:
     def fail() -> None:
         raise Hostile(object())
 
-    reply = run(app, work_of(fail))
+    reply = run(app, assignment_of(fail))
 
     assert reply.end is End.FAILED
     assert isinstance(error_of(reply), Hostile)
@@ -177,7 +177,7 @@ def test_a_task_cannot_end_its_process(app: App, error: BaseException) -> None:
     def leave() -> None:
         raise error
 
-    reply = run(app, work_of(leave))
+    reply = run(app, assignment_of(leave))
 
     assert reply.end is End.FAILED
     assert isinstance(error_of(reply), WorkerLostError)
@@ -192,7 +192,7 @@ def test_what_a_pool_raises_to_end_a_task_is_told_apart(app: App) -> None:
     def slow() -> None:
         raise JobAborted
 
-    assert "ended from outside: JobAborted" in run(app, work_of(slow)).text
+    assert "ended from outside: JobAborted" in run(app, assignment_of(slow)).text
 
 
 def test_a_soft_time_limit_is_a_failure_unless_the_task_handles_it(app: App) -> None:
@@ -205,8 +205,8 @@ def test_a_soft_time_limit_is_a_failure_unless_the_task_handles_it(app: App) -> 
                 raise
         return "cleaned up"
 
-    assert isinstance(error_of(run(app, work_of(slow, (False,)))), SoftTimeLimitExceeded)
-    assert decode_record(run(app, work_of(slow, (True,))).record).value() == "cleaned up"
+    assert isinstance(error_of(run(app, assignment_of(slow, (False,)))), SoftTimeLimitExceeded)
+    assert decode_record(run(app, assignment_of(slow, (True,))).record).value() == "cleaned up"
 
 
 @pytest.mark.parametrize("handle", [False, True])
@@ -239,7 +239,7 @@ def test_a_soft_time_limit_reaches_a_waiting_coroutine_as_cancellation(app: App,
 
         return run_once
 
-    reply = run(app, work_of(slow))
+    reply = run(app, assignment_of(slow))
 
     assert cleaned == [True]
     if handle:
@@ -253,7 +253,7 @@ def test_a_value_without_json_is_a_failure_that_says_so(app: App) -> None:
     def odd() -> set[int]:
         return {1, 2}
 
-    reply = run(app, work_of(odd))
+    reply = run(app, assignment_of(odd))
 
     assert reply.end is End.FAILED
     assert "builtins.set" in reply.text
@@ -270,7 +270,7 @@ def test_a_result_is_kept_unless_it_is_ignored(
     def add() -> object:
         return object() if not kept else 1
 
-    reply = run(app, work_of(add, changes={"ignore_result": sent}))
+    reply = run(app, assignment_of(add, changes={"ignore_result": sent}))
 
     assert reply.end is End.SUCCEEDED
     assert bool(reply.record) is kept
@@ -281,7 +281,7 @@ def test_group_and_parent_are_in_the_record(app: App) -> None:
     def add() -> int:
         return 1
 
-    record = decode_record(run(app, work_of(add, changes={"group": "g", "parent_id": "p"})).record)
+    record = decode_record(run(app, assignment_of(add, changes={"group": "g", "parent_id": "p"})).record)
 
     assert (record.group_id, record.parent_id) == ("g", "p")
 
@@ -294,7 +294,7 @@ def test_an_ignored_task_stores_nothing(app: App) -> None:
     def task() -> None:
         raise Ignore("not now")
 
-    reply = run(app, work_of(task))
+    reply = run(app, assignment_of(task))
 
     assert (reply.end, reply.record) == (End.IGNORED, b"")
 
@@ -304,8 +304,8 @@ def test_a_rejected_task_is_dead_lettered_and_answered(app: App) -> None:
     def task(*, requeue: bool) -> None:
         raise Reject("bad input", requeue=requeue)
 
-    dead = run(app, work_of(task, kwargs={"requeue": False}))
-    again = run(app, work_of(task, kwargs={"requeue": True}))
+    dead = run(app, assignment_of(task, kwargs={"requeue": False}))
+    again = run(app, assignment_of(task, kwargs={"requeue": True}))
 
     assert (dead.end, dead.text) == (End.REJECTED, "bad input")
     assert isinstance(error_of(dead), TaskRejected)
@@ -327,7 +327,7 @@ def test_a_body_that_cannot_be_decoded_is_dead_lettered_and_answered(
     def task() -> None:
         raise AssertionError("it must not run")
 
-    reply = run(app, work_of(task, **changes))
+    reply = run(app, assignment_of(task, **changes))
 
     assert reply.end is End.REJECTED
     assert reason in reply.text
@@ -340,7 +340,7 @@ def test_a_task_of_a_chord_is_dead_lettered_and_whoever_waits_for_the_chord_is_a
         raise AssertionError("it must not run")
 
     body = json.dumps([[], {}, {"chord": {"task": "sum", "options": {"task_id": "sum-1"}}}]).encode()
-    reply = run(app, work_of(task, body=body, changes={"group": "g"}))
+    reply = run(app, assignment_of(task, body=body, changes={"group": "g"}))
 
     assert reply.end is End.REJECTED
     assert "does not count its parts" in reply.text
@@ -352,8 +352,8 @@ def test_an_unknown_task_and_broken_headers_are_dead_lettered(app: App) -> None:
     def task() -> None:
         pass
 
-    assert run(app, work_of(task, changes={"task": "other"})).end is End.REJECTED
-    assert run(app, work_of(task, changes={"retries": "x"})).end is End.REJECTED
+    assert run(app, assignment_of(task, changes={"task": "other"})).end is End.REJECTED
+    assert run(app, assignment_of(task, changes={"retries": "x"})).end is End.REJECTED
 
 
 # -- the app ------------------------------------------------------------------------------------
@@ -391,7 +391,7 @@ def test_a_soft_limit_that_strikes_after_the_end_costs_nothing(
         return original(*args, **kwargs)
 
     monkeypatch.setattr(replies, "failure_record", struck)
-    assert isinstance(error_of(run(app, work_of(fail))), ValueError)
+    assert isinstance(error_of(run(app, assignment_of(fail))), ValueError)
 
 
 def test_celerys_names_are_there(app: App) -> None:
@@ -399,4 +399,4 @@ def test_celerys_names_are_there(app: App) -> None:
     def fetch(self: BoundTask) -> list[object]:
         return [self.AsyncResult("j").id, self.request.utc]
 
-    assert decode_record(run(app, work_of(fetch)).record).value() == ["j", True]
+    assert decode_record(run(app, assignment_of(fetch)).record).value() == ["j", True]

@@ -17,7 +17,7 @@ from taskd.app.task import BoundTask, Sendable
 from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, Reply, Work, decode_reply, encode
+from taskd.protocol.execution import Assignment, End, Reply, decode_reply, encode
 from taskd.protocol.results import decode_record
 from taskd.sending.send import build_message
 from tests.unit.executing import Hostile
@@ -28,7 +28,7 @@ LIMIT = SoftTimeLimitExceeded("1 s")
 def payload(task: Sendable[Any, Any], *args: object) -> bytes:
     message = build_message(task.settings, args, {}, task_id="i")
     return encode(
-        Work(Delivery(1, "q", "i", message.headers, message.body, correlation_id="i", routing_key="q"))
+        Assignment(Delivery(1, "q", "i", message.headers, message.body, correlation_id="i", routing_key="q"))
     )
 
 

@@ -15,14 +15,14 @@ from taskd.app.control_flow import Ignore, Reject
 from taskd.app.task import BoundTask, Sendable
 from taskd.base import clock
 from taskd.execution.native.execute import Executor
-from taskd.protocol.execution import End, Work, decode_reply, encode
+from taskd.protocol.execution import Assignment, End, decode_reply, encode
 from taskd.protocol.message import decode_body, decode_headers, encode_body
 from taskd.protocol.results import child_ids
 from taskd.sending.callbacks import Aftermath, after_failure, messages_of
 from taskd.sending.request import Request
 from taskd.sending.send import build_message
 from taskd.sending.signature import read_signatures
-from tests.unit.executing import run, work_of
+from tests.unit.executing import assignment_of, run
 
 
 @pytest.fixture
@@ -58,7 +58,9 @@ def test_a_callback_gets_the_result_first(app: App) -> None:
     note = note_in(app)
     reply = run(
         app,
-        work_of(app.tasks["double"], (4,), task_id="i", link=note.s("x", y=1), changes={"root_id": "r"}),
+        assignment_of(
+            app.tasks["double"], (4,), task_id="i", link=note.s("x", y=1), changes={"root_id": "r"}
+        ),
     )
 
     assert reply.end is End.SUCCEEDED
@@ -71,7 +73,7 @@ def test_a_callback_gets_the_result_first(app: App) -> None:
 
 
 def test_an_immutable_callback_gets_its_own_arguments_alone(app: App) -> None:
-    reply = run(app, work_of(app.tasks["double"], (4,), link=[note_in(app).si(1)]))
+    reply = run(app, assignment_of(app.tasks["double"], (4,), link=[note_in(app).si(1)]))
 
     assert _parts(reply.callbacks[0])[1] == [1]
 
@@ -80,8 +82,8 @@ def test_callbacks_and_errbacks_do_not_mix(app: App) -> None:
     note = note_in(app)
     links: dict[str, Any] = {"link": [note.s("ok"), note.s("too")], "link_error": [note.s("bad")]}
 
-    well = run(app, work_of(app.tasks["double"], (4,), **links))
-    badly = run(app, work_of(app.tasks["fail"], task_id="i", **links))
+    well = run(app, assignment_of(app.tasks["double"], (4,), **links))
+    badly = run(app, assignment_of(app.tasks["fail"], task_id="i", **links))
 
     assert [_parts(message)[1] for message in well.callbacks] == [[8, "ok"], [8, "too"]]
     assert badly.end is End.FAILED
@@ -95,7 +97,7 @@ def test_a_task_that_did_not_end_calls_nobody(app: App, error: Exception) -> Non
         raise error
 
     note = note_in(app)
-    assert run(app, work_of(odd, link=note.s(), link_error=note.s())).callbacks == []
+    assert run(app, assignment_of(odd, link=note.s(), link_error=note.s())).callbacks == []
 
 
 def test_a_retry_keeps_what_is_linked_even_with_new_arguments(app: App) -> None:
@@ -103,7 +105,7 @@ def test_a_retry_keeps_what_is_linked_even_with_new_arguments(app: App) -> None:
     def fetch(self: BoundTask, x: int) -> None:
         self.retry(args=(x + 1,))
 
-    reply = run(app, work_of(fetch, (1,), link=note_in(app).s()))
+    reply = run(app, assignment_of(fetch, (1,), link=note_in(app).s()))
 
     assert reply.callbacks == []
     _, args, _, embed = _parts(reply.retry)
@@ -118,7 +120,7 @@ def test_a_callback_has_options_and_links_of_its_own(app: App) -> None:
         queue="slow", priority=9, eta=eta, task_id="fixed", link=note.si("then"), headers={"x-tenant": 7}
     )
 
-    (message,) = run(app, work_of(app.tasks["double"], (4,), link=linked)).callbacks
+    (message,) = run(app, assignment_of(app.tasks["double"], (4,), link=linked)).callbacks
 
     headers, _, _, embed = _parts(message)
     assert (message.routing_key, message.priority, message.task_id) == ("slow", 9, "fixed")
@@ -138,7 +140,7 @@ def test_a_signature_of_celery_is_followed_where_it_leads(app: App) -> None:
         "immutable": False,
     }
     before = clock.now()
-    (message,) = run(app, work_of(app.tasks["double"], (4,), link=celerys)).callbacks
+    (message,) = run(app, assignment_of(app.tasks["double"], (4,), link=celerys)).callbacks
 
     assert (message.exchange, message.routing_key) == ("reports", "daily")
     expires_at = decode_headers(message.headers).expires_at
@@ -154,7 +156,7 @@ def test_a_callback_whose_result_json_lacks_makes_a_failure_that_calls_errbacks(
         return {1, 2}
 
     note = note_in(app)
-    reply = run(app, work_of(odd, task_id="i", link=note.s(), link_error=note.s()))
+    reply = run(app, assignment_of(odd, task_id="i", link=note.s(), link_error=note.s()))
 
     assert reply.end is End.FAILED
     assert [_parts(message)[1] for message in reply.callbacks] == [["i"]]
@@ -178,7 +180,7 @@ def test_an_errback_of_three_parameters_is_called_with_what_celery_gives_it(
 
     immutable = tell.si()  # type: ignore[call-arg]
     links = [wrong.s(), tell.s(more=1), later.s(), immutable]
-    reply = run(app, work_of(app.tasks["fail"], task_id="i", link_error=links))
+    reply = run(app, assignment_of(app.tasks["fail"], task_id="i", link_error=links))
 
     assert seen == [("i", "ValueError('x')", "ValueError: x", 1)]
     assert "errback wrong failed" in caplog.text
@@ -192,7 +194,7 @@ def test_an_errback_that_cannot_be_sent_leaves_the_failure_as_it_is(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = {"task": "note", "options": {"priority": 99}}
-    reply = run(app, work_of(app.tasks["fail"], task_id="i", link_error=wrong))
+    reply = run(app, assignment_of(app.tasks["fail"], task_id="i", link_error=wrong))
 
     assert (reply.end, reply.callbacks) == (End.FAILED, [])
     assert "task=fail id=i errbacks not sent" in caplog.text
@@ -206,14 +208,14 @@ def test_what_no_worker_would_accept_is_not_sent(app: App, link: dict[str, Any])
 
 def test_a_message_with_a_link_to_a_chord_is_dead_lettered(app: App) -> None:
     body = encode_body((4,), {}, {"callbacks": [{"task": "celery.chord", "subtask_type": "chord"}]})
-    reply = run(app, work_of(app.tasks["double"], body=body))
+    reply = run(app, assignment_of(app.tasks["double"], body=body))
 
     assert reply.end is End.REJECTED
     assert "a chord has a header" in reply.text
 
 
 def test_asyncio_runs_send_callbacks_too(app: App) -> None:
-    payload = encode(work_of(app.tasks["double"], (4,), link=note_in(app).s()))
+    payload = encode(assignment_of(app.tasks["double"], (4,), link=note_in(app).s()))
     reply = decode_reply(asyncio.run(Executor(app, "w@h").acall(payload)))
 
     assert [_parts(message)[1] for message in reply.callbacks] == [[8]]
@@ -253,7 +255,7 @@ def test_nothing_that_a_sender_writes_into_a_signature_ends_the_worker(
     signature = {"task": "note", "options": options}
     body = encode_body((4,), {}, {"callbacks": [signature], "errbacks": [signature]})
 
-    reply = run(app, work_of(app.tasks["double"], body=body, task_id="i"))
+    reply = run(app, assignment_of(app.tasks["double"], body=body, task_id="i"))
 
     assert reply.end in (End.FAILED, End.REJECTED)
     assert reply.callbacks == []
@@ -278,7 +280,7 @@ def test_the_next_step_of_a_chain_is_sent_with_the_rest_of_it(app: App) -> None:
     chain = [_step("third", "i3"), _step("second", "i2", reply_to="box", shadow="shown")]
     body = encode_body((4,), {}, {"chain": chain})
 
-    reply = run(app, work_of(app.tasks["double"], body=body, task_id="i1", changes={"root_id": "r"}))
+    reply = run(app, assignment_of(app.tasks["double"], body=body, task_id="i1", changes={"root_id": "r"}))
 
     (message,) = reply.callbacks
     headers, args, _, embed = _parts(message)
@@ -292,8 +294,8 @@ def test_a_step_that_names_no_queue_goes_to_the_one_that_its_predecessor_came_fr
     chain = [_step("note", "i4"), _step("elsewhere", "i3"), _step("double", "i2", queue="slow")]
     queues = []
     while chain:
-        payload = work_of(app.tasks["double"], body=encode_body((1,), {}, {"chain": chain}))
-        (message,) = run(app, Work(msgspec.structs.replace(payload.delivery, queue="celery"))).callbacks
+        payload = assignment_of(app.tasks["double"], body=encode_body((1,), {}, {"chain": chain}))
+        (message,) = run(app, Assignment(msgspec.structs.replace(payload.delivery, queue="celery"))).callbacks
         queues.append(message.routing_key)
         chain.pop()
 
@@ -304,7 +306,7 @@ def test_the_members_of_a_group_are_all_sent_as_such(app: App) -> None:
     members = [_step("a", "i2", group_id="g", group_index=0), _step("b", "i3", group_id="g", group_index=1)]
     group = {"task": "celery.group", "subtask_type": "group", "kwargs": {"tasks": members}}
 
-    reply = run(app, work_of(app.tasks["double"], body=encode_body((4,), {}, {"chain": [group]})))
+    reply = run(app, assignment_of(app.tasks["double"], body=encode_body((4,), {}, {"chain": [group]})))
 
     sent = [_parts(message) for message in reply.callbacks]
     assert [(headers.id, headers.group, headers.group_index) for headers, *_ in sent] == [
@@ -317,7 +319,7 @@ def test_the_members_of_a_group_are_all_sent_as_such(app: App) -> None:
 def test_a_failure_ends_the_rest_of_the_chain_too(app: App) -> None:
     chain = [_step("third", "i3"), _step("second", "i2")]
 
-    reply = run(app, work_of(app.tasks["fail"], body=encode_body((), {}, {"chain": chain})))
+    reply = run(app, assignment_of(app.tasks["fail"], body=encode_body((), {}, {"chain": chain})))
 
     assert (reply.end, reply.callbacks) == (End.FAILED, [])
     assert sorted(reply.given_up) == ["i2", "i3"]
@@ -326,7 +328,9 @@ def test_a_failure_ends_the_rest_of_the_chain_too(app: App) -> None:
 def test_the_stamps_of_a_signature_go_on(app: App) -> None:
     signature = _step("note", "i2", stamped_headers=["tenant"], tenant="acme")
 
-    reply = run(app, work_of(app.tasks["double"], body=encode_body((4,), {}, {"callbacks": [signature]})))
+    reply = run(
+        app, assignment_of(app.tasks["double"], body=encode_body((4,), {}, {"callbacks": [signature]}))
+    )
 
     headers = _parts(reply.callbacks[0])[0]
     assert (headers.stamped_headers, headers.stamps) == (["tenant"], {"tenant": "acme"})
@@ -340,7 +344,7 @@ def test_tasks_that_a_task_sends_are_its_children() -> None:
         sent = [app.send_task("a", task_id="i2"), *app.send_many([app.call("b").with_options(task_id="i3")])]
         return [each.id for each in sent]
 
-    reply = run(app, work_of(family))
+    reply = run(app, assignment_of(family))
 
     assert child_ids(json.loads(reply.record)["children"]) == ["i2", "i3"]
     app.close()

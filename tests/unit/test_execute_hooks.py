@@ -11,7 +11,7 @@ from taskd.app.control_flow import Ignore, Reject
 from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import End, decode_reply, encode
-from tests.unit.executing import run, work_of
+from tests.unit.executing import assignment_of, run
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_hooks_run_in_order_around_the_task(app: App, seen: list[str], native: b
     async def task() -> None:
         seen.append("task")
 
-    execute, payload = Executor(app, "w@h"), encode(work_of(task, task_id="i"))
+    execute, payload = Executor(app, "w@h"), encode(assignment_of(task, task_id="i"))
     reply = asyncio.run(execute.acall(payload)) if native else execute(payload)
 
     assert decode_reply(reply).end is End.SUCCEEDED
@@ -46,7 +46,7 @@ def test_each_end_has_its_hooks(app: App, seen: list[str]) -> None:
         raise {"os": OSError, "value": ValueError, "ignore": Ignore, "reject": Reject}[kind]("x")
 
     for kind in ("os", "value", "ignore", "reject"):
-        run(app, work_of(task, (kind,)))
+        run(app, assignment_of(task, (kind,)))
 
     assert [entry for entry in seen if " 1 " in entry and "before" not in entry] == [
         "on_retry 1 RETRY",
@@ -66,7 +66,7 @@ def test_a_hook_learns_the_cause_and_the_traceback(app: App) -> None:
     def task() -> None:
         raise KeyError("x")
 
-    run(app, work_of(task))
+    run(app, assignment_of(task))
 
     (ended,) = ends
     assert isinstance(ended.error, KeyError)
@@ -90,7 +90,7 @@ def test_a_hook_that_raises_is_logged_and_changes_nothing(
     def task() -> None:
         seen.append("task")
 
-    reply = run(app, work_of(task, task_id="i"))
+    reply = run(app, assignment_of(task, task_id="i"))
 
     assert reply.end is End.SUCCEEDED
     assert seen[2:] == ["task", "after_task 2 SUCCESS", "after_task 1 SUCCESS"]
@@ -108,7 +108,7 @@ def test_a_soft_limit_that_strikes_in_a_hook_is_the_tasks(app: App) -> None:
     def task() -> None:
         raise AssertionError("it must not run")
 
-    assert "SoftTimeLimitExceeded" in run(app, work_of(task)).text
+    assert "SoftTimeLimitExceeded" in run(app, assignment_of(task)).text
 
 
 def test_a_hook_knows_the_current_request(app: App) -> None:
@@ -119,6 +119,6 @@ def test_a_hook_knows_the_current_request(app: App) -> None:
     @app.task(name="t")
     def task() -> None: ...
 
-    run(app, work_of(task))
+    run(app, assignment_of(task))
 
     assert seen == [True, True]

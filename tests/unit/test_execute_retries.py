@@ -14,7 +14,7 @@ from taskd.base import clock
 from taskd.protocol.exceptions import MaxRetriesExceededError
 from taskd.protocol.execution import End
 from taskd.protocol.message import decode_body, decode_headers, headers_as_mapping
-from tests.unit.executing import due_at, error_of, retry_of, run, work_of
+from tests.unit.executing import assignment_of, due_at, error_of, retry_of, run
 
 
 def test_arguments_that_do_not_fit_are_a_type_error_and_never_retried(app: App) -> None:
@@ -22,7 +22,7 @@ def test_arguments_that_do_not_fit_are_a_type_error_and_never_retried(app: App) 
     def add(x: int) -> int:
         return x
 
-    reply = run(app, work_of(add, (1, 2)))
+    reply = run(app, assignment_of(add, (1, 2)))
 
     assert reply.end is End.FAILED
     assert isinstance(error_of(reply), TypeError)
@@ -36,7 +36,7 @@ def test_a_retry_is_the_same_message_once_more(app: App) -> None:
         except ConnectionError:
             self.retry(countdown=30)
 
-    payload = work_of(
+    payload = assignment_of(
         fetch, ("x",), task_id="i", headers={"x-tenant": 7}, changes={"retries": 1, "group": "g"}
     )
     before = clock.now()
@@ -61,7 +61,7 @@ def test_a_retry_may_change_the_arguments_and_name_its_time(app: App) -> None:
     def fetch(self: BoundTask, url: str, tries: int = 0) -> None:
         self.retry(args=("other",), kwargs={"tries": tries + 1}, eta=eta)
 
-    retry = retry_of(run(app, work_of(fetch, ("x",))))
+    retry = retry_of(run(app, assignment_of(fetch, ("x",))))
 
     args, kwargs, _ = decode_body(retry.body, retry.content_type)
     assert (args, kwargs) == (["other"], {"tries": 1})
@@ -74,7 +74,7 @@ def test_the_last_retry_is_followed_by_the_original_exception(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry(exc=ConnectionError("down"))
 
-    reply = run(app, work_of(fetch, changes={"retries": 3}))
+    reply = run(app, assignment_of(fetch, changes={"retries": 3}))
 
     assert reply.end is End.FAILED
     assert isinstance(error_of(reply), ConnectionError)
@@ -85,7 +85,7 @@ def test_the_last_retry_without_a_cause_says_so(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry()
 
-    assert isinstance(error_of(run(app, work_of(fetch))), MaxRetriesExceededError)
+    assert isinstance(error_of(run(app, assignment_of(fetch))), MaxRetriesExceededError)
 
 
 def test_retries_of_a_task_without_limit_go_on(app: App) -> None:
@@ -93,7 +93,7 @@ def test_retries_of_a_task_without_limit_go_on(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry()
 
-    assert run(app, work_of(fetch, changes={"retries": 1000})).end is End.RETRIED
+    assert run(app, assignment_of(fetch, changes={"retries": 1000})).end is End.RETRIED
 
 
 def test_the_message_may_limit_the_retries_and_set_their_delay(app: App) -> None:
@@ -102,8 +102,8 @@ def test_the_message_may_limit_the_retries_and_set_their_delay(app: App) -> None
         raise OSError("x")
 
     before = clock.now()
-    again = run(app, work_of(fetch, max_retries=9, retry_delay=50, changes={"retries": 8}))
-    last = run(app, work_of(fetch, max_retries=9, changes={"retries": 9}))
+    again = run(app, assignment_of(fetch, max_retries=9, retry_delay=50, changes={"retries": 8}))
+    last = run(app, assignment_of(fetch, max_retries=9, changes={"retries": 9}))
 
     assert before + 49 < due_at(again) < before + 60
     assert decode_headers(retry_of(again).headers).taskd_max_retries == 9
@@ -117,7 +117,7 @@ def test_an_automatic_retry_backs_off(app: App) -> None:
 
     for retries, delay_s in [(0, 2), (1, 4), (4, 32), (15, 600)]:
         before = clock.now()
-        reply = run(app, work_of(fetch, changes={"retries": retries}))
+        reply = run(app, assignment_of(fetch, changes={"retries": retries}))
         assert reply.end is End.RETRIED
         assert before + delay_s <= due_at(reply) < before + delay_s + 1
 
@@ -129,7 +129,7 @@ def test_jitter_stays_below_the_ceiling(app: App) -> None:
 
     before = clock.now()
     for _ in range(20):
-        assert before <= due_at(run(app, work_of(fetch))) <= clock.now() + 8
+        assert before <= due_at(run(app, assignment_of(fetch))) <= clock.now() + 8
 
 
 def test_without_backoff_the_delay_counts(app: App) -> None:
@@ -138,7 +138,7 @@ def test_without_backoff_the_delay_counts(app: App) -> None:
         raise ConnectionError("down")
 
     before = clock.now()
-    assert before + 69 < due_at(run(app, work_of(fetch))) < before + 80
+    assert before + 69 < due_at(run(app, assignment_of(fetch))) < before + 80
 
 
 def refused_with(app: App, named: object) -> BoundTask:
@@ -159,7 +159,7 @@ def test_an_exception_may_name_the_wait_before_the_retry(app: App, named: float,
     fetch = refused_with(app, named)
     before = clock.now()
 
-    assert before + waited <= due_at(run(app, work_of(fetch))) < before + waited + 5
+    assert before + waited <= due_at(run(app, assignment_of(fetch))) < before + waited + 5
 
 
 @pytest.mark.parametrize("named", [None, "soon", -1, float("nan"), float("inf"), True, 1e300])
@@ -167,7 +167,7 @@ def test_a_wait_that_makes_no_sense_is_as_if_it_were_not_there(app: App, named: 
     fetch = refused_with(app, named)
     before = clock.now()
 
-    assert before + 30 <= due_at(run(app, work_of(fetch))) < before + 35
+    assert before + 30 <= due_at(run(app, assignment_of(fetch))) < before + 35
 
 
 def test_a_wait_that_cannot_be_read_is_no_obstacle(app: App) -> None:
@@ -180,7 +180,7 @@ def test_a_wait_that_cannot_be_read_is_no_obstacle(app: App) -> None:
     def fetch() -> None:
         raise TooManyRequests
 
-    assert run(app, work_of(fetch)).end is End.RETRIED
+    assert run(app, assignment_of(fetch)).end is End.RETRIED
 
 
 def test_only_the_named_exceptions_are_retried(app: App) -> None:
@@ -188,9 +188,9 @@ def test_only_the_named_exceptions_are_retried(app: App) -> None:
     def fetch(kind: str) -> None:
         raise {"file": FileNotFoundError, "value": ValueError, "connection": ConnectionError}[kind]("x")
 
-    assert run(app, work_of(fetch, ("file",))).end is End.FAILED
-    assert run(app, work_of(fetch, ("value",))).end is End.FAILED
-    assert run(app, work_of(fetch, ("connection",))).end is End.RETRIED
+    assert run(app, assignment_of(fetch, ("file",))).end is End.FAILED
+    assert run(app, assignment_of(fetch, ("value",))).end is End.FAILED
+    assert run(app, assignment_of(fetch, ("connection",))).end is End.RETRIED
 
 
 def test_a_raised_retry_counts_like_a_called_one(app: App) -> None:
@@ -198,8 +198,8 @@ def test_a_raised_retry_counts_like_a_called_one(app: App) -> None:
     def fetch() -> None:
         raise Retry(ValueError("x"), countdown=1)
 
-    assert run(app, work_of(fetch)).end is End.RETRIED
-    assert isinstance(error_of(run(app, work_of(fetch, changes={"retries": 1}))), ValueError)
+    assert run(app, assignment_of(fetch)).end is End.RETRIED
+    assert isinstance(error_of(run(app, assignment_of(fetch, changes={"retries": 1}))), ValueError)
 
 
 def test_a_retry_that_cannot_be_written_is_a_failure(app: App) -> None:
@@ -207,7 +207,7 @@ def test_a_retry_that_cannot_be_written_is_a_failure(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry(args=(object(),))
 
-    assert run(app, work_of(fetch)).end is End.FAILED
+    assert run(app, assignment_of(fetch)).end is End.FAILED
 
 
 def test_a_retry_takes_celerys_options(app: App) -> None:
@@ -228,7 +228,7 @@ def test_a_retry_takes_celerys_options(app: App) -> None:
         )
 
     before = clock.now()
-    reply = run(app, work_of(fetch, ("u",), {"depth": 1}))
+    reply = run(app, assignment_of(fetch, ("u",), {"depth": 1}))
     retry = retry_of(reply)
 
     headers = headers_as_mapping(retry.headers)
@@ -258,7 +258,7 @@ def test_a_retry_may_name_what_was_given_by_its_place_and_the_other_way_round(
     def fetch(self: BoundTask, a: int, b: int = 0, *rest: int, c: int = 0) -> None:
         self.retry(*again)
 
-    body = retry_of(run(app, work_of(fetch, *sent))).body
+    body = retry_of(run(app, assignment_of(fetch, *sent))).body
 
     assert decode_body(body, "application/json")[:2] == expected
 
@@ -268,7 +268,7 @@ def test_an_option_that_a_retry_does_not_have_is_named(app: App) -> None:
     def fetch(self: BoundTask) -> None:
         self.retry(qeue="slow")
 
-    error = error_of(run(app, work_of(fetch)))
+    error = error_of(run(app, assignment_of(fetch)))
 
     assert str(error) == 'task "fetch" cannot be retried with qeue: no such option, did you mean "queue"?'
 
@@ -282,7 +282,7 @@ def test_a_retry_that_is_not_thrown_follows_a_run_that_ends_as_it_does(app: App,
             raise ValueError("x")
         return "done for now"
 
-    reply = run(app, work_of(fetch, task_id="i"))
+    reply = run(app, assignment_of(fetch, task_id="i"))
 
     assert reply.end is (End.FAILED if fails else End.SUCCEEDED)
     (again,) = reply.callbacks
@@ -296,4 +296,4 @@ def test_a_task_may_lift_its_own_limit_as_in_celery(app: App) -> None:
         self.max_retries = None
         self.retry()
 
-    assert run(app, work_of(fetch, changes={"retries": 7})).end is End.RETRIED
+    assert run(app, assignment_of(fetch, changes={"retries": 7})).end is End.RETRIED

@@ -13,7 +13,7 @@ from taskd.base.errors import SerializationError
 from taskd.execution.native.execute import Executor
 from taskd.execution.native.loading import task_table
 from taskd.protocol.execution import End, decode_reply, encode
-from tests.unit.executing import run, work_of
+from tests.unit.executing import assignment_of, run
 
 
 def test_progress_is_seen_while_the_task_runs(app: App) -> None:
@@ -26,7 +26,7 @@ def test_progress_is_seen_while_the_task_runs(app: App) -> None:
         self.update_state(state="RESTING")
         seen.append((app.result("i").state, app.result("i").info, app.result("i").ready()))
 
-    assert run(app, work_of(copy, task_id="i")).end is End.SUCCEEDED
+    assert run(app, assignment_of(copy, task_id="i")).end is End.SUCCEEDED
     assert seen == [("PROGRESS", {"done": 1, "of": 2}, False), ("RESTING", None, False)]
 
 
@@ -38,7 +38,7 @@ def test_the_states_of_the_worker_cannot_be_chosen(app: App, state: str) -> None
 
     with pytest.raises(ValueError, match="stored by the worker alone"):
         copy()
-    assert "stored by the worker alone" in run(app, work_of(copy, task_id="i")).text
+    assert "stored by the worker alone" in run(app, assignment_of(copy, task_id="i")).text
 
 
 def test_a_meta_without_json_is_refused(app: App) -> None:
@@ -47,7 +47,7 @@ def test_a_meta_without_json_is_refused(app: App) -> None:
         with pytest.raises(SerializationError, match="set"):
             self.update_state(meta={1, 2})
 
-    assert run(app, work_of(copy)).end is End.SUCCEEDED
+    assert run(app, assignment_of(copy)).end is End.SUCCEEDED
 
 
 def test_nothing_is_stored_when_no_result_is_kept(app: App) -> None:
@@ -56,7 +56,7 @@ def test_nothing_is_stored_when_no_result_is_kept(app: App) -> None:
         self.update_state(meta=1)
 
     copy()
-    assert run(app, work_of(copy, task_id="i")).end is End.SUCCEEDED
+    assert run(app, assignment_of(copy, task_id="i")).end is End.SUCCEEDED
     assert app.result("i").state == "PENDING"
 
 
@@ -67,7 +67,7 @@ def test_results_that_are_switched_off_do_not_stop_a_task() -> None:
     def copy(self: BoundTask) -> None:
         self.update_state(meta=1)
 
-    assert run(app, work_of(copy)).end is End.SUCCEEDED
+    assert run(app, assignment_of(copy)).end is End.SUCCEEDED
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -79,7 +79,7 @@ def test_a_task_that_asks_for_it_is_started_before_it_runs(app: App, native: boo
         seen.append((app.result("i").state, app.result("i").info))
 
     execute = Executor(app, "w@h")
-    payload = encode(work_of(copy, task_id="i"))
+    payload = encode(assignment_of(copy, task_id="i"))
     reply = asyncio.run(execute.acall(payload)) if native else execute(payload)
 
     assert decode_reply(reply).end is End.SUCCEEDED
@@ -93,7 +93,7 @@ def test_a_started_that_cannot_be_stored_does_not_stop_the_task(caplog: pytest.L
     def copy() -> int:
         return 1
 
-    assert run(broken, work_of(copy, task_id="i")).end is End.SUCCEEDED
+    assert run(broken, assignment_of(copy, task_id="i")).end is End.SUCCEEDED
     assert "task=copy id=i STARTED is not stored" in caplog.text
 
 
@@ -111,4 +111,4 @@ def test_celerys_way_to_call_it_names_the_task_first(app: App) -> None:
         self.update_state(task_id="other", state="PROGRESS", meta={"done": 2})
         return [app.result(task_id).info for task_id in ("i", "other")]
 
-    assert run(app, work_of(copy, task_id="i")).text == "[{'done': 1}, {'done': 2}]"
+    assert run(app, assignment_of(copy, task_id="i")).text == "[{'done': 1}, {'done': 2}]"

@@ -18,7 +18,7 @@ from taskd.consumer.settling import decided_ends
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, Work, decode_reply
+from taskd.protocol.execution import Assignment, End, decode_reply
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.protocol.results import decode_record
 from taskd.revocations.known import By, Revocations
@@ -115,7 +115,7 @@ def test_every_message_gets_a_verdict_that_can_be_carried_out(headers: bytes) ->
 def test_every_message_ends_in_a_reply_of_the_executor(
     headers: bytes, body: bytes, kind: tuple[str, str]
 ) -> None:
-    work = Work(Delivery(1, "default", "", headers, body, *kind))
+    work = Assignment(Delivery(1, "default", "", headers, body, *kind))
 
     reply = decode_reply(execute(execution.encode(work)))
 
@@ -150,13 +150,13 @@ def test_a_body_of_15_megabytes_is_run_or_refused_and_a_larger_one_is_refused() 
     large = b'[["' + b"x" * 15_000_000 + b'"],{},{}]'
     headers = b'{"task": "fuzz.any", "id": "1"}'
 
-    ran = execute.execute(Work(Delivery(1, "default", "", headers, large, *fuzzing.PLAIN)))
-    torn = execute.execute(Work(Delivery(1, "default", "", headers, large[:-5], *fuzzing.PLAIN)))
+    ran = execute.execute(Assignment(Delivery(1, "default", "", headers, large, *fuzzing.PLAIN)))
+    torn = execute.execute(Assignment(Delivery(1, "default", "", headers, large[:-5], *fuzzing.PLAIN)))
 
     assert ran.end is End.SUCCEEDED
     assert torn.end is End.REJECTED
     assert len(torn.text) < 1000
     larger = large.replace(b'"]', b"x" * 3_000_000 + b'"]')
-    refused = execute.execute(Work(Delivery(1, "default", "", headers, larger, *fuzzing.PLAIN)))
+    refused = execute.execute(Assignment(Delivery(1, "default", "", headers, larger, *fuzzing.PLAIN)))
     assert refused.end is End.REJECTED
     assert "max_message_size" in refused.text

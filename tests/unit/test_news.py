@@ -14,7 +14,7 @@ from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Outgoing
 from taskd.sending.news import News
-from tests.unit.executing import work_of
+from tests.unit.executing import assignment_of
 
 
 class Sender:
@@ -98,7 +98,7 @@ def test_a_task_that_is_muted_or_called_directly_tells_nothing() -> None:
     loud()
     executor = Executor(app, "w@h")
     for task in (mute, loud):
-        executor.execute(execution.decode_work(execution.encode(work_of(task))))
+        executor.execute(execution.decode_assignment(execution.encode(assignment_of(task))))
 
     assert len(broker_box.receive()) == 1
     app.close()

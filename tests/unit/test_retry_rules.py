@@ -11,7 +11,7 @@ from taskd import App
 from taskd.base import clock
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, Work, decode_reply, encode
+from taskd.protocol.execution import Assignment, End, decode_reply, encode
 from taskd.sending.options import SendOptions
 from taskd.sending.send import build_message
 
@@ -50,7 +50,7 @@ def test_a_retry_is_the_same_task_once_more_within_its_limit_and_its_wait(
     options: SendOptions = {} if of_message is None else {"max_retries": of_message}
     message = build_message(fetch.settings, (), {}, **options)
     headers = json.dumps({**json.loads(message.headers), "retries": retries}).encode()
-    work = Work(Delivery(1, "q", "", headers, message.body))
+    work = Assignment(Delivery(1, "q", "", headers, message.body))
 
     before = clock.now()
     reply = decode_reply(Executor(app, "w@h")(encode(work)))

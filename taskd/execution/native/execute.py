@@ -1,6 +1,6 @@
 """Run one task: the target of every pool, for taskd's own App.
 
-Work in, reply out, both bytes.  The executor always answers: ``SystemExit`` and
+Assignment in, reply out, both bytes.  The executor always answers: ``SystemExit`` and
 ``KeyboardInterrupt`` are recorded as a failure and go no further, for a task may end itself but not
 the process that the worker gave it.  Only the task's own functions are called here; the parent has
 decided already what the headers tell (expired, revoked, not due).
@@ -41,7 +41,7 @@ from taskd.pools.interrupt import is_abort
 from taskd.protocol.content import Accepted
 from taskd.protocol.delivery import Outgoing
 from taskd.protocol.exceptions import one_line, readable
-from taskd.protocol.execution import End, Reply, Work, decode_work, encode
+from taskd.protocol.execution import Assignment, End, Reply, decode_assignment, encode
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.protocol.results import TaskState, decode_record
 from taskd.sending import request as requests
@@ -107,8 +107,8 @@ class Executor:
         self._accepted = accepted
 
     def __call__(self, payload: bytes) -> bytes:
-        """Run the task of an encoded ``Work`` and return the encoded ``Reply``."""
-        return encode(self.execute(decode_work(payload)))
+        """Run the task of an encoded ``Assignment`` and return the encoded ``Reply``."""
+        return encode(self.execute(decode_assignment(payload)))
 
     async def acall(self, payload: bytes) -> bytes:
         """Do the same in the running asyncio loop, which stays free meanwhile.
@@ -119,17 +119,17 @@ class Executor:
         the exception itself.  Any other cancellation abandons the run.  An answer comes in every case,
         unless the cancellation came before the asyncio task had taken its first step.
         """
-        given = decode_work(payload)
+        given = decode_assignment(payload)
         run = self._prepare(given)
         if given.ended:
             return encode(self._tell_of_end(run, given.ended))
         return encode(run if isinstance(run, Reply) else await self._run_natively(run))
 
-    def execute(self, work: Work) -> Reply:
+    def execute(self, assignment: Assignment) -> Reply:
         """Run the task and say how it ended.  Blocks until it has."""
-        run = self._prepare(work)
-        if work.ended:
-            return self._tell_of_end(run, work.ended)
+        run = self._prepare(assignment)
+        if assignment.ended:
+            return self._tell_of_end(run, assignment.ended)
         if isinstance(run, Reply):
             return run
         token = requests.current.set(run.request)
@@ -181,9 +181,9 @@ class Executor:
             if slot and self._ledger is not None:
                 self._ledger.end(slot)
 
-    def _prepare(self, work: Work) -> Run | Reply:
+    def _prepare(self, assignment: Assignment) -> Run | Reply:
         """Return the task with its request, or the answer to a message that cannot be run."""
-        delivery, headers = work.delivery, work.headers
+        delivery, headers = assignment.delivery, assignment.headers
         if headers is None:
             try:
                 headers = decode_headers(delivery.headers)

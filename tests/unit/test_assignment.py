@@ -12,10 +12,10 @@ from taskd.base.errors import ProtocolError
 from taskd.execution.native import execute as executing
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, decode_reply, decode_work, encode_work
+from taskd.protocol.execution import End, decode_assignment, decode_reply, encode_assignment
 from taskd.protocol.message import decode_headers
 from tests import fuzzing
-from tests.unit.executing import work_of
+from tests.unit.executing import assignment_of
 
 BODY = b'[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
 
@@ -27,13 +27,13 @@ def delivery_with(headers: bytes) -> Delivery:
 def test_the_delivery_arrives_as_it_is() -> None:
     delivery = delivery_with(b'{"task": "t", "id": "i", "x-own": 1}')
 
-    assert decode_work(encode_work(delivery)).delivery == delivery
+    assert decode_assignment(encode_assignment(delivery)).delivery == delivery
 
 
 def test_headers_are_read_once_and_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     app = App()
-    delivery = work_of(app.task(name="t")(lambda: None)).delivery
-    payload = encode_work(delivery, decode_headers(delivery.headers))
+    delivery = assignment_of(app.task(name="t")(lambda: None)).delivery
+    payload = encode_assignment(delivery, decode_headers(delivery.headers))
 
     def not_again(_data: bytes) -> Any:
         raise AssertionError("the headers are read a second time")
@@ -55,10 +55,10 @@ def test_headers_are_read_once_and_handed_on(monkeypatch: pytest.MonkeyPatch) ->
 def test_headers_that_msgpack_would_change_are_read_where_the_task_runs(own: bytes) -> None:
     delivery = delivery_with(b'{"task": "t", "id": "i", ' + own + b"}")
 
-    work = decode_work(encode_work(delivery, decode_headers(delivery.headers)))
+    assignment = decode_assignment(encode_assignment(delivery, decode_headers(delivery.headers)))
 
-    assert work.headers is None
-    assert work.delivery == delivery
+    assert assignment.headers is None
+    assert assignment.delivery == delivery
 
 
 @settings(max_examples=fuzzing.times(200))
@@ -69,6 +69,6 @@ def test_whatever_the_headers_say_they_arrive_as_the_worker_has_read_them(header
     except ProtocolError:
         return
 
-    work = decode_work(encode_work(delivery_with(headers), read))
+    assignment = decode_assignment(encode_assignment(delivery_with(headers), read))
 
-    assert repr(work.headers or decode_headers(work.delivery.headers)) == repr(read)
+    assert repr(assignment.headers or decode_headers(assignment.delivery.headers)) == repr(read)
