@@ -1,6 +1,7 @@
 """Between a worker and the executor in its pool: assignments in, replies out.
 
-The parent reads only headers, once, and hands them on; the body travels undecoded to whoever runs the task.
+The parent reads only headers; the delivery travels as the broker gave it.  The executor reads them again,
+which costs less than handing them on (decision 0028).
 The format is msgpack arrays, private to one worker generation: both ends are always the same version.
 """
 
@@ -13,15 +14,12 @@ import msgspec
 
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Delivery, Outgoing
-from taskd.protocol.message import TaskHeaders
 
 
 class Assignment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One delivery for the executor."""
 
     delivery: Delivery
-    #: As the worker has read them; None where the executor is to read those of the delivery.
-    headers: TaskHeaders | None = None
     #: The result record of a run that the worker has ended: hooks are to hear of it, nothing runs.
     ended: bytes = b""
 
@@ -74,17 +72,3 @@ _reply_decoder = msgspec.msgpack.Decoder(Reply)
 encode = _encoder.encode
 decode_assignment = _assignment_decoder.decode
 decode_reply = _reply_decoder.decode
-
-
-def encode_assignment(delivery: Delivery, headers: TaskHeaders | None = None, ended: bytes = b"") -> bytes:
-    """Return one delivery for the executor, encoded.
-
-    Headers go along where they arrive as they are: a date could lose its offset, and a lone surrogate or a
-    stamp of another producer have no place in msgpack.  The executor reads those again.
-    """
-    if headers is not None and headers.are_plain:
-        try:
-            return encode(Assignment(delivery, headers, ended))
-        except ValueError:
-            pass
-    return encode(Assignment(delivery, None, ended))

@@ -27,7 +27,6 @@ FAR_FUTURE_AT = datetime(FAR_FUTURE_YEAR, 1, 1, tzinfo=timezone.utc).timestamp()
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_RETRIES)]
-_Place = Annotated[int, msgspec.Meta(ge=-MOST_RETRIES, le=MOST_RETRIES)]
 _Span = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_S)]
 
 
@@ -42,7 +41,7 @@ class UnclearTask(ProtocolError):
         self.known = known
 
 
-class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The headers by which a worker decides.  Headers it does not know are left alone."""
 
     task: _Text
@@ -51,7 +50,7 @@ class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
     eta: datetime | None = None
     expires: datetime | None = None
     group: str | None = None
-    group_index: _Place | None = None
+    group_index: int | None = None
     retries: _Count = 0
     #: Hard limit first, then soft, in seconds.
     timelimit: tuple[_Span | None, _Span | None] | None = None
@@ -65,17 +64,12 @@ class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defa
     stamps: dict[str, object] | None = None
     #: How the body is compressed, by kombu's name; None when it is not.
     compression: str | None = None
-    replaced_task_nesting: _Count = 0
+    replaced_task_nesting: int = 0
     #: Ours: retry options of this one message, set by ``apply_async``.
     taskd_max_retries: _Count | None = None
     taskd_retry_delay: _Span | None = None
     #: Ours: it is an errback, whose first argument is the id of what failed.
     taskd_errback: bool = False
-
-    @property
-    def are_plain(self) -> bool:
-        """Whether they hold only texts, numbers and flags: no dates, and no stamps, which may be anything."""
-        return self.eta is None and self.expires is None and not self.stamps
 
     @property
     def eta_at(self) -> float | None:

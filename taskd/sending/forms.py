@@ -28,7 +28,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ValueForm:
+class OptionForm:
     """The values that an option takes.  ``most``: numbers from 0 to this."""
 
     kinds: tuple[type, ...]
@@ -82,15 +82,15 @@ def _compression(value: object) -> object:
     return value
 
 
-TEXT = ValueForm(kinds=(str,), expected="text")
-FLAG = ValueForm(kinds=(int,), expected="True or False")
-PRIORITY = ValueForm(kinds=(Integral,), expected="0 to 9", most=9)
+TEXT = OptionForm(kinds=(str,), expected="text")
+FLAG = OptionForm(kinds=(int,), expected="True or False")
+PRIORITY = OptionForm(kinds=(Integral,), expected="0 to 9", most=9)
 #: Of a send, where True would be a second; tasks have always taken it.
-SECONDS = ValueForm(kinds=(Real,), expected="seconds", most=LONGEST_S, is_time=True)
-COUNT = ValueForm(kinds=(Integral,), expected="a whole number", most=MOST_RETRIES)
-LIMIT = ValueForm(kinds=(Real,), expected="seconds; 0 for none", most=LONGEST_S)
-COMPRESSION = ValueForm(kinds=(object,), expected="the name of a compression", read=_compression)
-EXCEPTIONS = ValueForm(kinds=(object,), expected="a tuple of exception classes", read=_exceptions)
-LINKS = ValueForm(kinds=(object,), expected="a call or a list of them")
-ACKS = ValueForm(kinds=(object,), expected='"late" or "early"', read=_acks)
-RATE = ValueForm(kinds=(object,), expected="a rate", read=parse_rate)
+SECONDS = OptionForm(kinds=(Real,), expected="seconds", most=LONGEST_S, is_time=True)
+COUNT = OptionForm(kinds=(Integral,), expected="a whole number", most=MOST_RETRIES)
+LIMIT = OptionForm(kinds=(Real,), expected="seconds; 0 for none", most=LONGEST_S)
+COMPRESSION = OptionForm(kinds=(object,), expected="the name of a compression", read=_compression)
+EXCEPTIONS = OptionForm(kinds=(object,), expected="a tuple of exception classes", read=_exceptions)
+LINKS = OptionForm(kinds=(object,), expected="a call or a list of them")
+ACKS = OptionForm(kinds=(object,), expected='"late" or "early"', read=_acks)
+RATE = OptionForm(kinds=(object,), expected="a rate", read=parse_rate)

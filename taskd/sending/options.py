@@ -31,7 +31,7 @@ from taskd.sending.forms import (
     TEXT,
     Acks,
     Exceptions,
-    ValueForm,
+    OptionForm,
 )
 
 
@@ -53,11 +53,11 @@ Link = Linkable | Mapping[str, object]
 class TaskOption:
     """One option of a task, beside the type and the default of its field."""
 
-    form: ValueForm
+    form: OptionForm
     meaning: str
 
 
-def _option(form: ValueForm, meaning: str, default: Any = MISSING) -> Any:
+def _option(form: OptionForm, meaning: str, default: Any = MISSING) -> Any:
     metadata = {"option": TaskOption(form, meaning)}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
@@ -94,7 +94,7 @@ class TaskSettings(TaskOptions):
 
     priority: int = _option(PRIORITY, "Priority from 0 to 9. 9 is served first; on Redis, 0 is.", 0)
     max_retries: int | None = _option(
-        ValueForm(
+        OptionForm(
             kinds=(Integral,),
             expected="a whole number, or None for no limit",
             most=MOST_RETRIES,
@@ -108,23 +108,23 @@ class TaskSettings(TaskOptions):
         EXCEPTIONS, "It is not retried unasked after these, though they are among `retry_for`.", ()
     )
     retry_backoff: float = _option(
-        ValueForm(kinds=(Real,), expected="True, False, or seconds", most=LONGEST_S, read=float),
+        OptionForm(kinds=(Real,), expected="True, False, or seconds", most=LONGEST_S, read=float),
         "The first wait before such a retry, doubled each time; `False`: `retry_delay` is the wait.",
         1.0,
     )
     retry_backoff_max: float = _option(
-        ValueForm(kinds=(Real,), expected="seconds", most=LONGEST_S),
+        OptionForm(kinds=(Real,), expected="seconds", most=LONGEST_S),
         "The longest wait before such a retry.",
         600.0,
     )
     retry_jitter: bool = _option(FLAG, "The wait is drawn between 0 and that.", True)
     retry_delay: float = _option(
-        ValueForm(kinds=(Real,), expected="seconds", most=LONGEST_S),
+        OptionForm(kinds=(Real,), expected="seconds", most=LONGEST_S),
         "The wait of `self.retry()` without `countdown`, and of retries without backoff.",
         180.0,
     )
     expires: float = _option(
-        ValueForm(kinds=(Real,), expected="seconds; 0 for never", most=LONGEST_S),
+        OptionForm(kinds=(Real,), expected="seconds; 0 for never", most=LONGEST_S),
         "A message that waited longer does not run; 0: it always does.",
         0.0,
     )
@@ -195,7 +195,7 @@ class DeclareOptions(TypedDict, total=False):
 class SendOption:
     """One option of a send."""
 
-    form: ValueForm
+    form: OptionForm
     meaning: str
     #: The task header that carries it as it is; empty: ``send`` makes more of it than a copy.
     header: str = ""
@@ -212,19 +212,19 @@ _Links = list[dict[str, object]] | dict[str, object]
 #: The options of ``apply_async`` and its like by name.
 SEND: Mapping[str, SendOption] = {
     "countdown": SendOption(
-        form=ValueForm(kinds=(Real, timedelta), expected="seconds or a timedelta", is_time=True),
+        form=OptionForm(kinds=(Real, timedelta), expected="seconds or a timedelta", is_time=True),
         meaning="Run it after this time at the earliest.",
         signed=float,
         understood=lenient.finite,
     ),
     "eta": SendOption(
-        form=ValueForm(kinds=(datetime,), expected="a datetime with a time zone"),
+        form=OptionForm(kinds=(datetime,), expected="a datetime with a time zone"),
         meaning="Run it at this time at the earliest.",
         signed=datetime,
         understood=lenient.moment,
     ),
     "expires": SendOption(
-        form=ValueForm(
+        form=OptionForm(
             kinds=(Real, timedelta, datetime),
             expected="seconds, a timedelta, or a datetime with a time zone",
             is_time=True,
@@ -250,7 +250,7 @@ SEND: Mapping[str, SendOption] = {
         understood=lenient.text,
     ),
     "headers": SendOption(
-        form=ValueForm(kinds=(Mapping,), expected="a dict"),
+        form=OptionForm(kinds=(Mapping,), expected="a dict"),
         meaning="Headers of your own; the task reads them as `request.headers`.",
         signed=dict[str, object],
         for_retry=True,
@@ -291,7 +291,7 @@ SEND: Mapping[str, SendOption] = {
         for_retry=True,
     ),
     "compression": SendOption(
-        form=ValueForm(kinds=(str,), expected="the name of a compression"),
+        form=OptionForm(kinds=(str,), expected="the name of a compression"),
         meaning="Compress its body this way, in place of what the task says.",
     ),
     "link": SendOption(

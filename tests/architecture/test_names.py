@@ -16,7 +16,6 @@ SHARED = {
     "Ended": 2,
     "Event": 2,
     "Facts": 2,
-    "Form": 2,
     "Given": 2,
     "Hub": 2,
     "Link": 3,
@@ -33,7 +32,7 @@ SHARED = {
     "Store": 2,
     "TaskRejected": 2,
     "Timer": 2,
-    "Work": 3,
+    "Work": 2,
 }
 
 

@@ -78,8 +78,7 @@ def carried_out(delivery: Delivery) -> None:
                 assert decode_record(decided_ends.malformed(known, reason).record).status == "FAILURE"
         case strategy.Run(headers=decoded):
             decided_ends.aftermath(decoded, delivery)
-            assert isinstance(decode_reply(execute(execution.encode_assignment(delivery))), Reply)
-            assert isinstance(decode_reply(execute(execution.encode_assignment(delivery, decoded))), Reply)
+            assert isinstance(decode_reply(execute(execution.encode(execution.Assignment(delivery)))), Reply)
 
 
 def test_envelopes_of_redis() -> None:

@@ -13,6 +13,7 @@ from taskd.brokers.amqp.fields import read_properties
 from taskd.brokers.dead import storable
 from taskd.brokers.kombu.envelope import Arrived, again, opened
 from taskd.brokers.kombu.letters import park, unfold
+from taskd.protocol.execution import Assignment, decode_assignment, encode
 from tests import fuzzing
 
 HEADERS = ("id", "task", "x-taskd-due-at", "x-taskd-deaths", "x-delivery-count", "other")
@@ -69,3 +70,9 @@ def test_properties_that_cannot_be_read_stand_as_headers_that_are_no_json() -> N
     assert message.delivery.headers == b"the reason: \xff"
     letter = unfold(park(message.delivery, "a reason", b"{}", 1.0).body)
     assert letter.delivery.headers == b"the reason: \xff"
+
+
+def test_a_priority_that_is_a_truth_value_is_a_number_for_the_pool() -> None:
+    message = opened(Arrived("consumer", 1, False, "", "mail", {"priority": True}, b"body"), 7, "mail")
+
+    assert decode_assignment(encode(Assignment(message.delivery))).delivery == message.delivery

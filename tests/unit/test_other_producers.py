@@ -64,7 +64,7 @@ def ran(delivery: Delivery) -> object:
         delivery = msgspec.structs.replace(delivery, headers=headers)
     verdict = decide(delivery, TASKS, Revocations(), NOW_AT)
     assert isinstance(verdict, Run), verdict
-    reply = decode_reply(execute(execution.encode_assignment(delivery, verdict.headers)))
+    reply = decode_reply(execute(execution.encode(execution.Assignment(delivery))))
     assert reply.end is End.SUCCEEDED, reply
     record = decode_record(reply.record)
     assert record.task_id == verdict.headers.id

@@ -145,7 +145,7 @@ def opened(arrived: Arrived, tag: int, queue: str) -> OpenedMessage:
             arrived.body,
             _text(properties.get("content_type")),
             _text(properties.get("content_encoding")),
-            max(0, min(9, priority)) if isinstance(priority, int) else 0,
+            max(0, min(9, int(priority))) if isinstance(priority, int) else 0,
             deliveries + returns + 1,
             deaths,
             _text(properties.get("reply_to")),

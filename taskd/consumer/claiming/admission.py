@@ -29,7 +29,7 @@ from taskd.consumer.settling.parking import park
 from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Job
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery
-from taskd.protocol.execution import encode_assignment
+from taskd.protocol.execution import Assignment, encode
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.sending.options import TaskOptions
@@ -141,7 +141,7 @@ class Admission:
         soft_s, hard_s = self._limits_of(request.options)
         return Job(
             tag,
-            encode_assignment(delivery, headers),
+            encode(Assignment(delivery)),
             # A task that has killed a child before runs alone: no neighbour dies with it.
             0.0 if delivery.deaths else self._run_times.expected_s(headers.task),
             headers.soft_limit_s or soft_s or worker.soft_time_limit,

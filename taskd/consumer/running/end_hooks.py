@@ -13,7 +13,7 @@ from taskd.consumer.running.errands import Errands
 from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.pools.base import Done, Outcome
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import encode_assignment
+from taskd.protocol.execution import Assignment, encode
 from taskd.sending.options import TaskOptions
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,6 @@ class EndHooks:
             logger.warning("task=%s id=%s hooks do not hear of its end any more", options.name, end.task_id)
             return
         try:
-            self._errands.run(encode_assignment(delivery, ended=end.record), LIMIT_S, ended)
+            self._errands.run(encode(Assignment(delivery, end.record)), LIMIT_S, ended)
         except PoolError as error:
             failed(error)

@@ -15,7 +15,7 @@ import msgspec
 from taskd.base import ids
 from taskd.pools.base import Done, Job, Outcome, Pool
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import End, decode_reply, encode_assignment
+from taskd.protocol.execution import Assignment, End, decode_reply, encode
 from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
 from taskd.protocol.results import exception_text
 
@@ -83,7 +83,8 @@ def call_payload(task: str, arguments: Mapping[str, object]) -> bytes:
         origin=ids.origin(),
         ignore_result=False,
     )
-    return encode_assignment(Delivery(0, "", task_id, encode_headers(headers), encode_body((), arguments)))
+    delivery = Delivery(0, "", task_id, encode_headers(headers), encode_body((), arguments))
+    return encode(Assignment(delivery))
 
 
 class _Record(msgspec.Struct, frozen=True):

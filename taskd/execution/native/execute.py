@@ -183,12 +183,11 @@ class Executor:
 
     def _prepare(self, assignment: Assignment) -> Run | Reply:
         """Return the task with its request, or the answer to a message that cannot be run."""
-        delivery, headers = assignment.delivery, assignment.headers
-        if headers is None:
-            try:
-                headers = decode_headers(delivery.headers)
-            except ProtocolError as error:
-                return replies.malformed(error)
+        delivery = assignment.delivery
+        try:
+            headers = decode_headers(delivery.headers)
+        except ProtocolError as error:
+            return replies.malformed(error)
         task = self._tasks.get(headers.task)
         if task is None:
             return replies.rejected(headers, f'task "{headers.task}" is not registered here', keep=True)
