@@ -127,7 +127,8 @@ def gather_chunks(
     """Return the outcomes of all items in order.  Raises: as ``gather``."""
     size_of = {result.id: size for result, size in zip(results, sizes, strict=True)}
     ended: dict[str, list[object]] = {}
-    done, total = 0, sum(sizes)
+    done = 0
+    total = sum(sizes)
 
     def each(result: AsyncResult[Any]) -> None:
         nonlocal done

@@ -57,7 +57,8 @@ def replacement(
 
 def add_part(connections: Connections, signature: Mapping[str, object], request: Request) -> None:
     """Send one more part of the chord of a running task.  Raises: as ``BoundTask.add_to_chord``."""
-    body, group = request.embed.get("chord"), request.group
+    body = request.embed.get("chord")
+    group = request.group
     if not (isinstance(body, Mapping) and body and group):
         raise ValueError(f'task "{request.task}" with id {request.id or "none"} is not a part of a chord')
     part, count = added(signature, body, group)

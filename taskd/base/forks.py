@@ -127,8 +127,9 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    global _forking, _admission
-    _forking, _admission = threading.Lock(), threading.RLock()
+    global _forking, _admission  # noqa: PLW0603 - locks that other threads of the parent may wait for
+    _forking = threading.Lock()
+    _admission = threading.RLock()
     _at_rest.clear()
     for thing in [*_sections, *_guarded]:  # first: whoever renews itself drops what it had
         thing.give_up()

@@ -167,7 +167,8 @@ class _NamingFormatter(SafeFormatter):
         """Return the line; the messages of taskd itself about a task begin with its name already."""
         task = running.current.get()
         if task is not None and not record.message.startswith("task="):
-            name, task_id = safe_text.one_line(task.task), safe_text.one_line(task.id)
+            name = safe_text.one_line(task.task)
+            task_id = safe_text.one_line(task.id)
             record.message = f"task={name} id={task_id} {record.message}"
         return super().formatMessage(record)
 
@@ -201,7 +202,8 @@ class JsonFormatter(logging.Formatter):
         }
         task = running.current.get()
         if task is not None:
-            fields["task"], fields["id"] = task.task, task.id
+            fields["task"] = task.task
+            fields["id"] = task.id
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return safe_text.json_text(_encoded(fields))
@@ -238,7 +240,8 @@ class RecordFormatter(_NamingFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        prefix, task = f"<{priority(record.levelno)}>", running.current.get()
+        prefix = f"<{priority(record.levelno)}>"
+        task = running.current.get()
         fields = {"message": super().format(record)}
         if task is not None:
             fields |= {"task": task.task, "id": task.id}

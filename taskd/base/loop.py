@@ -239,7 +239,9 @@ class Loop:
 
         for number in numbers:
             _handle_by(number, handle)
-        self._signal_handler, self._signal_numbers, self._deliver_signal = handle, numbers, deliver_one
+        self._signal_handler = handle
+        self._signal_numbers = numbers
+        self._deliver_signal = deliver_one
         self.add_reader(here.fileno(), deliver)
         program_signals.let_in(numbers)
 

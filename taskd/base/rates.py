@@ -20,7 +20,8 @@ def parse_rate(text: str | float | None) -> float:
         return 0.0
     number, slash, unit = str(text).partition("/")
     try:
-        count, seconds = float(number), _SECONDS[unit.strip()] if slash else 1.0
+        count = float(number)
+        seconds = _SECONDS[unit.strip()] if slash else 1.0
     except (ValueError, KeyError):
         raise ValueError(_wrong(text)) from None
     if not 0.0 <= count < float("inf"):  # NaN falls out here as well

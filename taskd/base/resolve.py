@@ -83,7 +83,8 @@ def by_hand(path: str) -> str:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         user = f"#{os.geteuid()}"
-    here, beside = os.getcwd(), _beside_the_file()
+    here = os.getcwd()
+    beside = _beside_the_file()
     as_user = "" if os.geteuid() == 0 else f"sudo -u {shlex.quote(user)} "
     path_too = f"PYTHONPATH={shlex.quote(beside)} " if beside not in ("", here) else ""
     return f"cd {shlex.quote(here)} && {as_user}{path_too}{command}"

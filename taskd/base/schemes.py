@@ -36,7 +36,9 @@ class Scheme:
     first: str = ""
 
 
-_RABBIT, _REDIS, _SOCKET = "RabbitMQ", "Redis", "Redis over a socket"
+_RABBIT = "RabbitMQ"
+_REDIS = "Redis"
+_SOCKET = "Redis over a socket"
 _WORD = Scheme(Form.WORD)
 
 SCHEMES: Mapping[str, Scheme] = {

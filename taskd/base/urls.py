@@ -48,7 +48,8 @@ def refusal(url: str, of: str) -> str:
 
 
 def _wrong_in_one(url: str) -> tuple[str, str] | None:
-    how, rest = scheme_of(url), url.partition("://")[2]
+    how = scheme_of(url)
+    rest = url.partition("://")[2]
     if how.form in _TEXTS:
         return None
     authority = "" if rest.startswith("/") else re.split("[/?#]", rest, maxsplit=1)[0]
@@ -142,7 +143,8 @@ def servers_of(url: str) -> Sequence[tuple[str, int]]:
 def _host_and_port(server: str, default: int) -> tuple[str, int]:
     host, colon, port = server.rpartition(":")
     if not colon or port.endswith("]"):  # the last colon is that of an IPv6 address
-        host, port = server, ""
+        host = server
+        port = ""
     return host.lower() or "localhost", int(port) if _is_number(port) else default
 
 

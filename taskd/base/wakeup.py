@@ -9,7 +9,8 @@ import struct
 from collections.abc import Callable, Sized
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_EPOLLIN, _EPOLL_CTL_ADD = 1, 1
+_EPOLLIN = 1
+_EPOLL_CTL_ADD = 1
 #: The kernel's epoll_event has 12 or 16 bytes by machine; the rest of it is for epoll_wait alone.
 _READABLE = struct.pack("=I12x", _EPOLLIN)
 

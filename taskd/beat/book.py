@@ -151,12 +151,15 @@ class Book:
             self.park(name, error)
             return None
         if former is None:
-            mark, is_guess = Mark(name, text, now), True
+            mark = Mark(name, text, now)
+            is_guess = True
             self.dirty.add(name)
         elif former.mark.schedule == text:
-            mark, is_guess = former.mark, former.is_guess
+            mark = former.mark
+            is_guess = former.is_guess
         else:
-            mark, is_guess = replace(former.mark, schedule=text, decided_at=now), False
+            mark = replace(former.mark, schedule=text, decided_at=now)
+            is_guess = False
             self.dirty.add(name)
         row = self.rows[name] = EntryRow(listed, schedule, rule, overlap, mark, is_guess)
         return row

@@ -115,4 +115,6 @@ class BrokerLine:
         for each in (self.news, self.publisher, self._broker):
             if each is not None:
                 each.close()
-        self.news = self.publisher = self._broker = None
+        self.news = None
+        self.publisher = None
+        self._broker = None

@@ -85,7 +85,8 @@ class Listing:
         for source, entries in self._ordered:  # a loop: this runs for each of many entries at the start
             if name in entries:
                 if strongest is None:
-                    strongest, entry = source, entries[name]
+                    strongest = source
+                    entry = entries[name]
                 else:
                     shadows = (*shadows, source)
         if strongest is None or entry is None:

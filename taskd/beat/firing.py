@@ -237,7 +237,8 @@ class Firing:
         )
 
     def _sent(self, run: _Run, now: float, *, again: bool, delayed_by: str) -> Decision:
-        former, task_id = run.row.mark, run.message.task_id
+        former = run.row.mark
+        task_id = run.message.task_id
         late_s = now - run.due_at
         mark = replace(
             former,

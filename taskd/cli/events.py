@@ -55,7 +55,9 @@ def events(
     Example: taskctl events --enable --routing-key "task.#"
     """
     deadline = None if timeout_s is None else clock.monotonic() + timeout_s
-    logical, picture, heard = LamportClock(), ClusterState(), 0
+    logical = LamportClock()
+    picture = ClusterState()
+    heard = 0
     with closing(connect(session.config.broker, session.config.stores)) as broker:
         receiver = Receiver(broker, logical, routing_key)
         _call(broker, logical, ("enable_events", "heartbeat") if enable else ("heartbeat",))

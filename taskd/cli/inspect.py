@@ -72,7 +72,8 @@ def _stats_rows(node: str, answer: object) -> Iterator[Row]:
     if not isinstance(answer, dict):
         return
     pool, usage, total = (_table(answer, key) for key in ("pool", "rusage", "total"))
-    peak, uptime = usage.get("maxrss"), answer.get("uptime")
+    peak = usage.get("maxrss")
+    uptime = answer.get("uptime")
     done = sum(count for count in total.values() if isinstance(count, int))
     yield (
         node,
@@ -93,7 +94,8 @@ def _table(answer: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 def _call(task: Mapping[str, object]) -> str:
     """Return the arguments as they were in the call, shortened."""
-    args, kwargs = task.get("args"), task.get("kwargs")
+    args = task.get("args")
+    kwargs = task.get("kwargs")
     parts = [repr(each) for each in args] if isinstance(args, list) else [str(args or "")]
     if isinstance(kwargs, dict):
         parts += [f"{key}={value!r}" for key, value in kwargs.items()]

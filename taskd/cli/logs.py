@@ -102,7 +102,9 @@ def logs(
 
 def _follow(client: ControlClient, name: str, answer: LogsAnswer, *, as_json: bool) -> None:
     """Show what comes, also from the next daemon when this one has ended, until Ctrl-C."""
-    pause, known, away = Event(), answer.last, False
+    pause = Event()
+    known = answer.last
+    away = False
     shown_at = max((line.at for line in answer.lines), default=clock.now())
     while True:
         sys.stdout.flush()
@@ -120,7 +122,8 @@ def _follow(client: ControlClient, name: str, answer: LogsAnswer, *, as_json: bo
         lines = [line for line in answer.lines if line.at > shown_at] if away else answer.lines
         _echo(lines, as_json=as_json, many=len(answer.last) > 1, known={} if away else known)
         shown_at = max((line.at for line in answer.lines), default=shown_at)
-        known, away = answer.last, False
+        known = answer.last
+        away = False
 
 
 def _fetch(client: ControlClient, name: str, params: dict[str, object]) -> LogsAnswer:

@@ -46,7 +46,8 @@ def hand_over(
     pause = pause or Event().wait
     progress = _Progress(verb, len(ids))
     began = clock.monotonic()
-    taken = done = 0
+    taken = 0
+    done = 0
     try:
         while taken < len(ids):
             allowed = _BATCH

@@ -34,7 +34,8 @@ def pace(name: str, former: LoadSample | None, now: LoadSample) -> Pace:
     span_s = now.at - former.at
     if span_s <= 0:
         return Pace()
-    was_s, is_s = former.cpu_s.get(row.pid), now.cpu_s.get(row.pid)
+    was_s = former.cpu_s.get(row.pid)
+    is_s = now.cpu_s.get(row.pid)
     return Pace(
         tasks_per_s=max(0, row.done - before.done) / span_s,
         # Time of a child that was not waited for yet may go missing for a moment.

@@ -65,7 +65,8 @@ class CronFields:
     @property
     def every_day(self) -> bool:
         """Whether day, month and weekday leave no day out."""
-        all_days, all_weekdays = len(self.days) == 31, len(self.weekdays) == 7
+        all_days = len(self.days) == 31
+        all_weekdays = len(self.weekdays) == 7
         some = all_days and all_weekdays if self.days_agree else all_days or all_weekdays
         return some and len(self.months) == 12
 
@@ -112,7 +113,8 @@ _FIELDS = (
     _Field("month", 1, 12, MONTH_NAMES),
     _Field("weekday", 0, 7, WEEKDAY_NAMES),  # 7 is Sunday too
 )
-_DAY, _WEEKDAY = _FIELDS[2], _FIELDS[4]
+_DAY = _FIELDS[2]
+_WEEKDAY = _FIELDS[4]
 _ITEM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\w+))?", re.ASCII)
 _NTH = re.compile(r"(?P<day>\w+?)(?:#(?P<nth>\w+)|(?P<last>L))", re.ASCII)
 
@@ -165,7 +167,8 @@ class _Reader:
         self.column = column
         self.values: set[int] = set()
         self.nth: set[tuple[int, int]] = set()
-        self.last_day = self.last_working_day = False
+        self.last_day = False
+        self.last_working_day = False
         self._field = field
         for item in word.split(","):
             self._read(item, column)
@@ -187,7 +190,8 @@ class _Reader:
     def _read_range(self, match: re.Match[str], column: int) -> None:
         field = self._field
         if match["low"] == "*":
-            low, high = field.low, field.high
+            low = field.low
+            high = field.high
             if match["high"] is not None:
                 raise CronError(column, f'"{match.group()}" is not a range', field.range)
         else:

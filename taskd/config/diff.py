@@ -50,12 +50,14 @@ class Change:
 
 def diff(old: Config, new: Config) -> tuple[Change, ...]:
     """Return what differs, in the order of the old configuration, then what only the new one has."""
-    before, after = dict(walk(old)), dict(walk(new))
+    before = dict(walk(old))
+    after = dict(walk(new))
     changes = []
     for path in {**before, **after}:
         if _inside_one_sided_table(path, before, after):
             continue
-        was, will = before.get(path), after.get(path)
+        was = before.get(path)
+        will = after.get(path)
         if was is None or will is None:
             difference = Difference.ADDED if was is None else Difference.REMOVED
             changes.append(Change(path, difference, _shown(was), _shown(will), _applies(was or will)))

@@ -45,7 +45,8 @@ def _check_libraries(config: Config, report: ProblemReport) -> None:
     for name, worker in here.items():
         _check_kind(worker.kind, ("worker", name, "pool"), report)
     if here:
-        broker, results = config.broker_kind, config.result_kind
+        broker = config.broker_kind
+        results = config.result_kind
         _check_kind(broker, ("broker",), report)
         _check_kind(results, ("results",), report)
         _check_reach(BrokerCan.SPAN_PROCESSES in broker.can, "broker", config.broker, report)

@@ -70,9 +70,9 @@ def _check_process(table: ProcessConfig, path: KeyPath, config: Config, report: 
     if is_empty and report.is_sound((*path, "command")):
         expected = 'a list such as ["/usr/bin/redis-exporter", "--verbose"]'
         report.error((*path, "command"), "the command is empty", expected)
-    first, longest = (
-        config.supervisor.restart_delay if table.restart_delay is None else table.restart_delay,
-        config.supervisor.restart_delay_max if table.restart_delay_max is None else table.restart_delay_max,
+    first = config.supervisor.restart_delay if table.restart_delay is None else table.restart_delay
+    longest = (
+        config.supervisor.restart_delay_max if table.restart_delay_max is None else table.restart_delay_max
     )
     # Where only [supervisor] has them, the fault is noted there.
     if longest < first and not (table.restart_delay is None and table.restart_delay_max is None):

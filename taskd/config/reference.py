@@ -118,7 +118,8 @@ def _row(name: str, option: Option, field: Field[Any]) -> str:
 
 def value_text(option: Option) -> str:
     """Return what a key accepts, in Markdown."""
-    low, high = option.minimum, option.maximum
+    low = option.minimum
+    high = option.maximum
     if option.kind is ValueForm.CHOICE:
         return ", ".join(f"`{choice}`" for choice in option.choices)
     if option.kind is ValueForm.URL:

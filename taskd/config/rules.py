@@ -254,7 +254,8 @@ def _check_processes(worker: WorkerConfig, path: KeyPath, report: ProblemReport)
 
 
 def _check_node(worker: WorkerConfig, path: KeyPath, config: Config, report: ProblemReport) -> None:
-    here, node = (*path, "node"), worker.node
+    here = (*path, "node")
+    node = worker.node
     if not node:
         return
     if not _NODE.fullmatch(node):
@@ -269,7 +270,8 @@ def _check_node(worker: WorkerConfig, path: KeyPath, config: Config, report: Pro
 
 
 def _check_budget(config: Config, report: ProblemReport) -> None:
-    path, most = ("supervisor", "max_processes"), config.supervisor.max_processes
+    path = ("supervisor", "max_processes")
+    most = config.supervisor.max_processes
     least = sum(worker.min_processes for worker in config.workers.values())
     if report.is_sound(path) and 0 < most < least:
         report.error(path, f"the min_processes of all workers are {least} already", f"0 or at least {least}")

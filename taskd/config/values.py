@@ -173,7 +173,8 @@ def _prefetch(given: Given) -> object:
 
 
 def _bounded(option: Option, converted: float, value: object, path: KeyPath, report: ProblemReport) -> object:
-    low, high = option.minimum, option.maximum
+    low = option.minimum
+    high = option.maximum
     if (low is None or converted >= low) and (high is None or converted <= high):
         return converted
     unit = {ValueForm.DURATION: " seconds", ValueForm.SIZE: " bytes"}.get(option.kind, "")
@@ -183,7 +184,8 @@ def _bounded(option: Option, converted: float, value: object, path: KeyPath, rep
 
 
 def _range(option: Option) -> str:
-    low, high = option.minimum, option.maximum
+    low = option.minimum
+    high = option.maximum
     if low is not None and high is not None:
         return f"{low:g} to {high:g}"
     return f"at least {low:g}" if low is not None else f"at most {high:g}"

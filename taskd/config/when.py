@@ -92,7 +92,8 @@ def _bounds(when: WhenConfig) -> Iterator[WhenProblem]:
     if when.max_runs and not when.start:
         yield WhenProblem("max_runs", "there is no start to count from", "a moment start beside it")
     if when.start and when.end:
-        start, end = moment(when.start), moment(when.end)
+        start = moment(when.start)
+        end = moment(when.end)
         # One local and one with an offset cannot be compared without the zone; that is left to the run.
         if (start.tzinfo is None) == (end.tzinfo is None) and end < start:
             yield WhenProblem("end", "the end lies before the start", f"a moment after {when.start}")

@@ -101,8 +101,14 @@ class Consumer:
         self, parts: Parts, tally: Tally, run_times: RunTimes, answering: Answering, losses: Losses
     ) -> Sequence[Step[Any]]:
         """Return the steps, each with the parts that it uses."""
-        loop, facts, live, orders = parts.loop, parts.facts, parts.live, parts.orders
-        work, policy, backends, voice = parts.work, parts.policy, parts.backends, parts.voice
+        loop = parts.loop
+        facts = parts.facts
+        live = parts.live
+        orders = parts.orders
+        work = parts.work
+        policy = parts.policy
+        backends = parts.backends
+        voice = parts.voice
         return [
             self._connection,
             Events(voice.dispatcher, backends.broker),
@@ -191,7 +197,8 @@ class Consumer:
 
         ``running``: what the pool was running before.
         """
-        now, since = clock.monotonic(), {each.tag: each.since for each in running}
+        now = clock.monotonic()
+        since = {each.tag: each.since for each in running}
         unfinished = list(self._work.requests.items())
         self._work.requests.clear()
         self._say_goodbye([request for _, request in unfinished])
@@ -228,7 +235,9 @@ class Consumer:
 
 def _settling(parts: Parts) -> Settling:
     """Return the outward queues of a worker."""
-    backends, config, tasks = parts.backends, parts.live.config, parts.work.tasks
+    backends = parts.backends
+    config = parts.live.config
+    tasks = parts.work.tasks
 
     def settings_of(task: str) -> TaskSettings:
         """Return what the worker itself knows of a task that it sends: where it goes."""

@@ -66,7 +66,8 @@ class Evloop(Step[None]):
         tasks.intaking.quiet()
 
     def _turn(self, tasks: TasksGiven) -> None:
-        settling, pool = self._settling, self._pool
+        settling = self._settling
+        pool = self._pool
         if not self._announced and pool.ready:
             self._announced = True
             self._voice.report(Ready())

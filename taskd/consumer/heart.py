@@ -67,7 +67,8 @@ class Heart(Step[None]):
     def start(self, given: Given) -> None:
         """Begin to renew and to report."""
         intake = given[Connection].intake
-        loop, announcer = self._loop, self._announcer
+        loop = self._loop
+        announcer = self._announcer
 
         def tick() -> None:
             now = clock.monotonic()

@@ -18,7 +18,8 @@ class LiveConfig:
 
     def exchange(self, config: Config, worker: WorkerConfig) -> None:
         """Put another configuration into force."""
-        self.config, self.worker = config, worker
+        self.config = config
+        self.worker = worker
 
     @property
     def app(self) -> str:

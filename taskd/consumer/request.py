@@ -58,7 +58,9 @@ class Request:
         if self.generation == generation:
             self.twins.append(delivery.tag)
         else:
-            self.delivery, self.generation, self.twins = delivery, generation, []
+            self.delivery = delivery
+            self.generation = generation
+            self.twins = []
 
     @property
     def acks_early(self) -> bool:

@@ -88,7 +88,9 @@ class Tasks(Step[TasksGiven]):
     def start(self, given: Given) -> TasksGiven:
         """Begin to watch the queues."""
         connected = given[Connection]
-        intake, work, generation = connected.intake, self._work, connected.generation
+        intake = connected.intake
+        work = self._work
+        generation = connected.generation
         admission = Admission(
             self._live,
             work,

@@ -95,7 +95,8 @@ class Dispatcher:
         for timer in (self._flush_timer, self._look_timer):
             if timer is not None:
                 timer.cancel()  # a failed flush has set it again
-        self._flush_timer = self._look_timer = None
+        self._flush_timer = None
+        self._look_timer = None
         if self._sender is not None:
             self._sender.close()
             self._sender = None

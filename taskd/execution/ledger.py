@@ -61,7 +61,8 @@ class Ledger:
 
     def forget(self, task_id: str) -> None:
         """Note that a task has ended with the child that ran it, which could not say so."""
-        key, at = KEY.pack(key_of(task_id)), HEADER_BYTES - 1
+        key = KEY.pack(key_of(task_id))
+        at = HEADER_BYTES - 1
         while (at := self._map.find(key, at + 1)) >= 0:
             if (at - HEADER_BYTES) % SLOT_BYTES == 0:
                 self._map[at] = 0

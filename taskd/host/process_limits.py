@@ -30,7 +30,8 @@ def _of_groups(root: Path) -> Iterator[str]:
         place = mount / path.strip("/")
         # In a container the path may be that of the host, which is not there: its own group is the mount.
         for directory in [place, *place.parents] if place.is_dir() else [mount]:
-            most, now = _text(directory / "pids.max").strip(), _number(directory / "pids.current")
+            most = _text(directory / "pids.max").strip()
+            now = _number(directory / "pids.current")
             if most.isdigit() and now >= int(most):
                 name = "/" + str(directory.relative_to(mount)).lstrip(".")
                 yield (

@@ -32,7 +32,8 @@ from taskd.pools.opening import OnReady, Work
 
 def run_in_place(target: Target, job: Job) -> Outcome:
     """Run a job here and say how it ended; for the pools that share the worker's process."""
-    begun, pid = clock.monotonic(), os.getpid()
+    begun = clock.monotonic()
+    pid = os.getpid()
     try:
         reply = target(job.payload)
     except BaseException:  # noqa: BLE001 - SystemExit of a job must not end the worker either

@@ -104,7 +104,8 @@ class ThreadsPool(Books):
         self._refused += 1
         delay_s = _REFUSED.delay_s(self._refused)
         if self._refused == 1:
-            there, wanted = len(self._slots), self.capacity
+            there = len(self._slots)
+            wanted = self.capacity
             _logger.warning(
                 "%d of %d threads are there, next in %.2f s: %s; %s", there, wanted, delay_s, error, used_up()
             )
@@ -161,7 +162,9 @@ class ThreadsPool(Books):
                 self._end(slot)
                 return None
             job = self._backlog.popleft()
-            slot.job, slot.since, slot.cancelled = job, clock.monotonic(), False
+            slot.job = job
+            slot.since = clock.monotonic()
+            slot.cancelled = False
             if job.soft_limit_s or job.hard_limit_s:
                 self._loop.call_from_thread(partial(self._arm, slot, job))
             return job

@@ -117,7 +117,9 @@ def _openers(data: bytes) -> int:
 
 def _msgpack_containers(data: bytes, limit: int) -> int:
     """Return how many arrays and maps there are, as far as ``limit + 1``; of what is torn, those before."""
-    at, end, found = 0, len(data), 0
+    at = 0
+    end = len(data)
+    found = 0
     while at < end and found <= limit:
         first = data[at]
         at += 1

@@ -62,11 +62,14 @@ def begin(
     ``options``: ``chain``, ``link``, ``link_error``, and the outer chord with the place in it.
     Raises: ``ProtocolError`` naming ``what`` for a chord without a header or body.
     """
-    given, body = kwargs.get("header"), kwargs.get("body")
+    given = kwargs.get("header")
+    body = kwargs.get("body")
     if isinstance(given, Mapping):
-        header, group = members(given), options_of(given).get("task_id")
+        header = members(given)
+        group = options_of(given).get("task_id")
     else:
-        header, group = list(given) if isinstance(given, (list, tuple)) else [], None
+        header = list(given) if isinstance(given, (list, tuple)) else []
+        group = None
     if not header or not isinstance(body, Mapping) or not body.get("task"):
         raise ProtocolError(f"{what}: a chord has a header with tasks, and a body")
     group = str(group or options.get("task_id") or ids.new_task_id())
@@ -121,7 +124,9 @@ def _body(body: Mapping[str, object], options: Mapping[str, object], what: str) 
     if not body.get("subtask_type"):
         own = _named(own)
     named = {**body, "options": {name: value for name, value in own.items() if value not in (None, [])}}
-    outer, group, index = options.get("chord"), options.get("group_id"), options.get("group_index")
+    outer = options.get("chord")
+    group = options.get("group_id")
+    index = options.get("group_index")
     if isinstance(outer, Mapping) and isinstance(group, str):
         named = _enrolled(named, outer, group, index if isinstance(index, int) else 0, what)[0]
     return named

@@ -79,7 +79,8 @@ def _brotli() -> Any:
 
 def _from_brotli(body: bytes, most: int) -> bytes:
     unpacker = _brotli().Decompressor()
-    parts, size = [unpacker.process(body, output_buffer_limit=most)], 0
+    parts = [unpacker.process(body, output_buffer_limit=most)]
+    size = 0
     while True:
         size += len(parts[-1])
         if unpacker.is_finished() or size >= most:

@@ -277,7 +277,8 @@ def decode(body: bytes, content_type: str) -> tuple[list[Seen], list[str]]:
         return [], [str(error)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return [], [f"{body[:200]!r} is not JSON: {error}"]
-    seen, problems = [], []
+    seen = []
+    problems = []
     for each in value if isinstance(value, list) else [value]:
         try:
             seen.append(_seen(each))

@@ -108,7 +108,8 @@ def encode_exception(error: BaseException) -> dict[str, object]:
     """Return the exception as Celery stores it.  Never raises."""
     kind = type(error)
     module, name = _WIRE_NAMES.get(kind) or (str(kind.__module__), kind.__qualname__)
-    arguments, args = _arguments(error), _args(error)
+    arguments = _arguments(error)
+    args = _args(error)
     record: dict[str, object] = {
         "exc_type": name,
         "exc_message": [_serializable(part) for part in arguments],
@@ -156,7 +157,9 @@ def decode_exception(record: Mapping[str, object], traceback_text: str | None = 
 
     Raises: ``ProtocolError`` when the record is not one of an exception.
     """
-    name, module, message = record.get("exc_type"), record.get("exc_module"), record.get("exc_message", ())
+    name = record.get("exc_type")
+    module = record.get("exc_module")
+    message = record.get("exc_message", ())
     if not isinstance(name, str) or not (module is None or isinstance(module, str)):
         raise ProtocolError(f"exception record without exc_type and exc_module: {bounded_repr(record)}")
     args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
@@ -289,7 +292,8 @@ def _without_constructor(kind: type[Exception], args: tuple[object, ...]) -> Exc
 
 
 def _with_state(error: Exception, record: Mapping[str, object]) -> Exception:
-    args, state = record.get("exc_args"), record.get("exc_state")
+    args = record.get("exc_args")
+    state = record.get("exc_state")
     if isinstance(args, list):
         BaseException.__dict__["args"].__set__(error, tuple(args))
     if isinstance(state, dict):

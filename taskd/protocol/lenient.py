@@ -63,7 +63,9 @@ def moment(value: object) -> datetime | None:
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     try:
         micros = (fraction or "")[:6].ljust(6, "0")
-        minutes, seconds, microseconds = int(minute or 0), int(second or 0), int(micros)
+        minutes = int(minute or 0)
+        seconds = int(second or 0)
+        microseconds = int(micros)
         midnight = datetime(int(year), int(month or 1), int(day or 1), tzinfo=_zone(zone))
         if hour == "24" and not (minutes or seconds or microseconds):
             return midnight + timedelta(days=1)

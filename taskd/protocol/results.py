@@ -92,7 +92,8 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(ResultRecord)
 _NULL = msgspec.Raw(b"null")
 #: Fields of a record beside the result: a traceback, and the children.
-_AROUND_BYTES, _AROUND_CONTAINERS = 2**20, 10_000
+_AROUND_BYTES = 2**20
+_AROUND_CONTAINERS = 10_000
 
 
 def success_record(

@@ -203,8 +203,10 @@ class _Published:
 
     def close(self) -> None:
         """Keep the connection for the next wait, unless it hears enough channels that closing is cheaper."""
-        listening, heard = self._listening, self._heard
-        self._listening, self._heard = None, set()
+        listening = self._listening
+        heard = self._heard
+        self._listening = None
+        self._heard = set()
         if listening is None:
             return
         if listening.lost or len(heard) > _MOST_LEFT:

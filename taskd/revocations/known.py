@@ -69,7 +69,9 @@ class Revocations:
 
     def __init__(self) -> None:
         # Attributes, for every message asks: looking up an Enum's member costs as much as all the rest.
-        self._ids, self._names, self._stamps = RevokedIds(), RevokedIds(), RevokedIds()
+        self._ids = RevokedIds()
+        self._names = RevokedIds()
+        self._stamps = RevokedIds()
         self._kinds: Mapping[By, RevokedIds] = {
             By.ID: self._ids,
             By.NAME: self._names,

@@ -35,7 +35,8 @@ class StateKeys:
 
     def load(self, into: Revocations) -> None:
         """Take over everything that is not too old and not known yet."""
-        now, now_at = clock.monotonic(), clock.now()
+        now = clock.monotonic()
+        now_at = clock.now()
         kinds = list(By)
         commands = [
             ("ZRANGEBYSCORE", self._key(kind), f"({now_at - KEEP_S:.6f}", "+inf", "WITHSCORES")
@@ -51,7 +52,8 @@ class StateKeys:
 
     def add(self, kind: By, what: Iterable[str]) -> None:
         """Keep revocations, as many and as long as a worker itself would."""
-        key, now_at = self._key(kind), clock.now()
+        key = self._key(kind)
+        now_at = clock.now()
         pairs: list[Argument] = []
         for each in what:
             pairs += (f"{now_at:.6f}", each.encode("utf-8", "surrogatepass"))

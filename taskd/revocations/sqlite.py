@@ -47,7 +47,8 @@ class RevocationFile:
         """Take over everything in the file that is not too old and not known yet."""
         if not os.path.exists(self._path):
             return
-        now, now_at = clock.monotonic(), clock.now()
+        now = clock.monotonic()
+        now_at = clock.now()
         rows = self._use(
             lambda database: _all(
                 database, "SELECT kind, what, at FROM revoked WHERE at > ? ORDER BY at", now_at - KEEP_S

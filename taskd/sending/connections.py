@@ -183,7 +183,9 @@ class Connections:
 
     def close(self) -> None:
         """Close what is open; the next use opens again."""
-        self._publisher = self._results = self._news = None
+        self._publisher = None
+        self._results = None
+        self._news = None
         while self._open:  # users of the broker were opened after it
             self._open.popitem()[1].close()
 

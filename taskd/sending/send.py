@@ -51,8 +51,11 @@ class Lineage:
 
     def write_into(self, headers: OutgoingHeaders) -> None:
         """Set what only a signature says."""
-        headers.shadow, headers.group, headers.group_index = self.shadow, self.group, self.group_index
-        headers.stamped_headers, headers.stamps = self.stamped_headers, self.stamps
+        headers.shadow = self.shadow
+        headers.group = self.group
+        headers.group_index = self.group_index
+        headers.stamped_headers = self.stamped_headers
+        headers.stamps = self.stamps
 
 
 def build_message(
@@ -69,11 +72,14 @@ def build_message(
     ``lineage``: where it belongs; None: below the task that runs here.  ``reply_to``: a queue for its result.
     Raises: ``SerializationError`` for arguments without JSON, ``ValueError`` and ``TypeError``.
     """
-    name, task_id = settings.name, options.get("task_id") or ids.new_task_id()
+    name = settings.name
+    task_id = options.get("task_id") or ids.new_task_id()
     _check_arguments(name, args, kwargs)
     what = f'task "{name}"'
     due_at, lineage = _due_at(name, options.get("countdown"), options.get("eta")), lineage or _lineage_here()
-    expires, ignored, priority = options.get("expires"), options.get("ignore_result"), options.get("priority")
+    expires = options.get("expires")
+    ignored = options.get("ignore_result")
+    priority = options.get("priority")
     wire = OutgoingHeaders(
         task=name,
         id=task_id,

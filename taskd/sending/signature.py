@@ -113,7 +113,8 @@ def read_signatures(value: object, what: str) -> Sequence[Signature]:
 
 
 def _check_linked(signatures: Sequence[Signature], what: str) -> None:
-    waiting, seen = list(signatures), len(signatures)
+    waiting = list(signatures)
+    seen = len(signatures)
     while waiting:
         options = waiting.pop().options
         linked = _each(options.link, f"link of {what}") + _each(options.link_error, f"link_error of {what}")
@@ -177,7 +178,9 @@ def promised(chain: object) -> Promised:
         each, counts = waiting.pop()
         if not isinstance(each, Mapping) or not isinstance(options := each.get("options"), Mapping):
             continue
-        task_id, kwargs, kind = options.get("task_id"), each.get("kwargs"), each.get("subtask_type")
+        task_id = options.get("task_id")
+        kwargs = each.get("kwargs")
+        kind = each.get("subtask_type")
         if isinstance(task_id, str) and task_id and kind not in ("group", "chord"):
             found.append(task_id)
             place = (options.get("group_id"), options.get("group_index"))

@@ -172,7 +172,8 @@ class Supervisor:
         self._look_again("the wanted state changes without end")
 
     def _is_over(self) -> bool:
-        alive, now = self._fleet.alive(), clock.monotonic()
+        alive = self._fleet.alive()
+        now = clock.monotonic()
         return self._shutdown.is_over(alive, hooks_idle=self._hooks.idle, now=now)
 
     def _end(self) -> None:

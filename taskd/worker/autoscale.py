@@ -56,7 +56,8 @@ class Autoscaler(Step["Autoscaler"]):
         return self
 
     def _look(self) -> None:
-        pool, now = self._pool, clock.monotonic()
+        pool = self._pool
+        now = clock.monotonic()
         if not pool.ready or pool.slots < pool.capacity:  # it starts, is still growing, or ends
             if self._former and now >= self._grow_until:
                 self._give_up_growing(now)
@@ -69,7 +70,8 @@ class Autoscaler(Step["Autoscaler"]):
             return
         logger.info("pool held=%d concurrency=%d, from now on %d", pool.held, size, capacity)
         if capacity > size:
-            self._former, self._grow_until = size, now + GROW_WITHIN_S
+            self._former = size
+            self._grow_until = now + GROW_WITHIN_S
         pool.resize(capacity)
 
     def _give_up_growing(self, now: float) -> None:
@@ -80,7 +82,8 @@ class Autoscaler(Step["Autoscaler"]):
             self._former,
         )
         self._pool.resize(self._former)
-        self._former, self._stay_until = 0, now + STAY_S
+        self._former = 0
+        self._stay_until = now + STAY_S
 
     def update(self, most: int | None, least: int | None) -> tuple[int, int]:
         """Change the bounds, None for as before; return both.  Raises: ``ValueError`` for senseless ones."""
@@ -100,6 +103,7 @@ class Autoscaler(Step["Autoscaler"]):
 
     def info(self) -> dict[str, object]:
         """Return what ``inspect stats`` shows, keyed as Celery's."""
-        pool, bounds = self._pool, self._bounds
+        pool = self._pool
+        bounds = self._bounds
         shown = {"max": bounds.most, "min": bounds.least, "current": pool.capacity, "qty": pool.held}
         return {"autoscaler": shown}

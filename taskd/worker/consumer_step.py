@@ -39,8 +39,11 @@ class ConsumerStep(Step[Fatal | None]):
 
     def start(self, given: Given) -> Fatal | None:
         """Consume, then end the pool and settle the rest."""
-        loop, orders, pool = given[Timer], given[Hub].orders, given[PoolStep]
-        work, moments = pool.work, given[MomentsStep]
+        loop = given[Timer]
+        orders = given[Hub].orders
+        pool = given[PoolStep]
+        work = pool.work
+        moments = given[MomentsStep]
         consumer = Consumer(self._parts(given))
         pool.outlet.lead_to(consumer.outcomes.take)
         life = Life(moments, pool.run_stage, PoolStages(loop, orders, work))
@@ -56,8 +59,11 @@ class ConsumerStep(Step[Fatal | None]):
         return orders.fatal
 
     def _parts(self, given: Given) -> Parts:
-        loop, facts, live = given[Timer], given[Facts], given[Configuration]
-        report, tells = given[Report].report, live.worker.events
+        loop = given[Timer]
+        facts = given[Facts]
+        live = given[Configuration]
+        report = given[Report].report
+        tells = live.worker.events
         return Parts(
             loop=loop,
             facts=facts,

@@ -68,7 +68,9 @@ class PoolStep(Step[RunningPool]):
         Raises: ``AppImportError`` when a pool that runs in place cannot import the user's code.
         """
         has_children = PoolTrait.CHILDREN in self._program.worker.kind.traits
-        program, loop, ledger = self._program, given[Timer], given[LedgerStep].ledger
+        program = self._program
+        loop = given[Timer]
+        ledger = given[LedgerStep].ledger
         events = PoolEvents(given[Configuration], given[Hub].orders, given[Report].report)
         made = self._made = make_pool(program.worker, program.config, node_name(program.name), events, ledger)
         loop.take_signals_back()  # the import of the task code may have taken them

@@ -83,7 +83,8 @@ def make_pool(
     opener = cast("Callable[[int, Work | Children, OnReady], Pool]", kind.load(kind.opener))
     if PoolTrait.CHILDREN in kind.traits:
         level_fd, level = log_level.create()
-        arguments, passed = [own_name, node_name, path, worker.name], {log_level.LEVEL_FD_VARIABLE: level_fd}
+        arguments = [own_name, node_name, path, worker.name]
+        passed = {log_level.LEVEL_FD_VARIABLE: level_fd}
         if ledger is not None:
             passed[LEDGER_FD_VARIABLE] = ledger.fd
         children = _children(worker, config, arguments, events, passed)

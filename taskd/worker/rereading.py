@@ -42,8 +42,11 @@ class Rereading(Step[None]):
     def start(self, given: Given) -> None:
         """Exchange the configuration at each HUP from now on."""
         assert self._latest is not None
-        latest, live, pool = self._latest, given[Configuration], given[PoolStep]
-        policy, moments = given[Limits], given[MomentsStep]
+        latest = self._latest
+        live = given[Configuration]
+        pool = given[PoolStep]
+        policy = given[Limits]
+        moments = given[MomentsStep]
         given[Hub].on_reread(lambda: reread(latest, live, pool, policy, moments))
 
 

@@ -57,7 +57,8 @@ def main() -> None:
         if ledger is not None:
             ledger.take_slot(number)
 
-    begin, end = partial(run_stage, Stage.PROCESS_INIT), partial(run_stage, Stage.PROCESS_SHUTDOWN)
+    begin = partial(run_stage, Stage.PROCESS_INIT)
+    end = partial(run_stage, Stage.PROCESS_SHUTDOWN)
     serve(control, load, begin, end, born)
 
 

@@ -13,6 +13,7 @@ The tables in ``tables.py`` are the architecture.  Rules:
 - lazy: own modules are imported inside functions only where LAZY says.
 - gate: a guarded module is imported only where GATES says.
 - call: a guarded function is named only where CALLS says.
+- packed: one assignment a line; a tuple of values is for a swap, or for taking and clearing.
 - name: no module is called after nothing in particular.
 - unfinished: no marker of work left over.
 
@@ -75,7 +76,7 @@ def check(root: Path) -> list[str]:
     problems: list[str] = []
     graph: dict[str, set[str]] = {}
     for module in modules.values():
-        problems += [*_sizes(module), *_docs(module), *_names(module), *_calls(module)]
+        problems += [*_sizes(module), *_docs(module), *_names(module), *_calls(module), *_packed(module)]
         problems += [*_root(module), *_door(module)]
         graph[module.name] = set()
         for found in _imports(module, root.name):
@@ -152,6 +153,28 @@ def _names(module: Module) -> Iterator[str]:
     for number, line in enumerate(module.text.splitlines(), 1):
         if found := UNFINISHED.search(line):
             yield module.problem("unfinished", number, f"{found[0]}: finish it, or open an issue")
+
+
+def _packed(module: Module) -> Iterator[str]:
+    """Look for assignments that share a line to save one."""
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Assign):
+            continue
+        target, value = node.targets[0], node.value
+        is_chain = len(node.targets) > 1 and isinstance(value, ast.Constant)
+        if is_chain or (
+            isinstance(target, ast.Tuple)
+            and isinstance(value, ast.Tuple)
+            and len(target.elts) == len(value.elts)
+            and not {ast.unparse(each) for each in target.elts} & _read_in(value)
+        ):
+            yield module.problem("packed", node.lineno, "give each of these assignments a line of its own")
+
+
+def _read_in(value: ast.expr) -> set[str]:
+    """Return what an expression mentions, prefixes such as ``self.a`` of ``self.a.b`` included."""
+    kinds = (ast.Name, ast.Attribute, ast.Subscript)
+    return {ast.unparse(node) for node in ast.walk(value) if isinstance(node, kinds)}
 
 
 # -- imports -----------------------------------------------------------------------------------

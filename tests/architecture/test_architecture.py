@@ -158,6 +158,23 @@ def test_a_room_whose_docstring_says_other_doors_is_found(
     assert rules_broken(root) == ["door"]
 
 
+@pytest.mark.parametrize(
+    ("code", "broken"),
+    [
+        ("a, b = 1, 2\n", ["packed"]),
+        ("a = b = 0\n", ["packed"]),
+        ("a = 1\nb = 2\n", []),
+        ("a = 1\nb = 2\na, b = b, a\n", []),  # a swap
+        ("a = [1]\nb, a = a, []\n", []),  # taken and cleared
+        ("a, b = divmod(7, 2)\n", []),
+    ],
+)
+def test_assignments_that_share_a_line_are_found(root: Path, code: str, broken: list[str]) -> None:
+    write(root, "base/clock.py", code)
+
+    assert rules_broken(root) == broken
+
+
 def test_a_cycle_through_types_alone_is_found(root: Path) -> None:
     write(root, "brokers/base.py", "if TYPE_CHECKING:\n    from sample.brokers import intake\n")
     write(root, "brokers/intake.py", "from sample.brokers.base import A\n")

@@ -42,7 +42,8 @@ def schedule_of(when: WhenConfig, name: str = "", *, is_checked: bool = False) -
 
 def cron_of(when: WhenConfig) -> Cron:
     """Return the cron schedule of a description that has one, without its limits."""
-    gap, overlap = _GAPS[when.dst_gap], _OVERLAPS[when.dst_overlap]
+    gap = _GAPS[when.dst_gap]
+    overlap = _OVERLAPS[when.dst_overlap]
     return cron(when.cron, when.timezone, days=when.cron_days, gap=gap, overlap=overlap)
 
 

@@ -98,7 +98,8 @@ def next_match(fields: CronFields, after: datetime) -> datetime | None:
 
 
 def _later_today(fields: CronFields, after: datetime) -> datetime | None:
-    hour, minute = after.hour, after.minute
+    hour = after.hour
+    minute = after.minute
     if hour in fields.hours:
         later = bisect_right(fields.minutes, minute)
         if later < len(fields.minutes):

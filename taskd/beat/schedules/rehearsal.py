@@ -51,10 +51,8 @@ def rehearse(when: WhenConfig, name: str, start: float, end: float, most: int) -
 
 
 def _remark(change: ClockChange, local: Cron | None, zone: tzinfo) -> Remark:
-    before, after = (
-        _shown(change.change_at, change.offset_before_s),
-        _shown(change.change_at, change.offset_after_s),
-    )
+    before = _shown(change.change_at, change.offset_before_s)
+    after = _shown(change.change_at, change.offset_after_s)
     day = "" if before.date() == after.date() else f"{after:%Y-%m-%d} "
     way = "ahead" if change.is_gap else "back"
     text = f"the clock of {zone} goes {way} from {before:%Y-%m-%d %H:%M} to {day}{after:%H:%M}"

@@ -95,7 +95,8 @@ def elevation(at: float, latitude: float, longitude: float) -> float:
     """Return the degrees of the sun's centre above the horizon, without refraction."""
     from astral.sun import sun_declination
 
-    north, declination = math.radians(latitude), math.radians(sun_declination(_century(at)))
+    north = math.radians(latitude)
+    declination = math.radians(sun_declination(_century(at)))
     angle = math.radians(_hour_angle(at, longitude))
     sine = math.sin(north) * math.sin(declination) + math.cos(north) * math.cos(declination) * math.cos(angle)
     return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
@@ -108,7 +109,8 @@ def _occurrence(event: SolarEvent, latitude: float, longitude: float, day: int) 
         return float(round(noon_at))
     rising = event in _RISING
     angle = _RISING[event] if rising else _SETTING[event]
-    low_at, high_at = noon_at + (-_DAY_S / 2 if rising else _DAY_S / 2), noon_at
+    low_at = noon_at + (-_DAY_S / 2 if rising else _DAY_S / 2)
+    high_at = noon_at
     if not elevation(low_at, latitude, longitude) < angle <= elevation(high_at, latitude, longitude):
         return None
     while abs(high_at - low_at) > 0.01:

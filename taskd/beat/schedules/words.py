@@ -73,7 +73,8 @@ def _event(name: str) -> str:
 
 
 def _times(fields: CronFields) -> str:
-    minutes, hours = fields.minutes, fields.hours
+    minutes = fields.minutes
+    hours = fields.hours
     if _is_few(fields):
         return "at " + _listed([f"{hour:02d}:{minute:02d}" for hour in hours for minute in minutes])
     if len(minutes) == 60:

@@ -99,7 +99,9 @@ def first_pass(local: datetime, zone: tzinfo, gap: Gap) -> float | None:
 
 def overlap_around(at: float, zone: tzinfo) -> ClockChange | None:
     """Return the overlap whose first or second pass ``at`` lies in, or that comes within ``REACH_S``."""
-    before, here, after = offset_s(at - REACH_S, zone), offset_s(at, zone), offset_s(at + REACH_S, zone)
+    before = offset_s(at - REACH_S, zone)
+    here = offset_s(at, zone)
+    after = offset_s(at + REACH_S, zone)
     if here < before:
         change_at = _bisect(at - REACH_S, at, zone)
         if at < change_at + before - here:
@@ -112,20 +114,23 @@ def overlap_around(at: float, zone: tzinfo) -> ClockChange | None:
 def changes_between(start: float, end: float, zone: tzinfo) -> list[ClockChange]:
     """Return the changes of offset in (start, end], in order; looks at each day."""
     found: list[ClockChange] = []
-    at, before = start, offset_s(start, zone)
+    at = start
+    before = offset_s(start, zone)
     while at < end:
         later = min(at + REACH_S, end)
         after = offset_s(later, zone)
         if after != before:
             found.append(ClockChange(_bisect(at, later, zone), before, after))
-        at, before = later, after
+        at = later
+        before = after
     return found
 
 
 def _bisect(low: float, high: float, zone: tzinfo) -> float:
     """Return the first whole second in (low, high] with the offset of ``high``."""
     target = offset_s(high, zone)
-    left, right = int(low), -int(-high // 1)
+    left = int(low)
+    right = -int(-high // 1)
     while right - left > 1:
         middle = (left + right) // 2
         if offset_s(middle, zone) == target:

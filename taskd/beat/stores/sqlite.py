@@ -170,7 +170,8 @@ class SqliteStore:
         self._database.check_usable()
         with self._database.write() as connection:
             term, holder, until, boot = connection.execute(_LEASE).fetchone()
-            now, this_boot = self._timing.monotonic(), self._timing.boot()
+            now = self._timing.monotonic()
+            this_boot = self._timing.boot()
             if holder != self._holder:
                 is_over = succeed and now >= until
                 if boot == this_boot and not is_over and holder and self._sender.is_alive(holder):

@@ -23,9 +23,12 @@ from taskd.brokers.kombu.envelope import Arrived
 _READ_BYTES = 1 << 16
 #: Kind, channel, size; the payload and one byte follow.
 _head = Struct(">BHI").unpack_from
-_HEAD_BYTES, _AROUND_BYTES = 7, 8
+_HEAD_BYTES = 7
+_AROUND_BYTES = 8
 _FRAME_END = 0xCE
-_METHOD, _HEADER, _BODY = 1, 2, 3
+_METHOD = 1
+_HEADER = 2
+_BODY = 3
 _DELIVER = b"\x00\x3c\x00\x3c"
 _tag = Struct(">QB").unpack_from
 #: Class, weight, size of the body.
@@ -201,8 +204,12 @@ class Reader:
 
     def _dispatch(self) -> bool:
         """Hand on all whole frames; return whether there were any."""
-        buffer, at, end = self._buffer, self._at, len(self._buffer)
-        connection, inboxes, found = self._connection, self._inboxes, False
+        buffer = self._buffer
+        at = self._at
+        end = len(self._buffer)
+        connection = self._connection
+        inboxes = self._inboxes
+        found = False
         while end - at >= _AROUND_BYTES:
             kind, channel, size = _head(buffer, at)
             stop = at + _AROUND_BYTES + size
@@ -220,7 +227,9 @@ class Reader:
                 at = stop
             else:
                 self._hand_over(kind, channel, buffer[at + _HEAD_BYTES : stop - 1])
-                buffer, at, end = self._buffer, self._at, len(self._buffer)
+                buffer = self._buffer
+                at = self._at
+                end = len(self._buffer)
         return found
 
     def _hand_over(self, kind: int, channel: int, payload: bytes) -> None:

@@ -100,7 +100,8 @@ class Confirming:
         Returned are those to a queue that does not exist, which the server has not taken.
         Raises: ``BrokerError`` when it refused some, and what py-amqp raises; then some may have been taken.
         """
-        channel, self._refused = self._channel, 0
+        channel = self._channel
+        self._refused = 0
         self._unroutable.clear()
         send(channel, messages, mandatory=True)
         self._open.update(range(self._sent + 1, self._sent + 1 + len(messages)))

@@ -26,7 +26,9 @@ _i32 = Struct(">ci").pack
 _i64 = Struct(">cq").pack
 _double = Struct(">cd").pack
 _CONSTANTS = {None: b"V", False: b"t\x00", True: b"t\x01"}
-_METHOD, _HEADER, _BODY = 1, 2, 3
+_METHOD = 1
+_HEADER = 2
+_BODY = 3
 _END = b"\xce"
 _AROUND_BYTES = 8
 
@@ -70,7 +72,8 @@ def _frame(kind: int, channel: int, payload: bytes) -> bytes:
 
 
 def _properties(body_bytes: int, message: Sealed) -> bytes:
-    flags, parts = 0, []
+    flags = 0
+    parts = []
     for bit, (name, kind) in enumerate(PROPERTIES):
         value = message.headers if kind == "table" else message.properties.get(name)
         if value is None:

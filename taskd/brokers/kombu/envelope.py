@@ -126,7 +126,9 @@ def opened(arrived: Arrived, tag: int, queue: str) -> OpenedMessage:
     """Return the received message.  Any message becomes a delivery; its headers are changed."""
     properties = arrived.properties
     headers = properties.get("application_headers") or {}
-    due_at, deliveries, deaths = 0.0, 0, 0
+    due_at = 0.0
+    deliveries = 0
+    deaths = 0
     returns = 1 if arrived.redelivered else 0
     if not _OWN.isdisjoint(headers):
         due_at = _number(headers.pop(DUE_AT, 0.0))
@@ -168,7 +170,8 @@ def taken(raw: Any) -> Arrived:
     }
     redelivered = bool(properties["application_headers"].pop("redelivered", False))
     info = raw.delivery_info or {}
-    exchange, routing_key = _text(info.get("exchange")), _text(info.get("routing_key"))
+    exchange = _text(info.get("exchange"))
+    routing_key = _text(info.get("routing_key"))
     body = raw.body if isinstance(raw.body, (str, bytes)) else json.dumps(raw.body, default=repr)
     if isinstance(body, str):
         body = body.encode("utf-8", "surrogatepass")

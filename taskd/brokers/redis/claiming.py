@@ -26,7 +26,8 @@ class Claiming:
 
     def command(self, owner: str, generation: str, limit: int) -> Command:
         """Return the call of ``scripts.CLAIM``."""
-        keys, store = self.store.keys, self.store
+        keys = self.store.keys
+        store = self.store
         own = (keys.owners, keys.leases, keys.claims(generation), keys.sequence)
         return scripts.CLAIM.call(
             (*own, *self.delayed, *self.lists),

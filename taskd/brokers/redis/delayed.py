@@ -35,7 +35,8 @@ class Delayed:
 
     def _show(self, queue: str, member: bytes) -> Delivery:
         # 24 digits of order, one of the step, the envelope (store.delayed_member).
-        tag, step = int(member[:24]), int(member[24:25])
+        tag = int(member[:24])
+        step = int(member[24:25])
         self._shown[tag] = (self._store.keys.delayed(queue), member)
         return read(member[25:], tag, self._store.keys.queue(queue, step).encode(), queue, step).delivery
 

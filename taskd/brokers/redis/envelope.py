@@ -118,14 +118,16 @@ def read(raw: bytes, tag: int, key: bytes, queue: str, step: int) -> OpenedEnvel
         envelope = _decoder.decode(raw)
         body = _body(envelope)
     except SerializationError:
-        envelope, body = _garbage(), raw
+        envelope = _garbage()
+        body = raw
     except (msgspec.MsgspecError, ValueError, RecursionError):
         envelope, body = _leniently(raw)
     properties = envelope.properties
     info = properties.delivery_info
     deliveries, deaths = properties.taskd
     if not (0 <= deliveries <= _MOST and 0 <= deaths <= _MOST):
-        deliveries, deaths = 0, 0
+        deliveries = 0
+        deaths = 0
     priority = STEPS[step] if properties.priority is None else max(0, min(9, properties.priority))
     headers = bytes(envelope.headers)
     return OpenedEnvelope(
@@ -177,7 +179,8 @@ def restored(envelope: dict[str, Any]) -> tuple[bytes, int]:
     try:
         deliveries, deaths = msgspec.convert(properties.get("taskd", (0, 0)), tuple[int, int])
     except msgspec.ValidationError:
-        deliveries, deaths = 0, 0
+        deliveries = 0
+        deaths = 0
     properties["taskd"] = (deliveries + 1, deaths)
     priority = int(properties.get("priority") or 0)
     return json.dumps(envelope, separators=(",", ":")).encode(), priority

@@ -115,7 +115,8 @@ class RedisIntake:
             answer = self._connections.listen(command, (scripts.CLAIM,), claiming.lists, claiming.delayed)
         if answer is None:
             raise self._lease_lost()
-        (expired, due, tag), found = answer[:3], answer[3:]
+        (expired, due, tag) = answer[:3]
+        found = answer[3:]
         claimed += [self._hold(each) for each in claiming.opened(tag, found)]
         self._filled = len(claimed) == limit
         if not self._filled:

@@ -71,7 +71,8 @@ class RedisOnce:
         """Forget ids by the server's clock, in short steps."""
         keys = self._store.keys
         now = self._store.timing.monotonic() if self._store.timing else float(self._link.call("TIME")[0])
-        passed_over, seen = 0, scripts.MOST_AT_ONCE
+        passed_over = 0
+        seen = scripts.MOST_AT_ONCE
         while seen == scripts.MOST_AT_ONCE:
             arguments = (f"{now - older_than_s:.6f}", passed_over)
             seen, kept = self._link.run(scripts.FORGET, (keys.once, keys.active), arguments)

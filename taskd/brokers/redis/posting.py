@@ -25,7 +25,8 @@ _eta_decoder = msgspec.json.Decoder(_Eta)
 
 def place(store: Store, message: Outgoing, queue: str, *, once: bool = False) -> Command:
     """Return the command that puts a message into a queue, or among what is not due yet."""
-    envelope, step = seal(message, queue, once=once), step_of(message.priority)
+    envelope = seal(message, queue, once=once)
+    step = step_of(message.priority)
     if message.due_at is not None and message.due_at > store.now() and not _says_when(message):
         member = delayed_member(store.now(), step, envelope)
         return ("ZADD", store.keys.delayed(queue), f"{message.due_at:.6f}", member)

@@ -30,7 +30,9 @@ class SettleCall:
 
     def add(self, outcome: Settlement, opened: OpenedEnvelope) -> None:
         """Plan what an outcome does with its claim."""
-        delivery, store, tag = opened.delivery, self._store, outcome.tag
+        delivery = opened.delivery
+        store = self._store
+        tag = outcome.tag
         match outcome:
             case Ack() if opened.once:
                 self._over(tag, opened)

@@ -20,7 +20,8 @@ _LITTLE_SPACE_BYTES = 512 * 1024**2
 _NO_SPACE_BYTES = 32 * 1024**2
 _FEW_OPEN_FILES = 4096
 _FROM_THE_FUTURE_S = 60.0
-_OTHERS_READ, _OTHERS_WRITE = 0o004, 0o002
+_OTHERS_READ = 0o004
+_OTHERS_WRITE = 0o002
 
 
 def diagnose(facts: Facts) -> Sequence[Finding]:
@@ -229,7 +230,8 @@ def _with_celery(store: StoreFacts) -> Finding:
 
 def _embedded(store: StoreFacts, facts: Facts) -> Iterator[Finding]:
     assert store.directory is not None
-    place, who = store.directory, facts.who
+    place = store.directory
+    who = facts.who
     if place.mode is None:
         yield error(
             store.key,

@@ -87,7 +87,8 @@ def _code(table: ProcessConfig, unit: Mapping[str, str]) -> Iterator[FilePlace]:
 
 
 def _server(key: str, url: str) -> ServerFacts | None:
-    how, rest = scheme_of(url), url.partition("://")[2]
+    how = scheme_of(url)
+    rest = url.partition("://")[2]
     is_socket = how.form is Form.SOCKET
     if not is_socket and not how.port:
         return None  # a file, a word, or a server that taskd does not know

@@ -105,7 +105,8 @@ def place(path: str) -> FilePlace:
 
 def filesystem_of(path: str, mountinfo: str) -> str:
     """Return the type of the file system of an absolute path, by the text of proc_pid_mountinfo(5)."""
-    best, kind = "", ""
+    best = ""
+    kind = ""
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         fields = left.split()
@@ -114,7 +115,8 @@ def filesystem_of(path: str, mountinfo: str) -> str:
         mount = fields[4].replace("\\040", " ")
         inside = path == mount or path.startswith(mount.rstrip("/") + "/")
         if inside and len(mount) >= len(best):  # of two on one point the later hides the earlier
-            best, kind = mount, right.split()[0]
+            best = mount
+            kind = right.split()[0]
     return kind
 
 

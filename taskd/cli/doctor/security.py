@@ -13,7 +13,9 @@ from taskd.cli.doctor.facts import FilePlace, Who
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 
 _CHECK = "security"
-_OTHERS_READ, _OTHERS_WRITE, _GROUP_WRITE = 0o004, 0o002, 0o020
+_OTHERS_READ = 0o004
+_OTHERS_WRITE = 0o002
+_GROUP_WRITE = 0o020
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ class Durable:
 
 def durable(config: Config) -> Iterator[Durable]:
     """Yield the stores that taskd keeps in order itself.  Raises: ``StorageError``."""
-    broker, results = broker_kind(config.broker), result_kind(config.results)
+    broker = broker_kind(config.broker)
+    results = result_kind(config.results)
     beat_url = store_url(config)
     beat = beat_store_kind(beat_url)
     for name, kind, path, url in (

@@ -66,7 +66,8 @@ class Admission:
 
     def admit(self, deliveries: Sequence[Delivery]) -> tuple[dict[int, Request], Sequence[Job]]:
         """Return what the pool is to be given of a batch; the rest is settled."""
-        now, monotonic = clock.now(), clock.monotonic()
+        now = clock.now()
+        monotonic = clock.monotonic()
         accepted: dict[int, Request] = {}
         jobs: list[Job] = []
         again = any(request.generation != self._generation for request in self._work.requests.values())
@@ -125,7 +126,8 @@ class Admission:
 
     def _is_suspect(self, request: Request, accepted: Collection[Request]) -> bool:
         """Settle a message during whose last run a whole worker died, or that waits for such a one."""
-        delivery, worker = request.delivery, self._live.worker
+        delivery = request.delivery
+        worker = self._live.worker
         lost = self._suspects.take(delivery, request.headers.id)
         if lost is not None:
             self._losses.take(request, lost, acknowledged=False)
@@ -137,7 +139,9 @@ class Admission:
         return False
 
     def _job(self, tag: int, request: Request) -> Job:
-        delivery, headers, worker = request.delivery, request.headers, self._live.worker
+        delivery = request.delivery
+        headers = request.headers
+        worker = self._live.worker
         soft_s, hard_s = self._limits_of(request.options)
         return Job(
             tag,
@@ -163,7 +167,8 @@ class Admission:
 
     def _refuse(self, delivery: Delivery, verdict: strategy.Refusal) -> None:
         """Settle a delivery that does not run; a waiting client is answered."""
-        settling, tag = self._settling, delivery.tag
+        settling = self._settling
+        tag = delivery.tag
         match verdict:
             case strategy.Malformed(reason, known):
                 logger.error("queue=%s message is not a task: %s; dead-lettered", delivery.queue, reason)
@@ -179,12 +184,14 @@ class Admission:
             case strategy.Expired(headers):
                 logger.info("task=%s id=%s expired before it ran", headers.task, headers.id)
                 settling.settle(Ack(tag))
-                options, end = self._work.tasks.get(headers.task), decided_ends.revoked(headers, "expired")
+                options = self._work.tasks.get(headers.task)
+                end = decided_ends.revoked(headers, "expired")
                 self._answering.refuse(delivery, headers, options, end, expired=True)
             case strategy.Revoked(headers):
                 logger.info("task=%s id=%s is revoked and will not run", headers.task, headers.id)
                 settling.settle(Ack(tag))
-                options, end = self._work.tasks.get(headers.task), decided_ends.revoked(headers, "revoked")
+                options = self._work.tasks.get(headers.task)
+                end = decided_ends.revoked(headers, "revoked")
                 self._answering.refuse(delivery, headers, options, end)
             case strategy.NotDue(due_at):
                 settling.settle(Delay(tag, due_at))

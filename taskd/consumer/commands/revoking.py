@@ -69,7 +69,8 @@ class Revoking:
             known = {
                 task_id: decode_record(record).status for task_id, record in results.get(waiting).items()
             }
-            now_at, keep_s = clock.now(), self._live.config.result_expires
+            now_at = clock.now()
+            keep_s = self._live.config.result_expires
             results.store(
                 [
                     StoredResult(

@@ -60,7 +60,8 @@ class SelfReport:
 
     def report(self) -> object:
         """Return what a report of a fault should begin with."""
-        pool, machine = self._work.pool, os.uname()
+        pool = self._work.pool
+        machine = os.uname()
         lines = (
             f"taskd {__version__}, Python {sys.version.split()[0]}",
             f"{machine.sysname} {machine.release} {machine.machine}",
@@ -80,7 +81,8 @@ class SelfReport:
 
     def stats(self) -> object:
         """Return totals, pool, broker and resource use, keyed as Celery's are."""
-        pool, worker = self._work.pool.info(), self._live.worker
+        pool = self._work.pool.info()
+        worker = self._live.worker
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             **self._info(),

@@ -117,7 +117,8 @@ class Steering:
         return self._resize("shrink", -int(n))
 
     def _resize(self, verb: str, change: int) -> object:
-        pool, worker = self._work.pool, self._live.worker
+        pool = self._work.pool
+        worker = self._live.worker
         if self._autoscaler is not None:
             refusal = f"pool_{verb} is not supported with autoscale. Adjust autoscale range instead."
             return {"error": refusal}

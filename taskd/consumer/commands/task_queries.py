@@ -38,7 +38,8 @@ class TaskQueries:
 
     def active(self, safe: bool = False) -> object:
         """Return the tasks that have begun."""
-        now_at, now = clock.now(), clock.monotonic()
+        now_at = clock.now()
+        now = clock.monotonic()
         found = []
         for running in self._work.pool.running():
             request = self._work.requests.get(running.tag)
@@ -116,7 +117,8 @@ class TaskQueries:
 
     def revoked_names(self) -> list[str]:
         """Return the task names and, as ``header=value``, the stamps whose tasks will not run here."""
-        now, revoked = clock.monotonic(), self._policy.revoked.known
+        now = clock.monotonic()
+        revoked = self._policy.revoked.known
         return [*revoked[By.NAME].ids(now), *revoked[By.STAMP].ids(now)]
 
     def _describe(
@@ -129,7 +131,8 @@ class TaskQueries:
         waits: bool = False,
     ) -> dict[str, object]:
         """``waits``: nobody has claimed it, so it is not acknowledged whatever its task's option."""
-        delivery, headers = request.delivery, request.headers
+        delivery = request.delivery
+        headers = request.headers
         args: object = headers.argsrepr
         kwargs: object = headers.kwargsrepr
         if not safe:

@@ -70,7 +70,8 @@ class Mingle(Step[Hold]):
         own = str(uuid4())
         queue = f"{own}.{pidbox.REPLY_EXCHANGE}"
         self._mailbox = self._backends.broker.mailbox(queue, pidbox.REPLY_EXCHANGE, "direct", own)
-        ticket, now = str(uuid4()), clock.monotonic()
+        ticket = str(uuid4())
+        now = clock.monotonic()
         headers, body = pidbox.encode_request(
             "hello",
             {"from_node": self._node_name, **self._revoked.tell()},

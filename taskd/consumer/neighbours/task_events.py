@@ -123,7 +123,8 @@ class TaskEvents:
     @_harmless
     def _done(self, headers: TaskHeaders, reply: Reply, runtime_s: float) -> None:
         """Tell how a task ended that ran to its end."""
-        now, task_id = clock.now(), headers.id
+        now = clock.now()
+        task_id = headers.id
         match reply.end:
             case End.SUCCEEDED:
                 self._add(TaskSucceeded, now, task_id, result=reply.text, runtime=runtime_s)

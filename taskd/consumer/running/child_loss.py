@@ -85,7 +85,8 @@ class Losses:
 
     def take(self, request: Request, lost: ChildLost, *, acknowledged: bool) -> None:
         """Settle a task whose process died, and answer whoever waits if it does not run again."""
-        delivery, headers = request.delivery, request.headers
+        delivery = request.delivery
+        headers = request.headers
         max_deaths = self._live.worker.max_deaths
         loss = decide(delivery.deaths, max_deaths, lost, delivery.tag, acknowledged=acknowledged)
         how = (

@@ -38,7 +38,8 @@ def fate(request: Request, outcome: Outcome, max_deaths: int) -> str:
     """Return in words what becomes of a task with this outcome.  Pure."""
     match outcome:
         case ChildLost():
-            delivery, early = request.delivery, request.acks_early
+            delivery = request.delivery
+            early = request.acks_early
             words = decide(delivery.deaths, max_deaths, outcome, delivery.tag, acknowledged=early).fate
         case TimedOut():
             words = "failed by its time limit"

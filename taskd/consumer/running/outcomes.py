@@ -121,7 +121,8 @@ class Outcomes:
                 last_word=request.acks_early,
             )
         if reply.parts or reply.begins:
-            queue, early = request.delivery.queue, request.acks_early
+            queue = request.delivery.queue
+            early = request.acks_early
             self._settling.count(reply.parts, reply.record, request.headers, queue, last_word=early)
             self._settling.begin(reply.begins)
         match reply.end:
@@ -138,7 +139,8 @@ class Outcomes:
 
     def _ended_on_request(self, request: Request, reply: Reply, runtime_s: float | None) -> bool:
         """Settle a task that ended because it was asked to; False when it ended as it would have anyway."""
-        headers, answering = request.headers, self._answering
+        headers = request.headers
+        answering = self._answering
         match request.softened:
             case Softened.REVOKED if reply.softly or reply.end is End.RETRIED:
                 logger.warning("task=%s id=%s ended on request", headers.task, headers.id)

@@ -54,7 +54,8 @@ class ShutdownLadder:
         """Set the timers of a warm shutdown."""
         if how is not Shutdown.WARM:
             return
-        config, worker = self._live.config, self._live.worker
+        config = self._live.config
+        worker = self._live.worker
         steps = ladder(clock.monotonic(), config.supervisor.stop_timeout, worker.soft_shutdown_timeout)
         if steps.soft_at < math.inf:
             self._loop.call_at(steps.soft_at, self._ask)
@@ -64,7 +65,8 @@ class ShutdownLadder:
         """Raise the soft limit in what runs and was not asked before."""
         if self._orders.shutdown is not Shutdown.WARM:
             return
-        pool, asked = self._work.pool, 0
+        pool = self._work.pool
+        asked = 0
         for running in pool.running():
             request = self._work.requests.get(running.tag)
             if request is None or request.softened is not Softened.NO:

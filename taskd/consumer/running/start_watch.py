@@ -55,7 +55,8 @@ class StartWatch:
         requests = self._work.requests
         # Jobs that were taken back from the pool are no longer waited for.
         self._unstarted.intersection_update(request.headers.id for request in requests.values())
-        now_at, now = clock.now(), clock.monotonic()
+        now_at = clock.now()
+        now = clock.monotonic()
         found: list[Started] = []
         for running in self._work.pool.running():
             request = requests.get(running.tag)

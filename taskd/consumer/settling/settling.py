@@ -216,7 +216,9 @@ class Settling:
         refused: Sequence[int] = ()
         if writing is not None:
             refused = cast("Carrying", intake).settle_after(writing, self._settlements)
-            self._records, self._last_words, self._settlements = [], [], []
+            self._records = []
+            self._last_words = []
+            self._settlements = []
         else:
             self._send_what_comes_first()
             if self._settlements:
@@ -304,7 +306,8 @@ class Settling:
     def _store(self) -> None:
         if self._records or self._last_words:
             self._results.store(self._records + self._last_words)
-            self._records, self._last_words = [], []
+            self._records = []
+            self._last_words = []
         while self._begins:
             self._chords.begin(self._begins[0])
             del self._begins[0]

@@ -24,7 +24,8 @@ def called_here(errbacks: Sequence[Signature], tasks: Mapping[str, BoundTask]) -
     """Return the errbacks that are called in this process; the others become tasks and get the id."""
     found = []
     for errback in errbacks:
-        task, options = tasks.get(errback.task), errback.options
+        task = tasks.get(errback.task)
+        options = errback.options
         alone = not (errback.immutable or errback.begins or options.chain or options.chord)
         if task is not None and alone and wants_exception(task, errback.args, errback.kwargs):
             found.append(errback)
@@ -70,7 +71,8 @@ def with_exception(
         stored = connections.results().get([task_id]).get(task_id)
         if stored is not None:
             record = decode_record(stored)
-            error, traceback = record.exception(), record.traceback
+            error = record.exception()
+            traceback = record.traceback
     except TaskdError as problem:
         error = problem
     if error is None:

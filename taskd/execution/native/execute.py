@@ -152,7 +152,8 @@ class Executor:
                 self._ledger.end(slot)
 
     async def _run_natively(self, run: Run) -> Reply:
-        task, request = run.task, run.request
+        task = run.task
+        request = run.request
         token = requests.current.set(request)
         slot = self._ledger.begin(request.id) if self._ledger is not None else 0
         try:
@@ -207,7 +208,8 @@ class Executor:
         linked = None
         if any(embed.values()):
             try:
-                ends, part = ends_of(headers, embed), own_part(headers, embed)
+                ends = ends_of(headers, embed)
+                part = own_part(headers, embed)
             except SerializationError as error:
                 return replies.rejected(headers, str(error), keep=keep)
             try:
@@ -275,7 +277,8 @@ class Executor:
         return replies.with_retry_beside(run.task, run.request, reply) if run.request.retry_beside else reply
 
     def _reply_to_value(self, run: Run, value: object) -> Reply:
-        request, headers = run.request, run.request.message
+        request = run.request
+        headers = run.request.message
         children = request.children
         keep = request.keeps_result or run.counts
         follows: list[Outgoing] = []
@@ -323,7 +326,8 @@ class Executor:
         return TaskSettings(name) if known is None else known.settings
 
     def _ended_by(self, run: Run, error: BaseException) -> Reply:
-        headers, keep = run.request.message, run.request.keeps_result or run.counts
+        headers = run.request.message
+        keep = run.request.keeps_result or run.counts
         match error:
             case Retry():
                 return replies.on_retry(run.task, run.request, error, keep=keep)

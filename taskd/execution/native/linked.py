@@ -66,7 +66,8 @@ def with_failure(
         messages = _messages(errbacks, request.id, request, tasks)
     except UNSENDABLE as wrong:
         logger.error("task=%s id=%s errbacks not sent: %s", request.task, request.id, wrong)
-        messages, errbacks = [], []
+        messages = []
+        errbacks = []
     for errback in called:
         try:
             task = tasks[errback.task]

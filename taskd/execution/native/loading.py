@@ -58,7 +58,9 @@ def load_app(path: str, table: str = "", directory: str = "") -> App:
 @contextmanager
 def _exit_raises() -> Iterator[None]:
     """Have ``os._exit`` of this process raise meanwhile: it would end a worker without a word."""
-    real, own_pid, is_loading = os._exit, os.getpid(), True
+    real = os._exit
+    own_pid = os.getpid()
+    is_loading = True
 
     def leave(status: int) -> NoReturn:
         if is_loading and os.getpid() == own_pid:

@@ -69,7 +69,8 @@ def failed(headers: TaskHeaders, error: BaseException, *, keep: bool, children: 
     """Reply for a task that raised."""
     if not isinstance(error, Exception):
         error = _for_the_record(error)
-    text, traceback = one_line(error), format_traceback(error)
+    text = one_line(error)
+    traceback = format_traceback(error)
     trace = Block(traceback.rstrip())
     logger.error("task=%s id=%s failed: %s\n%s", headers.task, headers.id, text, trace)
     record = b""
@@ -244,7 +245,8 @@ def _again(
     headers.update(changes.headers or {})
     written: dict[str, Any] = {}
     if args is not None and kwargs is not None:
-        headers["argsrepr"], headers["kwargsrepr"] = bounded_repr(tuple(args)), bounded_repr(dict(kwargs))
+        headers["argsrepr"] = bounded_repr(tuple(args))
+        headers["kwargsrepr"] = bounded_repr(dict(kwargs))
         headers.pop("compression", None)
         written = {
             # The signatures linked to the task stay with it.

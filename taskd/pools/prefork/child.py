@@ -141,7 +141,9 @@ class _Child:
         self._sock.close()
 
     def _run_batch(self, jobs: list[Job]) -> None:
-        words, times, reports = self._slot.words, self._slot.times, self._reports
+        words = self._slot.words
+        times = self._slot.times
+        reports = self._reports
         now = clock.monotonic()
         for job in jobs:
             if now - self._flushed >= _FLUSH_EVERY_S:

@@ -104,14 +104,17 @@ class Crew:
     def _take(self, message: wire.ControlMessage, fds: Sequence[int]) -> None:
         match message:
             case wire.Loaded():
-                self._loaded = self._ever_loaded = True
+                self._loaded = True
+                self._ever_loaded = True
                 hello = wire.blob_from_descriptor(fds[0])
                 if self._unfit is None:
                     self._events.on_hello(hello)
                 self.muster()
             case wire.Unfit(reason=reason):
                 self._ever_loaded = True
-                self._unfit, self._is_unfit, self._ever_able = reason, True, False
+                self._unfit = reason
+                self._is_unfit = True
+                self._ever_able = False
                 self._nice = nice_of(self.template_pid)
                 self._events.on_hello(wire.blob_from_descriptor(fds[0]))
             case wire.Failed(reason=reason):
@@ -120,7 +123,8 @@ class Crew:
             case wire.Forked(number=number, pid=pid):
                 self._on_forked(self.children[number], pid, fds[0])
             case wire.ForkFailed(number=number, reason=reason):
-                self.settled = self._refused = True
+                self.settled = True
+                self._refused = True
                 self._pause.fork_failed(f"{len(self.active())} of {self.wanted} are there; {reason}")
                 self._drop_unborn(number)
                 self._events.on_short()
@@ -134,7 +138,9 @@ class Crew:
                 raise PoolError(f"the template sent {message!r}")
 
     def _on_template_exit(self, exit_code: int, signum: int) -> None:
-        pid, self._template, self._loaded = self.template_pid, None, False
+        pid = self.template_pid
+        self._template = None
+        self._loaded = False
         for child in list(self.children.values()):
             if child.pid:
                 child.signal(signal.SIGKILL)  # PDEATHSIG does the same, unless a job has cleared it
@@ -238,7 +244,8 @@ class Crew:
             child.finish()
 
     def _on_forked(self, child: Child, pid: int, pidfd: int) -> None:
-        child.pid, child.pidfd = pid, pidfd
+        child.pid = pid
+        child.pidfd = pidfd
         child.close_passed()
         self._pause.forked()
         owner = self._owner_of(child)

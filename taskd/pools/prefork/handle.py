@@ -92,7 +92,8 @@ class Child:
 
     def expect(self, heir: Child) -> None:
         """Name the child that will take this one's place."""
-        self.heir, heir.heir_of = heir, self
+        self.heir = heir
+        heir.heir_of = self
 
     def release_heir(self) -> Child | None:
         """Return the heir, which is a child like any other from now on; None when there is none."""
@@ -161,7 +162,8 @@ class Child:
 
     def _refuse(self, error: PoolError) -> None:
         _logger.error("child speaks nonsense and is ended pid=%d: %s", self.pid, error)
-        self.nonsense = self.holding = True
+        self.nonsense = True
+        self.holding = True
         self.signal(signal.SIGKILL)
 
     def overhear(self) -> tuple[list[Outcome], list[Job]] | None:

@@ -61,7 +61,8 @@ def note(slot: Slot, text: str) -> None:
 
 def last_lines(slot: Slot) -> str:
     """Return what was written since the present job began, at most 4 KiB of whole lines."""
-    since, end = slot.words[SAID], slot.words[NOTED]
+    since = slot.words[SAID]
+    end = slot.words[NOTED]
     begin = max(since, end - LINES_BYTES)
     place = begin % LINES_BYTES
     ring = bytes(slot.lines)

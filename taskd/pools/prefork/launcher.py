@@ -16,7 +16,8 @@ from taskd.base.errors import PoolError, StartError
 from taskd.base.loop import Loop
 from taskd.pools.prefork import wire
 
-_STDIN, _FIRST_FREE = 0, 3
+_STDIN = 0
+_FIRST_FREE = 3
 
 _logger = logging.getLogger(__name__)
 

@@ -24,8 +24,10 @@ class ForkPause:
         self._loop = loop
         self._on_over = on_over
         self._timer: Timer | None = None
-        self._deaths = self._refusals = 0
-        self._said, self._said_until = "", 0.0
+        self._deaths = 0
+        self._refusals = 0
+        self._said = ""
+        self._said_until = 0.0
 
     @property
     def on(self) -> bool:
@@ -57,7 +59,8 @@ class ForkPause:
         now = clock.monotonic()
         if reason != self._said or now >= self._said_until:
             _logger.warning("child could not be used, next in %.2f s: %s", delay_s, reason)
-            self._said, self._said_until = reason, now + _SAY_AGAIN_S
+            self._said = reason
+            self._said_until = now + _SAY_AGAIN_S
         self._timer = self._loop.call_later(delay_s, self._end)
 
     def _end(self) -> None:

@@ -99,7 +99,8 @@ class PreforkPool:
         self._limits = limits
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_hello = on_hello
-        self._on_failed, self._on_death = on_failed, on_death
+        self._on_failed = on_failed
+        self._on_death = on_death
         self._backlog: deque[Job] = deque()
         #: Idle children by number; the last one was busy most recently and is taken first.
         self._idle: dict[int, Child] = {}

@@ -20,7 +20,9 @@ from taskd.pools.opening import ChildLimits
 from taskd.pools.prefork.crew import Crew
 from taskd.pools.prefork.handle import Child
 
-TASKS, MEMORY, AGE = "max_tasks_per_child", "max_memory_per_child", "max_age_per_child"
+TASKS = "max_tasks_per_child"
+MEMORY = "max_memory_per_child"
+AGE = "max_age_per_child"
 
 #: The heir is asked for when a tenth of the jobs is left, but no more than these.
 _JOBS_AHEAD = 100
@@ -135,7 +137,8 @@ class Recycling:
     # -- age -------------------------------------------------------------------------------
 
     def _look_at_ages(self) -> None:
-        now, oldest_s = clock.monotonic(), self._limits.max_age_s
+        now = clock.monotonic()
+        oldest_s = self._limits.max_age_s
         next_at = now + oldest_s
         for child in self._crew.active():
             if child.born + oldest_s > now:

@@ -77,8 +77,10 @@ class Slot:
         For the pool, when the child is dead or known to be inside a job.
         Raises: ``PoolError`` when the memory makes no sense.
         """
-        base, fill = self.words[BASE], self.words[FILL]
-        count, end = fill >> 32, fill & 0xFFFFFFFF
+        base = self.words[BASE]
+        fill = self.words[FILL]
+        count = fill >> 32
+        end = fill & 0xFFFFFFFF
         if not count:
             return base, []
         if not _HEAD.size <= end <= AREA_BYTES:
@@ -144,10 +146,12 @@ class ReportWriter:
     def append(self, report: Report) -> None:
         """Add the report of the next job.  A huge one is sent at once."""
         data = encode_report(report)
-        start, end = self._end, self._end + len(data)
+        start = self._end
+        end = self._end + len(data)
         if end > AREA_BYTES:
             self.flush()
-            start, end = _HEAD.size, _HEAD.size + len(data)
+            start = _HEAD.size
+            end = _HEAD.size + len(data)
             if end > AREA_BYTES:
                 self._send_alone(data)
                 return

@@ -46,7 +46,8 @@ def inherited_control() -> socket.socket:
     business, not the template's.
     Raises: ``PoolError`` when the program was started by hand.
     """
-    number, parent = os.environ.pop(wire.CONTROL_FD_VARIABLE, ""), os.environ.pop(wire.PARENT_VARIABLE, "")
+    number = os.environ.pop(wire.CONTROL_FD_VARIABLE, "")
+    parent = os.environ.pop(wire.PARENT_VARIABLE, "")
     if not (number.isdigit() and parent.isdigit()):
         raise PoolError(f"{wire.CONTROL_FD_VARIABLE} is not set: a template is started by a prefork pool")
     prctl.die_with_parent(int(parent))

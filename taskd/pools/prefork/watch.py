@@ -92,7 +92,8 @@ class Watch:
         del self._limits[child]
         if self._children.get(child.number) is not child:
             return
-        running, now = child.running(), clock.monotonic()
+        running = child.running()
+        now = clock.monotonic()
         for job in child.in_hand:
             if job is None or not job.hard_limit_s:
                 continue

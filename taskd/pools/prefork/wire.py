@@ -27,7 +27,9 @@ TITLE_VARIABLE = "TASKD_POOL_TITLE"
 #: How the template is to come by the task code, see ``template``.
 PRELOAD_VARIABLE = "TASKD_POOL_PRELOAD"
 #: Load it; keep what was loaded, unless threads were started; never keep it; keep it or end.
-AUTO, NEVER, ALWAYS = "auto", "false", "true"
+AUTO = "auto"
+NEVER = "false"
+ALWAYS = "true"
 #: Do not load it: the children do, each for itself.  Only the pool asks for this.
 BARE = "bare"
 
@@ -138,7 +140,8 @@ class FrameReader:
         self._end += count
         frames = []
         view = memoryview(self._buffer)
-        start, end = self._start, self._end
+        start = self._start
+        end = self._end
         while end - start >= _LENGTH.size:
             length = _LENGTH.unpack_from(view, start)[0]
             stop = start + _LENGTH.size + length
@@ -153,7 +156,8 @@ class FrameReader:
     def _make_room(self) -> None:
         """Move the incomplete frame to the front of a buffer with room for more of it."""
         rest = self._end - self._start
-        whole, size = _RECEIVE_BYTES, len(self._buffer)
+        whole = _RECEIVE_BYTES
+        size = len(self._buffer)
         if rest >= _LENGTH.size:
             whole = max(whole, _LENGTH.size + _LENGTH.unpack_from(self._buffer, self._start)[0])
         if whole == _RECEIVE_BYTES:
@@ -165,7 +169,8 @@ class FrameReader:
             self._buffer[:rest] = memoryview(former)[self._start : self._end]
         elif self._start:
             self._buffer[:rest] = self._buffer[self._start : self._end]
-        self._start, self._end = 0, rest
+        self._start = 0
+        self._end = rest
 
 
 def send_control(sock: socket.socket, message: ControlMessage, fds: Sequence[int] = ()) -> None:

@@ -46,7 +46,9 @@ def writers(rows: Iterable[str], inode: int, shm_inode: int) -> list[int]:
         words = row.split()
         if len(words) != 8 or words[1] not in ("POSIX", "OFDLCK") or words[3] != "WRITE":
             continue
-        pid, locked, first = int(words[4]), int(words[5].rpartition(":")[2]), int(words[6])
+        pid = int(words[4])
+        locked = int(words[5].rpartition(":")[2])
+        first = int(words[6])
         holds_file = locked == inode and first >= _PENDING_BYTE
         holds_log = locked == shm_inode and first == _WRITER_BYTE
         if (holds_file or holds_log) and pid > 0 and pid not in found:

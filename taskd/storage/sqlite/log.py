@@ -33,7 +33,8 @@ def is_head(head: bytes) -> bool:
     if magic not in _ORDERS or version != _VERSION:
         return False
     words = struct.unpack(f"{_ORDERS[magic]}6I", head[:24])
-    found_1 = found_2 = 0
+    found_1 = 0
+    found_2 = 0
     for even, odd in zip(words[::2], words[1::2], strict=True):
         found_1 = (found_1 + even + found_2) & 0xFFFFFFFF
         found_2 = (found_2 + odd + found_1) & 0xFFFFFFFF

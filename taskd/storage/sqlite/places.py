@@ -20,7 +20,8 @@ def resolved(path: str) -> str:
     Raises: ``StorageError`` for a link of somebody else, and for root also one to nothing that is not root's:
     there root would make whatever file the owner of the link likes.
     """
-    place, foreign = "/", ""
+    place = "/"
+    foreign = ""
     ahead = path.split("/")[::-1]
     links = 0
     while ahead:

@@ -53,11 +53,13 @@ class Surplus:
     def look(self, pages: Pages, now: float) -> int:
         """Return how many pages may be given back now."""
         if self._until is None:
-            self._fewest, self._until = pages.free, now + self._window_s
+            self._fewest = pages.free
+            self._until = now + self._window_s
         self._fewest = min(self._fewest, pages.free)
         if now >= self._until:
             self._spare = self._fewest
-            self._fewest, self._until = pages.free, now + self._window_s
+            self._fewest = pages.free
+            self._until = now + self._window_s
         return max(0, min(self._spare, pages.free) - reserve(pages.used))
 
 

@@ -51,7 +51,8 @@ class About:
 
     def row(self) -> Mapping[str, object]:
         """Return how the daemon itself is."""
-        wanted, ready = len(self._fleet.wanted()), len(self._fleet.ready())
+        wanted = len(self._fleet.wanted())
+        ready = len(self._fleet.ready())
         stops = self._shutdown.is_under_way
         return {
             "version": __version__,

@@ -101,7 +101,8 @@ class Methods:
         """Set the number of programs of a worker until a reload; the same number again changes nothing."""
         if self._orders.shutdown.is_under_way:
             raise ControlError("taskd is stopping; nothing is scaled any more")
-        name, count = params.get("name"), params.get("processes")
+        name = params.get("name")
+        count = params.get("processes")
         group = self._fleet.group(name) if isinstance(name, str) else None
         if group is None:
             known = ", ".join(each.name for each in self._fleet.groups()) or "none"

@@ -78,7 +78,8 @@ def user_names(path: str = "/etc/passwd") -> Mapping[int, str]:
 
 
 def _members(names: Iterable[str], key: str) -> RoleMembers | None:
-    uids, gids = set(), set()
+    uids = set()
+    gids = set()
     for name in names:
         number = _number(name)
         if number is None:

@@ -38,7 +38,8 @@ class Records:
         return self._reading.logs(self._with_output(params.get("name")), params)
 
     def _on_deaths(self, params: Params) -> object:
-        name, count = params.get("name"), params.get("count", DEFAULT_DEATHS)
+        name = params.get("name")
+        count = params.get("count", DEFAULT_DEATHS)
         if not isinstance(count, int) or count < 0:
             raise ControlError(f"deaths: count is {count!r}; expected a number from 0")
         if not isinstance(name, str | None):

@@ -159,7 +159,8 @@ class ControlServer:
                 _log.exception("control: a request could not be answered request=%r", frame[:200])
                 return _INTERNAL
 
-        gone, idle_s = self._clients.discard, self._idle_s
+        gone = self._clients.discard
+        idle_s = self._idle_s
         self._clients.add(_Client(self._loop, connection, answer, gone, peer=peer, idle_s=idle_s))
 
     def _crowd(self, uid: int) -> str:

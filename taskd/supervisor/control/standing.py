@@ -38,7 +38,8 @@ class Teller:
         if self._shutdown.is_under_way:
             self._notifier.status(f"stopping: {len(self._fleet.alive())} of {len(self._fleet)} left")
             return
-        wanted, ready = self._fleet.wanted(), self._fleet.ready()
+        wanted = self._fleet.wanted()
+        ready = self._fleet.ready()
         refused = self._reloader.outcome is ReloadOutcome.FAILED
         missing = "; ".join(f"{p.spec.name} {p.state.value}: {p.reason}" for p in wanted if p not in ready)
         alarms = "".join(f"; ALARM {p.spec.name} {p.watch.alarm}" for p in wanted if p.watch.alarm)

@@ -106,7 +106,9 @@ class RestartPolicy:
 
     def forgive(self) -> None:
         """Forget everything: an operator asked for a start."""
-        self.tripped = self.is_over = self.is_done = False
+        self.tripped = False
+        self.is_over = False
+        self.is_done = False
         self.not_before = -math.inf
         self._boots = _Count()
         self._crashes = _Count()

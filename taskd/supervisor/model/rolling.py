@@ -85,7 +85,8 @@ class Picture:
 
 def next_step(picture: Picture) -> RollStep:
     """Return what to do now."""
-    berths, size = picture.berths, picture.size
+    berths = picture.berths
+    size = picture.size
     staying = [berth for berth in berths if berth.presence in _STAYING]
     old = [berth for berth in staying if not berth.is_new]
     new = [berth for berth in staying if berth.is_new]

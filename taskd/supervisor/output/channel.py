@@ -67,12 +67,14 @@ class Channel:
 
     def _say_dropped(self, pid: int) -> None:
         if self._dropped_bytes:
-            lines, size = counted(self._dropped_lines, "line"), counted(self._dropped_bytes, "byte")
+            lines = counted(self._dropped_lines, "line")
+            size = counted(self._dropped_bytes, "byte")
             text = (
                 f"taskd: {lines} ({size}) of {self.program} {'was' if self._dropped_lines == 1 else 'were'} "
                 f"dropped: it wrote more than {self._allowance.rate_bytes} bytes a second (log.rate)"
             )
-            self._dropped_lines = self._dropped_bytes = 0
+            self._dropped_lines = 0
+            self._dropped_bytes = 0
             self._add(f"<{_WARNING}>{text}".encode(), pid, clock.now())
 
     def _add(self, raw: bytes, pid: int, at: float) -> None:

@@ -27,7 +27,8 @@ class LogReading:
         line that is known already; a program that is not named there is new, and told from its first line.
         Raises: ``ControlError`` for parameters of another form.
         """
-        count, after = params.get("count", DEFAULT_LINES), params.get("after")
+        count = params.get("count", DEFAULT_LINES)
+        after = params.get("after")
         if not isinstance(count, int) or not 0 <= count <= MAX_LINES:
             raise ControlError(f"logs: count is {count!r}; expected a number from 0 to {MAX_LINES}")
         if after is None:

@@ -34,7 +34,8 @@ class RotatedFile:
             self._open()
         if self._max_bytes and self._size and self._size + len(data) > self._max_bytes:
             self._rotate()
-        view, size = memoryview(data), self._size
+        view = memoryview(data)
+        size = self._size
         try:
             while view:
                 count = os.write(self._fd, view)

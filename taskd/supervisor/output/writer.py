@@ -111,7 +111,9 @@ def main() -> None:
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(ignored, signal.SIG_IGN)
     set_title("logger")
-    directory, max_bytes, backups = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    directory = sys.argv[1]
+    max_bytes = int(sys.argv[2])
+    backups = int(sys.argv[3])
     status_fd = int(os.environ[STATUS_FD_VARIABLE])
 
     def report(line: StatusLine) -> None:

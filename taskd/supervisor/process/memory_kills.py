@@ -52,7 +52,8 @@ def places(lines: Sequence[str], root: str = _CGROUPS) -> list[str]:
     for line in lines:
         _, controllers, own = line.split(":", 2)
         if "memory" in controllers.split(","):
-            tree, name = os.path.join(root, "memory"), "memory.oom_control"
+            tree = os.path.join(root, "memory")
+            name = "memory.oom_control"
             found = [os.path.join(tree, own.lstrip("/"), name), os.path.join(tree, name), *found]
         elif not controllers:
             found += [

@@ -78,7 +78,8 @@ class Reaper:
             os.close(process.pidfd)
             self._known.discard(pid)
             # Nobody waits for its orphans, and its tasks will run again.
-            left_behind, out_of_memory = [0], [False]
+            left_behind = [0]
+            out_of_memory = [False]
             self._loop.attempt(lambda: left_behind.insert(0, self._ends(process)), _NOBODY)
             signalled = os.WIFSIGNALED(status)
             if signalled:

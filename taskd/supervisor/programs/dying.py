@@ -53,7 +53,8 @@ def cause_of(life: ProcessLife, ended: Exit) -> str:
 
 def certify(life: ProcessLife, ended: Exit, circumstances: Circumstances, output: Ring) -> Certificate:
     """Log how the process ended, and return the certificate of it; a decision is not in it yet."""
-    spec, now = life.spec, clock.monotonic()
+    spec = life.spec
+    now = clock.monotonic()
     written = output.after(life.stack_from) if life.hang else ()
     stack = b"\n".join(split_priority(line.text)[1] for line in written)
     certificate = Certificate(

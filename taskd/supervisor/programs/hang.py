@@ -76,7 +76,8 @@ class HangWatch:
 
     def on_hung(self, text: str) -> None:
         """Ask for the stacks and kill then, unless kills have been in vain."""
-        program, now = self._program, clock.monotonic()
+        program = self._program
+        now = clock.monotonic()
         life = program.life
         if life is None:
             return

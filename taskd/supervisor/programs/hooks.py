@@ -185,7 +185,8 @@ class ProgramHooks:
         except OSError as error:
             _log.error("hook=%r no process could be made: %s", hook.name, error)
             return
-        timeout_s, owner = occurrence.spec.process.hook_timeout, self._owner(key)
+        timeout_s = occurrence.spec.process.hook_timeout
+        owner = self._owner(key)
         timer = self.loop.call_later(timeout_s, lambda: self._on_late(key), owner)
         self._running[key] = _Running(process, clock.monotonic(), timer)
         self.reaper.watch(process, lambda ended: self._on_end(key, hook, process, ended), owner)

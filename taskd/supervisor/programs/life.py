@@ -81,14 +81,16 @@ class ProcessLife:
         self.heard = now
         match line:
             case Heartbeat():
-                self.load, self.load_heard = line, now
+                self.load = line
+                self.load_heard = now
                 return self._judge(self._consuming.heard(line, now))
             case ChildDied():
                 self.on_child_died(line)
             case LastWords():
                 self.words = line
             case Ready():
-                self.waiting, self._idles = "", False
+                self.waiting = ""
+                self._idles = False
                 if self.ready_since is None:
                     self.ready_since = now
                     self._come_forward()
@@ -117,10 +119,12 @@ class ProcessLife:
     def _judge(self, trouble: str) -> tuple[Event | None, str]:
         """Return the event that a program is which does its work no more, or again."""
         if trouble and self.ready_since is not None and not self.waiting:
-            self.waiting, self._idles = trouble, True
+            self.waiting = trouble
+            self._idles = True
             return Event.WAITING, trouble
         if not trouble and self._idles:
-            self.waiting, self._idles = "", False
+            self.waiting = ""
+            self._idles = False
             return Event.READY, "consumes again"
         return None, ""
 

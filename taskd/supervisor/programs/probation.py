@@ -77,7 +77,8 @@ class Probation:
 
     def failure(self, target: Revision) -> str:
         """Return in words why the change does not work out; empty while it may."""
-        on_probation, settings = self._on_probation(target), target.config.supervisor
+        on_probation = self._on_probation(target)
+        settings = target.config.supervisor
         if self.trouble or not _have_died_too_often(on_probation, settings):
             return ""
         deaths = sum(each.program.failures for each in on_probation)

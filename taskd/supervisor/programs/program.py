@@ -47,7 +47,8 @@ class Program:
     def __init__(self, settings: Settings, around: ProgramSurroundings) -> None:
         self.spec = settings.spec
         self.state = State.DOWN
-        self._since_at, self._since = clock.now(), clock.monotonic()
+        self._since_at = clock.now()
+        self._since = clock.monotonic()
         self.wanted = False
         self._wanted_since = clock.monotonic()
         #: It is not wanted because the load does not need it.
@@ -130,7 +131,8 @@ class Program:
         self._settings = settings
         self._restart.obey(settings.restart)
         self._announcer.spec = self.spec
-        self._patience.limits, self._patience.ready_after_s = settings.limits, self.spec.ready_after_s
+        self._patience.limits = settings.limits
+        self._patience.ready_after_s = self.spec.ready_after_s
         if self.state is State.READY and (life := self.life) is not None:
             self._patience.for_sign_of_life(lambda: life.heard)
 
@@ -147,7 +149,8 @@ class Program:
 
     def standing(self) -> Standing:
         """Return what decides whether others wait for this program."""
-        give_up_at, past = self._wanted_since + self._settings.limits.start_timeout_s, self._restart
+        give_up_at = self._wanted_since + self._settings.limits.start_timeout_s
+        past = self._restart
         is_worker = self.spec.kind == WORKER
         return Standing(
             self.spec.name, self.state, self.wanted, give_up_at, past.is_done, past.is_over, is_worker
@@ -226,7 +229,8 @@ class Program:
         for effect in effects:
             self._carry_out(effect)
         if self.state is not former:
-            self._since_at, self._since = clock.now(), clock.monotonic()
+            self._since_at = clock.now()
+            self._since = clock.monotonic()
             self._log(logging.DEBUG, "from=%s to=%s reason=%r", former.value, self.state.value, self.reason)
             self._announcer.moved(
                 former, self.state, reason=self.reason, restarts=self.restarts, asked=not self._counted

@@ -52,13 +52,15 @@ class Starter:
         process, capture = self._around.output.capture(
             spec.name, lambda streams: self._spawn(settings, spec, streams), self._owner
         )
-        loop, hearer = self._around.loop, self._hearer
+        loop = self._around.loop
+        hearer = self._hearer
         pipe = StatusPipe(loop, process.status_fd, hearer.on_line, hearer.on_broken, self._owner)
         return ProcessLife(spec, process, pipe, capture, heard=clock.monotonic())
 
     def follow(self, life: ProcessLife, start_timeout_s: float) -> None:
         """Hear of the end of a process, and of its children, and let it come to the foreground in time."""
-        loop, deaths = self._around.loop, self._around.deaths
+        loop = self._around.loop
+        deaths = self._around.deaths
         life.background = Background(loop, life.process.pid, life.spec, start_timeout_s, self._owner)
         life.on_child_died = lambda line: deaths.child_died(life.spec, line)
         self._around.reaper.watch(life.process, self._hearer.on_exit, self._owner)

@@ -19,7 +19,8 @@ from taskd.config.written import written
 
 _log = logging.getLogger(__name__)
 
-_PREFIX, _SUFFIX = "former-broker-", ".toml"
+_PREFIX = "former-broker-"
+_SUFFIX = ".toml"
 _TABLES = ("redis", "amqp", "sqlite")
 _MODE = 0o600
 
@@ -57,7 +58,8 @@ class FormerBrokers:
         if _key(old) == _key(new):
             return
         _log.warning("%s", self.note(old, new))
-        path, back = self.path_of(old), self.path_of(new)
+        path = self.path_of(old)
+        back = self.path_of(new)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             if os.path.lexists(path):

@@ -98,7 +98,8 @@ class Reloader:
             self.current = sound
             self._apply_live(sound.config)
             self._fleet.aim(sound, reason=f"back to revision {sound.number}: {trouble}")
-        self.outcome, self.troubles = ReloadOutcome.FAILED, (trouble,)
+        self.outcome = ReloadOutcome.FAILED
+        self.troubles = (trouble,)
         return self._answer(Read(None, (*read.problems, trouble), (trouble,)), None)
 
     def _take_over(self, read: Read, why: str) -> Mapping[str, object]:
@@ -119,7 +120,8 @@ class Reloader:
         self._revisions.add(self.current)
         unfinished = self._concerned if self.under_way else frozenset()
         self._concerned = decided.concerned() | unfinished
-        self.outcome, self.troubles = ReloadOutcome.UNDER_WAY, ()
+        self.outcome = ReloadOutcome.UNDER_WAY
+        self.troubles = ()
         _log.info("reload (%s) revision=%s: %s", why, self._number, _summary(decided))
         self._apply_live(read.config)
         self._fleet.aim(self.current, reason=f"reload, revision {self._number}")

@@ -50,7 +50,8 @@ class Autoscaler:
         }
 
     def _claim(self, group: ScaledGroup, memory: Steadiness, now: float) -> tuple[Claim, tuple[str, ...]]:
-        bounds, load = group.bounds, group.load
+        bounds = group.bounds
+        load = group.load
         if load is None:
             self._memory[group.name] = memory
             held = min(max(group.present, bounds.least), bounds.most)

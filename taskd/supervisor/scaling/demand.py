@@ -32,10 +32,8 @@ def demand(load: Load, bounds: GroupLimits, present: int) -> Demand:
         # While messages wait, no process whose slots are at work is one too many.
         at_work = math.ceil(load.busy / bounds.slots)
         if at_work > needed:
-            needed, why = (
-                at_work,
-                f"{counted(load.busy, 'slot is', 'slots are')} at work while {_waiting(load)}",
-            )
+            needed = at_work
+            why = f"{counted(load.busy, 'slot is', 'slots are')} at work while {_waiting(load)}"
     bounded = min(max(needed, bounds.least), bounds.most)
     if bounded > needed:
         why = f"the least is {bounds.least}; {why}"

@@ -61,4 +61,6 @@ class Meter:
             arrived = max(0.0, (finished + ready - self._ready) / passed_s)
             weight = 1.0 - (1.0 - SMOOTHING) ** passed_s
             self._per_s += weight * (arrived - self._per_s)
-        self._at, self._ready, self._done = now, ready, dict(done)
+        self._at = now
+        self._ready = ready
+        self._done = dict(done)

@@ -216,7 +216,8 @@ def _candidate(number: int, program: Program) -> Candidate:
 
 
 def _explained(group: _Group) -> Mapping[str, object]:
-    seen, decision = group.seen, group.decision
+    seen = group.seen
+    decision = group.decision
     load: Load | None = seen.load if seen else None
     return {
         "target": decision.target if decision else None,

@@ -33,7 +33,8 @@ def steady(
     """Return how many processes there should be from now on, and the memory for the next call."""
     long_s = window_s * memory.penalty
     seen = _remember(memory.seen, now, wanted, now - long_s)
-    penalty, shrunk_at = memory.penalty, memory.shrunk_at
+    penalty = memory.penalty
+    shrunk_at = memory.shrunk_at
     if shrunk_at is not None and now - shrunk_at > long_s:
         penalty, shrunk_at = max(1, penalty - 1), None  # giving up was right
     if wanted > present:
