@@ -1,6 +1,8 @@
-"""For all tests: Hypothesis without deadlines and without a database."""
+"""For all tests: Hypothesis without deadlines and without a database, and a SIGINT that is heard."""
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import settings
 
@@ -8,3 +10,6 @@ from hypothesis import settings
 # unit tests do not touch the disk, and a failure prints how to reproduce it.
 settings.register_profile("taskd", deadline=None, database=None, print_blob=True)
 settings.load_profile("taskd")
+
+# A shell starts its background with SIGINT ignored, and each program of a test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)

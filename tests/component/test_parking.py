@@ -13,7 +13,6 @@ from taskd.consumer.claiming.admission import Admission
 from taskd.consumer.claiming.intaking import Intaking
 from taskd.consumer.running.outcomes import Outcomes
 from taskd.consumer.settling import decided_ends
-from taskd.protocol import execution
 from taskd.results.memory import MemoryResults
 from tests.component.small_worker import SmallWorker, message
 
@@ -46,7 +45,7 @@ def fails_on(task_id: str, original: Callable[..., object]) -> Callable[..., obj
         (strategy, "decide"),
         (Admission, "_job"),
         (admission, "Request"),
-        (execution, "encode"),
+        (admission, "encode"),
         (Outcomes, "_done"),
         (Outcomes, "_finished"),
     ],
