@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -308,6 +309,27 @@ def test_no_descriptor_is_left_by_many_reloads(running: RunningSupervisor, tmp_p
 
     wait_until(lambda: descriptors() <= before + 1, what="no descriptor more")
     assert procinfo.is_alive(running.pid)
+
+
+def test_a_program_that_drains_past_the_end_of_a_reload_leaves_no_descriptor(
+    running: RunningSupervisor, tmp_path: Path
+) -> None:
+    def configurations() -> int:
+        links = []
+        for each in Path(f"/proc/{running.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                links.append(os.readlink(each))
+        return sum("taskd-config" in link for link in links)
+
+    for number in range(2, 6):
+        slow = worker("b", "ignores-term", concurrency=number, stop_timeout=1)
+        write(tmp_path, worker("a", processes=2), slow)
+        running.call("reload")
+        wait_done(running, generation=number)
+
+    assert running.call("status")["taskd"]["reload"]["outcome"] == "done"
+    # One for each program, and one for b-1 as it was at first, with which the others of its revision go on.
+    wait_until(lambda: configurations() <= 4, what="a configuration for each program that is left")
 
 
 @pytest.mark.parametrize("digits", [400, 5000])

@@ -130,9 +130,11 @@ class Reloader:
 
     def turn(self) -> bool:
         """Look whether the reload is over; return whether it has ended just now."""
+        # Also after its end: programs that it replaced may drain for long.
+        if len(self._revisions) > 1:
+            self._drop_unneeded()
         if not self.under_way:
             return False
-        self._drop_unneeded()
         groups = [group for group in self._fleet.groups() if group.name in self._concerned]
         troubled = tuple(f"{group.name}: {group.trouble}" for group in groups if group.trouble)
         if any(not group.settled and not group.trouble for group in groups):
