@@ -158,7 +158,8 @@ def test_every_effect_is_there_and_the_worker_does_not_grow(
     assert storm_kills >= 2, "the storm was over before it began"
     assert daemon.pid_of("main-1") == pid
     assert daemon.dead_letters() == []
-    assert fds <= warm_fds
+    # A child that has just begun leaves its ends of two descriptors here for a moment.
+    wait_until(lambda: soak.measure(pid)[1] <= warm_fds, what=f"{fds} descriptors are {warm_fds} again")
     assert growth < MOST_GROWTH
 
 
