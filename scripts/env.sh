@@ -21,8 +21,9 @@ wanted_environment() {
 }
 
 install() {
-    # Nothing but what the lock names, not even to build what comes as source.
-    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation "$@"
+    # Nothing but what the lock names, not even to build what comes as source; always by way of a wheel, whose
+    # list of files is true.
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517 "$@"
 }
 
 make_environment() {
