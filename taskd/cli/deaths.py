@@ -41,7 +41,7 @@ class DeathsAnswer(msgspec.Struct, frozen=True):
     help="Show this many, the latest ones.",
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="Show orderly ends too, and each of several equal ends."
+    "--all", "everything", is_flag=True, help="Show orderly ends too, and equal ends of programs one by one."
 )
 @socket_option
 @json_option
@@ -70,7 +70,7 @@ def deaths(
             found: Sequence[Certificate] = daemon.typed(client.call("deaths", params), DeathsAnswer).deaths
     except ControlError as error:
         if "no program" in str(error):
-            raise Failure(str(error)) from None
+            raise Failure(str(error), exit_codes.USAGE) from None
         if "not running" not in str(error) or socket_path is not None:
             raise
         found = _left_behind(session, name, count, everything=everything)

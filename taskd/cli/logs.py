@@ -131,7 +131,7 @@ def _fetch(client: ControlClient, name: str, params: dict[str, object]) -> LogsA
         return daemon.typed(client.call("logs", {"name": name, **params}), LogsAnswer)
     except ControlError as error:
         if "no program" in str(error):
-            raise Failure(str(error)) from None
+            raise Failure(str(error), exit_codes.USAGE) from None
         raise
 
 

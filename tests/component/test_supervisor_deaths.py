@@ -212,7 +212,7 @@ def test_an_unknown_program_has_no_deaths(tmp_path: Path, capsys: pytest.Capture
     with daemon(tmp_path, modes={"a": "good"}) as running:
         started(running, "a-1")
 
-        assert main(["deaths", "nail", "--socket", running.socket_path]) == exit_codes.FAILURE
+        assert main(["deaths", "nail", "--socket", running.socket_path]) == exit_codes.USAGE
         assert "a-1" in capsys.readouterr().err
         assert main(["deaths", "a-1", "--socket", running.socket_path]) == exit_codes.OK
         assert "no deaths" in capsys.readouterr().out

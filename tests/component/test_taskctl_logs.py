@@ -48,7 +48,7 @@ def test_json_tells_all_of_each_line(running: RunningSupervisor, capsys: pytest.
 def test_an_unknown_program_is_an_error_with_the_known_ones(
     running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["logs", "nail", "--socket", running.socket_path]) == exit_codes.FAILURE
+    assert main(["logs", "nail", "--socket", running.socket_path]) == exit_codes.USAGE
 
     assert "a-1, b-1" in capsys.readouterr().err
 
