@@ -29,40 +29,62 @@ from taskd.config.where import RULE
 
 class _Verbs(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        try:
-            return [*verbs.VERBS, *verbs.others()]
-        except KindError:  # a verb that is asked for says what is wrong
-            return list(verbs.VERBS)
+        return [*verbs.VERBS, *verbs.others().usable]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = verbs.find(cmd_name)
-        return limited(command) if command is not None else None
+        """Return the verb; None for one of another package that is broken, which costs no other verb."""
+        try:
+            return _verb(cmd_name)
+        except KindError:  # calling it says what is wrong, as does the help
+            return None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] == "help":
+        if args and args[0] == verbs.HELP:
             if not args[1:]:
                 click.echo(ctx.get_help())
                 ctx.exit()
             args = [*args[1:], "--help"]
         if args and args[0] in verbs.VERBS:  # nothing is read of other packages
             return click.Group.resolve_command(self, ctx, args)
+        if args and (command := _verb(args[0])) is not None:
+            return args[0], command, args[1:]
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in groups, each with its whole first sentence."""
-        groups: dict[str, Iterable[str]] = {**verbs.GROUPS}
-        try:
-            groups["Of other packages"] = sorted(verbs.others())
-        except KindError as error:
-            click.echo(f"taskctl: {error}", err=True)
-        for title, names in groups.items():
-            if not names:
-                continue
+        for title, names in verbs.GROUPS.items():
             with formatter.section(title):
-                found = ((name, self.get_command(ctx, name)) for name in names)
-                formatter.write_dl([(name, each.get_short_help_str(1000)) for name, each in found if each])
+                formatter.write_dl(_rows((name, self.get_command(ctx, name)) for name in names))
+        usable, errors = _of_others()
+        if usable:
+            with formatter.section("Of other packages"):
+                formatter.write_dl(_rows(usable))
+        for error in errors:
+            click.echo(f"taskctl: {printable(str(error))}", err=True)
+
+
+def _verb(name: str) -> click.Command | None:
+    command = verbs.find(name)
+    return limited(command) if command is not None else None
+
+
+def _of_others() -> tuple[list[tuple[str, click.Command | None]], list[KindError]]:
+    """Return the verbs of other packages with what is wrong with the rest."""
+    found = verbs.others()
+    usable: list[tuple[str, click.Command | None]] = []
+    errors = [*found.refused.values()]
+    for name in sorted(found.usable):
+        try:
+            usable.append((name, _verb(name)))
+        except KindError as error:
+            errors.append(error)
+    return usable, errors
+
+
+def _rows(commands: Iterable[tuple[str, click.Command | None]]) -> list[tuple[str, str]]:
+    return [(name, each.get_short_help_str(1000)) for name, each in commands if each]
 
 
 @click.command(

@@ -6,16 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import click
 
 from taskd.base.named import named
-from taskd.config.installed import COMMANDS_GROUP, entries, loaded
-from taskd.config.kinds import KindError
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+from taskd.config.installed import COMMANDS_GROUP, Installed, entries, loaded
 
 #: By the groups of the help, and in their order: each verb and the command that carries it out.
 GROUPS: Mapping[str, Mapping[str, str]] = {
@@ -59,20 +55,25 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 VERBS: Mapping[str, str] = {name: path for group in GROUPS.values() for name, path in group.items()}
 
 
-def others() -> Mapping[str, EntryPoint]:
-    """Return the verbs of other packages.  Raises: ``KindError`` where two have one name."""
-    return entries(COMMANDS_GROUP, VERBS)
+#: ``taskctl help`` is not a verb of its own, yet other packages cannot have the name.
+HELP = "help"
+
+
+def others() -> Installed:
+    """Return the verbs of other packages; taskctl's own win, and a name of two packages is refused."""
+    return entries(COMMANDS_GROUP, {*VERBS, HELP})
 
 
 def find(name: str) -> click.Command | None:
-    """Return the verb of this name; None when there is none.  Raises: ``KindError``."""
+    """Return the verb of this name; None when there is none.
+
+    Raises: ``KindError``, which names the packages, for one that two have or that cannot be used.
+    """
     path = VERBS.get(name)
     if path is not None:
         return cast("click.Command", named(path))
-    entry = others().get(name)
-    if entry is None:
-        return None
-    command = loaded(entry)
-    if not isinstance(command, click.Command):
-        raise KindError(f'the verb "{name}" is not a command of click: {entry.value}')
-    return command
+    found = others()
+    if name in found.refused:
+        raise found.refused[name]
+    entry = found.usable.get(name)
+    return loaded(entry, click.Command, "a command of click") if entry is not None else None

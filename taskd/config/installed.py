@@ -8,6 +8,7 @@ its name is the scheme, or the name of the pool.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,15 @@ POOLS_GROUP = "taskd.pools"
 COMMANDS_GROUP = "taskd.commands"
 
 AnyKind = TypeVar("AnyKind", BrokerKind, StoreKind, PoolKind)
+Named = TypeVar("Named")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The entry points of a group by name; a name that two things have is refused, each for its reason."""
+
+    usable: Mapping[str, EntryPoint]
+    refused: Mapping[str, KindError]
 
 
 def installed_kind(
@@ -32,42 +42,48 @@ def installed_kind(
 
     Raises: ``KindError``, which names the package, for one that cannot be used.
     """
-    found = entries(group, built_in).get(name)
-    if found is None:
+    found = entries(group, built_in)
+    for error in found.refused.values():
+        raise error
+    entry = found.usable.get(name)
+    if entry is None:
         return None
-    record = loaded(found)
-    if not isinstance(record, record_type):
-        raise KindError(f"{_described(found)}: {found.value} is not a {record_type.__name__}; {_ask(found)}")
+    record = loaded(entry, record_type, f"a {record_type.__name__}")
     if not isinstance(record, PoolKind) and (taken := [each for each in record.schemes if each in built_in]):
-        raise KindError(f'{_described(found)}: it claims "{taken[0]}://", a scheme of taskd; {_ask(found)}')
+        raise KindError(f'{_described(entry)}: it claims "{taken[0]}://", a scheme of taskd; {_ask(entry)}')
     return record
 
 
-def entries(group: str, built_in: Collection[str]) -> Mapping[str, EntryPoint]:
-    """Return the entry points of a group by name.
-
-    Raises: ``KindError``, which names the packages, where two things have one name.
-    """
-    found: dict[str, EntryPoint] = {}
+def entries(group: str, built_in: Collection[str]) -> Installed:
+    """Return the entry points of a group; an error of a refused name names the packages."""
+    usable: dict[str, EntryPoint] = {}
+    refused: dict[str, KindError] = {}
     for entry in _entry_points(group):
         if entry.name in built_in:
-            raise KindError(f"{_described(entry)}: taskd has one of that name; {_ask(entry)}")
-        other = found.setdefault(entry.name, entry)
+            refused[entry.name] = KindError(f"{_described(entry)}: taskd has one of that name; {_ask(entry)}")
+            continue
+        other = usable.setdefault(entry.name, entry)
         if other.value != entry.value:
-            raise KindError(
+            refused[entry.name] = KindError(
                 f"{_described(entry)}: the package {_package(other)} has one of that name too; "
                 f"uninstall one of the two"
             )
-    return found
+    return Installed({name: entry for name, entry in usable.items() if name not in refused}, refused)
 
 
-def loaded(entry: EntryPoint) -> object:
-    """Return the object that an entry point names.  Raises: ``KindError`` for whatever its import raises."""
+def loaded(entry: EntryPoint, expected: type[Named], words: str) -> Named:
+    """Return the object that an entry point names; ``words`` say in the error what it should be.
+
+    Raises: ``KindError`` for another object, and for whatever its import raises.
+    """
     try:
-        return named(entry.value)
-    except Exception as error:
+        found = named(entry.value)
+    except (Exception, SystemExit) as error:
         wrong = f"{entry.value} does not load ({type(error).__name__}: {error})"
         raise KindError(f"{_described(entry)}: {wrong}; {_ask(entry)}") from error
+    if not isinstance(found, expected):
+        raise KindError(f"{_described(entry)}: {entry.value} is not {words}; {_ask(entry)}")
+    return found
 
 
 @cache

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 
-from taskd.cli import verbs
+from taskd.base import exit_codes
+from taskd.cli.taskctl import cli, main
 from taskd.config import installed
 from taskd.config.choosing import broker_kind, pool_kind
 from taskd.config.kinds import KindError
@@ -24,6 +26,18 @@ GREEDY = BrokerKind(name="greedy", schemes=("greedy", "redis"), opener="records:
 POOL = PoolKind(name="ours", opener="records:open_pool", default_slots=7)
 """
 
+VERBS = """
+import click
+
+@click.command()
+def hello():
+    "Greet."
+    click.echo("hello")
+    return 0
+
+NOT_ONE = 7
+"""
+
 Install = Callable[..., None]
 
 
@@ -32,6 +46,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """Install a package with these entry points for this process."""
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "records.py").write_text(RECORDS)
+    (tmp_path / "their_verbs.py").write_text(VERBS)
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)")
+    (tmp_path / "broken.py").write_text("raise RuntimeError('first\\nsecond')")
 
     def made(text: str, package: str = "their-package") -> None:
         write_entry_points(tmp_path, package, text)
@@ -39,6 +56,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
     yield made
     sys.modules.pop("records", None)
+    sys.modules.pop("their_verbs", None)
     installed._entry_points.cache_clear()
 
 
@@ -96,21 +114,96 @@ def test_two_packages_with_one_name_are_both_named(install: Install) -> None:
     assert "other-package" in str(caught.value)
 
 
-def test_a_verb_that_taskctl_has_itself_is_refused(install: Install) -> None:
-    install("[taskd.commands]\nstatus = records:POOL\n")
+@pytest.mark.parametrize("arguments", [["--help"], ["help"]])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("no_such_module:verb", "does not load (ModuleNotFoundError"),
+        ("their_verbs:nothing", "does not load (AttributeError"),
+        ("broken:verb", "does not load (RuntimeError: first"),
+        ("leaving:verb", "does not load (SystemExit: 3)"),
+        ("their_verbs:NOT_ONE", "their_verbs:NOT_ONE is not a command of click"),
+    ],
+)
+def test_the_help_stands_beside_a_verb_that_is_broken(
+    install: Install, capfd: pytest.CaptureFixture[str], arguments: list[str], value: str, reason: str
+) -> None:
+    install(f"[taskd.commands]\nbad = {value}\nhello = their_verbs:hello\n")
 
-    with pytest.raises(
-        KindError, match=r'entry point "status" \(taskd\.commands\) of the package their-package'
-    ):
-        verbs.find("ours")
-    assert verbs.find("status") is not None
+    status = main(arguments)
+
+    out, err = capfd.readouterr()
+    assert status == 0
+    assert "  status " in out
+    assert "  hello " in out
+    assert "  bad " not in out
+    (line,) = err.splitlines()
+    assert line.startswith('taskctl: the entry point "bad" (taskd.commands) of the package their-package: ')
+    assert reason in line
+    assert "pip uninstall their-package" in line
 
 
-def test_a_verb_that_is_not_a_command_is_refused(install: Install) -> None:
-    install("[taskd.commands]\nours = records:POOL\n")
+@pytest.mark.parametrize("value", ["no_such_module:verb", "leaving:verb", "their_verbs:NOT_ONE"])
+def test_a_broken_verb_that_is_called_is_told_with_its_package_and_the_remedy(
+    install: Install, capfd: pytest.CaptureFixture[str], value: str
+) -> None:
+    install(f"[taskd.commands]\nbad = {value}\n")
 
-    with pytest.raises(KindError, match='the verb "ours" is not a command of click: records:POOL'):
-        verbs.find("ours")
+    status = main(["bad"])
+
+    err = capfd.readouterr().err
+    assert status == exit_codes.CONFIG
+    assert 'the entry point "bad" (taskd.commands) of the package their-package: ' in err
+    assert "pip uninstall their-package" in err
+
+
+@pytest.mark.parametrize("name", ["status", "help"])
+def test_a_verb_named_as_one_of_taskctl_costs_no_other(
+    install: Install, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    install(f"[taskd.commands]\n{name} = their_verbs:hello\nhello = their_verbs:hello\n")
+
+    assert main(["hello"]) == 0
+    assert capfd.readouterr() == ("hello\n", "")
+    assert main(["status", "--help"]) == 0
+    assert "Usage: taskctl status" in capfd.readouterr().out
+    assert main(["help"]) == 0
+    out, err = capfd.readouterr()
+    assert "Of other packages:\n  hello  Greet.\n" in out
+    (line,) = err.splitlines()
+    assert f'"{name}" (taskd.commands) of the package their-package: taskd has one of that name; ' in line
+    assert "pip uninstall their-package" in line
+
+
+def test_a_verb_of_two_packages_is_refused_and_costs_no_other(
+    install: Install, capfd: pytest.CaptureFixture[str]
+) -> None:
+    install("[taskd.commands]\nparcels = their_verbs:hello\nhello = their_verbs:hello\n")
+    install("[taskd.commands]\nparcels = other:verb\n", "other-package")
+
+    assert main(["hello"]) == 0
+    assert capfd.readouterr() == ("hello\n", "")
+    assert main(["parcels"]) == exit_codes.CONFIG
+    refused = capfd.readouterr().err
+    assert main(["--help"]) == 0
+    out, told = capfd.readouterr()
+    assert "  hello " in out
+    assert "  parcels " not in out
+    for text in (refused, told):
+        assert len(text.splitlines()) == 1
+        assert '"parcels"' in text
+        assert "their-package" in text
+        assert "other-package" in text
+        assert "uninstall one of the two" in text
+
+
+def test_the_shell_is_offered_the_verbs_beside_a_broken_one(install: Install) -> None:
+    install("[taskd.commands]\nbad = no_such_module:verb\nhello = their_verbs:hello\n")
+
+    offered = {item.value for item in ShellComplete(cli, {}, "taskctl", "_C").get_completions([], "")}
+
+    assert {"hello", "status"} <= offered
+    assert "bad" not in offered
 
 
 def test_a_configuration_of_taskd_s_own_kinds_reads_no_entry_points() -> None:
