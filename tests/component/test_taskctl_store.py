@@ -60,9 +60,15 @@ def broker(tmp_path: Path) -> Iterator[SqliteBroker]:
         yield opened
 
 
-def stores(run: Run, *names: str) -> dict[str, dict[str, Any]]:
-    listed = json.loads(run("status", "--json", *names))["stores"]
+def stores(run: Run, *names: str, status: int = exit_codes.OK) -> dict[str, dict[str, Any]]:
+    listed = json.loads(run("status", "--json", *names, status=status))["stores"]
     return {each["store"]: each for each in listed}
+
+
+def damaged(path: Path) -> Path:
+    """Make a file that is not a database."""
+    path.write_bytes(b"not a database, whatever its name says" * 200)
+    return path
 
 
 def fill_and_drain(broker: SqliteBroker, count: int) -> None:
@@ -83,7 +89,6 @@ def test_before_the_first_start_nothing_is_there_and_looking_makes_nothing(run: 
     assert {each["state"] for each in found.values()} == {"not made yet"}
     assert [each.name for each in tmp_path.iterdir()] == ["taskd.toml"]
     assert run("upgrade") == "nothing to upgrade\n"
-    assert run("check") == "all stores are sound\n"
     assert run("compact") == "nothing to compact\n"
 
 
@@ -111,7 +116,7 @@ def test_every_file_of_a_release_is_known_and_sound(run: Run, tmp_path: Path, re
 
     assert list(found) == STORES
     assert all(each["format"] for each in found.values())
-    assert run("check") == "all stores are sound\n"
+    assert run("check") == "all stores are sound\n"  # each of them is there
 
 
 def test_what_only_a_newer_taskd_can_read_is_said_of_the_one_store(
@@ -159,12 +164,36 @@ def test_a_store_that_cannot_be_reached_does_not_hide_the_others(run: Run, file:
     with services.port_without_listener() as port:
         file.write_text(f'broker = "redis://127.0.0.1:{port}/0"\nresults = "sqlite://results.db"\n')
 
-        found = stores(run)
+        found = stores(run, status=exit_codes.FAILURE)
         said = run("check", "broker", status=exit_codes.FAILURE)
 
-    assert "cannot be reached" in found["broker"]["state"]
+    assert "cannot be reached" in found["broker"]["error"]
     assert found["results"]["state"] == "not made yet"
-    assert "cannot be reached" in said
+    assert said.startswith(f"broker: redis://127.0.0.1:{port}/0 cannot be reached")
+
+
+def test_the_state_of_an_unreadable_store_is_a_word_and_its_error_follows_the_table(
+    run: Run, broker: SqliteBroker, tmp_path: Path
+) -> None:
+    broker.desk().queues()
+    path = damaged(tmp_path / "results.db")
+
+    shown = run("status", status=exit_codes.FAILURE).splitlines()
+    found = stores(run, status=exit_codes.FAILURE)
+
+    row = next(line for line in shown if line.startswith("results "))
+    assert row.split() == ["results", "-", "unreadable", "-", "-", "-", str(path)]
+    assert shown[-1].startswith(f"results: {path} is not a sound SQLite database")
+    assert found["results"]["state"] == "unreadable"
+    assert found["results"]["error"].startswith(f"{path} is not a sound")
+    assert (found["broker"]["state"], found["broker"]["error"]) == ("current", "")
+
+
+@pytest.mark.parametrize("verb", ["status", "upgrade", "check", "compact"])
+def test_the_help_of_each_verb_says_which_stores_there_are(run: Run, verb: str) -> None:
+    said = " ".join(run(verb, "--help").split())
+
+    assert f"STORE is {', '.join(STORES[:-1])} or {STORES[-1]}" in said
 
 
 def test_a_store_of_another_name_is_refused_with_those_there_are(run: Run, file: Path) -> None:
@@ -207,7 +236,57 @@ def test_keys_on_redis_are_brought_up(
     assert stores(run, "broker")["broker"]["format"] == 2
 
 
+def test_a_bad_store_does_not_keep_the_others_from_their_upgrade(
+    run: Run, broker: SqliteBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.publisher().publish([message("x")])
+    bad = damaged(tmp_path / "results.db")
+    step = SqlStep(3, 2, ("ALTER TABLE message ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",))
+    monkeypatch.setattr(broker_store, "SCHEMA", Formats("broker", (*broker_schema.SCHEMA.steps, step)))
+
+    said = run("upgrade", status=exit_codes.FAILURE)
+
+    assert "broker: format 2 -> 3\n" in said
+    assert f"results: {bad} is not a sound SQLite database" in said
+    assert "nothing to upgrade" not in said
+    again = json.loads(run("upgrade", "--json", "broker", "results", status=exit_codes.FAILURE))
+    assert again["upgraded"] == []
+    assert [each["store"] for each in again["failed"]] == ["results"]
+
+
 # -- check -----------------------------------------------------------------------------------
+
+
+def test_stores_that_are_not_made_yet_are_named_and_not_called_sound(
+    run: Run, broker: SqliteBroker, file: Path
+) -> None:
+    assert run("check") == f"nothing to check, not made yet: {', '.join(STORES)}\n"
+    assert json.loads(run("check", "--json"))["not_made"] == STORES
+
+    broker.desk().queues()
+    assert run("check") == (
+        "nothing to check, not made yet: results, revoked, beat, deaths\nall other stores are sound\n"
+    )
+    assert run("check", "broker") == "all stores are sound\n"
+
+    file.write_text('broker = "memory://"\n[supervisor]\nstate_directory = "."\n')
+    assert run("check") == "nothing to check, not made yet: results, beat, deaths\n"
+
+
+def test_a_problem_names_its_place_once(run: Run, broker: SqliteBroker, tmp_path: Path) -> None:
+    path = damaged(tmp_path / "results.db")
+    broker.publisher().publish([message("x")])
+    connection = sqlite3.connect(tmp_path / "broker.db")
+    connection.execute("DELETE FROM message")
+    connection.commit()
+    connection.close()
+
+    said = run("check", status=exit_codes.FAILURE)
+
+    assert f"{path}: {path}" not in said
+    assert f"results: {path} is not a sound" in said
+    assert f"broker: {tmp_path}/broker.db: places without their message: 1\n" in said
+    assert "are sound" not in said
 
 
 def test_rows_that_contradict_others_are_found(run: Run, broker: SqliteBroker, tmp_path: Path) -> None:
@@ -244,7 +323,10 @@ def test_a_damaged_file_is_found(run: Run, broker: SqliteBroker, tmp_path: Path)
 def test_a_register_that_is_none_is_found(run: Run, tmp_path: Path) -> None:
     (tmp_path / "deaths.json").write_text("[{]")
 
-    assert "not a register of deaths" in run("check", "deaths", status=exit_codes.FAILURE)
+    said = run("check", "deaths", status=exit_codes.FAILURE)
+
+    assert "not a register of deaths" in said
+    assert said.count("deaths.json") == 1
 
 
 # -- compact ---------------------------------------------------------------------------------
@@ -262,7 +344,25 @@ def test_a_file_that_shrinks_in_steps_is_compacted_under_a_living_broker(
     assert (tmp_path / "broker.db").stat().st_size < 300_000
     publisher.publish([message("after")])
     assert [each.body for each in broker.intake("w", ["mail"]).claim(5)] == [b"before", b"after"]
-    assert run("check") == "all stores are sound\n"
+    assert run("check", "broker") == "all stores are sound\n"
+
+
+def test_a_bad_store_does_not_keep_the_others_from_being_compacted(
+    run: Run, broker: SqliteBroker, tmp_path: Path
+) -> None:
+    fill_and_drain(broker, 300)
+    bad = [damaged(tmp_path / name) for name in ("results.db", "broker.db.revoked")]
+
+    said = run("compact", status=exit_codes.FAILURE)
+
+    assert "broker: " in said
+    assert (tmp_path / "broker.db").stat().st_size < 300_000
+    assert f"results: {bad[0]} is not a sound SQLite database" in said
+    assert f"revoked: {bad[1]} is not a sound SQLite database" in said
+    again = json.loads(run("compact", "--json", status=exit_codes.FAILURE))
+    assert [each["store"] for each in again["compacted"]] == ["broker"]
+    assert [each["store"] for each in again["failed"]] == ["results", "revoked"]
+    assert "nothing to compact" not in run("compact", "results", status=exit_codes.FAILURE)
 
 
 def old_file(path: Path) -> None:
@@ -284,8 +384,10 @@ def test_an_old_file_is_copied_once_and_shrinks_by_itself_from_then_on(
     publisher.publish([message("before")])
     assert "broker does not shrink by itself: taskctl store compact broker" in run("status")
 
-    run("compact", "broker")
+    said = run("compact", "broker")
 
+    assert said.endswith("; it shrinks by itself from now on\n")
+    assert "by itself" not in run("compact", "broker")
     assert "by itself" not in run("status")
     assert (tmp_path / "broker.db").stat().st_size < 300_000
     connection = sqlite3.connect(tmp_path / "broker.db")
@@ -294,7 +396,7 @@ def test_an_old_file_is_copied_once_and_shrinks_by_itself_from_then_on(
     publisher.publish([message("after"), *[message("x" * 20_000)] * 50])
     claimed = broker.intake("w", ["mail"]).claim(60)
     assert [each.body for each in claimed[:2]] == [b"before", b"after"]
-    assert run("check") == "all stores are sound\n"
+    assert run("check", "broker") == "all stores are sound\n"
 
 
 def test_it_asks_before_others_have_to_wait_for_a_copy(

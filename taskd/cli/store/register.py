@@ -50,7 +50,7 @@ class RegisterUpkeep:
             try:
                 register.read(self.place)
             except register.Unreadable as error:
-                return [str(error)]
+                raise StorageError(str(error)) from error
         return ()
 
     def stalls(self) -> str:
