@@ -29,6 +29,7 @@ from taskd.config.kinds import BrokerCan
 from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
 from taskd.protocol.delivery import Delivery, Outgoing, Requeue
 from tests import services
+from tests.waiting import wait_until
 
 
 class Clock:
@@ -188,6 +189,11 @@ def fall_asleep(intake: Intake) -> None:
 
 #: So long a descriptor that must stay silent is watched.
 SILENCE_S = 0.2
+
+
+def first_claim(intake: Intake) -> Delivery:
+    """Wait for a message to claim.  A descriptor is readable for part of one, and for other frames, too."""
+    return wait_until(lambda: next(iter(intake.claim(1)), None), what="a message to claim")
 
 
 def is_readable(source: Intake | Mailbox, within_s: float = 30.0) -> bool:

@@ -448,8 +448,9 @@ def test_each_job_ends_once_under_random_limits_and_cancels(kind: str, start: St
     ]
     runner.pool.submit(jobs)
     while runner.pool.held:
-        for running in random.sample(list(runner.pool.running()), min(3, len(runner.pool.running()))):
-            runner.pool.cancel(running.tag, signal.SIGTERM)
+        running = list(runner.pool.running())
+        for each in random.sample(running, min(3, len(running))):
+            runner.pool.cancel(each.tag, signal.SIGTERM)
         runner.loop.run_once(0.01)
 
     assert sorted(outcome.tag for outcome in runner.outcomes) == list(range(1500))

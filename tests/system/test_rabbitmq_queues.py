@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from taskd.brokers.amqp.server import AmqpServer
 from taskd.config.stores import AmqpConfig
 from taskd.protocol.delivery import Ack, Dead, Requeue
 from tests import services
-from tests.contract.brokers import is_readable, message
+from tests.contract.brokers import first_claim, is_readable, message
 from tests.system.daemon import Daemon, head_over
 from tests.system.notes import lines
 from tests.waiting import wait_until
@@ -81,8 +80,7 @@ def test_a_quorum_queue_counts_how_often_a_message_came_back(quorum: AmqpBroker)
     counts = []
     for _ in range(3):
         intake = quorum.intake("a@host", ["mail"])
-        wait_until(partial(is_readable, intake))
-        (delivery,) = intake.claim(1)
+        delivery = first_claim(intake)
         counts.append(delivery.deliveries)
         intake.close()  # as a crash would: the server takes the message back
 
