@@ -62,7 +62,8 @@ class Handover:
         except OSError:
             os.close(self.fd)
             raise
-        self._first_end = self._end = len(line)
+        self._first_end = len(line)
+        self._end = self._first_end
         self._mapped[: self._end] = line
 
     def add(self, config: Config) -> None:

@@ -1,7 +1,7 @@
 """Between a worker and the executor in its pool: assignments in, replies out.
 
 The parent reads only headers; the delivery travels as the broker gave it.  The executor reads them again,
-which costs less than handing them on (decision 0028).
+which costs less than handing them on (decision 0025).
 The format is msgpack arrays, private to one worker generation: both ends are always the same version.
 """
 

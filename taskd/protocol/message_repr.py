@@ -17,8 +17,13 @@ _LONG_TEXT = 200
 
 _bounded = Repr()
 _bounded.maxlevel = 3
-_bounded.maxtuple = _bounded.maxlist = _bounded.maxdict = _bounded.maxset = _bounded.maxfrozenset = _MANY
-_bounded.maxstring = _bounded.maxother = _LONG_TEXT
+_bounded.maxtuple = _MANY
+_bounded.maxlist = _MANY
+_bounded.maxdict = _MANY
+_bounded.maxset = _MANY
+_bounded.maxfrozenset = _MANY
+_bounded.maxstring = _LONG_TEXT
+_bounded.maxother = _LONG_TEXT
 
 
 def bounded_repr(value: object) -> str:

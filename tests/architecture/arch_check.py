@@ -161,7 +161,9 @@ def _packed(module: Module) -> Iterator[str]:
         if not isinstance(node, ast.Assign):
             continue
         target, value = node.targets[0], node.value
-        is_chain = len(node.targets) > 1 and isinstance(value, ast.Constant)
+        is_chain = len(node.targets) > 1 and (
+            isinstance(value, ast.Constant) or all(isinstance(each, ast.Attribute) for each in node.targets)
+        )
         if is_chain or (
             isinstance(target, ast.Tuple)
             and isinstance(value, ast.Tuple)

@@ -163,6 +163,7 @@ def test_a_room_whose_docstring_says_other_doors_is_found(
     [
         ("a, b = 1, 2\n", ["packed"]),
         ("a = b = 0\n", ["packed"]),
+        ("a = object()\na.x = a.y = len([])\n", ["packed"]),
         ("a = 1\nb = 2\n", []),
         ("a = 1\nb = 2\na, b = b, a\n", []),  # a swap
         ("a = [1]\nb, a = a, []\n", []),  # taken and cleared

@@ -56,3 +56,9 @@ def test_a_decision_has_its_number_its_status_and_its_day(path: Path) -> None:
 
     assert re.match(rf"# {path.name[:4]}: .", title)
     assert re.match(r"Status: (accepted|proposed|superseded by \d{4}), \d{4}-\d\d-\d\d", status), status
+
+
+def test_decisions_are_numbered_one_after_the_other() -> None:
+    numbers = [path.name[:4] for path in RECORDS]
+
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]

@@ -60,7 +60,9 @@ def test_the_template_of_a_newcomer_imports_in_the_background_but_its_worker_doe
     closed = tmp_path / "closed"
     daemon = make_daemon(gated("prefork", closed), head=HEAD + 'canary_time = "0s"\n')
     daemon.start()
-    assert set(nices(daemon, "main-1")) == {USUAL}, "nobody is served yet: a cold start is no background"
+    assert set(nices(daemon, "main-1")) == {USUAL}, (
+        "nobody is served yet: a cold start is not in the background"
+    )
     closed.touch()
     roll(daemon)
 

@@ -61,7 +61,7 @@ def test_a_daemon_on_quorum_queues_runs_retries_and_buries(
     os.kill(int(lines(runs)[0]), signal.SIGKILL)
     wait_until(lambda: len(lines(runs)) == 3, 10)
     os.kill(daemon.pid_of("main-1"), signal.SIGKILL)
-    # One of the two has two deaths now; it would take turns with another in its last life, but there is none.
+    # One of the two is in its last life now, and takes turns with nobody: the other is not.
     wait_until(lambda: len(lines(runs)) == 5, 20)
     gate.touch()
     daemon.app.send_task("no.such.task")

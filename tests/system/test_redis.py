@@ -50,7 +50,7 @@ def test_a_worker_that_starts_on_a_full_server_empties_it(
     daemon.start()
 
     assert [each.get(timeout=60) for each in sent] == [number + 1 for number in range(20)]
-    # An answer has no room, which is no reason to work no more.
+    # An answer has no room, which is not a reason to stop work.
     daemon.ctl("inspect", "ping", "--timeout", "1s", check=False)
     assert daemon.broker().desk().purge("default") == 0
     with Redis.from_url(server.url) as admin:

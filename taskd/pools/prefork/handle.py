@@ -38,7 +38,8 @@ class Child:
         self._loading = loads
         #: From its birth until it could take jobs.
         self.start_s = 0.0
-        self.born = self.heard = clock.monotonic()
+        self.born = clock.monotonic()
+        self.heard = self.born
         self.pidfd = -1
         self.sock, self._theirs = socket.socketpair()
         self.sock.setblocking(False)

@@ -313,7 +313,8 @@ class Program:
         """The present process has broken the status protocol."""
         self._log(logging.WARNING, "broke the status protocol: %s", text)
         if fatal and self.life is not None:
-            self.life.hang = self.detail = text
+            self.life.hang = text
+            self.detail = text
             self.feed(Event.HUNG, text)
 
     def _on_hung(self, text: str) -> None:
