@@ -67,7 +67,7 @@ def _handle_by(number: signal.Signals, handler: SignalHandler) -> None:
     signal.siginterrupt(number, False)
 
 
-class Timer:
+class LoopTimer:
     """A call that is due at a monotonic time; ``cancel`` may be called at any time."""
 
     __slots__ = ("callback", "every_s", "owner", "until")
@@ -98,14 +98,14 @@ class Loop:
         self._passing = passing
         self._owner = owner
         self._selector = selectors.DefaultSelector()
-        self._timers: list[tuple[float, int, Timer]] = []
+        self._timers: list[tuple[float, int, LoopTimer]] = []
         self._order = count()
         self._soon: deque[tuple[Callback, Owner | None]] = deque()
         self._wakeup = Wakeup()
         self._readers: dict[int, tuple[Callback, Owner | None]] = {}
         self._writers: dict[int, tuple[Callback, Owner | None]] = {}
         self._watched: set[int] = set()
-        self._resting: dict[int, Timer] = {}
+        self._resting: dict[int, LoopTimer] = {}
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._former_wakeup_fd = -1
         self._signal_numbers: set[signal.Signals] = set()
@@ -168,19 +168,19 @@ class Loop:
 
     # -- time ------------------------------------------------------------------------------
 
-    def call_at(self, until: float, callback: Callback, owner: Owner | None = None) -> Timer:
+    def call_at(self, until: float, callback: Callback, owner: Owner | None = None) -> LoopTimer:
         """Call ``callback`` once at the monotonic time ``until``, or soon after."""
-        timer = Timer(until, callback, owner)
+        timer = LoopTimer(until, callback, owner)
         heapq.heappush(self._timers, (until, next(self._order), timer))
         return timer
 
-    def call_later(self, delay_s: float, callback: Callback, owner: Owner | None = None) -> Timer:
+    def call_later(self, delay_s: float, callback: Callback, owner: Owner | None = None) -> LoopTimer:
         """Call ``callback`` once, ``delay_s`` seconds from now."""
         return self.call_at(clock.monotonic() + delay_s, callback, owner)
 
-    def every(self, interval_s: float, callback: Callback, owner: Owner | None = None) -> Timer:
+    def every(self, interval_s: float, callback: Callback, owner: Owner | None = None) -> LoopTimer:
         """Call ``callback`` each ``interval_s`` seconds until it is cancelled, also after one that failed."""
-        timer = Timer(clock.monotonic() + interval_s, callback, owner, interval_s)
+        timer = LoopTimer(clock.monotonic() + interval_s, callback, owner, interval_s)
         heapq.heappush(self._timers, (timer.until, next(self._order), timer))
         return timer
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Protocol
 
 
-class RunningTask(Protocol):
+class LoggedTask(Protocol):
     """As much of a task's request as a line of the log shows."""
 
     id: str
@@ -18,4 +18,4 @@ class RunningTask(Protocol):
 
 
 #: None outside of tasks.  The executor sets it.
-current: ContextVar[RunningTask | None] = ContextVar("taskd_request", default=None)
+current: ContextVar[LoggedTask | None] = ContextVar("taskd_request", default=None)

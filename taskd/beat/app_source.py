@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from taskd.base.lifecycle import Deadline, OneLife
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.beat.stores.base import Declared
 from taskd.config.machine import user_of
 from taskd.config.problems import nearest
@@ -67,7 +67,7 @@ def places_of(config: Config) -> list[AppPlace]:
 class _Reading:
     pid: int
     fd: int
-    too_late: Timer
+    too_late: LoopTimer
     data: bytearray = field(default_factory=bytearray)
 
 
@@ -90,7 +90,7 @@ class AppSource:
         self._longest_s = longest_s
         self._life = OneLife()
         self._readings: dict[int, _Reading] = {}
-        self._timers: dict[int, Timer] = {}
+        self._timers: dict[int, LoopTimer] = {}
         self._known: dict[int, Declared] = {}
 
     def start(self) -> None:

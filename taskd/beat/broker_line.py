@@ -8,8 +8,8 @@ from collections.abc import Callable
 from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.base.errors import BrokerError, StorageError
-from taskd.base.loop import Loop, Owner, Timer
-from taskd.beat.news import News
+from taskd.base.loop import Loop, LoopTimer, Owner
+from taskd.beat.news import BeatNews
 from taskd.beat.pulse import Pulse
 from taskd.brokers.base import Broker
 from taskd.brokers.once import OncePublisher, once_publisher
@@ -47,13 +47,13 @@ class BrokerLine:
         self._up = up
         self._tried = tried
         self._broker: Broker | None = None
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._failures = 0
         self._forget_until = 0.0
         #: Sends runs; None while the broker is away.
         self.publisher: OncePublisher | None = None
         #: Tells monitors; None while the broker is away.
-        self.news: News | None = None
+        self.news: BeatNews | None = None
         #: Whether the broker takes runs.
         self.is_up = False
         #: The cause that held up the next runs, for their history; their sender empties it.
@@ -64,7 +64,7 @@ class BrokerLine:
         try:
             self._broker = self._connect()
             self.publisher = once_publisher(self._broker)
-            self.news = News(self._broker.event_sender)
+            self.news = BeatNews(self._broker.event_sender)
             # A publisher may open nothing before its first message.
             self._broker.desk().queues()
         except (BrokerError, StorageError) as error:

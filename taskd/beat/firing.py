@@ -16,7 +16,7 @@ from taskd.base.errors import BrokerError, SerializationError, StorageError
 from taskd.beat.book import Book, EntryRow
 from taskd.beat.catch_up import CatchUp, Missed, Skipped, plan
 from taskd.beat.messages import beat_message, occurrence_id, request_id
-from taskd.beat.overlap import Admission, OverlapRule, admit
+from taskd.beat.overlap import OverlapRule, OverlapVerdict, admit
 from taskd.beat.stores.base import Decision, Mark, RunOutcome, RunRequest
 from taskd.brokers.once import OncePublisher
 from taskd.protocol.delivery import Outgoing
@@ -53,7 +53,7 @@ class _Due:
 
     row: EntryRow
     plan: CatchUp
-    admission: Admission = field(default_factory=Admission)
+    admission: OverlapVerdict = field(default_factory=OverlapVerdict)
     paused: Skipped | None = None
     failure: str = ""
 

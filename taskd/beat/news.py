@@ -23,7 +23,7 @@ from taskd.protocol.lamport import LamportClock
 logger = logging.getLogger(__name__)
 
 
-class News:
+class BeatNews:
     """Sends events over one connection to the broker.  For the loop; the broker's trouble is not raised."""
 
     def __init__(self, open_sender: Callable[[], EventSender]) -> None:

@@ -23,7 +23,7 @@ class OverlapRule(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class OverlapVerdict:
     """Three groups of occurrences: sent now, dropped, and waiting for the run before them."""
 
     send: Sequence[float] = ()
@@ -31,18 +31,20 @@ class Admission:
     wait: Sequence[float] = ()
 
 
-def admit(rule: OverlapRule, occurrences: Sequence[float], *, former_is_active: bool | None) -> Admission:
+def admit(
+    rule: OverlapRule, occurrences: Sequence[float], *, former_is_active: bool | None
+) -> OverlapVerdict:
     """Decide; ``former_is_active`` is None where it cannot be known."""
     if former_is_active is None or not occurrences:
-        return Admission(send=occurrences)
+        return OverlapVerdict(send=occurrences)
     first, rest = (occurrences[:0], occurrences) if former_is_active else (occurrences[:1], occurrences[1:])
     match rule:
         case OverlapRule.ALLOW:
-            admission = Admission(send=occurrences)
+            admission = OverlapVerdict(send=occurrences)
         case OverlapRule.SKIP:
-            admission = Admission(send=first, drop=rest)
+            admission = OverlapVerdict(send=first, drop=rest)
         case OverlapRule.QUEUE:
-            admission = Admission(send=first, wait=rest)
+            admission = OverlapVerdict(send=first, wait=rest)
         case _:
             assert_never(rule)
     return admission

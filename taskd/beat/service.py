@@ -24,7 +24,7 @@ from taskd.base.errors import BrokerError, StorageError, TooLateError
 from taskd.base.exhaustive import assert_never
 from taskd.base.jumps import Jumps, in_words
 from taskd.base.lifecycle import Deadline, OneLife
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.beat.book import Book
 from taskd.beat.broker_line import BrokerLine
 from taskd.beat.entries import EntrySource
@@ -83,7 +83,7 @@ class Beat:
         self._sent = 0
         #: When a follower looks after its leader; inf for one that leads.
         self._look_until = math.inf
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
 
     # -- its life ----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from taskd.base.errors import ConfigError
-from taskd.config.problems import Severity
+from taskd.config.problems import ProblemSeverity
 from taskd.config.report import ProblemReport
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
 from taskd.config.tables import NAME, NAME_FORM, read_keys
@@ -44,6 +44,6 @@ def _judge(when: WhenConfig, report: ProblemReport) -> None:
     if not report.failed:
         for problem in problems_of(when):
             report.error((problem.key,) if problem.key else (), problem.wrong, problem.expected)
-    errors = [problem for problem in report.in_order() if problem.severity is Severity.ERROR]
+    errors = [problem for problem in report.in_order() if problem.severity is ProblemSeverity.ERROR]
     if errors:
         raise ConfigError("\n".join(str(replace(problem, line=0)) for problem in errors))

@@ -15,7 +15,7 @@ from taskd.base.errors import ConfigError
 from taskd.config.daemon import SupervisorConfig
 from taskd.config.given import substitute
 from taskd.config.machine import check_machine
-from taskd.config.problems import Problem, Severity, unforeseen
+from taskd.config.problems import Problem, ProblemSeverity, unforeseen
 from taskd.config.provenance import KeyPath, scan
 from taskd.config.report import ProblemReport
 from taskd.config.rules import check_rules, with_absolute_paths
@@ -40,7 +40,7 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Config:
     """
     config, problems = check(path, environ)
     if config is None:
-        errors = [str(problem) for problem in problems if problem.severity is Severity.ERROR]
+        errors = [str(problem) for problem in problems if problem.severity is ProblemSeverity.ERROR]
         raise ConfigError("\n".join(errors))
     return config
 
@@ -88,7 +88,9 @@ def check_bytes(
     try:
         return _check_bytes(data, path, environ, machine=machine)
     except Exception as error:  # noqa: BLE001 - the barrier
-        return None, [Problem(Severity.ERROR, path, 0, "", unforeseen(error), "a file that taskd can check")]
+        return None, [
+            Problem(ProblemSeverity.ERROR, path, 0, "", unforeseen(error), "a file that taskd can check")
+        ]
 
 
 def _check_bytes(
@@ -99,7 +101,7 @@ def _check_bytes(
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         wrong = f"the byte 0x{data[error.start]:02x} is not UTF-8"
-        return None, [Problem(Severity.ERROR, path, line, "", wrong, "text in UTF-8")]
+        return None, [Problem(ProblemSeverity.ERROR, path, line, "", wrong, "text in UTF-8")]
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -144,7 +146,7 @@ def _unreadable(path: str, error: OSError) -> Problem:
     if isinstance(error, PermissionError):
         expected = "a file that this user may read: be root or the user of taskd, or in the file's group"
     wrong = f"the file cannot be read ({error.strerror or error})"
-    return Problem(Severity.ERROR, path, 0, "", wrong, expected)
+    return Problem(ProblemSeverity.ERROR, path, 0, "", wrong, expected)
 
 
 # The reader's errors for the most frequent mistakes, and their meaning for the author of the file.
@@ -168,8 +170,8 @@ def _malformed(path: str, text: str, message: str) -> Problem:
             wrong += f", first on line {first}"
     if place is None or place[1] is None:
         line = text.count("\n") + (not text.endswith("\n"))
-        return Problem(Severity.ERROR, path, line, "", f"not TOML at the end of the file: {wrong}")
-    return Problem(Severity.ERROR, path, int(place[1]), "", f"not TOML at column {place[2]}: {wrong}")
+        return Problem(ProblemSeverity.ERROR, path, line, "", f"not TOML at the end of the file: {wrong}")
+    return Problem(ProblemSeverity.ERROR, path, int(place[1]), "", f"not TOML at column {place[2]}: {wrong}")
 
 
 _TWICE = re.compile(r"Cannot declare \((.*)\) twice")

@@ -14,7 +14,7 @@ from enum import Enum
 from taskd.base.safe_text import one_line
 
 
-class Severity(Enum):
+class ProblemSeverity(Enum):
     """Whether the file can be used all the same."""
 
     ERROR = "error"
@@ -29,7 +29,7 @@ class Problem:
     known name that was probably meant.
     """
 
-    severity: Severity
+    severity: ProblemSeverity
     file: str
     line: int
     key: str
@@ -39,7 +39,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        if self.severity is Severity.WARNING:
+        if self.severity is ProblemSeverity.WARNING:
             place += ": warning"
         text = f"{place}: {self.key}: {self.wrong}" if self.key else f"{place}: {self.wrong}"
         if self.expected:

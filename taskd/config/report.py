@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from taskd.config.problems import Problem, Severity, nearest
+from taskd.config.problems import Problem, ProblemSeverity, nearest
 from taskd.config.provenance import KeyPath, Provenance, scan
 
 
@@ -24,16 +24,18 @@ class ProblemReport:
     ) -> None:
         """Note an error at a key; ``word`` is looked up among the ``known`` names for the hint."""
         hint = nearest(word, known) if word else ""
-        self._add(Severity.ERROR, path, wrong, expected, hint)
+        self._add(ProblemSeverity.ERROR, path, wrong, expected, hint)
 
     def unknown(self, path: KeyPath, key: str, known: Sequence[str]) -> None:
         """Note a key that the table does not have."""
         hint = nearest(key, known)
-        self._add(Severity.ERROR, path, "unknown key", "" if hint else "one of " + ", ".join(known), hint)
+        self._add(
+            ProblemSeverity.ERROR, path, "unknown key", "" if hint else "one of " + ", ".join(known), hint
+        )
 
     def warning(self, path: KeyPath, wrong: str, expected: str = "") -> None:
         """Note something that works but is probably not meant."""
-        self._add(Severity.WARNING, path, wrong, expected, "")
+        self._add(ProblemSeverity.WARNING, path, wrong, expected, "")
 
     def is_sound(self, path: KeyPath) -> bool:
         """Whether no error was noted at the key or below it."""
@@ -46,10 +48,10 @@ class ProblemReport:
 
     def in_order(self) -> list[Problem]:
         """Return the errors in the order of the file's lines, then the warnings."""
-        return sorted(self.problems, key=lambda each: (each.severity is Severity.WARNING, each.line))
+        return sorted(self.problems, key=lambda each: (each.severity is ProblemSeverity.WARNING, each.line))
 
-    def _add(self, severity: Severity, path: KeyPath, wrong: str, expected: str, hint: str) -> None:
-        if severity is Severity.ERROR:
+    def _add(self, severity: ProblemSeverity, path: KeyPath, wrong: str, expected: str, hint: str) -> None:
+        if severity is ProblemSeverity.ERROR:
             # The tables around it too: rules that rest on them cannot judge.
             self._wrong.update(path[:length] for length in range(len(path) + 1))
         line = self._line_of(path) if path else 0

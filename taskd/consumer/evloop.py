@@ -10,7 +10,7 @@ import logging
 from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.base.plural import counted
 from taskd.consumer.connection import Connection
 from taskd.consumer.moments import Moments
@@ -47,7 +47,7 @@ class Evloop(Step[None]):
         self._voice = voice
         self._moments = moments
         self._settling = settling
-        self._linger: Timer | None = None
+        self._linger: LoopTimer | None = None
         self._announced = False
 
     def start(self, given: Given) -> None:

@@ -13,7 +13,7 @@ from heapq import nsmallest
 from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.consumer.connection import Connection
 from taskd.consumer.neighbours.announcing import FREQ_S, Announcer, Events
 from taskd.consumer.orders import Orders
@@ -57,11 +57,11 @@ class Heart(Step[None]):
         self._run_times = run_times
         self._voice = voice
         self._announcer = announcer
-        self._renewal: Timer | None = None
-        self._beat: Timer | None = None
+        self._renewal: LoopTimer | None = None
+        self._beat: LoopTimer | None = None
         #: Tasks done, quiet, pids.
         self._last_seen: tuple[int, bool, tuple[int, ...]] = (-1, False, ())
-        self._pulse: Timer | None = None
+        self._pulse: LoopTimer | None = None
         self._last_beat_at = -math.inf
 
     def start(self, given: Given) -> None:

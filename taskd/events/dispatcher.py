@@ -15,7 +15,7 @@ from typing import TypedDict
 
 from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.base.moment import Moment
 from taskd.brokers.base import EventSender
 from taskd.brokers.topology import EVENT_EXCHANGE
@@ -69,8 +69,8 @@ class Dispatcher:
         self._sender: EventSender | None = None
         self._tasks_enabled = tasks_enabled
         self._waiting: deque[TaskEvent] = deque()
-        self._flush_timer: Timer | None = None
-        self._look_timer: Timer | None = None
+        self._flush_timer: LoopTimer | None = None
+        self._look_timer: LoopTimer | None = None
         self._linger_s = LINGER_S
         self._say_from = 0.0
         self._dropped_before = 0

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from taskd.base import clock
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.pools.base import KILL, Cancelled, Job, OnOutcomes, Outcome, PoolInfo, Running, TimedOut
 from taskd.pools.books import Books
 
@@ -63,7 +63,7 @@ class CooperativePool(Books):
         super().__init__(capacity, on_ready=on_ready)
         # Guarded by the lock: both.
         self._slots: dict[int, Slot] = {}
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
 
     # -- what a kind of pool adds ----------------------------------------------------------
 

@@ -144,13 +144,13 @@ class LastWords(msgspec.Struct, frozen=True, tag="last_words"):
     detail: str = ""
 
 
-class Lost(msgspec.Struct, frozen=True, tag="lost"):
+class LinesLost(msgspec.Struct, frozen=True, tag="lost"):
     """The number of lines that the writer of log files could not write since it last said so."""
 
     lines: Count = 0
 
 
-StatusLine = Ready | Waiting | Heartbeat | ChildDied | Draining | LastWords | Lost
+StatusLine = Ready | Waiting | Heartbeat | ChildDied | Draining | LastWords | LinesLost
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[StatusLine] = msgspec.json.Decoder(StatusLine)

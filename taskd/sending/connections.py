@@ -22,7 +22,7 @@ from taskd.config.schema import Config
 from taskd.config.where import PATH_VARIABLE, find
 from taskd.protocol import content
 from taskd.results.base import ResultStore
-from taskd.sending.news import News
+from taskd.sending.news import SenderNews
 from taskd.sending.replies import open_results
 
 _NO_RESULTS = "null://"
@@ -59,7 +59,7 @@ class Connections:
         self._open: dict[str, _Closeable] = {}
         self._publisher: Publisher | None = None
         self._results: ResultStore | None = None
-        self._news: News | None = None
+        self._news: SenderNews | None = None
         self._opening = forks.Section()
 
     def __reduce__(self) -> tuple[Callable[..., Connections], tuple[object, ...]]:
@@ -168,10 +168,10 @@ class Connections:
         """Whether monitors hear of each task that is sent.  Raises: ``ConfigError``."""
         return self.config.sent_events if self._sent_events is None else self._sent_events
 
-    def news(self) -> News:
+    def news(self) -> SenderNews:
         """Return what sends events from here.  Raises: ``ConfigError``, ``StorageError``, ``BrokerError``."""
         if self._news is None:
-            self._news = self._kept("news", lambda: News(self._broker().event_sender))
+            self._news = self._kept("news", lambda: SenderNews(self._broker().event_sender))
         return self._news
 
     def _kept(self, name: str, make: Callable[[], T]) -> T:

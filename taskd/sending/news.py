@@ -29,7 +29,7 @@ _SAY_EVERY_S = 60.0
 _COMMON = frozenset({"type", "hostname", "timestamp", "clock", "pid", "utcoffset", "uuid"})
 
 
-class News:
+class SenderNews:
     """Sends events of one process.  Threads take turns; a forked child opens a connection of its own."""
 
     def __init__(self, open_sender: Callable[[], EventSender]) -> None:

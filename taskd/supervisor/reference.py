@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from taskd.supervisor.model.machine import ALIVE, MOVES, Event, State
+from taskd.supervisor.model.machine import ALIVE, MOVES, LifeEvent, State
 from taskd.supervisor.model.signals import MEANINGS
 
 _HEAD = """# The states of a program
@@ -57,7 +57,7 @@ def render() -> str:
     lines.append(_EVENTS)
     lines.append("\n| state | event | next state | what the supervisor does |\n|---|---|---|---|\n")
     for state in State:
-        for event in Event:
+        for event in LifeEvent:
             if (move := MOVES[state].get(event)) is not None:
                 following, effects = move
                 does = "; ".join(effect.value for effect in effects)

@@ -13,7 +13,7 @@ from typing import Protocol
 import sdnotify
 
 from taskd.base import clock
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 
 # While a stop takes its time: each message must come before the extension of the last one is over.
 _EXTEND_EVERY_S = 5.0
@@ -37,7 +37,7 @@ class Notifier:
         self._ready = False
         self._stopping = False
         self._text = ""
-        self._timers: dict[str, Timer] = {}
+        self._timers: dict[str, LoopTimer] = {}
         if self._sender is not None and (every_s := _watchdog_s() / 2) > 0:
             self._repeat_later(every_s, "WATCHDOG=1")
 

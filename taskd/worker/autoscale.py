@@ -36,7 +36,7 @@ class Autoscaler(Step["Autoscaler"]):
     def __init__(self, program: WorkerProgram) -> None:
         least, most = concurrency_bounds(program.worker)
         self._bounds = SlotBounds(least, most, program.worker.shrink_after)
-        self._timer: loops.Timer | None = None
+        self._timer: loops.LoopTimer | None = None
         #: The size before it grew, while the new slots are not there.
         self._former = 0
         self._grow_until = 0.0

@@ -32,7 +32,7 @@ class Queues(Step[Backends]):
     def __init__(self, program: WorkerProgram) -> None:
         self._program = program
         self._backends: Backends | None = None
-        self._expiry: loops.Timer | None = None
+        self._expiry: loops.LoopTimer | None = None
 
     def start(self, given: Given) -> Backends:
         """Name them, and delete old results from now on."""

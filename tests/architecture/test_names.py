@@ -9,29 +9,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 #: Names that still stand for two or three things; the list only shrinks.
 SHARED = {
-    "Admission": 2,
-    "Autoscaler": 2,
-    "Channel": 2,
     "Connections": 2,
     "Ended": 2,
-    "Event": 2,
-    "Facts": 2,
     "Given": 2,
     "Hub": 2,
     "Link": 3,
-    "Lost": 2,
-    "News": 2,
     "Readable": 2,
     "Request": 2,
     "Run": 2,
     "Running": 2,
-    "RunningTask": 2,
     "Settled": 2,
-    "Severity": 2,
     "Slot": 2,
     "Store": 2,
     "TaskRejected": 2,
-    "Timer": 2,
     "Work": 2,
 }
 

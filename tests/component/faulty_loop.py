@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from taskd.base import clock, loop
-from taskd.base.loop import Callback, Loop, Owner, Timer
+from taskd.base.loop import Callback, Loop, LoopTimer, Owner
 
 #: Timers that are due later than this come that soon until they have raised: a test has no minute to spend.
 _SOON_S = 0.2
@@ -42,7 +42,7 @@ def install(directory: Path, mode: str) -> None:
         broken.__qualname__ = name
         return attempt(self, broken, owner)
 
-    def sooner(self: Loop, until: float, callback: Callback, owner: Owner | None = None) -> Timer:
+    def sooner(self: Loop, until: float, callback: Callback, owner: Owner | None = None) -> LoopTimer:
         name = _name(callback, owner)
         registered.add(name)
         if name not in raised:

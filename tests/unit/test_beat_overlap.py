@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskd.beat.overlap import Admission, OverlapRule, admit
+from taskd.beat.overlap import OverlapRule, OverlapVerdict, admit
 
 DUE = (1.0, 2.0, 3.0)
 
@@ -12,15 +12,15 @@ DUE = (1.0, 2.0, 3.0)
 @pytest.mark.parametrize(
     ("rule", "active", "expected"),
     [
-        (OverlapRule.ALLOW, True, Admission(send=DUE)),
-        (OverlapRule.ALLOW, False, Admission(send=DUE)),
-        (OverlapRule.SKIP, True, Admission(drop=DUE)),
-        (OverlapRule.SKIP, False, Admission(send=DUE[:1], drop=DUE[1:])),
-        (OverlapRule.QUEUE, True, Admission(wait=DUE)),
-        (OverlapRule.QUEUE, False, Admission(send=DUE[:1], wait=DUE[1:])),
+        (OverlapRule.ALLOW, True, OverlapVerdict(send=DUE)),
+        (OverlapRule.ALLOW, False, OverlapVerdict(send=DUE)),
+        (OverlapRule.SKIP, True, OverlapVerdict(drop=DUE)),
+        (OverlapRule.SKIP, False, OverlapVerdict(send=DUE[:1], drop=DUE[1:])),
+        (OverlapRule.QUEUE, True, OverlapVerdict(wait=DUE)),
+        (OverlapRule.QUEUE, False, OverlapVerdict(send=DUE[:1], wait=DUE[1:])),
     ],
 )
-def test_each_rule_does_what_it_says(rule: OverlapRule, active: bool, expected: Admission) -> None:
+def test_each_rule_does_what_it_says(rule: OverlapRule, active: bool, expected: OverlapVerdict) -> None:
     found = admit(rule, DUE, former_is_active=active)
 
     assert (*found.send,) == (*expected.send,)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from taskd.config import transfer
 from taskd.config.load import check_bytes
-from taskd.config.problems import Problem, Severity
+from taskd.config.problems import Problem, ProblemSeverity
 from taskd.config.schema import Config
 from taskd.config.where import find, found_here
 
@@ -24,7 +24,7 @@ WORKER = '[worker.mail]\napp = "shop:app"\n'
 
 def problems_of(text: str, environ: Mapping[str, str] | None = None) -> list[str]:
     config, problems = check_bytes(textwrap.dedent(text).encode(), PATH, environ or {})
-    assert (config is None) == any(problem.severity is Severity.ERROR for problem in problems)
+    assert (config is None) == any(problem.severity is ProblemSeverity.ERROR for problem in problems)
     return [str(problem).removeprefix(PATH + ":") for problem in problems]
 
 
@@ -274,7 +274,7 @@ def test_a_file_without_workers_is_only_warned_about() -> None:
     config, problems = check_bytes(b"", PATH, {})
 
     assert config is not None
-    assert [problem.severity for problem in problems] == [Severity.WARNING]
+    assert [problem.severity for problem in problems] == [ProblemSeverity.WARNING]
     assert str(problems[0]).startswith(f"{PATH}: warning: the file has no worker")
 
 
@@ -462,7 +462,7 @@ def test_numbers_and_words_may_come_from_variables_with_defaults() -> None:
     assert config is not None
     worker = config.workers["mail"]
     assert (config.broker, worker.concurrency, worker.processes) == ("sqlite:///srv/x.db", 7, 3)
-    assert [problem.key for problem in wrong if problem.severity is Severity.ERROR] == [
+    assert [problem.key for problem in wrong if problem.severity is ProblemSeverity.ERROR] == [
         "worker.mail.concurrency"
     ]
 
@@ -477,7 +477,7 @@ def test_a_limit_of_days_without_a_unit_is_taken_for_milliseconds() -> None:
 
 
 def test_a_problem_is_one_line_even_with_line_breaks_in_a_key() -> None:
-    problem = Problem(Severity.ERROR, "f.toml", 3, "a\nb", "unknown\x1b[31m key", "nothing", "x")
+    problem = Problem(ProblemSeverity.ERROR, "f.toml", 3, "a\nb", "unknown\x1b[31m key", "nothing", "x")
 
     assert str(problem) == 'f.toml:3: a\\nb: unknown\\x1b[31m key; expected nothing; did you mean "x"?'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskd.config.load import check_bytes
-from taskd.config.problems import Severity
+from taskd.config.problems import ProblemSeverity
 from taskd.config.programs import WorkerConfig
 
 HEAD = 'app = "a:b"\n[worker.mail]\n'
@@ -16,9 +16,13 @@ def read(keys: str) -> tuple[WorkerConfig | None, list[str], list[str]]:
     config, problems = check_bytes((HEAD + keys).encode(), "/taskd.toml", {})
     said = {
         severity: [str(problem) for problem in problems if problem.severity is severity]
-        for severity in Severity
+        for severity in ProblemSeverity
     }
-    return (config.workers["mail"] if config else None), said[Severity.ERROR], said[Severity.WARNING]
+    return (
+        (config.workers["mail"] if config else None),
+        said[ProblemSeverity.ERROR],
+        said[ProblemSeverity.WARNING],
+    )
 
 
 def test_units_and_defaults_are_read() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from taskd.protocol.status import Heartbeat, Ready, Waiting
-from taskd.supervisor.model.machine import Event
+from taskd.supervisor.model.machine import LifeEvent
 from taskd.supervisor.programs.consuming import PATIENCE_S, Consuming
 from taskd.supervisor.programs.life import ProcessLife
 
@@ -57,10 +57,10 @@ def test_it_does_not_count_as_ready_until_it_works_again() -> None:
     for now in (1.0, 2.0):
         assert program.hear(STUCK, now) == (None, "")
 
-    assert program.hear(STUCK, 2.0 + PATIENCE_S) == (Event.WAITING, WORDS)
+    assert program.hear(STUCK, 2.0 + PATIENCE_S) == (LifeEvent.WAITING, WORDS)
     assert program.waiting == WORDS
     assert program.hear(STUCK, 3.0 + PATIENCE_S) == (None, "")  # said once
-    assert program.hear(Heartbeat(depth=4, done=8), 60.0) == (Event.READY, "consumes again")
+    assert program.hear(Heartbeat(depth=4, done=8), 60.0) == (LifeEvent.READY, "consumes again")
     assert program.waiting == ""
 
 

@@ -13,14 +13,14 @@ from taskd.cli.doctor.facts import (
     ClockFacts,
     ConfigFacts,
     DaemonFacts,
-    Facts,
     FilePlace,
     KernelFacts,
+    MachineFacts,
     StoreFacts,
     UnitFacts,
     Who,
 )
-from taskd.cli.doctor.findings import Finding, Severity
+from taskd.cli.doctor.findings import Finding, FindingSeverity
 from taskd.cli.doctor.machine import filesystem_of
 
 TASKD = Who("taskd", 990, frozenset({990}))
@@ -69,26 +69,28 @@ UNIT = UnitFacts(
     },
     exposure=1.4,
 )
-GOOD = Facts(TASKD, CONFIG, DAEMON, [STORE], ClockFacts(1000.0, True, 900.0), KernelFacts("Linux 6.1"), UNIT)
+GOOD = MachineFacts(
+    TASKD, CONFIG, DAEMON, [STORE], ClockFacts(1000.0, True, 900.0), KernelFacts("Linux 6.1"), UNIT
+)
 
 
-def faults(facts: Facts) -> list[Finding]:
-    return [finding for finding in diagnose(facts) if finding.severity is not Severity.OK]
+def faults(facts: MachineFacts) -> list[Finding]:
+    return [finding for finding in diagnose(facts) if finding.severity is not FindingSeverity.OK]
 
 
-def unit(**properties: str) -> Facts:
+def unit(**properties: str) -> MachineFacts:
     return replace(GOOD, unit=replace(UNIT, properties={**UNIT.properties, **properties}))
 
 
-def config(**changes: Any) -> Facts:
+def config(**changes: Any) -> MachineFacts:
     return replace(GOOD, config=replace(CONFIG, **changes))
 
 
-def daemon(**changes: Any) -> Facts:
+def daemon(**changes: Any) -> MachineFacts:
     return replace(GOOD, daemon=replace(DAEMON, **changes))
 
 
-def store(**changes: Any) -> Facts:
+def store(**changes: Any) -> MachineFacts:
     return replace(GOOD, stores=[replace(STORE, **changes)])
 
 
@@ -111,7 +113,7 @@ def test_a_good_machine_has_no_fault() -> None:
     }
 
 
-ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
+ERROR, WARNING, NOTE = FindingSeverity.ERROR, FindingSeverity.WARNING, FindingSeverity.NOTE
 
 
 @pytest.mark.parametrize(
@@ -193,11 +195,11 @@ ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_fault_is_found_and_has_a_remedy(facts: Facts, severity: Severity, text: str) -> None:
+def test_a_fault_is_found_and_has_a_remedy(facts: MachineFacts, severity: FindingSeverity, text: str) -> None:
     found = [finding for finding in faults(facts) if text in finding.what]
 
     assert [finding.severity for finding in found] == [severity]
-    if severity is not Severity.NOTE:
+    if severity is not FindingSeverity.NOTE:
         assert found[0].why
         assert found[0].remedy
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskd.cli.doctor.facts import FilePlace, Who
-from taskd.cli.doctor.findings import Severity
+from taskd.cli.doctor.findings import FindingSeverity
 from taskd.cli.doctor.security import ExposureFacts, ProgramFacts, ServerFacts, diagnose_security
 
 ROOT = Who("root", 0)
@@ -40,7 +40,7 @@ def directory(mode: int, uid: int = 0, gid: int = 0) -> list[FilePlace]:
 def test_where_every_way_is_closed_that_is_said() -> None:
     (finding,) = diagnose_security(GOOD)
 
-    assert finding.severity is Severity.OK
+    assert finding.severity is FindingSeverity.OK
 
 
 @pytest.mark.parametrize(
@@ -48,52 +48,68 @@ def test_where_every_way_is_closed_that_is_said() -> None:
     [
         (
             replace(GOOD, config=FilePlace("/etc/taskd.toml", stat.S_IFREG | 0o644)),
-            Severity.WARNING,
+            FindingSeverity.WARNING,
             "everybody may read /etc/taskd.toml",
         ),
         (
             replace(GOOD, daemon=ROOT, programs=[replace(MAIL, who=MAILER)]),
-            Severity.ERROR,
+            FindingSeverity.ERROR,
             "mailer, the user of [worker.mail], may read /etc/taskd.toml",
         ),
         (
             program(env_file=FilePlace("/etc/env", stat.S_IFREG | 0o644)),
-            Severity.ERROR,
+            FindingSeverity.ERROR,
             "everybody may read /etc/env",
         ),
         (
             replace(GOOD, files=[FilePlace("/b.db", stat.S_IFREG | 0o644)]),
-            Severity.ERROR,
+            FindingSeverity.ERROR,
             "everybody may read or write /b.db",
         ),
-        (program(who=ROOT), Severity.ERROR, "[worker.mail] runs as root"),
-        (replace(GOOD, programs=[MAIL, MAIL]), Severity.NOTE, "all programs run as taskd"),
-        (program(code=directory(0o777)), Severity.ERROR, "everybody may write /srv/shop"),
-        (program(code=directory(0o775, gid=990)), Severity.ERROR, "group 990 may write /srv/shop"),
-        (program(code=directory(0o755, uid=990)), Severity.NOTE, "its own user, taskd, may write /srv/shop"),
-        (replace(GOOD, accept_content=["json", "pickle"]), Severity.ERROR, 'accept_content has "pickle"'),
-        (replace(GOOD, accept_content=["json", "yaml"]), Severity.WARNING, 'accept_content has "yaml"'),
+        (program(who=ROOT), FindingSeverity.ERROR, "[worker.mail] runs as root"),
+        (replace(GOOD, programs=[MAIL, MAIL]), FindingSeverity.NOTE, "all programs run as taskd"),
+        (program(code=directory(0o777)), FindingSeverity.ERROR, "everybody may write /srv/shop"),
+        (program(code=directory(0o775, gid=990)), FindingSeverity.ERROR, "group 990 may write /srv/shop"),
+        (
+            program(code=directory(0o755, uid=990)),
+            FindingSeverity.NOTE,
+            "its own user, taskd, may write /srv/shop",
+        ),
+        (
+            replace(GOOD, accept_content=["json", "pickle"]),
+            FindingSeverity.ERROR,
+            'accept_content has "pickle"',
+        ),
+        (
+            replace(GOOD, accept_content=["json", "yaml"]),
+            FindingSeverity.WARNING,
+            'accept_content has "yaml"',
+        ),
         (
             replace(GOOD, remote_control="off", servers=[replace(SERVER, has_password=False)]),
-            Severity.ERROR,
+            FindingSeverity.ERROR,
             "without a password",
         ),
         (
             replace(GOOD, remote_control="off", servers=[replace(SERVER, has_tls=False)]),
-            Severity.WARNING,
+            FindingSeverity.WARNING,
             "is not encrypted",
         ),
-        (replace(GOOD, servers=[SERVER]), Severity.NOTE, "can steer the workers"),
+        (replace(GOOD, servers=[SERVER]), FindingSeverity.NOTE, "can steer the workers"),
         (
             replace(GOOD, socket_mode=0o666),
-            Severity.WARNING,
+            FindingSeverity.WARNING,
             "everybody may connect to the control socket (0666)",
         ),
-        (replace(GOOD, unit={"MemoryMax": "infinity"}), Severity.WARNING, "all memory of this machine"),
-        (program(is_memory_bounded=False), Severity.NOTE, "has no limit of memory"),
+        (
+            replace(GOOD, unit={"MemoryMax": "infinity"}),
+            FindingSeverity.WARNING,
+            "all memory of this machine",
+        ),
+        (program(is_memory_bounded=False), FindingSeverity.NOTE, "has no limit of memory"),
     ],
 )
-def test_an_open_way_is_found(facts: ExposureFacts, severity: Severity, said: str) -> None:
+def test_an_open_way_is_found(facts: ExposureFacts, severity: FindingSeverity, said: str) -> None:
     (finding,) = diagnose_security(facts)
 
     assert finding.severity is severity

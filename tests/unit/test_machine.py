@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.supervisor.model.machine import ALIVE, IGNORED, MOVES, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.model.machine import ALIVE, IGNORED, MOVES, Effect, LifeEvent, Outlook, State, due, step
 
 AWAITS = {
-    Effect.AWAIT_READY: Event.HUNG,
-    Effect.AWAIT_HEARTBEAT: Event.HUNG,
-    Effect.AWAIT_EXIT: Event.OVERDUE,
+    Effect.AWAIT_READY: LifeEvent.HUNG,
+    Effect.AWAIT_HEARTBEAT: LifeEvent.HUNG,
+    Effect.AWAIT_EXIT: LifeEvent.OVERDUE,
     Effect.AWAIT_START: None,  # only lets reconcile look again
 }
 
@@ -40,7 +40,7 @@ class World:
     killed: bool = False
     timer: Effect | None = None
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: LifeEvent) -> None:
         self.state, effects = step(self.state, event)
         for effect in effects:
             self.carry_out(effect)
@@ -57,12 +57,12 @@ class World:
         else:
             self.timer = None if effect is Effect.REST else effect
 
-    def happen(self, event: Event) -> None:
+    def happen(self, event: LifeEvent) -> None:
         """Something from outside, as far as it is possible in this world."""
-        if event in {Event.START, Event.HOLD, Event.TRIP}:
+        if event in {LifeEvent.START, LifeEvent.HOLD, LifeEvent.TRIP}:
             return  # these come from reconcile alone
-        if event in {Event.EXITED, Event.SPAWN_FAILED}:
-            if not self.process or (event is Event.SPAWN_FAILED and self.state is not State.STARTING):
+        if event in {LifeEvent.EXITED, LifeEvent.SPAWN_FAILED}:
+            if not self.process or (event is LifeEvent.SPAWN_FAILED and self.state is not State.STARTING):
                 return
             self.process = False
         self.feed(event)
@@ -84,7 +84,7 @@ class World:
             self.feed(event)
         if self.killed and self.process:
             self.process = False
-            self.feed(Event.EXITED)
+            self.feed(LifeEvent.EXITED)
 
     def check(self) -> None:
         assert self.process == (self.state in ALIVE), f"{self.state} with process={self.process}"
@@ -92,12 +92,12 @@ class World:
 
 
 acts = st.one_of(
-    st.sampled_from(Event),
+    st.sampled_from(LifeEvent),
     st.sampled_from(["want", "unwant", "time", "trip", "recover"]),
 )
 
 
-def play(world: World, sequence: list[Event | str]) -> None:
+def play(world: World, sequence: list[LifeEvent | str]) -> None:
     for act in sequence:
         match act:
             case "want" | "unwant":
@@ -108,7 +108,7 @@ def play(world: World, sequence: list[Event | str]) -> None:
                 world.outlook = Outlook.TRIPPED
             case "recover":
                 world.outlook = Outlook.NOW
-            case Event():
+            case LifeEvent():
                 world.happen(act)
         world.check()
         world.reconcile()
@@ -117,18 +117,18 @@ def play(world: World, sequence: list[Event | str]) -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_every_event_is_either_a_move_or_ignored_on_purpose(state: State) -> None:
-    assert set(MOVES[state]) | IGNORED[state] == set(Event)
+    assert set(MOVES[state]) | IGNORED[state] == set(LifeEvent)
     assert not set(MOVES[state]) & IGNORED[state]
 
 
 @given(st.lists(acts, max_size=60))
-def test_no_sequence_of_events_loses_a_process_or_runs_two(sequence: list[Event | str]) -> None:
+def test_no_sequence_of_events_loses_a_process_or_runs_two(sequence: list[LifeEvent | str]) -> None:
     play(World(), sequence)
 
 
 @given(st.lists(acts, max_size=40))
 def test_a_program_that_is_not_wanted_is_down_after_a_bounded_time_whatever_happened(
-    sequence: list[Event | str],
+    sequence: list[LifeEvent | str],
 ) -> None:
     world = World()
     play(world, sequence)
@@ -144,7 +144,7 @@ def test_a_program_that_is_not_wanted_is_down_after_a_bounded_time_whatever_happ
 
 
 @given(st.lists(acts, max_size=40))
-def test_a_wanted_program_is_never_asleep_for_ever(sequence: list[Event | str]) -> None:
+def test_a_wanted_program_is_never_asleep_for_ever(sequence: list[LifeEvent | str]) -> None:
     world = World()
     play(world, sequence)
 
@@ -161,18 +161,18 @@ def test_a_wanted_program_is_never_asleep_for_ever(sequence: list[Event | str]) 
 
 
 def test_a_program_that_drains_already_is_not_sent_sigterm_again() -> None:
-    state, effects = step(State.DRAINING, Event.STOP)
+    state, effects = step(State.DRAINING, LifeEvent.STOP)
 
     assert (state, effects) == (State.DRAINING, ())
 
 
 def test_an_exit_that_was_asked_for_does_not_count_against_the_budget() -> None:
-    assert Effect.COUNT not in step(State.DRAINING, Event.EXITED)[1]
-    assert Effect.COUNT in step(State.READY, Event.EXITED)[1]
+    assert Effect.COUNT not in step(State.DRAINING, LifeEvent.EXITED)[1]
+    assert Effect.COUNT in step(State.READY, LifeEvent.EXITED)[1]
 
 
 def test_a_program_that_waits_for_the_broker_has_no_start_timeout() -> None:
-    state, effects = step(State.STARTING, Event.WAITING)
+    state, effects = step(State.STARTING, LifeEvent.WAITING)
 
     assert state is State.STARTING
     assert effects == (Effect.AWAIT_HEARTBEAT,)

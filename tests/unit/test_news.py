@@ -13,7 +13,7 @@ from taskd.base.errors import BrokerError
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Outgoing
-from taskd.sending.news import News
+from taskd.sending.news import SenderNews
 from tests.unit.executing import assignment_of
 
 
@@ -41,7 +41,7 @@ class Sender:
 def test_an_event_of_a_task_has_the_fields_of_all_events() -> None:
     sender = Sender()
 
-    News(lambda: sender).tell("task-progress", "w@h", "id", {"done": 3})
+    SenderNews(lambda: sender).tell("task-progress", "w@h", "id", {"done": 3})
 
     (event,) = sender.sent
     body = json.loads(event.body)
@@ -61,7 +61,7 @@ def test_an_event_of_a_task_has_the_fields_of_all_events() -> None:
 )
 def test_nobody_may_speak_for_the_worker(kind: str, fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="event"):
-        News(Sender).tell(kind, "w@h", "id", fields)
+        SenderNews(Sender).tell(kind, "w@h", "id", fields)
 
 
 def test_nothing_is_sent_to_nobody_and_trouble_is_nobodys_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -69,7 +69,7 @@ def test_nothing_is_sent_to_nobody_and_trouble_is_nobodys_error(caplog: pytest.L
     deaf.heard, away.broken = False, True
 
     for sender in (deaf, away):
-        News(sender.connect).tell("task-progress", "w@h", "id", {})
+        SenderNews(sender.connect).tell("task-progress", "w@h", "id", {})
 
     assert deaf.sent == away.sent == []
     assert "events are not sent: away" in caplog.text

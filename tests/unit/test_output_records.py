@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from taskd.base.log import RecordFormatter
-from taskd.supervisor.output.channel import Channel
+from taskd.supervisor.output.channel import OutputChannel
 from taskd.supervisor.output.journal import entry
 from taskd.supervisor.output.lines import OutputLine
 
@@ -33,7 +33,7 @@ class Lines:
 
 def written(raw: str, *, as_json: bool = False) -> list[OutputLine]:
     sink = Lines()
-    channel = Channel("mail-1", sink, tail_bytes=1 << 20, rate_bytes=0, as_json=as_json)
+    channel = OutputChannel("mail-1", sink, tail_bytes=1 << 20, rate_bytes=0, as_json=as_json)
     channel.write([line.encode() for line in raw.split("\n")], 7)
     return sink.lines
 

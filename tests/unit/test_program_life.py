@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from taskd.base.backoff import Backoff
 from taskd.config.process import RESTARTS
-from taskd.supervisor.model.machine import ALIVE, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.model.machine import ALIVE, Effect, LifeEvent, Outlook, State, due, step
 from taskd.supervisor.model.restart import PROBE_S, RestartPolicy
 from taskd.supervisor.model.stopping import StopPolicy
 
@@ -40,7 +40,7 @@ class ProgramLife(RuleBasedStateMachine):
         self.ready_since: float | None = None
         self.counted = False
         self.until = math.inf
-        self.fires: Event | None = None
+        self.fires: LifeEvent | None = None
         self.starts = 0
 
     @initialize(when=st.sampled_from(RESTARTS), jitter=st.floats(0.0, 1.0))
@@ -50,7 +50,7 @@ class ProgramLife(RuleBasedStateMachine):
 
     # -- the shell ---------------------------------------------------------------------------
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: LifeEvent) -> None:
         self.state, effects = step(self.state, event)
         for effect in effects:
             self.carry_out(effect)
@@ -72,17 +72,17 @@ class ProgramLife(RuleBasedStateMachine):
                 self.policy.count(self.now, ready_s=None if since is None else self.now - since)
                 self.counted = True
             case Effect.AWAIT_READY:
-                self.arm(self.now + START_S, Event.HUNG)
+                self.arm(self.now + START_S, LifeEvent.HUNG)
             case Effect.AWAIT_HEARTBEAT:
-                self.arm(self.now + SILENCE_S, Event.HUNG)
+                self.arm(self.now + SILENCE_S, LifeEvent.HUNG)
             case Effect.AWAIT_EXIT:
-                self.arm(STOP.until(self.state, self.now), Event.OVERDUE)
+                self.arm(STOP.until(self.state, self.now), LifeEvent.OVERDUE)
             case Effect.AWAIT_START:
                 self.arm(self.policy.not_before, None)
             case Effect.REST:
                 self.arm(math.inf, None)
 
-    def arm(self, until: float, fires: Event | None) -> None:
+    def arm(self, until: float, fires: LifeEvent | None) -> None:
         self.until, self.fires = until, fires
 
     def outlook(self) -> Outlook:
@@ -96,12 +96,12 @@ class ProgramLife(RuleBasedStateMachine):
                 return
             self.feed(event)
             if self.state is State.STARTING and not self.process:
-                self.feed(Event.SPAWN_FAILED)
+                self.feed(LifeEvent.SPAWN_FAILED)
         pytest.fail("reconcile does not come to rest")
 
     def end(self, code: int | None) -> None:
         self.process = False
-        self.feed(Event.EXITED)
+        self.feed(LifeEvent.EXITED)
         if self.counted:
             self.policy.ended(code=code)
         self.reconcile()
@@ -119,19 +119,19 @@ class ProgramLife(RuleBasedStateMachine):
     def operator_restarts(self) -> None:
         self.policy.forgive()
         self.wanted = True
-        self.feed(Event.STOP)
+        self.feed(LifeEvent.STOP)
         self.reconcile()
 
-    @rule(event=st.sampled_from([Event.COLD, Event.OVERDUE]))
-    def daemon_is_in_a_hurry(self, event: Event) -> None:
+    @rule(event=st.sampled_from([LifeEvent.COLD, LifeEvent.OVERDUE]))
+    def daemon_is_in_a_hurry(self, event: LifeEvent) -> None:
         self.wanted = False
         self.feed(event)
         self.reconcile()
 
     @precondition(lambda self: self.process)
-    @rule(event=st.sampled_from([Event.READY, Event.WAITING, Event.DRAINING, Event.HUNG]))
-    def program_says(self, event: Event) -> None:
-        if event is Event.READY and self.ready_since is None:
+    @rule(event=st.sampled_from([LifeEvent.READY, LifeEvent.WAITING, LifeEvent.DRAINING, LifeEvent.HUNG]))
+    def program_says(self, event: LifeEvent) -> None:
+        if event is LifeEvent.READY and self.ready_since is None:
             self.ready_since = self.now
         self.feed(event)
         self.reconcile()
@@ -141,8 +141,8 @@ class ProgramLife(RuleBasedStateMachine):
     def program_ends(self, code: int | None) -> None:
         self.end(code)
 
-    @rule(event=st.sampled_from([Event.READY, Event.HUNG, Event.OVERDUE, Event.SPAWN_FAILED]))
-    def late_news_of_a_process_that_is_gone(self, event: Event) -> None:
+    @rule(event=st.sampled_from([LifeEvent.READY, LifeEvent.HUNG, LifeEvent.OVERDUE, LifeEvent.SPAWN_FAILED]))
+    def late_news_of_a_process_that_is_gone(self, event: LifeEvent) -> None:
         if not self.process:
             self.feed(event)
             self.reconcile()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskd.protocol.status import Heartbeat
-from taskd.supervisor.scaling.autoscaler import Autoscaler
+from taskd.supervisor.scaling.autoscaler import FleetScaler
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
 from taskd.supervisor.scaling.demand import demand
 from taskd.supervisor.scaling.load import GroupLimits, Load, MachineBudget, ScaledGroup
@@ -194,7 +194,7 @@ def test_who_has_most_to_finish_is_called_back_first() -> None:
 
 
 def test_without_data_a_group_is_held_where_it_is() -> None:
-    decision = Autoscaler(60.0).decide([ScaledGroup("mail", bounds(), None, present=4)], NO_LIMIT, 0.0)[
+    decision = FleetScaler(60.0).decide([ScaledGroup("mail", bounds(), None, present=4)], NO_LIMIT, 0.0)[
         "mail"
     ]
 
@@ -208,7 +208,7 @@ def test_an_idle_third_group_gets_a_process_although_two_others_want_everything(
         ScaledGroup("c", bounds(), load(ready=3), 0)
     ]
 
-    decisions = Autoscaler(60.0).decide(groups, MachineBudget(processes=10), 0.0)
+    decisions = FleetScaler(60.0).decide(groups, MachineBudget(processes=10), 0.0)
 
     assert decisions["c"].target == 1
     assert decisions["a"].why[0] == "the machine gives 5 of 10"
@@ -226,7 +226,7 @@ def test_an_idle_third_group_gets_a_process_although_two_others_want_everything(
 def test_no_load_takes_a_group_out_of_its_bounds(
     seconds: list[tuple[int, int, float, float]], least: int, more: int
 ) -> None:
-    scaler, limits, present = Autoscaler(60.0), bounds(least, least + more), least
+    scaler, limits, present = FleetScaler(60.0), bounds(least, least + more), least
     for second, (ready, busy, service_s, rate) in enumerate(seconds):
         group = ScaledGroup("mail", limits, Load(ready, busy, service_s, rate), present)
         present = scaler.decide([group], NO_LIMIT, float(second))["mail"].target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from taskd.base.plural import counted
-from taskd.cli.doctor.facts import Facts, FilePlace, StoreFacts
+from taskd.cli.doctor.facts import FilePlace, MachineFacts, StoreFacts
 from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 from taskd.cli.doctor.unit_checks import check_unit
 from taskd.cli.former import Former
@@ -24,14 +24,14 @@ _OTHERS_READ = 0o004
 _OTHERS_WRITE = 0o002
 
 
-def diagnose(facts: Facts) -> Sequence[Finding]:
+def diagnose(facts: MachineFacts) -> Sequence[Finding]:
     """Return the findings of all checks, in the order of the checks."""
     checks = (_user, _config, _directories, _roles, _daemon, _stores, _clock, _kernel, _limits)
     findings = [finding for check in checks for finding in check(facts)]
     return [*findings, *check_unit(facts.unit, gives_roles=facts.config.gives_roles)]
 
 
-def _user(facts: Facts) -> Iterator[Finding]:
+def _user(facts: MachineFacts) -> Iterator[Finding]:
     if facts.who.uid is None:
         yield error(
             "user",
@@ -50,7 +50,7 @@ def _user(facts: Facts) -> Iterator[Finding]:
         yield ok("user", f"{facts.who.name} (uid {facts.who.uid})")
 
 
-def _config(facts: Facts) -> Iterator[Finding]:
+def _config(facts: MachineFacts) -> Iterator[Finding]:
     config = facts.config
     for problem in config.errors:
         yield error(
@@ -86,7 +86,7 @@ def _config(facts: Facts) -> Iterator[Finding]:
         yield ok("config", f"{file.path} is sound")
 
 
-def _directories(facts: Facts) -> Iterator[Finding]:
+def _directories(facts: MachineFacts) -> Iterator[Finding]:
     for key, place in facts.config.directories.items():
         if place.mode is None:
             yield error(
@@ -116,7 +116,7 @@ def _directories(facts: Facts) -> Iterator[Finding]:
         yield ok("directories", f"{place.path} cannot be written by others")
 
 
-def _roles(facts: Facts) -> Iterator[Finding]:
+def _roles(facts: MachineFacts) -> Iterator[Finding]:
     for name in facts.config.unknown_names:
         kind = "group" if name.startswith("@") else "user"
         yield error(
@@ -134,7 +134,7 @@ def _roles(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _daemon(facts: Facts) -> Iterator[Finding]:
+def _daemon(facts: MachineFacts) -> Iterator[Finding]:
     daemon = facts.daemon
     if daemon.is_down:
         stale = daemon.socket.mode is not None
@@ -191,7 +191,7 @@ def _former(former: Former) -> Finding:
     )
 
 
-def _stores(facts: Facts) -> Iterator[Finding]:
+def _stores(facts: MachineFacts) -> Iterator[Finding]:
     for store in facts.stores:
         if store.address:
             yield _server(store)
@@ -228,7 +228,7 @@ def _with_celery(store: StoreFacts) -> Finding:
     )
 
 
-def _embedded(store: StoreFacts, facts: Facts) -> Iterator[Finding]:
+def _embedded(store: StoreFacts, facts: MachineFacts) -> Iterator[Finding]:
     assert store.directory is not None
     place = store.directory
     who = facts.who
@@ -292,7 +292,7 @@ def _space(store: StoreFacts, place: FilePlace) -> Finding:
     return ok(store.key, free)
 
 
-def _clock(facts: Facts) -> Iterator[Finding]:
+def _clock(facts: MachineFacts) -> Iterator[Finding]:
     clock = facts.clock
     ahead_s = clock.newest_at - clock.now
     if ahead_s > _FROM_THE_FUTURE_S:
@@ -315,7 +315,7 @@ def _clock(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _kernel(facts: Facts) -> Iterator[Finding]:
+def _kernel(facts: MachineFacts) -> Iterator[Finding]:
     kernel = facts.kernel
     features = {
         "pidfd": kernel.has_pidfd,
@@ -334,7 +334,7 @@ def _kernel(facts: Facts) -> Iterator[Finding]:
         yield ok("kernel", f"{kernel.release} has {', '.join(features)}")
 
 
-def _limits(facts: Facts) -> Iterator[Finding]:
+def _limits(facts: MachineFacts) -> Iterator[Finding]:
     limit = facts.daemon.max_open_files
     if limit is None:
         return

@@ -10,7 +10,7 @@ from taskd.base import exit_codes
 from taskd.base.plural import counted
 from taskd.cli.doctor.checks import diagnose
 from taskd.cli.doctor.exposure import expose
-from taskd.cli.doctor.findings import Finding, Severity
+from taskd.cli.doctor.findings import Finding, FindingSeverity
 from taskd.cli.doctor.machine import gather
 from taskd.cli.doctor.security import diagnose_security
 from taskd.cli.doctor.unit import unit_facts
@@ -43,7 +43,7 @@ def doctor(
     findings = list(diagnose(facts))
     if of_security and not facts.config.errors:
         findings += diagnose_security(expose(session.config, facts))
-    failed = any(finding.severity is Severity.ERROR for finding in findings)
+    failed = any(finding.severity is FindingSeverity.ERROR for finding in findings)
     if as_json:
         echo_json(
             {
@@ -54,9 +54,12 @@ def doctor(
     else:
         for finding in findings:
             _echo(finding)
-        counts = {severity: sum(each.severity is severity for each in findings) for severity in Severity}
+        counts = {
+            severity: sum(each.severity is severity for each in findings) for severity in FindingSeverity
+        }
         click.echo(
-            f"\n{counted(counts[Severity.ERROR], 'error')}, {counted(counts[Severity.WARNING], 'warning')}"
+            f"\n{counted(counts[FindingSeverity.ERROR], 'error')},"
+            f" {counted(counts[FindingSeverity.WARNING], 'warning')}"
         )
     return exit_codes.FAILURE if failed else exit_codes.OK
 

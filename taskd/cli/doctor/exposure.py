@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from taskd.base.schemes import Form, scheme_of
 from taskd.base.urls import credentials_of, shown
-from taskd.cli.doctor.facts import Facts, FilePlace, Who
+from taskd.cli.doctor.facts import FilePlace, MachineFacts, Who
 from taskd.cli.doctor.machine import place
 from taskd.cli.doctor.security import ExposureFacts, ProgramFacts, ServerFacts
 from taskd.config.machine import group_of, user_of
@@ -22,7 +22,7 @@ _HERE = ("localhost", "127.", "[::1]", "/", "")
 _TASKD_USER = "TASKD_USER="
 
 
-def expose(config: Config, facts: Facts) -> ExposureFacts:
+def expose(config: Config, facts: MachineFacts) -> ExposureFacts:
     """Return the facts of one configuration on this machine; ``facts`` are those of the plain checks."""
     default = _default_user(facts)
     return ExposureFacts(
@@ -41,7 +41,7 @@ def expose(config: Config, facts: Facts) -> ExposureFacts:
     )
 
 
-def _default_user(facts: Facts) -> str:
+def _default_user(facts: MachineFacts) -> str:
     """Return the TASKD_USER of the unit, which counts where that runs as root; else an empty text."""
     words = facts.unit.properties.get("Environment", "").split()
     found = next((word[len(_TASKD_USER) :] for word in words if word.startswith(_TASKD_USER)), "")
@@ -98,7 +98,7 @@ def _server(key: str, url: str) -> ServerFacts | None:
     return ServerFacts(key, shown(url), is_here, how.encrypted or "ssl" in rest, has_password)
 
 
-def _databases(facts: Facts) -> Iterator[FilePlace]:
+def _databases(facts: MachineFacts) -> Iterator[FilePlace]:
     for store in facts.stores:
         if store.file is not None and store.directory is not None and (store.directory.mode or 0) & 0o001:
             for suffix in ("", "-wal", "-shm"):

@@ -129,7 +129,7 @@ class UnitFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class MachineFacts:
     """Everything that was learned."""
 
     who: Who

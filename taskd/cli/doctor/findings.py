@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Severity(Enum):
+class FindingSeverity(Enum):
     """How bad a finding is."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Finding:
     """The answer of one check; ``why`` and ``remedy`` are empty when all is well."""
 
     check: str
-    severity: Severity
+    severity: FindingSeverity
     what: str
     why: str = ""
     remedy: str = ""
@@ -28,19 +28,19 @@ class Finding:
 
 def ok(check: str, what: str) -> Finding:
     """Return a finding without fault."""
-    return Finding(check, Severity.OK, what)
+    return Finding(check, FindingSeverity.OK, what)
 
 
 def note(check: str, what: str, why: str = "", remedy: str = "") -> Finding:
     """Return something that is good to know."""
-    return Finding(check, Severity.NOTE, what, why, remedy)
+    return Finding(check, FindingSeverity.NOTE, what, why, remedy)
 
 
 def warning(check: str, what: str, why: str, remedy: str) -> Finding:
     """Return something that works, but not as it should."""
-    return Finding(check, Severity.WARNING, what, why, remedy)
+    return Finding(check, FindingSeverity.WARNING, what, why, remedy)
 
 
 def error(check: str, what: str, why: str, remedy: str) -> Finding:
     """Return something that will not work, or is not safe."""
-    return Finding(check, Severity.ERROR, what, why, remedy)
+    return Finding(check, FindingSeverity.ERROR, what, why, remedy)

@@ -23,9 +23,9 @@ from taskd.cli.doctor.facts import (
     ClockFacts,
     ConfigFacts,
     DaemonFacts,
-    Facts,
     FilePlace,
     KernelFacts,
+    MachineFacts,
     StoreFacts,
     UnitFacts,
     Who,
@@ -33,7 +33,7 @@ from taskd.cli.doctor.facts import (
 from taskd.cli.doctor.reach import executed_by, unreachable
 from taskd.cli.former import counted, former_brokers
 from taskd.config.load import check
-from taskd.config.problems import Severity
+from taskd.config.problems import ProblemSeverity
 from taskd.config.schema import Config
 from taskd.storage.sqlite.log import garbage_bytes
 from taskd.supervisor.control.client import ControlClient
@@ -47,14 +47,14 @@ _PR_GET_CHILD_SUBREAPER = 37
 _OWN_USER_NAMESPACE = ["0", "0", "4294967295"]
 
 
-def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Facts:
+def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> MachineFacts:
     """Return all facts; ``control_socket`` overrides the one of the configuration."""
     config, problems = check(config_path)
-    errors = [str(problem) for problem in problems if problem.severity is Severity.ERROR]
-    warnings = [str(problem) for problem in problems if problem.severity is Severity.WARNING]
+    errors = [str(problem) for problem in problems if problem.severity is ProblemSeverity.ERROR]
+    warnings = [str(problem) for problem in problems if problem.severity is ProblemSeverity.WARNING]
     if config is not None:  # warnings of the machine depend on who asks, and errors do not
         lacks = check(config_path, machine=True)[1]
-        errors = [str(problem) for problem in lacks if problem.severity is Severity.ERROR]
+        errors = [str(problem) for problem in lacks if problem.severity is ProblemSeverity.ERROR]
     file = place(config_path)
     known = config or Config()
     stores = [store for key in ("broker", "results") if (store := _store(key, getattr(known, key)))]
@@ -64,7 +64,7 @@ def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Fac
         stores = [_with_queues(config, store) for store in stores]
     who = _who(unit, running)
     newest = [file, running.socket, *(store.file for store in stores if store.file)]
-    return Facts(
+    return MachineFacts(
         who=who,
         config=ConfigFacts(
             file=file,

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.brokers.intake import Intake
 from taskd.consumer.claiming.admission import Admission
 from taskd.consumer.claiming.hold import Hold
@@ -74,8 +74,8 @@ class Intaking:
         self._rests = False
         #: How many messages were claimed.
         self.claimed = 0
-        self._due_timer: Timer | None = None
-        self._look_timer: Timer | None = None
+        self._due_timer: LoopTimer | None = None
+        self._look_timer: LoopTimer | None = None
         self._stall = StallWatch(loop, live, work.pool, tally, run_times, give_back=self._give_back_waiting)
 
     def start(self) -> None:

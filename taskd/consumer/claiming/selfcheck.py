@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from taskd.base.errors import BrokerError
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.consumer.claiming.intaking import Intaking
 from taskd.consumer.orders import Orders, Shutdown
 from taskd.pools.base import Pool
@@ -89,7 +89,7 @@ class SelfCheck:
         self._report = report
         self._intaking = intaking
         self._depth = depth
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._in_vain = 0
         self._claimed = 0
         self._waiting = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.consumer.claiming.prefetch import stall_after_s
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.running.run_times import RunTimes
@@ -39,7 +39,7 @@ class StallWatch:
         self._tally = tally
         self._run_times = run_times
         self._give_back = give_back
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._stalled_at_done = -1
 
     @property

@@ -13,7 +13,7 @@ from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.config.kinds import BrokerCan
 from taskd.consumer.backends import Backends
 from taskd.consumer.facts import WorkerFacts
@@ -47,7 +47,7 @@ class Neighbours:
         self._receiver: Receiver | None = None
         self._state = ClusterState(max_tasks=0)
         self._elections = Elections()
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
 
     def start(self) -> None:
         """Listen."""

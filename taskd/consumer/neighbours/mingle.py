@@ -14,7 +14,7 @@ from taskd.base import clock
 from taskd.base.blueprint import Given, Step
 from taskd.base.errors import BrokerError, ProtocolError, StorageError
 from taskd.base.lifecycle import Deadline
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.brokers.base import Mailbox
 from taskd.config.kinds import BrokerCan
 from taskd.consumer.backends import Backends
@@ -59,7 +59,7 @@ class Mingle(Step[Hold]):
         self._revoked = revoked
         self._hold = Hold()
         self._mailbox: Mailbox | None = None
-        self._timers: list[Timer] = []
+        self._timers: list[LoopTimer] = []
 
     def included(self) -> bool:
         """Whether there can be neighbours, and they shall be asked."""

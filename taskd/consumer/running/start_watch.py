@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from taskd.base import clock
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.consumer.moments import Ended, Lost, Moments, Started
 from taskd.consumer.request import Request
 from taskd.consumer.running.work import Work
@@ -27,7 +27,7 @@ class StartWatch:
         self._moments = moments
         #: Ids of tasks that were received and not yet seen to begin.
         self._unstarted: set[str] = set()
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._subscriptions: list[Callable[[], None]] = []
         moments.started.when_heard(self._switch)
 

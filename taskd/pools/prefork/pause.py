@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from taskd.base import clock
 from taskd.base.backoff import Backoff
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 
 #: For children that die before they run anything, for forks that are refused, and for templates.
 BACKOFF = Backoff(base_s=0.1, max_s=10.0)
@@ -23,7 +23,7 @@ class ForkPause:
     def __init__(self, loop: Loop, on_over: Callable[[], None]) -> None:
         self._loop = loop
         self._on_over = on_over
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._deaths = 0
         self._refusals = 0
         self._said = ""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from taskd.base import clock
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.host.resident import proportional_bytes, resident_bytes
 from taskd.pools.opening import ChildLimits
 from taskd.pools.prefork.crew import Crew
@@ -46,7 +46,7 @@ class Recycling:
         self._limits = limits
         self._on_child = on_child
         self._jobs_ahead = min(limits.max_tasks // 10, _JOBS_AHEAD)
-        self._age_timer: Timer | None = None
+        self._age_timer: LoopTimer | None = None
         #: How many children were replaced, by reason.
         self.counts: Counter[str] = Counter()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from taskd.base import clock
-from taskd.base.loop import Loop, Timer
+from taskd.base.loop import Loop, LoopTimer
 from taskd.pools.base import Job, Outcome, TimedOut
 from taskd.pools.prefork.handle import Child
 
@@ -35,8 +35,8 @@ class Watch:
         self._children = children
         self._on_reports = on_reports
         self._on_taken_back = on_taken_back
-        self._stuck: Timer | None = None
-        self._limits: dict[Child, Timer] = {}
+        self._stuck: LoopTimer | None = None
+        self._limits: dict[Child, LoopTimer] = {}
 
     def sent(self, child: Child, trip: Sequence[Job]) -> None:
         """Watch over jobs that were just sent."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from taskd.base.errors import ControlError
 from taskd.supervisor.model.daemon_end import DaemonEnd
-from taskd.supervisor.model.machine import Event
+from taskd.supervisor.model.machine import LifeEvent
 from taskd.supervisor.model.signals import Haste
 from taskd.supervisor.output.output import Output
 from taskd.supervisor.process.reaper import Reaper
@@ -56,9 +56,9 @@ class DaemonOrders:
                 case Haste.WARM:
                     pass  # reconcile asks each program to stop
                 case Haste.COLD:
-                    program.feed(Event.COLD)
+                    program.feed(LifeEvent.COLD)
                 case Haste.KILL:
-                    program.feed(Event.OVERDUE)
+                    program.feed(LifeEvent.OVERDUE)
 
     def request_shutdown(self, *, cold: bool) -> None:
         """Stop everything as an operator asked; the same request once more changes nothing."""

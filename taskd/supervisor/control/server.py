@@ -18,7 +18,7 @@ import msgspec
 from taskd.base import clock
 from taskd.base.errors import ControlError
 from taskd.base.lifecycle import Deadline, OneLife
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.supervisor.control import peers
 from taskd.supervisor.control.access import Access, Peer
 from taskd.supervisor.control.audit import Audit
@@ -85,7 +85,7 @@ class ControlServer:
         self._max_clients = max_clients
         self._idle_s = idle_s
         self._clients: set[_Client] = set()
-        self._accept_timer: Timer | None = None
+        self._accept_timer: LoopTimer | None = None
         self._life = OneLife()
 
     def give(self, access: Access) -> None:
@@ -273,7 +273,7 @@ class _Client:
         self._closing = False
         self.peer = peer
         self._owner = Owner(f"control client pid={peer.pid} uid={peer.uid}", lambda _why: self.close())
-        self._idle_timer: Timer = loop.call_later(idle_s, self._check_idle, self._owner)
+        self._idle_timer: LoopTimer = loop.call_later(idle_s, self._check_idle, self._owner)
         loop.add_reader(connection.fileno(), self._read, self._owner)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from taskd.base import clock
 from taskd.base.lifecycle import Deadline, OneLife
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.base.own_files import open_own, refuse_foreign
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class StateFile:
         self._state = state
         # To connect to a socket takes its write bit: of the file that means no more than to read.
         self._mode = 0o600 | (mode | (mode & 0o022) << 1) & 0o044
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._not_before = 0.0
         self._failed = False
         self._life = OneLife()

@@ -18,7 +18,7 @@ import msgspec
 from taskd.base import clock
 from taskd.base.formats import FormatMark, Formats, FormatStep
 from taskd.base.lifecycle import Deadline, OneLife
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.base.own_files import open_own, refuse_foreign
 from taskd.config.daemon import SupervisorConfig
 from taskd.protocol.status import ChildDied
@@ -116,7 +116,7 @@ class Deaths:
     def __init__(self, loop: Loop, settings: SupervisorConfig) -> None:
         self._loop = loop
         self._path = path_in(settings.state_directory)
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._not_before = 0.0
         self._failed = False
         self._writes = True

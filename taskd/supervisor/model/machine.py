@@ -39,7 +39,7 @@ class State(Enum):
     __hash__ = object.__hash__
 
 
-class Event(Enum):
+class LifeEvent(Enum):
     """The events in the life of a program."""
 
     START = "start"  # it is wanted, and may start now
@@ -96,74 +96,97 @@ _DIED: Move = (State.DOWN, (Effect.COUNT, Effect.REST))
 _ENDED: Move = (State.DOWN, (Effect.REST,))
 
 #: Events that change something.  With ``IGNORED`` it covers every pair of a state and an event.
-MOVES: dict[State, dict[Event, Move]] = {
+MOVES: dict[State, dict[LifeEvent, Move]] = {
     State.DOWN: {
-        Event.START: _START,
-        Event.HOLD: (State.BACKOFF, (Effect.AWAIT_START,)),
-        Event.TRIP: (State.FAILED, (Effect.AWAIT_START,)),
+        LifeEvent.START: _START,
+        LifeEvent.HOLD: (State.BACKOFF, (Effect.AWAIT_START,)),
+        LifeEvent.TRIP: (State.FAILED, (Effect.AWAIT_START,)),
     },
-    State.BACKOFF: {Event.START: _START, Event.STOP: _ENDED, Event.COLD: _ENDED},
-    State.FAILED: {Event.START: _START, Event.STOP: _ENDED, Event.COLD: _ENDED},
+    State.BACKOFF: {LifeEvent.START: _START, LifeEvent.STOP: _ENDED, LifeEvent.COLD: _ENDED},
+    State.FAILED: {LifeEvent.START: _START, LifeEvent.STOP: _ENDED, LifeEvent.COLD: _ENDED},
     State.STARTING: {
-        Event.READY: (State.READY, (Effect.AWAIT_HEARTBEAT,)),
-        Event.WAITING: (State.STARTING, (Effect.AWAIT_HEARTBEAT,)),
-        Event.DRAINING: _LEAVE,
-        Event.STOP: _STOP,
-        Event.COLD: _COLD,
-        Event.HUNG: _HUNG,
-        Event.EXITED: _DIED,
-        Event.SPAWN_FAILED: _DIED,
+        LifeEvent.READY: (State.READY, (Effect.AWAIT_HEARTBEAT,)),
+        LifeEvent.WAITING: (State.STARTING, (Effect.AWAIT_HEARTBEAT,)),
+        LifeEvent.DRAINING: _LEAVE,
+        LifeEvent.STOP: _STOP,
+        LifeEvent.COLD: _COLD,
+        LifeEvent.HUNG: _HUNG,
+        LifeEvent.EXITED: _DIED,
+        LifeEvent.SPAWN_FAILED: _DIED,
     },
     State.READY: {
-        Event.WAITING: (State.STARTING, (Effect.AWAIT_HEARTBEAT,)),
-        Event.DRAINING: _LEAVE,
-        Event.STOP: _STOP,
-        Event.COLD: _COLD,
-        Event.HUNG: _HUNG,
-        Event.EXITED: _DIED,
+        LifeEvent.WAITING: (State.STARTING, (Effect.AWAIT_HEARTBEAT,)),
+        LifeEvent.DRAINING: _LEAVE,
+        LifeEvent.STOP: _STOP,
+        LifeEvent.COLD: _COLD,
+        LifeEvent.HUNG: _HUNG,
+        LifeEvent.EXITED: _DIED,
     },
-    State.DRAINING: {Event.COLD: _COLD, Event.OVERDUE: _COLD, Event.EXITED: _ENDED},
+    State.DRAINING: {LifeEvent.COLD: _COLD, LifeEvent.OVERDUE: _COLD, LifeEvent.EXITED: _ENDED},
     State.STOPPING: {
-        Event.OVERDUE: (State.STOPPING, (Effect.KILL, Effect.AWAIT_EXIT)),
-        Event.EXITED: _ENDED,
+        LifeEvent.OVERDUE: (State.STOPPING, (Effect.KILL, Effect.AWAIT_EXIT)),
+        LifeEvent.EXITED: _ENDED,
     },
 }
 
 _WITHOUT_PROCESS = frozenset(
-    {Event.OVERDUE, Event.HUNG, Event.READY, Event.WAITING, Event.DRAINING, Event.EXITED, Event.SPAWN_FAILED}
+    {
+        LifeEvent.OVERDUE,
+        LifeEvent.HUNG,
+        LifeEvent.READY,
+        LifeEvent.WAITING,
+        LifeEvent.DRAINING,
+        LifeEvent.EXITED,
+        LifeEvent.SPAWN_FAILED,
+    }
 )
-_TO_START = frozenset({Event.START, Event.HOLD, Event.TRIP})
+_TO_START = frozenset({LifeEvent.START, LifeEvent.HOLD, LifeEvent.TRIP})
 
 #: Events that change nothing: late news of a process that is gone, and orders that are carried out already.
 #: A program that drains is not sent SIGTERM again, because a second one means cold.
-IGNORED: dict[State, frozenset[Event]] = {
-    State.DOWN: _WITHOUT_PROCESS | {Event.STOP, Event.COLD},
-    State.BACKOFF: _WITHOUT_PROCESS | {Event.HOLD, Event.TRIP},
-    State.FAILED: _WITHOUT_PROCESS | {Event.HOLD, Event.TRIP},
-    State.STARTING: _TO_START | {Event.OVERDUE},
-    State.READY: _TO_START | {Event.READY, Event.OVERDUE, Event.SPAWN_FAILED},
+IGNORED: dict[State, frozenset[LifeEvent]] = {
+    State.DOWN: _WITHOUT_PROCESS | {LifeEvent.STOP, LifeEvent.COLD},
+    State.BACKOFF: _WITHOUT_PROCESS | {LifeEvent.HOLD, LifeEvent.TRIP},
+    State.FAILED: _WITHOUT_PROCESS | {LifeEvent.HOLD, LifeEvent.TRIP},
+    State.STARTING: _TO_START | {LifeEvent.OVERDUE},
+    State.READY: _TO_START | {LifeEvent.READY, LifeEvent.OVERDUE, LifeEvent.SPAWN_FAILED},
     State.DRAINING: _TO_START
-    | {Event.STOP, Event.HUNG, Event.READY, Event.WAITING, Event.DRAINING, Event.SPAWN_FAILED},
+    | {
+        LifeEvent.STOP,
+        LifeEvent.HUNG,
+        LifeEvent.READY,
+        LifeEvent.WAITING,
+        LifeEvent.DRAINING,
+        LifeEvent.SPAWN_FAILED,
+    },
     State.STOPPING: _TO_START
-    | {Event.STOP, Event.COLD, Event.HUNG, Event.READY, Event.WAITING, Event.DRAINING, Event.SPAWN_FAILED},
+    | {
+        LifeEvent.STOP,
+        LifeEvent.COLD,
+        LifeEvent.HUNG,
+        LifeEvent.READY,
+        LifeEvent.WAITING,
+        LifeEvent.DRAINING,
+        LifeEvent.SPAWN_FAILED,
+    },
 }
 
 
-def step(state: State, event: Event) -> Move:
+def step(state: State, event: LifeEvent) -> Move:
     """Return the next state and the effects, in order; an ignored event changes nothing."""
     return MOVES[state].get(event, (state, ()))
 
 
 # BLOCKED and NEVER need no state of their own: what they wait for comes from outside.
-_WAITS = {Outlook.LATER: Event.HOLD, Outlook.TRIPPED: Event.TRIP}
+_WAITS = {Outlook.LATER: LifeEvent.HOLD, Outlook.TRIPPED: LifeEvent.TRIP}
 
 
-def due(state: State, *, wanted: bool, outlook: Outlook) -> Event | None:
+def due(state: State, *, wanted: bool, outlook: Outlook) -> LifeEvent | None:
     """Return the event that brings the state nearer to what is wanted; None when there is none now."""
     if not wanted:
-        return Event.STOP if state in {State.STARTING, State.READY, State.BACKOFF, State.FAILED} else None
+        return LifeEvent.STOP if state in {State.STARTING, State.READY, State.BACKOFF, State.FAILED} else None
     if state in ALIVE:
         return None
     if outlook is Outlook.NOW:
-        return Event.START
+        return LifeEvent.START
     return _WAITS.get(outlook) if state is State.DOWN else None

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 
 from taskd.base import clock
-from taskd.base.loop import Loop, Owner, Timer
-from taskd.supervisor.output.channel import Channel
+from taskd.base.loop import Loop, LoopTimer, Owner
+from taskd.supervisor.output.channel import OutputChannel
 from taskd.supervisor.output.lines import Splitter
 
 # The bytes read in one turn of the loop: the size of a pipe.
@@ -35,15 +35,15 @@ class Capture:
     ``owner`` is the program that writes.
     """
 
-    def __init__(self, loop: Loop, fd: int, channel: Channel, pid: int, owner: Owner) -> None:
+    def __init__(self, loop: Loop, fd: int, channel: OutputChannel, pid: int, owner: Owner) -> None:
         self._loop = loop
         self._owner = owner
         self._fd = fd
         self._channel = channel
         self._pid = pid
         self._splitter = Splitter()
-        self._resting: Timer | None = None
-        self._progress: Timer | None = None
+        self._resting: LoopTimer | None = None
+        self._progress: LoopTimer | None = None
         self._closed = False
         loop.add_reader(fd, self._on_readable, owner)
 

@@ -15,7 +15,7 @@ from taskd.supervisor.output.sink import Sink
 _WARNING = 4
 
 
-class Channel:
+class OutputChannel:
     """Created once for each name; its ring outlives the processes.  Never blocks."""
 
     def __init__(

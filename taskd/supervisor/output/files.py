@@ -13,7 +13,7 @@ from taskd.base.backoff import Backoff
 from taskd.base.loop import Loop, Owner
 from taskd.base.plural import counted
 from taskd.host.safe_python import module_command
-from taskd.protocol.status import Lost, StatusLine, Waiting
+from taskd.protocol.status import LinesLost, StatusLine, Waiting
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.output import frames
 from taskd.supervisor.output.backlog import Backlog
@@ -149,7 +149,7 @@ class FilesSink:
 
     def _on_line(self, line: StatusLine) -> None:
         self._deaths = 0
-        if isinstance(line, Lost):
+        if isinstance(line, LinesLost):
             self._lost += max(0, line.lines)
             return
         former, self.trouble = self.trouble, line.reason if isinstance(line, Waiting) else ""

@@ -13,7 +13,7 @@ from taskd.base.loop import Loop, Owner
 from taskd.config.daemon import LogConfig
 from taskd.supervisor.output import journal
 from taskd.supervisor.output.capture import Capture
-from taskd.supervisor.output.channel import Channel
+from taskd.supervisor.output.channel import OutputChannel
 from taskd.supervisor.output.files import FilesSink, SpawnWriter
 from taskd.supervisor.output.guard import GuardedSink
 from taskd.supervisor.output.journal import JournalSink
@@ -57,7 +57,7 @@ class Output:
             )
             self._sinks.append(GuardedSink(self._files))
         self._to_journal = [under_systemd, False][: len(self._sinks)]
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, OutputChannel] = {}
         self._former: list[logging.Handler] | None = None
         self._own: Ring | None = None
         self._life = OneLife()
@@ -98,10 +98,10 @@ class Output:
             os.close(writing)
         return process, Capture(self._loop, reading, self._channel(program), process.pid, owner)
 
-    def _channel(self, program: str) -> Channel:
+    def _channel(self, program: str) -> OutputChannel:
         channel = self._channels.get(program)
         if channel is None:
-            channel = self._channels[program] = Channel(
+            channel = self._channels[program] = OutputChannel(
                 program,
                 self._sinks[-1],
                 tail_bytes=self._settings.tail,

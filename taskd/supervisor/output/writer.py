@@ -18,7 +18,7 @@ from taskd.base import clock
 from taskd.base.plural import counted
 from taskd.host import prctl
 from taskd.host.proctitle import set_title
-from taskd.protocol.status import STATUS_FD_VARIABLE, Lost, Ready, StatusLine, Waiting, encode_line
+from taskd.protocol.status import STATUS_FD_VARIABLE, LinesLost, Ready, StatusLine, Waiting, encode_line
 from taskd.supervisor.output.frames import Decoder, FrameKind
 from taskd.supervisor.output.records import notice
 from taskd.supervisor.output.rotation import RotatedFile
@@ -88,7 +88,7 @@ class Writer:
     def tell_lost(self) -> None:
         """Report how many lines were lost since the last call."""
         if self._unsaid:
-            self._report(Lost(self._unsaid))
+            self._report(LinesLost(self._unsaid))
             self._unsaid = 0
 
     def _reopen(self) -> None:

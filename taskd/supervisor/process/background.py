@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import resource
 
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.config.process import ProcessConfig
 from taskd.host import priority
 from taskd.supervisor.model.roster import ProgramSpec
@@ -25,7 +25,7 @@ class Background:
     def __init__(self, loop: Loop, pid: int, spec: ProgramSpec, start_timeout_s: float, owner: Owner) -> None:
         self._pid = pid
         self._nice = nice_of(spec.process)
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         if spec.in_background:
             self._timer = loop.call_later(start_timeout_s * _SHARE_OF_START, self._end, owner)
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from taskd.base import clock
 from taskd.base.plural import counted
-from taskd.supervisor.model.machine import Event, State
+from taskd.supervisor.model.machine import LifeEvent, State
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.process import reaper
 from taskd.supervisor.programs.life import ProcessLife
@@ -42,7 +42,7 @@ class Watched(Protocol):
     def spec(self) -> ProgramSpec:
         """Its specification."""
 
-    def feed(self, event: Event, reason: str = "") -> None:
+    def feed(self, event: LifeEvent, reason: str = "") -> None:
         """Let an event act."""
 
 
@@ -107,7 +107,7 @@ class HangWatch:
             self._spiral.spared()
             self._look_again(life)
             return
-        program.feed(Event.HUNG, life.hang)
+        program.feed(LifeEvent.HUNG, life.hang)
 
     def _is_starting(self, life: ProcessLife) -> bool:
         return self._program.state is State.STARTING and not life.waiting

@@ -17,7 +17,7 @@ from enum import Enum
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
 from taskd.base.lifecycle import Deadline, OneLife
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.protocol.status import LastWords, decode_line
 from taskd.supervisor.model.machine import ALIVE, State
 from taskd.supervisor.model.roster import PROGRAM, ProgramSpec
@@ -111,7 +111,7 @@ _Key = tuple[str, Occasion]
 class _Running:
     process: Process
     began: float
-    timer: Timer
+    timer: LoopTimer
     is_late: bool = False
 
 

@@ -13,12 +13,12 @@ from taskd.protocol.status import (
     Draining,
     Heartbeat,
     LastWords,
-    Lost,
+    LinesLost,
     Ready,
     StatusLine,
     Waiting,
 )
-from taskd.supervisor.model.machine import Event
+from taskd.supervisor.model.machine import LifeEvent
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.output.capture import Capture
 from taskd.supervisor.process.background import Background
@@ -76,7 +76,7 @@ class ProcessLife:
         """How many tasks it runs or keeps, by its last heartbeat."""
         return self.load.busy + self.load.reserved
 
-    def hear(self, line: StatusLine, now: float) -> tuple[Event | None, str]:
+    def hear(self, line: StatusLine, now: float) -> tuple[LifeEvent | None, str]:
         """Note a status line; return the event that it is, if it is one, and the reason in words."""
         self.heard = now
         match line:
@@ -94,13 +94,13 @@ class ProcessLife:
                 if self.ready_since is None:
                     self.ready_since = now
                     self._come_forward()
-                return Event.READY, "ready"
+                return LifeEvent.READY, "ready"
             case Waiting():
                 self.waiting = line.reason
-                return Event.WAITING, f"waiting: {line.reason}"
+                return LifeEvent.WAITING, f"waiting: {line.reason}"
             case Draining():
-                return Event.DRAINING, "drains of its own accord"
-            case Lost():
+                return LifeEvent.DRAINING, "drains of its own accord"
+            case LinesLost():
                 pass  # of the writer of log files alone
         return None, ""
 
@@ -116,16 +116,16 @@ class ProcessLife:
         if self.background is not None:
             self.background.close()
 
-    def _judge(self, trouble: str) -> tuple[Event | None, str]:
+    def _judge(self, trouble: str) -> tuple[LifeEvent | None, str]:
         """Return the event that a program is which does its work no more, or again."""
         if trouble and self.ready_since is not None and not self.waiting:
             self.waiting = trouble
             self._idles = True
-            return Event.WAITING, trouble
+            return LifeEvent.WAITING, trouble
         if not trouble and self._idles:
             self.waiting = ""
             self._idles = False
-            return Event.READY, "consumes again"
+            return LifeEvent.READY, "consumes again"
         return None, ""
 
     def child_rows(self) -> Sequence[Mapping[str, object]]:

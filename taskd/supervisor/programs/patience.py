@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskd.base import clock
-from taskd.base.loop import Callback, Loop, Owner, Timer
+from taskd.base.loop import Callback, Loop, LoopTimer, Owner
 from taskd.supervisor.programs.life import SilenceLimits
 
 
@@ -25,7 +25,7 @@ class Patience:
     ready_after_s: float | None
     on_hung: Callable[[str], None]
     on_started: Callback
-    _timer: Timer | None = None
+    _timer: LoopTimer | None = None
 
     def for_start(self, now: float) -> None:
         """Wait until a process that has just been made is ready."""

@@ -17,7 +17,7 @@ from taskd.base.exhaustive import assert_never
 from taskd.base.loop import Owner
 from taskd.protocol.status import Figures, Ready, StatusLine, fields_of
 from taskd.supervisor.deaths.certificate import Certificate
-from taskd.supervisor.model.machine import ALIVE, MOVES, Effect, Event, Outlook, State, due, step
+from taskd.supervisor.model.machine import ALIVE, MOVES, Effect, LifeEvent, Outlook, State, due, step
 from taskd.supervisor.model.roster import WORKER
 from taskd.supervisor.model.rows import ProgramRow
 from taskd.supervisor.model.waiting import Standing
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 1.0
 
 # Why a program does what is due, in words; a stop keeps the reason of whoever asked for it.
-_DUE_BECAUSE = {Event.START: "starting", Event.TRIP: "died too often; tried again once a minute"}
+_DUE_BECAUSE = {LifeEvent.START: "starting", LifeEvent.TRIP: "died too often; tried again once a minute"}
 
 
 class Program:
@@ -82,7 +82,7 @@ class Program:
         self.life: ProcessLife | None = None
         #: The present process, or the last one, ended and nobody had asked for it.
         self._counted = False
-        self._events: deque[tuple[Event, str]] = deque()
+        self._events: deque[tuple[LifeEvent, str]] = deque()
         self._stepping = False
 
     # -- what others ask of it ---------------------------------------------------------------
@@ -109,7 +109,7 @@ class Program:
     def restart(self, reason: str) -> None:
         """End the present process warmly and start another one without delay."""
         self.want(wanted=True, reason=self.reason, spare=self.spare)
-        self.feed(Event.STOP, reason)
+        self.feed(LifeEvent.STOP, reason)
 
     def poke(self, signum: signal.Signals) -> bool:
         """Send a signal of an operator's choice; False when there is no process."""
@@ -138,8 +138,8 @@ class Program:
 
     def kill(self) -> None:
         """End the present process at once: the daemon ends."""
-        self.feed(Event.COLD)
-        self.feed(Event.OVERDUE, "taskd ends")
+        self.feed(LifeEvent.COLD)
+        self.feed(LifeEvent.OVERDUE, "taskd ends")
 
     def close(self) -> None:
         """Give back what outlives its processes: the program is removed."""
@@ -202,11 +202,11 @@ class Program:
 
     # -- events and effects ------------------------------------------------------------------
 
-    def feed(self, event: Event, reason: str = "") -> None:
+    def feed(self, event: LifeEvent, reason: str = "") -> None:
         """Let an event act; an empty reason keeps the present one."""
         self._feed(event, reason)
 
-    def _feed(self, event: Event, reason: str) -> bool:
+    def _feed(self, event: LifeEvent, reason: str) -> bool:
         """As ``feed``; False when an error of our own ended the program."""
         self._events.append((event, reason))
         if self._stepping:
@@ -221,7 +221,7 @@ class Program:
         finally:
             self._stepping = False
 
-    def _step(self, event: Event, reason: str) -> None:
+    def _step(self, event: LifeEvent, reason: str) -> None:
         former = self.state
         self.state, effects = step(former, event)
         if reason and (effects or self.state is not former):
@@ -261,7 +261,7 @@ class Program:
                     self._patience.for_sign_of_life(lambda: life.heard)
             case Effect.AWAIT_EXIT:
                 until = self._settings.stop.until(self.state, now)
-                self._patience.until(until, lambda: self.feed(Event.OVERDUE))
+                self._patience.until(until, lambda: self.feed(LifeEvent.OVERDUE))
             case Effect.AWAIT_START:
                 level = logging.ERROR if self._restart.tripped else logging.INFO
                 self._log(level, "%s", self._restart.in_words(now))
@@ -287,7 +287,7 @@ class Program:
         except OSError as error:
             self.detail = f"no process could be made: {error}"
             self._log(logging.ERROR, "%s", self.detail)
-            self.feed(Event.SPAWN_FAILED, self.detail)
+            self.feed(LifeEvent.SPAWN_FAILED, self.detail)
             return
         self.life = life
         if self._counted:
@@ -306,7 +306,7 @@ class Program:
         if event is None or event not in MOVES[self.state]:
             return  # a load, or news that change nothing
         if reason != self.reason:
-            self._log(logging.WARNING if event is Event.WAITING else logging.INFO, "%s", reason)
+            self._log(logging.WARNING if event is LifeEvent.WAITING else logging.INFO, "%s", reason)
         self.feed(event, reason)
 
     def on_broken(self, text: str, fatal: bool) -> None:
@@ -315,7 +315,7 @@ class Program:
         if fatal and self.life is not None:
             self.life.hang = text
             self.detail = text
-            self.feed(Event.HUNG, text)
+            self.feed(LifeEvent.HUNG, text)
 
     def _on_hung(self, text: str) -> None:
         self.watch.on_hung(text)
@@ -331,7 +331,7 @@ class Program:
             self.detail = detail_of(life, ended)
         death = self._certify(life, ended, asked=asked)
         # The life is still needed by COUNT, which is an effect of this event.
-        self.feed(Event.EXITED, "" if asked else f"ended with {death.cause}")
+        self.feed(LifeEvent.EXITED, "" if asked else f"ended with {death.cause}")
         self.life = None
         if self._counted:
             self._restart.ended(code=ended.code)
@@ -355,7 +355,7 @@ class Program:
         life = self.life
         if life is not None and life.ended is None:
             life.hang = life.hang or why
-            self._events.append((Event.HUNG, why))
+            self._events.append((LifeEvent.HUNG, why))
             try:
                 self._step_all()
             finally:
@@ -364,7 +364,7 @@ class Program:
         # The process is gone, or none was made, and its end was not carried out to the last.
         self.life = None
         if self.state in ALIVE:
-            self._events.append((Event.EXITED, why))
+            self._events.append((LifeEvent.EXITED, why))
             self._step_all()
             if life is not None and life.ended is not None:
                 death = self._certify(life, life.ended, asked=False)

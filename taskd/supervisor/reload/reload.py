@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from taskd.config.load import check
-from taskd.config.problems import Severity
+from taskd.config.problems import ProblemSeverity
 from taskd.config.schema import Config
 from taskd.supervisor.model.plan import Action, ReloadPlan, plan
 from taskd.supervisor.model.roster import CommandTable
@@ -180,7 +180,7 @@ class Reloader:
             trouble = f"{path}: it could not be checked: internal error: {_in_words(error)}"
             return Read(None, (trouble,), (trouble,))
         texts = tuple(str(problem) for problem in problems)
-        errors = tuple(str(problem) for problem in problems if problem.severity is Severity.ERROR)
+        errors = tuple(str(problem) for problem in problems if problem.severity is ProblemSeverity.ERROR)
         return Read(config, texts, errors)
 
     def _answer(self, read: Read, decided: ReloadPlan | None, note: str = "") -> Mapping[str, object]:

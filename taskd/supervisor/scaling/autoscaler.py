@@ -25,7 +25,7 @@ class SizeDecision:
 
 
 @dataclass(slots=True)
-class Autoscaler:
+class FleetScaler:
     """Decides for all groups of a machine together, and remembers what steadiness needs.
 
     A group shrinks when fewer processes would have done for ``window_s``.

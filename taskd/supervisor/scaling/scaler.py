@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from taskd.base import clock
-from taskd.base.loop import Loop, Owner, Timer
+from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.config.programs import WorkerConfig, slots
 from taskd.config.schema import Config
 from taskd.protocol.status import Heartbeat
 from taskd.supervisor.model.machine import State
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.program import Program
-from taskd.supervisor.scaling.autoscaler import Autoscaler, SizeDecision
+from taskd.supervisor.scaling.autoscaler import FleetScaler, SizeDecision
 from taskd.supervisor.scaling.choice import Candidate, to_leave, to_return
 from taskd.supervisor.scaling.load import GroupLimits, Load, MachineBudget, ScaledGroup
 from taskd.supervisor.scaling.metering import Meter, Sample
@@ -56,11 +56,11 @@ class Scaler:
         self._loop = loop
         self._fleet = fleet
         self._changed = changed
-        self._autoscaler = Autoscaler(window_s=0.0)
+        self._autoscaler = FleetScaler(window_s=0.0)
         self.recording = Recording()
         self._budget = MachineBudget()
         self._groups: dict[str, _Group] = {}
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
 
     def apply(self, config: Config) -> None:
         """Take the bounds of a configuration; groups that are scaled already keep what they have learnt."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from taskd.supervisor.scaling.autoscaler import Autoscaler
+from taskd.supervisor.scaling.autoscaler import FleetScaler
 from taskd.supervisor.scaling.load import GroupLimits, Load, MachineBudget, ScaledGroup
 from taskd.supervisor.scaling.metering import SMOOTHING
 
@@ -58,7 +58,7 @@ def simulate(
     window_s: float = 60.0,
 ) -> Iterator[SimulatedSecond]:
     """Yield a row for each second and group.  Groups without bounds in the configuration are ignored."""
-    autoscaler = Autoscaler(window_s)
+    autoscaler = FleetScaler(window_s)
     groups = {name: _Simulated(each, each.least) for name, each in bounds.items()}
     by_second: dict[int, list[Arrivals]] = {}
     for arrivals in load:
