@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from taskd.brokers.sqlite.broker import SqliteBroker
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
 from taskd.protocol.delivery import Ack, Outgoing
@@ -69,7 +69,7 @@ def _run(directory: str, count: int, size_bytes: int, left: int) -> None:
     waits_s: list[float] = []
     works_s: list[float] = []
     ahead_s += WINDOW_S
-    store = Store(str(path), SqliteConfig(), timing)
+    store = BrokerFile(str(path), SqliteConfig(), timing)
     more = True
     while more:
         turn, busy = time.perf_counter(), time.thread_time()

@@ -22,7 +22,7 @@ from taskd.results.collecting import SourceCollector
 from taskd.results.redis_listeners import Listeners
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
-from taskd.storage.redis.link import Link, Script, ScriptCall
+from taskd.storage.redis.link import RedisLink, Script, ScriptCall
 from taskd.storage.redis.subscription import Subscription
 
 _KEY = "celery-task-meta-"
@@ -77,7 +77,7 @@ class RedisResults:
     def renew(self) -> None:
         """Start with a lock and connections of its own."""
         self._lock = threading.Lock()
-        self._link = Link(self._address)
+        self._link = RedisLink(self._address)
         self._listeners = Listeners(self._address)
 
     def _lock_here(self) -> threading.Lock:

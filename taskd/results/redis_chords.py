@@ -22,7 +22,7 @@ from taskd.protocol.chord import Begun, ChordPart
 from taskd.results.base import Counted
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
-from taskd.storage.redis.link import Link, Script
+from taskd.storage.redis.link import RedisLink, Script
 
 #: How long the claim of a worker that died sending a body keeps others from it.
 _CLAIM_S = 5
@@ -77,7 +77,7 @@ class RedisChords:
 
     def __init__(self, url: str, config: RedisConfig, expires_s: float) -> None:
         """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
-        self._link = Link(address_of(url, timeout_s=config.timeout, master=config.master))
+        self._link = RedisLink(address_of(url, timeout_s=config.timeout, master=config.master))
         self._prefix = config.key_prefix
         self._expires_s = int(expires_s) or _LONGEST_S
 

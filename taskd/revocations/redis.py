@@ -13,7 +13,7 @@ from taskd.config.stores import RedisConfig, Stores
 from taskd.revocations.known import KEEP_S, MAX_IDS, By, Revocations
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from taskd.storage.redis.marked import Marked, RedisFormats, RedisStep
 from taskd.storage.redis.upkeep import KeysUpkeep
 
@@ -28,7 +28,7 @@ class StateKeys:
         """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
         self._address = address_of(url, timeout_s=config.timeout, master=config.master)
         self._prefix = config.key_prefix
-        self._link: Link | None = None
+        self._link: RedisLink | None = None
 
     def _key(self, kind: By) -> str:
         return f"{self._prefix}taskd:revoked:{kind.value}"
@@ -74,9 +74,9 @@ class StateKeys:
             self._link.close()
             self._link = None
 
-    def _opened(self) -> Link:
+    def _opened(self) -> RedisLink:
         if self._link is None:
-            self._link = Link(self._address, Marked(FORMATS, self._prefix))
+            self._link = RedisLink(self._address, Marked(FORMATS, self._prefix))
         return self._link
 
 

@@ -9,18 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 #: Names that still stand for two or three things; the list only shrinks.
 SHARED = {
-    "Connections": 2,
     "Ended": 2,
     "Given": 2,
-    "Hub": 2,
-    "Link": 3,
-    "Readable": 2,
     "Request": 2,
     "Run": 2,
     "Running": 2,
-    "Settled": 2,
     "Slot": 2,
-    "Store": 2,
     "TaskRejected": 2,
     "Work": 2,
 }

@@ -22,7 +22,7 @@ from taskd.beat.schedules.interval import Interval
 from taskd.beat.stores.base import RunOutcome
 from taskd.beat.stores.redis import RedisStore
 from taskd.beat.stores.sqlite import SqliteStore
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
 from tests import services
@@ -67,7 +67,7 @@ class Beats:
         if self.place.startswith("redis:"):
             with closing(Redis.from_url(self.place)) as client:
                 return Counter(json.loads(raw)["headers"]["id"] for raw in client.lrange("default", 0, -1))
-        opened = Store(f"{self.place}/broker.db", SqliteConfig(), Timing())
+        opened = BrokerFile(f"{self.place}/broker.db", SqliteConfig(), Timing())
         with closing(opened), opened.database.read() as connection:
             return Counter(row[0] for row in connection.execute("SELECT task_id FROM message"))
 

@@ -18,7 +18,7 @@ from taskd.protocol.delivery import Ack
 from taskd.revocations import redis as revocations
 from taskd.revocations.known import By
 from taskd.storage.redis.address import address_of
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from taskd.storage.redis.marked import Marked, RedisFormats, RedisStep
 from tests import services
 from tests.contract.brokers import bodies, message
@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> RedisConfig:
 
 
 @pytest.fixture
-def link() -> Iterator[Link]:
+def link() -> Iterator[RedisLink]:
     with closing(opened()) as found:
         yield found
 
@@ -43,17 +43,17 @@ def broker(config: RedisConfig) -> Iterator[RedisBroker]:
         yield found
 
 
-def opened(marked: Marked | None = None) -> Link:
-    return Link(address_of(services.redis_url(), timeout_s=20.0, master=""), marked)
+def opened(marked: Marked | None = None) -> RedisLink:
+    return RedisLink(address_of(services.redis_url(), timeout_s=20.0, master=""), marked)
 
 
-def marks(link: Link, config: RedisConfig) -> dict[bytes, bytes]:
+def marks(link: RedisLink, config: RedisConfig) -> dict[bytes, bytes]:
     row = link.call("HGETALL", f"{config.key_prefix}taskd:formats")
     return dict(zip(row[::2], row[1::2], strict=True))
 
 
 def test_keys_without_a_mark_are_of_the_first_format(
-    broker: RedisBroker, link: Link, config: RedisConfig
+    broker: RedisBroker, link: RedisLink, config: RedisConfig
 ) -> None:
     broker.publisher().publish([message("x")])
 
@@ -61,7 +61,9 @@ def test_keys_without_a_mark_are_of_the_first_format(
     assert marks(link, config) == {}
 
 
-def test_the_steps_that_are_due_are_made_once_however_many_connect(link: Link, config: RedisConfig) -> None:
+def test_the_steps_that_are_due_are_made_once_however_many_connect(
+    link: RedisLink, config: RedisConfig
+) -> None:
     prefix = config.key_prefix
     link.call("SET", f"{prefix}taskd:count", 1)
     formats = RedisFormats(
@@ -89,7 +91,7 @@ def test_the_steps_that_are_due_are_made_once_however_many_connect(link: Link, c
     assert marks(link, config) == {b"x": b"3", b"x.format": b"3"}
 
 
-def test_a_step_that_fails_is_said_and_nothing_is_marked(link: Link, config: RedisConfig) -> None:
+def test_a_step_that_fails_is_said_and_nothing_is_marked(link: RedisLink, config: RedisConfig) -> None:
     formats = RedisFormats("x", (FIRST, RedisStep(2, 1, ("redis.call('NONE')",))))
 
     with (
@@ -138,7 +140,7 @@ def test_who_cannot_read_what_the_next_release_wrote_is_told_by_name_with_the_re
 
 
 def test_beat_and_revocations_have_formats_of_their_own(
-    link: Link, config: RedisConfig, monkeypatch: pytest.MonkeyPatch
+    link: RedisLink, config: RedisConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = beat.RedisStore(services.redis_url(), config, 10, listens=False)
     state = revocations.StateKeys(services.redis_url(), config)

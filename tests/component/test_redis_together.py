@@ -15,7 +15,7 @@ from taskd.protocol.delivery import Ack, Outgoing, Requeue
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
 from taskd.storage.redis.address import address_of
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from tests import services
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_settled_when_the_results_cannot_be_written(
     intake = broker.intake("w@a", ["mail"], lease_s=10.0)
     assert isinstance(intake, Carrying)
     (claimed,) = intake.claim(10)
-    with closing(Link(address_of(url, timeout_s=5.0, master=""))) as link:
+    with closing(RedisLink(address_of(url, timeout_s=5.0, master=""))) as link:
         link.call("RPUSH", "celery-task-meta-a", "in the way")
 
     with pytest.raises(StorageError, match="WRONGTYPE"):

@@ -16,13 +16,13 @@ from taskd.base.errors import LeaseLostError, StorageError, StorageFullError
 from taskd.base.lifecycle import Deadline
 from taskd.brokers.intake import Intake
 from taskd.brokers.redis.broker import RedisBroker
-from taskd.brokers.redis.connections import Connections
+from taskd.brokers.redis.connections import RedisConnections
 from taskd.config.stores import RedisConfig
 from taskd.protocol.delivery import Ack, Dead, Delay, Replace
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
 from taskd.storage.redis.address import address_of
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from tests.contract.brokers import bodies, fall_asleep, is_readable, message
 from tests.proxy import Proxy
 from tests.redis_servers import new_server
@@ -133,7 +133,7 @@ def test_a_worker_hears_of_messages_again_after_each_of_its_connections_was_kill
 
 def test_what_comes_right_behind_a_claim_is_seen(server: RedisServer) -> None:
     address = address_of(server.url, timeout_s=5.0, master="")
-    with closing(Connections(Link(address), "nudge")) as connections:
+    with closing(RedisConnections(RedisLink(address), "nudge")) as connections:
         # The claim stands for somebody who pushes between it and the question what is there.
         connections.listen(("LPUSH", "list", "x"), (), ["list"], ["delayed"])
         assert not connections.told

@@ -18,7 +18,7 @@ from taskd.cli.taskctl import main
 from taskd.config.stores import RedisConfig
 from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.address import address_of
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from tests import services
 
 KEYS = Keys("", 0)
@@ -44,8 +44,8 @@ def url() -> str:
 
 
 @pytest.fixture
-def link(url: str) -> Iterator[Link]:
-    with closing(Link(address_of(url, timeout_s=5.0, master=""))) as opened:
+def link(url: str) -> Iterator[RedisLink]:
+    with closing(RedisLink(address_of(url, timeout_s=5.0, master=""))) as opened:
         yield opened
 
 
@@ -60,7 +60,7 @@ def message(queue: str, body: bytes, priority: int = 0) -> Outgoing:
 
 
 @pytest.fixture
-def leave(url: str, broker: RedisBroker, link: Link) -> Callable[..., None]:
+def leave(url: str, broker: RedisBroker, link: RedisLink) -> Callable[..., None]:
     """Publish messages, and let a consumer of kombu's die that holds them, some seconds ago."""
 
     def leave(*messages: Outgoing, ago_s: float) -> None:
@@ -75,7 +75,7 @@ def leave(url: str, broker: RedisBroker, link: Link) -> Callable[..., None]:
 
 
 def test_what_a_killed_consumer_of_kombu_held_runs_when_its_visibility_has_passed(
-    broker: RedisBroker, leave: Callable[..., None], link: Link
+    broker: RedisBroker, leave: Callable[..., None], link: RedisLink
 ) -> None:
     leave(message("mail", b"x", priority=4), message("mail", b"y"), ago_s=HOUR_S + 10)
     intake = broker.intake("w@a", ["mail"], lease_s=10.0)
@@ -117,7 +117,7 @@ def test_taskctl_and_doctor_show_what_is_with_celery_workers(
 
 
 def test_what_belongs_to_no_queue_stays_and_does_not_hide_the_rest(
-    broker: RedisBroker, leave: Callable[..., None], link: Link
+    broker: RedisBroker, leave: Callable[..., None], link: RedisLink
 ) -> None:
     leave(message("mail", b"x"), ago_s=HOUR_S + 10)
     for tag, text in (("1", "no JSON"), ("2", '[{}, "nowhere", "key"]'), ("3", "[]")):
@@ -145,7 +145,7 @@ def test_a_restored_message_is_one_that_kombu_reads(
 
 
 def test_while_a_celery_worker_restores_taskd_does_not(
-    broker: RedisBroker, leave: Callable[..., None], link: Link
+    broker: RedisBroker, leave: Callable[..., None], link: RedisLink
 ) -> None:
     leave(message("mail", b"x"), ago_s=HOUR_S + 10)
     link.call("SET", KEYS.unacked_mutex, "held")

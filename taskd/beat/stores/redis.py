@@ -35,7 +35,7 @@ from taskd.config.schema import Config
 from taskd.config.stores import RedisConfig, Stores
 from taskd.storage.redis.address import address_of
 from taskd.storage.redis.line import Argument
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from taskd.storage.redis.marked import Marked, RedisFormats, RedisStep
 from taskd.storage.redis.subscription import Subscription
 from taskd.storage.redis.upkeep import KeysUpkeep
@@ -91,7 +91,7 @@ class RedisStore:
         self._timing = timing
         self._holder = uuid4().hex
         self._wake = self._key("wake")
-        self._link = Link(address, Marked(FORMATS, config.key_prefix))
+        self._link = RedisLink(address, Marked(FORMATS, config.key_prefix))
         self._subscription: Subscription | None = None
         if listens:
             self._subscription = Subscription(address, channels=(self._wake, self._alive(self._holder)))

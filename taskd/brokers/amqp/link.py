@@ -12,11 +12,11 @@ from taskd.base.errors import BrokerError
 from taskd.brokers.amqp import wire
 from taskd.brokers.amqp.frames import Reader
 from taskd.brokers.kombu.envelope import Arrived, Sealed
-from taskd.brokers.kombu.link import Link, Send
+from taskd.brokers.kombu.link import KombuLink, Send
 
 
-class AmqpLink(Link):
-    """``Link`` to a server that pushes messages.  ``errors`` turns py-amqp's errors into ``BrokerError``."""
+class AmqpLink(KombuLink):
+    """A ``KombuLink`` to a server that pushes.  ``errors`` turns py-amqp's errors into ``BrokerError``."""
 
     def __init__(
         self, kombu: Connection, shown: str, errors: Callable[[], AbstractContextManager[None]]

@@ -10,7 +10,7 @@ import msgspec
 from taskd.base.errors import BrokerError
 from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.envelope import Sealed, seal
-from taskd.brokers.kombu.link import Link
+from taskd.brokers.kombu.link import KombuLink
 from taskd.brokers.kombu.server import Server
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.protocol.delivery import Outgoing
@@ -21,7 +21,7 @@ class KombuEventSender:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._link: Link | None = None
+        self._link: KombuLink | None = None
         self._channel: Any = None
         self.closed = False
 

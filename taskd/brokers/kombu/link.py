@@ -14,7 +14,7 @@ from taskd.brokers.kombu.errors import BROKER_ERRORS
 Send = Callable[[Sequence[Sealed]], Sequence[Sealed]]
 
 
-class Link:
+class KombuLink:
     """Open from the start.  Not thread-safe.  Raises: what the transport raises."""
 
     def __init__(self, kombu: Connection) -> None:

@@ -16,7 +16,7 @@ from taskd.brokers.topology import MAX_WAITING_EVENTS
 from taskd.protocol.delivery import Delivery
 
 
-class Readable(Protocol):
+class ArrivalPoll(Protocol):
     """A descriptor that is readable when a connection may have brought something."""
 
     def set(self) -> None:
@@ -53,7 +53,7 @@ class KombuMailbox:
 
     def _connect(self) -> None:
         self._link = self._server.connect()
-        self._poll: Readable = Poll()
+        self._poll: ArrivalPoll = Poll()
 
     def _declare(self, exchange: str, kind: ExchangeType, routing_key: str) -> None:
         channel = self._channel = self._link.channel()

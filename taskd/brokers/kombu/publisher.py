@@ -13,7 +13,7 @@ from taskd.base import forks
 from taskd.base.errors import BrokerError
 from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.envelope import Sealed, seal
-from taskd.brokers.kombu.link import Link, Send
+from taskd.brokers.kombu.link import KombuLink, Send
 from taskd.brokers.kombu.server import Server
 from taskd.brokers.topology import OWN_EXCHANGES
 from taskd.protocol.delivery import Outgoing
@@ -34,7 +34,7 @@ class KombuPublisher:
     def renew(self) -> None:
         """Start with a lock and a connection of its own."""
         self._lock = threading.Lock()
-        self._link: Link | None = None
+        self._link: KombuLink | None = None
         self._side: Any = None
         self._sender: Send | None = None
         #: Queues and exchanges that are known to exist.

@@ -12,7 +12,7 @@ from kombu.connection import Connection
 from taskd.base.errors import BrokerError
 from taskd.base.urls import shown
 from taskd.brokers.kombu.errors import BROKER_ERRORS, told
-from taskd.brokers.kombu.link import Link
+from taskd.brokers.kombu.link import KombuLink
 from taskd.brokers.timing import Timing
 from taskd.config.stores import AmqpConfig
 
@@ -56,10 +56,10 @@ class Server:
         """Return the arguments of mailboxes that hold at most this many messages."""
         return {}
 
-    def connect(self) -> Link:
+    def connect(self) -> KombuLink:
         """Open a connection.  Raises: ``BrokerError``."""
         with self.errors():
-            return Link(self._connection())
+            return KombuLink(self._connection())
 
     def _connection(self, heartbeat_s: float = 0.0) -> Connection:
         return Connection(

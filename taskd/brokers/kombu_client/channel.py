@@ -21,7 +21,7 @@ from kombu.utils.json import dumps
 
 from taskd.base.errors import ProtocolError
 from taskd.brokers.kombu_client.expiry import check_queue, with_expiration
-from taskd.brokers.kombu_client.link import Link
+from taskd.brokers.kombu_client.link import ClientLink
 from taskd.brokers.sqlite import queues
 from taskd.brokers.sqlite.mailbox import EXPIRES_S
 from taskd.brokers.topology import exchange_type
@@ -62,9 +62,9 @@ class Channel(virtual.Channel):
         self._no_ack: set[str] = set()
 
     @property
-    def link(self) -> Link:
+    def link(self) -> ClientLink:
         """The open broker file."""
-        link: Link = self.connection.link
+        link: ClientLink = self.connection.link
         return link
 
     # -- exchanges and queues ------------------------------------------------------------------

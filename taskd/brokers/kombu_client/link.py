@@ -18,7 +18,7 @@ from taskd.base.wakeup import Readable
 from taskd.brokers.sqlite import leases, queues, settling
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.posting import post
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.protocol.delivery import Delivery, Outgoing, Settlement
 from taskd.storage.sqlite.database import Connection
 from taskd.storage.sqlite.wake import WakeListener, new_listener_id
@@ -32,10 +32,10 @@ LEASE_S = 30.0
 _LOOK_S = 1.0
 
 
-class Link:
+class ClientLink:
     """Safe to share between threads; not between processes."""
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
+    def __init__(self, open_store: Callable[[], BrokerFile]) -> None:
         self._store = open_store()
         self._lock = threading.RLock()
         self.id = new_listener_id()

@@ -20,8 +20,8 @@ from taskd.base import clock
 from taskd.base.errors import BrokerError, StorageError
 from taskd.base.version import __version__
 from taskd.brokers.kombu_client.channel import Channel
-from taskd.brokers.kombu_client.link import Link
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.kombu_client.link import ClientLink
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.brokers.timing import Timing
 from taskd.config.stores import SqliteConfig
 from taskd.storage.sqlite.database import path_of
@@ -49,11 +49,11 @@ class SqliteTransport(virtual.Transport):
             durability=options.get("durability", "normal"), busy_timeout=options.get("busy_timeout", 10.0)
         )
         path = path_of(client.hostname)
-        self._open_link = lambda: Link(lambda: Store(path, config, Timing()))
-        self._link: Link | None = None
+        self._open_link = lambda: ClientLink(lambda: BrokerFile(path, config, Timing()))
+        self._link: ClientLink | None = None
 
     @property
-    def link(self) -> Link:
+    def link(self) -> ClientLink:
         """The open broker file; opened at the first use."""
         if self._link is None:
             self._link = self._open_link()

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, ExchangeType, QueueInfo
-from taskd.brokers.memory.hub import Hub, Listener, Queue, hub_of, started
+from taskd.brokers.memory.hub import Listener, MemoryHub, Queue, hub_of, started
 from taskd.brokers.memory.intake import MemoryIntake
 from taskd.brokers.memory.once import MemoryOnce
 from taskd.brokers.timing import Timing
@@ -21,7 +21,7 @@ from taskd.protocol.delivery import Delivery, Outgoing
 class MemoryPublisher:
     """``Publisher`` over a hub."""
 
-    def __init__(self, hub: Hub, timing: Timing) -> None:
+    def __init__(self, hub: MemoryHub, timing: Timing) -> None:
         self._hub = hub
         self._timing = timing
 
@@ -37,7 +37,9 @@ class MemoryPublisher:
 class MemoryMailbox:
     """``Mailbox`` over a hub."""
 
-    def __init__(self, hub: Hub, queue: str, exchange: str, kind: ExchangeType, routing_key: str) -> None:
+    def __init__(
+        self, hub: MemoryHub, queue: str, exchange: str, kind: ExchangeType, routing_key: str
+    ) -> None:
         self._hub = hub
         self._queue = queue
         self.closed = False
@@ -75,7 +77,7 @@ class MemoryMailbox:
 class MemoryEventSender:
     """``EventSender`` over a hub."""
 
-    def __init__(self, hub: Hub, timing: Timing) -> None:
+    def __init__(self, hub: MemoryHub, timing: Timing) -> None:
         self._hub = hub
         self._timing = timing
 
@@ -98,7 +100,7 @@ class MemoryEventSender:
 class MemoryDesk:
     """``Desk`` over a hub."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: MemoryHub) -> None:
         self._hub = hub
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ class Generation:
     claimed: dict[int, Delivery] = field(default_factory=dict)
 
 
-class Hub:
+class MemoryHub:
     """All state of one URL, under one lock."""
 
     def __init__(self) -> None:
@@ -131,20 +131,20 @@ class Hub:
 class Listener:
     """A descriptor that wakes for some queues."""
 
-    def __init__(self, hub: Hub, names: Sequence[str]) -> None:
+    def __init__(self, hub: MemoryHub, names: Sequence[str]) -> None:
         self.names = list(names)
         self.wakeup = Wakeup()
         hub.listeners.add(self)
 
 
-_hubs: dict[str, Hub] = {}
+_hubs: dict[str, MemoryHub] = {}
 _hubs_lock = threading.Lock()
 
 
-def hub_of(url: str) -> Hub:
+def hub_of(url: str) -> MemoryHub:
     """Return the state that everything connected to this URL shares."""
     with _hubs_lock:
-        return _hubs.setdefault(url, Hub())
+        return _hubs.setdefault(url, MemoryHub())
 
 
 def _delivery(tag: int, queue: str, message: Outgoing) -> Delivery:

@@ -8,7 +8,7 @@ import msgspec
 
 from taskd.base.exhaustive import assert_never
 from taskd.brokers.intake import lease_lost
-from taskd.brokers.memory.hub import Generation, Hub, Listener, dead_message, started
+from taskd.brokers.memory.hub import Generation, Listener, MemoryHub, dead_message, started
 from taskd.brokers.timing import Timing
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement
 
@@ -16,7 +16,9 @@ from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Replace, Requeue
 class MemoryIntake:
     """``Intake`` over a hub."""
 
-    def __init__(self, hub: Hub, timing: Timing, owner: str, queues: Sequence[str], lease_s: float) -> None:
+    def __init__(
+        self, hub: MemoryHub, timing: Timing, owner: str, queues: Sequence[str], lease_s: float
+    ) -> None:
         self._hub = hub
         self._timing = timing
         self._name = owner

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from taskd.base.errors import TooLateError
-from taskd.brokers.memory.hub import Hub
+from taskd.brokers.memory.hub import MemoryHub
 from taskd.brokers.timing import Timing
 from taskd.protocol.delivery import Outgoing
 
@@ -13,7 +13,7 @@ from taskd.protocol.delivery import Outgoing
 class MemoryOnce:
     """``OncePublisher`` over a hub."""
 
-    def __init__(self, hub: Hub, timing: Timing) -> None:
+    def __init__(self, hub: MemoryHub, timing: Timing) -> None:
         self._hub = hub
         self._timing = timing
 

@@ -13,7 +13,7 @@ from taskd.brokers.redis.keys import Keys
 from taskd.brokers.redis.mailbox import RedisMailbox, bind
 from taskd.brokers.redis.once import RedisOnce
 from taskd.brokers.redis.publisher import RedisPublisher
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.config.built_in import REDIS
@@ -33,7 +33,7 @@ class RedisBroker:
         """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
         self.url = url
         address = address_of(url, timeout_s=config.timeout, master=config.master)
-        self._store = Store(
+        self._store = BrokerDatabase(
             address, Keys(config.key_prefix, address.database), timing, config.visibility_timeout
         )
         self._parts: list[_Any] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.envelope import OpenedEnvelope, read
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.storage.redis.line import Command, Reply
 
 
@@ -15,12 +15,12 @@ from taskd.storage.redis.line import Command, Reply
 class Claiming:
     """The keys of some queues, in the order in which they are to be served."""
 
-    store: Store
+    store: BrokerDatabase
     lists: Sequence[str]
     delayed: Sequence[str]
 
     @classmethod
-    def of(cls, store: Store, queues: Sequence[str]) -> Claiming:
+    def of(cls, store: BrokerDatabase, queues: Sequence[str]) -> Claiming:
         """Return the keys of these queues."""
         return cls(store, store.keys.lists(queues), [store.keys.delayed(name) for name in queues])
 
@@ -45,7 +45,7 @@ class Claiming:
         return claimed
 
 
-def held(store: Store, tag: int, claim: bytes) -> OpenedEnvelope:
+def held(store: BrokerDatabase, tag: int, claim: bytes) -> OpenedEnvelope:
     """Return a claim as it stands in the hash of its generation."""
     key, _, raw = claim.partition(b"\0")
     queue, step = store.keys.place(key.decode())

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from taskd.base.errors import StorageError
 from taskd.base.wakeup import AnyReadable
 from taskd.storage.redis.line import Command, Reply
-from taskd.storage.redis.link import Link, Script
+from taskd.storage.redis.link import RedisLink, Script
 from taskd.storage.redis.subscription import Subscription, tracked
 
 logger = logging.getLogger(__name__)
 
 
-class Connections:
+class RedisConnections:
     """Open from the start.  Raises: ``StorageError`` when the server cannot be used."""
 
-    def __init__(self, link: Link, nudge: str) -> None:
+    def __init__(self, link: RedisLink, nudge: str) -> None:
         """``link`` sends the commands.  ``nudge`` is a channel: who publishes there wakes this worker."""
         self._address = link.address
         self._nudge = nudge

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 from taskd.brokers.redis.envelope import read
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.protocol.delivery import Delivery
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 
 
 class Delayed:
     """The view of one intake; it remembers what it showed last."""
 
-    def __init__(self, store: Store, link: Link) -> None:
+    def __init__(self, store: BrokerDatabase, link: RedisLink) -> None:
         self._store = store
         self._link = link
         self._shown: dict[int, tuple[str, bytes]] = {}

@@ -11,7 +11,7 @@ from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, Qu
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.keys import STEPS
 from taskd.brokers.redis.letters import RedisLetter, passes, unfold
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.brokers.redis.unacked import Unacked
 from taskd.storage.redis.line import Argument
 
@@ -22,7 +22,7 @@ _BATCH = 500
 class RedisDesk:
     """``Desk`` over one connection.  Safe to share between threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BrokerDatabase) -> None:
         self._store = store
         self._link = store.link()
         self._lock = threading.Lock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskd.brokers.redis.envelope import seal
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.protocol.delivery import Outgoing
 
@@ -13,7 +13,7 @@ from taskd.protocol.delivery import Outgoing
 class RedisEventSender:
     """``EventSender`` over one connection."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BrokerDatabase) -> None:
         self._store = store
         self._link = store.link()
 

@@ -14,12 +14,12 @@ from taskd.base.errors import LeaseLostError, StorageError
 from taskd.brokers.intake import lease_lost
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.claiming import Claiming, held
-from taskd.brokers.redis.connections import Connections
+from taskd.brokers.redis.connections import RedisConnections
 from taskd.brokers.redis.delayed import Delayed
 from taskd.brokers.redis.envelope import OpenedEnvelope
 from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.settling import SettleCall
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.brokers.redis.unacked import Unacked
 from taskd.protocol.delivery import Delivery, Requeue, Settlement
 from taskd.storage.redis.link import ScriptCall
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 class RedisIntake:
     """``Intake`` over two connections: one commands, the other listens."""
 
-    def __init__(self, store: Store, owner: str, queues: Sequence[str], *, lease_s: float) -> None:
+    def __init__(self, store: BrokerDatabase, owner: str, queues: Sequence[str], *, lease_s: float) -> None:
         self._store = store
         self._name = owner
         self._lease_s = lease_s
@@ -43,7 +43,7 @@ class RedisIntake:
         #: The last claim took all that it asked for, so there is more: nobody need tell.
         self._filled = False
         self.closed = False
-        self._connections = Connections(store.link(), store.keys.own("nudge", uuid4().hex))
+        self._connections = RedisConnections(store.link(), store.keys.own("nudge", uuid4().hex))
         self._link = self._connections.link
         self._delayed = Delayed(store, self._link)
         self._unacked = Unacked(store, self._link)

@@ -10,10 +10,10 @@ from taskd.brokers.redis import scripts
 from taskd.brokers.redis.envelope import read
 from taskd.brokers.redis.keys import SEPARATOR
 from taskd.brokers.redis.posting import types
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.brokers.topology import MAX_WAITING_EVENTS
 from taskd.protocol.delivery import Delivery
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from taskd.storage.redis.subscription import Subscription, tracked
 
 _RECEIVE_AT_ONCE = 1000
@@ -22,7 +22,9 @@ _RECEIVE_AT_ONCE = 1000
 class RedisMailbox:
     """``Mailbox``: a list for what is sent to its queue, and a channel where the exchange is a fanout."""
 
-    def __init__(self, store: Store, queue: str, exchange: str, kind: ExchangeType, routing_key: str) -> None:
+    def __init__(
+        self, store: BrokerDatabase, queue: str, exchange: str, kind: ExchangeType, routing_key: str
+    ) -> None:
         self._store = store
         self._queue = queue
         self._key = store.keys.queue(queue)
@@ -82,7 +84,9 @@ class RedisMailbox:
             self._link.close()
 
 
-def register(store: Store, link: Link, exchange: str, kind: ExchangeType, members: Mapping[str, str]) -> None:
+def register(
+    store: BrokerDatabase, link: RedisLink, exchange: str, kind: ExchangeType, members: Mapping[str, str]
+) -> None:
     """Note an exchange's type, and a member for each of some sets; a full server takes that too.
 
     Raises: ``BrokerError`` when the exchange has another type.
@@ -102,7 +106,7 @@ def _regex(pattern: str) -> str:
     return "^" + r"\.".join(words.get(word, word) for word in pattern.split(".")) + "$"
 
 
-def bind(store: Store, queue: str, exchange: str, kind: ExchangeType, routing_key: str) -> None:
+def bind(store: BrokerDatabase, queue: str, exchange: str, kind: ExchangeType, routing_key: str) -> None:
     """Bind a durable queue to an exchange; a second time does nothing."""
     link = store.link()
     try:

@@ -9,7 +9,7 @@ from taskd.base.errors import TooLateError
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.envelope import seal
 from taskd.brokers.redis.keys import step_of
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.line import Argument
 
@@ -17,7 +17,7 @@ from taskd.storage.redis.line import Argument
 class RedisOnce:
     """``OncePublisher`` over one connection, which is open from the start."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BrokerDatabase) -> None:
         """Connect, so that a server that cannot be used is known now.  Raises: ``StorageError``."""
         self._store = store
         self._link = store.link()

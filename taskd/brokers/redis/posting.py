@@ -9,11 +9,11 @@ import msgspec
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.redis.envelope import seal
 from taskd.brokers.redis.keys import SEPARATOR, step_of
-from taskd.brokers.redis.store import Store, delayed_member
+from taskd.brokers.redis.store import BrokerDatabase, delayed_member
 from taskd.brokers.topology import EVENT_EXCHANGE, OWN_EXCHANGES, exchange_type, matches
 from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.line import Command
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 
 
 class _Eta(msgspec.Struct, gc=False):
@@ -23,7 +23,7 @@ class _Eta(msgspec.Struct, gc=False):
 _eta_decoder = msgspec.json.Decoder(_Eta)
 
 
-def place(store: Store, message: Outgoing, queue: str, *, once: bool = False) -> Command:
+def place(store: BrokerDatabase, message: Outgoing, queue: str, *, once: bool = False) -> Command:
     """Return the command that puts a message into a queue, or among what is not due yet."""
     envelope = seal(message, queue, once=once)
     step = step_of(message.priority)
@@ -48,7 +48,7 @@ def _says_when(message: Outgoing) -> bool:
 class Exchanges:
     """Routes messages to named exchanges as kombu does: by the bindings that stand in Redis."""
 
-    def __init__(self, store: Store, link: Link) -> None:
+    def __init__(self, store: BrokerDatabase, link: RedisLink) -> None:
         self._store = store
         self._link = link
         self._types: dict[str, ExchangeType] = dict(types())

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from taskd.base import forks
 from taskd.base.errors import StorageError
 from taskd.brokers.redis.posting import Exchanges, grouped, place
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.protocol.delivery import Outgoing
 from taskd.storage.redis.line import Command, Reply
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 
 
 class RedisPublisher:
@@ -20,7 +20,7 @@ class RedisPublisher:
     Threads take turns.  A forked child opens a connection of its own.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BrokerDatabase) -> None:
         self._store = store
         self.closed = False
         forks.renew(self)
@@ -64,7 +64,7 @@ class RedisPublisher:
             self._link.close()
 
 
-def send(link: Link, commands: Sequence[Command]) -> list[Reply]:
+def send(link: RedisLink, commands: Sequence[Command]) -> list[Reply]:
     """Send commands that belong together: several as one transaction.  Return their replies."""
     if len(commands) == 1:
         return link.pipeline(commands)

@@ -8,7 +8,7 @@ from taskd.base.exhaustive import assert_never
 from taskd.brokers.redis.envelope import OpenedEnvelope, returned
 from taskd.brokers.redis.letters import park
 from taskd.brokers.redis.posting import place
-from taskd.brokers.redis.store import Store, delayed_member
+from taskd.brokers.redis.store import BrokerDatabase, delayed_member
 from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
 from taskd.storage.redis.line import Argument
 
@@ -16,7 +16,7 @@ from taskd.storage.redis.line import Argument
 class SettleCall:
     """One call of ``scripts.SETTLE`` in the making: its ``keys``, and its arguments."""
 
-    def __init__(self, store: Store, generation: str) -> None:
+    def __init__(self, store: BrokerDatabase, generation: str) -> None:
         self._store = store
         self._generation = generation
         self.keys = [store.keys.owners, store.keys.claims(generation)]

@@ -10,14 +10,14 @@ from taskd.brokers.redis.keys import Keys
 from taskd.brokers.timing import Timing
 from taskd.config.stores import Stores
 from taskd.storage.redis.address import Address, address_of
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from taskd.storage.redis.upkeep import KeysUpkeep
 
 _stamped = count()
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class BrokerDatabase:
     """One database as one configuration sees it.
 
     ``timing`` is None but in tests: the server's clock decides for all workers, of all hosts.
@@ -29,9 +29,9 @@ class Store:
     timing: Timing | None = None
     visibility_s: float = 3600.0
 
-    def link(self) -> Link:
+    def link(self) -> RedisLink:
         """Return a connection of its own, which is opened at the first command."""
-        return Link(self.address, self.keys.marked())
+        return RedisLink(self.address, self.keys.marked())
 
     def lease_time(self) -> str:
         """Return the time by which leases are judged, as the scripts take it."""

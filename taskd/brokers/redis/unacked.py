@@ -19,9 +19,9 @@ from taskd.brokers.redis import scripts
 from taskd.brokers.redis.envelope import restored
 from taskd.brokers.redis.keys import step_of
 from taskd.brokers.redis.posting import Exchanges
-from taskd.brokers.redis.store import Store
+from taskd.brokers.redis.store import BrokerDatabase
 from taskd.storage.redis.line import Argument
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _INTERVAL_S = 60.0
 class Unacked:
     """The claims of Celery workers in one database."""
 
-    def __init__(self, store: Store, link: Link) -> None:
+    def __init__(self, store: BrokerDatabase, link: RedisLink) -> None:
         self._store = store
         self._link = link
         self._exchanges = Exchanges(store, link)

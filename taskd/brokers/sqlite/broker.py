@@ -14,7 +14,7 @@ from taskd.brokers.sqlite.mailbox import SqliteMailbox
 from taskd.brokers.sqlite.once import SqliteOnce
 from taskd.brokers.sqlite.publisher import SqlitePublisher
 from taskd.brokers.sqlite.queues import bind, declare_exchange, ensure_queue
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.config.built_in import SQLITE
@@ -37,8 +37,8 @@ class SqliteBroker:
         self._timing = timing or Timing()
         self._parts: list[_Any] = []
 
-    def _open_store(self) -> Store:
-        return Store(self._path, self._config, self._timing)
+    def _open_store(self) -> BrokerFile:
+        return BrokerFile(self._path, self._config, self._timing)
 
     def _keep(self, part: Part) -> Part:
         self._parts = [known for known in self._parts if not known.closed]

@@ -11,7 +11,7 @@ from taskd.base import forks
 from taskd.base.errors import StorageError
 from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.sqlite.queues import ensure_queue, purge_queue, queue_id
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 
 _QUEUES = """
 SELECT q.name,
@@ -40,7 +40,7 @@ _TO_READY = "INSERT INTO ready(queue, rank, id, deliveries, deaths) VALUES(?,?,?
 class SqliteDesk:
     """``Desk`` over one file; the file is opened at the first call.  Safe to share between threads."""
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
+    def __init__(self, open_store: Callable[[], BrokerFile]) -> None:
         self._open_store = open_store
         self.closed = False
         forks.renew(self)
@@ -48,10 +48,10 @@ class SqliteDesk:
     def renew(self) -> None:
         """Start with a lock and a file of its own."""
         self._lock = threading.Lock()
-        self._opened: Store | None = None
+        self._opened: BrokerFile | None = None
 
     @property
-    def _store(self) -> Store:
+    def _store(self) -> BrokerFile:
         if self.closed:
             raise StorageError("this desk is closed; ask the broker for a new one")
         if self._opened is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from taskd.base.errors import StorageError
 from taskd.brokers.sqlite.posting import post
 from taskd.brokers.sqlite.queues import expired_queues, sweep
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
 from taskd.protocol.delivery import Outgoing
 from taskd.storage.sqlite.database import Connection
@@ -22,9 +22,9 @@ _PRUNE_EVERY_S = 1.0
 class SqliteEventSender:
     """``EventSender`` over one file.  Without a listener a look costs one read, and nothing is written."""
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
+    def __init__(self, open_store: Callable[[], BrokerFile]) -> None:
         self._open_store = open_store
-        self._store: Store | None = None
+        self._store: BrokerFile | None = None
         self._prune_from = 0.0
         self.closed = False
 
@@ -55,7 +55,7 @@ class SqliteEventSender:
         if dropped:
             logger.warning("event_messages_dropped=%d: a listener is too slow", dropped)
 
-    def _opened(self) -> Store:
+    def _opened(self) -> BrokerFile:
         if self.closed:
             raise StorageError("this event sender is closed; ask the broker for a new one")
         if self._store is not None and not self._store.database.is_in_place():

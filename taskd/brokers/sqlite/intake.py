@@ -10,7 +10,7 @@ from taskd.brokers.intake import lease_lost
 from taskd.brokers.sqlite import leases, settling
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.protocol.delivery import Delivery, Settlement
 from taskd.storage.sqlite.space import Space
 from taskd.storage.sqlite.wake import WakeListener
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 class SqliteIntake:
     """``Intake`` over one file.  Wake-ups may be lost: try a claim each second or so as well."""
 
-    def __init__(self, store: Store, owner: str, queues: Sequence[str], *, lease_s: float) -> None:
+    def __init__(self, store: BrokerFile, owner: str, queues: Sequence[str], *, lease_s: float) -> None:
         """Take ``store`` over; it is closed with the intake."""
         self._store = store
         self._name = owner

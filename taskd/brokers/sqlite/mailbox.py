@@ -18,7 +18,7 @@ from taskd.brokers.sqlite.queues import (
     queue_id,
     sweep,
 )
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.protocol.delivery import Delivery
 from taskd.storage.sqlite.database import Connection
 from taskd.storage.sqlite.wake import WakeListener, new_listener_id
@@ -34,7 +34,7 @@ class SqliteMailbox:
     """``Mailbox`` over one file.  If its queue was deleted meanwhile, ``receive`` makes it again."""
 
     def __init__(
-        self, store: Store, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str
+        self, store: BrokerFile, queue: str, exchange: str, exchange_type: ExchangeType, routing_key: str
     ) -> None:
         """Take ``store`` over; it is closed with the mailbox."""
         self._store = store

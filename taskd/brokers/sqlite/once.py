@@ -8,7 +8,7 @@ import msgspec
 
 from taskd.base.errors import StorageError, TooLateError
 from taskd.brokers.sqlite.posting import post
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.protocol.delivery import Outgoing
 
 _KNOWN = "SELECT task_id FROM once WHERE task_id IN (SELECT value FROM json_each(?))"
@@ -31,13 +31,13 @@ _encode_json = msgspec.json.Encoder().encode
 class SqliteOnce:
     """``OncePublisher`` over one file."""
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
+    def __init__(self, open_store: Callable[[], BrokerFile]) -> None:
         """Open the file, so that a broker that cannot be used is known now.  Raises: ``StorageError``."""
         self._open_store = open_store
-        self._store: Store | None = open_store()
+        self._store: BrokerFile | None = open_store()
         self.closed = False
 
-    def _opened(self) -> Store:
+    def _opened(self) -> BrokerFile:
         if self.closed:
             raise StorageError("this publisher is closed; ask the broker for a new one")
         if self._store is not None and not self._store.database.is_in_place():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from taskd.base import forks
 from taskd.base.errors import StorageError
 from taskd.brokers.sqlite.posting import post
-from taskd.brokers.sqlite.store import Store
+from taskd.brokers.sqlite.store import BrokerFile
 from taskd.protocol.delivery import Outgoing
 
 # A wait is this long only when the thread that was to commit next has died of an interrupt.
@@ -49,7 +49,7 @@ class SqlitePublisher:
     all that came during the transaction before.  A forked child opens the file anew.
     """
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
+    def __init__(self, open_store: Callable[[], BrokerFile]) -> None:
         self._open_store = open_store
         self.closed = False
         forks.renew(self)
@@ -58,7 +58,7 @@ class SqlitePublisher:
         """Start with a lock and a file of its own, and without the calls of other threads."""
         self._lock = threading.Lock()
         self._waiting: deque[_Call] = deque()
-        self._store: Store | None = None
+        self._store: BrokerFile | None = None
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Write all messages in one transaction, all or none."""

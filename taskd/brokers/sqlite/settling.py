@@ -41,16 +41,16 @@ _encode_json = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
-class Settled:
+class SettleEffect:
     """The effect of a settlement: tags of others, and queues with something new to claim."""
 
     refused: list[int] = field(default_factory=list)
     woken: set[int] = field(default_factory=set)
 
 
-def settle(connection: Connection, owner: int, outcomes: Sequence[Settlement], now: float) -> Settled:
+def settle(connection: Connection, owner: int, outcomes: Sequence[Settlement], now: float) -> SettleEffect:
     """Carry out all outcomes of one owner."""
-    settled = Settled()
+    settled = SettleEffect()
     acked = [outcome.tag for outcome in outcomes if type(outcome) is Ack]
     if acked:
         settled.refused += _ack(connection, owner, acked)
@@ -80,7 +80,7 @@ def _ack(connection: Connection, owner: int, tags: list[int]) -> list[int]:
 
 
 def _settle_one(
-    connection: Connection, owner: int, outcome: Settlement, now: float, settled: Settled
+    connection: Connection, owner: int, outcome: Settlement, now: float, settled: SettleEffect
 ) -> bool:
     """Carry out one outcome; return False when its claim is not the owner's."""
     tag = outcome.tag

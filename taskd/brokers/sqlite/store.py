@@ -12,7 +12,7 @@ from taskd.storage.sqlite.upkeep import FileUpkeep
 from taskd.storage.sqlite.wake import WakeSender
 
 
-class Store:
+class BrokerFile:
     """A connection with its wake sender.  Each part of a broker has its own; not thread-safe."""
 
     def __init__(self, path: str, config: SqliteConfig, timing: Timing) -> None:

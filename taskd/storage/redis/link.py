@@ -63,7 +63,7 @@ return second(part(KEYS, keys + 1, #KEYS), part(ARGV, words + 3, #ARGV))
     )
 
 
-class Link:
+class RedisLink:
     """Connects at the first command.  Not thread-safe: commands of two threads would mix.
 
     After an error of the connection it is closed, and the next command opens it anew.

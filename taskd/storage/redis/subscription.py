@@ -15,7 +15,7 @@ from taskd.base.lifecycle import Deadline
 from taskd.storage.redis.address import Address
 from taskd.storage.redis.errors import translate
 from taskd.storage.redis.line import Argument, Command, Line
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 
 _INVALIDATIONS = b"__redis__:invalidate"
 _PUBLISHED = (b"message", b"pmessage")
@@ -49,7 +49,7 @@ class Subscription:
         #: Messages that were published already, among the confirmations.
         self._early = replies[1:]
 
-    def follow(self, link: Link) -> None:
+    def follow(self, link: RedisLink) -> None:
         """Be told here of changes of the keys that ``link`` reads with ``tracked``, its own among them.
 
         Why not NOLOOP: a change by ``link`` itself would use up the one notice, and nothing would be told of

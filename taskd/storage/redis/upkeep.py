@@ -7,7 +7,7 @@ from contextlib import closing
 
 from taskd.base.formats import FormatMark, Formats
 from taskd.storage.redis.address import Address
-from taskd.storage.redis.link import Link
+from taskd.storage.redis.link import RedisLink
 from taskd.storage.redis.marked import Marked
 from taskd.storage.upkeep import Extent
 
@@ -27,7 +27,7 @@ class KeysUpkeep:
 
     def mark(self) -> FormatMark | None:
         """Return the format that is there; keys without a mark are of the first."""
-        with closing(Link(self._address)) as link:
+        with closing(RedisLink(self._address)) as link:
             return self._marked.found(link.replies)
 
     def extent(self) -> Extent | None:
@@ -36,7 +36,7 @@ class KeysUpkeep:
 
     def bring_up(self) -> None:
         """Make the steps that are due."""
-        with closing(Link(self._address, self._marked)) as link:
+        with closing(RedisLink(self._address, self._marked)) as link:
             link.call("PING")
 
     def problems(self) -> Sequence[str]:
