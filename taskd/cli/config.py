@@ -13,7 +13,7 @@ from taskd.cli.reload import ask
 from taskd.cli.session import Session, pass_session
 from taskd.cli.status import socket_option
 from taskd.config.diff import diff
-from taskd.config.leaves import Leaf, walk
+from taskd.config.key_values import KeyValue, walk
 from taskd.config.load import load
 from taskd.config.problems import nearest
 from taskd.config.provenance import KeyPath, Provenance, scan
@@ -143,9 +143,9 @@ def compare(session: Session, *, other: str | None, socket_path: str | None, as_
     return exit_codes.OK
 
 
-def _read(session: Session) -> tuple[dict[KeyPath, Leaf], Provenance]:
+def _read(session: Session) -> tuple[dict[KeyPath, KeyValue], Provenance]:
     """Return the keys of the checked file, and their lines.  Raises: ``ConfigError``."""
-    found = {path: leaf for path, leaf in walk(session.config) if isinstance(leaf, Leaf)}
+    found = {path: leaf for path, leaf in walk(session.config) if isinstance(leaf, KeyValue)}
     with open(session.config_path, encoding="utf-8-sig") as file:
         return found, scan(file.read())
 

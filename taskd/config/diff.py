@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from taskd.config.leaves import Leaf, NamedTable, walk
+from taskd.config.key_values import KeyValue, NamedTable, walk
 from taskd.config.option import Applies
 from taskd.config.provenance import KeyPath
 from taskd.config.schema import Config
@@ -73,11 +73,11 @@ def _inside_one_sided_table(
     return any((table in before) != (table in after) for table in tables)
 
 
-def _shown(side: Leaf | NamedTable | None) -> str:
-    return side.shown if isinstance(side, Leaf) else ""
+def _shown(side: KeyValue | NamedTable | None) -> str:
+    return side.shown if isinstance(side, KeyValue) else ""
 
 
-def _applies(side: Leaf | NamedTable | None) -> Applies:
+def _applies(side: KeyValue | NamedTable | None) -> Applies:
     if side is None:
         return Applies.ROLL
-    return side.option.applies if isinstance(side, Leaf) else side.applies
+    return side.option.applies if isinstance(side, KeyValue) else side.applies

@@ -8,28 +8,28 @@ from taskd.base.schemes import Form, file_of, scheme_of
 from taskd.base.urls import wrong_in
 from taskd.config.choosing import is_installed
 from taskd.config.crontab import CRON_FORM, CronError, parse
-from taskd.config.given import BAD, Given
+from taskd.config.file_value import BAD, FileValue
 from taskd.config.kinds import KindError
 from taskd.config.when import MOMENT_FORM, moment_text
 
 _ZONE_FORM = 'an IANA time zone such as "Europe/Berlin" (zones come with the system package tzdata)'
 
 
-def any_list(given: Given) -> object:
+def any_list(given: FileValue) -> object:
     """Read a list of whatever JSON knows, such as the arguments of a task."""
     if not isinstance(given.raw, list):
         return given.bad("a list")
     return BAD if _refuse_unsendable(given) else tuple(given.raw)
 
 
-def any_map(given: Given) -> object:
+def any_map(given: FileValue) -> object:
     """Read a table of whatever JSON knows."""
     if not isinstance(given.raw, dict):
         return given.bad("a table")
     return BAD if _refuse_unsendable(given) else given.raw
 
 
-def _refuse_unsendable(given: Given) -> bool:
+def _refuse_unsendable(given: FileValue) -> bool:
     culprit = _unsendable(given.raw)
     if culprit is None:
         return False
@@ -55,7 +55,7 @@ def _unsendable(value: object) -> str | None:
     return None if isinstance(value, (str, int, float)) else f"{type(value).__name__} {value}"
 
 
-def cron(given: Given) -> object:
+def cron(given: FileValue) -> object:
     """Read five cron fields."""
     if not isinstance(given.raw, str):
         return given.bad(CRON_FORM)
@@ -71,7 +71,7 @@ def cron(given: Given) -> object:
     return given.text
 
 
-def moment(given: Given) -> object:
+def moment(given: FileValue) -> object:
     """Read a moment, as text of ISO 8601."""
     try:
         return moment_text(given.text if isinstance(given.raw, str) else given.raw)
@@ -79,7 +79,7 @@ def moment(given: Given) -> object:
         return given.bad(MOMENT_FORM)
 
 
-def zone(given: Given) -> object:
+def zone(given: FileValue) -> object:
     """Read an IANA time zone."""
     if not isinstance(given.raw, str) or not given.text:
         return given.bad(_ZONE_FORM)
@@ -98,7 +98,7 @@ def zone(given: Given) -> object:
     return given.text
 
 
-def url(given: Given) -> object:
+def url(given: FileValue) -> object:
     """Read a URL with one of the schemes that the option lists."""
     schemes = [f"{scheme}://" for scheme in given.option.choices if not scheme.startswith("kombu+")]
     if len(schemes) < len(given.option.choices):

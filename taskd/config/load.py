@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from taskd.base.errors import ConfigError
 from taskd.config.daemon import SupervisorConfig
-from taskd.config.given import substitute
+from taskd.config.file_value import substitute
 from taskd.config.machine import check_machine
 from taskd.config.problems import Problem, ProblemSeverity, unforeseen
 from taskd.config.provenance import KeyPath, scan

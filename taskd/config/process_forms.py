@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from taskd.config.given import BAD, Given, show
+from taskd.config.file_value import BAD, FileValue, show
 from taskd.config.units import DURATION_FORM, SIZE_FORM, UnitError, parse_duration, parse_size
 
 #: No limit, as ``resource.RLIM_INFINITY``.
@@ -45,14 +45,14 @@ LIMITS: Mapping[str, tuple[Callable[[str | float], float], str]] = {
 }
 
 
-def octal(given: Given) -> object:
+def octal(given: FileValue) -> object:
     """Read a mode in octal digits; a text, because a bare 27 would be decimal."""
     if not isinstance(given.raw, str) or not _MODE.fullmatch(given.text):
         return given.bad('a text of three or four octal digits such as "027"')
     return int(given.text, 8)
 
 
-def limits(given: Given) -> object:
+def limits(given: FileValue) -> object:
     """Read a table of resource limits."""
     if not isinstance(given.raw, dict):
         return given.bad('a table of limits such as { nofile = 65536, core = 0, as = "2GiB" }')
@@ -62,7 +62,7 @@ def limits(given: Given) -> object:
     return result if len(result) == len(given.raw) else BAD
 
 
-def _limit(given: Given, name: str, value: object) -> tuple[int, int] | None:
+def _limit(given: FileValue, name: str, value: object) -> tuple[int, int] | None:
     path = (*given.path, name)
     if name not in LIMITS:
         given.report.unknown(path, name, tuple(LIMITS))
@@ -92,7 +92,7 @@ def _limit(given: Given, name: str, value: object) -> tuple[int, int] | None:
     return soft, hard
 
 
-def cpus(given: Given) -> object:
+def cpus(given: FileValue) -> object:
     """Read numbers of processors, as a list or as ranges."""
     if isinstance(given.raw, str):
         found = _cpu_ranges(given.text)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from taskd.base.rates import parse_rate
-from taskd.config.given import BAD, Given, show, substitute
+from taskd.config.file_value import BAD, FileValue, show, substitute
 from taskd.config.provenance import KeyPath
 
 _FORM = "tasks per second, minute or hour: 10/s, 10/m, 10/h, 0 for none"
 
 
-def rates(given: Given) -> object:
+def rates(given: FileValue) -> object:
     """Read a table of rates, as texts that ``parse_rate`` takes.
 
     A name with dots that is not in quotes is a table in a table for TOML; it means the same here.
@@ -35,7 +35,7 @@ def _flat(table: Mapping[str, object], path: KeyPath) -> Iterator[tuple[KeyPath,
             yield (*path, key), value
 
 
-def _rate(given: Given, path: KeyPath, value: object) -> str | None:
+def _rate(given: FileValue, path: KeyPath, value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         given.report.error(path, f"{show(value)} is not a rate", _FORM)
         return None

@@ -11,7 +11,7 @@ from typing import Any
 
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
-from taskd.config.given import Option
+from taskd.config.file_value import Option
 from taskd.config.option import ValueForm
 from taskd.config.process import ProcessConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from taskd.config.control import ControlConfig
 from taskd.config.daemon import LogConfig, SupervisorConfig
-from taskd.config.given import BAD, Option, show
+from taskd.config.file_value import BAD, Option, show
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
 from taskd.config.report import ProblemReport

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from taskd.config import forms, process_forms, rate_forms
 from taskd.config.choosing import is_installed
-from taskd.config.given import BAD, Given, Option, show, substitute
+from taskd.config.file_value import BAD, FileValue, Option, show, substitute
 from taskd.config.kinds import KindError
 from taskd.config.option import ValueForm
 from taskd.config.problems import unforeseen
@@ -28,7 +28,7 @@ def convert(option: Option, value: object, path: KeyPath, report: ProblemReport)
             return BAD
     else:
         substituted = ""
-    given = Given(option, value, substituted, path, report)
+    given = FileValue(option, value, substituted, path, report)
     try:
         converted = _CONVERTERS[option.kind](given)
     except Exception as error:  # noqa: BLE001 - a barrier, here because here the key is known
@@ -42,7 +42,7 @@ def convert(option: Option, value: object, path: KeyPath, report: ProblemReport)
     return converted
 
 
-def _text(given: Given) -> object:
+def _text(given: FileValue) -> object:
     if not isinstance(given.raw, str):
         return given.bad("a text in quotes")
     if "\x00" in given.text:
@@ -50,26 +50,26 @@ def _text(given: Given) -> object:
     return given.text
 
 
-def _integer(given: Given) -> object:
+def _integer(given: FileValue) -> object:
     value = _plain(given)
     if isinstance(value, bool) or not isinstance(value, int):
         return given.bad("a whole number" + _bounds(given.option))
     return value
 
 
-def _number(given: Given) -> object:
+def _number(given: FileValue) -> object:
     value = _plain(given)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return given.bad("a number" + _bounds(given.option))
     return float(value)
 
 
-def _boolean(given: Given) -> object:
+def _boolean(given: FileValue) -> object:
     value = _plain(given)
     return value if isinstance(value, bool) else given.bad("true or false")
 
 
-def _plain(given: Given) -> object:
+def _plain(given: FileValue) -> object:
     """Return the value; of a text with variables what TOML would read without its quotes."""
     if not given.substituted:
         return given.raw
@@ -86,8 +86,8 @@ def _plain(given: Given) -> object:
     return given.raw
 
 
-def _quantity(parse: Callable[[str | float], float], form: str) -> Callable[[Given], object]:
-    def read(given: Given) -> object:
+def _quantity(parse: Callable[[str | float], float], form: str) -> Callable[[FileValue], object]:
+    def read(given: FileValue) -> object:
         if not isinstance(given.raw, (str, int, float)):
             return given.bad(form)
         try:
@@ -104,7 +104,7 @@ _read_duration = _quantity(parse_duration, DURATION_FORM)
 _LONG_LIMIT_S = 86_400
 
 
-def _duration(given: Given) -> object:
+def _duration(given: FileValue) -> object:
     seconds = _read_duration(given)
     bare = isinstance(given.raw, (int, float))
     if bare and given.path[-1] in {"time_limit", "soft_time_limit"} and seconds is not BAD:
@@ -118,7 +118,7 @@ def _duration(given: Given) -> object:
     return seconds
 
 
-def _choice(given: Given) -> object:
+def _choice(given: FileValue) -> object:
     if isinstance(given.raw, str) and given.text in given.option.choices:
         return given.text
     if isinstance(given.raw, bool) and (word := str(given.raw).lower()) in given.option.choices:
@@ -138,7 +138,7 @@ def _choice(given: Given) -> object:
     return BAD
 
 
-def _text_list(given: Given) -> object:
+def _text_list(given: FileValue) -> object:
     if not isinstance(given.raw, list) or not all(isinstance(item, str) for item in given.raw):
         return given.bad('a list of texts such as ["a", "b"]')
     choices = given.option.choices
@@ -151,7 +151,7 @@ def _text_list(given: Given) -> object:
     return BAD if None in items else tuple(items)
 
 
-def _text_map(given: Given) -> object:
+def _text_map(given: FileValue) -> object:
     if not isinstance(given.raw, dict):
         return given.bad('a table of texts such as { NAME = "value" }')
     result: dict[str, str] = {}
@@ -164,7 +164,7 @@ def _text_map(given: Given) -> object:
     return result if len(result) == len(given.raw) else BAD
 
 
-def _prefetch(given: Given) -> object:
+def _prefetch(given: FileValue) -> object:
     if given.raw == "auto":
         return "auto"
     if isinstance(given.raw, bool) or not isinstance(given.raw, int) or given.raw < 0:
@@ -195,7 +195,7 @@ def _bounds(option: Option) -> str:
     return "" if option.minimum is None and option.maximum is None else ", " + _range(option)
 
 
-_CONVERTERS: Mapping[ValueForm, Callable[[Given], object]] = {
+_CONVERTERS: Mapping[ValueForm, Callable[[FileValue], object]] = {
     ValueForm.TEXT: _text,
     ValueForm.INTEGER: _integer,
     ValueForm.NUMBER: _number,

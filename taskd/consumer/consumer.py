@@ -25,14 +25,14 @@ from taskd.consumer.commands.control import Control
 from taskd.consumer.connection import Connection
 from taskd.consumer.evloop import Evloop
 from taskd.consumer.heart import Heart
-from taskd.consumer.moments import Lost
+from taskd.consumer.moments import RunLost
 from taskd.consumer.neighbours.announcing import Announcer, Events
 from taskd.consumer.neighbours.gossip import Gossip
 from taskd.consumer.neighbours.mingle import Mingle
 from taskd.consumer.neighbours.task_events import TaskEvents
 from taskd.consumer.orders import Shutdown
 from taskd.consumer.parts import Parts
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.child_loss import Losses
 from taskd.consumer.running.end_hooks import EndHooks
@@ -44,7 +44,7 @@ from taskd.consumer.running.tally import Tally
 from taskd.consumer.settling.chords import Chords
 from taskd.consumer.settling.settling import Settling
 from taskd.consumer.tasks import Tasks
-from taskd.pools.base import Running
+from taskd.pools.base import RunningJob
 from taskd.protocol.delivery import Requeue
 from taskd.protocol.status import Waiting
 from taskd.sending.options import TaskSettings
@@ -192,7 +192,7 @@ class Consumer:
                 return
             self._loop.run_once(left_s)
 
-    def finish(self, running: Sequence[Running]) -> None:
+    def finish(self, running: Sequence[RunningJob]) -> None:
         """Settle what is known and give everything else back; call it when the pool has ended.
 
         ``running``: what the pool was running before.
@@ -216,11 +216,11 @@ class Consumer:
             self._flush_last()
         self._connection.close()
 
-    def _say_goodbye(self, unfinished: Sequence[Request]) -> None:
+    def _say_goodbye(self, unfinished: Sequence[WorkerRequest]) -> None:
         """Tell subscribers which tasks are cut short, and monitors that this worker is gone."""
         dispatcher = self._voice.dispatcher
         if unfinished:
-            self._moments.lost.publish([Lost(request, None) for request in unfinished])
+            self._moments.lost.publish([RunLost(request, None) for request in unfinished])
         dispatcher.connect(self._broker.event_sender())
         self._announcer.offline()
         dispatcher.disconnect()

@@ -22,7 +22,7 @@ from taskd.consumer.running.tally import Tally
 from taskd.consumer.running.work import Work
 from taskd.consumer.voice import Voice
 from taskd.host.resident import resident_bytes
-from taskd.pools.base import ChildInfo, Pool, Running
+from taskd.pools.base import ChildInfo, Pool, RunningJob
 from taskd.protocol.status import MAX_CHILDREN, MAX_RUNNING, ChildState, Heartbeat, RunningTask
 
 #: While tasks run the supervisor hears from us this often,
@@ -116,7 +116,7 @@ class Heart(Step[None]):
                 timer.cancel()
 
 
-def running_tasks(work: Work, running: Sequence[Running], now: float) -> Sequence[RunningTask]:
+def running_tasks(work: Work, running: Sequence[RunningJob], now: float) -> Sequence[RunningTask]:
     """Return the longest-running tasks, oldest first."""
     rows = []
     for job in nsmallest(MAX_RUNNING, running, key=lambda job: job.since):
@@ -127,7 +127,7 @@ def running_tasks(work: Work, running: Sequence[Running], now: float) -> Sequenc
     return rows
 
 
-def child_states(work: Work, running: Sequence[Running], now: float) -> Sequence[ChildState]:
+def child_states(work: Work, running: Sequence[RunningJob], now: float) -> Sequence[ChildState]:
     """Return how each process of the pool fares; this process is the only one of a pool without any."""
     oldest = {job.pid: job for job in sorted(running, key=lambda job: job.since, reverse=True)}
     info = work.pool.info()
@@ -135,7 +135,7 @@ def child_states(work: Work, running: Sequence[Running], now: float) -> Sequence
     return [_child_state(work, child, oldest.get(child.pid), now) for child in children[:MAX_CHILDREN]]
 
 
-def _child_state(work: Work, child: ChildInfo, job: Running | None, now: float) -> ChildState:
+def _child_state(work: Work, child: ChildInfo, job: RunningJob | None, now: float) -> ChildState:
     request = None if job is None else work.requests.get(job.tag)
     state = "heir" if child.heir else "leaving" if child.leaving else "idle" if job is None else "running"
     return ChildState(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.base.moment import Moment
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.pools.base import Outcome
 from taskd.protocol.delivery import Settlement
@@ -21,7 +21,7 @@ from taskd.protocol.message import TaskHeaders
 from taskd.sending.options import TaskOptions
 
 
-class Started(msgspec.Struct, frozen=True, gc=False):
+class RunStarted(msgspec.Struct, frozen=True, gc=False):
     """A task that has begun, at the wall-clock second ``at``."""
 
     headers: TaskHeaders
@@ -29,7 +29,7 @@ class Started(msgspec.Struct, frozen=True, gc=False):
     at: float
 
 
-class Ended(msgspec.Struct, frozen=True, gc=False):
+class RunEnded(msgspec.Struct, frozen=True, gc=False):
     """The end of a task, or of one run of it."""
 
     headers: TaskHeaders
@@ -50,10 +50,10 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     expired: bool = False
 
 
-class Lost(msgspec.Struct, frozen=True, gc=False):
+class RunLost(msgspec.Struct, frozen=True, gc=False):
     """A run of which the executor said nothing, because its process was killed or died."""
 
-    request: Request
+    request: WorkerRequest
     #: The report of the pool; None for a run that a cold stop cut off.
     outcome: Outcome | None
 
@@ -84,11 +84,11 @@ class Moments:
 
     def __init__(self) -> None:
         #: Tasks go to the pool.
-        self.received: Moment[Sequence[Request]] = Moment("received")
+        self.received: Moment[Sequence[WorkerRequest]] = Moment("received")
         #: Tasks have begun; noticed a little late, ``at`` is true.
-        self.started: Moment[Sequence[Started]] = Moment("started")
-        self.ended: Moment[Sequence[Ended]] = Moment("ended")
-        self.lost: Moment[Sequence[Lost]] = Moment("lost")
+        self.started: Moment[Sequence[RunStarted]] = Moment("started")
+        self.ended: Moment[Sequence[RunEnded]] = Moment("ended")
+        self.lost: Moment[Sequence[RunLost]] = Moment("lost")
         #: Settlements have reached the broker.
         self.settled: Moment[Settled] = Moment("settled")
         #: The worker consumes; again after each loss of its broker.

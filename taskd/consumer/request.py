@@ -23,7 +23,7 @@ class Softened(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class WorkerRequest:
     """A delivery that was given to the pool, and what the worker must remember of it.
 
     ``generation`` tells which intake claimed it: a settlement is sent only by that one.

@@ -27,10 +27,10 @@ from typing import NamedTuple
 from taskd.base import clock
 from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.pools.base import Broken, Done, Job, Outcome
-from taskd.pools.cooperative import CooperativePool, Slot
+from taskd.pools.cooperative import CooperativePool, TakenSlot
 from taskd.pools.daemon_executor import DaemonExecutor
 from taskd.pools.interrupt import ABORTED
-from taskd.pools.opening import AsyncTarget, OnReady, Work
+from taskd.pools.opening import AsyncTarget, OnReady, TargetForms
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class _Handle(NamedTuple):
     task: asyncio.Task[None]
 
 
-def _handle(slot: Slot) -> _Handle:
+def _handle(slot: TakenSlot) -> _Handle:
     assert isinstance(slot.handle, _Handle)
     return slot.handle
 
@@ -124,14 +124,14 @@ class AsyncioPool(CooperativePool):
     def _may_begin(self) -> bool:
         return threading.get_ident() == self._lane.ident
 
-    def _launch(self, slot: Slot) -> object:
+    def _launch(self, slot: TakenSlot) -> object:
         lane = self._lane
         task = lane.context.run(lane.loop.create_task, self._run(lane, slot))
         lane.tasks.add(task)
         task.add_done_callback(lane.leave)
         return _Handle(lane, task)
 
-    async def _run(self, lane: _Lane, slot: Slot) -> None:
+    async def _run(self, lane: _Lane, slot: TakenSlot) -> None:
         outcome = await self._outcome(slot.job)
         self._finish(slot, outcome)
         if lane is self._lane:
@@ -152,12 +152,12 @@ class AsyncioPool(CooperativePool):
             return Broken(job.tag, f"the target returned {type(reply).__name__}, expected bytes")
         return Done(job.tag, reply, clock.monotonic() - begun)
 
-    def _interrupt(self, slot: Slot, *, soft: bool) -> None:
+    def _interrupt(self, slot: TakenSlot, *, soft: bool) -> None:
         lane, task = _handle(slot)
         lane.call(partial(self._cancel, slot, task, soft=soft))
 
     @staticmethod
-    def _cancel(slot: Slot, task: asyncio.Task[None], *, soft: bool) -> None:
+    def _cancel(slot: TakenSlot, task: asyncio.Task[None], *, soft: bool) -> None:
         if slot.ended:
             return
         if soft:
@@ -166,7 +166,7 @@ class AsyncioPool(CooperativePool):
             slot.heard = True
             task.cancel(ABORTED)
 
-    def _gave_up(self, slot: Slot) -> None:
+    def _gave_up(self, slot: TakenSlot) -> None:
         lane = _handle(slot).lane
         if not slot.heard and lane is self._lane:
             logger.warning("a job blocks the event loop of the asyncio pool; a new one takes over")
@@ -177,6 +177,6 @@ class AsyncioPool(CooperativePool):
         self._lane.call(self._lane.retire)
 
 
-def open_pool(capacity: int, work: Work, on_ready: OnReady) -> AsyncioPool:
+def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> AsyncioPool:
     """Return the pool, not started."""
     return AsyncioPool(capacity, work.awaitable(), on_ready=on_ready)

@@ -88,7 +88,7 @@ OnOutcomes = Callable[[Sequence[Outcome]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningJob:
     """A job that has begun: where and since when (monotonic)."""
 
     tag: int
@@ -165,7 +165,7 @@ class Pool(Protocol):
     def held(self) -> int:
         """How many jobs are in the pool, running or waiting."""
 
-    def running(self) -> Sequence[Running]:
+    def running(self) -> Sequence[RunningJob]:
         """Return the jobs that have begun, as far as the pool knows."""
 
     def cancel(self, tag: int, signum: int) -> bool:

@@ -1,8 +1,8 @@
-"""The common part of the pools of coroutines and greenlets: the books of jobs, limits, and outcomes.
+"""The common part of the pools of coroutines and greenlets: jobs, limits, and outcomes.
 
 A *runner* (an event loop in a thread, or the greenlet hub) runs the jobs; the pool's own loop asks
 for them and hears how they end.  Both sides enter through methods that say so, and the lock guards
-the books between them.  A job can be ended only where it waits: one that does not end at its hard
+the records between them.  A job can be ended only where it waits: one that does not end at its hard
 limit, or is cancelled with ``KILL``, is given up, its slot is free again, and a later return value is
 dropped.
 """
@@ -17,14 +17,14 @@ from collections.abc import Callable, Sequence
 from taskd.base import clock
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop, LoopTimer
-from taskd.pools.base import KILL, Cancelled, Job, OnOutcomes, Outcome, PoolInfo, Running, TimedOut
-from taskd.pools.books import Books
+from taskd.pools.base import KILL, Cancelled, Job, OnOutcomes, Outcome, PoolInfo, RunningJob, TimedOut
+from taskd.pools.in_process import InProcessPool
 
 #: From the hard limit until a job that has not ended is given up.
 TIME_LIMIT_GRACE_S = 0.5
 
 
-class Slot:
+class TakenSlot:
     """A job that has begun.  Fields are guarded by the pool's lock."""
 
     __slots__ = ("due", "end", "ended", "handle", "heard", "job", "since", "softened")
@@ -56,13 +56,13 @@ class Slot:
         return hard if self.softened else min(hard, self.since + self.job.soft_limit_s)
 
 
-class CooperativePool(Books):
+class CooperativePool(InProcessPool):
     """Runs up to ``capacity`` jobs at once in a runner.  See ``taskd.pools.base.Pool`` for the methods."""
 
     def __init__(self, capacity: int, *, on_ready: Callable[[], None]) -> None:
         super().__init__(capacity, on_ready=on_ready)
         # Guarded by the lock: both.
-        self._slots: dict[int, Slot] = {}
+        self._slots: dict[int, TakenSlot] = {}
         self._timer: LoopTimer | None = None
 
     # -- what a kind of pool adds ----------------------------------------------------------
@@ -76,11 +76,11 @@ class CooperativePool(Books):
         """Have the runner call ``_begin`` soon.  From the loop or the runner, without the lock."""
 
     @abstractmethod
-    def _launch(self, slot: Slot) -> object:
+    def _launch(self, slot: TakenSlot) -> object:
         """Start the job of a slot and return its handle.  In the runner, with the lock."""
 
     @abstractmethod
-    def _interrupt(self, slot: Slot, *, soft: bool) -> None:
+    def _interrupt(self, slot: TakenSlot, *, soft: bool) -> None:
         """Have the runner end the job, or raise the soft limit in it.  In the loop, with the lock."""
 
     @abstractmethod
@@ -91,7 +91,7 @@ class CooperativePool(Books):
         """Whether the caller is the runner that begins jobs now.  With the lock."""
         return True
 
-    def _gave_up(self, slot: Slot) -> None:
+    def _gave_up(self, slot: TakenSlot) -> None:
         """Hear of a job that did not end when asked to.  In the loop, with the lock."""
 
     # -- in the runner ---------------------------------------------------------------------
@@ -104,14 +104,14 @@ class CooperativePool(Books):
         with self._lock:
             until = math.inf if self._timer is None else self._timer.until
             while self._backlog and len(self._slots) < self.capacity and self._may_begin():
-                slot = Slot(self._backlog.popleft())
+                slot = TakenSlot(self._backlog.popleft())
                 self._slots[slot.job.tag] = slot
                 slot.handle = self._launch(slot)
                 sooner = sooner or slot.due < until
             if sooner:
                 self._loop.call_from_thread(self._arm)
 
-    def _finish(self, slot: Slot, outcome: Outcome) -> None:
+    def _finish(self, slot: TakenSlot, outcome: Outcome) -> None:
         """Report the job of a slot, unless it was given up."""
         with self._lock:
             slot.ended = True
@@ -167,7 +167,7 @@ class CooperativePool(Books):
             self._rouse()
         self._arm()
 
-    def _advance(self, slot: Slot, now: float) -> bool:
+    def _advance(self, slot: TakenSlot, now: float) -> bool:
         """Do what is due about a slot; True when that was to give it up."""
         if slot.end is not None:
             del self._slots[slot.job.tag]
@@ -184,18 +184,18 @@ class CooperativePool(Books):
             self._interrupt(slot, soft=True)
         return False
 
-    def _end(self, slot: Slot, end: Outcome, until: float) -> None:
+    def _end(self, slot: TakenSlot, end: Outcome, until: float) -> None:
         """Ask a job to end, and give it up at ``until`` if it has not."""
         slot.end = slot.end or end
         slot.softened = True
         slot.due = min(until, slot.next_limit())
         self._interrupt(slot, soft=False)
 
-    def running(self) -> Sequence[Running]:
+    def running(self) -> Sequence[RunningJob]:
         """Return the jobs that have begun."""
         pid = os.getpid()
         with self._lock:
-            return [Running(tag, pid, slot.since) for tag, slot in self._slots.items()]
+            return [RunningJob(tag, pid, slot.since) for tag, slot in self._slots.items()]
 
     def cancel(self, tag: int, signum: int) -> bool:
         """End one job; a running one ends where it waits next, and ``KILL`` gives it up."""

@@ -15,9 +15,9 @@ from eventlet import hubs, patcher
 
 from taskd.base.errors import SoftTimeLimitExceeded, StartError
 from taskd.pools.base import Target
-from taskd.pools.cooperative import CooperativePool, Slot
+from taskd.pools.cooperative import CooperativePool, TakenSlot
 from taskd.pools.interrupt import JobAborted
-from taskd.pools.opening import OnReady, Work
+from taskd.pools.opening import OnReady, TargetForms
 from taskd.pools.solo import run_in_place
 
 
@@ -39,19 +39,19 @@ class EventletPool(CooperativePool):
     def _rouse(self) -> None:
         self._begin()
 
-    def _launch(self, slot: Slot) -> object:
+    def _launch(self, slot: TakenSlot) -> object:
         return eventlet.spawn(self._context.copy().run, self._serve, slot)
 
-    def _serve(self, slot: Slot) -> None:
+    def _serve(self, slot: TakenSlot) -> None:
         self._finish(slot, run_in_place(self._target, slot.job))
         self._begin()
 
-    def _interrupt(self, slot: Slot, *, soft: bool) -> None:
+    def _interrupt(self, slot: TakenSlot, *, soft: bool) -> None:
         error = SoftTimeLimitExceeded(slot.why_softened) if soft else JobAborted()
         hubs.get_hub().schedule_call_global(0, self._throw, slot, error)
 
     @staticmethod
-    def _throw(slot: Slot, error: BaseException) -> None:
+    def _throw(slot: TakenSlot, error: BaseException) -> None:
         """Raise in the green thread of the slot.  In the hub, whose calls come in order: it has begun."""
         thread = slot.handle
         assert isinstance(thread, eventlet.greenthread.GreenThread)
@@ -62,6 +62,6 @@ class EventletPool(CooperativePool):
         """Nothing is left to end: green threads go with their jobs."""
 
 
-def open_pool(capacity: int, work: Work, on_ready: OnReady) -> EventletPool:
+def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> EventletPool:
     """Return the pool, not started."""
     return EventletPool(capacity, work.green(), on_ready=on_ready)

@@ -20,9 +20,9 @@ from gevent import monkey
 
 from taskd.base.errors import SoftTimeLimitExceeded, StartError
 from taskd.pools.base import Target
-from taskd.pools.cooperative import CooperativePool, Slot
+from taskd.pools.cooperative import CooperativePool, TakenSlot
 from taskd.pools.interrupt import JobAborted
-from taskd.pools.opening import OnReady, Work
+from taskd.pools.opening import OnReady, TargetForms
 from taskd.pools.solo import run_in_place
 
 
@@ -44,19 +44,19 @@ class GeventPool(CooperativePool):
     def _rouse(self) -> None:
         self._begin()
 
-    def _launch(self, slot: Slot) -> object:
+    def _launch(self, slot: TakenSlot) -> object:
         return self._context.run(gevent.spawn, self._serve, slot)
 
-    def _serve(self, slot: Slot) -> None:
+    def _serve(self, slot: TakenSlot) -> None:
         self._finish(slot, run_in_place(self._target, slot.job))
         self._begin()
 
-    def _interrupt(self, slot: Slot, *, soft: bool) -> None:
+    def _interrupt(self, slot: TakenSlot, *, soft: bool) -> None:
         error = SoftTimeLimitExceeded(slot.why_softened) if soft else JobAborted()
         gevent.get_hub().loop.run_callback(self._throw, slot, error)
 
     @staticmethod
-    def _throw(slot: Slot, error: BaseException) -> None:
+    def _throw(slot: TakenSlot, error: BaseException) -> None:
         """Raise in the greenlet of the slot.  In the hub, whose callbacks come in order: it has begun."""
         greenlet = slot.handle
         assert isinstance(greenlet, gevent.Greenlet)
@@ -67,6 +67,6 @@ class GeventPool(CooperativePool):
         """Nothing is left to end: greenlets go with their jobs."""
 
 
-def open_pool(capacity: int, work: Work, on_ready: OnReady) -> GeventPool:
+def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> GeventPool:
     """Return the pool, not started."""
     return GeventPool(capacity, work.green(), on_ready=on_ready)

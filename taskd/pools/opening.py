@@ -12,7 +12,7 @@ AsyncTarget = Callable[[bytes], Awaitable[bytes]]
 OnReady = Callable[[], None]
 
 
-class Work(Protocol):
+class TargetForms(Protocol):
     """The target of a pool in the worker's own process, in the form that the pool can run."""
 
     def blocking(self) -> Target:

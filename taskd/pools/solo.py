@@ -24,10 +24,10 @@ from taskd.pools.base import (
     OnOutcomes,
     Outcome,
     PoolInfo,
-    Running,
+    RunningJob,
     Target,
 )
-from taskd.pools.opening import OnReady, Work
+from taskd.pools.opening import OnReady, TargetForms
 
 
 def run_in_place(target: Target, job: Job) -> Outcome:
@@ -55,7 +55,7 @@ class SoloPool:
         self._on_ready = on_ready
         self._backlog: deque[Job] = deque()
         self._outcomes: list[Outcome] = []
-        self._running: Running | None = None
+        self._running: RunningJob | None = None
         self._active = False
         self._stopping = False
 
@@ -90,7 +90,7 @@ class SoloPool:
             while self._backlog or self._outcomes:
                 if not self._outcomes:
                     job = self._backlog.popleft()
-                    self._running = Running(job.tag, os.getpid(), clock.monotonic())
+                    self._running = RunningJob(job.tag, os.getpid(), clock.monotonic())
                     self._outcomes.append(run_in_place(self._target, job))
                     self._running = None
                     self._loop.take_signals_back()
@@ -104,7 +104,7 @@ class SoloPool:
         """How many jobs are in the pool."""
         return len(self._backlog) + len(self._outcomes) + (self._running is not None)
 
-    def running(self) -> Sequence[Running]:
+    def running(self) -> Sequence[RunningJob]:
         """Return the running job: only the job itself can ask while there is one."""
         return [self._running] if self._running is not None else []
 
@@ -152,6 +152,6 @@ class SoloPool:
         self._on_outcomes = lambda _outcomes: None
 
 
-def open_pool(capacity: int, work: Work, on_ready: OnReady) -> SoloPool:  # noqa: ARG001 - it has one slot
+def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> SoloPool:  # noqa: ARG001 - it has one slot
     """Return the pool, not started."""
     return SoloPool(work.blocking(), on_ready=on_ready)

@@ -35,13 +35,13 @@ from taskd.pools.base import (
     OnOutcomes,
     Outcome,
     PoolInfo,
-    Running,
+    RunningJob,
     Target,
     TimedOut,
 )
-from taskd.pools.books import Books
+from taskd.pools.in_process import InProcessPool
 from taskd.pools.interrupt import JobAborted, forget_in_thread, raise_in_thread
-from taskd.pools.opening import OnReady, Work
+from taskd.pools.opening import OnReady, TargetForms
 from taskd.pools.solo import run_in_place
 
 _REFUSED = Backoff(base_s=0.1, max_s=10.0)
@@ -63,7 +63,7 @@ class _Slot:
         self.abandoned = False
 
 
-class ThreadsPool(Books):
+class ThreadsPool(InProcessPool):
     """Runs jobs in threads.  See ``taskd.pools.base.Pool`` for the methods."""
 
     def __init__(self, capacity: int, target: Target, *, on_ready: Callable[[], None]) -> None:
@@ -233,11 +233,13 @@ class ThreadsPool(Books):
         self._slots.remove(slot)
         raise_in_thread(slot.ident, JobAborted)  # it may help
 
-    def running(self) -> Sequence[Running]:
+    def running(self) -> Sequence[RunningJob]:
         """Return the jobs that have begun."""
         with self._lock:
             return [
-                Running(slot.job.tag, os.getpid(), slot.since) for slot in self._slots if slot.job is not None
+                RunningJob(slot.job.tag, os.getpid(), slot.since)
+                for slot in self._slots
+                if slot.job is not None
             ]
 
     def cancel(self, tag: int, signum: int) -> bool:
@@ -313,6 +315,6 @@ class ThreadsPool(Books):
             self._work.notify_all()
 
 
-def open_pool(capacity: int, work: Work, on_ready: OnReady) -> ThreadsPool:
+def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> ThreadsPool:
     """Return the pool, not started."""
     return ThreadsPool(capacity, work.blocking(), on_ready=on_ready)

@@ -144,7 +144,7 @@ class TaskRevoked(TaskEvent, frozen=True, kw_only=True, gc=False, tag="task-revo
     expired: bool
 
 
-class TaskRejected(TaskEvent, frozen=True, kw_only=True, gc=False, tag="task-rejected"):
+class TaskRefused(TaskEvent, frozen=True, kw_only=True, gc=False, tag="task-rejected"):
     """A task has refused its message."""
 
     requeue: bool
@@ -189,7 +189,7 @@ EVENTS: Mapping[str, type[Event]] = {
     for struct in (
         WorkerOnline, WorkerHeartbeat, WorkerOffline, WorkerElect, WorkerElectAck,
         TaskSent, TaskReceived, TaskStarted, TaskSucceeded, TaskFailed, TaskRetried, TaskRevoked,
-        TaskRejected, TaskCancelled, BeatSent, BeatSkipped, BeatFailed,
+        TaskRefused, TaskCancelled, BeatSent, BeatSkipped, BeatFailed,
     )
 }  # fmt: skip
 

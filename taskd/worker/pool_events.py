@@ -12,7 +12,7 @@ from taskd.base.exit_codes import APP_BROKEN
 from taskd.config.problems import nearest
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.orders import Fatal, Orders
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.obituaries import obituary
 from taskd.pools.base import ChildEnd
 from taskd.protocol.status import StatusLine
@@ -31,7 +31,7 @@ class PoolEvents:
         #: The tasks that the app has, by name.
         self.tasks: dict[str, TaskOptions] = {}
         #: The tasks in the pool, by tag.
-        self.requests: dict[int, Request] = {}
+        self.requests: dict[int, WorkerRequest] = {}
 
     def on_hello(self, blob: bytes) -> None:
         """Take the task table of the app that was loaded."""

@@ -10,7 +10,7 @@ from taskd.base.blueprint import Given, Step
 from taskd.base.ids import node_name
 from taskd.base.lifecycle import Deadline
 from taskd.config.kinds import PoolTrait
-from taskd.consumer.moments import Lost
+from taskd.consumer.moments import RunLost
 from taskd.consumer.running.errands import Errands
 from taskd.consumer.running.work import Work
 from taskd.execution.ledger import Ledger
@@ -91,10 +91,10 @@ class PoolStep(Step[RunningPool]):
             self._made.run_stage(Stage.PROCESS_SHUTDOWN)
 
 
-def _forgetting(ledger: Ledger) -> Callable[[Sequence[Lost]], None]:
+def _forgetting(ledger: Ledger) -> Callable[[Sequence[RunLost]], None]:
     """Return what notes that tasks have ended with the children that ran them, which could not say so."""
 
-    def forget(lost: Sequence[Lost]) -> None:
+    def forget(lost: Sequence[RunLost]) -> None:
         for each in lost:
             ledger.forget(each.request.headers.id)
 

@@ -22,7 +22,7 @@ from taskd.config.schema import Config
 from taskd.execution.ledger import Ledger
 from taskd.host.safe_python import module_command
 from taskd.pools.base import Pool, Target
-from taskd.pools.opening import AsyncTarget, ChildLimits, Children, OnReady, Work
+from taskd.pools.opening import AsyncTarget, ChildLimits, Children, OnReady, TargetForms
 from taskd.protocol.content import Accepted, accepted_by
 from taskd.protocol.ledger import LEDGER_FD_VARIABLE
 from taskd.worker.pool_events import PoolEvents
@@ -80,7 +80,7 @@ def make_pool(
     path = app_path(worker, config)
     node_name = node_of(own_name.partition("@")[0], worker.node)
     kind = worker.kind
-    opener = cast("Callable[[int, Work | Children, OnReady], Pool]", kind.load(kind.opener))
+    opener = cast("Callable[[int, TargetForms | Children, OnReady], Pool]", kind.load(kind.opener))
     if PoolTrait.CHILDREN in kind.traits:
         level_fd, level = log_level.create()
         arguments = [own_name, node_name, path, worker.name]
@@ -135,7 +135,7 @@ def _children(
 
 
 class _Work:
-    """``Work`` over an app that was imported into this process."""
+    """``TargetForms`` over an app that was imported into this process."""
 
     def __init__(self, app: App, node_name: str, ledger: Ledger | None, accepted: Accepted) -> None:
         from taskd.execution.native.execute import Executor

@@ -7,17 +7,6 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-#: Names that still stand for two or three things; the list only shrinks.
-SHARED = {
-    "Ended": 2,
-    "Given": 2,
-    "Request": 2,
-    "Run": 2,
-    "Running": 2,
-    "Slot": 2,
-    "TaskRejected": 2,
-    "Work": 2,
-}
 
 
 def test_a_public_class_has_a_name_of_its_own() -> None:
@@ -27,8 +16,5 @@ def test_a_public_class_has_a_name_of_its_own() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(str(path.relative_to(ROOT)))
 
-    found = {name: len(paths) for name, paths in places.items() if len(paths) > 1}
-    new = {name: places[name] for name, count in found.items() if count > SHARED.get(name, 1)}
-    assert not new, f"choose another name, after docs/glossary.md: {new}"
-    gone = {name for name, count in SHARED.items() if found.get(name, 1) < count}
-    assert not gone, f"take these out of SHARED: {sorted(gone)}"
+    shared = {name: paths for name, paths in places.items() if len(paths) > 1}
+    assert not shared, f"choose another name, after docs/glossary.md: {shared}"

@@ -14,7 +14,7 @@ from taskd.brokers.base import Broker
 from taskd.config.programs import WorkerConfig
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.neighbours.gossip import Gossip, Neighbours
-from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
+from taskd.pools.base import Job, OnOutcomes, PoolInfo, RunningJob
 from taskd.sending.options import TaskOptions
 from tests.component.worker_parts import worker_parts
 from tests.component.worker_thread import SharedBroker, WorkerThread
@@ -40,8 +40,8 @@ class HoldingPool:
     def held(self) -> int:
         return len(self.jobs)
 
-    def running(self) -> Sequence[Running]:
-        return [Running(job.tag, os.getpid(), clock.monotonic()) for job in self.jobs]
+    def running(self) -> Sequence[RunningJob]:
+        return [RunningJob(job.tag, os.getpid(), clock.monotonic()) for job in self.jobs]
 
     def cancel(self, tag: int, signum: int) -> bool:
         return False

@@ -18,14 +18,14 @@ from taskd.base.loop import Loop
 from taskd.config.choosing import pool_kind
 from taskd.config.kinds import PoolTrait
 from taskd.pools.base import Job, Outcome, Pool, Target
-from taskd.pools.opening import AsyncTarget, ChildLimits, Children, OnReady, Work
+from taskd.pools.opening import AsyncTarget, ChildLimits, Children, OnReady, TargetForms
 from tests.component.prefork_template import target
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class _Work:
-    """``Work`` whose jobs are commands."""
+    """``TargetForms`` whose jobs are commands."""
 
     def blocking(self) -> Target:
         return target
@@ -67,7 +67,7 @@ class Runner:
 
     def _make(self, kind: str, capacity: int, mode: str, pass_fds: Sequence[int]) -> Pool:
         record = pool_kind(kind)
-        opener = cast("Callable[[int, Work | Children, OnReady], Pool]", record.load(record.opener))
+        opener = cast("Callable[[int, TargetForms | Children, OnReady], Pool]", record.load(record.opener))
         if PoolTrait.CHILDREN not in record.traits:
             return opener(capacity, _Work(), self._on_ready)
         children = Children(

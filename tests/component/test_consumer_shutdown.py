@@ -15,7 +15,7 @@ from taskd.brokers.memory.broker import MemoryBroker
 from taskd.config.programs import WorkerConfig
 from taskd.consumer.consumer import Consumer
 from taskd.consumer.orders import Shutdown
-from taskd.pools.base import Job, OnOutcomes, PoolInfo, Running
+from taskd.pools.base import Job, OnOutcomes, PoolInfo, RunningJob
 from taskd.protocol.delivery import Outgoing
 from taskd.sending.forms import Acks
 from taskd.sending.options import TaskOptions
@@ -43,8 +43,8 @@ class StuckPool:
     def held(self) -> int:
         return len(self.jobs)
 
-    def running(self) -> Sequence[Running]:
-        return [Running(tag, os.getpid(), clock.monotonic()) for tag in self.jobs[:1]]
+    def running(self) -> Sequence[RunningJob]:
+        return [RunningJob(tag, os.getpid(), clock.monotonic()) for tag in self.jobs[:1]]
 
     def cancel(self, tag: int, signum: int) -> bool:
         return False

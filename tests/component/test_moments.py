@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from taskd.consumer.moments import Ended, Settled, Started
-from taskd.consumer.request import Request
+from taskd.consumer.moments import RunEnded, RunStarted, Settled
+from taskd.consumer.request import WorkerRequest
 from tests.component import barrier_app
 from tests.component.small_worker import SmallWorker, message
 from tests.waiting import wait_until
 
 
-def ids(batch: Sequence[Request] | Sequence[Started] | Sequence[Ended]) -> list[str]:
+def ids(batch: Sequence[WorkerRequest] | Sequence[RunStarted] | Sequence[RunEnded]) -> list[str]:
     return [each.headers.id for each in batch]
 
 
@@ -39,7 +39,7 @@ def test_a_batch_of_messages_is_one_moment_at_each_stage() -> None:
 
 
 def test_a_message_that_does_not_run_has_an_end_and_no_run() -> None:
-    ended: list[Ended] = []
+    ended: list[RunEnded] = []
     with SmallWorker() as worker:
         worker.do(partial(worker.parts.moments.ended.subscribe, ended.extend))
         worker.send(message("unknown", "no-task"))

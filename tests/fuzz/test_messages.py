@@ -76,7 +76,7 @@ def carried_out(delivery: Delivery) -> None:
             assert reason
             if known is not None:
                 assert decode_record(decided_ends.malformed(known, reason).record).status == "FAILURE"
-        case strategy.Run(headers=decoded):
+        case strategy.Runnable(headers=decoded):
             decided_ends.aftermath(decoded, delivery)
             assert isinstance(decode_reply(execute(execution.encode(execution.Assignment(delivery)))), Reply)
 

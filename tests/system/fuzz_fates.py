@@ -31,7 +31,7 @@ def fate(message: Outgoing | Delivery) -> str:
             return "dead"
         case strategy.NotDue():
             return "delayed"
-        case strategy.Run():
+        case strategy.Runnable():
             end = Executor(app, "test@here").execute(Assignment(delivery)).end
             return "dead" if end is End.REJECTED else "gone"
         case _:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.obituaries import obituary
 from taskd.pools.base import Cancelled, ChildEnd, ChildLost, Outcome, TimedOut
 from taskd.protocol.delivery import Delivery
@@ -22,10 +22,10 @@ SEGFAULT = ChildLost(7, 4711, started=True, exit_code=-1, signal=11)
 END = ChildEnd(4711, -1, 11, max_rss_bytes=5, lived_s=3.0, last_words="boom", outcome=SEGFAULT, began=8.0)
 
 
-def request(*, deaths: int = 0, acks: Acks = Acks.LATE) -> Request:
+def request(*, deaths: int = 0, acks: Acks = Acks.LATE) -> WorkerRequest:
     delivery = Delivery(7, "q", "id", b"", b"", "", "", 0, 1, deaths, "", "", "", "")
     options = TaskOptions(name="shop.add", acks=acks)
-    return Request(delivery, TaskHeaders(task="shop.add", id="id", root_id="id"), options, 1)
+    return WorkerRequest(delivery, TaskHeaders(task="shop.add", id="id", root_id="id"), options, 1)
 
 
 def line(**fields: Any) -> ChildDied:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from taskd.config.diff import Difference, diff
-from taskd.config.leaves import Leaf, walk
+from taskd.config.key_values import KeyValue, walk
 from taskd.config.load import check_bytes
 from taskd.config.option import Applies
 from taskd.config.schema import Config
@@ -82,7 +82,7 @@ def test_of_the_options_of_a_transport_only_the_names_are_shown() -> None:
     options = {"password": "hunter2", "client": {"token": "hunter2"}}
     config = Config(amqp=AmqpConfig(transport_options=options))
 
-    shown = {".".join(path): leaf.shown for path, leaf in walk(config) if isinstance(leaf, Leaf)}
+    shown = {".".join(path): leaf.shown for path, leaf in walk(config) if isinstance(leaf, KeyValue)}
 
     assert {"amqp.transport_options.password", "amqp.transport_options.client"} <= set(shown)
     assert "hunter2" not in f"{shown} {masked(config)} {config!r}"

@@ -13,7 +13,7 @@ from taskd import App
 from taskd.base.errors import ProtocolError
 from taskd.brokers.dead import storable, task_name
 from taskd.consumer.claiming import strategy
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.settling import decided_ends
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
@@ -97,8 +97,8 @@ def test_every_message_gets_a_verdict_that_can_be_carried_out(headers: bytes) ->
     verdict = strategy.decide(delivery(headers), TASKS, REVOKED, NOW_AT)
 
     match verdict:
-        case strategy.Run():
-            request = Request(delivery(headers), verdict.headers, verdict.options, 1)
+        case strategy.Runnable():
+            request = WorkerRequest(delivery(headers), verdict.headers, verdict.options, 1)
             assert isinstance(request.keeps_result, bool)
         case strategy.Malformed(reason):
             assert is_text(storable(reason))

@@ -13,7 +13,7 @@ import pytest
 from taskd import App
 from taskd.brokers.kombu import envelope as kombu
 from taskd.brokers.redis import envelope as redis
-from taskd.consumer.claiming.strategy import Malformed, Run, decide
+from taskd.consumer.claiming.strategy import Malformed, Runnable, decide
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery
@@ -63,7 +63,7 @@ def ran(delivery: Delivery) -> object:
         headers = headers_from_body(delivery.headers, delivery.body, delivery.content_type)
         delivery = msgspec.structs.replace(delivery, headers=headers)
     verdict = decide(delivery, TASKS, Revocations(), NOW_AT)
-    assert isinstance(verdict, Run), verdict
+    assert isinstance(verdict, Runnable), verdict
     reply = decode_reply(execute(execution.encode(execution.Assignment(delivery))))
     assert reply.end is End.SUCCEEDED, reply
     record = decode_record(reply.record)

@@ -11,7 +11,7 @@ from taskd.consumer.claiming.strategy import (
     Malformed,
     NotDue,
     Revoked,
-    Run,
+    Runnable,
     Unknown,
     Verdict,
     decide,
@@ -41,7 +41,7 @@ def verdict_on(revoked: tuple[str, ...] = (), **headers: object) -> Verdict:
 def test_a_plain_message_runs() -> None:
     verdict = verdict_on()
 
-    assert isinstance(verdict, Run)
+    assert isinstance(verdict, Runnable)
     assert verdict.options is TASKS["shop.report"]
 
 

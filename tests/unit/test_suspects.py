@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from taskd.consumer.claiming.suspects import Suspects
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.child_loss import decide
 from taskd.protocol.delivery import Dead, Delivery, Requeue
 from taskd.protocol.ledger import MAX_KEY_BYTES, key_of
@@ -50,8 +50,8 @@ def test_every_id_has_a_key_that_fits(task_id: str) -> None:
     assert b"\0" not in key_of(task_id)
 
 
-def request(task_id: str = "x", *, deaths: int) -> Request:
-    return Request(delivery(deaths=deaths), TaskHeaders(id=task_id, task="t"), TaskOptions(name="t"), 1)
+def request(task_id: str = "x", *, deaths: int) -> WorkerRequest:
+    return WorkerRequest(delivery(deaths=deaths), TaskHeaders(id=task_id, task="t"), TaskOptions(name="t"), 1)
 
 
 def test_of_tasks_in_their_last_life_one_runs_at_a_time_and_others_run_beside_it() -> None:

@@ -9,7 +9,7 @@ from taskd.base.urls import masked, same_login, same_server, scrubbed, servers_o
 from taskd.brokers import factory as brokers
 from taskd.brokers.kombu.errors import told
 from taskd.brokers.kombu_client.connection import kombu_connection
-from taskd.config.leaves import Leaf, walk
+from taskd.config.key_values import KeyValue, walk
 from taskd.config.load import check_bytes
 from taskd.config.schema import Config
 from taskd.config.stores import Stores
@@ -101,7 +101,7 @@ def test_every_address_of_the_configuration_is_shown_masked() -> None:
     urls = [
         leaf
         for _, leaf in walk(Config(broker="redis://a:pw/x@host/0", results="redis://a:pw/x@host/0"))
-        if isinstance(leaf, Leaf) and "pw/x" in str(leaf.value)
+        if isinstance(leaf, KeyValue) and "pw/x" in str(leaf.value)
     ]
 
     assert len(urls) == 2

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from taskd.config.declared import declared_when
-from taskd.config.given import Option
+from taskd.config.file_value import Option
 from taskd.config.option import ValueForm
 from taskd.config.schedule import WhenConfig
 from taskd.config.tables import options

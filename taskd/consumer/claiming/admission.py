@@ -19,7 +19,7 @@ from taskd.consumer.claiming import strategy
 from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.claiming.suspects import WAIT_S
 from taskd.consumer.live_config import LiveConfig
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.child_loss import Losses
 from taskd.consumer.running.run_times import RunTimes
@@ -64,11 +64,11 @@ class Admission:
         self._generation = generation
         self._next_tag = count(max(work.requests, default=0) + 1)
 
-    def admit(self, deliveries: Sequence[Delivery]) -> tuple[dict[int, Request], Sequence[Job]]:
+    def admit(self, deliveries: Sequence[Delivery]) -> tuple[dict[int, WorkerRequest], Sequence[Job]]:
         """Return what the pool is to be given of a batch; the rest is settled."""
         now = clock.now()
         monotonic = clock.monotonic()
-        accepted: dict[int, Request] = {}
+        accepted: dict[int, WorkerRequest] = {}
         jobs: list[Job] = []
         again = any(request.generation != self._generation for request in self._work.requests.values())
         for delivery in deliveries:
@@ -106,16 +106,16 @@ class Admission:
         return True
 
     def _admit(
-        self, delivery: Delivery, accepted: Collection[Request], now: float, monotonic: float
-    ) -> Request | None:
+        self, delivery: Delivery, accepted: Collection[WorkerRequest], now: float, monotonic: float
+    ) -> WorkerRequest | None:
         """Return what the pool is to be given of a delivery; None when it was settled without."""
         if is_protocol_1(delivery.headers):
             delivery = _of_protocol_2(delivery)
         verdict = strategy.decide(delivery, self._work.tasks, self._revoked, now)
-        if not isinstance(verdict, strategy.Run):
+        if not isinstance(verdict, strategy.Runnable):
             self._refuse(delivery, verdict)
             return None
-        request = Request(delivery, verdict.headers, verdict.options, self._generation)
+        request = WorkerRequest(delivery, verdict.headers, verdict.options, self._generation)
         if (delivery.deaths or self._suspects) and self._is_suspect(request, accepted):
             return None
         wait_s = self._policy.rates.wait_s(verdict.options, delivery.tag, monotonic)
@@ -124,7 +124,7 @@ class Admission:
             return None
         return request
 
-    def _is_suspect(self, request: Request, accepted: Collection[Request]) -> bool:
+    def _is_suspect(self, request: WorkerRequest, accepted: Collection[WorkerRequest]) -> bool:
         """Settle a message during whose last run a whole worker died, or that waits for such a one."""
         delivery = request.delivery
         worker = self._live.worker
@@ -138,7 +138,7 @@ class Admission:
             return True
         return False
 
-    def _job(self, tag: int, request: Request) -> Job:
+    def _job(self, tag: int, request: WorkerRequest) -> Job:
         delivery = request.delivery
         headers = request.headers
         worker = self._live.worker

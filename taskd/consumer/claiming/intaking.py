@@ -20,7 +20,7 @@ from taskd.consumer.claiming.stalling import StallWatch
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.moments import Moments
 from taskd.consumer.orders import Orders, Shutdown
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.run_times import RunTimes
 from taskd.consumer.running.tally import Tally
 from taskd.consumer.running.work import Work
@@ -167,7 +167,7 @@ class Intaking:
             self._work.pool.submit(jobs)
             self._stall.look()
 
-    def _acknowledge_early(self, accepted: Collection[Request]) -> None:
+    def _acknowledge_early(self, accepted: Collection[WorkerRequest]) -> None:
         """Acknowledge what is to be acknowledged before it runs; this cannot wait for the next flush."""
         early = [Ack(request.delivery.tag) for request in accepted if request.acks_early]
         if not early:

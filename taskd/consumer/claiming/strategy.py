@@ -21,7 +21,7 @@ _NEARLY_DUE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Runnable:
     """Give it to the pool."""
 
     headers: TaskHeaders
@@ -67,7 +67,7 @@ class NotDue:
 
 #: Every verdict but to run.
 Refusal = Malformed | Unknown | Expired | Revoked | NotDue
-Verdict = Run | Refusal
+Verdict = Runnable | Refusal
 
 
 def decide(delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Revocations, now: float) -> Verdict:
@@ -85,7 +85,7 @@ def decide(delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Revoca
         return Revoked(headers)
     if headers.eta_at is not None and headers.eta_at > now + _NEARLY_DUE_S:
         return NotDue(headers.eta_at)
-    return Run(headers, options)
+    return Runnable(headers, options)
 
 
 def _known_of(error: ProtocolError, delivery: Delivery) -> TaskHeaders | None:

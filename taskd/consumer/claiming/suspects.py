@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.pools.base import ChildLost
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.ledger import key_of
@@ -58,7 +58,7 @@ class Suspects:
             last_words=f"the whole worker process died while this task ran; running tasks: {self._among}",
         )
 
-    def must_wait(self, request: Request, held: Iterable[Request], max_deaths: int) -> bool:
+    def must_wait(self, request: WorkerRequest, held: Iterable[WorkerRequest], max_deaths: int) -> bool:
         """Return whether a message has to wait until another one of ``held`` has ended.
 
         Only in its last life, and only for another one in its last life: the next death is the end of both.
@@ -67,7 +67,7 @@ class Suspects:
             self._takes_turns(each, max_deaths) for each in held
         )
 
-    def _takes_turns(self, request: Request, max_deaths: int) -> bool:
+    def _takes_turns(self, request: WorkerRequest, max_deaths: int) -> bool:
         deaths = request.delivery.deaths
         if not deaths or deaths < max_deaths - 1:
             return False

@@ -12,7 +12,7 @@ from functools import partial
 
 from taskd.base.loop import Loop
 from taskd.config.programs import WorkerConfig
-from taskd.consumer.request import Request, Softened
+from taskd.consumer.request import Softened, WorkerRequest
 from taskd.consumer.running.work import Work
 from taskd.pools.base import KILL
 
@@ -53,17 +53,17 @@ class Escalation:
         self._loop = loop
         self._work = work
 
-    def begin(self, tag: int, request: Request, plan: Sequence[EscalationStep]) -> bool:
+    def begin(self, tag: int, request: WorkerRequest, plan: Sequence[EscalationStep]) -> bool:
         """End the task ``tag`` by ``plan``; one that waits is dropped at once.  False: the pool lacks it."""
         first, *later = plan
         for step in later:
             self._loop.call_at(step.at, partial(self._go_on, tag, request, step))
         return self._take(tag, request, first)
 
-    def _go_on(self, tag: int, request: Request, step: EscalationStep) -> None:
+    def _go_on(self, tag: int, request: WorkerRequest, step: EscalationStep) -> None:
         self._take(tag, request, step)
 
-    def _take(self, tag: int, request: Request, step: EscalationStep) -> bool:
+    def _take(self, tag: int, request: WorkerRequest, step: EscalationStep) -> bool:
         work = self._work
         if work.requests.get(tag) is not request:
             return False  # it has ended

@@ -13,7 +13,7 @@ from taskd.base.errors import ProtocolError
 from taskd.base.rates import format_rate
 from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.commands.revoking import id_list
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.work import Work
 from taskd.consumer.tasks import TasksGiven
 from taskd.protocol.delivery import Delivery
@@ -60,19 +60,19 @@ class TaskQueries:
             for due_at, request in self._delayed()
         ]
 
-    def _delayed(self) -> Iterator[tuple[float, Request]]:
+    def _delayed(self) -> Iterator[tuple[float, WorkerRequest]]:
         for due_at, delivery in self._tasks.intake.scheduled(_MAX_SCHEDULED):
             request = self._request(delivery)
             if request is not None:
                 yield due_at, request
 
-    def _request(self, delivery: Delivery) -> Request | None:
+    def _request(self, delivery: Delivery) -> WorkerRequest | None:
         try:
             headers = decode_headers(delivery.headers)
         except ProtocolError:
             return None  # it will be dead-lettered when it is due
         options = self._work.tasks.get(headers.task)
-        return None if options is None else Request(delivery, headers, options, generation=0)
+        return None if options is None else WorkerRequest(delivery, headers, options, generation=0)
 
     def query_task(self, ids: object) -> object:
         """Return ``{id: [state, info]}`` for the given ids that this worker holds or will claim."""
@@ -123,7 +123,7 @@ class TaskQueries:
 
     def _describe(
         self,
-        request: Request,
+        request: WorkerRequest,
         *,
         pid: int | None = None,
         time_start: float | None = None,

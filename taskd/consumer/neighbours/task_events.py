@@ -13,8 +13,8 @@ from typing import ParamSpec
 
 from taskd.base import clock
 from taskd.base.exhaustive import assert_never
-from taskd.consumer.moments import Ended, Lost, Moments, Started
-from taskd.consumer.request import Request
+from taskd.consumer.moments import Moments, RunEnded, RunLost, RunStarted
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.events.dispatcher import Dispatcher
 from taskd.protocol.events import (
@@ -22,7 +22,7 @@ from taskd.protocol.events import (
     TaskEvent,
     TaskFailed,
     TaskReceived,
-    TaskRejected,
+    TaskRefused,
     TaskRetried,
     TaskRevoked,
     TaskStarted,
@@ -73,7 +73,7 @@ class TaskEvents:
                 moments.lost.subscribe(self._lost),
             ]
 
-    def _received(self, requests: Iterable[Request]) -> None:
+    def _received(self, requests: Iterable[WorkerRequest]) -> None:
         """Tell of tasks that go to the pool now."""
         now = clock.now()
         for request in requests:
@@ -96,13 +96,13 @@ class TaskEvents:
             expires=headers.expires and headers.expires.isoformat(),
         )
 
-    def _started(self, started: Sequence[Started]) -> None:
+    def _started(self, started: Sequence[RunStarted]) -> None:
         """Tell of tasks that have begun."""
         for each in started:
             if each.options.send_events:
                 self._add(TaskStarted, each.at, each.headers.id)
 
-    def _ended(self, ended: Sequence[Ended]) -> None:
+    def _ended(self, ended: Sequence[RunEnded]) -> None:
         """Tell how tasks ended, or one run of them."""
         for each in ended:
             if each.options is not None and not each.options.send_events:
@@ -114,7 +114,7 @@ class TaskEvents:
             else:
                 self._cancelled(each.headers)
 
-    def _lost(self, lost: Sequence[Lost]) -> None:
+    def _lost(self, lost: Sequence[RunLost]) -> None:
         """Tell of tasks that a cold stop cuts off; how the others end is told with their ends."""
         for each in lost:
             if each.outcome is None and each.request.options.send_events:
@@ -136,10 +136,10 @@ class TaskEvents:
             case End.IGNORED:
                 pass  # nobody is told: Celery has no event for it
             case End.REQUEUED:
-                self._add(TaskRejected, now, task_id, requeue=True)
+                self._add(TaskRefused, now, task_id, requeue=True)
             case End.REJECTED:
                 self._tell_failed(now, task_id, reply)
-                self._add(TaskRejected, now, task_id, requeue=False)
+                self._add(TaskRefused, now, task_id, requeue=False)
             case _:
                 assert_never(reply.end)
 
@@ -148,7 +148,7 @@ class TaskEvents:
         self._add(TaskFailed, now, task_id, exception=exception, traceback=reply.traceback or None)
 
     @_harmless
-    def _decided(self, ended: Ended, end: DecidedEnd) -> None:
+    def _decided(self, ended: RunEnded, end: DecidedEnd) -> None:
         """Tell of an end that the worker, not the task, has brought about."""
         now = clock.now()
         if end.state == TaskState.REVOKED:

@@ -7,8 +7,8 @@ never ran go this way.  They are published together as the moment ``ended``.
 from __future__ import annotations
 
 from taskd.consumer.claims import Claims
-from taskd.consumer.moments import Ended, Moments
-from taskd.consumer.request import Request, Softened
+from taskd.consumer.moments import Moments, RunEnded
+from taskd.consumer.request import Softened, WorkerRequest
 from taskd.consumer.running.end_hooks import EndHooks
 from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.decided_ends import DecidedEnd
@@ -27,13 +27,13 @@ class Answering:
         self._claims = claims
         self._moments = moments
         self._hooks = hooks
-        self._ended: list[Ended] = []
+        self._ended: list[RunEnded] = []
         #: Has an end published with the next ``tell``.
         self.note = self._ended.append
 
     # -- what a request held -------------------------------------------------------------------
 
-    def settle(self, request: Request, settlement: Settlement) -> None:
+    def settle(self, request: WorkerRequest, settlement: Settlement) -> None:
         """Queue a settlement, unless the claim belongs to a lost generation: then it is void."""
         if request.generation == self._claims.generation:
             self._settling.settle(settlement)
@@ -42,12 +42,12 @@ class Answering:
                 for tag in request.twins:
                     self._settling.settle(Ack(tag) if is_over else Requeue(tag, started=False))
 
-    def ack(self, request: Request) -> None:
+    def ack(self, request: WorkerRequest) -> None:
         """Acknowledge what was not acknowledged before it ran."""
         if not request.acks_early:
             self.settle(request, Ack(request.delivery.tag))
 
-    def is_last_word(self, request: Request) -> bool:
+    def is_last_word(self, request: WorkerRequest) -> bool:
         """Whether nobody runs this message again: its claim is not lost, or was given up at the start."""
         return request.acks_early or request.generation == self._claims.generation
 
@@ -60,14 +60,14 @@ class Answering:
             self._ended.clear()
             self._moments.ended.publish(ended)
 
-    def cut_short(self, request: Request, end: DecidedEnd) -> None:
+    def cut_short(self, request: WorkerRequest, end: DecidedEnd) -> None:
         """Answer for a run that did not end by itself, and have the hooks hear of it."""
         self.answer(request, end)
         self._hooks.tell(request.delivery, request.options, end)
 
     def answer(
         self,
-        request: Request,
+        request: WorkerRequest,
         end: DecidedEnd,
         *,
         ran: bool = True,
@@ -76,7 +76,7 @@ class Answering:
         """Answer for a request with the end that the worker has decided; ``ran``: it counts as a run."""
         signum = request.terminated_by
         self.note(
-            Ended(
+            RunEnded(
                 request.headers,
                 request.options,
                 decided=end,
@@ -109,7 +109,7 @@ class Answering:
         expired: bool = False,
     ) -> None:
         """Answer for a message that does not run; ``options`` are None where its task is not known."""
-        self.note(Ended(headers, options, decided=end, ran=False, expired=expired))
+        self.note(RunEnded(headers, options, decided=end, ran=False, expired=expired))
         after = decided_ends.aftermath(headers, delivery)
         self._settling.answer(end, after, delivery, headers)
         self._settling.follow(after)

@@ -14,7 +14,7 @@ import msgspec
 from taskd.base.exit_codes import describe_signal
 from taskd.base.plural import counted
 from taskd.consumer.live_config import LiveConfig
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.settling import decided_ends
 from taskd.pools.base import ChildLost
@@ -83,7 +83,7 @@ class Losses:
         self._live = live
         self._answering = answering
 
-    def take(self, request: Request, lost: ChildLost, *, acknowledged: bool) -> None:
+    def take(self, request: WorkerRequest, lost: ChildLost, *, acknowledged: bool) -> None:
         """Settle a task whose process died, and answer whoever waits if it does not run again."""
         delivery = request.delivery
         headers = request.headers

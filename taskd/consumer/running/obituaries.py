@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from taskd.base.exhaustive import assert_never
 from taskd.base.exit_codes import describe_signal
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.child_loss import decide
 from taskd.pools.base import Broken, Cancelled, ChildEnd, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.status import ChildDied, RunningTask
 
 
-def obituary(end: ChildEnd, request: Request | None, max_deaths: int, now: float) -> ChildDied:
+def obituary(end: ChildEnd, request: WorkerRequest | None, max_deaths: int, now: float) -> ChildDied:
     """Return the line for a child that died while it ran the task of ``request``, or none."""
     task = None
     if request is not None:
@@ -34,7 +34,7 @@ def obituary(end: ChildEnd, request: Request | None, max_deaths: int, now: float
     )
 
 
-def fate(request: Request, outcome: Outcome, max_deaths: int) -> str:
+def fate(request: WorkerRequest, outcome: Outcome, max_deaths: int) -> str:
     """Return in words what becomes of a task with this outcome.  Pure."""
     match outcome:
         case ChildLost():

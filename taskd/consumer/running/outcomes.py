@@ -15,8 +15,8 @@ from taskd.base.exhaustive import assert_never
 from taskd.base.exit_codes import describe_signal
 from taskd.base.safe_text import Block
 from taskd.consumer.claims import Claims
-from taskd.consumer.moments import Ended, Lost, Moments
-from taskd.consumer.request import Request, Softened
+from taskd.consumer.moments import Moments, RunEnded, RunLost
+from taskd.consumer.request import Softened, WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.child_loss import Losses
 from taskd.consumer.running.work import Work
@@ -84,11 +84,11 @@ class Outcomes:
         for outcome in outcomes:
             request = None if type(outcome) is Done else self._work.requests.get(outcome.tag)
             if request is not None:
-                lost.append(Lost(request, outcome))
+                lost.append(RunLost(request, outcome))
         if lost:
             self._moments.lost.publish(lost)
 
-    def _take(self, request: Request, outcome: Outcome) -> None:
+    def _take(self, request: WorkerRequest, outcome: Outcome) -> None:
         match outcome:
             case Done():
                 self._done(request, outcome)
@@ -103,13 +103,13 @@ class Outcomes:
             case _:
                 assert_never(outcome)
 
-    def _done(self, request: Request, done: Done) -> None:
+    def _done(self, request: WorkerRequest, done: Done) -> None:
         reply = decode_reply(done.reply)
         if request.softened is not Softened.NO and self._ended_on_request(request, reply, done.runtime_s):
             return
         self._answering.note(
             # By position: one for each run.
-            Ended(request.headers, request.options, reply, None, done.runtime_s, reply.end in _FAILED)
+            RunEnded(request.headers, request.options, reply, None, done.runtime_s, reply.end in _FAILED)
         )
         if reply.record and not reply.silent:
             self._settling.keep_result(
@@ -137,7 +137,7 @@ class Outcomes:
             case _:
                 assert_never(reply.end)
 
-    def _ended_on_request(self, request: Request, reply: Reply, runtime_s: float | None) -> bool:
+    def _ended_on_request(self, request: WorkerRequest, reply: Reply, runtime_s: float | None) -> bool:
         """Settle a task that ended because it was asked to; False when it ended as it would have anyway."""
         headers = request.headers
         answering = self._answering
@@ -149,12 +149,12 @@ class Outcomes:
                 return True
             case Softened.SHUTDOWN if reply.softly and not request.acks_early:
                 logger.warning("task=%s id=%s ended for the shutdown; requeued", headers.task, headers.id)
-                answering.note(Ended(headers, request.options, runtime_s=runtime_s))
+                answering.note(RunEnded(headers, request.options, runtime_s=runtime_s))
                 answering.settle(request, Requeue(request.delivery.tag))
                 return True
         return False
 
-    def _finished(self, request: Request, callbacks: Sequence[Outgoing]) -> None:
+    def _finished(self, request: WorkerRequest, callbacks: Sequence[Outgoing]) -> None:
         """Acknowledge, and send what follows the task; a single message in the same transaction."""
         if len(callbacks) == 1 and not request.acks_early:
             self._answering.settle(request, Replace(request.delivery.tag, callbacks[0]))
@@ -164,7 +164,7 @@ class Outcomes:
                 self._settling.publish(message)
         self._answering.ack(request)
 
-    def _retry(self, request: Request, reply: Reply) -> None:
+    def _retry(self, request: WorkerRequest, reply: Reply) -> None:
         assert reply.retry is not None
         message = reply.retry
         logger.info("task=%s id=%s will be retried: %s", request.headers.task, request.headers.id, reply.text)
@@ -173,13 +173,13 @@ class Outcomes:
         else:
             self._answering.settle(request, Replace(request.delivery.tag, message))
 
-    def _requeue(self, request: Request) -> None:
+    def _requeue(self, request: WorkerRequest) -> None:
         if request.acks_early:
             self._settling.publish(request.delivery.again())
         else:
             self._answering.settle(request, Requeue(request.delivery.tag))
 
-    def _reject(self, request: Request, reply: Reply) -> None:
+    def _reject(self, request: WorkerRequest, reply: Reply) -> None:
         logger.error(
             "task=%s id=%s rejected: %s; dead-lettered", request.headers.task, request.headers.id, reply.text
         )
@@ -189,13 +189,13 @@ class Outcomes:
         if self._answering.is_last_word(request):
             self._settling.follow(decided_ends.aftermath(request.headers, request.delivery))
 
-    def _timed_out(self, request: Request, timed_out: TimedOut) -> None:
+    def _timed_out(self, request: WorkerRequest, timed_out: TimedOut) -> None:
         headers = request.headers
         logger.error("task=%s id=%s ended by its limit of %s s", headers.task, headers.id, timed_out.limit_s)
         self._answering.cut_short(request, decided_ends.timed_out(headers, timed_out.limit_s))
         self._answering.ack(request)
 
-    def _cancelled(self, request: Request, cancelled: Cancelled) -> None:
+    def _cancelled(self, request: WorkerRequest, cancelled: Cancelled) -> None:
         headers = request.headers
         how = describe_signal(request.terminated_by) if cancelled.started else "before it ran"
         logger.warning("task=%s id=%s terminated on request: %s", headers.task, headers.id, how)
@@ -205,7 +205,7 @@ class Outcomes:
             self._answering.answer(request, decided_ends.revoked(headers, "revoked"), ran=False)
         self._answering.ack(request)
 
-    def _broken(self, request: Request, broken: Broken) -> None:
+    def _broken(self, request: WorkerRequest, broken: Broken) -> None:
         headers = request.headers
         if self._ended_on_request(request, Reply(End.FAILED, softly=True), None):
             return  # it was asked while the executor had not reached the task, or had left it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from taskd.base import clock
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.work import Work
 from taskd.revocations.known import By, Revocations, stamps_of
 from taskd.revocations.store import RevocationStore
@@ -46,7 +46,7 @@ class RevokedTasks:
             if self._state is not None:
                 self._state.discard(kind, gone)
 
-    def held(self, kind: By, what: Iterable[str]) -> Mapping[int, Request]:
+    def held(self, kind: By, what: Iterable[str]) -> Mapping[int, WorkerRequest]:
         """Return what the pool holds of this, by tag."""
         picks = _picks(kind, frozenset(what))
         return {tag: request for tag, request in self._work.requests.items() if picks(request)}
@@ -78,7 +78,7 @@ class RevokedTasks:
         return learnt
 
 
-def _picks(kind: By, what: frozenset[str]) -> Callable[[Request], bool]:
+def _picks(kind: By, what: frozenset[str]) -> Callable[[WorkerRequest], bool]:
     match kind:
         case By.ID:
             return lambda request: request.headers.id in what

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from taskd.consumer.moments import Ended
+from taskd.consumer.moments import RunEnded
 
 #: Weight of the newest run in the mean.
 _NEWEST = 0.1
@@ -24,7 +24,7 @@ class RunTimes:
     mean_s: float = 0.0
     _peak_s: dict[str, float] = field(default_factory=dict)
 
-    def hear(self, ended: Sequence[Ended]) -> None:
+    def hear(self, ended: Sequence[RunEnded]) -> None:
         """Take in the runs that have ended."""
         for each in ended:
             if each.runtime_s is not None:

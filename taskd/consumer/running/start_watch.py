@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from taskd.base import clock
 from taskd.base.loop import Loop, LoopTimer
-from taskd.consumer.moments import Ended, Lost, Moments, Started
-from taskd.consumer.request import Request
+from taskd.consumer.moments import Moments, RunEnded, RunLost, RunStarted
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.work import Work
 
 #: How often to look for tasks that have begun.
@@ -45,7 +45,7 @@ class StartWatch:
         else:
             self._unstarted.clear()
 
-    def _received(self, requests: Sequence[Request]) -> None:
+    def _received(self, requests: Sequence[WorkerRequest]) -> None:
         self._unstarted.update(request.headers.id for request in requests)
         if self._timer is None:
             self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
@@ -57,29 +57,29 @@ class StartWatch:
         self._unstarted.intersection_update(request.headers.id for request in requests.values())
         now_at = clock.now()
         now = clock.monotonic()
-        found: list[Started] = []
+        found: list[RunStarted] = []
         for running in self._work.pool.running():
             request = requests.get(running.tag)
             if request is not None and request.headers.id in self._unstarted:
                 self._unstarted.discard(request.headers.id)
-                found.append(Started(request.headers, request.options, now_at - (now - running.since)))
+                found.append(RunStarted(request.headers, request.options, now_at - (now - running.since)))
         if found:
             self._moments.started.publish(found)
         if self._unstarted:
             self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
 
-    def _ended(self, ended: Sequence[Ended]) -> None:
+    def _ended(self, ended: Sequence[RunEnded]) -> None:
         """Tell of starts that nobody has seen, before their ends are told."""
         now_at = clock.now()
-        found: list[Started] = []
+        found: list[RunStarted] = []
         for each in ended:
             if each.headers.id in self._unstarted:
                 self._unstarted.discard(each.headers.id)
                 if each.reply is not None and each.options is not None:
-                    found.append(Started(each.headers, each.options, now_at - (each.runtime_s or 0.0)))
+                    found.append(RunStarted(each.headers, each.options, now_at - (each.runtime_s or 0.0)))
         if found:
             self._moments.started.publish(found)
 
-    def _lost(self, lost: Sequence[Lost]) -> None:
+    def _lost(self, lost: Sequence[RunLost]) -> None:
         for each in lost:
             self._unstarted.discard(each.request.headers.id)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from taskd.consumer.moments import Ended
+from taskd.consumer.moments import RunEnded
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Tally:
     done: int = 0
     failed: int = 0
 
-    def hear(self, ended: Sequence[Ended]) -> None:
+    def hear(self, ended: Sequence[RunEnded]) -> None:
         """Count the runs that have ended."""
         totals = self.totals
         for each in ended:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from taskd.consumer.request import Request
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.errands import Errands
 from taskd.pools.base import Pool
 from taskd.sending.options import TaskOptions
@@ -21,7 +21,7 @@ class Work:
     #: The tasks that the app has, by name: the pool tells them when the task code is loaded.
     tasks: dict[str, TaskOptions]
     #: The tasks in the pool, by tag.
-    requests: dict[int, Request]
+    requests: dict[int, WorkerRequest]
     errands: Errands = field(repr=False)
 
     @classmethod

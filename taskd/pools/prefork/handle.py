@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from taskd.base import clock
 from taskd.base.errors import PoolError
-from taskd.pools.base import ChildEnd, ChildInfo, ChildLost, Done, Job, Outcome, Running
+from taskd.pools.base import ChildEnd, ChildInfo, ChildLost, Done, Job, Outcome, RunningJob
 from taskd.pools.prefork import slot as slots
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.last_lines import last_lines
@@ -227,7 +227,7 @@ class Child:
         if reports:
             self.holding = False
 
-    def running(self) -> Running | None:
+    def running(self) -> RunningJob | None:
         """Return the job that the child is in, by the shared memory."""
         words = self.slot.words
         begun = words[slots.BEGUN]
@@ -235,7 +235,7 @@ class Child:
         if begun <= words[slots.BASE] + (words[slots.FILL] >> 32) or not 0 <= position < len(self.in_hand):
             return None
         job = self.in_hand[position]
-        return Running(job.tag, self.pid, self._since()) if job is not None else None
+        return RunningJob(job.tag, self.pid, self._since()) if job is not None else None
 
     def _since(self) -> float:
         """When the last job began; its birth where the shared memory says what can not be."""

@@ -18,7 +18,7 @@ from taskd.base import clock
 from taskd.base.errors import PoolError
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
-from taskd.pools.base import Cancelled, ChildEnd, Job, OnOutcomes, Outcome, PoolInfo, Running
+from taskd.pools.base import Cancelled, ChildEnd, Job, OnOutcomes, Outcome, PoolInfo, RunningJob
 from taskd.pools.opening import ChildLimits, Children, OnReady
 from taskd.pools.prefork import wire
 from taskd.pools.prefork.crew import Crew
@@ -263,7 +263,7 @@ class PreforkPool:
 
     # -- requests --------------------------------------------------------------------------
 
-    def running(self) -> Sequence[Running]:
+    def running(self) -> Sequence[RunningJob]:
         """Return the jobs that have begun, by the shared memory of each child."""
         found = (child.running() for child in self._crew.children.values())
         return [running for running in found if running is not None]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from zlib import crc32
 
 from taskd.base.urls import place_of, shown
-from taskd.config.leaves import Leaf, walk
+from taskd.config.key_values import KeyValue, walk
 from taskd.config.option import ValueForm
 from taskd.config.schema import Config
 from taskd.config.written import written
@@ -92,7 +92,7 @@ def _text(config: Config) -> str:
     lines += [f"broker = {written(config.broker, ValueForm.URL)}", 'results = "null://"']
     table = ""
     for path, leaf in walk(config):
-        if len(path) != 2 or path[0] not in _TABLES or not isinstance(leaf, Leaf):
+        if len(path) != 2 or path[0] not in _TABLES or not isinstance(leaf, KeyValue):
             continue
         if path[0] != table:
             table = path[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from taskd.pools.base import PoolInfo
-from taskd.pools.opening import OnReady, Work
+from taskd.pools.opening import OnReady, TargetForms
 from taskd.pools.threads import ThreadsPool
 
 
@@ -17,6 +17,6 @@ class ParcelsPool(ThreadsPool):
         return replace(super().info(), implementation="parcels.pool:ParcelsPool")
 
 
-def open_pool(capacity: int, work: Work, on_ready: OnReady) -> ParcelsPool:
+def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> ParcelsPool:
     """Return the pool, not started."""
     return ParcelsPool(capacity, work.blocking(), on_ready=on_ready)

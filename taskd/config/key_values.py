@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 
 from taskd.base.urls import MASK, masked
-from taskd.config.given import Option
+from taskd.config.file_value import Option
 from taskd.config.option import Applies, ValueForm
 from taskd.config.provenance import KeyPath
 from taskd.config.written import written
@@ -18,7 +18,7 @@ _OF_TABLES = {"schedule": Applies.LIVE}
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class KeyValue:
     """One key with its value."""
 
     value: object
@@ -39,7 +39,7 @@ class NamedTable:
     applies: Applies
 
 
-def walk(table: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Leaf | NamedTable]]:
+def walk(table: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, KeyValue | NamedTable]]:
     """Yield all keys of a configuration by their paths, and the tables with chosen names, in order."""
     assert is_dataclass(table)
     for field in fields(table):
@@ -55,10 +55,10 @@ def walk(table: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Leaf | Na
                 yield from walk(inner, (*here, name))
 
 
-def _leaves(value: object, option: Option, path: KeyPath) -> Iterator[tuple[KeyPath, Leaf]]:
+def _leaves(value: object, option: Option, path: KeyPath) -> Iterator[tuple[KeyPath, KeyValue]]:
     if isinstance(value, Mapping) and (option.kind is ValueForm.TEXT_MAP or (option.secret and value)):
         # Variables of an environment, options of a library: one may have changed, any may hold a password.
         secret = replace(option, kind=ValueForm.TEXT, secret=True)
-        yield from (((*path, name), Leaf(text, secret)) for name, text in value.items())
+        yield from (((*path, name), KeyValue(text, secret)) for name, text in value.items())
     else:
-        yield path, Leaf(value, option)
+        yield path, KeyValue(value, option)

@@ -35,7 +35,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class FileValue:
     """A value as it stands in the file (``raw``), and as text with its variables put in."""
 
     option: Option

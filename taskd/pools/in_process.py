@@ -1,7 +1,7 @@
-"""The books of the pools that run jobs beside the worker's loop, in the worker's own process.
+"""The common part of the pools that run jobs in the worker's own process, beside its loop.
 
-Jobs that wait, outcomes on their way to the loop, and how many are held.  A kind of pool adds who runs
-the jobs.  The lock guards everything that both sides touch.
+It keeps the jobs that wait, the outcomes on their way to the loop, and the number that is held.  A kind of
+pool adds a runner for the jobs.  The lock guards everything that both sides touch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from taskd.base.loop import Loop
 from taskd.pools.base import Cancelled, Job, OnOutcomes, Outcome
 
 
-class Books(ABC):
+class InProcessPool(ABC):
     """The part of a pool that knows no runner.  See ``taskd.pools.base.Pool`` for the public methods."""
 
     _loop: Loop
