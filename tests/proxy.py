@@ -71,9 +71,13 @@ class Proxy:
         while True:
             try:
                 client, _ = self._server.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # away for now: this client sees it, and the next one may find it back
+                _close(client)
+                continue
             for each in (client, server):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:

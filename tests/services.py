@@ -8,15 +8,16 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,59 @@ _OWN_PORTS = range(10_000, 32_000)
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody uses now, and only another test might take."""
+    """Return a port of the loopback interface that nobody uses; no other test is given it during this run."""
     while True:
         port = random.choice(_OWN_PORTS)
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
+            with socket.socket(socket.AF_UNIX) as mark:
+                # Tells the tests of other processes; the kernel forgets the name with this process.
+                mark.bind(f"\0a port of taskd's tests: {port}")
+                mark.detach()
             return port
+
+
+#: Where a server takes connections: a port of this host, or a path.
+Address = int | Path
+
+
+def connected(address: Address) -> socket.socket:
+    """Connect to a server of this host."""
+    if isinstance(address, int):
+        return socket.create_connection(("127.0.0.1", address), 2.0)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(2.0)
+    try:
+        connection.connect(str(address))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def wait_until_up(
+    process: subprocess.Popen[bytes], hello: bytes, welcome: re.Pattern[bytes], addresses: Iterable[Address]
+) -> None:
+    """Wait until the server answers at the first address, and takes connections at each of the others.
+
+    A server opens its listeners one after the other, so that one says nothing about the next.
+    """
+    first, *others = addresses
+
+    def is_up() -> bool:
+        if process.poll() is not None:
+            raise AssertionError(f"{process.args!r} ended with {process.returncode} while it started")
+        try:
+            with connected(first) as connection:
+                connection.sendall(hello)
+                answer = connection.recv(64)
+            for each in others:
+                connected(each).close()
+        except OSError:
+            return False
+        return bool(welcome.match(answer))
+
+    wait_until(is_up, what=f"{process.args!r}, which is to listen at {[first, *others]},")
 
 
 @contextmanager
@@ -78,21 +126,22 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it answers and listens wherever its options say."""
         basics = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory))
         quiet = ("--save", "", "--appendonly", "no", "--loglevel", "warning")
         self.process = subprocess.Popen(
             [self._program, *basics, *quiet, *self._options], stdout=subprocess.DEVNULL
         )
-        wait_until(self._answers, what="the private Redis server")
+        # A wish for a password is an answer, too; one that still reads its data is not up.
+        welcome = re.compile(rb"\+PONG|-NOAUTH")
+        wait_until_up(self.process, b"PING\r\n", welcome, (self.port, *self._others()))
 
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1.0) as connection:
-                connection.sendall(b"PING\r\n")
-                return bool(connection.recv(64))
-        except OSError:
-            return False
+    def _others(self) -> Iterator[Address]:
+        for option, value in pairwise(self._options):
+            if option == "--tls-port":
+                yield int(value)
+            elif option == "--unixsocket":
+                yield self.directory / value
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -126,6 +175,10 @@ def redis_database() -> str:
     return f"{redis_url().rpartition('/')[0]}/{next(_databases)}"
 
 
+#: Such as ``listeners.ssl.default = 127.0.0.1:5671``.
+_MORE_LISTENERS = re.compile(r"^listeners\.\w+\.\w+ *= *(?:\S*:)?(\d+)$", re.MULTILINE)
+
+
 class RabbitServer:
     """A private RabbitMQ: its node, its data and its ports are its own.  Starting takes some seconds.
 
@@ -133,6 +186,7 @@ class RabbitServer:
     """
 
     def __init__(self, settings: str = "") -> None:
+        self._settings = settings
         self._program = program("rabbitmq-server")
         self._ctl = program("rabbitmqctl")
         self._directory = Path(tempfile.mkdtemp(prefix="taskd-rabbit-"))
@@ -169,7 +223,7 @@ class RabbitServer:
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it answers and listens wherever its settings say."""
         self.process = subprocess.Popen(
             [self._program],
             env=self._environment,
@@ -177,16 +231,10 @@ class RabbitServer:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_until(self._answers, what="the private RabbitMQ")
-
-    def _answers(self) -> bool:
-        """Return whether it speaks AMQP: it answers a wrong header with its own."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 2.0) as connection:
-                connection.sendall(b"AMQP\x00\x00\x00\x00")
-                return connection.recv(8).startswith(b"AMQP")
-        except OSError:
-            return False
+        # It speaks AMQP when it answers a wrong header with its own.
+        others = (int(port) for port in _MORE_LISTENERS.findall(self._settings))
+        hello, welcome = b"AMQP\x00\x00\x00\x00", re.compile(b"AMQP")
+        wait_until_up(self.process, hello, welcome, (self.port, *others))
 
     def control(self, *words: str) -> str:
         """Run ``rabbitmqctl``."""
@@ -205,7 +253,7 @@ class RabbitServer:
         """End it and its port mapper, and remove what it wrote."""
         self.kill()
         subprocess.run(
-            ["epmd", "-port", self._environment["ERL_EPMD_PORT"], "-kill"],
+            [program("epmd"), "-port", self._environment["ERL_EPMD_PORT"], "-kill"],
             env=self._environment,
             check=False,
             capture_output=True,

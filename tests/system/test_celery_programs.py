@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +15,7 @@ import pytest
 
 from taskd.base.ids import node_name
 from taskd.config.load import load
+from tests.services import free_port
 from tests.system.daemon import ONE_PREFORK_WORKER, ROOT, Daemon
 from tests.waiting import seen_within, wait_until
 
@@ -81,9 +81,7 @@ def test_celery_events_dumps_our_events(daemon: Daemon) -> None:
 
 
 def test_flower_shows_workers_and_tasks_and_steers_the_pool(daemon: Daemon) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     def ask(path: str, data: bytes | None = None) -> Any:
         try:
@@ -92,9 +90,13 @@ def test_flower_shows_workers_and_tasks_and_steers_the_pool(daemon: Daemon) -> N
         except OSError:
             return None
 
+    def whole() -> Any:
+        seen = (ask("/api/workers?refresh=1") or {}).get(NODE, {})
+        return seen if {"stats", "active_queues", "registered"} <= seen.keys() else None
+
     with running(daemon, "flower", f"--port={port}", "--address=127.0.0.1"):
-        wait_until(lambda: NODE in (ask("/api/workers?refresh=1") or {}), 40, "Flower sees the worker")
-        worker = ask("/api/workers?refresh=1")[NODE]
+        # Each refresh asks the worker several questions, and shows what was answered within a second.
+        worker = wait_until(whole, 40, "Flower sees the worker")
         assert worker["stats"]["pool"]["max-concurrency"] == 2
         assert [queue["name"] for queue in worker["active_queues"]] == ["default"]
         assert "shop.add" in worker["registered"]
