@@ -3,5 +3,5 @@
 Importing a module with ``app = App()`` reads no file and opens nothing; the first send does.  Start reading
 at ``app.py``; ``task.py`` is what the decorator makes, ``control_flow.py`` has what a task may raise.
 
-May import: ``base``, ``config``, ``protocol``, ``results``, ``program``, ``sending``.
+May import: ``base``, ``config``, ``protocol``, ``results``, ``sending``.
 """

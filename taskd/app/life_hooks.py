@@ -41,6 +41,17 @@ class Stage(Enum):
     PROCESS_SHUTDOWN = "process_shutdown"
 
 
+#: The stages of the worker, which has none of the user's code where tasks run in children.
+WORKER_STAGES = (Stage.WORKER_READY, Stage.WORKER_STOPPING, Stage.WORKER_STOPPED)
+#: How long all hooks of one stage may take together, in a child.
+STAGE_LIMIT_S = 10.0
+
+
+def errand_of(stage: Stage) -> str:
+    """Return the name by which a worker has the hooks of a stage called in a child."""
+    return f"taskd.hook.{stage.value}"
+
+
 _LAST_FIRST = {Stage.WORKER_STOPPING, Stage.WORKER_STOPPED, Stage.PROCESS_SHUTDOWN}
 
 

@@ -10,7 +10,7 @@ import sys
 import traceback
 from difflib import get_close_matches
 from importlib import import_module
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 from taskd.base.errors import ResolveError, TaskdError
 
@@ -24,31 +24,12 @@ class ModuleNotFoundInPath(ResolveError):
 def resolve(path: str, *, default_attribute: str = "app") -> object:
     """Return the object named by ``package.module:attribute``.
 
-    Without an attribute ``default_attribute`` is taken.  The working directory is put on the
-    import path first, as ``celery`` and ``python -m`` do, and the directory of the configuration file last.
-    Errors raised *by* the user's module pass through untouched, so that their traceback names the
-    user's line.
-
-    Raises: ``ResolveError`` when the module does not exist or has no such attribute.
+    Without an attribute ``default_attribute`` is taken.  Raises: as ``imported``, and ``ResolveError`` when
+    the module has no such attribute.
     """
     module_name, _, attribute = path.partition(":")
     attribute = attribute or default_attribute
-    if "" not in sys.path and "." not in sys.path:
-        sys.path.insert(0, "")
-    # Behind all others, so that nothing beside the file takes the place of a module that is installed.
-    if (beside := _beside_the_file()) and beside not in sys.path:
-        sys.path.append(beside)
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module_name + ".").startswith(error.name + "."):
-            raise  # the module exists; something that it imports does not
-        raise ModuleNotFoundInPath(
-            f'no module "{error.name}" for app "{path}"; expected "package.module:attribute" in '
-            f"the program's working directory, on its PYTHONPATH, or beside the file; "
-            f"looked in {_looked_in()}"
-        ) from error
-    found = module
+    found: object = imported(path)
     for part in attribute.split("."):
         if not hasattr(found, part):
             near = get_close_matches(part, dir(found), n=1)
@@ -58,6 +39,31 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
             )
         found = getattr(found, part)
     return found
+
+
+def imported(path: str) -> ModuleType:
+    """Return the module of ``package.module:attribute``, imported.
+
+    The working directory is put on the import path first, as ``celery`` and ``python -m`` do, and the
+    directory of the configuration file last.  Errors raised *by* the user's module pass through untouched, so
+    that their traceback names the user's line.  Raises: ``ModuleNotFoundInPath``.
+    """
+    module_name = path.partition(":")[0]
+    if "" not in sys.path and "." not in sys.path:
+        sys.path.insert(0, "")
+    # Behind all others, so that nothing beside the file takes the place of a module that is installed.
+    if (beside := _beside_the_file()) and beside not in sys.path:
+        sys.path.append(beside)
+    try:
+        return import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise  # the module exists; something that it imports does not
+        raise ModuleNotFoundInPath(
+            f'no module "{error.name}" for app "{path}"; expected "package.module:attribute" in '
+            f"the program's working directory, on its PYTHONPATH, or beside the file; "
+            f"looked in {_looked_in()}"
+        ) from error
 
 
 def _looked_in() -> str:
@@ -109,11 +115,11 @@ def failure_of(error: BaseException) -> tuple[str, str]:
 def first_of_the_users(frames: TracebackType | None) -> TracebackType | None:
     """Return the frames from the user's code on.
 
-    Frames that led to ``resolve``, and the import machinery behind it, are left out.  The list is empty if
+    Frames that led to ``imported``, and the import machinery behind it, are left out.  The list is empty if
     the error arose elsewhere.
     """
     here = frames
-    while here is not None and here.tb_frame.f_code is not resolve.__code__:
+    while here is not None and here.tb_frame.f_code is not imported.__code__:
         here = here.tb_next
     if here is None:
         return frames

@@ -134,7 +134,7 @@ class AppSource:
             return
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write_fd, True)
-        command = module_command("taskd.app.declarations", place.app, python=place.interpreter)
+        command = module_command("taskd.execution.declarations", place.app, python=place.interpreter)
         if place.directory:  # posix_spawn cannot change it
             command = ("/usr/bin/env", "-C", place.directory, *command)
         pid = os.posix_spawn(

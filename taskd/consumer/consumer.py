@@ -34,8 +34,8 @@ from taskd.consumer.orders import Shutdown
 from taskd.consumer.parts import Parts
 from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.answering import Answering
+from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.child_loss import Losses
-from taskd.consumer.running.end_hooks import EndHooks
 from taskd.consumer.running.outcomes import Outcomes
 from taskd.consumer.running.run_times import RunTimes
 from taskd.consumer.running.shutdown_ladder import ShutdownLadder
@@ -69,9 +69,8 @@ class Consumer:
         self._broker = parts.backends.broker
         self._claims = Claims()
         self._settling = _settling(parts)
-        answering = Answering(
-            self._settling, self._claims, parts.moments, EndHooks(parts.work.errands, parts.orders)
-        )
+        self._app_ends = AppEnds(parts.loop, parts.work, parts.orders)
+        answering = Answering(self._settling, self._claims, parts.moments, self._app_ends)
         losses = Losses(parts.live, answering)
         self.outcomes = Outcomes(
             parts.work, self._claims, self._settling, answering, losses, moments=parts.moments
@@ -143,7 +142,15 @@ class Consumer:
                 autoscaler=parts.autoscaler,
                 worker_info=parts.worker_info,
             ),
-            Evloop(loop, orders, work.pool, voice, parts.moments, settling=self._settling),
+            Evloop(
+                loop,
+                orders,
+                work.pool,
+                voice,
+                parts.moments,
+                settling=self._settling,
+                app_ends=self._app_ends,
+            ),
         ]
 
     @property
@@ -178,7 +185,9 @@ class Consumer:
                 return
 
     def _has_unsettled(self) -> bool:
-        return self._orders.shutdown is Shutdown.WARM and (bool(self._settling) or self._work.pool.held > 0)
+        return self._orders.shutdown is Shutdown.WARM and (
+            bool(self._settling) or bool(self._app_ends) or self._work.pool.held > 0
+        )
 
     def _wait(self, delay_s: float, error: Exception) -> None:
         """Turn the loop without a broker: outcomes are collected, heartbeats of the pool's life go on."""
@@ -212,6 +221,7 @@ class Consumer:
             )
             if not request.acks_early and request.generation == self._claims.generation:
                 self._settling.settle(Requeue(request.delivery.tag))
+        self._app_ends.give_back()
         if self._settling:
             self._flush_last()
         self._connection.close()

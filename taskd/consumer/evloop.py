@@ -15,6 +15,7 @@ from taskd.base.plural import counted
 from taskd.consumer.connection import Connection
 from taskd.consumer.moments import Moments
 from taskd.consumer.orders import Orders, Shutdown
+from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.settling.settling import LINGER_S, Settling
 from taskd.consumer.tasks import Tasks, TasksGiven
 from taskd.consumer.voice import Voice
@@ -40,6 +41,7 @@ class Evloop(Step[None]):
         moments: Moments,
         *,
         settling: Settling,
+        app_ends: AppEnds,
     ) -> None:
         self._loop = loop
         self._orders = orders
@@ -47,6 +49,7 @@ class Evloop(Step[None]):
         self._voice = voice
         self._moments = moments
         self._settling = settling
+        self._app_ends = app_ends
         self._linger: LoopTimer | None = None
         self._announced = False
 
@@ -97,7 +100,7 @@ class Evloop(Step[None]):
         while self._orders.shutdown is Shutdown.WARM:
             if self._settling:
                 tasks.flush()
-            if self._pool.held == 0 and not self._settling:
+            if self._pool.held == 0 and not self._settling and not self._app_ends:
                 self._moments.drained.publish(None)
                 return
             self._loop.run_once()

@@ -13,10 +13,9 @@ import msgspec
 
 from taskd.base.moment import Moment
 from taskd.consumer.request import WorkerRequest
-from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.pools.base import Outcome
 from taskd.protocol.delivery import Settlement
-from taskd.protocol.execution import Reply
+from taskd.protocol.execution import DecidedEnd, Reply
 from taskd.protocol.message import TaskHeaders
 from taskd.sending.options import TaskOptions
 

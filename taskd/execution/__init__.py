@@ -2,5 +2,5 @@
 
 It never imports the consumer, which runs in the worker's parent.
 
-May import: ``base``, ``host``, ``config``, ``protocol``, ``results``, ``pools``, ``sending``, ``app``.
+May import: ``base``, ``host``, ``config``, ``protocol``, ``results``, ``pools``, ``program``, ``sending``, ``app``.
 """

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from typing import Protocol
 
 from taskd.protocol.ledger import (
     FACTS,
@@ -27,6 +28,16 @@ from taskd.protocol.ledger import (
     STOPPING_AT,
     key_of,
 )
+
+
+class Running(Protocol):
+    """Takes note of the tasks that run, such as a ledger.  Safe in any thread."""
+
+    def begin(self, task_id: str) -> int:
+        """Note that a task begins; return its slot, 0 for none."""
+
+    def end(self, slot: int) -> None:
+        """Note that it ended."""
 
 
 class Ledger:

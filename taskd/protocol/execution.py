@@ -16,12 +16,44 @@ from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Delivery, Outgoing
 
 
+class Cause(int, Enum):
+    """Why the worker has decided the end of a task."""
+
+    #: No task has its name.
+    UNKNOWN = 0
+    #: Its message does not say what to run, or how.
+    MALFORMED = 1
+    #: The process that ran it died, and it is not run again.
+    LOST = 2
+    #: Its hard time limit passed.
+    TIMED_OUT = 3
+    #: The executor, or the worker, failed on it.
+    BROKEN = 4
+    #: Somebody revoked it before it ran.
+    REVOKED = 5
+    #: Somebody ended it while it ran.
+    TERMINATED = 6
+    #: It was not begun in time.
+    EXPIRED = 7
+
+
+class DecidedEnd(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The end of a task that the worker has decided, not the task: a final state with its record."""
+
+    task_id: str
+    state: str
+    record: bytes
+    cause: Cause
+    #: The signal that ended the run, 0 for none.
+    signum: int = 0
+
+
 class Assignment(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One delivery for the executor."""
 
     delivery: Delivery
-    #: The result record of a run that the worker has ended: hooks are to hear of it, nothing runs.
-    ended: bytes = b""
+    #: Nothing is to be run: the app is to hear of this end of it.
+    ended: DecidedEnd | None = None
 
 
 class End(int, Enum):

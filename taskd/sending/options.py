@@ -84,8 +84,6 @@ class TaskOptions:
         0.0,
     )
     send_events: bool = _option(FLAG, "Monitors hear of its runs.", True)
-    #: No option: whether the app has hooks that are to hear of an end that the worker decides.
-    hears_ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.orders import Fatal, Orders
 from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.obituaries import obituary
+from taskd.consumer.running.work import AppNeeds
 from taskd.pools.base import ChildEnd
 from taskd.protocol.status import StatusLine
+from taskd.sending.app_table import AppTable
 from taskd.sending.options import TaskOptions
 
 logger = logging.getLogger(__name__)
@@ -30,14 +32,21 @@ class PoolEvents:
         self._report = report
         #: The tasks that the app has, by name.
         self.tasks: dict[str, TaskOptions] = {}
+        #: The wishes of the app for ends that the worker decides.
+        self.needs = AppNeeds()
         #: The tasks in the pool, by tag.
         self.requests: dict[int, WorkerRequest] = {}
 
     def on_hello(self, blob: bytes) -> None:
         """Take the task table of the app that was loaded."""
-        for options in msgspec.json.decode(blob, type=list[TaskOptions]):
+        table = msgspec.json.decode(blob, type=AppTable)
+        for options in table.tasks:
             self.tasks[options.name] = options
+        self.needs.answers = table.answers
+        self.needs.hears_ends = table.hears_ends
         logger.info("tasks=%d registered", len(self.tasks))
+        for warning in table.warnings:
+            logger.warning("%s", warning)
         self.warn_of_unknown(self._live.worker.rate_limits)
 
     def warn_of_unknown(self, limited: Iterable[str]) -> None:

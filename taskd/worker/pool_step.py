@@ -80,7 +80,7 @@ class PoolStep(Step[RunningPool]):
         made.pool.start(loop, outlet)
         # Before anything is opened that others wait for.  A template still imports and comes by itself.
         come_forward(with_descendants=not has_children)
-        work = Work(made.pool, events.tasks, events.requests, Errands(made.pool))
+        work = Work(made.pool, events.tasks, events.requests, Errands(made.pool), events.needs)
         return RunningPool(work, events, outlet, made.run_stage, made.set_log_level)
 
     def stop(self, deadline: Deadline) -> None:

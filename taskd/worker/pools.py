@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import msgspec
 
-from taskd.app.life_hooks import HookPlace, Stage
+from taskd.app.life_hooks import Stage
 from taskd.base import log, log_level
 from taskd.base.errors import ConfigError, StartError
 from taskd.base.ids import node_of
@@ -21,15 +20,11 @@ from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.execution.ledger import Ledger
 from taskd.host.safe_python import module_command
-from taskd.pools.base import Pool, Target
-from taskd.pools.opening import AsyncTarget, ChildLimits, Children, OnReady, TargetForms
-from taskd.protocol.content import Accepted, accepted_by
+from taskd.pools.base import Pool
+from taskd.pools.opening import ChildLimits, Children, OnReady, TargetForms
 from taskd.protocol.ledger import LEDGER_FD_VARIABLE
 from taskd.worker.pool_events import PoolEvents
 from taskd.worker.program import concurrency_bounds
-
-if TYPE_CHECKING:
-    from taskd.app.app import App
 
 
 class AppImportError(StartError):
@@ -89,21 +84,20 @@ def make_pool(
             passed[LEDGER_FD_VARIABLE] = ledger.fd
         children = _children(worker, config, arguments, events, passed)
         return MadePool(opener(capacity, children, events.on_ready), _no_hooks, level.set)
-    from taskd.execution.native.loading import load_app, task_table
+    from taskd.execution.opening import open_app
+    from taskd.execution.task_app import Workplace
 
+    workplace = Workplace(config, worker.name, node_name, has_children=False, ledger=ledger)
     try:
-        app = load_app(path, worker.name, worker.directory)
+        app = open_app(path, workplace)
     except Exception as error:
         # Any exception of the user's module at import is this one failure, with its traceback.
         reason, detail = failure_of(error)
         detail = with_remedy(detail, path)
         raise AppImportError(f"the task code did not load: {reason}", detail) from error
-    app.bind_config(config)
-    events.on_hello(msgspec.json.encode(task_table(app)))
-    run_stage = partial(app.hooks.run_stage, place=HookPlace(node_name, os.getpid()))
-    run_stage(Stage.PROCESS_INIT)
-    work = _Work(app, node_name, ledger, accepted_by(config.accept_content))
-    return MadePool(opener(capacity, work, events.on_ready), run_stage, log.set_level)
+    events.on_hello(msgspec.json.encode(app.table()))
+    app.run_stage(Stage.PROCESS_INIT)
+    return MadePool(opener(capacity, app, events.on_ready), app.run_stage, log.set_level)
 
 
 def _children(
@@ -132,23 +126,3 @@ def _children(
         on_failed=lambda reason, detail: events.on_failed(reason, with_remedy(detail, arguments[1])),
         on_death=events.on_death,
     )
-
-
-class _Work:
-    """``TargetForms`` over an app that was imported into this process."""
-
-    def __init__(self, app: App, node_name: str, ledger: Ledger | None, accepted: Accepted) -> None:
-        from taskd.execution.native.execute import Executor
-
-        self._executor = partial(Executor, app, node_name, ledger=ledger, accepted=accepted)
-
-    def blocking(self) -> Target:
-        return self._executor()
-
-    def green(self) -> Target:
-        from taskd.execution.native.shared_loop import SharedLoop
-
-        return self._executor(wait=SharedLoop().run)
-
-    def awaitable(self) -> AsyncTarget:
-        return self._executor().acall

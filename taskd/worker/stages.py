@@ -7,11 +7,8 @@ its failure is logged and harms nothing.
 from __future__ import annotations
 
 import logging
-import os
-from functools import partial
 
-from taskd.app.app import App
-from taskd.app.life_hooks import HookPlace, Stage
+from taskd.app.life_hooks import STAGE_LIMIT_S, Stage, errand_of
 from taskd.base import clock
 from taskd.base.errors import PoolError
 from taskd.base.loop import Loop
@@ -22,28 +19,8 @@ from taskd.pools.base import Outcome
 
 logger = logging.getLogger(__name__)
 
-#: How long all hooks of one stage may take together.
-LIMIT_S = 10.0
 #: The needs of the pool to start them, and to end a child that takes longer.
 _GRACE_S = 2.0
-_STAGES = (Stage.WORKER_READY, Stage.WORKER_STOPPING, Stage.WORKER_STOPPED)
-
-
-def register(app: App, node_name: str) -> None:
-    """Make the stages that have hooks known to the worker.  For the template."""
-    for stage in _STAGES:
-        if app.hooks.has(stage):
-            app.task(name=_task_of(stage), time_limit=LIMIT_S, max_retries=0)(
-                partial(_run, app, stage, node_name)
-            )
-
-
-def _run(app: App, stage: Stage, node_name: str) -> None:
-    app.hooks.run_stage(stage, HookPlace(node_name, os.getpid()))
-
-
-def _task_of(stage: Stage) -> str:
-    return f"taskd.hook.{stage.value}"
 
 
 class PoolStages:
@@ -57,7 +34,7 @@ class PoolStages:
 
     def begin(self, stage: Stage) -> None:
         """Have the hooks called as soon as a slot is free."""
-        name = _task_of(stage)
+        name = errand_of(stage)
         if name not in self._work.tasks or self._orders.shutdown is Shutdown.COLD:
             return
         token = object()
@@ -70,7 +47,7 @@ class PoolStages:
 
         self._open.add(token)
         try:
-            self._work.errands.run(call_payload(name, {}), LIMIT_S, ended)
+            self._work.errands.run(call_payload(name, {}), STAGE_LIMIT_S, ended)
         except PoolError as error:
             self._open.discard(token)
             logger.error("%s hooks were not called: %s", stage.value, error)
@@ -82,7 +59,7 @@ class PoolStages:
         self._wait()
 
     def _wait(self) -> None:
-        until = clock.monotonic() + LIMIT_S + _GRACE_S
+        until = clock.monotonic() + STAGE_LIMIT_S + _GRACE_S
         while self._open and self._orders.shutdown is Shutdown.WARM:
             left_s = until - clock.monotonic()
             if left_s <= 0.0:

@@ -6,23 +6,18 @@ connection and starts no thread; the forking itself is ``taskd.pools.prefork.tem
 
 from __future__ import annotations
 
-import os
 import sys
-from functools import partial
 
 import msgspec
 
-from taskd.app.app import App
-from taskd.app.life_hooks import HookPlace, Stage
+from taskd.app.life_hooks import Stage
 from taskd.base import log, log_level
 from taskd.config import transfer
 from taskd.execution.ledger import inherited_ledger
-from taskd.execution.native.execute import Executor
-from taskd.execution.native.loading import load_app, task_table
+from taskd.execution.opening import open_app
+from taskd.execution.task_app import TaskApp, Workplace
 from taskd.pools.base import Target
 from taskd.pools.prefork.template import inherited_control, serve
-from taskd.protocol.content import accepted_by
-from taskd.worker.stages import register
 
 
 def main() -> None:
@@ -34,31 +29,31 @@ def main() -> None:
 
     level = log_level.inherited()
     ledger = inherited_ledger()
+    workplace = Workplace(config, table, node_name, has_children=True, ledger=ledger)
 
-    apps: list[App] = []
+    apps: list[TaskApp] = []
 
     def load() -> tuple[Target, bytes]:
-        app = load_app(path, table, config.workers[table].directory)
-        app.bind_config(config)
-        register(app, node_name)
+        app = open_app(path, workplace)
         apps.append(app)
-        executor = Executor(app, node_name, ledger=ledger, accepted=accepted_by(config.accept_content))
+        target = app.blocking()
 
         def execute(payload: bytes) -> bytes:
             level.follow()
-            return executor(payload)
+            return target(payload)
 
-        return execute, msgspec.json.encode(task_table(app))
+        return execute, msgspec.json.encode(app.table())
 
-    def run_stage(stage: Stage) -> None:
-        apps[0].hooks.run_stage(stage, HookPlace(node_name, os.getpid()))
+    def begin() -> None:
+        apps[0].run_stage(Stage.PROCESS_INIT)
+
+    def end() -> None:
+        apps[0].run_stage(Stage.PROCESS_SHUTDOWN)
 
     def born(number: int) -> None:
         if ledger is not None:
             ledger.take_slot(number)
 
-    begin = partial(run_stage, Stage.PROCESS_INIT)
-    end = partial(run_stage, Stage.PROCESS_SHUTDOWN)
     serve(control, load, begin, end, born)
 
 

@@ -12,7 +12,7 @@ import sys
 from taskd.base import exit_codes
 from taskd.base.plural import counted
 from taskd.base.resolve import by_hand, failure_of
-from taskd.execution.native.loading import load_app
+from taskd.execution.opening import read_app
 from taskd.program.bond import die_with_supervisor
 
 #: How the names begin of tasks that every app has.
@@ -26,13 +26,13 @@ def main() -> None:
     path, table, directory = sys.argv[1:4]
     status = exit_codes.OK
     try:
-        app = load_app(path, table, directory)
+        app = read_app(path, table, directory)
     except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is what is asked for
         reason, detail = failure_of(error)
         sys.stdout.write("\n".join(each for each in (reason, detail, f"by hand: {by_hand(path)}") if each))
         status = exit_codes.APP_BROKEN
     else:
-        own = [name for name in app.tasks if not name.startswith(_OURS)]
+        own = [name for name in app.tasks() if not name.startswith(_OURS)]
         sys.stdout.write(f"{path} has {counted(len(own), 'task')}")
     sys.stdout.write("\n")
     sys.stdout.flush()

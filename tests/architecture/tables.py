@@ -41,7 +41,7 @@ DOORS: Mapping[str, Sequence[str]] = {
     "sending": ("base", "config", "protocol", "brokers", "results", "revocations"),
     "events": ("base", "protocol", "brokers"),
     "control": ("base", "config", "protocol", "brokers"),
-    "app": ("base", "config", "protocol", "results", "program", "sending"),
+    "app": ("base", "config", "protocol", "results", "sending"),
     "beat": ("base", "host", "config", "protocol", "storage", "brokers", "program", "sending"),
     "consumer": (
         "base",
@@ -56,7 +56,7 @@ DOORS: Mapping[str, Sequence[str]] = {
         "events",
         "control",
     ),
-    "execution": ("base", "host", "config", "protocol", "results", "pools", "sending", "app"),
+    "execution": ("base", "host", "config", "protocol", "results", "pools", "program", "sending", "app"),
     "worker": (
         "base",
         "host",
@@ -122,7 +122,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("parts",),
         ("consumer",),
     ),
-    "execution": (("native", "ledger"),),
+    "execution": (("ledger", "finding"), ("task_app",), ("native",), ("opening",), ("declarations",)),
     "pools": (("base", "daemon_executor", "interrupt"), ("opening",), ("prefork", REST)),
     "storage": (("upkeep",), ("redis", "sqlite")),
     "supervisor": (

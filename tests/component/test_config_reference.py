@@ -14,7 +14,7 @@ from taskd.config.schema import Config
 from taskd.config.security import SecurityConfig
 from taskd.config.stores import SqliteConfig
 from taskd.config.tables import options
-from taskd.execution.native.loading import load_app
+from taskd.execution.opening import read_app
 
 ROOT = Path(__file__).parents[2]
 TABLES = (
@@ -48,7 +48,9 @@ def test_the_example_runs_as_it_is() -> None:
     config, _ = check_bytes(EXAMPLE.encode(), "/etc/taskd.toml", {})
     assert config is not None
 
-    tasks = {name for worker in config.workers.values() for name in load_app(worker.app or config.app).tasks}
+    tasks = {
+        name for worker in config.workers.values() for name in read_app(worker.app or config.app).tasks()
+    }
 
     assert {entry.task for entry in config.beat.schedule.values()} <= tasks
     served = {queue for worker in config.workers.values() for queue in worker.queues}

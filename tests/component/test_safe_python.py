@@ -13,7 +13,7 @@ from taskd.host.safe_python import module_command
 
 _OWN = ["taskd.beat", "taskd.worker", "taskd.worker.template", "taskd.supervisor.output.writer"]
 # gevent and eventlet patch first, so what they import first is something else.
-_OWN += ["taskd.worker.gevent_entry", "taskd.app.declarations"]
+_OWN += ["taskd.worker.gevent_entry", "taskd.execution.declarations"]
 
 
 @pytest.mark.parametrize("module", _OWN)

@@ -16,8 +16,9 @@ from taskd import App
 from taskd.app.control_flow import Ignore, Reject
 from taskd.app.task import BoundTask
 from taskd.base.errors import ResolveError, SoftTimeLimitExceeded
+from taskd.execution.finding import load
 from taskd.execution.native import replies
-from taskd.execution.native.loading import load_app, task_table
+from taskd.execution.native.native_app import table_of
 from taskd.protocol.exceptions import TaskRejected, WorkerLostError
 from taskd.protocol.execution import End
 from taskd.protocol.results import decode_record, failure_record
@@ -364,7 +365,7 @@ def test_the_task_table_has_what_the_parent_needs(app: App) -> None:
     def task() -> None:
         pass
 
-    (options,) = task_table(app)
+    (options,) = table_of(app).tasks
 
     assert (options.name, options.acks, options.ignore_result) == ("t", Acks.EARLY, True)
     assert (options.soft_time_limit, options.time_limit) == (1, 2)
@@ -372,7 +373,7 @@ def test_the_task_table_has_what_the_parent_needs(app: App) -> None:
 
 def test_an_object_that_is_no_app_is_named() -> None:
     with pytest.raises(ResolveError, match=r"builtins\.dict.*taskd\.App"):
-        load_app("json.decoder:BACKSLASH")
+        load("json.decoder:BACKSLASH")
 
 
 def test_a_soft_limit_that_strikes_after_the_end_costs_nothing(

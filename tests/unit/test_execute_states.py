@@ -11,7 +11,7 @@ from taskd import App
 from taskd.app.task import BoundTask
 from taskd.base.errors import SerializationError
 from taskd.execution.native.execute import Executor
-from taskd.execution.native.loading import task_table
+from taskd.execution.native.native_app import table_of
 from taskd.protocol.execution import End, decode_reply, encode
 from tests.unit.executing import assignment_of, run
 
@@ -101,7 +101,7 @@ def test_the_parent_learns_the_rate_limit(app: App) -> None:
     @app.task(name="copy", rate_limit="30/m")
     def copy() -> None: ...
 
-    assert task_table(app)[0].rate_limit == 0.5
+    assert table_of(app).tasks[0].rate_limit == 0.5
 
 
 def test_celerys_way_to_call_it_names_the_task_first(app: App) -> None:

@@ -18,7 +18,7 @@ from taskd.consumer.settling import decided_ends
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.execution import Assignment, End, decode_reply
+from taskd.protocol.execution import Assignment, Cause, End, decode_reply
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.protocol.results import decode_record
 from taskd.revocations.known import By, Revocations
@@ -105,7 +105,7 @@ def test_every_message_gets_a_verdict_that_can_be_carried_out(headers: bytes) ->
         case strategy.Unknown(read):
             assert decode_record(decided_ends.unknown(read).record).status == "FAILURE"
         case strategy.Expired(read) | strategy.Revoked(read):
-            assert decode_record(decided_ends.revoked(read, "expired").record).status == "REVOKED"
+            assert decode_record(decided_ends.revoked(read, Cause.EXPIRED).record).status == "REVOKED"
         case strategy.NotDue(due_at):
             assert NOW_AT < due_at < 1e12
 

@@ -25,11 +25,10 @@ from taskd.consumer.running.child_loss import Losses
 from taskd.consumer.running.run_times import RunTimes
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling import decided_ends
-from taskd.consumer.settling.parking import park
 from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Job
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery
-from taskd.protocol.execution import Assignment, encode
+from taskd.protocol.execution import Assignment, Cause, encode
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
 from taskd.sending.options import TaskOptions
@@ -83,7 +82,7 @@ class Admission:
                 jobs.append(self._job(tag, request))
             except Exception as error:  # noqa: BLE001 - the barrier of messages that come in
                 self._settling.back_to(before)
-                park(self._settling, delivery, error)
+                self._answering.park(delivery, error)
             else:
                 accepted[tag] = request
         self._answering.tell()
@@ -167,34 +166,33 @@ class Admission:
 
     def _refuse(self, delivery: Delivery, verdict: strategy.Refusal) -> None:
         """Settle a delivery that does not run; a waiting client is answered."""
-        settling = self._settling
+        answering = self._answering
         tag = delivery.tag
         match verdict:
             case strategy.Malformed(reason, known):
                 logger.error("queue=%s message is not a task: %s; dead-lettered", delivery.queue, reason)
-                settling.settle(Dead(tag, reason))
-                if known is not None:
+                if known is None:
+                    self._settling.settle(Dead(tag, reason))
+                else:
                     options = self._work.tasks.get(known.task)
-                    self._answering.refuse(delivery, known, options, decided_ends.malformed(known, reason))
+                    end = decided_ends.malformed(known, reason)
+                    answering.refuse(delivery, known, options, end, Dead(tag, reason))
             case strategy.Unknown(headers):
                 reason = f'task "{headers.task}" is not registered in app "{self._live.app}"'
                 logger.error("task=%s id=%s is not registered; dead-lettered", headers.task, headers.id)
-                settling.settle(Dead(tag, reason))
-                self._answering.refuse(delivery, headers, None, decided_ends.unknown(headers))
+                answering.refuse(delivery, headers, None, decided_ends.unknown(headers), Dead(tag, reason))
             case strategy.Expired(headers):
                 logger.info("task=%s id=%s expired before it ran", headers.task, headers.id)
-                settling.settle(Ack(tag))
                 options = self._work.tasks.get(headers.task)
-                end = decided_ends.revoked(headers, "expired")
-                self._answering.refuse(delivery, headers, options, end, expired=True)
+                end = decided_ends.revoked(headers, Cause.EXPIRED)
+                answering.refuse(delivery, headers, options, end, Ack(tag), expired=True)
             case strategy.Revoked(headers):
                 logger.info("task=%s id=%s is revoked and will not run", headers.task, headers.id)
-                settling.settle(Ack(tag))
                 options = self._work.tasks.get(headers.task)
-                end = decided_ends.revoked(headers, "revoked")
-                self._answering.refuse(delivery, headers, options, end)
+                end = decided_ends.revoked(headers, Cause.REVOKED)
+                answering.refuse(delivery, headers, options, end, Ack(tag))
             case strategy.NotDue(due_at):
-                settling.settle(Delay(tag, due_at))
+                self._settling.settle(Delay(tag, due_at))
             case _:
                 assert_never(verdict)
 

@@ -15,7 +15,6 @@ from taskd.base import clock
 from taskd.base.exhaustive import assert_never
 from taskd.consumer.moments import Moments, RunEnded, RunLost, RunStarted
 from taskd.consumer.request import WorkerRequest
-from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.events.dispatcher import Dispatcher
 from taskd.protocol.events import (
     TaskCancelled,
@@ -28,7 +27,7 @@ from taskd.protocol.events import (
     TaskStarted,
     TaskSucceeded,
 )
-from taskd.protocol.execution import End, Reply
+from taskd.protocol.execution import DecidedEnd, End, Reply
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import TaskState, exception_text
 

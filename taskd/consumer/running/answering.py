@@ -1,19 +1,24 @@
 """Settle a message and answer whoever waits for its task: the one way out for every end.
 
 The ends that a task brought about, those that the worker decided about a run, and those of messages that
-never ran go this way.  They are published together as the moment ``ended``.
+never ran go this way.  They are published together as the moment ``ended``.  Where the app answers by itself,
+an end that the worker decided goes to the app, and the message is settled after it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from taskd.consumer.claims import Claims
 from taskd.consumer.moments import Moments, RunEnded
 from taskd.consumer.request import Softened, WorkerRequest
-from taskd.consumer.running.end_hooks import EndHooks
+from taskd.consumer.running.app_ends import AppEnds, Handed
 from taskd.consumer.settling import decided_ends
-from taskd.consumer.settling.decided_ends import DecidedEnd
+from taskd.consumer.settling.parking import answer_parked, parked_for
 from taskd.consumer.settling.settling import Settling
 from taskd.protocol.delivery import Ack, Dead, Delivery, Replace, Requeue, Settlement
+from taskd.protocol.execution import DecidedEnd
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import TaskState
 from taskd.sending.options import TaskOptions
@@ -22,11 +27,11 @@ from taskd.sending.options import TaskOptions
 class Answering:
     """Answers for the tasks of one worker.  For the loop's thread."""
 
-    def __init__(self, settling: Settling, claims: Claims, moments: Moments, hooks: EndHooks) -> None:
+    def __init__(self, settling: Settling, claims: Claims, moments: Moments, ends: AppEnds) -> None:
         self._settling = settling
         self._claims = claims
         self._moments = moments
-        self._hooks = hooks
+        self._ends = ends
         self._ended: list[RunEnded] = []
         #: Has an end published with the next ``tell``.
         self.note = self._ended.append
@@ -47,6 +52,11 @@ class Answering:
         if not request.acks_early:
             self.settle(request, Ack(request.delivery.tag))
 
+    @staticmethod
+    def ack_of(request: WorkerRequest) -> Ack | None:
+        """Return the settlement of a task that is done with: None where it was acknowledged before."""
+        return None if request.acks_early else Ack(request.delivery.tag)
+
     def is_last_word(self, request: WorkerRequest) -> bool:
         """Whether nobody runs this message again: its claim is not lost, or was given up at the start."""
         return request.acks_early or request.generation == self._claims.generation
@@ -60,20 +70,24 @@ class Answering:
             self._ended.clear()
             self._moments.ended.publish(ended)
 
-    def cut_short(self, request: WorkerRequest, end: DecidedEnd) -> None:
+    def cut_short(self, request: WorkerRequest, end: DecidedEnd, settlement: Settlement | None) -> None:
         """Answer for a run that did not end by itself, and have the hooks hear of it."""
-        self.answer(request, end)
-        self._hooks.tell(request.delivery, request.options, end)
+        self.answer(request, end, settlement)
+        self._ends.tell(request.delivery, request.options.name, end)
 
     def answer(
         self,
         request: WorkerRequest,
         end: DecidedEnd,
+        settlement: Settlement | None,
         *,
         ran: bool = True,
         runtime_s: float | None = None,
     ) -> None:
-        """Answer for a request with the end that the worker has decided; ``ran``: it counts as a run."""
+        """Answer for a request with the end that the worker has decided, and settle its message.
+
+        ``settlement`` is None where it was acknowledged before it ran; ``ran``: it counts as a run.
+        """
         signum = request.terminated_by
         self.note(
             RunEnded(
@@ -87,6 +101,10 @@ class Answering:
                 signum=signum,
             )
         )
+        settle = partial(self.settle, request)
+        if self._ends.app_answers:
+            self._ends.hand_over(Handed(request.delivery, request.headers, end, settle, settlement, ran=ran))
+            return
         after = decided_ends.aftermath(request.headers, request.delivery)
         self._settling.answer(
             end,
@@ -98,6 +116,8 @@ class Answering:
         )
         if self.is_last_word(request):
             self._settling.follow(after)
+        if settlement is not None:
+            settle(settlement)
 
     def refuse(
         self,
@@ -105,11 +125,54 @@ class Answering:
         headers: TaskHeaders,
         options: TaskOptions | None,
         end: DecidedEnd,
+        settlement: Settlement,
         *,
         expired: bool = False,
     ) -> None:
-        """Answer for a message that does not run; ``options`` are None where its task is not known."""
+        """Answer for a message that does not run, and settle it; no ``options``: its task is not known."""
         self.note(RunEnded(headers, options, decided=end, ran=False, expired=expired))
+        if self._ends.app_answers:
+            settle = partial(self._settle_of, self._claims.generation)
+            self._ends.hand_over(Handed(delivery, headers, end, settle, settlement, ran=False))
+            return
         after = decided_ends.aftermath(headers, delivery)
         self._settling.answer(end, after, delivery, headers)
         self._settling.follow(after)
+        self._settling.settle(settlement)
+
+    def _settle_of(self, generation: int, settlement: Settlement) -> None:
+        if generation == self._claims.generation:
+            self._settling.settle(settlement)
+
+    # -- messages on which the worker itself fails ---------------------------------------------
+
+    def park(self, delivery: Delivery, error: Exception) -> None:
+        """Park a message that did not come as far as the pool; raises nothing."""
+        self._park(delivery, error, None, partial(self._settle_of, self._claims.generation), early=False)
+
+    def park_run(self, request: WorkerRequest, error: Exception) -> None:
+        """Park a message whose task has run; raises nothing."""
+        settle = partial(self.settle, request)
+        self._park(request.delivery, error, request.headers, settle, early=request.acks_early)
+
+    def _park(
+        self,
+        delivery: Delivery,
+        error: Exception,
+        headers: TaskHeaders | None,
+        settle: Callable[[Settlement], None],
+        *,
+        early: bool,
+    ) -> None:
+        parked = parked_for(delivery, error, headers)
+        settlement = None if early else parked.letter
+        if parked.end is None or parked.headers is None:
+            if settlement is not None:
+                settle(settlement)
+        elif self._ends.app_answers:
+            ran = headers is not None
+            self._ends.hand_over(Handed(delivery, parked.headers, parked.end, settle, settlement, ran=ran))
+        else:
+            if settlement is not None:
+                settle(settlement)
+            answer_parked(self._settling, delivery, parked.headers, parked.end, last_word=early)

@@ -96,8 +96,8 @@ class Losses:
         )
         if loss.is_final:
             logger.error("task=%s id=%s %s; %s", headers.task, headers.id, how, loss.fate)
-            self._answering.cut_short(request, decided_ends.child_lost(headers, cause(lost)))
+            self._answering.cut_short(request, decided_ends.child_lost(headers, cause(lost)), loss.settlement)
         else:
             logger.warning("task=%s id=%s %s; %s", headers.task, headers.id, how, loss.fate)
-        if loss.settlement is not None:
-            self._answering.settle(request, loss.settlement)
+            if loss.settlement is not None:
+                self._answering.settle(request, loss.settlement)

@@ -21,11 +21,10 @@ from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.child_loss import Losses
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling import decided_ends
-from taskd.consumer.settling.parking import park
 from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
 from taskd.protocol.delivery import Dead, Outgoing, Replace, Requeue
-from taskd.protocol.execution import End, Reply, decode_reply
+from taskd.protocol.execution import Cause, End, Reply, decode_reply
 
 logger = logging.getLogger(__name__)
 
@@ -68,14 +67,7 @@ class Outcomes:
                 self._take(request, outcome)
             except Exception as error:  # noqa: BLE001 - the barrier of messages that have run
                 self._settling.back_to(before)
-                park(
-                    self._settling,
-                    request.delivery,
-                    error,
-                    headers=request.headers,
-                    claimed=request.generation == self._claims.generation,
-                    last_word=request.acks_early,
-                )
+                self._answering.park_run(request, error)
         self._answering.tell()
 
     def _tell_losses(self, outcomes: Sequence[Outcome]) -> None:
@@ -144,8 +136,8 @@ class Outcomes:
         match request.softened:
             case Softened.REVOKED if reply.softly or reply.end is End.RETRIED:
                 logger.warning("task=%s id=%s ended on request", headers.task, headers.id)
-                answering.answer(request, decided_ends.revoked(headers, "terminated"), runtime_s=runtime_s)
-                answering.ack(request)
+                end = decided_ends.revoked(headers, Cause.TERMINATED)
+                answering.answer(request, end, answering.ack_of(request), runtime_s=runtime_s)
                 return True
             case Softened.SHUTDOWN if reply.softly and not request.acks_early:
                 logger.warning("task=%s id=%s ended for the shutdown; requeued", headers.task, headers.id)
@@ -165,10 +157,11 @@ class Outcomes:
         self._answering.ack(request)
 
     def _retry(self, request: WorkerRequest, reply: Reply) -> None:
-        assert reply.retry is not None
         message = reply.retry
         logger.info("task=%s id=%s will be retried: %s", request.headers.task, request.headers.id, reply.text)
-        if request.acks_early:
+        if message is None:  # the app has sent it
+            self._answering.ack(request)
+        elif request.acks_early:
             self._settling.publish(message)
         else:
             self._answering.settle(request, Replace(request.delivery.tag, message))
@@ -186,24 +179,25 @@ class Outcomes:
         if not request.acks_early:
             evidence = msgspec.json.encode({"traceback": reply.traceback})
             self._answering.settle(request, Dead(request.delivery.tag, reply.text, evidence))
-        if self._answering.is_last_word(request):
+        if self._answering.is_last_word(request) and not self._work.needs.answers:
             self._settling.follow(decided_ends.aftermath(request.headers, request.delivery))
 
     def _timed_out(self, request: WorkerRequest, timed_out: TimedOut) -> None:
         headers = request.headers
         logger.error("task=%s id=%s ended by its limit of %s s", headers.task, headers.id, timed_out.limit_s)
-        self._answering.cut_short(request, decided_ends.timed_out(headers, timed_out.limit_s))
-        self._answering.ack(request)
+        end = decided_ends.timed_out(headers, timed_out.limit_s)
+        self._answering.cut_short(request, end, self._answering.ack_of(request))
 
     def _cancelled(self, request: WorkerRequest, cancelled: Cancelled) -> None:
         headers = request.headers
         how = describe_signal(request.terminated_by) if cancelled.started else "before it ran"
         logger.warning("task=%s id=%s terminated on request: %s", headers.task, headers.id, how)
+        ack = self._answering.ack_of(request)
         if cancelled.started:
-            self._answering.cut_short(request, decided_ends.revoked(headers, "terminated"))
+            end = decided_ends.revoked(headers, Cause.TERMINATED, request.terminated_by)
+            self._answering.cut_short(request, end, ack)
         else:
-            self._answering.answer(request, decided_ends.revoked(headers, "revoked"), ran=False)
-        self._answering.ack(request)
+            self._answering.answer(request, decided_ends.revoked(headers, Cause.REVOKED), ack, ran=False)
 
     def _broken(self, request: WorkerRequest, broken: Broken) -> None:
         headers = request.headers
@@ -211,7 +205,6 @@ class Outcomes:
             return  # it was asked while the executor had not reached the task, or had left it
         trace = Block(broken.traceback)
         logger.error("task=%s id=%s broke the executor\n%s", headers.task, headers.id, trace)
-        self._answering.cut_short(request, decided_ends.broken(headers, broken.traceback))
-        if not request.acks_early:
-            evidence = msgspec.json.encode({"traceback": broken.traceback})
-            self._answering.settle(request, Dead(request.delivery.tag, "the executor failed", evidence))
+        evidence = msgspec.json.encode({"traceback": broken.traceback})
+        letter = None if request.acks_early else Dead(request.delivery.tag, "the executor failed", evidence)
+        self._answering.cut_short(request, decided_ends.broken(headers, broken.traceback), letter)

@@ -13,6 +13,16 @@ from taskd.pools.base import Pool
 from taskd.sending.options import TaskOptions
 
 
+@dataclass(slots=True)
+class AppNeeds:
+    """The wishes of the app for ends that the worker decides, as the pool's hello tells them."""
+
+    #: It stores results, counts chords and calls errbacks by itself.
+    answers: bool = False
+    #: It has hooks that are to hear of them.
+    hears_ends: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """The pool and what is in it.  For the loop's thread."""
@@ -23,6 +33,7 @@ class Work:
     #: The tasks in the pool, by tag.
     requests: dict[int, WorkerRequest]
     errands: Errands = field(repr=False)
+    needs: AppNeeds = field(default_factory=AppNeeds)
 
     @classmethod
     def of(cls, pool: Pool, tasks: dict[str, TaskOptions]) -> Work:

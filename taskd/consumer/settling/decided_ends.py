@@ -6,23 +6,13 @@ the records that the executor makes, so whoever waits for the task is answered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from taskd.base import clock
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.exceptions import NotRegistered, TaskRejected, TimeLimitExceeded, WorkerLostError
+from taskd.protocol.execution import Cause, DecidedEnd
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import TaskState, failure_record, revoked_record
 from taskd.sending.callbacks import Aftermath, after_failure
-
-
-@dataclass(frozen=True, slots=True)
-class DecidedEnd:
-    """A final state with its record."""
-
-    task_id: str
-    state: str
-    record: bytes
 
 
 def aftermath(headers: TaskHeaders, delivery: Delivery) -> Aftermath:
@@ -32,38 +22,42 @@ def aftermath(headers: TaskHeaders, delivery: Delivery) -> Aftermath:
 
 def unknown(headers: TaskHeaders) -> DecidedEnd:
     """The task is not registered."""
-    return _failed(headers, NotRegistered(headers.task))
+    return _failed(headers, NotRegistered(headers.task), Cause.UNKNOWN)
 
 
 def malformed(headers: TaskHeaders, reason: str) -> DecidedEnd:
     """Its message does not say what to run, or how."""
-    return _failed(headers, TaskRejected(reason))
+    return _failed(headers, TaskRejected(reason), Cause.MALFORMED)
 
 
 def child_lost(headers: TaskHeaders, cause: str) -> DecidedEnd:
     """The process that ran it died, and it will not be run again."""
-    return _failed(headers, WorkerLostError(f"Worker exited prematurely: {cause}"))
+    return _failed(headers, WorkerLostError(f"Worker exited prematurely: {cause}"), Cause.LOST)
 
 
 def timed_out(headers: TaskHeaders, limit_s: float) -> DecidedEnd:
     """Its hard time limit passed."""
-    return _failed(headers, TimeLimitExceeded(limit_s))
+    return _failed(headers, TimeLimitExceeded(limit_s), Cause.TIMED_OUT)
 
 
 def broken(headers: TaskHeaders, traceback: str) -> DecidedEnd:
     """The executor itself failed on it."""
-    return _failed(headers, WorkerLostError("the executor failed on this task"), traceback)
+    return _failed(headers, WorkerLostError("the executor failed on this task"), Cause.BROKEN, traceback)
 
 
-def revoked(headers: TaskHeaders, reason: str) -> DecidedEnd:
-    """It was revoked, expired or terminated; ``reason`` is that word."""
+def revoked(headers: TaskHeaders, cause: Cause, signum: int = 0) -> DecidedEnd:
+    """It was revoked, expired or terminated, by ``signum`` if not 0."""
     record = revoked_record(
-        headers.id, reason, done_at=clock.now(), group_id=headers.group, parent_id=headers.parent_id
+        headers.id, _WORDS[cause], done_at=clock.now(), group_id=headers.group, parent_id=headers.parent_id
     )
-    return DecidedEnd(headers.id, TaskState.REVOKED.value, record)
+    return DecidedEnd(headers.id, TaskState.REVOKED.value, record, cause, signum)
 
 
-def _failed(headers: TaskHeaders, error: Exception, traceback: str | None = None) -> DecidedEnd:
+#: As Celery's TaskRevokedError says it.
+_WORDS = {Cause.REVOKED: "revoked", Cause.TERMINATED: "terminated", Cause.EXPIRED: "expired"}
+
+
+def _failed(headers: TaskHeaders, error: Exception, cause: Cause, traceback: str | None = None) -> DecidedEnd:
     record = failure_record(
         headers.id,
         error,
@@ -72,4 +66,4 @@ def _failed(headers: TaskHeaders, error: Exception, traceback: str | None = None
         group_id=headers.group,
         parent_id=headers.parent_id,
     )
-    return DecidedEnd(headers.id, TaskState.FAILURE.value, record)
+    return DecidedEnd(headers.id, TaskState.FAILURE.value, record, cause)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from dataclasses import dataclass
 
 import msgspec
 
@@ -16,51 +17,55 @@ from taskd.base.safe_text import Block
 from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.settling import Settling
 from taskd.protocol.delivery import Dead, Delivery
+from taskd.protocol.execution import DecidedEnd
 from taskd.protocol.message import TaskHeaders, decode_headers
 
 logger = logging.getLogger(__name__)
 
 
-def park(
-    settling: Settling,
-    delivery: Delivery,
-    error: Exception,
-    *,
-    headers: TaskHeaders | None = None,
-    claimed: bool = True,
-    last_word: bool = False,
-) -> None:
-    """Queue the dead letter and the answer of a message on which the worker has failed; raises nothing.
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A message on which the worker has failed."""
 
-    ``claimed``: the claim is this generation's, so that there is something to settle.
-    ``last_word``: it was acknowledged before it ran, so that no message is left to be parked.
-    """
+    letter: Dead
+    #: None for a message of a task that nobody can wait for.
+    headers: TaskHeaders | None
+    end: DecidedEnd | None
+
+
+def parked_for(delivery: Delivery, error: Exception, headers: TaskHeaders | None) -> Parked:
+    """Return the dead letter and the end of a message on which the worker has failed; raises nothing."""
     trace = "".join(traceback.format_exception(error))
     name, task_id = (headers.task, headers.id) if headers else ("?", delivery.task_id)
     logger.error("task=%s id=%s the worker failed on this message; parked\n%s", name, task_id, Block(trace))
-    if claimed and not last_word:
-        evidence = msgspec.json.encode({"traceback": trace.encode("utf-8", "replace").decode()})
-        settling.settle(Dead(delivery.tag, f"the worker failed on it: {in_a_line(error)}", evidence))
+    evidence = msgspec.json.encode({"traceback": trace.encode("utf-8", "replace").decode()})
+    letter = Dead(delivery.tag, f"the worker failed on it: {in_a_line(error)}", evidence)
     try:
         headers = headers or decode_headers(delivery.headers)
     except ProtocolError:
-        return  # nobody can wait for it
+        return Parked(letter, None, None)  # nobody can wait for it
     except Exception:
         logger.exception("id=%s the headers of a parked message cannot be read", task_id)
-        return
+        return Parked(letter, None, None)
+    return Parked(letter, headers, decided_ends.broken(headers, trace))
+
+
+def answer_parked(
+    settling: Settling, delivery: Delivery, headers: TaskHeaders, end: DecidedEnd, *, last_word: bool
+) -> None:
+    """Queue the answer of a parked message; raises nothing.
+
+    ``last_word``: it was acknowledged before it ran, so that no message is left to be parked.
+    """
     before = settling.mark()
     try:
-        ending = decided_ends.broken(headers, trace)
         after = decided_ends.aftermath(headers, delivery)
-        settling.answer(ending, after, delivery, headers, last_word=last_word)
+        settling.answer(end, after, delivery, headers, last_word=last_word)
         settling.follow(after)
     except Exception:
         settling.back_to(before)
         logger.exception("task=%s id=%s what follows a parked message is lost", headers.task, headers.id)
-        ending = decided_ends.broken(headers, trace)
-        settling.keep_result(
-            ending.task_id, ending.state, ending.record, sender=delivery, last_word=last_word
-        )
+        settling.keep_result(end.task_id, end.state, end.record, sender=delivery, last_word=last_word)
 
 
 def in_a_line(error: Exception) -> str:

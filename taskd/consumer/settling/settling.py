@@ -16,10 +16,10 @@ from taskd.base.errors import BrokerError, StorageError
 from taskd.brokers.base import Publisher
 from taskd.brokers.intake import Carrying, Intake
 from taskd.consumer.settling.chords import ChordEnd, Chords, Returned
-from taskd.consumer.settling.decided_ends import DecidedEnd
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Dead, Delivery, Outgoing, Settlement
 from taskd.protocol.exceptions import WorkerLostError
+from taskd.protocol.execution import DecidedEnd
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import TaskState, failure_record, record_for
 from taskd.results.base import Counted, Portable, ResultStore, StoredResult

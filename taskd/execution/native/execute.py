@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -32,6 +32,7 @@ from taskd.base.errors import (
     SoftTimeLimitExceeded,
     TaskdError,
 )
+from taskd.execution.ledger import Running
 from taskd.execution.native import replies
 from taskd.execution.native.coroutines import meant_by, run_coroutine
 from taskd.execution.native.errbacks import with_exception
@@ -70,16 +71,6 @@ class Run(msgspec.Struct, gc=False):
     def counts(self) -> bool:
         """Whether a chord has to know how it ends, whoever else may ask."""
         return self.linked is not None and bool(self.linked.ends.parts)
-
-
-class Running(Protocol):
-    """Takes note of the tasks that run, such as the worker's ledger.  Safe in any thread."""
-
-    def begin(self, task_id: str) -> int:
-        """Note that a task begins; return its slot, 0 for none."""
-
-    def end(self, slot: int) -> None:
-        """Note that it ended."""
 
 
 class Executor:
@@ -121,15 +112,15 @@ class Executor:
         """
         given = decode_assignment(payload)
         run = self._prepare(given)
-        if given.ended:
-            return encode(self._tell_of_end(run, given.ended))
+        if given.ended is not None:
+            return encode(self._tell_of_end(run, given.ended.record))
         return encode(run if isinstance(run, Reply) else await self._run_natively(run))
 
     def execute(self, assignment: Assignment) -> Reply:
         """Run the task and say how it ended.  Blocks until it has."""
         run = self._prepare(assignment)
-        if assignment.ended:
-            return self._tell_of_end(run, assignment.ended)
+        if assignment.ended is not None:
+            return self._tell_of_end(run, assignment.ended.record)
         if isinstance(run, Reply):
             return run
         token = requests.current.set(run.request)

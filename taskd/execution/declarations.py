@@ -1,4 +1,4 @@
-"""``python -m taskd.app.declarations APP``: tells beat the entries that the code of an app declares.
+"""``python -m taskd.execution.declarations APP``: tells beat the entries that the code of an app declares.
 
 A process of its own: beat never imports what users wrote, and forgets none of it.  One JSON document
 goes to the standard output as it was at the start; output of the user's modules goes to the log.
@@ -11,9 +11,7 @@ import sys
 
 import msgspec
 
-from taskd.app.app import App
-from taskd.base.errors import ResolveError
-from taskd.base.resolve import resolve
+from taskd.execution.opening import read_app
 from taskd.program.bond import die_with_supervisor
 
 
@@ -22,11 +20,9 @@ def main() -> None:
     die_with_supervisor()
     answer_fd = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    app = resolve(sys.argv[1])
-    if not isinstance(app, App):
-        raise ResolveError(f'app "{sys.argv[1]}" is a {type(app).__qualname__}; expected a taskd.App')
+    app = read_app(sys.argv[1])
     with os.fdopen(answer_fd, "wb") as answer:
-        answer.write(msgspec.json.encode({"entries": dict(app.entries), "tasks": sorted(app.tasks)}))
+        answer.write(msgspec.json.encode({"entries": app.entries(), "tasks": app.tasks()}))
     os._exit(0)
 
 

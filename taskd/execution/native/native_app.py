@@ -1,0 +1,92 @@
+"""taskd's own App as what a pool slot runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+
+from taskd.app.app import App
+from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, HookPlace, Stage, errand_of
+from taskd.config.schedule import BeatEntryConfig
+from taskd.execution.native.execute import Executor
+from taskd.execution.native.preparing import prepare
+from taskd.execution.native.shared_loop import SharedLoop
+from taskd.execution.task_app import Workplace
+from taskd.pools.base import Target
+from taskd.pools.opening import AsyncTarget
+from taskd.protocol.content import accepted_by
+from taskd.sending.app_table import AppTable
+from taskd.sending.options import worker_options
+
+
+class NativeApp:
+    """A ``TaskApp`` and a ``DeclaringApp``."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def entries(self) -> Mapping[str, BeatEntryConfig]:
+        """Return the periodic entries that the code declares."""
+        return dict(self._app.entries)
+
+    def tasks(self) -> list[str]:
+        """Return the names of all tasks."""
+        return sorted(self._app.tasks)
+
+
+class WorkingApp(NativeApp):
+    """The same at its workplace."""
+
+    def __init__(self, app: App, workplace: Workplace) -> None:
+        super().__init__(prepare(app))
+        app.bind_config(workplace.config)
+        self._place = HookPlace(workplace.node_name, os.getpid())
+        if workplace.has_children:
+            _make_errands(app, workplace.node_name)
+        self._executor = partial(
+            Executor,
+            app,
+            workplace.node_name,
+            ledger=workplace.ledger,
+            accepted=accepted_by(workplace.config.accept_content),
+        )
+
+    def table(self) -> AppTable:
+        """Return the options of all tasks."""
+        return table_of(self._app)
+
+    def run_stage(self, stage: Stage) -> None:
+        """Call the app's hooks of a stage."""
+        self._app.hooks.run_stage(stage, HookPlace(self._place.node_name, os.getpid()))
+
+    def blocking(self) -> Target:
+        """Return an executor that runs each coroutine in the loop of its thread."""
+        return self._executor()
+
+    def green(self) -> Target:
+        """Return an executor whose coroutines share one loop."""
+        return self._executor(wait=SharedLoop().run)
+
+    def awaitable(self) -> AsyncTarget:
+        """Return an executor for a running loop."""
+        return self._executor().acall
+
+
+def table_of(app: App) -> AppTable:
+    """Return what the parent must know of an app of taskd's own."""
+    tasks = [worker_options(task.settings) for task in app.tasks.values()]
+    return AppTable(tasks, hears_ends=app.hooks.hear_ends)
+
+
+def _make_errands(app: App, node_name: str) -> None:
+    """Let the worker's parent have the hooks of its own life called in a child.  For the template."""
+    for stage in WORKER_STAGES:
+        if app.hooks.has(stage):
+            app.task(name=errand_of(stage), time_limit=STAGE_LIMIT_S, max_retries=0)(
+                partial(_run, app, stage, node_name)
+            )
+
+
+def _run(app: App, stage: Stage, node_name: str) -> None:
+    app.hooks.run_stage(stage, HookPlace(node_name, os.getpid()))

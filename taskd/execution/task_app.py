@@ -1,0 +1,69 @@
+"""The app of a pool slot: what runs tasks there, whoever's framework they are written for.
+
+taskd's own App and a Celery app each have a room beside this module that implements it.  Nothing else knows
+the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from taskd.app.life_hooks import Stage
+from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schema import Config
+from taskd.execution.ledger import Running
+from taskd.pools.base import Target
+from taskd.pools.opening import AsyncTarget
+from taskd.sending.app_table import AppTable
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where an app is to run its tasks."""
+
+    config: Config
+    #: The worker's table in the file.
+    table: str
+    #: As others see it: ``mail@host``.
+    node_name: str
+    #: Whether tasks run in children of this process, which are forked when the app stands.
+    has_children: bool
+    #: None where nothing is kept of what runs.
+    ledger: Running | None = None
+
+
+class TaskApp(Protocol):
+    """The user's code, loaded into this process.  Nothing here raises for what a task does."""
+
+    def table(self) -> AppTable:
+        """Return what the worker's parent must know."""
+
+    def run_stage(self, stage: Stage) -> None:
+        """Call the user's functions of a moment in the life of this process or its worker.
+
+        In a child of prefork: the process's own.  In a worker without children: all.
+        """
+
+    def blocking(self) -> Target:
+        """Return what takes an encoded ``Assignment``, blocks, and returns the encoded ``Reply``."""
+
+    def green(self) -> Target:
+        """Return the same for greenlets: coroutines of all tasks share one event loop."""
+
+    def awaitable(self) -> AsyncTarget:
+        """Return the same for a running asyncio loop.
+
+        Raises: ``StartError`` where the framework's tasks cannot run so.
+        """
+
+
+class DeclaringApp(Protocol):
+    """The user's code, loaded to be read."""
+
+    def entries(self) -> Mapping[str, BeatEntryConfig]:
+        """Return the periodic entries that the code declares."""
+
+    def tasks(self) -> list[str]:
+        """Return the names of all tasks, those of the framework included."""
