@@ -2,5 +2,6 @@
 
 It never imports the consumer, which runs in the worker's parent.
 
-May import: ``base``, ``host``, ``config``, ``protocol``, ``results``, ``pools``, ``program``, ``sending``, ``app``.
+May import: ``base``, ``host``, ``config``, ``protocol``, ``results``, ``pools``, ``program``,
+``sending``, ``app``.
 """

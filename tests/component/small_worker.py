@@ -65,7 +65,7 @@ class SmallWorker(WorkerThread):
             self.broker,
             results=self.results,
             report=self.reports.append,
-            work=Work(self.pool, events.tasks, events.requests, Errands(self.pool)),
+            work=Work(self.pool, events.tasks, events.requests, Errands(self.pool), events.needs),
             live=live,
             orders=orders,
         )

@@ -1,4 +1,4 @@
-"""``app`` in the file finds what ``celery -A`` finds: a module, its ``app`` or ``celery``, or what it holds."""
+"""``app`` finds what ``celery -A`` finds: a module, its ``app`` or ``celery``, or the first that it holds."""
 
 from __future__ import annotations
 

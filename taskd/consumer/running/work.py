@@ -33,9 +33,9 @@ class Work:
     #: The tasks in the pool, by tag.
     requests: dict[int, WorkerRequest]
     errands: Errands = field(repr=False)
-    needs: AppNeeds = field(default_factory=AppNeeds)
+    needs: AppNeeds
 
     @classmethod
     def of(cls, pool: Pool, tasks: dict[str, TaskOptions]) -> Work:
         """Return the empty hands of a worker with this pool."""
-        return cls(pool, tasks, {}, Errands(pool))
+        return cls(pool, tasks, {}, Errands(pool), AppNeeds())
