@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import cache
 
 # The host part of node names and origins; read once, as Celery does.
 _HOST = socket.gethostname()
@@ -39,4 +40,9 @@ def node_of(program: str, pattern: str) -> str:
 
 def origin() -> str:
     """Return the sender's name as Celery writes it in the ``origin`` header: ``gen<pid>@host``."""
-    return f"gen{os.getpid()}@{_HOST}"
+    return _origin(os.getpid())
+
+
+@cache
+def _origin(pid: int) -> str:
+    return f"gen{pid}@{_HOST}"

@@ -34,7 +34,7 @@ def bounded_repr(value: object) -> str:
             kind in _SHORT
             or (kind is str and len(value) <= _LONG_TEXT)  # type: ignore[arg-type]
             or (kind in (tuple, list) and _is_short(value))  # type: ignore[arg-type]
-            or (kind is dict and _is_short(value.values()) and _is_short(value))  # type: ignore[attr-defined,arg-type]
+            or (kind is dict and (not value or (_is_short(value.values()) and _is_short(value))))  # type: ignore[attr-defined,arg-type]
         ):
             text = repr(value)
         else:

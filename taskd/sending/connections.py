@@ -35,12 +35,6 @@ class _Closeable(Protocol):
 T = TypeVar("T", bound=_Closeable)
 
 
-def _in_force(config: Config) -> Config:
-    """Make the limits of a configuration those of the process."""
-    content.use(config.accept_content, config.max_message_size, config.max_message_containers)
-    return config
-
-
 class Connections:
     """Finds the configuration and holds what was opened with it."""
 
@@ -56,6 +50,8 @@ class Connections:
         self._broker_url = broker
         self._results_url = results_url
         self._config: Config | None = None
+        #: Whether results travel to who sent the task; kept, because each send asks.
+        self._replies = False
         self._open: dict[str, _Closeable] = {}
         self._publisher: Publisher | None = None
         self._results: ResultStore | None = None
@@ -76,7 +72,7 @@ class Connections:
     def bind(self, config: Config) -> None:
         """Use this configuration in place of everything else, as a worker does with its own."""
         self.close()
-        self._config = _in_force(config)
+        self._use(config)
 
     @property
     def config(self) -> Config:
@@ -84,8 +80,14 @@ class Connections:
         if self._config is None:
             with self._opening:
                 if self._config is None:
-                    self._config = _in_force(self._find())
-        return self._config
+                    self._use(self._find())
+        return cast("Config", self._config)
+
+    def _use(self, config: Config) -> None:
+        """Make it the configuration in use, and its limits those of the process."""
+        content.use(config.accept_content, config.max_message_size, config.max_message_containers)
+        self._replies = BrokerCan.REPLY in config.result_kind.needs
+        self._config = config
 
     def _find(self) -> Config:
         if self._path is None and self._broker_url is not None:
@@ -159,7 +161,7 @@ class Connections:
 
         Raises: ``StorageError``.
         """
-        if ignored or BrokerCan.REPLY not in self.config.result_kind.needs:
+        if ignored or not (self.config and self._replies):  # to read the first sets the second
             return ""
         return self.results().reply_to()
 

@@ -31,6 +31,7 @@ def _as_it_is(value: Any) -> Any:
 class OptionForm:
     """The values that an option takes.  ``most``: numbers from 0 to this."""
 
+    #: Concrete types first: to ask an abstract class takes three times as long.
     kinds: tuple[type, ...]
     expected: str
     most: float | None = None
@@ -51,7 +52,7 @@ class OptionForm:
             return None
         if not isinstance(value, self.kinds) or (self.is_time and isinstance(value, bool)):
             raise TypeError(f"{what} is {value!r}; expected {self.expected}")
-        if not isinstance(value, int) and isinstance(value, Real) and not isfinite(value):
+        if not isinstance(value, (int, str)) and isinstance(value, Real) and not isfinite(value):
             raise ValueError(f"{what} is {value!r}; expected {self.expected}")
         number: Any = value
         if self.most is not None and not 0 <= number <= self.most:
@@ -84,10 +85,10 @@ def _compression(value: object) -> object:
 
 TEXT = OptionForm(kinds=(str,), expected="text")
 FLAG = OptionForm(kinds=(int,), expected="True or False")
-PRIORITY = OptionForm(kinds=(Integral,), expected="0 to 9", most=9)
+PRIORITY = OptionForm(kinds=(int, Integral), expected="0 to 9", most=9)
 #: Of a send, where True would be a second; tasks have always taken it.
-SECONDS = OptionForm(kinds=(Real,), expected="seconds", most=LONGEST_S, is_time=True)
-COUNT = OptionForm(kinds=(Integral,), expected="a whole number", most=MOST_RETRIES)
+SECONDS = OptionForm(kinds=(int, float, Real), expected="seconds", most=LONGEST_S, is_time=True)
+COUNT = OptionForm(kinds=(int, Integral), expected="a whole number", most=MOST_RETRIES)
 LIMIT = OptionForm(kinds=(Real,), expected="seconds; 0 for none", most=LONGEST_S)
 COMPRESSION = OptionForm(kinds=(object,), expected="the name of a compression", read=_compression)
 EXCEPTIONS = OptionForm(kinds=(object,), expected="a tuple of exception classes", read=_exceptions)

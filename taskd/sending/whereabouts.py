@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+
+import msgspec
 
 from taskd.base import clock
 from taskd.base.errors import BrokerError, ConfigError, StorageError
@@ -16,8 +17,7 @@ from taskd.sending.connections import Connections
 UNKNOWN = "nothing has begun it, or there is no such task"
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """The facts that the sender of a message knows of it."""
 
     queue: str
