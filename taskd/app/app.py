@@ -19,14 +19,14 @@ from taskd.app.task import BoundTask, CoroutineTask, Task
 from taskd.config.schema import Config
 from taskd.protocol.commands import BY_NAME, CommandKind, task_of
 from taskd.sending import request as requests
-from taskd.sending.calls import Call, send_many
+from taskd.sending.calls import Call
 from taskd.sending.checks import settings_from
 from taskd.sending.connections import Connections
 from taskd.sending.options import DeclareOptions, SendOptions, TaskSettings
 from taskd.sending.request import Request
 from taskd.sending.result import AsyncResult
 from taskd.sending.revoking import revoke
-from taskd.sending.send import send
+from taskd.sending.send import send, send_many
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -30,12 +30,12 @@ from taskd.app.replacing import add_part
 from taskd.app.retrying import changes_of
 from taskd.protocol.exceptions import MaxRetriesExceededError
 from taskd.sending import request as requests
-from taskd.sending.calls import Call, send_many
+from taskd.sending.calls import Call
 from taskd.sending.connections import Connections
 from taskd.sending.options import SendOptions, TaskSettings
 from taskd.sending.request import Request, direct_request
 from taskd.sending.result import AsyncResult
-from taskd.sending.send import send
+from taskd.sending.send import send, send_many
 from taskd.sending.states import store_state
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ class Sendable(BoundTask, Generic[P, R]):
 
     def check_arguments(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
         """Raise ``TypeError`` for arguments of another function here, not in a worker later."""
-        if not (isinstance(args, (list, tuple)) and isinstance(kwargs, Mapping)):
+        if not (isinstance(args, (list, tuple)) and isinstance(kwargs, (dict, Mapping))):
             return  # refused with better words when the message is built
         if self._parameters is None:
             try:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
-from taskd.base import clock, ids
+from taskd.base import clock
 from taskd.config.schedule import BeatEntryConfig
 from taskd.protocol.delivery import Outgoing
-from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
-from taskd.protocol.message_repr import bounded_repr
+from taskd.sending.message import task_message
 
 #: The name space of occurrence ids; never change it, or an occurrence could have two ids.
 _OCCURRENCES = UUID("6f3c8f0e-5a0b-5b1e-9d53-0d3f6a1c7b42")
@@ -36,20 +35,13 @@ def beat_message(entry: BeatEntryConfig, fire_at: float, task_id: str) -> Outgoi
     ``expires`` counts from ``fire_at``, so that the time an absent broker costs is part of the wait.
     Raises: ``SerializationError`` when the entry's arguments cannot be written as JSON.
     """
-    headers = OutgoingHeaders(
-        task=entry.task,
-        id=task_id,
-        root_id=task_id,
-        expires=clock.iso(fire_at + entry.expires) if entry.expires else None,
-        argsrepr=bounded_repr(entry.args),
-        kwargsrepr=bounded_repr(entry.kwargs),
-        origin=ids.origin(),
-    )
-    return Outgoing(
-        routing_key=entry.queue,
-        headers=encode_headers(headers, _BEAT_HEADERS),
-        body=encode_body(entry.args, entry.kwargs),
+    return task_message(
+        entry.task,
+        entry.args,
+        entry.kwargs,
         task_id=task_id,
-        correlation_id=task_id,
+        queue=entry.queue,
         priority=entry.priority,
+        expires=clock.iso(fire_at + entry.expires) if entry.expires else None,
+        extra=_BEAT_HEADERS,
     )

@@ -26,8 +26,9 @@ from taskd.protocol.message import (
     decode_body,
     headers_as_mapping,
 )
+from taskd.sending.calls import build_message
+from taskd.sending.message import Lineage
 from taskd.sending.options import TaskSettings
-from taskd.sending.send import Lineage, build_message
 from taskd.sending.signature import Promised, Signature, carried, promised, read_signatures
 
 logger = logging.getLogger(__name__)

@@ -124,6 +124,13 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
     ),
     "execution": (("ledger", "finding"), ("task_app",), ("native",), ("opening",), ("declarations",)),
     "pools": (("base", "daemon_executor", "interrupt"), ("opening",), ("prefork", REST)),
+    "sending": (
+        ("message", "forms", "due", "request", "bar"),
+        ("options",),
+        ("checks", "signature", "reference"),
+        ("calls",),
+        (REST,),
+    ),
     "storage": (("upkeep",), ("redis", "sqlite")),
     "supervisor": (
         ("model", "clock_watch", "systemd"),

@@ -41,6 +41,12 @@ def test_beat_and_the_supervisor_do_not_import_the_task_api() -> None:
         assert not {name for name in imported_by(module) if name.startswith("taskd.app")}
 
 
+def test_beat_builds_its_messages_without_the_connections_and_results_of_a_caller() -> None:
+    imported = {name for name in imported_by("taskd.beat.__main__") if name.startswith("taskd.sending.")}
+
+    assert imported == {"taskd.sending.message"}
+
+
 def test_the_check_sees_what_is_imported() -> None:
     assert "asyncio" in imported_by("asyncio")
 

@@ -12,7 +12,7 @@ from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.execution import Assignment, Reply, decode_reply, encode
 from taskd.protocol.results import decode_record
-from taskd.sending.send import build_message
+from taskd.sending.calls import build_message
 
 
 def assignment_of(

@@ -23,9 +23,9 @@ from taskd.config.stores import Stores
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.message import TaskHeaders, decode_body, decode_headers
 from taskd.sending import request as requests
+from taskd.sending.calls import build_message
 from taskd.sending.options import TaskSettings
 from taskd.sending.request import Request
-from taskd.sending.send import build_message
 
 P = ParamSpec("P")
 R = TypeVar("R")

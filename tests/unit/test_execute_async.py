@@ -19,7 +19,7 @@ from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Assignment, End, Reply, decode_reply, encode
 from taskd.protocol.results import decode_record
-from taskd.sending.send import build_message
+from taskd.sending.calls import build_message
 from tests.unit.executing import Hostile
 
 LIMIT = SoftTimeLimitExceeded("1 s")

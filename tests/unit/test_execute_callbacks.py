@@ -19,8 +19,8 @@ from taskd.protocol.execution import Assignment, End, decode_reply, encode
 from taskd.protocol.message import decode_body, decode_headers, encode_body
 from taskd.protocol.results import child_ids
 from taskd.sending.callbacks import Aftermath, after_failure, messages_of
+from taskd.sending.calls import build_message
 from taskd.sending.request import Request
-from taskd.sending.send import build_message
 from taskd.sending.signature import read_signatures
 from tests.unit.executing import assignment_of, run
 

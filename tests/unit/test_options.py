@@ -13,6 +13,7 @@ import pytest
 
 from taskd.protocol.message import RESERVED_HEADERS, TaskHeaders, decode_body, headers_as_mapping
 from taskd.sending.callbacks import message_of
+from taskd.sending.calls import build_message
 from taskd.sending.forms import Acks
 from taskd.sending.options import (
     SEND,
@@ -23,7 +24,6 @@ from taskd.sending.options import (
     TaskSettings,
     worker_options,
 )
-from taskd.sending.send import build_message
 from taskd.sending.signature import CARRIED, SignatureOptions, read_signatures
 
 #: A value of each type that an option may have for a type checker.

@@ -12,8 +12,8 @@ from taskd.base import clock
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Assignment, End, decode_reply, encode
+from taskd.sending.calls import build_message
 from taskd.sending.options import SendOptions
-from taskd.sending.send import build_message
 
 LIMITS = st.one_of(st.none(), st.integers(0, 5))
 WAITS = st.one_of(st.none(), st.floats(), st.integers(), st.text(max_size=3), st.booleans())
