@@ -249,7 +249,7 @@ class App(Collecting):
 
         Returns False when workers that start later do not know it, over RabbitMQ and other brokers of kombu:
         there only the workers that are up are told.
-        Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``; then it may not be revoked everywhere.
+        Raises: ``ConfigError``, ``BackendError``; then it may not be revoked everywhere.
         """
         given = [tasks] if isinstance(tasks, (str, AsyncResult)) else tasks
         ids = [task if isinstance(task, str) else task.id for task in given]

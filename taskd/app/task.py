@@ -210,7 +210,7 @@ class BoundTask:
 
         ``call``: as of ``replace``.  Blocks for two writes.  A task that runs again adds it again.
         Raises: ``ValueError`` when the task is not a part of a chord, ``ProtocolError`` when ``call`` is
-        not a signature, ``StorageError`` or ``BrokerError``.
+        not a signature, ``BackendError``.
         """
         add_part(self.app.connections, call.signature() if isinstance(call, Call) else call, self.request)
 
@@ -259,7 +259,7 @@ class Sendable(BoundTask, Generic[P, R]):
         """Send a message that runs the task with these arguments.
 
         Raises: ``TypeError`` for arguments that the function does not take, ``SerializationError`` for
-        those that JSON cannot represent; ``BrokerError`` or ``StorageError`` when the message could
+        those that JSON cannot represent; ``BackendError`` when the message could
         not be written, and ``ConfigError``.
         """
         return self._send(args, kwargs)

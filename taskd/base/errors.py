@@ -23,7 +23,11 @@ class StartError(TaskdError):
     """A service that could not start; its started parts are stopped again."""
 
 
-class StorageError(TaskdError):
+class BackendError(TaskdError):
+    """A broker or a store refused, or cannot be used now."""
+
+
+class StorageError(BackendError):
     """A database file cannot be used: unwritable, full, corrupt, or locked for too long."""
 
 
@@ -43,7 +47,7 @@ class NewerFormatError(StorageError):
     """The store was written by a newer taskd in a way that this one cannot read."""
 
 
-class BrokerError(TaskdError):
+class BrokerError(BackendError):
     """The broker refused or could not do what was asked."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from taskd.base import clock
 from taskd.base.backoff import Backoff
-from taskd.base.errors import BrokerError, StorageError
+from taskd.base.errors import BackendError
 from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.beat.news import BeatNews
 from taskd.beat.pulse import Pulse
@@ -67,14 +67,14 @@ class BrokerLine:
             self.news = BeatNews(self._broker.event_sender)
             # A publisher may open nothing before its first message.
             self._broker.desk().queues()
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             self.lose(error)
             return
         self._failures = 0
         self.is_up = True
         self._up()
 
-    def lose(self, error: BrokerError | StorageError) -> None:
+    def lose(self, error: BackendError) -> None:
         """Give up a connection that failed, and connect again later."""
         self._disconnect()
         self._failures += 1
@@ -101,7 +101,7 @@ class BrokerLine:
         self._forget_until = clock.monotonic() + _FORGET_EVERY_S
         try:
             self.publisher.forget(REMEMBER_S)
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             logger.warning("the broker could not forget old runs: %s", error)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from taskd.base import clock
-from taskd.base.errors import BrokerError, SerializationError, StorageError
+from taskd.base.errors import BackendError, SerializationError
 from taskd.beat.book import Book, EntryRow
 from taskd.beat.catch_up import CatchUp, Missed, Skipped, plan
 from taskd.beat.messages import beat_message, occurrence_id, request_id
@@ -80,7 +80,7 @@ class Firing:
     def fire(self, publisher: OncePublisher, *, until: float, delayed_by: str = "") -> Fired:
         """Send what is due and move past it; ``delayed_by`` says what had kept it, for the history.
 
-        Raises: ``BrokerError``, ``StorageError``; then nothing is decided.
+        Raises: ``BackendError``; then nothing is decided.
         """
         now = self._now()
         dues, more = self._collect(now)
@@ -276,13 +276,13 @@ def _publish(publisher: OncePublisher, runs: list[_Run], until: float) -> tuple[
     """Send runs in one trip; return those that were sent, and the ids that had been sent before.
 
     A message on which the broker's client itself fails costs its own run: it is told as a failure.
-    Raises: ``BrokerError``, ``StorageError``.
+    Raises: ``BackendError``.
     """
     if not runs:
         return runs, ()
     try:
         return runs, publisher.publish_once([run.message for run in runs], until=until)
-    except (BrokerError, StorageError):
+    except BackendError:
         raise
     except Exception:
         logger.exception("runs=%d cannot be sent together; sending them one by one", len(runs))
@@ -291,7 +291,7 @@ def _publish(publisher: OncePublisher, runs: list[_Run], until: float) -> tuple[
     for run in runs:
         try:
             refused.update(publisher.publish_once([run.message], until=until))
-        except (BrokerError, StorageError):
+        except BackendError:
             raise
         except Exception as error:
             logger.exception("run cannot be sent entry=%s", run.row.mark.name)

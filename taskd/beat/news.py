@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from taskd.base import clock, ids
-from taskd.base.errors import BrokerError, StorageError
+from taskd.base.errors import BackendError
 from taskd.beat.stores.base import Decision, RunOutcome
 from taskd.brokers.base import EventSender
 from taskd.brokers.event_sender import LazyEventSender
@@ -39,7 +39,7 @@ class BeatNews:
         try:
             if self._sender.listened():
                 self._sender.send([self._message([self._event(each, task_of) for each in decisions])])
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             # The next connection has news of its own.
             self._failed = True
             logger.warning("events are not sent until the broker is connected anew: %s", error)

@@ -20,7 +20,7 @@ import math
 from collections.abc import Mapping
 
 from taskd.base import clock
-from taskd.base.errors import BrokerError, StorageError, TooLateError
+from taskd.base.errors import BackendError, TooLateError
 from taskd.base.exhaustive import assert_never
 from taskd.base.jumps import Jumps, in_words
 from taskd.base.lifecycle import Deadline, OneLife
@@ -202,7 +202,7 @@ class Beat:
         except TooLateError:
             logger.warning("the lease ended before the runs were sent; they are decided on again")
             return True
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             self._line.lose(error)
             return False
         self._sent += fired.sent

@@ -20,7 +20,7 @@ class Publisher(Protocol):
         """Write all messages in one trip, all or none; return when they are as durable as configured.
 
         A message to an exchange without a matching binding goes nowhere, as in AMQP.
-        Raises: ``StorageError`` or ``BrokerError``; then nothing was sent.
+        Raises: ``BackendError``; then nothing was sent.
         """
 
     def close(self) -> None:
@@ -54,13 +54,13 @@ class EventSender(Protocol):
     def listened(self) -> bool:
         """Return whether anybody may be listening; True where that cannot be known cheaply.
 
-        Raises: ``StorageError`` or ``BrokerError``.
+        Raises: ``BackendError``.
         """
 
     def send(self, events: Sequence[Outgoing]) -> None:
         """Publish all events in one trip, all or none, as cheaply as the broker can: they may be lost.
 
-        A listener that is too slow loses the oldest.  Raises: ``StorageError`` or ``BrokerError``.
+        A listener that is too slow loses the oldest.  Raises: ``BackendError``.
         """
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class Advancing(Protocol):
     def advance(self, entries: Sequence[tuple[float, Delivery]], due_at: float) -> None:
         """Let messages become due at ``due_at`` (wall clock); entries as ``Intake.scheduled`` returned them.
 
-        One that is not there any more is passed over.  Raises: ``StorageError`` or ``BrokerError``.
+        One that is not there any more is passed over.  Raises: ``BackendError``.
         """
 
 
@@ -56,8 +56,8 @@ class Intake(Protocol):
     def claim(self, limit: int) -> Sequence[Delivery]:
         """Return up to ``limit`` messages that are due, claimed.  Never waits for a message.
 
-        Raises: ``LeaseLostError`` after a takeover; ``StorageError`` or ``BrokerError`` when the
-        broker cannot be used now (nothing was claimed).
+        Raises: ``LeaseLostError`` after a takeover; ``BackendError`` when the broker cannot be used now
+        (nothing was claimed).
         """
 
     def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:

@@ -31,7 +31,7 @@ class OncePublisher(Protocol):
 
         ``until`` is monotonic and is looked at when no other sender can come between: a process that
         was stopped in the middle sends nothing late.  Messages go to queues, not to exchanges.
-        Raises: ``TooLateError`` when ``until`` has passed, ``StorageError``, ``BrokerError``; then
+        Raises: ``TooLateError`` when ``until`` has passed, ``BackendError``; then
         nothing was sent.
         """
 

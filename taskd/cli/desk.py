@@ -15,7 +15,7 @@ from taskd.config.serving import unserved
 
 @contextmanager
 def open_desk(config: Config) -> Iterator[Desk]:
-    """Open the desk and close the broker afterwards.  Raises: ``BrokerError``, ``StorageError``."""
+    """Open the desk and close the broker afterwards.  Raises: ``BackendError``."""
     broker = connect(config.broker, config.stores)
     try:
         yield broker.desk()

@@ -10,11 +10,10 @@ import click
 
 from taskd.base import exit_codes
 from taskd.base.errors import (
-    BrokerError,
+    BackendError,
     ConfigError,
     ControlError,
     RefusedError,
-    StorageError,
     TaskdError,
 )
 from taskd.base.version import __version__
@@ -175,7 +174,7 @@ def _status(error: Exception) -> int:
             return error.exit_code
         case RefusedError():
             return exit_codes.FAILURE
-        case ControlError() | BrokerError() | StorageError():
+        case ControlError() | BackendError():
             return exit_codes.UNAVAILABLE
         case _:
             return exit_codes.FAILURE

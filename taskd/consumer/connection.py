@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskd.base.blueprint import Given, Step
-from taskd.base.errors import BrokerError, LeaseLostError, StorageError, StorageReplacedError
+from taskd.base.errors import BackendError, LeaseLostError, StorageReplacedError
 from taskd.base.lifecycle import Deadline
 from taskd.brokers.base import Broker
 from taskd.brokers.intake import Intake
@@ -61,7 +61,7 @@ class Connection(Step[Connected]):
         self._connected: Connected | None = None
 
     def start(self, given: Given) -> Connected:
-        """Return the present generation's claims.  Raises ``BrokerError`` or ``StorageError``."""
+        """Return the present generation's claims.  Raises ``BackendError``."""
         connected = self._connected
         if connected is not None:
             try:
@@ -116,7 +116,7 @@ class Connection(Step[Connected]):
         self._forget(connected)
         try:
             connected.intake.close()
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             logger.error("claims could not be given back (%s); they return when the lease ends", error)
 
     def stop(self, deadline: Deadline) -> None:

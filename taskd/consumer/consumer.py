@@ -13,7 +13,7 @@ from typing import Any
 from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.base.blueprint import Blueprint, Step
-from taskd.base.errors import BrokerError, LeaseLostError, StartError, StorageError
+from taskd.base.errors import BackendError, LeaseLostError, StartError
 from taskd.base.lifecycle import Deadline
 from taskd.base.urls import same_login, same_server
 from taskd.brokers.base import Broker
@@ -175,7 +175,7 @@ class Consumer:
                 logger.error("a step of the worker failed", exc_info=error)
                 failures += 1
                 self._wait(RECONNECT.delay_s(failures), error)
-            except (BrokerError, StorageError) as error:
+            except BackendError as error:
                 failures = 1 if clock.monotonic() - started_at >= _STABLE_S else failures + 1
                 if self._moments.broker_lost.heard_by:
                     self._moments.broker_lost.publish(error)
@@ -239,7 +239,7 @@ class Consumer:
         try:
             if self._connection.intake is not None:
                 self._settling.flush(self._connection.intake)
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             logger.error("outcomes=%d not settled, their tasks run again: %s", len(self._settling), error)
 
 

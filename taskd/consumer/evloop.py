@@ -56,7 +56,7 @@ class Evloop(Step[None]):
     def start(self, given: Given) -> None:
         """Run until shutdown.
 
-        Raises: ``BrokerError`` or ``StorageError`` when the broker cannot be used now, and
+        Raises: ``BackendError`` when the broker cannot be used now, and
         ``LeaseLostError`` after a takeover; the consumer decides what follows.
         """
         tasks = given[Tasks]

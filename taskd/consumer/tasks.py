@@ -40,7 +40,7 @@ class TasksGiven:
     moments: Moments
 
     def flush(self) -> None:
-        """Send results and settlements.  Raises ``StorageError`` or ``BrokerError``; nothing is lost."""
+        """Send results and settlements.  Raises ``BackendError``; nothing is lost."""
         settlements = self.settling.settlements() if self.moments.settled.heard_by else ()
         refused = self.settling.flush(self.intake)
         if refused:

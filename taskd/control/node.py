@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from taskd.base.errors import BrokerError, ProtocolError, StorageError
+from taskd.base.errors import BackendError, ProtocolError
 from taskd.brokers.base import Mailbox, Publisher
 from taskd.protocol import pidbox
 from taskd.protocol.delivery import Delivery, Outgoing
@@ -51,7 +51,7 @@ class ControlNode:
 
         A message that is not a request is logged and dropped; a command that fails answers with its
         error; answers that cannot be sent are logged: only the asker loses them, and it has a time limit.
-         Raises: ``BrokerError`` or ``StorageError`` when nothing can be received now.
+         Raises: ``BackendError`` when nothing can be received now.
         """
         deliveries = self._mailbox.receive()
         replies: list[Outgoing] = []
@@ -69,7 +69,7 @@ class ControlNode:
     def _publish(self, replies: Sequence[Outgoing]) -> None:
         try:
             self._publisher.publish(replies)
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             logger.error("remote control answers=%d not sent: %s", len(replies), error)
         except Exception:
             logger.exception("remote control answers=%d not sent", len(replies))

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TypedDict
 
 from taskd.base import clock
-from taskd.base.errors import BrokerError, StorageError
+from taskd.base.errors import BackendError
 from taskd.base.loop import Loop, LoopTimer
 from taskd.base.moment import Moment
 from taskd.brokers.base import EventSender
@@ -132,7 +132,7 @@ class Dispatcher:
         assert self._sender is not None
         try:
             return self._sender.listened()
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             self._say(f"nobody knows who listens to events: {error}")
             return self.on
 
@@ -244,7 +244,7 @@ class Dispatcher:
         began = clock.monotonic()
         try:
             self._sender.send(messages)
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             self._linger_s = _LONGEST_LINGER_S
             self._say(f"events wait: {error}")
             return False

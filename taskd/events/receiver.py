@@ -23,7 +23,7 @@ class Receiver:
     """
 
     def __init__(self, broker: Broker, logical: LamportClock, routing_key: str = "#") -> None:
-        """Listen from now on.  Raises: ``BrokerError`` or ``StorageError``."""
+        """Listen from now on.  Raises: ``BackendError``."""
         self._mailbox: Mailbox = broker.event_box(f"celeryev.{uuid4()}", routing_key)
         self._logical = logical
         self.garbage = 0
@@ -33,7 +33,7 @@ class Receiver:
         return self._mailbox.fileno()
 
     def receive(self) -> Sequence[Seen]:
-        """Return the events that have arrived.  Raises: ``BrokerError`` or ``StorageError``."""
+        """Return the events that have arrived.  Raises: ``BackendError``."""
         found: list[Seen] = []
         for delivery in self._mailbox.receive():
             try:

@@ -125,7 +125,7 @@ class Connections:
             ) from error
 
     def publisher(self) -> Publisher:
-        """Return the publisher.  Raises: ``ConfigError``, ``StorageError`` or ``BrokerError``."""
+        """Return the publisher.  Raises: ``ConfigError``, ``BackendError``."""
         if self._publisher is None:
             self._publisher = self._kept("publisher", lambda: self._broker().publisher())
         return self._publisher
@@ -171,7 +171,7 @@ class Connections:
         return self.config.sent_events if self._sent_events is None else self._sent_events
 
     def news(self) -> SenderNews:
-        """Return what sends events from here.  Raises: ``ConfigError``, ``StorageError``, ``BrokerError``."""
+        """Return what sends events from here.  Raises: ``ConfigError``, ``BackendError``."""
         if self._news is None:
             self._news = self._kept("news", lambda: SenderNews(self._broker().event_sender))
         return self._news

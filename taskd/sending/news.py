@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from taskd.base import clock, forks, ids
-from taskd.base.errors import BrokerError, StorageError
+from taskd.base.errors import BackendError
 from taskd.brokers.base import EventSender
 from taskd.brokers.event_sender import LazyEventSender
 from taskd.brokers.topology import EVENT_EXCHANGE
@@ -106,7 +106,7 @@ class SenderNews:
             try:
                 if self._sender.listened():
                     self._sender.send(make())
-            except (BrokerError, StorageError) as error:
+            except BackendError as error:
                 now = clock.monotonic()
                 if now >= self._say_from:
                     self._say_from = now + _SAY_EVERY_S

@@ -7,7 +7,7 @@ from contextlib import closing
 import msgspec
 
 from taskd.base import clock
-from taskd.base.errors import BrokerError, ConfigError, StorageError
+from taskd.base.errors import BackendError, ConfigError
 from taskd.brokers.base import QueueInfo
 from taskd.config.kinds import BrokerCan
 from taskd.config.serving import unserved
@@ -36,7 +36,7 @@ def whereabouts(sent: Sent | None, connections: Connections) -> str:
         if said := unserved(sent.queue, connections.config):
             return said
         return _in_queue(sent.queue, _info(sent.queue, connections))
-    except (BrokerError, ConfigError, StorageError) as error:
+    except (BackendError, ConfigError) as error:
         return f"the broker cannot be asked why ({error})"
 
 

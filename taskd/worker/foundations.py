@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from taskd.base import clock
 from taskd.base.blueprint import Given, Step
-from taskd.base.errors import BrokerError, StorageError
+from taskd.base.errors import BackendError
 from taskd.base.ids import node_name, node_of
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop, Owner
@@ -33,7 +33,7 @@ class Timer(Step[Loop]):
         """Make the loop.  An unforeseen error costs the one call, and its owner looks again."""
         # The log has said it; a broker or a store that is away is for the consumer.
         owner = Owner("one call of the worker", lambda _why: None, again=True)
-        self._loop = Loop(owner, passing=(BrokerError, StorageError))
+        self._loop = Loop(owner, passing=(BackendError,))
         return self._loop
 
     def stop(self, deadline: Deadline) -> None:

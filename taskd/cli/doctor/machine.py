@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from taskd.base import clock
-from taskd.base.errors import BrokerError, ControlError, DaemonDownError, StorageError
+from taskd.base.errors import BackendError, ControlError, DaemonDownError
 from taskd.base.schemes import file_of
 from taskd.base.urls import credentials_of, servers_of
 from taskd.base.version import __version__
@@ -211,7 +211,7 @@ def _with_queues(config: Config, store: StoreFacts) -> StoreFacts:
     try:
         with open_desk(config) as desk:
             queues = desk.queues()
-    except (BrokerError, StorageError) as error:
+    except BackendError as error:
         # The facts about a file say what is wrong with it.
         return replace(store, connect_error=str(error)) if store.address else store
     unserved = list(left_alone(queues, config))

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection, Sequence
 
 from taskd.base import clock
-from taskd.base.errors import BrokerError, StorageError
+from taskd.base.errors import BackendError
 from taskd.base.loop import Loop, LoopTimer
 from taskd.brokers.intake import Intake
 from taskd.consumer.claiming.admission import Admission
@@ -129,7 +129,7 @@ class Intaking:
     def turn(self) -> None:
         """Claim and submit one batch if there is room and reason.  Never blocks on other work.
 
-        Raises: ``LeaseLostError``, ``StorageError``, ``BrokerError``.
+        Raises: ``LeaseLostError``, ``BackendError``.
         """
         orders = self._orders
         if orders.quiet or self._rests:
@@ -174,7 +174,7 @@ class Intaking:
             return
         try:
             self._intake.settle(early)
-        except (BrokerError, StorageError):
+        except BackendError:
             for request in accepted:
                 self._settling.settle(Requeue(request.delivery.tag, started=False))
             raise

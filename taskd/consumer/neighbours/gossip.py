@@ -11,7 +11,7 @@ import msgspec
 
 from taskd.base import clock
 from taskd.base.blueprint import Given, Step
-from taskd.base.errors import BrokerError, ProtocolError, StorageError
+from taskd.base.errors import BackendError, ProtocolError
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.config.kinds import BrokerCan
@@ -56,7 +56,7 @@ class Neighbours:
         self._look()
 
     def _listen(self) -> Receiver:
-        """Begin to listen, or begin anew.  Raises: ``BrokerError`` or ``StorageError``."""
+        """Begin to listen, or begin anew.  Raises: ``BackendError``."""
         self._hang_up()
         receiver = self._receiver = Receiver(self._backends.broker, self._voice.logical, "worker.#")
         self._loop.add_reader(receiver.fileno(), self._hear)
@@ -76,7 +76,7 @@ class Neighbours:
     def _hear(self) -> None:
         try:
             seen = self._received()
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             self._hang_up()  # until the next look
             logger.warning("gossip: events cannot be read: %s", error)
             return
@@ -88,7 +88,7 @@ class Neighbours:
         if self._receiver is not None:
             try:
                 return self._receiver.receive()
-            except (BrokerError, StorageError) as error:
+            except BackendError as error:
                 # Servers close idle connections; that alone is not a trouble.
                 logger.debug("gossip: listening anew: %s", error)
         return self._listen().receive()
@@ -169,7 +169,7 @@ class Neighbours:
             return
         try:
             self._backends.publisher.publish([message])
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             logger.error("gossip: the elected task was not sent: %s", error)
 
     def stop(self) -> None:
@@ -205,7 +205,7 @@ class Gossip(Step[Neighbours]):
         return self._live.worker.gossip and BrokerCan.SPAN_HOSTS in self._backends.broker.kind.can
 
     def start(self, given: Given) -> Neighbours:
-        """Begin to listen.  Raises: ``BrokerError`` or ``StorageError``."""
+        """Begin to listen.  Raises: ``BackendError``."""
         neighbours = Neighbours(self._loop, self._facts.node_name, self._backends, self._voice)
         neighbours.start()
         self.neighbours = neighbours

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from taskd.base import clock
 from taskd.base.blueprint import Given, Step
-from taskd.base.errors import BrokerError, ProtocolError, StorageError
+from taskd.base.errors import BackendError, ProtocolError
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.brokers.base import Mailbox
@@ -66,7 +66,7 @@ class Mingle(Step[Hold]):
         return self._live.worker.mingle and BrokerCan.SPAN_HOSTS in self._backends.broker.kind.can
 
     def start(self, given: Given) -> Hold:
-        """Ask, and hold the first claim for a moment.  Raises: ``BrokerError`` or ``StorageError``."""
+        """Ask, and hold the first claim for a moment.  Raises: ``BackendError``."""
         own = str(uuid4())
         queue = f"{own}.{pidbox.REPLY_EXCHANGE}"
         self._mailbox = self._backends.broker.mailbox(queue, pidbox.REPLY_EXCHANGE, "direct", own)
@@ -100,7 +100,7 @@ class Mingle(Step[Hold]):
         assert self._mailbox is not None
         try:
             deliveries = self._mailbox.receive()
-        except (BrokerError, StorageError) as error:
+        except BackendError as error:
             logger.warning("mingle: answers cannot be read: %s", error)
             self._end()
             return

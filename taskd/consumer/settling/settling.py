@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from taskd.base import clock
-from taskd.base.errors import BrokerError, StorageError
+from taskd.base.errors import BackendError
 from taskd.brokers.base import Publisher
 from taskd.brokers.intake import Carrying, Intake
 from taskd.consumer.settling.chords import ChordEnd, Chords, Returned
@@ -198,12 +198,12 @@ class Settling:
     def flush(self, intake: Intake) -> Sequence[int]:
         """Send everything; return the broker tags whose settlement was refused.
 
-        Raises: ``StorageError`` or ``BrokerError``; unsent items stay queued.  Any other exception of a
+        Raises: ``BackendError``; unsent items stay queued.  Any other exception of a
         store or broker costs the one item: see ``_send_singly``.
         """
         try:
             refused = self._send_together(intake)
-        except (BrokerError, StorageError):
+        except BackendError:
             raise
         except Exception:
             logger.exception("outcomes=%d cannot be sent together; sending them one by one", len(self))
@@ -254,7 +254,7 @@ class Settling:
             self._returned = [parts.pop(0)]
             try:
                 self._count()
-            except (BrokerError, StorageError):
+            except BackendError:
                 self._returned += parts
                 raise
             except Exception as error:
@@ -359,12 +359,12 @@ def _each(
 ) -> None:
     """Send all items, each alone; call ``instead`` for one that cannot be sent for an unforeseen reason.
 
-    Raises: ``BrokerError``, ``StorageError``; unsent items stay in the queue.
+    Raises: ``BackendError``; unsent items stay in the queue.
     """
     while queue:
         try:
             send(queue[0])
-        except (BrokerError, StorageError):
+        except BackendError:
             raise
         except Exception as error:
             logger.exception("cannot be sent: %r", queue[0])
@@ -376,7 +376,7 @@ def _each(
 def _try(instead: Callable[[Item, Exception], object], item: Item, error: Exception) -> None:
     try:
         instead(item, error)
-    except (BrokerError, StorageError):
+    except BackendError:
         raise
     except Exception:
         logger.exception("nor can anybody be told of that")
