@@ -22,6 +22,7 @@ from taskd.config.schema import Config
 from taskd.consumer.claiming.selfcheck import NotConsumingError
 from taskd.consumer.claims import Claims
 from taskd.consumer.commands.control import Control
+from taskd.consumer.commands.table import Subject
 from taskd.consumer.connection import Connection
 from taskd.consumer.evloop import Evloop
 from taskd.consumer.heart import Heart
@@ -128,20 +129,7 @@ class Consumer:
                 answering=answering,
                 losses=losses,
             ),
-            Control(
-                loop,
-                facts,
-                live,
-                orders,
-                work,
-                policy=policy,
-                backends=backends,
-                voice=voice,
-                moments=parts.moments,
-                announcer=self._announcer,
-                autoscaler=parts.autoscaler,
-                worker_info=parts.worker_info,
-            ),
+            Control(self._subject(parts), parts.moments),
             Evloop(
                 loop,
                 orders,
@@ -152,6 +140,21 @@ class Consumer:
                 app_ends=self._app_ends,
             ),
         ]
+
+    def _subject(self, parts: Parts) -> Subject:
+        return Subject(
+            loop=parts.loop,
+            facts=parts.facts,
+            live=parts.live,
+            orders=parts.orders,
+            work=parts.work,
+            policy=parts.policy,
+            backends=parts.backends,
+            voice=parts.voice,
+            announcer=self._announcer,
+            autoscaler=parts.autoscaler,
+            worker_info=parts.worker_info,
+        )
 
     @property
     def steps(self) -> Sequence[Step[Any]]:

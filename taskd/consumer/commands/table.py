@@ -6,6 +6,7 @@ They stand by subject in ``task_queries``, ``self_report``, ``revoking``, ``stee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from taskd.base.loop import Loop
 from taskd.consumer.backends import Backends
@@ -29,43 +30,71 @@ from taskd.protocol.commands import COMMANDS
 Command = Callable[..., object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The worker as commands see it: the parts that they ask, and those that they change."""
+
+    loop: Loop
+    facts: WorkerFacts
+    live: LiveConfig
+    orders: Orders
+    work: Work
+    policy: Policy
+    backends: Backends
+    voice: Voice
+    announcer: Announcer
+    #: None while the pool's size is fixed.
+    autoscaler: Autoscaling | None
+    #: The part of the worker's own steps in ``inspect stats``.
+    worker_info: Callable[[], Mapping[str, object]]
+
+
 class Commands:
     """The commands of one worker."""
 
     def __init__(
         self,
-        loop: Loop,
-        facts: WorkerFacts,
-        live: LiveConfig,
-        orders: Orders,
-        work: Work,
+        subject: Subject,
         *,
-        policy: Policy,
-        backends: Backends,
-        voice: Voice,
-        announcer: Announcer,
         tasks: TasksGiven,
         neighbours: Neighbours | None,
-        autoscaler: Autoscaling | None,
         info: Callable[[], Mapping[str, object]],
     ) -> None:
-        self._facts = facts
-        self._work = work
-        self._revoked = policy.revoked
-        self._logical = voice.logical
+        """``info``: what ``inspect stats`` tells of all steps."""
+        self._facts = subject.facts
+        self._work = subject.work
+        self._revoked = subject.policy.revoked
+        self._logical = subject.voice.logical
         steering = Steering(
-            facts, live, orders, work, policy, broker=backends.broker, tasks=tasks, autoscaler=autoscaler
+            subject.facts,
+            subject.live,
+            subject.orders,
+            subject.work,
+            subject.policy,
+            broker=subject.backends.broker,
+            tasks=tasks,
+            autoscaler=subject.autoscaler,
         )
         #: Brings back what waits for the limit of a task, which has changed.
         self.bring_back = steering.bring_back
         #: Where each command is looked for, by its name.
         self._parts = (
             self,
-            TaskQueries(facts.node_name, work, policy, tasks),
-            SelfReport(facts, live, work, voice.logical, backends.broker.url, tasks=tasks, info=info),
-            Revoking(loop, live, work, policy.revoked, backends.results),
+            TaskQueries(subject.facts.node_name, subject.work, subject.policy, tasks),
+            SelfReport(
+                subject.facts,
+                subject.live,
+                subject.work,
+                subject.voice.logical,
+                subject.backends.broker.url,
+                tasks=tasks,
+                info=info,
+            ),
+            Revoking(
+                subject.loop, subject.live, subject.work, subject.policy.revoked, subject.backends.results
+            ),
             steering,
-            Monitoring(voice.dispatcher, announcer, neighbours),
+            Monitoring(subject.voice.dispatcher, subject.announcer, neighbours),
         )
 
     def ping(self) -> object:
