@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from taskd.app.periodic import solar as solar
     from taskd.app.task import BoundTask as BoundTask
     from taskd.app.task import Task as Task
+    from taskd.app.task_base import TaskBase as TaskBase
     from taskd.base.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
     from taskd.base.errors import TaskdError as TaskdError
     from taskd.protocol.exceptions import register_exception as register_exception
@@ -39,6 +40,7 @@ _PUBLIC = {
     "Retry": "taskd.app.control_flow",
     "SoftTimeLimitExceeded": "taskd.base.errors",
     "Task": "taskd.app.task",
+    "TaskBase": "taskd.app.task_base",
     "TaskdError": "taskd.base.errors",
     "at": "taskd.app.periodic",
     "cron": "taskd.app.periodic",
@@ -57,6 +59,7 @@ __all__ = [
     "Retry",
     "SoftTimeLimitExceeded",
     "Task",
+    "TaskBase",
     "TaskdError",
     "at",
     "cron",

@@ -16,6 +16,7 @@ from taskd.app.hooks import Hooks
 from taskd.app.naming import default_name
 from taskd.app.periodic import Entries, EntryOptions
 from taskd.app.task import BoundTask, CoroutineTask, Task
+from taskd.app.task_base import Bases, bases_of, wrap
 from taskd.config.schema import Config
 from taskd.protocol.commands import BY_NAME, CommandKind, task_of
 from taskd.sending import request as requests
@@ -82,21 +83,29 @@ class App(Collecting):
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def task(self, *, bind: Literal[True], **options: Unpack[DeclareOptions]) -> BindingDecorator: ...
+    def task(
+        self, *, bind: Literal[True], base: Bases = (), **options: Unpack[DeclareOptions]
+    ) -> BindingDecorator: ...
     @overload
-    def task(self, *, bind: Literal[False] = False, **options: Unpack[DeclareOptions]) -> Decorator: ...
+    def task(
+        self, *, bind: Literal[False] = False, base: Bases = (), **options: Unpack[DeclareOptions]
+    ) -> Decorator: ...
     def task(
         self,
         *functions: Callable[..., Any],
         bind: bool = False,
+        base: object = (),
         **options: Any,
     ) -> Any:
         """Make a task of a function: ``@app.task`` or ``@app.task(queue="mail", ...)``.
 
         ``DeclareOptions`` lists the options.  With ``bind=True`` the function's first argument is the
-        task itself.  Raises: ``ValueError`` or ``TypeError`` for options that cannot be meant, and for
-        a name that another function has.
+        task itself.  ``base`` names classes that derive from ``TaskBase``, the outermost first.
+        Raises: ``ValueError`` or ``TypeError`` for options that cannot be meant, and for a name that
+        another function has.
         """
+
+        bases = bases_of(base)
 
         def register(function: Callable[..., Any]) -> BoundTask:
             if not callable(function):
@@ -121,6 +130,8 @@ class App(Collecting):
                     f'task name "{settings.name}" is taken by {taken.__module__}.{taken.__qualname__}; give '
                     f"{function.__module__}.{task.__qualname__} another one: @app.task(name=...)"
                 )
+            if bases:
+                self.hooks.add_bases(settings.name, wrap(task, bases))
             return task
 
         return register(*functions) if functions else register

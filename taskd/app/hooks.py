@@ -14,12 +14,13 @@ limit is the one exception that passes through ``before_task``: it was meant for
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from taskd.app.life_hooks import LifeHooks
-from taskd.base.errors import SoftTimeLimitExceeded
+from taskd.app.task_base import ErrorInfo, TaskBase, hears_ends, tell_end, tell_start
+from taskd.base.errors import SoftTimeLimitExceeded, TaskdError
 from taskd.sending.request import Request
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class Ended:
     text: str
     traceback: str
     error: BaseException | None
+    #: The value that the task returned, where it did.
+    value: object = None
 
 
 Before = TypeVar("Before", bound=Callable[[Request], None])
@@ -56,13 +59,20 @@ class Hooks(LifeHooks):
         self._after: list[Callable[[Request, Ended], None]] = []
         self._failure: list[Callable[[Request, Ended], None]] = []
         self._retry: list[Callable[[Request, Ended], None]] = []
+        self._bases: dict[str, Sequence[TaskBase]] = {}
         #: Whether there are any: without them a task costs nothing more.
         self.any = False
 
     @property
     def hear_ends(self) -> bool:
         """Whether any of them is called after a run that failed, or after any run."""
-        return bool(self._after or self._failure)
+        bases = (base for each in self._bases.values() for base in each)
+        return bool(self._after or self._failure) or any(map(hears_ends, bases))
+
+    def add_bases(self, task: str, bases: Sequence[TaskBase]) -> None:
+        """Call the handlers of these for a task, the outermost first.  For ``app.task``."""
+        self._bases[task] = bases
+        self.any = True
 
     def before_task(self, hook: Before) -> Before:
         """Call ``hook(request)`` before each run of a task, after STARTED is stored."""
@@ -89,7 +99,10 @@ class Hooks(LifeHooks):
         return hook
 
     def run_before(self, request: Request) -> None:
-        """Call the hooks before a run.  For the executor.  Raises: ``SoftTimeLimitExceeded`` alone."""
+        """Call the hooks before a run.  For the executor.
+
+        Raises: ``SoftTimeLimitExceeded``, and anything that ``before_start`` of a base raises.
+        """
         for hook in self._before:
             try:
                 hook(request)
@@ -97,9 +110,17 @@ class Hooks(LifeHooks):
                 raise
             except BaseException:  # noqa: BLE001 - the user's function
                 _log(hook, request)
+        if self._bases:
+            tell_start(self._bases.get(request.task, ()), request)
 
     def run_after(self, request: Request, ended: Ended) -> None:
         """Call the hooks after a run.  For the executor; raises nothing."""
+        if self._bases:
+            raised = ended.error
+            if raised is None and ended.state == "FAILURE":  # its value cannot be stored
+                raised = TaskdError(ended.text)
+            error = None if raised is None else ErrorInfo(raised, ended.traceback)
+            tell_end(self._bases.get(request.task, ()), request, ended.state, ended.value, error)
         special = {"FAILURE": self._failure, "RETRY": self._retry}.get(ended.state, ())
         _call(special, request, ended)
         _call(self._after, request, ended)

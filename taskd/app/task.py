@@ -317,7 +317,7 @@ class Sendable(BoundTask, Generic[P, R]):
         if self._parameters is None:
             try:
                 # A decorator may take others than the function inside of it.
-                self._parameters = inspect.signature(self.run, follow_wrapped=False)
+                self._parameters = inspect.signature(self.__wrapped__, follow_wrapped=False)
             except (TypeError, ValueError):
                 self._parameters = _ANY_PARAMETERS  # a callable that does not tell
         try:

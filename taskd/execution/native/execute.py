@@ -248,7 +248,7 @@ class Executor:
             reply = self._reply_to_value(run, value)
         reply = self._with_retry_beside(run, reply)
         if self._hooks.any:
-            self._run_after(run, reply, None)
+            self._run_after(run, reply, None, value)
         return _hushed(reply, run)
 
     def _raised(self, run: Run, error: BaseException, *, told: bool = False) -> Reply:
@@ -297,11 +297,11 @@ class Executor:
             error = error.cause or error
         return with_failure(reply, run.linked, run.request, self._tasks, error)
 
-    def _run_after(self, run: Run, reply: Reply, error: BaseException | None) -> None:
+    def _run_after(self, run: Run, reply: Reply, error: BaseException | None, value: object = None) -> None:
         if isinstance(error, Retry):
             error = error.cause or error
         state = reply.state if reply.end in _STORED else reply.end.name
-        self._hooks.run_after(run.request, Ended(state, reply.text, reply.traceback, error))
+        self._hooks.run_after(run.request, Ended(state, reply.text, reply.traceback, error, value))
 
     def _replaced(self, run: Run, replaced: Replaced) -> Reply:
         request = run.request
