@@ -58,6 +58,8 @@ def free_port() -> int:
             return port
 
 
+#: After which a server that starts is asked anew.
+_LOOK_S = 2.0
 #: Where a server takes connections: a port of this host, or a path.
 Address = int | Path
 
@@ -65,9 +67,9 @@ Address = int | Path
 def connected(address: Address) -> socket.socket:
     """Connect to a server of this host."""
     if isinstance(address, int):
-        return socket.create_connection(("127.0.0.1", address), 2.0)
+        return socket.create_connection(("127.0.0.1", address), _LOOK_S)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(2.0)
+    connection.settimeout(_LOOK_S)
     try:
         connection.connect(str(address))
     except OSError:

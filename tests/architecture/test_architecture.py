@@ -12,12 +12,13 @@ from tests.architecture.tables import DOORS, FLOORS, GATES, MAX_FUNCTION, MAX_MO
 PACKAGE = Path(__file__).parents[2] / "taskd"
 
 
-PROBLEMS = check(PACKAGE)
+@pytest.fixture(scope="module")
+def problems() -> list[str]:
+    """What is wrong with the package: found before ``bare_tables`` takes the tables for a test."""
+    return check(PACKAGE)
 
 
-def test_the_package_keeps_its_architecture() -> None:
-    problems = PROBLEMS
-
+def test_the_package_keeps_its_architecture(problems: list[str]) -> None:
     assert not problems, "\n" + "\n".join(problems)
 
 

@@ -41,7 +41,7 @@ def fail(what: str) -> None:
 def gated(what: str) -> str:
     """Wait for the gate."""
     begun[what] += 1
-    gate.wait(30.0)
+    gate.wait(60.0)
     return what
 
 

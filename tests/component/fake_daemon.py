@@ -43,6 +43,7 @@ def main(directory: str, settings: dict[str, Any]) -> int:
         return run(load(f"{directory}/taskd.toml"))
     modes = settings.pop("modes", {})
     settings.setdefault("state_directory", directory)
+    settings.setdefault("heartbeat_timeout", 0.0)  # the fake programs report once
     assert isinstance(modes, dict)
     workplace = str(settings.pop("workplace", ""))
     output = settings.pop("log", {})

@@ -32,7 +32,7 @@ def load_grpc() -> Use:
     import grpc
 
     channel = grpc.insecure_channel(f"unix:{os.environ['GRPC_SERVER']}")
-    return lambda: channel.unary_unary("/test/Echo")(b"heard", timeout=20.0).decode()
+    return lambda: channel.unary_unary("/test/Echo")(b"heard", timeout=60.0).decode()
 
 
 def load_sentry() -> Use:
@@ -84,7 +84,7 @@ def load_queue_listener() -> Use:
 
     def use() -> object:
         logging.getLogger("shop").warning("the job says so")
-        return heard.wait(20.0)
+        return heard.wait(60.0)
 
     return use
 

@@ -102,7 +102,7 @@ def test_beat_outlives_one_failure_of_each_callback(
     wait_until(lambda: ready() > before + 10)
 
     program.process.send_signal(signal.SIGTERM)
-    assert program.process.wait(20) == 0
+    assert program.process.wait(60) == 0
     assert program.process.stderr is not None
     log = (program._log + program.process.stderr.read()).decode()
     client.close()

@@ -166,7 +166,7 @@ def test_a_beat_that_dies_at_any_step_is_succeeded_without_a_loss_or_a_second_ru
     beats = Beats(services.redis_database() if over == "redis" else tmp_path, entries=3, every_s=0.1)
     try:
         dying = beats.start(0, die_at=step)
-        assert dying.wait(20.0) == -signal.SIGKILL
+        assert dying.wait(60.0) == -signal.SIGKILL
         beats.start(0)
         died_at = time.time()
         wait_until(lambda: beats.decided_until() > died_at + 0.3, timeout_s=20.0)

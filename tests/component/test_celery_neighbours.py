@@ -107,7 +107,7 @@ def _in_thread(serve: Any, ready: threading.Event, end: threading.Event) -> Iter
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(60)
         yield
     finally:
         end.set()
@@ -141,7 +141,7 @@ def test_a_celery_worker_that_starts_is_answered(app: Any, url: str) -> None:
         ours.do(lambda: ours.parts.policy.revoked.known[By.ID].add(["ours"], clock.monotonic()))
 
         # What celery.worker.consumer.mingle does at the start of a Celery worker.
-        replies = app.control.inspect(timeout=1.0).hello("celery@b", ["theirs"])
+        replies = app.control.inspect(timeout=60, limit=1).hello("celery@b", ["theirs"])
 
         assert replies["old@a"]["revoked"] == ["ours", "theirs"]
         assert "theirs" in ours.parts.policy.revoked.known[By.ID]

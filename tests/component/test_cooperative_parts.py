@@ -35,7 +35,7 @@ def test_coroutines_of_several_threads_run_in_one_loop_at_once(shared: SharedLoo
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert len(loops) == 2
     assert loops[0] is loops[1]
@@ -97,4 +97,4 @@ def test_a_call_that_never_returns_does_not_hold_up_the_exit() -> None:
         "DaemonExecutor('x').submit(threading.Event().wait)"
     )
 
-    assert subprocess.run([sys.executable, "-c", code], timeout=20, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

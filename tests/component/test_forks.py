@@ -69,7 +69,7 @@ def test_every_child_of_a_threaded_sender_sends_and_asks(app: App) -> None:
         statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     over.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
     assert statuses == [0] * FORKS
     with closing(app.connections._broker().desk()) as desk:
@@ -152,16 +152,16 @@ def test_a_thread_that_stays_inside_does_not_keep_others_from_forking(
     def stay() -> None:
         with busy.lock:
             inside.set()
-            leave.wait(20)
+            leave.wait(60)
 
     thread = threading.Thread(target=stay)
     thread.start()
-    inside.wait(20)
+    inside.wait(60)
 
     child = in_child(lambda: os._exit(0 if busy.rest(5) and idle.rest(5) else 2))
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     leave.set()
-    thread.join(20)
+    thread.join(60)
     assert idle.rest(5)
     assert busy.rest(5)

@@ -21,7 +21,7 @@ def logged(journal_stream: str | None) -> str:
     environ = {key: value for key, value in os.environ.items() if key != "JOURNAL_STREAM"}
     if journal_stream is not None:
         environ["JOURNAL_STREAM"] = journal_stream or f"{status.st_dev}:{status.st_ino}"
-    subprocess.run([sys.executable, "-c", SCRIPT], stderr=writing, env=environ, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", SCRIPT], stderr=writing, env=environ, check=True, timeout=60)
     os.close(writing)
     with os.fdopen(reading) as file:
         return file.read()

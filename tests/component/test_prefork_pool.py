@@ -204,7 +204,7 @@ def test_the_death_of_a_child_is_seen_though_its_descriptors_live_on(lone: Runne
 
     os.kill(former[0], signal.SIGKILL)
 
-    assert isinstance(lone.until_outcomes(1, timeout_s=2.0)[0], ChildLost)
+    assert isinstance(lone.until_outcomes(1, timeout_s=60.0)[0], ChildLost)
     assert procinfo.is_alive(survivor)
     release.write_bytes(b"")
 

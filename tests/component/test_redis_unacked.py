@@ -66,7 +66,7 @@ def leave(url: str, broker: RedisBroker, link: RedisLink) -> Callable[..., None]
     def leave(*messages: Outgoing, ago_s: float) -> None:
         broker.publisher().publish(messages)
         queues = sorted({each.routing_key for each in messages})
-        subprocess.run([sys.executable, "-c", KILLED, url, *queues], check=False, timeout=30)
+        subprocess.run([sys.executable, "-c", KILLED, url, *queues], check=False, timeout=60)
         now = link.call("TIME")[0]
         for tag in link.call("ZRANGE", KEYS.unacked_index, 0, -1):
             link.call("ZADD", KEYS.unacked_index, int(now) - ago_s, tag)

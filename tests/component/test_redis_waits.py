@@ -58,7 +58,7 @@ def waited(results: RedisResults, admin: Redis, task_id: str) -> list[str]:
     wait_until(lambda: admin.pubsub_numsub(channel)[0][1] == 1)
     admin.set(channel, RECORD)
     admin.publish(channel, RECORD)
-    thread.join(20.0)
+    thread.join(60.0)
     return found
 
 
@@ -134,7 +134,7 @@ def test_more_threads_wait_than_connections_are_kept(results: RedisResults, admi
         admin.set(f"celery-task-meta-{each}", RECORD)
         admin.publish(f"celery-task-meta-{each}", RECORD)
     for thread in threads:
-        thread.join(20.0)
+        thread.join(60.0)
 
     assert sorted(found, key=int) == [str(number) for number in range(12)]
     wait_until(lambda: listeners(admin) == redis_listeners._MOST_KEPT)
@@ -161,7 +161,7 @@ def test_collecting_bears_a_server_that_is_restarted() -> None:
         own.start()
 
         results.store([StoredResult("b", "SUCCESS", RECORD, None)])
-        thread.join(20.0)
+        thread.join(60.0)
         collector.close()
 
         assert found == ["b"]

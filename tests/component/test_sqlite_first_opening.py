@@ -54,7 +54,7 @@ def openers() -> Iterator[list[subprocess.Popen[str]]]:
     ]
     yield started
     for opener in started:
-        opener.communicate(timeout=10)
+        opener.communicate(timeout=60)
 
 
 def open_at_once(openers: list[subprocess.Popen[str]], path: Path) -> None:

@@ -55,7 +55,7 @@ connect_broker(sys.argv[1], Stores()).publisher().publish(
     [Outgoing(routing_key="mail", headers=b"{}", body=b"hello")])
 """
     with Script(publish_one, url):
-        assert is_readable(intake, within_s=20.0)
+        assert is_readable(intake, within_s=60.0)
         intake.clear_wakeups()
         assert bodies(intake.claim(1)) == ["hello"]
 

@@ -30,7 +30,7 @@ def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
 def connect(running: RunningSupervisor) -> socket.socket:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.connect(running.socket_path)  # waits for its turn; with a time limit it would not
-    client.settimeout(10.0)
+    client.settimeout(60.0)
     return client
 
 

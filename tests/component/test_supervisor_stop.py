@@ -59,7 +59,7 @@ def test_a_second_term_does_not_wait_for_the_stop_timeout(tmp_path: Path) -> Non
 
         running.signal(signal.SIGTERM)
 
-        assert running.wait(5.0) == exit_codes.OK
+        assert running.wait(60.0) == exit_codes.OK
         assert_nothing_is_left(running)
 
 

@@ -84,7 +84,7 @@ def test_ctrl_c_ends_following_without_a_word(running: RunningSupervisor) -> Non
 
         follows.send_signal(signal.SIGINT)
 
-        assert follows.communicate(timeout=10) == ("", "")
+        assert follows.communicate(timeout=60) == ("", "")
         assert follows.returncode == exit_codes.OK
 
 

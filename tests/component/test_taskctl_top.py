@@ -88,7 +88,7 @@ def test_in_a_terminal_it_is_renewed_until_q(running: RunningSupervisor) -> None
     os.write(controller, b"xq")
 
     read_until(controller, b"\x1b[?1049l")  # the former screen comes back
-    assert process.wait(10) == exit_codes.OK
+    assert process.wait(60) == exit_codes.OK
     os.close(controller)
 
 
@@ -107,7 +107,7 @@ def test_a_terminal_that_cannot_renew_gets_one_table_after_the_other(running: Ru
 
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(10) == exit_codes.OK
+    assert process.wait(60) == exit_codes.OK
     os.close(controller)
 
 

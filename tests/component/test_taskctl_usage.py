@@ -150,7 +150,7 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     assert process.stderr is not None
     with process.stderr:
         assert process.stderr.read() == ""
-    assert process.wait(30) == exit_codes.FAILURE
+    assert process.wait(60) == exit_codes.FAILURE
 
 
 def test_an_error_names_the_file_if_it_was_found_in_the_working_directory(

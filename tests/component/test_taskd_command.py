@@ -17,7 +17,7 @@ def taskd(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.
         [sys.executable, "-m", "taskd", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         env={**os.environ, **(environ or {})},
         check=False,
     )
@@ -123,7 +123,7 @@ def test_a_daemon_says_once_that_its_file_was_found_in_the_working_directory(tmp
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             env={name: value for name, value in os.environ.items() if name != "TASKD_CONFIG"},
             check=False,
         )

@@ -173,7 +173,7 @@ def test_every_change_wakes_the_beats(store: BeatStore, open_: Open) -> None:
         store.clear_wakeups()
         assert not is_awake(store)
         change()
-        assert is_awake(store, within_s=1.0)
+        assert is_awake(store, within_s=60.0)
 
 
 # -- the lease -------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_a_leader_that_resigns_wakes_the_others_and_leaves_the_lease(store: Beat
 
     store.resign()
 
-    assert is_awake(other, within_s=1.0)
+    assert is_awake(other, within_s=60.0)
     assert other.lead(LEASE_S, succeed=False).is_mine
 
 

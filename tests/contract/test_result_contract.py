@@ -181,7 +181,7 @@ def test_a_waiting_thread_is_woken_by_the_result(results: ResultStore, until: fl
 
     results.store([result("other")])
     results.store([result("b", "FAILURE")])
-    waiter.join(10.0)
+    waiter.join(60.0)
 
     assert found == [{"b": record("b", "FAILURE")}]
 
@@ -199,7 +199,7 @@ def test_several_threads_wait_for_different_results(results: ResultStore) -> Non
     for name in names:
         results.store([result(name)])
     for waiter in waiters:
-        waiter.join(10.0)
+        waiter.join(60.0)
 
     assert {name: set(records) for name, records in found.items()} == {name: {name} for name in names}
 

@@ -30,7 +30,7 @@ def test_no_line_ends_the_supervisor(tmp_path: Path) -> None:
         def case(rng: random.Random) -> None:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.connect(running.socket_path)
-                client.settimeout(10.0)
+                client.settimeout(60.0)
                 data = b"".join(fuzzing.mutated(rng, REQUESTS) for _ in range(rng.randrange(1, 4)))
                 with suppress(BrokenPipeError, ConnectionResetError):
                     client.sendall(data)

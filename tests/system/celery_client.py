@@ -110,7 +110,7 @@ def listening(daemon: Daemon, *, state: Any = None) -> Iterator[Listener]:
     thread = threading.Thread(target=run, name="listener")
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(60)
         yield heard
     finally:
         end.set()

@@ -53,7 +53,7 @@ class CeleryWorker:
         """End it, and wait until it has ended."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(60)
 
 
 def celery(url: str, *words: str) -> subprocess.CompletedProcess[str]:

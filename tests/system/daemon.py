@@ -118,7 +118,7 @@ class Daemon:
         from taskd.supervisor.control.client import ControlClient
 
         try:
-            answer = ControlClient(str(self.directory / "taskd.sock")).call("status", {}, timeout_s=5.0)
+            answer = ControlClient(str(self.directory / "taskd.sock")).call("status", {}, timeout_s=60.0)
         except TaskdError:
             return []
         assert isinstance(answer, dict)

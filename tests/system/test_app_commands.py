@@ -67,7 +67,7 @@ def test_commands_of_the_app_are_listed_and_are_no_tasks(over: Callable[[str], D
 def test_a_celery_client_calls_them_too(over: Callable[[str], Daemon]) -> None:
     app = celery_app(over("prefork"))
 
-    said = app.control.broadcast("set_price", arguments={"shop": "x"}, reply=True, timeout=5, limit=1)
+    said = app.control.broadcast("set_price", arguments={"shop": "x"}, reply=True, timeout=60, limit=1)
 
     assert said == [{NODE: {"ok": "x 1"}}]
     app.close()

@@ -34,12 +34,12 @@ def celery(daemon: Daemon) -> Iterator[Any]:
 
 
 def inspect(celery: Any) -> Any:
-    return celery.control.inspect([NODE], timeout=5)
+    return celery.control.inspect([NODE], timeout=60)
 
 
 def tell(celery: Any, method: str, *args: object, **options: object) -> Any:
     """Call a method of ``app.control`` and return this node's reply."""
-    (reply,) = getattr(celery.control, method)(*args, destination=[NODE], reply=True, timeout=5, **options)
+    (reply,) = getattr(celery.control, method)(*args, destination=[NODE], reply=True, timeout=60, **options)
     return reply[NODE]
 
 

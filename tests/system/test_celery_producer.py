@@ -104,7 +104,7 @@ def test_a_task_that_has_expired_or_is_revoked_does_not_run(
     path = str(tmp_path / "notes")
     late = celery.send_task("wired.note", (path, "late"), expires=datetime.now(timezone.utc), countdown=0.3)
     gone = celery.send_task("wired.note", (path, "gone"), countdown=1.0)
-    celery.control.revoke(gone.id, reply=True, timeout=5, limit=1)
+    celery.control.revoke(gone.id, reply=True, timeout=60, limit=1)
 
     with pytest.raises(TaskRevokedError, match="expired"):
         late.get(timeout=60)
@@ -155,7 +155,7 @@ def test_a_chain_runs_step_by_step_and_its_client_sees_each(daemon: Daemon, cele
     last = chain(sig(celery, "add", 1, 2), sig(celery, "add", 3), sig(celery, "add", 4)).apply_async()
 
     assert last.get(timeout=60) == 10
-    assert (last.parent.get(timeout=60), last.parent.parent.get(timeout=20)) == (6, 3)
+    assert (last.parent.get(timeout=60), last.parent.parent.get(timeout=60)) == (6, 3)
     assert [child.id for child in last.parent.parent.children] == [last.parent.id]
 
 
@@ -181,7 +181,7 @@ def test_a_chain_that_breaks_answers_whoever_waits_for_its_end(
     last = steps.apply_async(link_error=sig(celery, "note_last", str(path)))
 
     with pytest.raises(LookupError, match="no such"):
-        last.get(timeout=20, propagate=True)
+        last.get(timeout=60, propagate=True)
     wait_until(path.exists, 20)
     assert path.read_text().split() == [last.parent.id]
 
@@ -189,7 +189,7 @@ def test_a_chain_that_breaks_answers_whoever_waits_for_its_end(
 def test_a_chain_that_is_revoked_in_the_middle_ends(daemon: Daemon, celery: Celery) -> None:
     steps = chain(sig(celery, "add", 1), sig(celery, "add", 2).set(countdown=1), sig(celery, "add", 3))
     last = steps.apply_async()
-    celery.control.revoke(last.parent.id, reply=True, timeout=5, limit=1)
+    celery.control.revoke(last.parent.id, reply=True, timeout=60, limit=1)
 
     with pytest.raises(TaskRevokedError):
         last.get(timeout=60)
@@ -199,8 +199,8 @@ def test_a_group_is_joined_and_saved(daemon: Daemon, celery: Celery) -> None:
     result = group(sig(celery, "add", n, n) for n in range(10)).apply_async()
     result.save()
 
-    assert result.join(timeout=20) == [2 * n for n in range(10)]
-    assert celery.GroupResult.restore(result.id).join_native(timeout=20) == [2 * n for n in range(10)]
+    assert result.join(timeout=60) == [2 * n for n in range(10)]
+    assert celery.GroupResult.restore(result.id).join_native(timeout=60) == [2 * n for n in range(10)]
     assert ResultSet(result.results, app=celery).get(timeout=60) == [2 * n for n in range(10)]
 
 

@@ -85,7 +85,7 @@ def test_flower_shows_workers_and_tasks_and_steers_the_pool(daemon: Daemon) -> N
 
     def ask(path: str, data: bytes | None = None) -> Any:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=20) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=60) as reply:
                 return json.load(reply)
         except OSError:
             return None

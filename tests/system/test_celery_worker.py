@@ -33,7 +33,7 @@ def send(app: App, name: str, *args: object, **options: Any) -> Any:
 
 def test_a_celery_worker_runs_what_we_send(app: App) -> None:
     assert send(app, "add", 1, 2).get(timeout=60) == 3
-    assert app.wait_all([send(app, "add", n, n) for n in range(50)], timeout=20) == [2 * n for n in range(50)]
+    assert app.wait_all([send(app, "add", n, n) for n in range(50)], timeout=60) == [2 * n for n in range(50)]
 
 
 def test_a_celery_worker_sees_our_options(app: App) -> None:

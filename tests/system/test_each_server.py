@@ -41,9 +41,9 @@ def test_a_task_of_our_client_runs_and_answers(daemon: Daemon) -> None:
 
 
 def test_celery_inspects_our_worker(daemon: Daemon, celery: Any) -> None:
-    (answer,) = celery.control.ping(timeout=3)
+    (answer,) = celery.control.ping(timeout=60, limit=1)
     assert list(answer.values()) == [{"ok": "pong"}]
-    (registered,) = celery.control.inspect(timeout=3).registered().values()
+    (registered,) = celery.control.inspect(timeout=60, limit=1).registered().values()
     assert "shop.add" in registered
 
 

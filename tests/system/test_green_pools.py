@@ -55,7 +55,7 @@ class Desk:
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(15)
+        self._server.settimeout(60)
         self.port = self._server.getsockname()[1]
         self._asking: list[socket.socket] = []
 
@@ -64,7 +64,7 @@ class Desk:
         asked = set()
         for _ in range(count):
             connection, _address = self._server.accept()
-            connection.settimeout(15)
+            connection.settimeout(60)
             self._asking.append(connection)
             asked.add(connection.recv(100).decode().strip())
         return asked
@@ -130,7 +130,7 @@ def test_a_plain_task_may_run_an_event_loop_beside_a_coroutine(
 
     desk.answer()
 
-    assert [first.get(timeout=60), second.get(timeout=10)] == ["yes", "yes"]
+    assert [first.get(timeout=60), second.get(timeout=60)] == ["yes", "yes"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -35,7 +35,7 @@ def test_a_warm_stop_finishes_what_runs_and_leaves_the_rest_in_the_queue(
     gate.touch()
 
     assert daemon.wait_exit() == exit_codes.OK
-    assert running.get(timeout=1) == "held"
+    assert running.get(timeout=60) == "held"
     assert waiting.state == "PENDING"
     daemon.start()
     assert waiting.get(timeout=60) == 5
@@ -152,7 +152,7 @@ def test_a_second_daemon_on_the_same_control_socket_is_refused(daemon: Daemon) -
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

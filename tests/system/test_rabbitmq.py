@@ -117,7 +117,7 @@ def test_a_server_that_is_killed_under_load_loses_nothing(
     wait_until(lambda: daemon.row("main-1")["state"] != "READY", 20)
     server.start()
 
-    assert [each.get(timeout=40) for each in sent] == list(range(1, 21))
+    assert [each.get(timeout=60) for each in sent] == list(range(1, 21))
     wait_until(lambda: numbers <= set(lines(notes)), 30)
     assert daemon.dead_letters() == []
 

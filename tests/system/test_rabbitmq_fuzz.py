@@ -139,7 +139,7 @@ def publish(url: str, messages: list[Raw]) -> None:
                 head = struct.pack(">BHI", kind, channel.channel_id, len(payload))
                 client.connection.transport.write(head + payload + b"\xce")
         while max(confirmed, default=0) < len(messages):
-            client.drain_events(timeout=20)
+            client.drain_events(timeout=60)
 
 
 def unacknowledged(url: str) -> int:

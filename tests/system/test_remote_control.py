@@ -104,7 +104,7 @@ def test_kombus_own_pidbox_client_is_answered(daemon: Daemon) -> None:
     config = load(str(daemon.file))
     with kombu_connection(config.broker, config.stores) as connection:
         mailbox = Mailbox("celery", type="fanout")(connection)
-        replies = mailbox.call([NODE], "ping", timeout=5)
+        replies = mailbox.call([NODE], "ping", timeout=60)
 
     assert replies == [{NODE: {"ok": "pong"}}]
 
@@ -118,7 +118,7 @@ def call(daemon: Daemon, method: str, **arguments: object) -> Any:
 
     config = load(str(daemon.file))
     with kombu_connection(config.broker, config.stores) as connection:
-        (reply,) = Mailbox("celery", type="fanout")(connection).call([NODE], method, arguments, timeout=5)
+        (reply,) = Mailbox("celery", type="fanout")(connection).call([NODE], method, arguments, timeout=60)
     return reply[NODE]
 
 

@@ -183,7 +183,7 @@ def test_a_shorter_stop_timeout_reaches_a_worker_that_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_fifty_rolling_restarts_under_constant_load_lose_no_task(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:

@@ -298,7 +298,7 @@ def test_tasks_are_asked_to_end_and_what_they_did_not_finish_goes_back(make: Mak
 
     assert worker.wait_exit(20) == exit_codes.OK
     assert lines(notes).count("asked") == 2
-    assert hold_thorough.get(timeout=1) == "finished early"
+    assert hold_thorough.get(timeout=60) == "finished early"
     assert_all_back(worker, 1)
     gate.touch()
     worker.spawn()

@@ -64,7 +64,7 @@ def test_a_task_is_mapped_over_many_items_in_chunks(make_daemon: Callable[..., D
     sender = App(config=str(daemon.file))
     squared = sender.task(name="shop.squared")(shop.squared.run)
 
-    found = sender.map(squared, range(-3, 300), chunk=20, return_exceptions=True, timeout=20)
+    found = sender.map(squared, range(-3, 300), chunk=20, return_exceptions=True, timeout=60)
     sender.close()
 
     assert isinstance(found[0], shop.OutOfStock)

@@ -132,18 +132,18 @@ def names(reply: dict[str, Any] | None) -> list[str]:
 
 
 def node_of(client: Any, name: str) -> str:
-    found = client.control.inspect(timeout=3).ping() or {}
+    found = client.control.inspect(timeout=60, limit=2).ping() or {}
     return str(next(node for node in found if node.startswith(name)))
 
 
 def test_remote_control_and_revocation_reach_both_hosts(
     pair: tuple[HostedDaemon, HostedDaemon], client: Any
 ) -> None:
-    assert names(client.control.inspect(timeout=3).ping()) == ["east-1", "west-1"]
+    assert names(client.control.inspect(timeout=60, limit=2).ping()) == ["east-1", "west-1"]
 
-    client.control.revoke("id-1", reply=True, limit=2, timeout=5)
+    client.control.revoke("id-1", reply=True, limit=2, timeout=60)
 
-    assert list(client.control.inspect(timeout=3).revoked().values()) == [["id-1"], ["id-1"]]
+    assert list(client.control.inspect(timeout=60, limit=2).revoked().values()) == [["id-1"], ["id-1"]]
 
 
 @pytest.mark.slow
@@ -151,11 +151,11 @@ def test_a_host_that_is_cut_off_loses_its_tasks_to_the_other(
     pair: tuple[HostedDaemon, HostedDaemon], client: Any, tmp_path: Path
 ) -> None:
     east, west = pair
-    client.control.cancel_consumer("shared", destination=[node_of(client, "west")], reply=True, timeout=5)
+    client.control.cancel_consumer("shared", destination=[node_of(client, "west")], reply=True, timeout=60)
     runs, gate = tmp_path / "runs", tmp_path / "gate"
     held = client.send_task("wired.hold", (str(runs), str(gate)), queue="shared")
     wait_until(runs.exists, 20)
-    client.control.add_consumer("shared", destination=[node_of(client, "west")], reply=True, timeout=5)
+    client.control.add_consumer("shared", destination=[node_of(client, "west")], reply=True, timeout=60)
 
     east.host.cut()
 

@@ -86,7 +86,7 @@ def test_a_prefork_task_that_kills_more_than_its_child_is_parked(
         wait_until(lambda: len((tmp_path / "held").read_text().split()) >= 2, 20)
     gate.touch()
     with pytest.raises(Exception, match="Worker exited prematurely"):
-        killer.get(timeout=40)
+        killer.get(timeout=60)
 
     assert len(runs.read_text().split()) == 3
     (dead,) = daemon.dead_letters()
@@ -133,7 +133,7 @@ def test_a_task_that_kills_its_worker_is_parked_where_the_worker_is_another_user
 
     killer = daemon.app.send_task(task, (str(runs),))
     with pytest.raises(Exception, match="Worker exited prematurely"):
-        killer.get(timeout=40)
+        killer.get(timeout=60)
 
     assert len(runs.read_text().split()) == 3
     (dead,) = daemon.dead_letters()

@@ -12,7 +12,7 @@ app = App()
 
 
 def _ask(port: int, question: str) -> str:
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(f"{question}\n".encode())
         return connection.recv(100).decode()
 

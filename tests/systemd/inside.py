@@ -226,7 +226,7 @@ def start_returns_only_after_every_worker_is_ready() -> None:
 
     open_gate()
 
-    assert starting.wait(30) == 0, journal()
+    assert starting.wait(60) == 0, journal()
     assert shown("ActiveState") == "active"
     assert shown("StatusText") == "2 of 2 programs ready", shown("StatusText")
 
@@ -326,7 +326,7 @@ def a_stop_while_workers_start_leaves_nothing() -> None:
 
     run("systemctl", "stop", "taskd")
 
-    assert starting.wait(30) != 0
+    assert starting.wait(60) != 0
     assert processes() == []
 
 

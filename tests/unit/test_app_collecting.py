@@ -37,8 +37,8 @@ def results(app: App, names: str) -> list[AsyncResult[object]]:
 def test_results_come_as_they_arrive_and_each_that_was_given_comes(app: App) -> None:
     succeed(app, "a", 1)
     given = results(app, "c b a a")
-    given[3].get(timeout=1)
-    arriving = app.as_completed(given, timeout=10)
+    given[3].get(timeout=60)
+    arriving = app.as_completed(given, timeout=60)
 
     assert [next(arriving) for _ in range(2)] == [given[3], given[2]]
     fail(app, "b")
@@ -57,7 +57,7 @@ def test_a_wait_that_ended_too_early_goes_on_where_it_was(app: App) -> None:
     succeed(app, "b", 2)
     app.result("a").forget()
 
-    assert app.gather(given, timeout=1) == [1, 2]
+    assert app.gather(given, timeout=60) == [1, 2]
 
 
 def test_failures_hide_nothing_if_they_are_to_be_values(app: App) -> None:
@@ -73,14 +73,14 @@ def test_failures_hide_nothing_if_they_are_to_be_values(app: App) -> None:
     assert (a, str(b), c, str(d)) == ("a", "b", "c", "d")
     assert isinstance(b, ValueError)
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert len(asyncio.run(app.agather(results(app, "a b"), timeout=1))) == 2
+    assert len(asyncio.run(app.agather(results(app, "a b"), timeout=60))) == 2
 
 
 def test_the_first_failure_that_comes_ends_the_wait_for_the_others(app: App) -> None:
     fail(app, "b")
 
     with pytest.raises(ValueError, match="b"):
-        app.gather(results(app, "never b"), timeout=10)
+        app.gather(results(app, "never b"), timeout=60)
 
 
 def test_a_task_that_keeps_no_result_is_not_collected(app: App) -> None:
@@ -113,7 +113,7 @@ def worker(app: App) -> Iterator[None]:
     thread.start()
     yield
     over.set()
-    thread.join(10)
+    thread.join(60)
 
 
 @pytest.mark.usefixtures("worker")
@@ -130,12 +130,12 @@ def test_a_task_is_mapped_over_items_in_their_order(app: App, chunk: int | None)
         half,
         range(8),
         chunk=chunk,
-        timeout=20,
+        timeout=60,
         return_exceptions=True,
         progress=lambda *at: seen.append(at),
     )
     with pytest.raises((ValueError, TaskdError)):
-        app.map(half, range(8), chunk=chunk, timeout=20)
+        app.map(half, range(8), chunk=chunk, timeout=60)
 
     assert [*found[:4], *found[6:]] == [0, 0, 1, 1, 3, 3]
     assert isinstance(found[4], ValueError)

@@ -35,7 +35,7 @@ def test_a_value_is_returned(app: App) -> None:
     _succeed(app, "i", {"n": 1})
     result = app.result("i")
 
-    assert result.get(timeout=1) == {"n": 1}
+    assert result.get(timeout=60) == {"n": 1}
     assert (result.state, result.ready(), result.successful(), result.info) == (
         "SUCCESS",
         True,
@@ -54,7 +54,7 @@ def test_an_exception_that_is_falsy_is_an_exception(app: App) -> None:
 
     assert isinstance(app.result("i").info, Falsy)
     with pytest.raises(Falsy):
-        app.result("i").get(timeout=1)
+        app.result("i").get(timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_an_exception_is_raised_with_the_traceback_in_the_worker(app: App) -> No
     result = app.result("i")
 
     with pytest.raises(KeyError, match="k") as caught:
-        result.get(timeout=1)
+        result.get(timeout=60)
 
     assert "line 7" in str(caught.value.__cause__)
     assert (result.state, result.ready(), result.successful(), result.traceback) == (
@@ -92,7 +92,7 @@ def test_a_revoked_task_raises(app: App) -> None:
     _store(app, "i", "REVOKED", revoked_record("i", "expired", done_at=0.0))
 
     with pytest.raises(TaskRevokedError, match="expired"):
-        app.result("i").get(timeout=1)
+        app.result("i").get(timeout=60)
 
 
 def test_a_retried_task_is_not_ready(app: App) -> None:
@@ -119,7 +119,7 @@ def test_get_wakes_when_the_result_is_stored(app: App) -> None:
     waiter.start()
 
     _succeed(app, "i", 5)
-    waiter.join(10)
+    waiter.join(60)
 
     assert values == [5]
 
@@ -127,7 +127,7 @@ def test_get_wakes_when_the_result_is_stored(app: App) -> None:
 def test_get_is_awaited(app: App) -> None:
     _succeed(app, "i", 5)
 
-    assert asyncio.run(app.result("i").aget(timeout=1)) == 5
+    assert asyncio.run(app.result("i").aget(timeout=60)) == 5
 
 
 def test_a_forgotten_result_is_pending_again(app: App) -> None:
@@ -145,7 +145,7 @@ def test_all_are_waited_for_in_order(app: App) -> None:
         _succeed(app, f"i{number}", number)
     results = [app.result(f"i{number}") for number in (3, 1, 1, 4)]
 
-    assert app.wait_all(results, timeout=1) == [3, 1, 1, 4]
+    assert app.wait_all(results, timeout=60) == [3, 1, 1, 4]
     assert app.wait_all([]) == []
 
 
@@ -154,7 +154,7 @@ def test_waiting_for_all_raises_the_first_failure(app: App) -> None:
     _store(app, "bad", "FAILURE", failure_record("bad", ValueError("x"), done_at=0.0))
 
     with pytest.raises(ValueError, match="x"):
-        app.wait_all([app.result("good"), app.result("bad")], timeout=1)
+        app.wait_all([app.result("good"), app.result("bad")], timeout=60)
 
 
 def test_waiting_for_all_ends_at_the_deadline(app: App) -> None:

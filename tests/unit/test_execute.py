@@ -66,7 +66,7 @@ def test_each_thread_has_a_loop_of_its_own_and_closes_it(app: App) -> None:
     for _ in range(2):
         thread = threading.Thread(target=run, args=(app, assignment_of(crawl)))
         thread.start()
-        thread.join(10)
+        thread.join(60)
 
     assert loops[0] is not loops[1]
     assert all(loop.is_closed() for loop in loops)

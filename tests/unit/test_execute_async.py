@@ -86,7 +86,7 @@ def test_async_tasks_run_beside_one_another(app: App) -> None:
 
     async def main() -> Sequence[bytes]:
         execute = Executor(app, "w@h").acall
-        return await asyncio.wait_for(asyncio.gather(execute(payload(meet)), execute(payload(meet))), 10)
+        return await asyncio.wait_for(asyncio.gather(execute(payload(meet)), execute(payload(meet))), 60)
 
     assert [decode_reply(reply).text for reply in asyncio.run(main())] == ["'met'", "'met'"]
 
@@ -253,7 +253,7 @@ def test_the_soft_limit_of_a_task_that_waits_for_a_thread_keeps_it_from_running(
 
         def occupy() -> None:
             busy.set()
-            gate.wait(10)
+            gate.wait(60)
 
         with ThreadPoolExecutor(1) as threads:
             loop.set_default_executor(threads)
@@ -280,14 +280,14 @@ def test_any_other_cancellation_gives_the_thread_up(app: App) -> None:
     @app.task(name="stuck")
     def stuck() -> None:
         begun.set()
-        gate.wait(10)
+        gate.wait(60)
 
     async def main() -> bytes:
         running = asyncio.ensure_future(Executor(app, "w@h").acall(payload(stuck)))
         await asyncio.to_thread(begun.wait, 10)
         running.cancel()
         try:
-            return await asyncio.wait_for(asyncio.shield(running), 10)
+            return await asyncio.wait_for(asyncio.shield(running), 60)
         finally:
             gate.set()
 

@@ -160,7 +160,7 @@ def test_one_thread_reads_for_all_that_wait(post: FakePost) -> None:
     for name in reversed(names):
         answer(store, name)
     for thread in threads:
-        thread.join(20.0)
+        thread.join(60.0)
 
     assert sorted(found) == names
     assert len(post.boxes) == 1
