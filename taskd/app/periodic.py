@@ -52,6 +52,8 @@ class EntryOptions(TypedDict, total=False):
     """Keywords of ``App.periodic`` and ``App.add_periodic``, all optional: the keys of an entry."""
 
     kwargs: Mapping[str, object]
+    #: Of the message, beside those of the task protocol.
+    headers: Mapping[str, object]
     #: Default: what the task says.
     queue: str
     #: 0 to 9; 9 is served first.

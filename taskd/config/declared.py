@@ -12,6 +12,8 @@ from taskd.config.schedule import BeatEntryConfig, WhenConfig
 from taskd.config.tables import NAME, NAME_FORM, read_keys
 from taskd.config.when import problems_of
 
+_LONGEST_NAME = 1000
+
 
 def declared_when(keys: Mapping[str, object]) -> WhenConfig:
     """Return the schedule with these keys of an entry.
@@ -24,13 +26,18 @@ def declared_when(keys: Mapping[str, object]) -> WhenConfig:
     return when
 
 
-def declared_entry(name: str, when: WhenConfig, keys: Mapping[str, object]) -> BeatEntryConfig:
-    """Return the entry with a schedule and the other keys.
+def declared_entry(
+    name: str, when: WhenConfig, keys: Mapping[str, object], *, any_name: bool = False
+) -> BeatEntryConfig:
+    """Return the entry with a schedule and the other keys; ``any_name``: it need not be a key of a file.
 
     Raises: ``ConfigError`` with every problem, one a line.
     """
     report = ProblemReport(f'entry "{name}"', "", {})
-    if not NAME.fullmatch(name):
+    if any_name:
+        if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+            report.error((), "the name is not accepted", f"1 to {_LONGEST_NAME} printable characters")
+    elif not NAME.fullmatch(name):
         report.error((), f'the name "{name}" is not accepted', NAME_FORM)
     own = read_keys(BeatEntryConfig, keys, (), report)
     entry = BeatEntryConfig(

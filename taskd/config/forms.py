@@ -42,7 +42,7 @@ def _refuse_unsendable(given: FileValue) -> bool:
 
 
 def _unsendable(value: object) -> str | None:
-    """Return the first TOML value inside that JSON does not know: dates and times, nan and inf."""
+    """Return the first value inside that JSON does not know: dates and times, nan and inf."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -52,7 +52,9 @@ def _unsendable(value: object) -> str | None:
     # msgspec and other JSON writers stop at 64 bits.
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return f"the number {value:.3e}"
-    return None if isinstance(value, (str, int, float)) else f"{type(value).__name__} {value}"
+    if value is None or isinstance(value, (str, int, float)):  # code may declare a null, a file has none
+        return None
+    return f"{type(value).__name__} {value}"
 
 
 def cron(given: FileValue) -> object:

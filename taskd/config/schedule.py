@@ -107,6 +107,9 @@ class BeatEntryConfig(WhenConfig):
     task: str = _live(ValueForm.TEXT, "Name of the task to send.")
     args: tuple[Any, ...] = _live(ValueForm.ANY_LIST, "Positional arguments.", factory=tuple)
     kwargs: Mapping[str, Any] = _live(ValueForm.ANY_MAP, "Keyword arguments.", factory=dict)
+    headers: Mapping[str, Any] = _live(
+        ValueForm.ANY_MAP, "Headers of the message, beside those of the task protocol.", factory=dict
+    )
     queue: str = _live(ValueForm.TEXT, "Queue to send to.", default=DEFAULT_QUEUE)
     priority: int = _live(
         ValueForm.INTEGER, "Priority from 0 to 9. 9 is served first.", default=0, minimum=0, maximum=9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskd.app.app import App
 from taskd.base.errors import ResolveError
-from taskd.execution.finding import load
+from taskd.execution.finding import is_celery, load
 from taskd.execution.native.native_app import NativeApp, WorkingApp
 from taskd.execution.task_app import DeclaringApp, TaskApp, Workplace
 
@@ -20,7 +20,12 @@ def open_app(path: str, workplace: Workplace) -> TaskApp:
 
 def read_app(path: str, table: str = "", directory: str = "") -> DeclaringApp:
     """Import the user's app to learn what it declares; runs nothing of it.  Raises: as ``finding.load``."""
-    return NativeApp(_ours(path, load(path, table, directory)))
+    found = load(path, table, directory)
+    if is_celery(found):
+        from taskd.execution.celery.declared import DeclaredCelery
+
+        return DeclaredCelery(found)
+    return NativeApp(_ours(path, found))
 
 
 def _ours(path: str, found: object) -> App:

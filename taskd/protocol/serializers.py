@@ -31,7 +31,8 @@ UTF_8 = "utf-8"
 
 _SCALARS = frozenset({str, int, bool, type(None)})
 _TEXT = frozenset({str})
-_MARK = b'"__type__"'
+#: Stands in every text with a value of a type that JSON lacks.
+MARK = b'"__type__"'
 _TYPED = {"__type__", "__value__"}
 #: Python reads no decimal number of more than 4,300 digits, unless it is told to.
 _LONG_INTEGER = 10**4300
@@ -68,7 +69,7 @@ def loads(data: bytes) -> object:
     Raises: ``SerializationError`` saying where the text is not JSON, or that it is over the budget.
     """
     budget.check_json(data)
-    if _MARK not in data:
+    if MARK not in data:
         try:
             return msgspec.json.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -122,7 +122,13 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("parts",),
         ("consumer",),
     ),
-    "execution": (("ledger", "finding"), ("task_app",), ("native",), ("opening",), ("declarations",)),
+    "execution": (
+        ("ledger", "finding"),
+        ("task_app",),
+        ("native", "celery"),
+        ("opening",),
+        ("declarations",),
+    ),
     "pools": (("base", "daemon_executor", "interrupt"), ("opening",), ("prefork", REST)),
     "sending": (
         ("message", "forms", "due", "request", "bar"),
@@ -170,6 +176,7 @@ LAZY = (
     r"results\.factory",
     r"beat\.stores\.factory",
     r"revocations\.store",
+    r"execution\.opening",
     r"worker\.pools",
     r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
 )
@@ -178,7 +185,9 @@ LAZY = (
 GATES: Mapping[str, Sequence[str]] = {
     "sqlite3": (r"storage\.sqlite\..+",),
     "redis": (r"storage\.redis\..+",),
-    "kombu": (r"brokers\..+", r"control\..+", r"events\..+"),
+    "kombu": (r"brokers\..+", r"control\..+", r"events\..+", r"execution\.celery\..+"),
+    "celery": (r"execution\.celery\..+",),
+    "billiard": (r"execution\.celery\..+",),
     "amqp": (r"brokers\..+",),
     "psutil": (r"host\.procinfo",),
     "setproctitle": (r"host\.proctitle",),

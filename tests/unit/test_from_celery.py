@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from taskd.app.app import App
 from taskd.app.from_celery import when_of
-from taskd.base.errors import ConfigError, ResolveError
+from taskd.base.errors import ConfigError
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.zones import changes_between, overlap_around, wall_clock
 from taskd.config.schedule import WhenConfig
-from taskd.execution.opening import read_app
 
 THE_JUDGE_IS_RIGHT = pytest.mark.skipif(
     celery.VERSION < (5, 7), reason="Celery itself errs here before 5.7: on changes of the clock, on the sun"
@@ -200,14 +199,6 @@ def test_a_schedule_with_a_clock_of_its_own_is_refused() -> None:
 
 def moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, timezone.utc)
-
-
-their_app = Celery("proj")
-
-
-def test_an_app_of_celery_is_refused_with_the_way_to_go() -> None:
-    with pytest.raises(ResolveError, match=r"Celery; expected taskd\.App, in a module beside Celery's app"):
-        read_app("tests.unit.test_from_celery:their_app")
 
 
 def test_a_task_of_celery_is_refused_by_name_in_every_form_that_would_lose_its_retries() -> None:
