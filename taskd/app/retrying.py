@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 
-from taskd.config.problems import nearest
+from taskd.base.nearest import nearest
 from taskd.protocol.message import RESERVED_HEADERS
 from taskd.sending.checks import check_options
 from taskd.sending.due import expires_at

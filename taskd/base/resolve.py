@@ -8,11 +8,11 @@ import pwd
 import shlex
 import sys
 import traceback
-from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType, TracebackType
 
 from taskd.base.errors import ResolveError, TaskdError
+from taskd.base.nearest import nearest
 
 _IMPORT_FILES = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
 
@@ -32,8 +32,8 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
     found: object = imported(path)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            near = get_close_matches(part, dir(found), n=1)
-            hint = f', did you mean "{near[0]}"?' if near else ""
+            near = nearest(part, dir(found))
+            hint = f', did you mean "{near}"?' if near else ""
             raise ResolveError(
                 f'module "{module_name}" has no attribute "{attribute}" (wanted by app "{path}"){hint}'
             )

@@ -19,9 +19,9 @@ import msgspec
 
 from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, LoopTimer
+from taskd.base.nearest import nearest
 from taskd.beat.stores.base import Declared
 from taskd.config.machine import user_of
-from taskd.config.problems import nearest
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.host.safe_python import module_command

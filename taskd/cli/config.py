@@ -6,6 +6,7 @@ import click
 
 from taskd.base import exit_codes
 from taskd.base.errors import ConfigError
+from taskd.base.nearest import nearest
 from taskd.cli.check import check
 from taskd.cli.groups import CommandGroup
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
@@ -15,7 +16,6 @@ from taskd.cli.status import socket_option
 from taskd.config.diff import diff
 from taskd.config.key_values import KeyValue, walk
 from taskd.config.load import load
-from taskd.config.problems import nearest
 from taskd.config.provenance import KeyPath, Provenance, scan
 from taskd.config.reference import declared, default_text, key_patterns, value_text
 from taskd.supervisor.control.client import ControlClient

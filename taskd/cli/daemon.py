@@ -9,8 +9,8 @@ import msgspec
 
 from taskd.base import exit_codes
 from taskd.base.errors import ControlError
+from taskd.base.nearest import nearest
 from taskd.cli.output import Failure
-from taskd.config.problems import nearest
 from taskd.supervisor.control.client import CALL_TIMEOUT_S, ControlClient
 from taskd.supervisor.model.rows import GroupRow, ProgramRow
 

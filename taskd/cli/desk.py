@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from taskd.base.nearest import nearest
 from taskd.brokers.base import Desk, QueueInfo
 from taskd.brokers.factory import connect
 from taskd.cli.output import Failure
-from taskd.config.problems import nearest
 from taskd.config.schema import Config
 from taskd.config.serving import unserved
 

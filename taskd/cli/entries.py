@@ -12,13 +12,13 @@ import click
 
 from taskd.base import exit_codes
 from taskd.base.errors import StorageError
+from taskd.base.nearest import nearest
 from taskd.beat.entries import EntrySource, Listed, Listing
 from taskd.beat.schedules.build import schedule_of
 from taskd.beat.schedules.schedule import Schedule
 from taskd.beat.stores.base import BeatStore, Declared, Mark
 from taskd.beat.stores.factory import has_store, open_store
 from taskd.cli.output import Failure, printable
-from taskd.config.problems import nearest
 from taskd.config.schema import Config
 
 

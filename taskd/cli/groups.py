@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from taskd.config.problems import nearest
+from taskd.base.nearest import nearest
 
 
 class CommandGroup(click.Group):

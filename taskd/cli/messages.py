@@ -11,13 +11,13 @@ from taskd.app.app import App
 from taskd.base import exit_codes
 from taskd.base.errors import SerializationError, TaskdError
 from taskd.base.lifecycle import Deadline
+from taskd.base.nearest import nearest
 from taskd.cli.names import complete_running_ids
 from taskd.cli.offers import complete_queues, complete_tasks
 from taskd.cli.output import Failure, echo_json, echo_value, json_option, printable, printable_block
 from taskd.cli.remote import consuming_here
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
 from taskd.config.kinds import StoreCan
-from taskd.config.problems import nearest
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
 from taskd.protocol.results import ResultRecord, TaskState, decode_record

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from taskd.config.problems import nearest
+from taskd.base.nearest import nearest
 
 CRON_FORM = 'five fields "minute hour day month weekday", such as "0 3 * * 1-5", or @daily'
 

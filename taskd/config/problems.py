@@ -7,7 +7,6 @@ a warning says so after the line.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,13 +54,3 @@ def unforeseen(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"taskd itself failed to check this ({type(error).__name__}: {error}{place}); please report it"
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known name that looks most like ``word``, or an empty text."""
-    # Imported here: only a mistake pays for it.
-    import difflib
-
-    by_folded = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(word.lower(), by_folded, n=1, cutoff=0.6)
-    return by_folded[matches[0]] if matches else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from taskd.config.problems import Problem, ProblemSeverity, nearest
+from taskd.base.nearest import nearest
+from taskd.config.problems import Problem, ProblemSeverity
 from taskd.config.provenance import KeyPath, Provenance, scan
 
 

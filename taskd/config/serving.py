@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from taskd.base.nearest import nearest
 from taskd.config.kinds import BrokerCan
-from taskd.config.problems import nearest
 from taskd.config.schema import Config
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from taskd.config.problems import nearest
+from taskd.base.nearest import nearest
 from taskd.sending.options import SEND, TASK, DeclareOptions, TaskSettings
 
 

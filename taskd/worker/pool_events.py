@@ -9,7 +9,7 @@ import msgspec
 
 from taskd.base import clock
 from taskd.base.exit_codes import APP_BROKEN
-from taskd.config.problems import nearest
+from taskd.base.nearest import nearest
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.orders import Fatal, Orders
 from taskd.consumer.request import WorkerRequest

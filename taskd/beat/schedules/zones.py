@@ -17,7 +17,7 @@ from enum import Enum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from taskd.base.errors import ConfigError
-from taskd.config.problems import nearest
+from taskd.base.nearest import nearest
 
 #: Seconds; no zone has ever moved its clock by more at once.
 REACH_S = 86_400.0
