@@ -17,6 +17,7 @@ from taskd.cli.offers import complete_queues, complete_tasks
 from taskd.cli.output import Failure, echo_json, echo_value, json_option, printable, printable_block
 from taskd.cli.remote import consuming_here
 from taskd.cli.session import Session, duration, json_list, json_object, pass_session
+from taskd.cli.whereabouts import TaskStage, locate
 from taskd.config.kinds import StoreCan
 from taskd.config.schema import Config
 from taskd.control.client import RemoteControl
@@ -35,6 +36,10 @@ wait_option = click.option(
     metavar="[DURATION]",
     help='Wait for the end, at most this long, such as "30s". Without a time, 5 minutes.',
 )
+
+
+#: Of a task that another process sent.
+_UNKNOWN = f"it is {TaskState.PENDING.value}: {UNKNOWN}"
 
 
 @click.command()
@@ -88,7 +93,7 @@ def send(
         task_id = sent.id
         if wait_s is not None:
             found = _find(app.connections.results(), task_id, wait_s)
-            return _show(task_id, found, as_json, sent.whereabouts if found is None else None)
+            return _show(session.config, task_id, found, as_json, sent.whereabouts)
     if as_json:
         echo_json({"task_id": task_id})
     else:
@@ -128,6 +133,10 @@ def _check_known(config: Config, name: str) -> None:
 def result(session: Session, *, task_id: str, wait_s: float | None, as_json: bool) -> int:
     """Print the result of a task, or its traceback.
 
+    Of a task that has not ended taskctl says where it is: the program that runs it and since when, the
+    worker that has claimed it, or the reason that it has not begun. The daemon of this host and the workers
+    of the broker are asked for that.
+
     Exit status: 0 the task succeeded, 1 it failed or was revoked, 75 it has not ended.
 
     Example: taskctl result 0b0e2a52-5e9b-4b2c-9d39-0f8b3c0b3b0e --wait 1m
@@ -142,7 +151,7 @@ def result(session: Session, *, task_id: str, wait_s: float | None, as_json: boo
             "no other can ask for them"
         )
     with closing(factory.connect(config.results, config.stores)) as store:
-        return _show(task_id, _find(store, task_id, wait_s or 0.0), as_json)
+        return _show(config, task_id, _find(store, task_id, wait_s or 0.0), as_json, lambda: _UNKNOWN)
 
 
 def _find(store: ResultStore, task_id: str, wait_s: float) -> ResultRecord | None:
@@ -153,34 +162,53 @@ def _find(store: ResultStore, task_id: str, wait_s: float) -> ResultRecord | Non
 
 
 def _show(
-    task_id: str, record: ResultRecord | None, as_json: bool, whereabouts: Callable[[], str] | None = None
+    config: Config, task_id: str, record: ResultRecord | None, as_json: bool, guess: Callable[[], str]
 ) -> int:
-    state = TaskState.PENDING.value if record is None else record.status
-    final = record is not None and record.is_final
-    failed = final and state != TaskState.SUCCESS.value
+    """Print it; ``guess`` says why a task may not have begun of which nobody knows anything."""
+    if record is None or not record.is_final:
+        _show_unended(config, task_id, record, as_json, guess)
+        return exit_codes.TEMPFAIL
+    failed = record.status != TaskState.SUCCESS.value
+    value = _value(record)
     if as_json:
-        value = None if record is None else _value(record)
-        traceback = None if record is None else record.traceback
-        echo_json({"task_id": task_id, "state": state, "result": value, "traceback": traceback})
-    elif record is None or not final:
-        if whereabouts is None:
-            where = f"it is {state}{f': {UNKNOWN}' if record is None else ''}"
-        else:
-            where = printable(whereabouts())
-        click.echo(f"taskctl: task {task_id} has not ended; {where}", err=True)
+        echo_json(
+            {"task_id": task_id, "state": record.status, "result": value, "traceback": record.traceback}
+        )
     elif failed:
-        click.echo(f"taskctl: task {task_id} ended as {state}: {_error(record)}", err=True)
+        click.echo(f"taskctl: task {task_id} ended as {record.status}: {_error(record)}", err=True)
         if record.traceback:
             click.echo(printable_block(record.traceback.rstrip()), err=True)
+    elif isinstance(value, str):
+        click.echo(value)
     else:
-        value = _value(record)
-        if isinstance(value, str):
-            click.echo(value)
-        else:
-            echo_value(value)
-    if failed:
-        return exit_codes.FAILURE
-    return exit_codes.OK if final else exit_codes.TEMPFAIL
+        echo_value(value)
+    return exit_codes.FAILURE if failed else exit_codes.OK
+
+
+def _show_unended(
+    config: Config, task_id: str, record: ResultRecord | None, as_json: bool, guess: Callable[[], str]
+) -> None:
+    found = locate(config, task_id)
+    state = TaskState.PENDING.value if record is None else record.status
+    if found is None:
+        said = printable(guess()) if record is None else f"it is {state}"
+    elif record is None and found.stage is TaskStage.RUNS:
+        state = TaskState.STARTED.value
+        said = str(found)
+    else:
+        said = f"it is {state}: {found}"
+    if as_json:
+        echo_json(
+            {
+                "task_id": task_id,
+                "state": state,
+                "result": None if record is None else _value(record),
+                "traceback": None if record is None else record.traceback,
+                "where": said,
+            }
+        )
+    else:
+        click.echo(f"taskctl: task {task_id} has not ended; {said}", err=True)
 
 
 def _value(record: ResultRecord) -> object:

@@ -16,6 +16,7 @@ from taskd.consumer.commands.revoking import id_list
 from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.work import Work
 from taskd.consumer.tasks import TasksGiven
+from taskd.pools.base import RunningJob
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.message import decode_body, decode_headers
 from taskd.revocations.known import By
@@ -38,14 +39,11 @@ class TaskQueries:
 
     def active(self, safe: bool = False) -> object:
         """Return the tasks that have begun."""
-        now_at = clock.now()
-        now = clock.monotonic()
         found = []
         for running in self._work.pool.running():
             request = self._work.requests.get(running.tag)
             if request is not None:
-                time_start = now_at - (now - running.since)
-                found.append(self._describe(request, pid=running.pid, time_start=time_start, safe=safe))
+                found.append(self._describe_running(request, running, safe=safe))
         return found
 
     def reserved(self) -> object:
@@ -77,7 +75,7 @@ class TaskQueries:
     def query_task(self, ids: object) -> object:
         """Return ``{id: [state, info]}`` for the given ids that this worker holds or will claim."""
         wanted = set(id_list(ids))
-        begun = {running.tag for running in self._work.pool.running()}
+        begun = {running.tag: running for running in self._work.pool.running()}
         found: dict[str, object] = {
             request.headers.id: ["scheduled", self._describe(request, waits=True)]
             for _, request in self._delayed()
@@ -85,8 +83,12 @@ class TaskQueries:
         }
         for tag, request in self._work.requests.items():
             if request.headers.id in wanted:
-                state = "active" if tag in begun else "reserved"
-                found[request.headers.id] = [state, self._describe(request)]
+                running = begun.get(tag)
+                found[request.headers.id] = (
+                    ["reserved", self._describe(request)]
+                    if running is None
+                    else ["active", self._describe_running(request, running)]
+                )
         return found
 
     def registered(self, taskinfoitems: object = None, builtins: bool = False) -> object:
@@ -120,6 +122,12 @@ class TaskQueries:
         now = clock.monotonic()
         revoked = self._policy.revoked.known
         return [*revoked[By.NAME].ids(now), *revoked[By.STAMP].ids(now)]
+
+    def _describe_running(
+        self, request: WorkerRequest, running: RunningJob, *, safe: bool = False
+    ) -> dict[str, object]:
+        time_start = clock.now() - (clock.monotonic() - running.since)
+        return self._describe(request, pid=running.pid, time_start=time_start, safe=safe)
 
     def _describe(
         self,
