@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
@@ -75,8 +75,12 @@ def tell(
     destination: Sequence[str],
     timeout_s: float,
     as_json: bool,
+    in_words: Callable[[Mapping[str, object], str], str] | None = None,
 ) -> int:
-    """Send commands, print what each worker says to them, and return the exit status."""
+    """Send commands, print what each worker says to them, and return the exit status.
+
+    ``in_words`` gets the arguments and the text of an answer, and returns the text for people.
+    """
     failed = False
     replies = []
     for method, arguments in requests:
@@ -85,7 +89,8 @@ def tell(
         for node, answer in answers.items():
             replies.append({"command": method, "node": node, "answer": answer})
             if not as_json:
-                click.echo(printable(f"{node}: {_said(answer)}"))
+                said = str(_said(answer))
+                click.echo(printable(f"{node}: {in_words(arguments, said) if in_words else said}"))
     if as_json:
         echo_json({"replies": replies})
     return exit_codes.FAILURE if failed else exit_codes.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
@@ -13,7 +14,9 @@ from taskd.cli.offers import complete_tasks
 from taskd.cli.output import Failure, echo_json, json_option
 from taskd.cli.remote import NobodyAnswers, destination_option, tell, timeout_option
 from taskd.cli.session import Session, duration, pass_session
+from taskd.config.kinds import StoreCan
 from taskd.config.schema import Config
+from taskd.results import factory, in_advance
 from taskd.revocations.known import By
 from taskd.revocations.store import state_of
 
@@ -47,7 +50,11 @@ from taskd.revocations.store import state_of
     help="Time from the signal to KILL (default: the worker's, 5s).",
 )
 @click.option("--signal", "signal_name", metavar="NAME", help="Signal for --terminate (default: TERM).")
-@click.option("--undo", is_flag=True, help="Let them run again if they were not dropped yet.")
+@click.option(
+    "--undo",
+    is_flag=True,
+    help="Let them run again if they were not dropped yet; their results say PENDING again.",
+)
 @timeout_option
 @destination_option
 @json_option
@@ -81,24 +88,24 @@ def revoke(
         raise click.UsageError("--undo ends nothing; leave out --terminate")
     if wrong := [header for header in headers if "=" not in header]:
         raise click.UsageError(f"--header {wrong[0]}: expected NAME=VALUE")
-    given: dict[str, list[str]] = {
+    given = {
         key: list(values)
         for key, values in (("task_id", ids), ("task_name", names), ("headers", headers))
         if values
     }
     if not given:
         raise click.UsageError("say what to revoke: an ID, --name or --header")
-    how: dict[str, object] = {"terminate": terminate, "signal": signal_name}
-    # Left out where nothing was said: a worker of Celery does not know them.
-    how |= {key: value for key, value in (("soft", soft_s), ("term", term_s)) if value is not None}
-    requests: list[tuple[str, Mapping[str, object]]] = (
-        [("unrevoke", given)]
-        if undo
-        else [(_METHODS[key], {key: value, **how}) for key, value in given.items()]
-    )
+    requests = _requests(given, {"soft": soft_s, "term": term_s}, terminate, signal_name, undo=undo)
     kept = not destination and _keep(session.config, given, undo=undo)
     try:
-        return tell(session.config, requests, destination=destination, timeout_s=timeout_s, as_json=as_json)
+        return tell(
+            session.config,
+            requests,
+            destination=destination,
+            timeout_s=timeout_s,
+            as_json=as_json,
+            in_words=_in_words,
+        )
     except NobodyAnswers as error:
         if destination:
             raise
@@ -110,6 +117,22 @@ def revoke(
         return exit_codes.OK
 
 
+def _requests(
+    given: Mapping[str, Sequence[str]],
+    times: Mapping[str, float | None],
+    terminate: bool,
+    signal_name: str | None,
+    *,
+    undo: bool,
+) -> Sequence[tuple[str, Mapping[str, object]]]:
+    if undo:
+        return [("unrevoke", given)]
+    how: dict[str, object] = {"terminate": terminate, "signal": signal_name}
+    # Left out where nothing was said: a worker of Celery does not know them.
+    how |= {key: value for key, value in times.items() if value is not None}
+    return [(_METHODS[key], {key: value, **how}) for key, value in given.items()]
+
+
 def _keep(config: Config, given: Mapping[str, Sequence[str]], *, undo: bool) -> bool:
     """Write it where workers that start later read it; return whether there is such a place."""
     state = state_of(config.broker, config.stores)
@@ -118,7 +141,41 @@ def _keep(config: Config, given: Mapping[str, Sequence[str]], *, undo: bool) -> 
     with closing(state):
         for key, what in given.items():
             (state.discard if undo else state.add)(_KINDS[key], what)
+    if undo and StoreCan.ANSWER in config.result_kind.can:
+        with closing(factory.connect(config.results, config.stores)) as results:
+            in_advance.take_back(results, given.get("task_id", ()))
     return True
+
+
+def _in_words(arguments: Mapping[str, object], said: str) -> str:
+    """Return for people what a worker answers in Celery's words."""
+    for pattern, meaning in _ANSWERS:
+        if found := re.fullmatch(pattern, said):
+            return f"revoked {_what(arguments)}" + meaning.format(*found.groups())
+    return said
+
+
+def _what(arguments: Mapping[str, object]) -> str:
+    for key, noun in (("task_id", ""), ("task_name", "every task named "), ("headers", "every task with ")):
+        match arguments.get(key):
+            case [*named]:
+                shown = [str(each) for each in named[:_SHOWN]]
+                more = [f"{len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
+                return noun + ", ".join(shown + more)
+    return "these"
+
+
+#: As many of the ids that were given are repeated.
+_SHOWN = 3
+#: Celery's answers, and what they add to the fact that something is revoked.
+_ANSWERS = (
+    (r"tasks \{.*\} flagged as revoked", ""),
+    (r"(?:names|headers) .* flagged as revoked, but not terminated", ""),
+    (r"terminate: tasks unknown", "; none of them runs here"),
+    (r"(?:names|headers) .* were not terminated", "; none of them runs here"),
+    (r"terminate: (.+)", "; ends {0}"),
+    (r"(?:names|headers) .* revoked, terminated: (.+)", "; ends {0}"),
+)
 
 
 #: The text for the case that no worker is up.

@@ -60,6 +60,8 @@ class ResultRecord(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     task_id: str
     group_id: str | None = None
     parent_id: str | None = None
+    #: REVOKED, while the message still waits: it can be taken back.  Ours; Celery's clients pass it over.
+    in_advance: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -200,11 +202,17 @@ def revoked_record(
     done_at: float,
     group_id: str | None = None,
     parent_id: str | None = None,
+    in_advance: bool = False,
 ) -> bytes:
     """Return the record of a task that will not run; Celery's reasons: revoked, expired, terminated."""
-    error = TaskRevokedError(reason)
     return _exception_record(
-        task_id, error, status="REVOKED", traceback=None, done_at=done_at, ids=(group_id, parent_id)
+        task_id,
+        TaskRevokedError(reason),
+        status="REVOKED",
+        traceback=None,
+        done_at=done_at,
+        ids=(group_id, parent_id),
+        in_advance=in_advance,
     )
 
 
@@ -217,6 +225,7 @@ def _exception_record(
     done_at: float | None,
     ids: tuple[str | None, str | None],
     children: Sequence[str] = (),
+    in_advance: bool = False,
 ) -> bytes:
     if traceback is not None:
         traceback = _encodable(traceback)
@@ -230,6 +239,7 @@ def _exception_record(
             task_id=task_id,
             group_id=ids[0],
             parent_id=ids[1],
+            in_advance=in_advance,
         )
     )
 
@@ -237,7 +247,12 @@ def _exception_record(
 def record_for(record: bytes, task_id: str) -> bytes:
     """Return the same end as the record of another task: one that follows in a chain and will not run."""
     other = msgspec.structs.replace(
-        decode_record(record), task_id=task_id, children=[], group_id=None, parent_id=None
+        decode_record(record),
+        task_id=task_id,
+        children=[],
+        group_id=None,
+        parent_id=None,
+        in_advance=False,
     )
     return _encoder.encode(other)
 

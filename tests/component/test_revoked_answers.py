@@ -60,6 +60,20 @@ def test_what_nobody_has_begun_is_revoked_at_once_and_nothing_else(worker: Small
     assert state(worker, "waits") == TaskState.REVOKED
 
 
+def test_an_answer_is_taken_back_with_the_revocation_unless_the_task_was_dropped(worker: SmallWorker) -> None:
+    worker.do(lambda: revoking(worker).revoke(["waits", "dropped"]))
+    worker.send(message("note", "dropped", "a"))
+    wait_until(lambda: not any(queue.ready + queue.claimed for queue in worker.broker.desk().queues()))
+    assert state(worker, "waits") == TaskState.REVOKED
+
+    worker.do(lambda: revoking(worker).unrevoke(["waits", "dropped"]))
+
+    assert state(worker, "waits") == "PENDING"
+    assert state(worker, "dropped") == TaskState.REVOKED
+    worker.send(message("note", "waits", "a"))
+    wait_until(lambda: state(worker, "waits") == TaskState.SUCCESS)
+
+
 def test_what_waits_for_its_time_is_not_acknowledged_whatever_its_task_says(worker: SmallWorker) -> None:
     later = message("gated_early", "later", "a")
     worker.send(

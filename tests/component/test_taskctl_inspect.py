@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from taskd.cli.taskctl import main
 from taskd.config.stores import Stores
 from taskd.control.client import RemoteControl
 from taskd.control.node import Command
+from taskd.protocol.results import revoked_record
+from taskd.results import factory as results
+from taskd.results import in_advance
+from taskd.results.base import StoredResult
 from tests.component.answering_node import node
 
 Run = Callable[..., tuple[str, str]]
@@ -143,6 +148,58 @@ def test_names_are_revoked_and_lifted_and_shown(run: Run) -> None:
     shown = run("inspect", "revoked-names", *there)[0]
     assert "shop.mul" in shown
     assert "tenant=acme" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "answer", "said"),
+    [
+        (["id-1"], "revoke", "tasks {'id-1'} flagged as revoked", "revoked id-1"),
+        (
+            ["a", "b", "c", "d", "e"],
+            "revoke",
+            "tasks {'b', 'a'} flagged as revoked",
+            "revoked a, b, c, 2 more",
+        ),
+        (
+            ["id-1", "--terminate"],
+            "revoke",
+            "terminate: tasks unknown",
+            "revoked id-1; none of them runs here",
+        ),
+        (["a", "b", "--terminate"], "revoke", "terminate: a, b", "revoked a, b; ends a, b"),
+        (
+            ["--name", "shop.add"],
+            "revoke_by_name",
+            "names ['shop.add'] flagged as revoked, but not terminated",
+            "revoked every task named shop.add",
+        ),
+        (
+            ["--header", "k=v", "--terminate"],
+            "revoke_by_stamped_headers",
+            "headers {'k': 'v'} revoked, terminated: id-7",
+            "revoked every task with k=v; ends id-7",
+        ),
+        (["id-1", "--undo"], "unrevoke", "no longer revoked", "no longer revoked"),
+    ],
+)
+def test_an_answer_in_the_words_of_celery_is_told_in_those_of_people(
+    run: Run, url: str, *, words: list[str], method: str, answer: str, said: str
+) -> None:
+    with node(url, "mail-1@a", {method: lambda **_: {"ok": answer}}):
+        assert run("revoke", *words, "-d", "mail-1@a")[0] == f"mail-1@a: {said}\n"
+
+
+def test_undoing_takes_the_answer_back_though_no_worker_is_up(run: Run, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "taskd.toml"
+    file.write_text(f'results = "sqlite://{tmp_path}/results.db"\n' + file.read_text())
+    with closing(results.connect(f"sqlite://{tmp_path}/results.db", Stores())) as store:
+        in_advance.tell(store, ["waits"], now=0.0, keep_s=0.0)
+        record = revoked_record("dropped", "revoked", done_at=0.0)
+        store.store([StoredResult("dropped", "REVOKED", record, None)])
+
+        run("revoke", "waits", "dropped", "--undo", "--timeout", "50ms")
+
+        assert set(store.get(["waits", "dropped"])) == {"dropped"}
 
 
 @pytest.mark.usefixtures("nodes")

@@ -18,8 +18,8 @@ from taskd.consumer.commands.escalating import Escalation, EscalationStep, ladde
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.running.revoked_tasks import LONGEST, RevokedTasks
 from taskd.consumer.running.work import Work
-from taskd.protocol.results import TaskState, decode_record, revoked_record
-from taskd.results.base import ResultStore, StoredResult
+from taskd.results import in_advance
+from taskd.results.base import ResultStore
 from taskd.revocations.known import By, stamp_text
 
 logger = logging.getLogger(__name__)
@@ -64,25 +64,8 @@ class Revoking:
         """
         held = {request.headers.id for request in self._work.requests.values()}
         waiting = [task_id for task_id in ids if task_id not in held][:_MOST_ANSWERED]
-        results = self._results
         try:
-            known = {
-                task_id: decode_record(record).status for task_id, record in results.get(waiting).items()
-            }
-            now_at = clock.now()
-            keep_s = self._live.config.result_expires
-            results.store(
-                [
-                    StoredResult(
-                        task_id,
-                        TaskState.REVOKED.value,
-                        revoked_record(task_id, "revoked", done_at=now_at),
-                        now_at + keep_s if keep_s else None,
-                    )
-                    for task_id in waiting
-                    if known.get(task_id, TaskState.PENDING) in _NOT_BEGUN
-                ]
-            )
+            in_advance.tell(self._results, waiting, now=clock.now(), keep_s=self._live.config.result_expires)
         except TaskdError as error:
             logger.warning("revoked=%d the results cannot say so yet: %s", len(waiting), error)
 
@@ -119,9 +102,14 @@ class Revoking:
 
     def unrevoke(self, task_id: object = (), task_name: object = (), headers: object = ()) -> object:
         """Forget that ids, names or stamps were revoked.  Messages dropped meanwhile do not come back."""
-        self._revoked.discard(By.ID, id_list(task_id))
+        ids = id_list(task_id)
+        self._revoked.discard(By.ID, ids)
         self._revoked.discard(By.NAME, id_list(task_name))
         self._revoked.discard(By.STAMP, stamp_list(headers))
+        try:
+            in_advance.take_back(self._results, ids[:_MOST_ANSWERED])
+        except TaskdError as error:
+            logger.warning("unrevoked=%d the results cannot say so yet: %s", len(ids), error)
         return {"ok": "no longer revoked"}
 
     def _plan(self, signal: object, soft: object, term: object) -> Sequence[EscalationStep]:
@@ -144,8 +132,6 @@ class Revoking:
 
 #: Results that one request stores at once; results of more tasks come when the tasks do.
 _MOST_ANSWERED = 1000
-#: States of a task that no worker has begun, as far as anybody has said.
-_NOT_BEGUN = frozenset({TaskState.PENDING.value, "RECEIVED", TaskState.RETRY.value, "REJECTED"})
 
 
 def _revoked_all(kind: str, what: object, ended: list[str], *, terminate: bool) -> object:
