@@ -46,6 +46,10 @@ class TaskApp(Protocol):
         In a child of prefork: the process's own.  In a worker without children: all.
         """
 
+    @property
+    def soft_limit(self) -> type[Exception]:
+        """The exception by which a task hears of its soft time limit, which takes a text or nothing."""
+
     def blocking(self) -> Target:
         """Return what takes an encoded ``Assignment``, blocks, and returns the encoded ``Reply``."""
 

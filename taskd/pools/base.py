@@ -30,7 +30,7 @@ class Job(msgspec.Struct, frozen=True, gc=False, array_like=True):
     #: Expected run time; 0 when unknown.  A pool may put several *short* jobs in one trip, and
     #: never puts one behind a job of unknown or long run time while another slot is idle.
     expected_s: float = 0.0
-    #: After this many seconds of running ``SoftTimeLimitExceeded`` is raised in the job; 0: none.
+    #: After this many seconds of running the target's exception for it is raised in the job; 0: none.
     soft_limit_s: float = 0.0
     #: After this many seconds of running the job is ended; 0: none.
     hard_limit_s: float = 0.0
@@ -178,7 +178,7 @@ class Pool(Protocol):
         """
 
     def soften(self, tag: int) -> bool:
-        """Raise ``SoftTimeLimitExceeded`` in one running job, as far as the pool can raise anything.
+        """Raise the exception of the soft limit in one running job, as far as the pool can raise anything.
 
         Return whether it runs and was asked.  A job that is waiting, or has just ended, is left alone.
         """

@@ -24,9 +24,17 @@ from taskd.pools.solo import run_in_place
 class EventletPool(CooperativePool):
     """Runs jobs in green threads.  See ``taskd.pools.base.Pool`` for the methods."""
 
-    def __init__(self, capacity: int, target: Target, *, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        target: Target,
+        *,
+        on_ready: Callable[[], None],
+        soft_limit: type[Exception] = SoftTimeLimitExceeded,
+    ) -> None:
         super().__init__(capacity, on_ready=on_ready)
         self._target = target
+        self._soft_limit = soft_limit
 
     def _open(self) -> None:
         if not patcher.is_monkey_patched("select"):
@@ -47,7 +55,7 @@ class EventletPool(CooperativePool):
         self._begin()
 
     def _interrupt(self, slot: TakenSlot, *, soft: bool) -> None:
-        error = SoftTimeLimitExceeded(slot.why_softened) if soft else JobAborted()
+        error = self._soft_limit(slot.why_softened) if soft else JobAborted()
         hubs.get_hub().schedule_call_global(0, self._throw, slot, error)
 
     @staticmethod
@@ -64,4 +72,4 @@ class EventletPool(CooperativePool):
 
 def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> EventletPool:
     """Return the pool, not started."""
-    return EventletPool(capacity, work.green(), on_ready=on_ready)
+    return EventletPool(capacity, work.green(), on_ready=on_ready, soft_limit=work.soft_limit)

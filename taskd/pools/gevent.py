@@ -29,9 +29,17 @@ from taskd.pools.solo import run_in_place
 class GeventPool(CooperativePool):
     """Runs jobs in greenlets.  See ``taskd.pools.base.Pool`` for the methods."""
 
-    def __init__(self, capacity: int, target: Target, *, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        target: Target,
+        *,
+        on_ready: Callable[[], None],
+        soft_limit: type[Exception] = SoftTimeLimitExceeded,
+    ) -> None:
         super().__init__(capacity, on_ready=on_ready)
         self._target = target
+        self._soft_limit = soft_limit
 
     def _open(self) -> None:
         if not monkey.is_module_patched("selectors"):
@@ -52,7 +60,7 @@ class GeventPool(CooperativePool):
         self._begin()
 
     def _interrupt(self, slot: TakenSlot, *, soft: bool) -> None:
-        error = SoftTimeLimitExceeded(slot.why_softened) if soft else JobAborted()
+        error = self._soft_limit(slot.why_softened) if soft else JobAborted()
         gevent.get_hub().loop.run_callback(self._throw, slot, error)
 
     @staticmethod
@@ -69,4 +77,4 @@ class GeventPool(CooperativePool):
 
 def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> GeventPool:
     """Return the pool, not started."""
-    return GeventPool(capacity, work.green(), on_ready=on_ready)
+    return GeventPool(capacity, work.green(), on_ready=on_ready, soft_limit=work.soft_limit)

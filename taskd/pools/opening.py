@@ -15,6 +15,10 @@ OnReady = Callable[[], None]
 class TargetForms(Protocol):
     """The target of a pool in the worker's own process, in the form that the pool can run."""
 
+    @property
+    def soft_limit(self) -> type[Exception]:
+        """The exception to raise in a job at its soft limit, which takes a text or nothing."""
+
     def blocking(self) -> Target:
         """Return a target that blocks its thread until the job has ended."""
 

@@ -66,9 +66,19 @@ class _Slot:
 class ThreadsPool(InProcessPool):
     """Runs jobs in threads.  See ``taskd.pools.base.Pool`` for the methods."""
 
-    def __init__(self, capacity: int, target: Target, *, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        target: Target,
+        *,
+        on_ready: Callable[[], None],
+        soft_limit: type[Exception] = SoftTimeLimitExceeded,
+    ) -> None:
         super().__init__(capacity, on_ready=on_ready)
         self._target = target
+        self._soft_limit = soft_limit
+        #: The exceptions that the pool raises in a thread.
+        self._raised = (JobAborted, soft_limit)
         self._work = threading.Condition(self._lock)
         # Guarded by the lock: both.
         self._slots: list[_Slot] = []
@@ -144,7 +154,7 @@ class ThreadsPool(InProcessPool):
                 if job is None:
                     return
                 outcome = run_in_place(self._target, job)
-            except (JobAborted, SoftTimeLimitExceeded):
+            except self._raised:
                 pass  # it came in an instant before or after the target ran
             self._finish(slot, outcome)
 
@@ -185,7 +195,7 @@ class ThreadsPool(InProcessPool):
                     if slot.job is not None:
                         self._report(slot, slot.job, outcome)
                         slot.job = None
-            except (JobAborted, SoftTimeLimitExceeded):
+            except self._raised:
                 continue
             return
 
@@ -213,7 +223,7 @@ class ThreadsPool(InProcessPool):
     def _on_soft_limit(self, slot: _Slot, job: Job) -> None:
         with self._lock:
             if slot.job is job and not slot.abandoned:
-                raise_in_thread(slot.ident, SoftTimeLimitExceeded)
+                raise_in_thread(slot.ident, self._soft_limit)
 
     def _on_hard_limit(self, slot: _Slot, job: Job) -> None:
         with self._lock:
@@ -263,7 +273,7 @@ class ThreadsPool(InProcessPool):
             slot = self._slot_of(tag)
             if slot is None or slot.cancelled:
                 return False
-            raise_in_thread(slot.ident, SoftTimeLimitExceeded)
+            raise_in_thread(slot.ident, self._soft_limit)
         return True
 
     def _slot_of(self, tag: int) -> _Slot | None:
@@ -317,4 +327,4 @@ class ThreadsPool(InProcessPool):
 
 def open_pool(capacity: int, work: TargetForms, on_ready: OnReady) -> ThreadsPool:
     """Return the pool, not started."""
-    return ThreadsPool(capacity, work.blocking(), on_ready=on_ready)
+    return ThreadsPool(capacity, work.blocking(), on_ready=on_ready, soft_limit=work.soft_limit)

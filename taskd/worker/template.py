@@ -45,16 +45,16 @@ def main() -> None:
         return execute, msgspec.json.encode(app.table())
 
     def begin() -> None:
-        apps[0].run_stage(Stage.PROCESS_INIT)
+        apps[-1].run_stage(Stage.PROCESS_INIT)
 
     def end() -> None:
-        apps[0].run_stage(Stage.PROCESS_SHUTDOWN)
+        apps[-1].run_stage(Stage.PROCESS_SHUTDOWN)
 
     def born(number: int) -> None:
         if ledger is not None:
             ledger.take_slot(number)
 
-    serve(control, load, begin, end, born)
+    serve(control, load, begin, end, born, soft_limit=lambda: apps[-1].soft_limit)
 
 
 if __name__ == "__main__":

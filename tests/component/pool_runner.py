@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
+from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.config.choosing import pool_kind
@@ -26,6 +27,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 class _Work:
     """``TargetForms`` whose jobs are commands."""
+
+    @property
+    def soft_limit(self) -> type[Exception]:
+        return SoftTimeLimitExceeded
 
     def blocking(self) -> Target:
         return target

@@ -8,6 +8,7 @@ from functools import partial
 
 from taskd.app.app import App
 from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, HookPlace, Stage, errand_of
+from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.config.schedule import BeatEntryConfig
 from taskd.execution.native.execute import Executor
 from taskd.execution.native.preparing import prepare
@@ -59,6 +60,11 @@ class WorkingApp(NativeApp):
     def run_stage(self, stage: Stage) -> None:
         """Call the app's hooks of a stage."""
         self._app.hooks.run_stage(stage, HookPlace(self._place.node_name, os.getpid()))
+
+    @property
+    def soft_limit(self) -> type[Exception]:
+        """The exception by which a task hears of its soft time limit."""
+        return SoftTimeLimitExceeded
 
     def blocking(self) -> Target:
         """Return an executor that runs each coroutine in the loop of its thread."""

@@ -48,7 +48,7 @@ class ChildProgram:
 
     ``target`` is None where the child is to ``load`` it.  ``begin`` is called before the first job, ``end``
     after the last when the child ends in order; neither may raise.  ``born`` gets the number of the child,
-    right after the fork.
+    right after the fork.  ``soft_limit`` returns what is raised in a job at its soft limit.
     """
 
     target: Target | None
@@ -56,6 +56,7 @@ class ChildProgram:
     begin: Callable[[], None] = nothing
     end: Callable[[], None] = nothing
     born: Callable[[int], None] = lambda _number: None
+    soft_limit: Callable[[], type[Exception]] = lambda: SoftTimeLimitExceeded
 
 
 def run_child(program: ChildProgram, sock: socket.socket, slot_fd: int) -> NoReturn:
@@ -77,7 +78,7 @@ def run_child(program: ChildProgram, sock: socket.socket, slot_fd: int) -> NoRet
         program.begin()
         # The descriptor stays open for faulthandler, which writes from a signal handler.
         faulthandler.enable(slot_fd, all_threads=True)
-        child = _Child(target, sock, slot)
+        child = _Child(target, sock, slot, program.soft_limit())
         if program.target is None:
             child.announce()
         child.serve()
@@ -106,8 +107,9 @@ def _flush_streams() -> None:
 
 
 class _Child:
-    def __init__(self, target: Target, sock: socket.socket, slot: Slot) -> None:
+    def __init__(self, target: Target, sock: socket.socket, slot: Slot, soft_limit: type[Exception]) -> None:
         self._target = target
+        self._soft_limit = soft_limit
         self._sock = sock
         self._slot = slot
         self._reader = FrameReader(sock)
@@ -187,7 +189,7 @@ class _Child:
             finally:
                 self._soft_armed = False
                 signal.setitimer(signal.ITIMER_REAL, 0)
-        except SoftTimeLimitExceeded:
+        except self._soft_limit:
             self._soft_armed = False
             if reply is None:  # otherwise it fired in the instant after the target had returned
                 raise
@@ -198,9 +200,9 @@ class _Child:
     def _on_soften(self, _number: int, _frame: FrameType | None) -> None:
         if self._in_job and self._slot.words[SOFTEN] == self._begun:
             self._slot.words[SOFTEN] = 0
-            raise SoftTimeLimitExceeded("this task was asked to end")
+            raise self._soft_limit("this task was asked to end")
 
     def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         if self._soft_armed:
             self._soft_armed = False
-            raise SoftTimeLimitExceeded("the soft time limit of this task passed")
+            raise self._soft_limit("the soft time limit of this task passed")

@@ -25,7 +25,7 @@ from types import FrameType
 from typing import NoReturn
 
 from taskd.base import exit_codes
-from taskd.base.errors import PoolError
+from taskd.base.errors import PoolError, SoftTimeLimitExceeded
 from taskd.base.loop import Loop
 from taskd.base.resolve import failure_of
 from taskd.host import prctl, proctitle
@@ -65,11 +65,13 @@ def serve(
     begin: Callable[[], None] = nothing,
     end: Callable[[], None] = nothing,
     born: Callable[[int], None] = lambda _number: None,
+    *,
+    soft_limit: Callable[[], type[Exception]] = lambda: SoftTimeLimitExceeded,
 ) -> NoReturn:
     """Load the target, report, and fork children on request until the pool goes away.
 
     ``begin`` and ``end`` are called in each child, see ``run_child``; ``born`` before that, with the number
-    of the child.
+    of the child.  ``soft_limit`` is asked when the target is loaded.
     """
     title = os.environ.pop(wire.TITLE_VARIABLE, "")
     preload = os.environ.pop(wire.PRELOAD_VARIABLE, wire.AUTO)
@@ -78,7 +80,7 @@ def serve(
     target, hello = (None, b"") if preload == wire.BARE else _load(control, load)
     if preload == wire.NEVER:
         _unfit(control, 'preload = "false"', hello)
-    program = ChildProgram(target, partial(_load_late, load), begin, end, born)
+    program = ChildProgram(target, partial(_load_late, load), begin, end, born, soft_limit)
     template = _Template(control, program, title, preload, hello)
     template.refuse_threads()
     gc.collect()
