@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from taskd.app.app import App
-from taskd.base.errors import ResolveError
 from taskd.execution.finding import is_celery, load
 from taskd.execution.native.native_app import NativeApp, WorkingApp
 from taskd.execution.task_app import DeclaringApp, TaskApp, Workplace
@@ -15,22 +16,19 @@ def open_app(path: str, workplace: Workplace) -> TaskApp:
     Raises: as ``finding.load``; ``StartError`` where it cannot run here.
     """
     worker = workplace.config.workers[workplace.table]
-    return WorkingApp(_ours(path, load(path, workplace.table, worker.directory)), workplace)
+    app = load(path, workplace.table, worker.directory)
+    if is_celery(app):
+        from taskd.execution.celery.working import WorkingCelery
+
+        return WorkingCelery(app, workplace)
+    return WorkingApp(cast("App", app), workplace)
 
 
 def read_app(path: str, table: str = "", directory: str = "") -> DeclaringApp:
     """Import the user's app to learn what it declares; runs nothing of it.  Raises: as ``finding.load``."""
-    found = load(path, table, directory)
-    if is_celery(found):
+    app = load(path, table, directory)
+    if is_celery(app):
         from taskd.execution.celery.declared import DeclaredCelery
 
-        return DeclaredCelery(found)
-    return NativeApp(_ours(path, found))
-
-
-def _ours(path: str, found: object) -> App:
-    if not isinstance(found, App):
-        kind = f"{type(found).__module__}.{type(found).__qualname__}"
-        hint = ", in a module beside Celery's app (docs/celery.md)"
-        raise ResolveError(f'app "{path}" is of type {kind}; expected taskd.App{hint}')
-    return found
+        return DeclaredCelery(app)
+    return NativeApp(cast("App", app))

@@ -215,7 +215,7 @@ GATES: Mapping[str, Sequence[str]] = {
     "pickle": (r"protocol\.content",),  # reads it only where the operator allows it by name
     "marshal": (),
     "shelve": (),
-    "multiprocessing": (),
+    "multiprocessing": (r"execution\.celery\.worker_start",),  # functions that Celery's libraries want called
     "subprocess": (r"cli\.doctor\.unit",),  # systemctl and systemd-analyze; no daemon is ever this process
 }
 

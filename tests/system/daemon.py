@@ -112,6 +112,11 @@ class Daemon:
             raise AssertionError(f"taskctl {words} exited {done.returncode}: {done.stdout}{done.stderr}")
         return done
 
+    def check(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run ``taskd --check`` on this daemon's file."""
+        command = [sys.executable, "-m", "taskd", "--check", *words, "--config", str(self.file)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+
     def rows(self) -> list[dict[str, object]]:
         """The programs of ``taskctl status``; empty while the daemon is not up."""
         from taskd.base.errors import TaskdError

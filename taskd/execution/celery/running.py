@@ -1,0 +1,149 @@
+"""Run one message of a Celery app by Celery's own tracer, and say how it ended.
+
+The tracer stores the result, counts for chords and sends what follows; the reply only tells the worker how to
+settle the message, and what to show.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
+from celery import states
+from celery.app.task import Context
+from celery.exceptions import Reject
+from kombu.serialization import prepare_accept_content
+
+from taskd.base import clock, log
+from taskd.base.errors import ProtocolError
+from taskd.execution.celery.ends import fail, take_end
+from taskd.execution.celery.request import arguments_of, request_of
+from taskd.execution.ledger import Running
+from taskd.pools.interrupt import is_abort
+from taskd.protocol.delivery import Delivery
+from taskd.protocol.exceptions import one_line
+from taskd.protocol.execution import Assignment, End, Reply, decode_assignment, encode
+from taskd.protocol.message import TaskHeaders, decode_headers
+from taskd.protocol.results import success_record
+from taskd.sending import request as requests
+
+logger = logging.getLogger(__name__)
+
+#: A function without a message that the worker's parent may have called.
+Errand = Callable[[], None]
+
+
+class CeleryExecutor:
+    """Runs the tasks of one Celery app.  Safe to call from several threads or greenlets at once."""
+
+    def __init__(
+        self, app: Any, node_name: str, errands: Mapping[str, Errand], ledger: Running | None
+    ) -> None:
+        self._app = app
+        self._tasks = app.tasks
+        self._node_name = node_name
+        self._errands = errands
+        self._ledger = ledger
+        self._accepted = prepare_accept_content(app.conf.accept_content)
+
+    def __call__(self, payload: bytes) -> bytes:
+        """Run the task of an encoded ``Assignment`` and return the encoded ``Reply``."""
+        return encode(self.execute(decode_assignment(payload)))
+
+    def execute(self, assignment: Assignment) -> Reply:
+        """Run the task and say how it ended."""
+        delivery = assignment.delivery
+        if assignment.ended is not None:
+            return take_end(self._app, delivery, assignment.ended, self._node_name)
+        try:
+            headers = decode_headers(delivery.headers)
+            fields = request_of(delivery, headers, self._node_name)
+        except ProtocolError as error:
+            return Reply(End.REJECTED, text=str(error))
+        errand = self._errands.get(headers.task)
+        if errand is not None:
+            errand()
+            return Reply(End.SUCCEEDED, states.SUCCESS, success_record(headers.id, None, done_at=clock.now()))
+        task = self._tasks.get(headers.task)
+        if task is None:
+            return Reply(End.REJECTED, text=f'task "{headers.task}" is not registered here')
+        try:
+            args, kwargs, embed = arguments_of(delivery, headers.compression, self._accepted)
+        except Exception as error:  # noqa: BLE001 - the app's own serializer may raise anything
+            return self._unreadable(task, fields, error)
+        fields.update(embed, args=args, kwargs=kwargs)
+        return self._run(task, headers, delivery, fields)
+
+    def _run(self, task: Any, headers: TaskHeaders, delivery: Delivery, fields: dict[str, Any]) -> Reply:
+        args = fields["args"]
+        kwargs = fields["kwargs"]
+        shown = requests.Request(headers, delivery, args, kwargs, self._node_name)
+        token = requests.current.set(shown)
+        slot = self._ledger.begin(headers.id) if self._ledger is not None else 0
+        try:
+            try:
+                result, info, _runtime, text = task.__trace__(headers.id, args, kwargs, fields)
+            except BaseException as error:  # noqa: BLE001 - the task barrier
+                return self._escaped(task, fields, error)
+            if info is None:
+                return Reply(End.SUCCEEDED, states.SUCCESS, text=text or "")
+            return self._ended(task, fields, info, result)
+        finally:
+            log.bring_back()
+            requests.current.reset(token)
+            if slot and self._ledger is not None:
+                self._ledger.end(slot)
+
+    def _ended(self, task: Any, fields: Mapping[str, Any], info: Any, result: Any) -> Reply:
+        error = info.retval
+        trace = str(getattr(result, "traceback", "") or "")
+        match info.state:
+            case states.RETRY:
+                cause = error.exc if error.exc is not None else error
+                return Reply(End.RETRIED, states.RETRY, text=one_line(cause), traceback=trace)
+            case states.IGNORED:
+                return Reply(End.IGNORED, text=one_line(error))
+            case states.REJECTED:
+                return self._rejected(task, fields, error)
+            case _:
+                softly = isinstance(error, SoftTimeLimitExceeded)
+                return Reply(End.FAILED, states.FAILURE, text=one_line(error), traceback=trace, softly=softly)
+
+    def _rejected(self, task: Any, fields: Mapping[str, Any], error: Any) -> Reply:
+        if error.requeue:
+            return Reply(End.REQUEUED, text=one_line(error))
+        return self._failed(task, fields, error, End.REJECTED, str(error.reason))
+
+    def _unreadable(self, task: Any, fields: Mapping[str, Any], error: Exception) -> Reply:
+        return self._failed(task, fields, error, End.REJECTED, one_line(error))
+
+    def _escaped(self, task: Any, fields: Mapping[str, Any], error: BaseException) -> Reply:
+        """Answer for what the tracer lets pass: the end of a process, a result store that is down."""
+        if is_abort(error):
+            return Reply(End.FAILED, states.FAILURE, text=one_line(error))
+        if isinstance(error, Reject):
+            return self._rejected(task, fields, error)
+        if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
+            text = f"the task tried to end its process: {one_line(error)}"
+            return self._failed(task, fields, WorkerLostError(text), End.FAILED, text)
+        if isinstance(error, MemoryError):
+            return self._failed(task, fields, error, End.FAILED, one_line(error))
+        return _unstored(fields, error)
+
+    @staticmethod
+    def _failed(task: Any, fields: Mapping[str, Any], error: BaseException, end: End, text: str) -> Reply:
+        """Store a failure that the tracer did not store."""
+        try:
+            fail(task, Context(fields), error)
+        except Exception as trouble:  # noqa: BLE001 - whatever the app's result store raises
+            return _unstored(fields, trouble)
+        return Reply(end, states.FAILURE, text=text)
+
+
+def _unstored(fields: Mapping[str, Any], error: BaseException) -> Reply:
+    """Have the message come again: the app's result store has not taken the end of its run."""
+    text = f"the app's result backend did not take the end of the run: {one_line(error)}"
+    logger.error("task=%s id=%s %s", fields["task"], fields["id"], text, exc_info=error)
+    return Reply(End.REQUEUED, text=text)

@@ -1,0 +1,27 @@
+"""The options of Celery's tasks that a worker's parent must know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from celery.utils.time import rate
+
+from taskd.sending.forms import Acks
+from taskd.sending.options import TaskOptions
+
+
+def options_of(app: Any) -> Iterable[TaskOptions]:
+    """Return the options of each task, those of Celery's own tasks included."""
+    has_rates = not app.conf.worker_disable_rate_limits
+    for name, task in app.tasks.items():
+        yield TaskOptions(
+            name=name,
+            queue=str(getattr(task, "queue", None) or app.conf.task_default_queue),
+            acks=Acks.LATE if task.acks_late else Acks.EARLY,
+            ignore_result=bool(task.ignore_result),
+            soft_time_limit=float(task.soft_time_limit or 0.0),
+            time_limit=float(task.time_limit or 0.0),
+            rate_limit=float(rate(task.rate_limit)) if has_rates else 0.0,
+            send_events=bool(task.send_events),
+        )
