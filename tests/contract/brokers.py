@@ -15,11 +15,9 @@ from kombu.transport.memory import Channel, Transport
 
 from taskd.base.named import named
 from taskd.brokers.amqp.broker import AmqpBroker
-from taskd.brokers.amqp.pushed import PushedSource
 from taskd.brokers.amqp.server import AmqpServer
 from taskd.brokers.base import Broker, Mailbox
 from taskd.brokers.intake import Intake
-from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.broker import KombuBroker
 from taskd.brokers.kombu.intake import KombuIntake
 from taskd.brokers.kombu.server import Server
@@ -80,23 +78,11 @@ class _PatientIntake(KombuIntake):
     def claim(self, limit: int) -> Sequence[Delivery]:
         found = list(super().claim(limit))
         deadline = time.monotonic() + 0.3
-        while len(found) < limit:
-            is_more_to_come = self._has_the_server_more()
+        while len(found) < limit and time.monotonic() < deadline:
             if is_readable(self, 0.05):
                 self.clear_wakeups()
-            arrived = super().claim(limit - len(found))
-            found += arrived
-            if not (arrived or is_more_to_come) and time.monotonic() > deadline:
-                break
+            found += super().claim(limit - len(found))
         return found
-
-    def _has_the_server_more(self) -> bool:
-        """Whether it has not pushed all; what it has pushed has come here when it answers this."""
-        source = self._source
-        if not isinstance(source, PushedSource):
-            return False
-        there = [queue for queue in self._queues if naming.ready_count(source._side, queue) is not None]
-        return any(naming.ready_count(source._channel, queue) for queue in there)
 
     def scheduled(self, limit: int) -> Sequence[tuple[float, Delivery]]:
         taken = self.claim(100)  # what is not due is held from then on
