@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 
 from taskd.base.urls import masked, place_of
+from taskd.config.built_in import RESULTS
+from taskd.config.kinds import StoreCan
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.config.tables import SINGLE_TABLES, options
@@ -76,7 +78,8 @@ def _without_alias(part: object) -> object:
 def _of_results(settings: Mapping[str, object], config: Config) -> Iterator[AppFinding]:
     backend = settings.get("result_backend")
     wanted = str(translating.results(backend, settings)["results"])
-    if wanted != "null://" and not same_place(wanted, config.results):
+    is_kept = StoreCan.KEEP in RESULTS[wanted.partition("://")[0]].can
+    if is_kept and not same_place(wanted, config.results):
         yield AppFinding(
             "result_backend",
             f"the app keeps results in {masked(wanted)}; taskctl result looks in {masked(config.results)}",

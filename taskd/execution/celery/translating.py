@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from urllib.parse import quote, urlencode
 
-from taskd.config.built_in import BROKERS, POOLS, RESULTS
+from taskd.base.schemes import SCHEMES, scheme_of
+from taskd.config.built_in import BROKERS, MEMORY, POOLS, REDIS, RESULTS, SQLITE
+from taskd.config.kinds import BrokerCan
 
 Keys = Mapping[str, object]
 Settings = Mapping[str, object]
@@ -24,9 +26,6 @@ _OTHER_NAMES: Mapping[str, str] = {
     "sqlalchemy": "sqla",
     "azure": "azurestoragequeues",
 }
-_ENCRYPTED: Mapping[str, str] = {
-    "redis": "rediss", "rediss": "rediss", "amqp": "amqps", "pyamqp": "amqps", "amqps": "amqps",
-}  # fmt: skip
 _POOL_NAMES: Mapping[str, str] = {"processes": "prefork"}
 _CONTENT = {"application/json": "json", "application/x-msgpack": "msgpack", "application/x-yaml": "yaml",
             "application/x-python-serialize": "pickle"}  # fmt: skip
@@ -70,17 +69,23 @@ def _one_address(url: str, use_ssl: object) -> str:
     scheme, colon, rest = url.partition("://")
     first, plus, second = scheme.partition("+")
     known = _OTHER_NAMES.get(first, first) + plus + second
-    if not colon or known == "memory":
-        return ""
     if known not in BROKERS and f"kombu+{known}" in BROKERS:
         known = f"kombu+{known}"
-    if known not in BROKERS or known == "sqlite":
+    if not colon or BROKERS.get(known, MEMORY) in (MEMORY, SQLITE):
         return ""
-    if use_ssl and known in _ENCRYPTED:
-        known = _ENCRYPTED[known]
+    encrypted = _encrypted(known)
+    if use_ssl and encrypted:
+        known = encrypted
         asked = dict(_tls_parameters(use_ssl))
         rest += ("&" if "?" in rest else "?") + urlencode(asked, safe="/") if asked else ""
     return f"{known}://{rest}"
+
+
+def _encrypted(scheme: str) -> str:
+    """Return the scheme by which the same servers are reached over TLS; empty where there is none."""
+    family = scheme_of(f"{scheme}://").family
+    found = [name for name, each in SCHEMES.items() if each.encrypted and each.family == family]
+    return found[0] if family and found else ""
 
 
 def _tls_parameters(use_ssl: object) -> Iterator[tuple[str, str]]:
@@ -134,17 +139,18 @@ def connection_timeout(value: object, settings: Settings) -> Keys:
 
 def is_redis(address: str) -> bool:
     """Return whether an address is of Redis, in one of its schemes."""
-    return address.partition("://")[0] in ("redis", "rediss", "redis+socket", "unix", "sentinel")
+    return BROKERS.get(address.partition("://")[0]) is REDIS
 
 
 def results(value: object, settings: Settings) -> Keys:
     """Return where results are, as far as the worker has a part in it."""
-    url = _redis_from_parts(settings) if value == "redis" else str(value or "")
-    scheme = url.partition("://")[0]
-    if scheme == "rpc":
-        return {"results": "rpc://"}
-    if is_redis(url) and scheme in RESULTS:
+    url = str(value or "")
+    scheme, colon, _ = url.partition("://")
+    if is_redis(url):
+        url = url if colon else _redis_from_parts(settings)
         return {"results": address_of(url, settings.get("redis_backend_use_ssl"))}
+    if scheme in RESULTS and BrokerCan.REPLY in RESULTS[scheme].needs:
+        return {"results": f"{scheme}://"}
     return {"results": "null://"}
 
 
