@@ -32,7 +32,7 @@ class CelerySetting(msgspec.Struct, frozen=True):
     name: str
     #: As a person may see it: no secret is in it.
     shown: str
-    #: The value of a ``Fate``.
+    #: The value of a ``SettingFate``.
     fate: str
     said: str
 

@@ -19,7 +19,7 @@ from taskd.config.schema import Config
 from taskd.config.tables import SINGLE_TABLES, options
 from taskd.config.written import written
 from taskd.execution.celery import translating
-from taskd.execution.celery.settings import VERDICTS, Fate, keys_of, verdict_on
+from taskd.execution.celery.settings import VERDICTS, SettingFate, keys_of, verdict_on
 
 #: Settings that later releases of 5.3 to 5.7 renamed or took out.
 _FORMER: tuple[str, ...] = ()
@@ -36,7 +36,9 @@ def test_every_verdict_is_on_a_setting_and_says_why() -> None:
 
     assert unknown == list(_FORMER)
     assert all(verdict.said for verdict in VERDICTS.values())
-    assert all((verdict.fate is Fate.KEY) == (verdict.translate is not None) for verdict in VERDICTS.values())
+    assert all(
+        (verdict.fate is SettingFate.KEY) == (verdict.translate is not None) for verdict in VERDICTS.values()
+    )
     assert verdict_on("worker_of_another_release") is None
 
 

@@ -16,7 +16,7 @@ from taskd.config.schema import Config
 from taskd.execution.celery import translating
 from taskd.execution.celery.differing import differing, settings_of, shown_setting
 from taskd.execution.celery.disagreeing import disagreements
-from taskd.execution.celery.settings import Fate, verdict_on
+from taskd.execution.celery.settings import SettingFate, verdict_on
 from taskd.sending.celery_facts import AppFinding, CeleryQueue
 
 _REQUEST = "celery.worker.request:Request"
@@ -75,8 +75,8 @@ def _of_settings(found: Mapping[str, object]) -> Iterator[AppFinding]:
         verdict = verdict_on(name)
         if verdict is None:
             yield AppFinding(name, "taskd does not know this setting of a newer Celery")
-        elif verdict.fate in (Fate.IGNORED, Fate.REFUSED):
-            is_refused = verdict.fate is Fate.REFUSED
+        elif verdict.fate in (SettingFate.IGNORED, SettingFate.REFUSED):
+            is_refused = verdict.fate is SettingFate.REFUSED
             said = f"{shown_setting(name, value)} {'is refused' if is_refused else 'does not count here'}"
             yield AppFinding(name, said, verdict.said, is_refused)
     if found.get("task_always_eager"):

@@ -18,7 +18,7 @@ Keys: TypeAlias = Mapping[str, object]
 Translator: TypeAlias = Callable[[object, Mapping[str, object]], Keys]
 
 
-class Fate(Enum):
+class SettingFate(Enum):
     """The ways in which a setting may end up."""
 
     SLOT = "Celery's own code honours it, where the task runs"
@@ -35,10 +35,10 @@ class SettingVerdict:
     """The fate of one setting, and why."""
 
     setting: str
-    fate: Fate
+    fate: SettingFate
     #: Why, or what to do.
     said: str
-    #: For ``Fate.KEY``.
+    #: For ``SettingFate.KEY``.
     translate: Translator | None = None
 
 
@@ -57,11 +57,11 @@ _BACKENDS: Sequence[tuple[str, str]] = (
     ("gcs_", "Google Cloud Storage"),
 )
 
-#: Fate, reason or remedy, and the settings that share both.
-_GROUPS: Sequence[tuple[Fate, str, str]] = (
+#: SettingFate, reason or remedy, and the settings that share both.
+_GROUPS: Sequence[tuple[SettingFate, str, str]] = (
     # -- in the slot -----------------------------------------------------------------------------------
     (
-        Fate.SLOT,
+        SettingFate.SLOT,
         "it writes and reads arguments and results",
         (
             "task_serializer result_serializer result_accept_content task_compression result_compression "
@@ -69,7 +69,7 @@ _GROUPS: Sequence[tuple[Fate, str, str]] = (
         ),
     ),
     (
-        Fate.SLOT,
+        SettingFate.SLOT,
         "it sends tasks from tasks",
         (
             "task_routes task_default_exchange task_default_exchange_type task_default_routing_key "
@@ -81,7 +81,7 @@ _GROUPS: Sequence[tuple[Fate, str, str]] = (
         ),
     ),
     (
-        Fate.SLOT,
+        SettingFate.SLOT,
         "it is Celery's tracer or canvas",
         (
             "task_annotations task_remote_tracebacks task_repr_maxlevels task_store_errors_even_if_ignored "
@@ -89,12 +89,12 @@ _GROUPS: Sequence[tuple[Fate, str, str]] = (
         ),
     ),
     (
-        Fate.SLOT,
+        SettingFate.SLOT,
         "it is about tasks that are called without a worker",
         "task_always_eager task_eager_propagates task_store_eager_result",
     ),
     (
-        Fate.SLOT,
+        SettingFate.SLOT,
         "it is the result backend's, which the app brings",
         (
             "result_persistent result_extended result_exchange result_exchange_type result_cache_max "
@@ -104,16 +104,16 @@ _GROUPS: Sequence[tuple[Fate, str, str]] = (
             "result_backend_max_sleep_between_retries_ms result_backend_transport_options"
         ),
     ),
-    (Fate.SLOT, "the modules are imported before the first task", "imports include"),
-    (Fate.SLOT, "it says how moments are written and read", "timezone enable_utc"),
+    (SettingFate.SLOT, "the modules are imported before the first task", "imports include"),
+    (SettingFate.SLOT, "it says how moments are written and read", "timezone enable_utc"),
     (
-        Fate.SLOT,
+        SettingFate.SLOT,
         "it signs messages, which only the app's processes read",
         "security_certificate security_cert_store security_key security_key_password security_digest",
     ),
     # -- task by task ----------------------------------------------------------------------------------
     (
-        Fate.TASK,
+        SettingFate.TASK,
         "the value of a task itself outweighs it, as in Celery",
         (
             "task_acks_late task_time_limit task_soft_time_limit task_default_rate_limit task_ignore_result "
@@ -121,10 +121,10 @@ _GROUPS: Sequence[tuple[Fate, str, str]] = (
         ),
     ),
     # -- beat ------------------------------------------------------------------------------------------
-    (Fate.BEAT, "DatabaseScheduler and RedBeat are read; others run as a [program]", "beat_scheduler"),
+    (SettingFate.BEAT, "DatabaseScheduler and RedBeat are read; others run as a [program]", "beat_scheduler"),
     # -- not needed ------------------------------------------------------------------------------------
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
         "the worker connects again for ever, with delays that grow",
         (
             "broker_connection_retry broker_connection_retry_on_startup broker_connection_max_retries "
@@ -132,37 +132,41 @@ _GROUPS: Sequence[tuple[Fate, str, str]] = (
         ),
     ),
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
         "the lease of the worker takes its place",
         "broker_heartbeat broker_heartbeat_checkrate worker_lost_wait",
     ),
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
         "messages that are not due wait in the broker, or with a bound in the worker",
         "worker_eta_task_limit broker_native_delayed_delivery_queue_type worker_detect_quorum_queues",
     ),
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
         "taskd has a pool and a loop of its own",
         (
             "worker_timer worker_timer_precision worker_pool_putlocks worker_proc_alive_timeout "
             "worker_enable_prefetch_count_reduction worker_enable_soft_shutdown_on_idle"
         ),
     ),
-    (Fate.UNUSED, "taskctl restart --rolling and taskctl reload take its place", "worker_pool_restarts"),
-    (Fate.UNUSED, "revocations are remembered beside the messages", "worker_state_db"),
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
+        "taskctl restart --rolling and taskctl reload take its place",
+        "worker_pool_restarts",
+    ),
+    (SettingFate.UNUSED, "revocations are remembered beside the messages", "worker_state_db"),
+    (
+        SettingFate.UNUSED,
         "taskd keeps the history of beat, and beat wakes when an entry is due",
         "beat_schedule_filename beat_sync_every beat_max_loop_interval",
     ),
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
         "taskctl beat sees and steers a running beat",
         "beat_enable_remote_control beat_remote_control_max_tick_age",
     ),
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
         "taskd's queues of remote control and events have forms of their own, which clients take",
         (
             "control_queue_ttl control_queue_expires control_queue_exclusive control_queue_durable "
@@ -170,18 +174,18 @@ _GROUPS: Sequence[tuple[Fate, str, str]] = (
         ),
     ),
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
         "the worker's log goes by [log], in one form for all programs",
         "worker_log_color worker_log_datefmt",
     ),
     (
-        Fate.UNUSED,
+        SettingFate.UNUSED,
         "it is part of broker_url",
         "broker_host broker_port broker_user broker_password broker_vhost broker_transport",
     ),
     # -- does not count --------------------------------------------------------------------------------
     (
-        Fate.IGNORED,
+        SettingFate.IGNORED,
         "the log goes by [log]; the signals setup_logging and after_setup_logger reach it",
         (
             "worker_log_format worker_task_log_format worker_task_log_datefmt worker_hijack_root_logger "
@@ -189,32 +193,32 @@ _GROUPS: Sequence[tuple[Fate, str, str]] = (
         ),
     ),
     (
-        Fate.IGNORED,
+        SettingFate.IGNORED,
         "a task whose process died runs again, up to max_deaths times, if it acknowledges late",
         "task_reject_on_worker_lost task_retry_on_worker_lost",
     ),
     (
-        Fate.IGNORED,
+        SettingFate.IGNORED,
         "the message of a task that failed is settled when its failure is stored",
         "task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout",
     ),
-    (Fate.IGNORED, "name the worker's own queue in its queues", "worker_direct"),
+    (SettingFate.IGNORED, "name the worker's own queue in its queues", "worker_direct"),
     (
-        Fate.IGNORED,
+        SettingFate.IGNORED,
         "remote control and events use Celery's default exchanges",
         "control_exchange event_exchange",
     ),
-    (Fate.IGNORED, "events are JSON", "event_serializer"),
+    (SettingFate.IGNORED, "events are JSON", "event_serializer"),
     (
-        Fate.IGNORED,
+        SettingFate.IGNORED,
         "each entry has a rule for missed runs; the last one is sent",
         "beat_cron_starting_deadline",
     ),
-    (Fate.IGNORED, "min_concurrency and concurrency scale the pool", "worker_autoscaler"),
-    (Fate.IGNORED, "the worker logs in as its broker's address says", "broker_login_method"),
+    (SettingFate.IGNORED, "min_concurrency and concurrency scale the pool", "worker_autoscaler"),
+    (SettingFate.IGNORED, "the worker logs in as its broker's address says", "broker_login_method"),
     # -- refused ---------------------------------------------------------------------------------------
     (
-        Fate.REFUSED,
+        SettingFate.REFUSED,
         "it replaces a part of Celery's worker, which never runs here; run `celery worker` for these queues",
         "worker_consumer worker_agent",
     ),
@@ -273,7 +277,7 @@ _KEYS: Mapping[str, tuple[str, Translator]] = {
 
 def _rows() -> Iterator[SettingVerdict]:
     for setting, (said, translate) in _KEYS.items():
-        yield SettingVerdict(setting, Fate.KEY, said, translate)
+        yield SettingVerdict(setting, SettingFate.KEY, said, translate)
     for fate, said, names in _GROUPS:
         for setting in names.split():
             yield SettingVerdict(setting, fate, said)
@@ -291,7 +295,7 @@ def verdict_on(setting: str) -> SettingVerdict | None:
         return found
     for prefix, backend in BACKENDS.items():
         if setting.startswith(prefix):
-            return SettingVerdict(setting, Fate.SLOT, f"it is of the result backend on {backend}")
+            return SettingVerdict(setting, SettingFate.SLOT, f"it is of the result backend on {backend}")
     return None
 
 
