@@ -105,7 +105,7 @@ def test_only_the_running_job_of_a_trip_is_lost_with_its_child(lone: Runner, tmp
     assert mark.read_bytes() == b"."
 
 
-def test_a_killed_childs_job_is_reported_within_milliseconds(lone: Runner) -> None:
+def test_a_killed_childs_job_is_reported_before_the_pool_would_look_for_it(lone: Runner) -> None:
     spans = []
     for _ in range(10):
         lone.outcomes.clear()
@@ -117,8 +117,8 @@ def test_a_killed_childs_job_is_reported_within_milliseconds(lone: Runner) -> No
         spans.append(time.monotonic() - began)
         lone.until(lambda: len(child_pids(lone)) == 1)
 
-    # One that is only looked for now and then would never be; on a busy machine most take longer than that.
-    assert min(spans) < 0.03, spans
+    # A death that nobody reports is found half a second later; a busy machine may take as long for most.
+    assert min(spans) < 0.4, spans
 
 
 def test_jobs_behind_one_that_takes_long_go_elsewhere(runner: Runner, tmp_path: Path) -> None:
@@ -244,16 +244,16 @@ def test_children_come_back_after_every_one_of_many_deaths(lone: Runner) -> None
 
 
 def test_children_that_die_before_they_run_anything_are_not_replaced_in_a_spin(lone: Runner) -> None:
-    killed = set()
+    killed: set[int] = set()
     until = time.monotonic() + 1.0
-    while time.monotonic() < until:
+    while time.monotonic() < until or len(killed) < 2:
         for pid in child_pids(lone):
             if pid not in killed:
                 killed.add(pid)
                 os.kill(pid, signal.SIGKILL)
         lone.loop.run_once(0.01)
 
-    assert 1 < len(killed) < 30
+    assert len(killed) < 30
     lone.submit(b"echo on")
     assert isinstance(lone.until_outcomes(1)[0], Done)
 

@@ -104,13 +104,16 @@ def test_code_that_loads_only_once_is_a_failure_with_what_the_child_said() -> No
     assert "ImportError: no licence left" in detail
 
 
-def test_a_child_that_loads_for_itself_gets_its_heir_before_it_has_had_all_its_jobs() -> None:
+def test_a_child_that_loads_for_itself_gets_its_heir_before_it_has_had_all_its_jobs(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     runner = Runner(capacity=1, mode="slow-thread", limits=ChildLimits(max_tasks=10))
     try:
         runner.until_ready()
-        runner.pool.submit([Job(tag, b"sleep 0.1") for tag in range(8)])
+        jobs = [b"sleep 0.1"] * 7 + [b"wait-for " + bytes(gate)]
+        runner.pool.submit([Job(tag, job) for tag, job in enumerate(jobs)])
         runner.until(lambda: any(child.heir for child in runner.pool.info().children))
         assert len(runner.outcomes) < 8
+        gate.touch()
         runner.until_outcomes(8)
     finally:
         runner.close()

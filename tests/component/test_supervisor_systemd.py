@@ -61,12 +61,13 @@ def test_the_watchdog_is_answered_in_time(tmp_path: Path, notify: NotifySocket) 
     environ = {"NOTIFY_SOCKET": notify.path, "WATCHDOG_USEC": "1000000"}
     with daemon(tmp_path, environ, modes={"a": "good"}):
         notify.receive_until("WATCHDOG=1")
-        spans = []
-        for _ in range(3):
+
+        def comes_in_time() -> bool:
             before = time.monotonic()
             notify.receive_until("WATCHDOG=1")
-            spans.append(time.monotonic() - before)
-        assert min(spans) < 1.0  # the others may have been held up by a busy machine
+            return time.monotonic() - before < 1.0
+
+        assert any(comes_in_time() for _ in range(10))  # the others may have been held up by a busy machine
 
 
 def test_nothing_is_sent_when_the_environment_is_for_another_process(

@@ -15,9 +15,11 @@ from kombu.transport.memory import Channel, Transport
 
 from taskd.base.named import named
 from taskd.brokers.amqp.broker import AmqpBroker
+from taskd.brokers.amqp.pushed import PushedSource
 from taskd.brokers.amqp.server import AmqpServer
 from taskd.brokers.base import Broker, Mailbox
 from taskd.brokers.intake import Intake
+from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.broker import KombuBroker
 from taskd.brokers.kombu.intake import KombuIntake
 from taskd.brokers.kombu.server import Server
@@ -78,11 +80,23 @@ class _PatientIntake(KombuIntake):
     def claim(self, limit: int) -> Sequence[Delivery]:
         found = list(super().claim(limit))
         deadline = time.monotonic() + 0.3
-        while len(found) < limit and time.monotonic() < deadline:
+        while len(found) < limit:
+            is_more_to_come = self._has_the_server_more()
             if is_readable(self, 0.05):
                 self.clear_wakeups()
-            found += super().claim(limit - len(found))
+            arrived = super().claim(limit - len(found))
+            found += arrived
+            if not (arrived or is_more_to_come) and time.monotonic() > deadline:
+                break
         return found
+
+    def _has_the_server_more(self) -> bool:
+        """Whether it has not pushed all; what it has pushed has come here when it answers this."""
+        source = self._source
+        if not isinstance(source, PushedSource):
+            return False
+        there = [queue for queue in self._queues if naming.ready_count(source._side, queue) is not None]
+        return any(naming.ready_count(source._channel, queue) for queue in there)
 
     def scheduled(self, limit: int) -> Sequence[tuple[float, Delivery]]:
         taken = self.claim(100)  # what is not due is held from then on

@@ -215,7 +215,7 @@ def test_the_soft_limit_is_raised_in_the_job(kind: str, start: Start) -> None:
     assert isinstance(handled, Done)
     assert handled.reply == b"soft"
     # A limit may strike a little early by the clock of the pool (eventlet reads it once a turn).
-    assert 0.05 <= handled.runtime_s < 5.0
+    assert 0.05 <= handled.runtime_s < 30.0
     assert isinstance(unhandled, Broken)
     assert "SoftTimeLimitExceeded" in unhandled.traceback
 

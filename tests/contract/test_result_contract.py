@@ -35,7 +35,7 @@ class _PatientRpc(RpcResults):
         addressed = [msgspec.structs.replace(each, reply_to=to) for each in results]
         # The last one tells that all have come.
         super().store([*addressed, StoredResult("end", "SUCCESS", record("end", "SUCCESS"), None, to)])
-        super().wait(["end"], Deadline.after(10.0))
+        super().wait(["end"], Deadline.after(60.0))
         self.forget(["end"])
 
 
