@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 import traceback
+from collections.abc import Collection
 
 from taskd.base import exit_codes, ids, log
 from taskd.base.errors import ConfigError
@@ -68,11 +69,15 @@ def _run(inherited: transfer.Inherited, reporter: Reporter) -> None:
             log.set_level(changed.log.level)
             beat.reread(changed.beat.schedule)
 
+    def tell_apps(names: Collection[str]) -> None:
+        apps.ran(names)
+
     loop.watch_signals(STOP_SIGNALS | {signal.SIGHUP}, on_signal)
     surroundings = BeatSurroundings(
         connect=lambda: factory.connect(config.broker, config.stores),
         open_store=lambda: open_store(config, listens=True),
         report=reporter.report,
+        ran=tell_apps,
     )
     beat = Beat(loop, config.beat.schedule, surroundings)
     apps = AppSource(loop, places_of(config) if config.beat.read_app else [], beat.learn)

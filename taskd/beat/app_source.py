@@ -1,4 +1,7 @@
-"""Learn what the apps' code declares: each app is imported once, in a process of its own, while beat works.
+"""Learn what the apps declare: each app is imported in a process of its own, while beat works.
+
+A process tells what the code declares, and ends.  Where the schedule of an app can change (the tables of
+django_celery_beat), it stays, tells of each change, and hears which runs were sent.
 
 Beat imports an app only where it has the user of the app's workers: else their code would run as beat's user,
 or they would have to let that one read it.
@@ -10,65 +13,73 @@ declare, and the other sources, are not held up by it.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
+from taskd.base import clock
+from taskd.base.backoff import Backoff
 from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, LoopTimer
 from taskd.base.nearest import nearest
+from taskd.beat.app_process import AppPlace, AppProcess
 from taskd.beat.stores.base import Declared
-from taskd.config.machine import user_of
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.host.safe_python import module_command
-from taskd.protocol.status import SUPERVISOR_PID_VARIABLE
 
 AGAIN_S = 60.0
-#: An import that takes longer hangs.
+#: An import that takes longer hangs, and so does a process that is silent for longer.
 LONGEST_S = 60.0
+#: Names of runs that are kept for a process that is away.
+_MOST_OWED = 10_000
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class AppPlace:
-    """Where an app is imported, as its workers import it."""
-
-    app: str
-    directory: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    interpreter: str = ""
-    user: str = ""
-
-    def is_anothers(self) -> bool:
-        """Whether its code runs as another user than this process."""
-        try:
-            return bool(self.user) and user_of(self.user).pw_uid != os.geteuid()
-        except KeyError:
-            return True
 
 
 def places_of(config: Config) -> list[AppPlace]:
     """Return the apps of all workers, each once."""
     found: list[AppPlace] = []
     for worker in config.workers.values():
-        app = worker.app or config.app
-        place = AppPlace(app, worker.directory, worker.environment, worker.interpreter, worker.user)
+        place = AppPlace(
+            worker.app or config.app,
+            worker.directory,
+            worker.environment,
+            worker.interpreter,
+            worker.user,
+            config.beat.scheduler,
+        )
         if place not in found:
             found.append(place)
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading(Declared):
+    """One line of a process."""
+
+    #: The process stays, because its schedule can change.
+    changing: bool = False
+    #: Why the schedule cannot be read now; then there are no entries in the line.
+    problem: str = ""
+
+
 @dataclass(slots=True)
-class _Reading:
-    pid: int
-    fd: int
-    too_late: LoopTimer
-    data: bytearray = field(default_factory=bytearray)
+class _App:
+    """One app, and what is known of it."""
+
+    place: AppPlace
+    process: AppProcess | None = None
+    known: _Reading | None = None
+    timer: LoopTimer | None = None
+    problem: str = ""
+    #: Whether the present process has told anything.
+    has_told: bool = False
+    failures: int = 0
+    #: Entries of which a run was sent while no process could hear of it.
+    owed: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_OWED))
 
 
 class AppSource:
@@ -84,27 +95,24 @@ class AppSource:
         longest_s: float = LONGEST_S,
     ) -> None:
         self._loop = loop
-        self._places = places
+        self._apps = [_App(place) for place in places]
         self._learned = learned
         self._again_s = again_s
+        self._again = Backoff(base_s=min(1.0, again_s), max_s=again_s, floor_s=min(0.2, again_s))
         self._longest_s = longest_s
         self._life = OneLife()
-        self._readings: dict[int, _Reading] = {}
-        self._timers: dict[int, LoopTimer] = {}
-        self._known: dict[int, Declared] = {}
 
     def start(self) -> None:
         """Begin to read every app; returns at once."""
         if not self._life.begin():
             return
-        for number in range(len(self._places)):
-            self._read(number)
+        for app in self._apps:
+            self._read(app)
 
     def quiet(self) -> None:
         """Begin no further reading, and finish the present ones."""
         self._life.calm()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._cancel_timers()
 
     def stop(self, deadline: Deadline) -> None:
         """As ``kill``: half of an app's entries is of no use."""
@@ -113,77 +121,108 @@ class AppSource:
     def kill(self) -> None:
         """End the readings under way."""
         self._life.end()
-        for timer in self._timers.values():
-            timer.cancel()
-        for number, reading in list(self._readings.items()):
-            os.kill(reading.pid, signal.SIGKILL)
-            self._end(number)
+        self._cancel_timers()
+        for app in self._apps:
+            if app.process is not None:
+                app.process.stop_listening()
+                app.process.kill()
+                app.process.end()
+                app.process = None
 
-    def _read(self, number: int) -> None:
+    def ran(self, names: Collection[str]) -> None:
+        """Tell the processes of changing schedules that runs of these entries were sent."""
+        for app in self._apps:
+            if app.known is not None and app.known.changing:
+                app.owed += [name for name in names if name in app.known.entries]
+                self._tell_owed(app)
+
+    # -- one app ---------------------------------------------------------------------------------
+
+    def _read(self, app: _App) -> None:
         if not self._life.takes:
             return
-        place = self._places[number]
-        if place.is_anothers():
+        if app.place.is_anothers():
             # Without it the names of all tasks are not known, so nobody is warned of unknown ones.
             logger.warning(
                 'the entries of app %s are not read: its worker runs as "%s", but beat does not; put them '
                 "into [beat.schedule], or give [beat] the same user",
-                place.app,
-                place.user,
+                app.place.app,
+                app.place.user,
             )
             return
-        read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(write_fd, True)
-        command = module_command("taskd.execution.declarations", place.app, python=place.interpreter)
-        if place.directory:  # posix_spawn cannot change it
-            command = ("/usr/bin/env", "-C", place.directory, *command)
-        pid = os.posix_spawn(
-            command[0],
-            command,
-            {**os.environ, **place.environment, SUPERVISOR_PID_VARIABLE: str(os.getpid())},
-            file_actions=[(os.POSIX_SPAWN_DUP2, write_fd, 1)],
+        app.has_told = False
+        app.process = AppProcess(
+            self._loop,
+            app.place,
+            heard=partial(self._hear, app),
+            ended=partial(self._end, app),
+            longest_s=self._longest_s,
         )
-        os.close(write_fd)
-        too_late = self._loop.call_later(self._longest_s, lambda: os.kill(pid, signal.SIGKILL))
-        self._readings[number] = _Reading(pid, read_fd, too_late)
-        self._loop.add_reader(read_fd, lambda: self._take(number))
 
-    def _take(self, number: int) -> None:
-        reading = self._readings[number]
-        if chunk := os.read(reading.fd, 1 << 16):
-            reading.data += chunk
-            return
-        status = self._end(number)
+    def _hear(self, app: _App, line: bytes) -> None:
+        assert app.process is not None, "only a process that lives is heard"
         try:
-            if status != 0:
-                raise ValueError(f"its process ended with status {status}; the log above says why")
-            self._known[number] = msgspec.json.decode(reading.data, type=Declared)
+            reading = msgspec.json.decode(line, type=_Reading)
         except ValueError as error:
-            logger.error(
-                "the entries of app %s are not known, next try in %g s: %s",
-                self._places[number].app,
-                self._again_s,
-                error,
-            )
-            self._timers[number] = self._loop.call_later(self._again_s, lambda: self._read(number))
+            logger.error("app %s: a line of its process cannot be read: %s", app.place.app, error)
+            app.process.kill()
             return
-        self._learned(self._all())
+        app.has_told = True
+        if reading.problem:
+            app.problem = reading.problem
+            logger.error(
+                "the schedule of app %s cannot be read, its entries of the last reading go on: %s",
+                app.place.app,
+                reading.problem,
+            )
+        else:
+            if app.problem:
+                logger.info("the schedule of app %s is read again", app.place.app)
+            app.problem = ""
+            app.known = reading
+            self._learned(self._all())
+        self._tell_owed(app)
+
+    def _end(self, app: _App, status: int) -> None:
+        assert app.process is not None, "only a process that lives can end"
+        lived_s = clock.monotonic() - app.process.began_at
+        app.process = None
+        is_changing = app.known is not None and app.known.changing
+        if status == 0 and app.has_told and not is_changing:
+            return
+        app.failures = 1 if lived_s > self._again_s else app.failures + 1
+        # Code that cannot be imported needs a person, a process that was killed does not.
+        again_s = self._again.delay_s(app.failures) if app.has_told else self._again_s
+        logger.error(
+            "the entries of app %s are not known, next try in %g s: its process ended with status %d; the "
+            "log above says why",
+            app.place.app,
+            again_s,
+            status,
+        )
+        if self._life.takes:
+            app.timer = self._loop.call_later(again_s, partial(self._read, app))
+
+    def _tell_owed(self, app: _App) -> None:
+        if app.process is not None and app.has_told and app.owed:
+            app.process.tell(msgspec.json.encode(list(app.owed)) + b"\n")
+            app.owed.clear()
 
     def _all(self) -> Declared:
-        entries = {name: entry for known in self._known.values() for name, entry in known.entries.items()}
-        if len(self._known) < len(self._places):
-            return Declared(entries)  # half of the names would make the other half look wrong
-        return Declared(entries, frozenset().union(*(known.tasks for known in self._known.values())))
+        known = [app.known for app in self._apps if app.known is not None]
+        entries: dict[str, BeatEntryConfig] = {}
+        since: dict[str, float] = {}
+        for each in known:
+            entries |= each.entries
+            since |= each.since
+        if len(known) < len(self._apps):
+            return Declared(entries, since=since)  # half of the names would make the other half look wrong
+        return Declared(entries, frozenset().union(*(each.tasks for each in known)), since)
 
-    def _end(self, number: int) -> int:
-        """Forget a reading that has closed its end, or was killed, and return its exit status."""
-        reading = self._readings.pop(number)
-        reading.too_late.cancel()
-        self._loop.remove_reader(reading.fd)
-        os.close(reading.fd)
-        # Its end of the pipe is closed by its exit, so this waits for no more than that.
-        _pid, status = os.waitpid(reading.pid, 0)
-        return os.waitstatus_to_exitcode(status)
+    def _cancel_timers(self) -> None:
+        for app in self._apps:
+            if app.timer is not None:
+                app.timer.cancel()
 
 
 def warn_of_unknown_tasks(entries: Iterable[BeatEntryConfig], tasks: Collection[str]) -> None:

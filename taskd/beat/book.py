@@ -151,14 +151,14 @@ class Book:
             self.park(name, error)
             return None
         if former is None:
-            mark = Mark(name, text, now)
+            mark = Mark(name, text, min(listed.since, now))
             is_guess = True
             self.dirty.add(name)
         elif former.mark.schedule == text:
             mark = former.mark
             is_guess = former.is_guess
         else:
-            mark = replace(former.mark, schedule=text, decided_at=now)
+            mark = replace(former.mark, schedule=text, decided_at=_since(listed, former.mark, now))
             is_guess = False
             self.dirty.add(name)
         row = self.rows[name] = EntryRow(listed, schedule, rule, overlap, mark, is_guess)
@@ -189,17 +189,23 @@ class Book:
     def _take_marks(self, marks: Iterable[Mark], now: float) -> list[str]:
         """Take over marks where they count; return the names whose next occurrence may be another one."""
         moved = []
-        for mark in marks:
-            name = mark.name
+        for known in marks:
+            name = known.name
             row = self.rows.get(name)
             if row is None:
                 continue
+            mark = known
             if mark.schedule != row.mark.schedule:
                 if row.is_guess:  # its schedule was changed while no beat ran: it counts from now
-                    row.mark = replace(mark, schedule=row.mark.schedule, decided_at=row.mark.decided_at)
+                    decided_at = _since(row.listed, mark, row.mark.decided_at)
+                    row.mark = replace(mark, schedule=row.mark.schedule, decided_at=decided_at)
+                    moved += [name] if row.listed.since < math.inf else []
             elif row.is_guess or mark.decided_at >= row.mark.decided_at:
                 self.dirty.discard(name)
                 row.is_guess = False
+                if mark.decided_at < row.listed.since < math.inf:  # another beat than ours has run it since
+                    mark = replace(mark, decided_at=row.listed.since)
+                    self.dirty.add(name)
                 if mark.decided_at != row.mark.decided_at:
                     moved.append(name)
                 row.mark = mark
@@ -245,3 +251,10 @@ class Book:
         row.mark = mark
         row.is_guess = False
         self.dirty.add(name)
+
+
+def _since(listed: Listed, mark: Mark, now: float) -> float:
+    """Return up to when the runs of a changed schedule are decided: up to now, if nobody knows better."""
+    if listed.since == math.inf:
+        return now
+    return max(min(listed.since, now), mark.last_due_at or -math.inf)

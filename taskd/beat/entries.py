@@ -6,6 +6,7 @@ that the app's code declares.  Pausing goes by the name, whatever the source.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
@@ -52,6 +53,8 @@ class Listed:
     #: The sources whose entry of this name does not count.
     shadows: tuple[EntrySource, ...] = ()
     pause: Pause | None = None
+    #: Every run up to this wall-clock second is decided; ``inf``: all up to now.
+    since: float = math.inf
 
     @property
     def is_paused(self) -> bool:
@@ -69,6 +72,8 @@ class Listing:
     #: The same dictionaries in order: hashing a member of an enum is slow where there are many entries.
     _ordered: tuple[tuple[EntrySource, dict[str, BeatEntryConfig]], ...] = ()
     pauses: dict[str, Pause] = field(default_factory=dict)
+    #: Of entries that the app's code declares: up to when their runs are decided.
+    since: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._ordered = tuple(self.by_source.items())
@@ -91,7 +96,8 @@ class Listing:
                     shadows = (*shadows, source)
         if strongest is None or entry is None:
             return None
-        return Listed(entry, strongest, shadows, self.pauses.get(name))
+        since = self.since.get(name, math.inf) if strongest is EntrySource.APP else math.inf
+        return Listed(entry, strongest, shadows, self.pauses.get(name), since)
 
     def replace(self, source: EntrySource, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
         """Set all entries of a source; return the names that are touched."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from taskd.base import clock
 from taskd.base.errors import BackendError, TooLateError
@@ -33,7 +33,7 @@ from taskd.beat.keeper import Alone, Follower, Keeper, Leader
 from taskd.beat.pulse import Pulse
 from taskd.beat.sources import Sources
 from taskd.beat.store_watch import StoreWatch
-from taskd.beat.stores.base import Declared
+from taskd.beat.stores.base import Decision, Declared, RunOutcome
 from taskd.beat.surroundings import BeatSurroundings
 from taskd.config.schedule import BeatEntryConfig
 
@@ -80,6 +80,7 @@ class Beat:
             tried=self.tick,
         )
         self._jumps = Jumps(self._now(), clock.monotonic())
+        self._ran = surroundings.ran
         self._sent = 0
         #: When a follower looks after its leader; inf for one that leads.
         self._look_until = math.inf
@@ -212,9 +213,18 @@ class Beat:
             self._book.dirty.clear()
             if not fired.more:
                 self._line.forget_old_runs()
+        self._tell_apps(fired.decisions)
         if self._line.news is not None:
             self._line.news.tell(fired.decisions, lambda name: self._book.rows[name].listed.entry.task)
         return fired.more
+
+    def _tell_apps(self, decisions: Sequence[Decision]) -> None:
+        """Let those who keep the schedules of apps know of the runs that were sent."""
+        sent = [each.name for each in decisions if each.outcome in {RunOutcome.SENT, RunOutcome.ALREADY_SENT}]
+        rows = self._book.rows
+        names = [name for name in sent if name in rows and rows[name].listed.source is EntrySource.APP]
+        if names:
+            self._ran(names)
 
     # -- other entries -----------------------------------------------------------------------
 

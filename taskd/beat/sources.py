@@ -22,6 +22,7 @@ class Sources:
         self._book = book
         self._keeper = keeper
         self._now = now
+        self._tasks: frozenset[str] = frozenset()
 
     def take_file(self, entries: Mapping[str, BeatEntryConfig]) -> int:
         """Take over what a reload found in the file; return how many entries that changed."""
@@ -34,10 +35,15 @@ class Sources:
         """
         if not declared.tasks:
             known = self._book.listing.by_source[EntrySource.APP]
-            declared = Declared({**known, **declared.entries})
-        self._exchange(EntrySource.APP, declared.entries)
-        warn_of_unknown_tasks((row.listed.entry for row in self._book.rows.values()), declared.tasks)
-        self._keeper.declare(declared)
+            declared = Declared({**known, **declared.entries}, since=declared.since)
+        self._book.listing.since = dict(declared.since)
+        names = self._exchange(EntrySource.APP, declared.entries)
+        if declared.tasks != self._tasks:
+            self._tasks = declared.tasks
+            names = set(self._book.rows)
+        rows = (self._book.rows[name] for name in sorted(names & self._book.rows.keys()))
+        warn_of_unknown_tasks((row.listed.entry for row in rows), declared.tasks)
+        self._keeper.declare(Declared(declared.entries, declared.tasks))
 
     def _exchange(self, source: EntrySource, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
         names = self._book.listing.replace(source, entries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from taskd.base import clock
@@ -13,6 +13,10 @@ from taskd.brokers.base import Broker
 from taskd.protocol.status import StatusLine
 
 RECONNECT = Backoff(base_s=0.2, max_s=15.0, floor_s=0.05)
+
+
+def _nobody_hears(names: Collection[str]) -> None:
+    """The schedules of apps do not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +30,5 @@ class BeatSurroundings:
     now: Callable[[], float] = clock.now
     backoff: Backoff = RECONNECT
     lease_s: float = LEASE_S
+    #: Hears the names of entries of apps of which a run was sent.
+    ran: Callable[[Collection[str]], None] = _nobody_hears

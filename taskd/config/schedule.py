@@ -155,7 +155,7 @@ class BeatConfig(ProcessConfig):
 
     run: str = option(
         ValueForm.CHOICE,
-        "Whether beat runs on this host. auto means that it runs when the file has entries.",
+        "Whether beat runs on this host. auto means that it runs when the file has entries or a scheduler.",
         default="auto",
         choices=("auto", "always", "never"),
         applies=Applies.LIVE,  # it decides whether there is a beat, not how one works
@@ -180,6 +180,12 @@ class BeatConfig(ProcessConfig):
         "entries that they declare.",
         default=True,
     )
+    scheduler: str = option(
+        ValueForm.TEXT,
+        "Scheduler class of a Celery app, as `celery beat --scheduler` takes it. Empty follows the app's "
+        "beat_scheduler.",
+        default="",
+    )
     schedule: Mapping[str, BeatEntryConfig] = field(default_factory=dict)
     interpreter: str = option(
         ValueForm.TEXT,
@@ -190,4 +196,4 @@ class BeatConfig(ProcessConfig):
     @property
     def runs(self) -> bool:
         """Whether beat runs on this host."""
-        return self.run == "always" or (self.run == "auto" and bool(self.schedule))
+        return self.run == "always" or (self.run == "auto" and bool(self.schedule or self.scheduler))

@@ -15,7 +15,6 @@ from taskd.consumer.claims import Claims
 from taskd.consumer.facts import WorkerFacts
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.moments import Moments
-from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling
 
@@ -49,7 +48,6 @@ class Connection(Step[Connected]):
         *,
         work: Work,
         settling: Settling,
-        app_ends: AppEnds,
         moments: Moments,
     ) -> None:
         self._facts = facts
@@ -59,7 +57,6 @@ class Connection(Step[Connected]):
         self._claims = claims
         self._work = work
         self._settling = settling
-        self._app_ends = app_ends
         self._moments = moments
         self._connected: Connected | None = None
 
@@ -84,13 +81,15 @@ class Connection(Step[Connected]):
     def _abandon(self, connected: Connected, error: Exception) -> None:
         """Forget a generation whose claims another worker has now, or nobody any more."""
         self._forget(connected)
-        self._work.take_back()
+        requests = self._work.requests
+        for tag in self._work.pool.recall():
+            requests.pop(tag, None)
         void = self._settling.void()
         logger.error(
             "claims lost, starting a new generation: %s; outcomes_void=%d still_running=%d",
             error,
             void,
-            len(self._work.requests),
+            len(requests),
         )
         connected.intake.close()
 
@@ -106,7 +105,7 @@ class Connection(Step[Connected]):
 
     def distrust(self) -> None:
         """Open the claims anew at the next start, if that costs nothing: what is held stays claimed."""
-        if not (self._work.requests or self._settling or self._app_ends):
+        if not self._work.requests and not self._settling:
             self.close()
 
     def close(self) -> None:

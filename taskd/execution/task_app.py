@@ -7,7 +7,7 @@ the difference.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from taskd.app.life_hooks import Stage
@@ -63,6 +63,30 @@ class TaskApp(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleReading:
+    """All entries of a schedule, and the wall-clock second up to which runs of an entry are decided."""
+
+    entries: Mapping[str, BeatEntryConfig]
+    since: Mapping[str, float] = field(default_factory=dict)
+
+
+class ChangingSchedule(Protocol):
+    """A schedule beside the code, which others change while beat runs."""
+
+    def read(self, *, again: bool) -> ScheduleReading | None:
+        """Return the entries if they have changed; ``again``: in any case.
+
+        Raises: any exception of the place where they are kept; its text goes to operators.
+        """
+
+    def ran(self, name: str) -> None:
+        """Note that a run of an entry was sent.  Raises: as ``read``, to be called again."""
+
+    def wait_s(self) -> float:
+        """Return how long nothing is due that only a reading finds."""
+
+
 class DeclaringApp(Protocol):
     """The user's code, loaded to be read."""
 
@@ -71,3 +95,9 @@ class DeclaringApp(Protocol):
 
     def tasks(self) -> list[str]:
         """Return the names of all tasks, those of the framework included."""
+
+    def changing(self, scheduler: str) -> ChangingSchedule | None:
+        """Return the schedule that takes the place of ``entries``, None where the code has them all.
+
+        ``scheduler`` is the class that the file names, empty to follow the app.
+        """

@@ -126,7 +126,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("ledger", "finding"),
         ("task_app",),
         ("native", "celery"),
-        ("opening",),
+        ("opening", "following"),
         ("declarations",),
     ),
     "pools": (("base", "daemon_executor", "interrupt"), ("opening",), ("prefork", REST)),
@@ -177,6 +177,7 @@ LAZY = (
     r"beat\.stores\.factory",
     r"revocations\.store",
     r"execution\.opening",
+    r"execution\.celery\.declared",
     r"worker\.pools",
     r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
 )
@@ -228,9 +229,9 @@ CALLS: Mapping[str, Sequence[str]] = {
     "datetime.utcnow": (),
     "datetime.today": (),
     "os.fork": (r"supervisor\.process\.spawn", r"pools\.prefork\..+"),
-    "os.kill": (r"supervisor\..+", r"pools\.prefork\..+", r"beat\.app_source"),
+    "os.kill": (r"supervisor\..+", r"pools\.prefork\..+", r"beat\.app_process"),
     "os.killpg": (r"supervisor\..+", r"pools\.prefork\..+"),
-    "os.waitpid": (r"supervisor\.process\.reaper", r"pools\.prefork\..+", r"beat\.app_source"),
+    "os.waitpid": (r"supervisor\.process\.reaper", r"pools\.prefork\..+", r"beat\.app_process"),
     "os.waitid": (r"supervisor\.process\.(reaper|trial)", r"pools\.prefork\..+"),
     "signal.pidfd_send_signal": (r"supervisor\..+", r"pools\.prefork\..+"),
     # The last is the alarm of ``taskctl --timeout``, the one way to end a system call that waits.

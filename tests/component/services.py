@@ -12,7 +12,8 @@ from pathlib import Path
 
 from taskd.base.lifecycle import Service, Services
 from taskd.base.loop import Loop
-from taskd.beat.app_source import AppPlace, AppSource
+from taskd.beat.app_process import AppPlace
+from taskd.beat.app_source import AppSource
 from taskd.beat.service import Beat
 from taskd.config.daemon import LogConfig, SupervisorConfig
 from taskd.config.programs import ProgramConfig

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from taskd.base.loop import Loop
-from taskd.beat.app_source import AppPlace, AppSource, places_of
+from taskd.beat.app_process import AppPlace
+from taskd.beat.app_source import AppSource, places_of
 from taskd.beat.stores.base import Declared
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config

@@ -108,6 +108,8 @@ class Declared:
 
     entries: Mapping[str, BeatEntryConfig] = field(default_factory=dict)
     tasks: frozenset[str] = frozenset()
+    #: The wall-clock second up to which runs of an entry are decided, where others have run it before.
+    since: Mapping[str, float] = field(default_factory=dict)
 
 
 class BeatStore(Protocol):

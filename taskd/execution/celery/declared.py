@@ -11,7 +11,9 @@ from celery.beat import ScheduleEntry, Scheduler
 from taskd.base.errors import ConfigError
 from taskd.config.schedule import BeatEntryConfig
 from taskd.execution.celery.destination import Send
-from taskd.execution.celery.scheduling import entry_of, when_by
+from taskd.execution.celery.schedulers import SchedulerKind, kind_of, refusal_of, scheduler_class
+from taskd.execution.celery.scheduling import entry_of, when_by, why_of
+from taskd.execution.task_app import ChangingSchedule
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -44,13 +46,27 @@ class DeclaredCelery:
                 send = Send(entry.task, entry.args or (), entry.kwargs or {}, entry.options or {})
                 found[name] = entry_of(self._app, name, when_by(entry.schedule), send)
             except Exception as error:  # noqa: BLE001 - the barrier of entries: users wrote them
-                why = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+                why = why_of(error)
                 logger.warning('entry "%s" of beat_schedule does not fire: %s; %s', name, why, REMEDY)
         return found
 
     def tasks(self) -> list[str]:
         """Return the names of all tasks, those that Celery itself brings included."""
         return sorted(self._app.tasks)
+
+    def changing(self, scheduler: str) -> ChangingSchedule | None:
+        """Return the tables of django_celery_beat, where its scheduler is the app's or the file's.
+
+        A class that our beat cannot stand for is a warning with the remedy.  Raises: ``ConfigError``.
+        """
+        found = scheduler_class(self._app, scheduler)
+        if refusal := refusal_of(found):
+            logger.warning("entries that are not in the code do not fire: %s", refusal)
+        if kind_of(found) is not SchedulerKind.DATABASE:
+            return None
+        from taskd.execution.celery.database import DatabaseSchedule  # it imports Django
+
+        return DatabaseSchedule(self._app, found)
 
     def _declared(self) -> Mapping[str, object]:
         """Return what ``beat_schedule`` has, with what Celery's beat adds to it."""

@@ -169,3 +169,8 @@ def _with_expiry(when: WhenConfig, expires: object, keys: dict[str, object]) -> 
 def ended(when: WhenConfig, end_at: float) -> WhenConfig:
     """Return the schedule without runs after a moment; one that runs once stays as it is."""
     return when if when.at else replace(when, end=clock.iso(end_at))
+
+
+def why_of(error: Exception) -> str:
+    """Return why an entry cannot be sent: our own words, or the error of its class with its type."""
+    return str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
