@@ -26,7 +26,7 @@ def load(path: str, table: str = "", directory: str = "") -> object:
     """
     use_terminal()
     try:
-        with _exit_raises():
+        with exit_raises():
             found = find(path)
     except SystemExit as error:
         raise ResolveError(f'the code of app "{path}" ends the process: {_exit_of(error)}') from error
@@ -91,8 +91,8 @@ def is_celery(found: object) -> bool:
 
 
 @contextmanager
-def _exit_raises() -> Iterator[None]:
-    """Have ``os._exit`` of this process raise meanwhile: it would end a worker without a word."""
+def exit_raises() -> Iterator[None]:
+    """Have ``os._exit`` of this process raise ``SystemExit``: it would end a worker without a word."""
     real = os._exit
     own_pid = os.getpid()
     is_loading = True

@@ -67,6 +67,8 @@ class End(int, Enum):
     REQUEUED = 4
     #: To the dead-letter queue, on the task's request or because it cannot be decoded or run.
     REJECTED = 5
+    #: An app that answers could not store how the run ended: nobody knows of its end yet.
+    UNSTORED = 6
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):

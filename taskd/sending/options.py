@@ -84,6 +84,13 @@ class TaskOptions:
         0.0,
     )
     send_events: bool = _option(FLAG, "Monitors hear of its runs.", True)
+    # Celery's words for messages that are acknowledged late; no option of a task of our own.
+    #: It runs again when its process has died: Celery's ``reject_on_worker_lost``.
+    again_when_lost: bool = True
+    #: It runs again when its hard limit has ended it: the contrary of Celery's ``acks_on_timeout``.
+    again_when_timed_out: bool = False
+    #: Its message is a dead letter when it has failed: the contrary of Celery's ``acks_on_failure``.
+    dead_when_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import Any
 
@@ -185,3 +186,28 @@ def unstorable() -> object:
 @app.task  # type: ignore[untyped-decorator]
 def pid() -> int:
     return os.getpid()
+
+
+@app.task(acks_late=True, acks_on_failure_or_timeout=False)  # type: ignore[untyped-decorator]
+def keeps_its_message() -> None:
+    raise ValueError("kept")
+
+
+@app.task(acks_late=True, bind=True)  # type: ignore[untyped-decorator]
+def dies(self: Any) -> None:
+    note(f"dies {self.request.id}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True, bind=True)  # type: ignore[untyped-decorator]
+def dies_once(self: Any) -> str:
+    note(f"dies_once {self.request.id}")
+    if not self.request.delivery_info["redelivered"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "second run"
+
+
+@app.task(acks_late=True, bind=True)  # type: ignore[untyped-decorator]
+def late(self: Any) -> str:
+    note(f"late {self.request.id}")
+    return "stored"

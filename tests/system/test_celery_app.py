@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
 from celery import chain, chord, group
 from celery.exceptions import NotRegistered
 
@@ -172,6 +172,25 @@ def test_a_rejected_message_is_a_dead_letter_and_a_failure(prefork: Kiosk) -> No
     with pytest.raises(Exception, match="not for us"):
         result.get(timeout=60)
     wait_until(lambda: "rejected: not for us; dead-lettered" in prefork.log())
+
+
+def test_a_task_whose_child_dies_fails_unless_it_says_that_it_may_run_again(prefork: Kiosk) -> None:
+    lost = prefork.send("dies")
+    again = prefork.send("dies_once")
+
+    with pytest.raises(WorkerLostError, match="SIGKILL"):
+        lost.get(timeout=60)
+    assert again.get(timeout=60) == "second run"
+    runs = [line.split()[0] for line in prefork.notes() if line.startswith("dies")]
+    assert (runs.count("dies"), runs.count("dies_once")) == (1, 2)
+
+
+def test_a_message_that_is_not_acknowledged_on_failure_is_a_dead_letter(prefork: Kiosk) -> None:
+    result = prefork.send("keeps_its_message")
+
+    with pytest.raises(ValueError, match="kept"):
+        result.get(timeout=60)
+    wait_until(lambda: result.id in prefork.daemon.ctl("dlq", "list").stdout)
 
 
 def test_signals_come_in_celerys_order(prefork: Kiosk) -> None:

@@ -6,7 +6,7 @@ import json
 
 from taskd.consumer.running.child_loss import cause, decide
 from taskd.pools.base import ChildLost
-from taskd.protocol.delivery import Dead, Requeue
+from taskd.protocol.delivery import Ack, Dead, Requeue
 
 
 def lost(*, started: bool = True, signal: int = 9, exit_code: int = -1) -> ChildLost:
@@ -36,6 +36,19 @@ def test_what_was_acknowledged_before_it_ran_is_over_and_leaves_nothing_to_settl
     loss = decide(0, 3, lost(), 7, acknowledged=True)
 
     assert (loss.settlement, loss.is_final) == (None, True)
+
+
+def test_a_task_that_may_not_run_again_fails_at_the_first_death_of_its_child() -> None:
+    loss = decide(0, 3, lost(), 7, again=False)
+
+    assert (loss.settlement, loss.is_final) == (Ack(7), True)
+    assert decide(0, 3, lost(started=False), 7, again=False).settlement == Requeue(7, started=False)
+
+
+def test_every_task_runs_again_after_the_death_of_its_whole_worker() -> None:
+    whole = lost(signal=0, exit_code=-1)
+
+    assert decide(0, 3, whole, 7, again=False).settlement == Requeue(7, died=True)
 
 
 def test_the_words_say_what_the_settlement_does() -> None:

@@ -134,7 +134,7 @@ class TaskEvents:
                 self._add(TaskRetried, now, task_id, exception=exception, traceback=reply.traceback or None)
             case End.IGNORED:
                 pass  # nobody is told: Celery has no event for it
-            case End.REQUEUED:
+            case End.REQUEUED | End.UNSTORED:
                 self._add(TaskRefused, now, task_id, requeue=True)
             case End.REJECTED:
                 self._tell_failed(now, task_id, reply)

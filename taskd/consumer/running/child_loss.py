@@ -18,7 +18,7 @@ from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.settling import decided_ends
 from taskd.pools.base import ChildLost
-from taskd.protocol.delivery import Dead, Requeue
+from taskd.protocol.delivery import Ack, Dead, Requeue
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Loss:
     """The decision on a task whose process died."""
 
     #: None where nothing is left to settle: its message was acknowledged before it ran.
-    settlement: Requeue | Dead | None
+    settlement: Requeue | Dead | Ack | None
     #: The same in words.
     fate: str
 
@@ -50,15 +50,26 @@ def whole_worker(lost: ChildLost) -> bool:
     return not lost.signal and lost.exit_code < 0
 
 
-def decide(deaths: int, max_deaths: int, lost: ChildLost, tag: int, *, acknowledged: bool = False) -> Loss:
+def decide(
+    deaths: int,
+    max_deaths: int,
+    lost: ChildLost,
+    tag: int,
+    *,
+    acknowledged: bool = False,
+    again: bool = True,
+) -> Loss:
     """Decide about the message ``tag`` that had killed ``deaths`` processes before this one.  Pure.
 
-    ``acknowledged``: before it ran, so that no message is left.
+    ``acknowledged``: before it ran, so that no message is left.  ``again``: the task may run once more after
+    the death of its child; after that of the whole worker every task may.
     """
     if acknowledged:
         return Loss(None, "failed (acknowledged before it ran)")
     if not lost.started:
         return Loss(Requeue(tag, started=False), "queued again")
+    if not again and not whole_worker(lost):
+        return Loss(Ack(tag), "failed (its task does not run again after that)")
     if deaths + 1 < max_deaths:
         return Loss(Requeue(tag, died=True), f"queued again (death {deaths + 1} of {max_deaths})")
     evidence = {
@@ -88,7 +99,14 @@ class Losses:
         delivery = request.delivery
         headers = request.headers
         max_deaths = self._live.worker.max_deaths
-        loss = decide(delivery.deaths, max_deaths, lost, delivery.tag, acknowledged=acknowledged)
+        loss = decide(
+            delivery.deaths,
+            max_deaths,
+            lost,
+            delivery.tag,
+            acknowledged=acknowledged,
+            again=request.options.again_when_lost,
+        )
         how = (
             "was running when this worker died"
             if whole_worker(lost)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from taskd.base import clock
+from taskd.base.backoff import Backoff
 from taskd.base.exhaustive import assert_never
 from taskd.base.exit_codes import describe_signal
 from taskd.base.safe_text import Block
@@ -23,12 +25,14 @@ from taskd.consumer.running.work import Work
 from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
-from taskd.protocol.delivery import Dead, Outgoing, Replace, Requeue
+from taskd.protocol.delivery import Dead, Delay, Outgoing, Replace, Requeue, Settlement
 from taskd.protocol.execution import Cause, End, Reply, decode_reply
 
 logger = logging.getLogger(__name__)
 
 _FAILED = frozenset({End.FAILED, End.REJECTED})
+#: The waits of a message whose end its app could not store, by how often it has come.
+_UNSTORED = Backoff(base_s=5.0, max_s=600.0, floor_s=5.0)
 
 
 class Outcomes:
@@ -99,6 +103,9 @@ class Outcomes:
         reply = decode_reply(done.reply)
         if request.softened is not Softened.NO and self._ended_on_request(request, reply, done.runtime_s):
             return
+        if reply.end is End.UNSTORED and request.acks_early:
+            self._hand_over_unstored(request, reply, done.runtime_s)
+            return
         self._answering.note(
             # By position: one for each run.
             RunEnded(request.headers, request.options, reply, None, done.runtime_s, reply.end in _FAILED)
@@ -118,6 +125,9 @@ class Outcomes:
             self._settling.count(reply.parts, reply.record, request.headers, queue, last_word=early)
             self._settling.begin(reply.begins)
         match reply.end:
+            case End.FAILED if request.options.dead_when_failed and not request.acks_early:
+                evidence = msgspec.json.encode({"traceback": reply.traceback})
+                self._answering.settle(request, Dead(request.delivery.tag, reply.text, evidence))
             case End.SUCCEEDED | End.FAILED | End.IGNORED:
                 self._finished(request, reply.callbacks)
             case End.RETRIED:
@@ -126,6 +136,8 @@ class Outcomes:
                 self._requeue(request)
             case End.REJECTED:
                 self._reject(request, reply)
+            case End.UNSTORED:
+                self._run_again_later(request, reply)
             case _:
                 assert_never(reply.end)
 
@@ -172,6 +184,23 @@ class Outcomes:
         else:
             self._answering.settle(request, Requeue(request.delivery.tag))
 
+    def _run_again_later(self, request: WorkerRequest, reply: Reply) -> None:
+        delivery = request.delivery
+        wait_s = _UNSTORED.delay_s(delivery.deliveries)
+        logger.error(
+            "task=%s id=%s runs again in %.0f s: %s",
+            request.headers.task,
+            request.headers.id,
+            wait_s,
+            reply.text,
+        )
+        self._answering.settle(request, Delay(delivery.tag, clock.now() + wait_s, started=True))
+
+    def _hand_over_unstored(self, request: WorkerRequest, reply: Reply, runtime_s: float) -> None:
+        """Give the app an end that it can store later: its message is acknowledged, it must not run again."""
+        end = decided_ends.unstored(request.headers, reply.text)
+        self._answering.answer(request, end, None, runtime_s=runtime_s)
+
     def _reject(self, request: WorkerRequest, reply: Reply) -> None:
         logger.error(
             "task=%s id=%s rejected: %s; dead-lettered", request.headers.task, request.headers.id, reply.text
@@ -186,7 +215,10 @@ class Outcomes:
         headers = request.headers
         logger.error("task=%s id=%s ended by its limit of %s s", headers.task, headers.id, timed_out.limit_s)
         end = decided_ends.timed_out(headers, timed_out.limit_s)
-        self._answering.cut_short(request, end, self._answering.ack_of(request))
+        settlement: Settlement | None = self._answering.ack_of(request)
+        if settlement is not None and request.options.again_when_timed_out:
+            settlement = Requeue(request.delivery.tag, died=True)
+        self._answering.cut_short(request, end, settlement)
 
     def _cancelled(self, request: WorkerRequest, cancelled: Cancelled) -> None:
         headers = request.headers

@@ -45,6 +45,11 @@ def broken(headers: TaskHeaders, traceback: str) -> DecidedEnd:
     return _failed(headers, WorkerLostError("the executor failed on this task"), Cause.BROKEN, traceback)
 
 
+def unstored(headers: TaskHeaders, why: str) -> DecidedEnd:
+    """It ran, and the app could not store how that ended."""
+    return _failed(headers, WorkerLostError(why), Cause.BROKEN)
+
+
 def revoked(headers: TaskHeaders, cause: Cause, signum: int = 0) -> DecidedEnd:
     """It was revoked, expired or terminated, by ``signum`` if not 0."""
     record = revoked_record(

@@ -15,6 +15,7 @@ from celery import states
 from celery.app.task import Context
 from celery.exceptions import Reject
 from kombu.serialization import prepare_accept_content
+from kombu.utils.encoding import safe_repr
 
 from taskd.base import clock, log
 from taskd.base.errors import ProtocolError
@@ -23,13 +24,15 @@ from taskd.execution.celery.request import arguments_of, request_of
 from taskd.execution.ledger import Running
 from taskd.pools.interrupt import is_abort
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.exceptions import one_line
 from taskd.protocol.execution import Assignment, End, Reply, decode_assignment, encode
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.protocol.results import success_record
 from taskd.sending import request as requests
 
 logger = logging.getLogger(__name__)
+
+#: Characters of an exception in logs and events.
+_MOST_SHOWN = 1000
 
 #: A function without a message that the worker's parent may have called.
 Errand = Callable[[], None]
@@ -102,34 +105,34 @@ class CeleryExecutor:
         match info.state:
             case states.RETRY:
                 cause = error.exc if error.exc is not None else error
-                return Reply(End.RETRIED, states.RETRY, text=one_line(cause), traceback=trace)
+                return Reply(End.RETRIED, states.RETRY, text=_told(cause), traceback=trace)
             case states.IGNORED:
-                return Reply(End.IGNORED, text=one_line(error))
+                return Reply(End.IGNORED, text=_told(error))
             case states.REJECTED:
                 return self._rejected(task, fields, error)
             case _:
                 softly = isinstance(error, SoftTimeLimitExceeded)
-                return Reply(End.FAILED, states.FAILURE, text=one_line(error), traceback=trace, softly=softly)
+                return Reply(End.FAILED, states.FAILURE, text=_told(error), traceback=trace, softly=softly)
 
     def _rejected(self, task: Any, fields: Mapping[str, Any], error: Any) -> Reply:
         if error.requeue:
-            return Reply(End.REQUEUED, text=one_line(error))
+            return Reply(End.REQUEUED, text=_told(error))
         return self._failed(task, fields, error, End.REJECTED, str(error.reason))
 
     def _unreadable(self, task: Any, fields: Mapping[str, Any], error: Exception) -> Reply:
-        return self._failed(task, fields, error, End.REJECTED, one_line(error))
+        return self._failed(task, fields, error, End.REJECTED, _told(error))
 
     def _escaped(self, task: Any, fields: Mapping[str, Any], error: BaseException) -> Reply:
         """Answer for what the tracer lets pass: the end of a process, a result store that is down."""
         if is_abort(error):
-            return Reply(End.FAILED, states.FAILURE, text=one_line(error))
+            return Reply(End.FAILED, states.FAILURE, text=_told(error))
         if isinstance(error, Reject):
             return self._rejected(task, fields, error)
         if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
-            text = f"the task tried to end its process: {one_line(error)}"
+            text = f"the task tried to end its process: {_told(error)}"
             return self._failed(task, fields, WorkerLostError(text), End.FAILED, text)
         if isinstance(error, MemoryError):
-            return self._failed(task, fields, error, End.FAILED, one_line(error))
+            return self._failed(task, fields, error, End.FAILED, _told(error))
         return _unstored(fields, error)
 
     @staticmethod
@@ -143,7 +146,12 @@ class CeleryExecutor:
 
 
 def _unstored(fields: Mapping[str, Any], error: BaseException) -> Reply:
-    """Have the message come again: the app's result store has not taken the end of its run."""
-    text = f"the app's result backend did not take the end of the run: {one_line(error)}"
+    """Answer for a run whose end the app's result store has not taken."""
+    text = f"the app's result backend did not take the end of the run: {_told(error)}"
     logger.error("task=%s id=%s %s", fields["task"], fields["id"], text, exc_info=error)
-    return Reply(End.REQUEUED, text=text)
+    return Reply(End.UNSTORED, text=text)
+
+
+def _told(error: object) -> str:
+    """Return the exception as monitors of Celery show it, in the length of a line."""
+    return str(safe_repr(error))[:_MOST_SHOWN]

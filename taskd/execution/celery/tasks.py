@@ -24,4 +24,14 @@ def options_of(app: Any) -> Iterable[TaskOptions]:
             time_limit=float(task.time_limit or 0.0),
             rate_limit=float(rate(task.rate_limit)) if has_rates else 0.0,
             send_events=bool(task.send_events),
+            again_when_lost=bool(task.reject_on_worker_lost or getattr(task, "retry_on_worker_lost", False)),
+            again_when_timed_out=not _acks_on(task, "timeout"),
+            dead_when_failed=not _acks_on(task, "failure"),
         )
+
+
+def _acks_on(task: Any, end: str) -> bool:
+    """Read an option that Celery has split in two with 5.7."""
+    both = task.acks_on_failure_or_timeout
+    own = getattr(task, f"acks_on_{end}", both)
+    return bool(both if own is None else own)

@@ -13,6 +13,7 @@ from celery._state import _set_task_join_will_block
 from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, Stage, errand_of
 from taskd.base import log
 from taskd.base.errors import StartError
+from taskd.execution.celery.leaving import leave_as_child
 from taskd.execution.celery.running import CeleryExecutor
 from taskd.execution.celery.tasks import options_of
 from taskd.execution.celery.worker_start import WorkerStandIn, start_process, start_worker
@@ -62,10 +63,19 @@ class WorkingCelery:
             case Stage.PROCESS_INIT:
                 start_process(self._app, self._node_name, is_child=self._has_children)
             case Stage.PROCESS_SHUTDOWN:
-                signals.worker_process_shutdown.send(sender=self._node_name, pid=os.getpid(), exitcode=0)
+                self._end_process()
             case _:
                 self._send(stage)
         log.bring_back()
+
+    def _end_process(self) -> None:
+        tell = partial(
+            signals.worker_process_shutdown.send, sender=self._node_name, pid=os.getpid(), exitcode=0
+        )
+        if self._has_children:
+            leave_as_child(tell)
+        else:
+            tell()
 
     def _send(self, stage: Stage) -> None:
         if stage is Stage.WORKER_STOPPING:

@@ -106,7 +106,7 @@ def _load_late(load: Load) -> Target:
     target = load()[0]
     come_forward(with_descendants=True)
     os.setpgid(0, 0)
-    _disown()
+    _disown_signals()
     return target
 
 
@@ -288,11 +288,16 @@ class _Template:
 
 
 def _disown() -> None:
-    """Undo what the template or the task code has set up for this process: exit handlers, signals.
+    """Undo what the template or the task code has set up for the template: exit handlers, signals."""
+    atexit._clear()
+    _disown_signals()
+
+
+def _disown_signals() -> None:
+    """Undo what the task code has set up for signals.
 
     SIGPIPE and SIGXFSZ stay ignored, as Python wants them: writing to a closed pipe is an exception.
     """
-    atexit._clear()
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is not signal.SIG_DFL:
