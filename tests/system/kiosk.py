@@ -211,3 +211,11 @@ def dies_once(self: Any) -> str:
 def late(self: Any) -> str:
     note(f"late {self.request.id}")
     return "stored"
+
+
+@app.task(acks_late=True, acks_on_failure_or_timeout=False, time_limit=1, bind=True)  # type: ignore[untyped-decorator]
+def too_long_at_first(self: Any) -> str:
+    if self.request.delivery_info["redelivered"]:
+        return "second run"
+    time.sleep(50)
+    return "first run"

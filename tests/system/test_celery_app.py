@@ -193,6 +193,10 @@ def test_a_message_that_is_not_acknowledged_on_failure_is_a_dead_letter(prefork:
     wait_until(lambda: result.id in prefork.daemon.ctl("dlq", "list").stdout)
 
 
+def test_a_task_that_its_limit_ends_runs_again_where_celery_would_not_acknowledge_it(prefork: Kiosk) -> None:
+    assert prefork.send("too_long_at_first").get(timeout=60) == "second run"
+
+
 def test_signals_come_in_celerys_order(prefork: Kiosk) -> None:
     wait_until(lambda: any(line.startswith("worker_ready") for line in prefork.notes()))
     assert prefork.daemon.stop() == 0

@@ -94,6 +94,11 @@ class Losses:
         self._live = live
         self._answering = answering
 
+    def runs_again_after_its_limit(self, request: WorkerRequest) -> bool:
+        """Return whether the hard limit leads to another run, which counts as a death of its process."""
+        may = request.options.again_when_timed_out and not request.acks_early
+        return may and request.delivery.deaths + 1 < self._live.worker.max_deaths
+
     def take(self, request: WorkerRequest, lost: ChildLost, *, acknowledged: bool) -> None:
         """Settle a task whose process died, and answer whoever waits if it does not run again."""
         delivery = request.delivery

@@ -25,7 +25,7 @@ from taskd.consumer.running.work import Work
 from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.settling import Settling
 from taskd.pools.base import Broken, Cancelled, ChildLost, Done, Outcome, TimedOut
-from taskd.protocol.delivery import Dead, Delay, Outgoing, Replace, Requeue, Settlement
+from taskd.protocol.delivery import Dead, Delay, Outgoing, Replace, Requeue
 from taskd.protocol.execution import Cause, End, Reply, decode_reply
 
 logger = logging.getLogger(__name__)
@@ -214,11 +214,12 @@ class Outcomes:
     def _timed_out(self, request: WorkerRequest, timed_out: TimedOut) -> None:
         headers = request.headers
         logger.error("task=%s id=%s ended by its limit of %s s", headers.task, headers.id, timed_out.limit_s)
+        if self._losses.runs_again_after_its_limit(request):
+            self._answering.note(RunEnded(headers, request.options))
+            self._answering.settle(request, Requeue(request.delivery.tag, died=True))
+            return
         end = decided_ends.timed_out(headers, timed_out.limit_s)
-        settlement: Settlement | None = self._answering.ack_of(request)
-        if settlement is not None and request.options.again_when_timed_out:
-            settlement = Requeue(request.delivery.tag, died=True)
-        self._answering.cut_short(request, end, settlement)
+        self._answering.cut_short(request, end, self._answering.ack_of(request))
 
     def _cancelled(self, request: WorkerRequest, cancelled: Cancelled) -> None:
         headers = request.headers
