@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from taskd.base import exit_codes
+from taskd.base.plural import counted
 from taskd.cli.groups import CommandGroup
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
@@ -55,9 +56,12 @@ def explain(session: Session, *, group: str | None, socket_path: str | None, as_
     if not groups:
         click.echo("no worker is scaled by load: none has min_processes in the file")
     for name, row in groups.items():
-        noun = "process" if row["processes"] == 1 else "processes"
+        processes = row["processes"]
+        running = (
+            counted(processes, "process", "processes") if isinstance(processes, int) else _known(processes)
+        )
         click.echo(
-            f"{printable(name)}: {_known(row['processes'])} {noun}, target {_known(row['target'])} "
+            f"{printable(name)}: {running}, target {_known(row['target'])} "
             f"({row['least']} to {row['most']}), {row['leaving']} leaving"
         )
         for why in _texts(row["why"]):

@@ -11,7 +11,7 @@ from taskd.cli.output import age
 from taskd.protocol.status import ChildState
 from taskd.supervisor.control.client import ControlClient
 
-COLUMNS = ("PROGRAM", "PID", "STATE", "FOR", "HEARD", "TASK", "ID")
+COLUMNS = ("PROGRAM", "PID", "STATE", "FOR", "REPORTED", "TASK", "ID")
 
 
 class ChildRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,4 +43,4 @@ def cells(row: ChildRow) -> tuple[object, ...]:
 def in_words(child: ChildState) -> str:
     """Return one line about a child, as a certificate keeps it."""
     task = f" {child.name} {child.id}" if child.id else ""
-    return f"{child.pid} {child.state}{task} for {age(child.since_s)}, heard {age(child.heard_s)} before"
+    return f"{child.pid} {child.state}{task} for {age(child.since_s)}, reported {age(child.heard_s)} before"

@@ -36,7 +36,7 @@ def former_brokers(status: Status) -> Sequence[Former]:
     return ()
 
 
-def counted(former: Former) -> Former:
+def measured(former: Former) -> Former:
     """Return one with what waits there now.  Blocks as long as the broker's own timeouts."""
     try:
         config = load(former.file)

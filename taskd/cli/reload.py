@@ -12,8 +12,9 @@ import msgspec
 from taskd.base import exit_codes
 from taskd.base.errors import DaemonDownError
 from taskd.base.lifecycle import Deadline
+from taskd.base.plural import counted
 from taskd.cli import daemon
-from taskd.cli.former import counted, former_brokers
+from taskd.cli.former import former_brokers, measured
 from taskd.cli.output import Failure, echo_json, echo_table, json_option, printable
 from taskd.cli.programs import timeout_option
 from taskd.cli.session import Session, pass_session
@@ -142,9 +143,9 @@ def _show(answer: ReloadAnswer, *, as_json: bool) -> int:
 
 
 def _echo_former(client: ControlClient) -> None:
-    for former in map(counted, former_brokers(daemon.fetch_status(client))):
+    for former in map(measured, former_brokers(daemon.fetch_status(client))):
         if former.waiting is not None:
-            text = f"{former.address}: {former.waiting} wait, {former.dead} dead"
+            text = f"{former.address}: {counted(former.waiting, 'waits', 'wait')}, {former.dead} dead"
             click.echo(printable(text), err=True)
 
 

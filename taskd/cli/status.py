@@ -10,8 +10,10 @@ import msgspec
 from taskd.base import clock, exit_codes
 from taskd.base.errors import DaemonDownError
 from taskd.base.jumps import in_words
+from taskd.base.plural import counted
 from taskd.cli import children, daemon, last_state
 from taskd.cli.former import former_brokers
+from taskd.cli.memory import memory
 from taskd.cli.output import (
     age,
     echo_json,
@@ -20,10 +22,8 @@ from taskd.cli.output import (
     local_time,
     printable,
     printable_block,
-    size,
 )
 from taskd.cli.session import Session, duration, pass_session
-from taskd.host import procinfo
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.model.rows import ProgramRow
 
@@ -69,9 +69,12 @@ def status(
 ) -> int:
     """Show the state and load of all programs.
 
+    MEMORY is the fair share (PSS) of all processes of a program: each page that several share counts in
+    parts. Root sees it of all programs, other users of their own; of others MEMORY is RSS, and says so.
+
     Below the table stand the troubles of programs. With --children a second table shows what each process
-    of a pool does, since when, and when it last reported. The supervisor hears that with each heartbeat:
-    once a second while tasks run, else every 15 s.
+    of a pool does, for how long, and how long ago it reported (REPORTED). The supervisor hears that with
+    each heartbeat: once a second while tasks run, else every 15 s.
 
     The daemon does not look into the broker. taskctl queues and taskctl doctor name a queue in which
     messages wait and that no worker serves.
@@ -97,7 +100,7 @@ def status(
     _echo_programs(answer.programs, now=clock.now())
     if rows is not None:
         click.echo("")
-        echo_table(children.COLUMNS, [children.cells(row) for row in rows], right=("PID", "FOR", "HEARD"))
+        echo_table(children.COLUMNS, [children.cells(row) for row in rows], right=("PID", "FOR", "REPORTED"))
     return exit_codes.OK
 
 
@@ -139,8 +142,9 @@ def _echo_daemon(answer: daemon.Status) -> None:
     uptime_s = facts.get("uptime_s")
     running = f", running for {age(uptime_s)}" if isinstance(uptime_s, (int, float)) else ""
     who = f"taskd {facts.get('version', '')} on {facts.get('host', '')}, pid {facts.get('pid')}{running}"
-    noun = "program" if facts.get("programs_wanted") == 1 else "programs"
-    ready = f"{facts.get('programs_ready')} of {facts.get('programs_wanted')} {noun} ready"
+    wanted = facts.get("programs_wanted")
+    wanted = counted(wanted, "program") if isinstance(wanted, int) else wanted
+    ready = f"{facts.get('programs_ready')} of {wanted} ready"
     click.echo(f"{who}: {facts.get('state')}, {ready}\n")
     for former in former_brokers(answer):
         click.echo(printable(f"no worker here takes what waits in {former.address}: {former.command}") + "\n")
@@ -166,14 +170,6 @@ def _row(row: ProgramRow, now: float) -> tuple[object, ...]:
         row.reserved,
         row.depth,
         row.done,
-        _memory(row),
+        memory(row),
         age(row.oldest_s) if row.busy else "",
     )
-
-
-def _memory(row: ProgramRow) -> str:
-    """Return the fair share of memory where this user may see it, else what the program reported."""
-    pss_bytes = 0 if row.pid is None else procinfo.tree_pss_bytes(row.pid)
-    if pss_bytes:
-        return size(pss_bytes)
-    return f"{size(row.rss_bytes)} RSS" if row.rss_bytes else ""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from taskd.base import exit_codes
+from taskd.base.plural import counted
 from taskd.base.version import __version__
 from taskd.config.where import RULE, find, found_here
 
@@ -84,6 +86,8 @@ def _import_apps(config: Config) -> int:
     from taskd.supervisor.process.trial import run_to_end
 
     status = exit_codes.OK
+    #: The number of tasks by app and the place where it is imported; None for one that fails.
+    found: dict[tuple[str, ...], int | None] = {}
     for name, worker in config.workers.items():
         spec = trial_of(config, name, default_user=default_user())
         if os.geteuid() == 0 and not spec.process.user:
@@ -98,7 +102,18 @@ def _import_apps(config: Config) -> int:
         out = sys.stdout if tried.status == exit_codes.OK else sys.stderr
         print(f"worker.{name}: {tried.output.strip() or 'no word'}{how}", file=out, flush=True)
         status = status if tried.status == exit_codes.OK else exit_codes.APP_BROKEN
+        place = (worker.app or config.app, worker.directory, worker.interpreter)
+        found[place] = _task_count(tried.output) if tried.status == exit_codes.OK else None
+    tasks = [number for number in found.values() if number is not None]
+    of = "" if len(tasks) == len(found) else f"{len(tasks)} of "
+    print(f"imported {of}{counted(len(found), 'app')} with {counted(sum(tasks), 'task')}")
     return status
+
+
+def _task_count(output: str) -> int:
+    """Return the number of tasks in the last line of a trial, ``APP has 3 tasks``."""
+    found = re.search(r" has (\d+) tasks?$", output.strip())
+    return int(found.group(1)) if found else 0
 
 
 def _checked(path: str) -> Config | None:

@@ -18,7 +18,8 @@ from taskd.base import clock, exit_codes
 from taskd.base.lifecycle import Deadline
 from taskd.base.plural import counted
 from taskd.cli import daemon
-from taskd.cli.output import age, echo_json, echo_table, fitting, json_option, printable, size, table
+from taskd.cli.memory import memory
+from taskd.cli.output import age, echo_json, echo_table, fitting, json_option, printable, table
 from taskd.cli.rates import LoadSample, Pace, pace
 from taskd.cli.session import Session, duration, pass_session
 from taskd.cli.status import socket_option
@@ -71,7 +72,10 @@ def top(
     """Show what the programs do now: load, tasks a second, processor, memory.
 
     In a terminal the table is renewed until q is pressed. Elsewhere, and with --json, each look prints one
-    table or one line of JSON. Root sees processor and memory of all processes, other users of their own.
+    table or one line of JSON.
+
+    MEMORY is the fair share (PSS) of all processes of a program, as in taskctl status. Root sees it and CPU
+    of all programs, other users of their own; of others MEMORY is RSS, and says so.
 
     Example: taskctl top --every 1s
     """
@@ -193,7 +197,7 @@ def _row(row: ProgramRow, speed: Pace) -> tuple[object, ...]:
         row.depth,
         "" if speed.tasks_per_s is None else f"{speed.tasks_per_s:.1f}",
         "" if speed.cpu is None else f"{speed.cpu:.0%}",
-        size(row.rss_bytes) if row.rss_bytes else "",
+        memory(row),
         age(row.oldest_s) if row.busy else "",
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from taskd.base.nearest import nearest
+from taskd.base.plural import counted
 
 CRON_FORM = 'five fields "minute hour day month weekday", such as "0 3 * * 1-5", or @daily'
 
@@ -130,7 +131,7 @@ def parse(text: str, days: str = "auto") -> CronFields:
         return _nickname(text.strip(), words[0][0], days)
     if len(words) != len(_FIELDS):
         column = words[len(_FIELDS)][0] if len(words) > len(_FIELDS) else len(text) + 1
-        raise CronError(column, f"{len(words)} fields are given", CRON_FORM)
+        raise CronError(column, counted(len(words), "field is given", "fields are given"), CRON_FORM)
     minutes, hours, month_days, months, weekdays = (
         _Reader(field, column, word) for field, (column, word) in zip(_FIELDS, words, strict=True)
     )

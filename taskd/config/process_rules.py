@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from taskd.base.plural import counted
 from taskd.config.process import HOOKS, ProcessConfig
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.provenance import KeyPath
@@ -76,7 +77,7 @@ def _check_process(table: ProcessConfig, path: KeyPath, config: Config, report: 
     )
     # Where only [supervisor] has them, the fault is noted there.
     if longest < first and not (table.restart_delay is None and table.restart_delay_max is None):
-        expected = f"restart_delay_max of at least restart_delay, {first:g} seconds"
+        expected = f"restart_delay_max of at least restart_delay, {counted(first, 'second')}"
         report.error(path, "the longest delay is shorter than the first", expected)
 
 

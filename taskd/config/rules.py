@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from importlib.util import find_spec
 
+from taskd.base.plural import counted
 from taskd.base.schemes import file_of, with_file
 from taskd.config.built_in import POOLS
 from taskd.config.control import SOCKET_MODE, WHO, WHO_FORM, ControlConfig
@@ -145,7 +146,7 @@ def _check_heartbeat(supervisor: SupervisorConfig, path: KeyPath, report: Proble
 def _check_delays(supervisor: SupervisorConfig, path: KeyPath, report: ProblemReport) -> None:
     sound = report.is_sound(path) and report.is_sound(("supervisor", "restart_delay"))
     if sound and supervisor.restart_delay_max < supervisor.restart_delay:
-        expected = f"at least restart_delay, {supervisor.restart_delay:g} seconds"
+        expected = f"at least restart_delay, {counted(supervisor.restart_delay, 'second')}"
         report.error(path, "the longest delay is shorter than the first", expected)
 
 
@@ -210,7 +211,7 @@ def _check_worker(worker: WorkerConfig, path: KeyPath, config: Config, report: P
         report.error(
             (*path, "soft_time_limit"),
             "the soft limit would never be reached before the hard one",
-            f"less than time_limit, {worker.time_limit:g} seconds",
+            f"less than time_limit, {counted(worker.time_limit, 'second')}",
         )
 
 
@@ -219,7 +220,7 @@ def _check_stop(worker: WorkerConfig, path: KeyPath, config: Config, report: Pro
         report.error(
             (*path, "soft_shutdown_timeout"),
             "the soft step would begin before the stop does",
-            f"at most supervisor.stop_timeout, {config.supervisor.stop_timeout:g} seconds",
+            f"at most supervisor.stop_timeout, {counted(config.supervisor.stop_timeout, 'second')}",
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from taskd.base.plural import counted
 from taskd.config.crontab import CronError, parse
 from taskd.config.schedule import WhenConfig
 
@@ -99,7 +100,7 @@ def _bounds(when: WhenConfig) -> Iterator[WhenProblem]:
             yield WhenProblem("end", "the end lies before the start", f"a moment after {when.start}")
     if when.every is not None and when.jitter > when.every:
         yield WhenProblem(
-            "jitter", "runs would overtake each other", f"at most every, {when.every:g} seconds"
+            "jitter", "runs would overtake each other", f"at most every, {counted(when.every, 'second')}"
         )
 
 

@@ -15,6 +15,7 @@ from taskd.consumer.claims import Claims
 from taskd.consumer.facts import WorkerFacts
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.moments import Moments
+from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling
 
@@ -48,6 +49,7 @@ class Connection(Step[Connected]):
         *,
         work: Work,
         settling: Settling,
+        app_ends: AppEnds,
         moments: Moments,
     ) -> None:
         self._facts = facts
@@ -57,6 +59,7 @@ class Connection(Step[Connected]):
         self._claims = claims
         self._work = work
         self._settling = settling
+        self._app_ends = app_ends
         self._moments = moments
         self._connected: Connected | None = None
 
@@ -81,15 +84,13 @@ class Connection(Step[Connected]):
     def _abandon(self, connected: Connected, error: Exception) -> None:
         """Forget a generation whose claims another worker has now, or nobody any more."""
         self._forget(connected)
-        requests = self._work.requests
-        for tag in self._work.pool.recall():
-            requests.pop(tag, None)
+        self._work.take_back()
         void = self._settling.void()
         logger.error(
             "claims lost, starting a new generation: %s; outcomes_void=%d still_running=%d",
             error,
             void,
-            len(requests),
+            len(self._work.requests),
         )
         connected.intake.close()
 
@@ -105,7 +106,7 @@ class Connection(Step[Connected]):
 
     def distrust(self) -> None:
         """Open the claims anew at the next start, if that costs nothing: what is held stays claimed."""
-        if not self._work.requests and not self._settling:
+        if not (self._work.requests or self._settling or self._app_ends):
             self.close()
 
     def close(self) -> None:

@@ -93,6 +93,7 @@ class Consumer:
             self._claims,
             work=parts.work,
             settling=self._settling,
+            app_ends=self._app_ends,
             moments=parts.moments,
         )
         self._blueprint = Blueprint("Consumer", self._steps(parts, tally, run_times, answering, losses))

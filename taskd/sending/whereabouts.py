@@ -8,6 +8,7 @@ import msgspec
 
 from taskd.base import clock
 from taskd.base.errors import BackendError, ConfigError
+from taskd.base.plural import counted
 from taskd.brokers.base import QueueInfo
 from taskd.config.kinds import BrokerCan
 from taskd.config.serving import unserved
@@ -53,6 +54,8 @@ def _in_queue(queue: str, info: QueueInfo | None) -> str:
         return f'it was sent to the queue "{queue}"'
     if info.ready or info.claimed or info.unacked:
         held = info.claimed + info.unacked
+        waiting = counted(info.ready, "waits", "wait")
+        taken = counted(held, "is", "are")
         nobody = "" if held else ": is a worker up that takes from it?"
-        return f'in its queue "{queue}" {info.ready} wait and {held} are with workers{nobody}'
+        return f'in its queue "{queue}" {waiting} and {taken} with workers{nobody}'
     return f'its queue "{queue}" is empty: the task was taken and not kept, or its result has expired'

@@ -18,6 +18,7 @@ from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.orders import Orders
 from taskd.consumer.running.errands import Errands
 from taskd.consumer.running.work import Work
+from taskd.pools.base import Pool
 from taskd.protocol.delivery import Outgoing
 from taskd.protocol.results import decode_record
 from taskd.protocol.status import StatusLine
@@ -58,7 +59,7 @@ class SmallWorker(WorkerThread):
         self.results = MemoryResults(f"memory://{uuid4()}")
         live, orders = LiveConfig(config, table), Orders()
         events = PoolEvents(live, orders, self.reports.append)
-        self.pool = make_pool(table, config, "main-1@here", events, None).pool
+        self.pool = self._made_pool(table, config, events)
         self.parts = worker_parts(
             self.loop,
             self.pool,
@@ -71,6 +72,9 @@ class SmallWorker(WorkerThread):
         )
         self.consumer = Consumer(self.parts)
         self.failure: BaseException | None = None
+
+    def _made_pool(self, table: WorkerConfig, config: Config, events: PoolEvents) -> Pool:
+        return make_pool(table, config, "main-1@here", events, None).pool
 
     def _run(self) -> None:
         try:

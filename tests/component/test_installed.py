@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tomli
 from click.shell_completion import ShellComplete
 
 from taskd.base import exit_codes
@@ -39,6 +42,8 @@ NOT_ONE = 7
 """
 
 Install = Callable[..., None]
+
+PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 
 
 @pytest.fixture
@@ -215,3 +220,30 @@ def test_a_configuration_of_taskd_s_own_kinds_reads_no_entry_points() -> None:
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_verb_of_the_page_works(
+    install: Install, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verbs = PAGE.read_text().partition("\n## Verbs\n")[2]
+    (module,) = re.findall(r"```python\n(.*?)```", verbs, re.DOTALL)
+    (project,) = re.findall(r"```toml\n(.*?)```", verbs, re.DOTALL)
+    (tmp_path / "shop_backlog.py").write_text(module)
+    points = tomli.loads(project)["project"]["entry-points"]["taskd.commands"]
+    install("[taskd.commands]\n" + "".join(f"{name} = {place}\n" for name, place in points.items()))
+    (tmp_path / "taskd.toml").write_text('broker = "sqlite://broker.db"\n')
+    there = ["--config", str(tmp_path / "taskd.toml")]
+    assert main([*there, "send", "shop.add"]) == exit_codes.OK
+    assert main([*there, "send", "shop.add"]) == exit_codes.OK
+    capsys.readouterr()
+
+    assert main([*there, "backlog"]) == exit_codes.OK
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["QUEUE", "WAITING"],
+        ["default", "2"],
+    ]
+    assert main([*there, "backlog", "--over", "1", "--json"]) == exit_codes.FAILURE
+    assert json.loads(capsys.readouterr().out)["waiting"] == {"default": 2}
+    assert main([*there, "backlog", "--over", "2"]) == exit_codes.OK
+    assert main([*there, "backlog", "--help"]) == exit_codes.OK
+    assert "Example: taskctl backlog --over 1000" in capsys.readouterr().out

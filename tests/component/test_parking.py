@@ -44,7 +44,7 @@ def fails_on(task_id: str, original: Callable[..., object]) -> Callable[..., obj
     [
         (strategy, "decide"),
         (Admission, "_job"),
-        (admission, "Request"),
+        (admission, "WorkerRequest"),
         (admission, "encode"),
         (Outcomes, "_done"),
         (Outcomes, "_finished"),

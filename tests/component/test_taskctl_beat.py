@@ -69,6 +69,18 @@ def test_looking_makes_no_store(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "beat.db").exists()
 
 
+def test_coming_runs_fill_a_screen_unless_more_are_asked_for(run: Run) -> None:
+    run("add", "often", "--every", "1m", "--task", "shop.tick")
+
+    table = run("next").splitlines()
+    assert len(table) == 1 + 20 + 2
+    assert table[-1] == "there are more than 20; --count shows more of them"
+    assert len(run("next", "often", "--count", "30").splitlines()) == 1 + 30 + 2
+    answer = json.loads(run("next", "--json"))
+    assert (len(answer["runs"]), answer["more"]) == (20, True)
+    assert json.loads(run("next", "nightly", "--for", "47h", "--json"))["more"] is False
+
+
 def test_an_entry_is_added_changed_and_removed(run: Run) -> None:
     words = ("--task", "shop.clean", "--args", "[1, 2]", "--queue", "slow", "--overlap", "skip")
     run("add", "clean", "0 4 * * sun", "--zone", "Europe/Berlin", *words)
@@ -117,13 +129,13 @@ def test_a_paused_entry_has_no_next_run(run: Run) -> None:
 def test_the_coming_day_is_in_the_order_of_time_and_bounded(run: Run) -> None:
     run("add", "hourly", "@hourly", "--task", "shop.tick")
 
-    coming = json.loads(run("next", "--for", "24h", "--json"))["runs"]
+    coming = json.loads(run("next", "--for", "24h", "--count", "99", "--json"))["runs"]
 
     assert [each["at"] for each in coming] == sorted(each["at"] for each in coming)
     names = [each["name"] for each in coming]
     assert (names.count("hourly"), names.count("nightly")) == (24, 1)
     assert {each["name"] for each in json.loads(run("next", "nightly", "--json"))["runs"]} == {"nightly"}
-    assert "more than 3" in run("next", "--limit", "3")
+    assert "more than 3" in run("next", "--count", "3")
 
 
 @pytest.mark.parametrize(

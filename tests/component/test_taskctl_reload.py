@@ -219,7 +219,7 @@ def test_a_broker_that_a_reload_leaves_is_said_everywhere_with_what_waits_there(
     assert ctl(served, "plan") == exit_codes.OK
     assert f"messages in {old} stay there" in capsys.readouterr().err
     assert ctl(served, "reload") == exit_codes.OK
-    assert f"{old}: 1 wait, 0 dead" in capsys.readouterr().err
+    assert f"{old}: 1 waits, 0 dead" in capsys.readouterr().err
     assert ctl(served, "status") == exit_codes.OK
     (said,) = [line for line in capsys.readouterr().out.splitlines() if "no worker here takes" in line]
     command = said.rpartition(": taskctl ")[2].split()

@@ -95,7 +95,7 @@ def test_a_database_that_may_not_be_written_is_one_line(
 ) -> None:
     # Once as root: nobody may not read the modules of a Python that lies below /root.
     (open_to_all / "warm").mkdir()
-    main(["--config", file_with(open_to_all / "warm", "sqlite://broker.db"), *call])
+    main(["--config", file_with(open_to_all / "warm", "sqlite://broker.db"), *call[:-1], "10ms"])
     capsys.readouterr()
     config = file_with(open_to_all, "sqlite://broker.db")
     with as_nobody():

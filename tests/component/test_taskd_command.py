@@ -97,12 +97,32 @@ def test_check_imports_each_app_as_its_worker_would_and_says_what_failed(tmp_pat
 
     assert done.returncode == exit_codes.APP_BROKEN
     assert "worker.good: good:app has 0 tasks" in done.stdout
+    assert done.stdout.endswith("imported 1 of 5 apps with 0 tasks\n")
     assert f"ends the process: exit status 7 at {tmp_path}/leaves.py:3" in done.stderr
     assert f"ends the process: exit status no licence at {tmp_path}/quits.py:2" in done.stderr
     assert f'File "{tmp_path}/wrong.py", line 2' in done.stderr
     assert f"by hand: cd {tmp_path} && " in done.stderr
     assert f"{sys.executable} -c 'import wrong'" in done.stderr
     assert f"looked in {os.getcwd()}, {tmp_path}; worker.lost.directory is not set" in done.stderr
+
+
+def test_check_counts_each_app_once_that_it_imported(tmp_path: Path) -> None:
+    task = "@app.task\ndef {}(): ...\n"
+    for name, tasks in (("one", "a"), ("two", "bc")):
+        text = "from taskd import App\napp = App()\n" + "".join(task.format(each) for each in tasks)
+        (tmp_path / f"{name}.py").write_text("print('loading')\n" + text)
+    file = tmp_path / "taskd.toml"
+    file.write_text(
+        "".join(
+            f'[worker.{worker}]\napp = "{app}:app"\ndirectory = "{tmp_path}"\n'
+            for worker, app in (("w1", "one"), ("w2", "two"), ("w3", "two"))
+        )
+    )
+
+    done = taskd("--check", "--import", "--config", str(file))
+
+    assert done.returncode == exit_codes.OK, done.stderr
+    assert done.stdout.endswith("imported 2 apps with 3 tasks\n")
 
 
 def test_a_daemon_says_once_that_its_file_was_found_in_the_working_directory(tmp_path: Path) -> None:

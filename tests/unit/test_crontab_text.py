@@ -71,6 +71,7 @@ sound_expressions = st.tuples(
         ("0 0 * *", 8, "4 fields are given; expected five fields"),
         ("0 0 * * * *", 11, "6 fields are given"),
         ("", 1, "0 fields are given"),
+        ("5", 2, "1 field is given; expected five fields"),
         ("@dayly", 1, 'did you mean "@daily"?'),
         ("@reboot", 1, 'the nickname "@reboot" is unknown'),
         ("² * * * *", 1, "is no minute"),

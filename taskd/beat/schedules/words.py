@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from taskd.base.plural import counted
 from taskd.config.crontab import LAST, CronFields, parse
 from taskd.config.schedule import WhenConfig
 
@@ -152,5 +153,5 @@ def _moment(text: str) -> str:
 def _length(seconds: float) -> str:
     for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g} {unit}{'s' if seconds > size else ''}"
-    return f"{seconds:g} second{'s' if seconds != 1 else ''}"
+            return counted(seconds / size, unit)
+    return counted(float(seconds), "second")

@@ -17,6 +17,7 @@ from struct import error as StructError
 from typing import Any
 
 from taskd.base.errors import ProtocolError
+from taskd.base.plural import counted
 
 _u32 = Struct(">I").unpack_from
 _u64 = Struct(">Q").unpack_from
@@ -68,7 +69,9 @@ def read_properties(frame: bytes, at: int, end: int) -> dict[str, Any]:
     except (StructError, IndexError) as error:
         raise ProtocolError(f"the properties end too soon: {error}") from error
     if at != end:
-        raise ProtocolError(f"the properties end {abs(end - at)} bytes {'late' if at > end else 'early'}")
+        raise ProtocolError(
+            f"the properties end {counted(abs(end - at), 'byte')} {'late' if at > end else 'early'}"
+        )
     return found
 
 

@@ -23,6 +23,16 @@ from taskd.config.serving import unserved
 _LIST = ("NAME", "FROM", "TASK", "SCHEDULE", "NEXT", "LAST", "LATE", "FIRED", "SKIPPED", "FAILED")
 _NEXT = ("AT", "NAME", "TASK")
 _HISTORY = ("DUE", "NAME", "OUTCOME", "LATE", "COUNT", "REASON", "ID")
+#: A screenful.  ``--limit`` is the former name.
+count_option = click.option(
+    "--count",
+    "--limit",
+    "count",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Show at most this many.",
+)
 
 
 @click.command("list")
@@ -99,30 +109,29 @@ def _as_json(listed: Listed, schedule: Schedule, view: View, now: float) -> dict
 @click.command("next")
 @click.argument("name", required=False, shell_complete=complete_entries)
 @click.option("--for", "span_s", type=duration, default="24h", show_default=True, help="How far to look.")
-@click.option(
-    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="Show at most this many."
-)
+@count_option
 @json_option
 @pass_session
-def next_(session: Session, *, name: str | None, span_s: float, limit: int, as_json: bool) -> int:
+def next_(session: Session, *, name: str | None, span_s: float, count: int, as_json: bool) -> int:
     """Show the coming runs in the order of time; paused entries have none.
 
-    Example: taskctl beat next --for 24h
+    Example: taskctl beat next --for 24h --count 100
     """
     view = look(session.config)
     if name is not None:
         view.require(name)
     now = clock.now()
     chosen = [each for each in view.schedules() if name in {None, each[0].entry.name}]
-    runs = list(_coming(chosen, now, now + span_s, limit + 1))
+    runs = list(_coming(chosen, now, now + span_s, count + 1))
+    more = len(runs) > count
     if as_json:
-        coming = [{"at": at, "name": each.entry.name, "task": each.entry.task} for at, each in runs[:limit]]
-        echo_json({"runs": coming})
+        coming = [{"at": at, "name": each.entry.name, "task": each.entry.task} for at, each in runs[:count]]
+        echo_json({"runs": coming, "more": more})
         return view.status
-    rows = [(local_time(at), each.entry.name, each.entry.task) for at, each in runs[:limit]]
+    rows = [(local_time(at), each.entry.name, each.entry.task) for at, each in runs[:count]]
     echo_table(_NEXT, rows)
-    if len(runs) > limit:
-        click.echo(f"\nthere are more than {limit}; see --limit", err=True)
+    if more:
+        click.echo(f"\nthere are more than {count}; --count shows more of them", err=True)
     return view.status
 
 
@@ -149,12 +158,10 @@ def _coming(
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_entries)
-@click.option(
-    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most this many."
-)
+@count_option
 @json_option
 @pass_session
-def history(session: Session, *, name: str | None, limit: int, as_json: bool) -> int:
+def history(session: Session, *, name: str | None, count: int, as_json: bool) -> int:
     """Show what became of past occurrences, the latest first.
 
     Each occurrence was sent, sent by a beat that died before it could note it, skipped with a reason, or
@@ -165,7 +172,7 @@ def history(session: Session, *, name: str | None, limit: int, as_json: bool) ->
     decisions: list[Decision] = []
     if has_store(session.config):
         with opened(session.config) as store:
-            decisions = list(store.history(name, limit))
+            decisions = list(store.history(name, count))
     if name is not None and not decisions:
         look(session.config).require(name)
     if as_json:

@@ -31,7 +31,7 @@ from taskd.cli.doctor.facts import (
     Who,
 )
 from taskd.cli.doctor.reach import executed_by, unreachable
-from taskd.cli.former import counted, former_brokers
+from taskd.cli.former import former_brokers, measured
 from taskd.config.load import check
 from taskd.config.problems import ProblemSeverity
 from taskd.config.schema import Config
@@ -176,7 +176,7 @@ def _daemon(socket_path: str) -> DaemonFacts:
             for row in status.programs
             if row.wanted and row.state != "READY"
         ],
-        former=[counted(each) for each in former_brokers(status)],
+        former=[measured(each) for each in former_brokers(status)],
     )
 
 

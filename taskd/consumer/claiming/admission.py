@@ -7,7 +7,7 @@ runs already, which tasks are suspect, and what a limit holds back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, count
 
 import msgspec
@@ -69,7 +69,7 @@ class Admission:
         monotonic = clock.monotonic()
         accepted: dict[int, WorkerRequest] = {}
         jobs: list[Job] = []
-        again = any(request.generation != self._generation for request in self._work.requests.values())
+        again = any(request.generation != self._generation for request in self._runs())
         for delivery in deliveries:
             before = self._settling.mark()
             try:
@@ -88,13 +88,16 @@ class Admission:
         self._answering.tell()
         return accepted, jobs
 
+    def _runs(self) -> Iterator[WorkerRequest]:
+        """Yield what runs here, and what has run and is not answered yet."""
+        return chain(self._work.requests.values(), self._answering.open_runs())
+
     def _runs_already(self, delivery: Delivery) -> bool:
         """Hold a message that still runs here: its connection was cut, or its lease ended, and it came again.
 
         It is answered with the outcome of that run.
         """
-        requests = self._work.requests.values()
-        run = next((each for each in requests if each.is_run_of(delivery, self._generation)), None)
+        run = next((each for each in self._runs() if each.is_run_of(delivery, self._generation)), None)
         if run is None:
             return False
         logger.info("task=%s id=%s came again while it runs here; held", run.headers.task, run.headers.id)

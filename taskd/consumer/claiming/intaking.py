@@ -25,7 +25,6 @@ from taskd.consumer.running.run_times import RunTimes
 from taskd.consumer.running.tally import Tally
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling
-from taskd.pools.base import Cancelled
 from taskd.protocol.delivery import Ack, Delivery, Requeue
 from taskd.revocations.known import Revocations
 
@@ -100,11 +99,8 @@ class Intaking:
 
     def _give_back_waiting(self) -> None:
         """Return to the broker what the pool has not begun."""
-        for tag in self._work.pool.recall():
-            request = self._work.requests.pop(tag, None)
-            if request is None:
-                self._work.errands.take(Cancelled(tag, started=False))
-            elif request.acks_early:
+        for request in self._work.take_back():
+            if request.acks_early:
                 self._settling.publish(request.delivery.again())
             elif request.generation == self._generation:
                 self._settling.settle(Requeue(request.delivery.tag, started=False))

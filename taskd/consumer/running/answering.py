@@ -7,8 +7,10 @@ an end that the worker decided goes to the app, and the message is settled after
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+
+import msgspec
 
 from taskd.consumer.claims import Claims
 from taskd.consumer.moments import Moments, RunEnded
@@ -61,6 +63,10 @@ class Answering:
         """Whether nobody runs this message again: its claim is not lost, or was given up at the start."""
         return request.acks_early or request.generation == self._claims.generation
 
+    def open_runs(self) -> Sequence[WorkerRequest]:
+        """Return the runs that have ended here and are not answered yet."""
+        return self._ends.runs()
+
     # -- ends ----------------------------------------------------------------------------------
 
     def tell(self) -> None:
@@ -70,7 +76,7 @@ class Answering:
             self._ended.clear()
             self._moments.ended.publish(ended)
 
-    def cut_short(self, request: WorkerRequest, end: DecidedEnd, settlement: Settlement | None) -> None:
+    def cut_short(self, request: WorkerRequest, end: DecidedEnd, settlement: Ack | Dead | None) -> None:
         """Answer for a run that did not end by itself, and have the hooks hear of it."""
         self.answer(request, end, settlement)
         self._ends.tell(request.delivery, request.options.name, end)
@@ -79,7 +85,7 @@ class Answering:
         self,
         request: WorkerRequest,
         end: DecidedEnd,
-        settlement: Settlement | None,
+        settlement: Ack | Dead | None,
         *,
         ran: bool = True,
         runtime_s: float | None = None,
@@ -101,9 +107,10 @@ class Answering:
                 signum=signum,
             )
         )
-        settle = partial(self.settle, request)
         if self._ends.app_answers:
-            self._ends.hand_over(Handed(request.delivery, request.headers, end, settle, settlement, ran=ran))
+            settle = partial(self._settle_run, request)
+            run = request if ran else None
+            self._ends.hand_over(Handed(request.delivery, request.headers, end, settle, settlement, run))
             return
         after = decided_ends.aftermath(request.headers, request.delivery)
         self._settling.answer(
@@ -117,7 +124,7 @@ class Answering:
         if self.is_last_word(request):
             self._settling.follow(after)
         if settlement is not None:
-            settle(settlement)
+            self.settle(request, settlement)
 
     def refuse(
         self,
@@ -125,7 +132,7 @@ class Answering:
         headers: TaskHeaders,
         options: TaskOptions | None,
         end: DecidedEnd,
-        settlement: Settlement,
+        settlement: Ack | Dead,
         *,
         expired: bool = False,
     ) -> None:
@@ -133,12 +140,16 @@ class Answering:
         self.note(RunEnded(headers, options, decided=end, ran=False, expired=expired))
         if self._ends.app_answers:
             settle = partial(self._settle_of, self._claims.generation)
-            self._ends.hand_over(Handed(delivery, headers, end, settle, settlement, ran=False))
+            self._ends.hand_over(Handed(delivery, headers, end, settle, settlement))
             return
         after = decided_ends.aftermath(headers, delivery)
         self._settling.answer(end, after, delivery, headers)
         self._settling.follow(after)
         self._settling.settle(settlement)
+
+    def _settle_run(self, request: WorkerRequest, settlement: Settlement) -> None:
+        """Settle the message of a run, by the claim that counts now: it may have come again meanwhile."""
+        self.settle(request, msgspec.structs.replace(settlement, tag=request.delivery.tag))
 
     def _settle_of(self, generation: int, settlement: Settlement) -> None:
         if generation == self._claims.generation:
@@ -148,30 +159,27 @@ class Answering:
 
     def park(self, delivery: Delivery, error: Exception) -> None:
         """Park a message that did not come as far as the pool; raises nothing."""
-        self._park(delivery, error, None, partial(self._settle_of, self._claims.generation), early=False)
+        self._park(delivery, error, None, partial(self._settle_of, self._claims.generation))
 
     def park_run(self, request: WorkerRequest, error: Exception) -> None:
         """Park a message whose task has run; raises nothing."""
-        settle = partial(self.settle, request)
-        self._park(request.delivery, error, request.headers, settle, early=request.acks_early)
+        self._park(request.delivery, error, request, partial(self._settle_run, request))
 
     def _park(
         self,
         delivery: Delivery,
         error: Exception,
-        headers: TaskHeaders | None,
+        run: WorkerRequest | None,
         settle: Callable[[Settlement], None],
-        *,
-        early: bool,
     ) -> None:
-        parked = parked_for(delivery, error, headers)
+        parked = parked_for(delivery, error, run.headers if run else None)
+        early = run is not None and run.acks_early
         settlement = None if early else parked.letter
         if parked.end is None or parked.headers is None:
             if settlement is not None:
                 settle(settlement)
         elif self._ends.app_answers:
-            ran = headers is not None
-            self._ends.hand_over(Handed(delivery, parked.headers, parked.end, settle, settlement, ran=ran))
+            self._ends.hand_over(Handed(delivery, parked.headers, parked.end, settle, settlement, run))
         else:
             if settlement is not None:
                 settle(settlement)

@@ -8,7 +8,7 @@ it has taken the end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -18,20 +18,25 @@ from taskd.base.backoff import Backoff
 from taskd.base.errors import PoolError
 from taskd.base.loop import Loop
 from taskd.consumer.orders import Orders, Shutdown
+from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.work import Work
-from taskd.pools.base import Done, Outcome
-from taskd.protocol.delivery import Delay, Delivery, Requeue, Settlement
+from taskd.pools.base import Cancelled, Done, Outcome
+from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Requeue, Settlement
 from taskd.protocol.execution import Assignment, DecidedEnd, End, decode_reply, encode
 from taskd.protocol.message import TaskHeaders
 
 logger = logging.getLogger(__name__)
 
-#: How long the app may take for one end.
+#: How long the app may take for one end: then it is asked to leave off, and at last its process is ended.
 LIMIT_S = 10.0
+_LAST_S = 30.0
 #: The waits between attempts at an end of which no message tells any more.
 _AGAIN = Backoff(base_s=1.0, max_s=60.0, floor_s=1.0)
 #: A message that did not run goes back to its broker for this time when the app cannot take its end.
 _PUT_BACK_S = 10.0
+#: An end that has cost this many slots is not tried again.
+_MOST_LOST = 3
+_LONGEST_REASON = 200
 
 Settle = Callable[[Settlement], None]
 
@@ -44,10 +49,17 @@ class Handed(msgspec.Struct, eq=False):
     end: DecidedEnd
     settle: Settle
     #: None where nothing is left to settle: the message was acknowledged before it ran.
-    settlement: Settlement | None
-    #: It counts as a run: its message must not lead to another one.
-    ran: bool
+    settlement: Ack | Dead | None
+    #: The run that has ended so; None for a message that did not run.
+    run: WorkerRequest | None = None
     attempts: int = 0
+    #: How many of them ended without an answer: a process died, or an error of the executor.
+    lost: int = 0
+
+    @property
+    def stays_in_broker(self) -> bool:
+        """Whether the broker may keep the message meanwhile: it has not led to a run."""
+        return self.run is None and self.settlement is not None
 
 
 class AppEnds:
@@ -68,6 +80,10 @@ class AppEnds:
         """Whether ends must be handed over, in place of being stored here."""
         return self._work.needs.answers
 
+    def runs(self) -> Sequence[WorkerRequest]:
+        """Return the runs of which the app has not taken the end: their messages may come again meanwhile."""
+        return [handed.run for handed in self._open if handed.run is not None]
+
     # -- an app that answers -------------------------------------------------------------------
 
     def hand_over(self, handed: Handed) -> None:
@@ -81,50 +97,94 @@ class AppEnds:
         handed.attempts += 1
         payload = encode(Assignment(handed.delivery, handed.end))
         try:
-            self._work.errands.run(payload, LIMIT_S, partial(self._answered, handed))
+            self._work.errands.run(payload, _LAST_S, partial(self._answered, handed), LIMIT_S)
         except PoolError as error:
             self._failed(handed, str(error))
 
     def _answered(self, handed: Handed, outcome: Outcome) -> None:
         if handed not in self._open:
             return
-        if not isinstance(outcome, Done):
-            self._failed(handed, f"the process that was to store it: {type(outcome).__name__}")
+        match outcome:
+            case Done():
+                self._take_reply(handed, outcome.reply)
+            case Cancelled(started=False):
+                self._loop.call_soon(partial(self._try, handed))
+            case _:
+                self._lost(handed, f"the slot that was to do it: {type(outcome).__name__}")
+
+    def _take_reply(self, handed: Handed, encoded: bytes) -> None:
+        try:
+            reply = decode_reply(encoded)
+        except msgspec.MsgspecError as error:
+            self._lost(handed, f"its answer cannot be read: {error}")
             return
-        reply = decode_reply(outcome.reply)
-        if reply.end is not End.IGNORED:
-            self._failed(handed, reply.text)
-            return
+        match reply.end:
+            case End.IGNORED:
+                self._settle(handed, handed.settlement)
+            case End.REJECTED:
+                self._give_up(handed, reply.text)
+            case _:
+                self._failed(handed, reply.text)
+
+    def _settle(self, handed: Handed, settlement: Settlement | None) -> None:
         self._open.discard(handed)
-        if handed.settlement is not None:
-            handed.settle(handed.settlement)
+        if settlement is not None:
+            handed.settle(settlement)
+
+    def _lost(self, handed: Handed, why: str) -> None:
+        """Try again, unless the end itself seems to cost the slots."""
+        handed.lost += 1
+        if handed.lost >= _MOST_LOST:
+            self._give_up(handed, why)
+        else:
+            self._later(handed, why, _AGAIN.delay_s(handed.attempts))
 
     def _failed(self, handed: Handed, why: str) -> None:
+        """Try again, as long as it takes: what keeps the app's results is away."""
+        if handed.stays_in_broker:
+            self._log(handed, why, _PUT_BACK_S)
+            self._settle(handed, Delay(handed.delivery.tag, clock.now() + _PUT_BACK_S))
+        else:
+            self._later(handed, why, _AGAIN.delay_s(handed.attempts))
+
+    def _later(self, handed: Handed, why: str, wait_s: float) -> None:
+        self._log(handed, why, wait_s)
+        self._loop.call_later(wait_s, partial(self._try, handed))
+
+    def _log(self, handed: Handed, why: str, wait_s: float) -> None:
         headers = handed.headers
-        waits_in_broker = handed.settlement is not None and not handed.ran
-        wait_s = _PUT_BACK_S if waits_in_broker else _AGAIN.delay_s(handed.attempts)
         logger.error(
             "task=%s id=%s its end %s is not stored by the app, next try in %.0f s: %s",
             *(headers.task, headers.id, handed.end.state, wait_s, why),
         )
-        if waits_in_broker:
-            self._open.discard(handed)
-            handed.settle(Delay(handed.delivery.tag, clock.now() + wait_s))
-        else:
-            self._loop.call_later(wait_s, partial(self._try, handed))
+
+    def _give_up(self, handed: Handed, why: str) -> None:
+        """Keep the message as a dead letter: the app does not take its end."""
+        headers = handed.headers
+        reason = f"its end {handed.end.state} is not taken by the app: {why}"
+        fate = "acknowledged early" if handed.settlement is None else "dead-lettered"
+        logger.error("task=%s id=%s %s; %s", headers.task, headers.id, reason, fate)
+        settlement: Settlement | None = handed.settlement
+        if isinstance(settlement, Ack):
+            settlement = Dead(settlement.tag, reason[:_LONGEST_REASON])
+        self._settle(handed, settlement)
 
     def give_back(self) -> None:
         """Put back what the app has not taken: the worker ends, and the next one decides anew."""
-        for handed in self._open:
+        for handed in list(self._open):
             headers = handed.headers
-            fate = "lost: it was acknowledged early" if handed.settlement is None else "requeued"
+            settlement = handed.settlement
+            fate = "lost: it was acknowledged early" if settlement is None else "requeued"
             logger.warning(
                 "task=%s id=%s its end %s was not stored; %s",
                 *(headers.task, headers.id, handed.end.state, fate),
             )
-            if handed.settlement is not None:
-                handed.settle(Requeue(handed.delivery.tag, started=handed.ran))
-        self._open.clear()
+            if settlement is None:
+                self._settle(handed, None)
+                continue
+            died = isinstance(settlement, Dead) and settlement.died
+            ran = handed.run is not None
+            self._settle(handed, Requeue(handed.delivery.tag, started=ran, died=died))
 
     # -- an app with hooks ---------------------------------------------------------------------
 
@@ -144,6 +204,6 @@ class AppEnds:
             logger.warning("task=%s id=%s hooks do not hear of its end any more", name, end.task_id)
             return
         try:
-            self._work.errands.run(encode(Assignment(delivery, end)), LIMIT_S, ended)
+            self._work.errands.run(encode(Assignment(delivery, end)), _LAST_S, ended, LIMIT_S)
         except PoolError as error:
             failed(error)

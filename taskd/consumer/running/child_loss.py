@@ -117,10 +117,10 @@ class Losses:
             if whole_worker(lost)
             else f"lost its pool child pid={lost.pid}: {cause(lost)}"
         )
-        if loss.is_final:
-            logger.error("task=%s id=%s %s; %s", headers.task, headers.id, how, loss.fate)
-            self._answering.cut_short(request, decided_ends.child_lost(headers, cause(lost)), loss.settlement)
-        else:
+        settlement = loss.settlement
+        if isinstance(settlement, Requeue):
             logger.warning("task=%s id=%s %s; %s", headers.task, headers.id, how, loss.fate)
-            if loss.settlement is not None:
-                self._answering.settle(request, loss.settlement)
+            self._answering.settle(request, settlement)
+        else:
+            logger.error("task=%s id=%s %s; %s", headers.task, headers.id, how, loss.fate)
+            self._answering.cut_short(request, decided_ends.child_lost(headers, cause(lost)), settlement)

@@ -7,13 +7,14 @@ settled: its outcome is the answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
 import msgspec
 
 from taskd.base import ids
-from taskd.pools.base import Done, Job, Outcome, Pool
+from taskd.base.errors import PoolError
+from taskd.pools.base import Cancelled, Done, Job, Outcome, Pool
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.execution import Assignment, End, decode_reply, encode
 from taskd.protocol.message import OutgoingHeaders, encode_body, encode_headers
@@ -30,25 +31,39 @@ class Errands:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._open: dict[int, Callable[[Outcome], None]] = {}
+        self._open: dict[int, tuple[Job, Callable[[Outcome], None]]] = {}
         self._tags = count(_FIRST_TAG)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def run(self, payload: bytes, limit_s: float, ended: Callable[[Outcome], None]) -> int:
+    def run(
+        self, payload: bytes, limit_s: float, ended: Callable[[Outcome], None], soft_limit_s: float = 0.0
+    ) -> int:
         """Have it run as soon as a slot is free; return its tag.  ``ended`` is called once, with the outcome.
 
         Raises: ``PoolError``.
         """
         tag = next(self._tags)
-        self._open[tag] = ended
+        job = Job(tag, payload, soft_limit_s=soft_limit_s, hard_limit_s=limit_s)
+        self._open[tag] = (job, ended)
         try:
-            self._pool.submit([Job(tag, payload, hard_limit_s=limit_s)])
+            self._pool.submit([job])
         except BaseException:
             del self._open[tag]
             raise
         return tag
+
+    def put_back(self, tags: Sequence[int]) -> None:
+        """Have those run after all that the pool gave back: no broker keeps an errand for another worker."""
+        for tag in tags:
+            found = self._open.get(tag)
+            if found is None:
+                continue
+            try:
+                self._pool.submit([found[0]])
+            except PoolError:
+                self.take(Cancelled(tag, started=False))
 
     def give_up(self, tag: int) -> bool:
         """Wait no more; return whether it was still open.  One that has begun is ended by its own limit."""
@@ -59,11 +74,11 @@ class Errands:
 
     def take(self, outcome: Outcome) -> None:
         """Hand an outcome to whoever waits for it, if it is of an errand that somebody still waits for."""
-        ended = self._open.pop(outcome.tag, None)
-        if ended is None:
+        found = self._open.pop(outcome.tag, None)
+        if found is None:
             return
         try:
-            ended(outcome)
+            found[1](outcome)
         except Exception:  # the barrier of jobs that are not messages
             logger.exception("the answer of a command of the app was lost")
 

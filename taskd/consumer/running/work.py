@@ -5,6 +5,7 @@ It outlives a lost broker.  Claiming puts requests in and outcomes take them out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from taskd.consumer.request import WorkerRequest
@@ -39,3 +40,19 @@ class Work:
     def of(cls, pool: Pool, tasks: dict[str, TaskOptions]) -> Work:
         """Return the empty hands of a worker with this pool."""
         return cls(pool, tasks, {}, Errands(pool), AppNeeds())
+
+    def take_back(self) -> Sequence[WorkerRequest]:
+        """Take back from the pool the tasks that it has not begun.
+
+        Errands wait there again, behind none: no broker keeps them for another worker.
+        """
+        taken = []
+        errands = []
+        for tag in self.pool.recall():
+            request = self.requests.pop(tag, None)
+            if request is None:
+                errands.append(tag)
+            else:
+                taken.append(request)
+        self.errands.put_back(errands)
+        return taken

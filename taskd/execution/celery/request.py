@@ -11,18 +11,18 @@ from kombu.serialization import loads
 
 from taskd.base.errors import SerializationError
 from taskd.protocol.delivery import Delivery
-from taskd.protocol.message import TaskHeaders, headers_as_mapping
+from taskd.protocol.message import headers_as_mapping
 
 #: The parts of a body of protocol 1 that stand in the third place of one of protocol 2.
 _LINKED = ("callbacks", "errbacks", "chord")
 
 
-def request_of(delivery: Delivery, headers: TaskHeaders, node_name: str) -> dict[str, Any]:
+def request_of(delivery: Delivery, task_id: str, node_name: str) -> dict[str, Any]:
     """Return the fields of ``task.request`` that a message has without its body.
 
     Raises: ``ProtocolError`` when its headers are not a table.
     """
-    correlation_id = delivery.correlation_id or headers.id
+    correlation_id = delivery.correlation_id or task_id
     delivery_info = {
         "exchange": delivery.exchange,
         # A message that was put back came straight from its queue.

@@ -62,7 +62,7 @@ class CeleryExecutor:
             return take_end(self._app, delivery, assignment.ended, self._node_name)
         try:
             headers = decode_headers(delivery.headers)
-            fields = request_of(delivery, headers, self._node_name)
+            fields = request_of(delivery, headers.id, self._node_name)
         except ProtocolError as error:
             return Reply(End.REJECTED, text=str(error))
         errand = self._errands.get(headers.task)

@@ -35,6 +35,7 @@ import struct
 import msgspec
 
 from taskd.base.errors import PoolError
+from taskd.base.plural import counted
 from taskd.pools.prefork.wire import Report, decode_reports, encode_report
 
 BEGUN, SINCE, BASE, FILL, HOLD, SOFTEN, NOTED, SAID = range(8)
@@ -114,7 +115,7 @@ def read_reports(frame: memoryview) -> tuple[int, list[Report]]:
     Raises: ``PoolError`` when the bytes make no sense.
     """
     if len(frame) < _HEAD.size - _LENGTH_BYTES:
-        raise PoolError(f"a frame has {len(frame)} bytes, too few for its head")
+        raise PoolError(f"a frame has {counted(len(frame), 'byte')}, too few for its head")
     base, kind, count = _FRAME_HEAD.unpack_from(frame)
     if kind != _ARRAY32 or count > len(frame):
         raise PoolError(f"a frame of {len(frame)} bytes begins with {bytes(frame[:13])!r}")

@@ -1,0 +1,396 @@
+"""An app that answers takes each end that the worker decides, and only then is its message settled."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from taskd.base.backoff import Backoff
+from taskd.brokers.memory.intake import MemoryIntake
+from taskd.config.programs import WorkerConfig
+from taskd.config.schema import Config
+from taskd.consumer import consumer as consumers
+from taskd.consumer.claiming.admission import Admission
+from taskd.consumer.orders import Shutdown
+from taskd.consumer.running import app_ends
+from taskd.consumer.running.app_ends import AppEnds
+from taskd.pools.base import Pool
+from taskd.pools.prefork.pool import PreforkPool
+from taskd.pools.solo import SoloPool
+from taskd.pools.threads import ThreadsPool
+from taskd.protocol.delivery import Delay, Outgoing
+from taskd.worker.pool_events import PoolEvents
+from tests.component import answering_app
+from tests.component.answering_app import TABLE, target, told
+from tests.component.small_worker import SmallWorker, message
+from tests.waiting import wait_until
+
+
+class Answering(SmallWorker):
+    """A worker whose app answers; ``told`` is what the app notes."""
+
+    def __init__(self, room: Path, pool: str = "threads", **worker: Any) -> None:
+        self.room = room
+        super().__init__(pool, **{"max_deaths": 1, **worker})
+
+    def _made_pool(self, table: WorkerConfig, config: Config, events: PoolEvents) -> Pool:
+        if table.pool == "prefork":
+            return PreforkPool(
+                int(table.concurrency),
+                [sys.executable, "-m", "tests.component.answering_app"],
+                environment=os.environ,
+                on_ready=events.on_ready,
+                on_hello=events.on_hello,
+                on_failed=events.on_failed,
+                on_death=events.on_death,
+            )
+        events.on_hello(msgspec.json.encode(TABLE))
+        if table.pool == "solo":
+            return SoloPool(target, on_ready=events.on_ready)
+        return ThreadsPool(int(table.concurrency), target, on_ready=events.on_ready)
+
+    @property
+    def told(self) -> Sequence[str]:
+        return told(self.room / "told")
+
+    def hears(self, line: str) -> None:
+        wait_until(lambda: line in self.told, 20, f"{line!r} in {self.told}")
+
+    def left(self) -> int:
+        """Return how many messages the broker still has, dead letters aside."""
+        return sum(each.ready + each.delayed + each.claimed for each in self.broker.desk().queues())
+
+    @property
+    def ends(self) -> AppEnds:
+        return self.consumer._app_ends
+
+    def revoke(self, *task_ids: str) -> None:
+        revoked = self.parts.policy.revoked
+        self.do(lambda: revoked.learn({"revoked": list(task_ids)}))
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv(answering_app.TOLD, str(tmp_path / "told"))
+    monkeypatch.setenv(answering_app.AWAY, str(tmp_path / "away"))
+    monkeypatch.setenv(answering_app.GATE, str(tmp_path / "gate"))
+    monkeypatch.setattr(app_ends, "_AGAIN", Backoff(base_s=0.02, max_s=0.05))
+    monkeypatch.setattr(app_ends, "_PUT_BACK_S", 0.05)
+    monkeypatch.setattr(consumers, "RECONNECT", Backoff(base_s=0.001, max_s=0.004))
+    yield tmp_path
+    (tmp_path / "gate").touch()  # nothing waits any more
+
+
+def expiring(task_id: str) -> Outgoing:
+    sent = message("note", task_id)
+    headers = sent.headers[:-1] + b',"expires":"2001-01-01T00:00:00Z"}'
+    return msgspec.structs.replace(sent, headers=headers)
+
+
+def misshapen(task_id: str) -> Outgoing:
+    sent = message("note", task_id)
+    return msgspec.structs.replace(sent, headers=sent.headers[:-1] + b',"eta":"whenever"}')
+
+
+POOLS = ["threads", "solo", "prefork"]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_messages_that_do_not_run_are_settled_after_the_app_has_their_ends(room: Path, pool: str) -> None:
+    with Answering(room, pool) as worker:
+        worker.send(message("nobody", "unknown"), expiring("expired"), misshapen("malformed"))
+
+        worker.hears("takes unknown FAILURE UNKNOWN")
+        worker.hears("takes expired REVOKED EXPIRED")
+        worker.hears("takes malformed FAILURE MALFORMED")
+        wait_until(lambda: worker.left() == 0)
+        assert set(worker.dead_letters()) == {"unknown", "malformed"}
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize(("early", "letters"), [("", {"break"}), ("_early", set())])
+def test_runs_that_the_worker_ends_are_settled_after_the_app_has_their_ends(
+    room: Path, pool: str, early: str, letters: set[str]
+) -> None:
+    with Answering(room, pool) as worker:
+        worker.send(message(f"late{early}", "late"))
+        if not early:
+            worker.send(message("break", "break"))
+
+        worker.hears("takes late FAILURE TIMED_OUT")
+        if not early:
+            worker.hears("takes break FAILURE BROKEN")
+        wait_until(lambda: worker.left() == 0 and not worker.ends)
+        assert set(worker.dead_letters()) == letters
+
+
+@pytest.mark.parametrize(("early", "letters"), [("", {"gone"}), ("_early", set())])
+def test_a_child_that_dies_for_good_is_told_to_the_app(room: Path, early: str, letters: set[str]) -> None:
+    with Answering(room, "prefork") as worker:
+        worker.send(message(f"die{early}", "gone"))
+
+        worker.hears("takes gone FAILURE LOST")
+        wait_until(lambda: worker.left() == 0 and not worker.ends)
+        assert set(worker.dead_letters()) == letters
+
+
+def test_a_run_that_somebody_ends_is_told_to_the_app(room: Path) -> None:
+    with Answering(room, "prefork") as worker:
+        worker.send(message("gated", "long"))
+        worker.hears("runs long")
+        (request,) = worker.parts.work.requests.values()
+
+        def terminate() -> None:
+            request.terminated_by = 15
+            (tag,) = worker.parts.work.requests
+            worker.pool.cancel(tag, 15)
+
+        worker.do(terminate)
+
+        worker.hears("takes long REVOKED TERMINATED")
+        wait_until(lambda: worker.left() == 0)
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_messages_that_are_revoked_before_they_run_are_told_to_the_app(room: Path, pool: str) -> None:
+    with Answering(room, pool, concurrency=1, prefetch=5) as worker:
+        worker.send(message("gated", "long"), message("note", "held"))
+        worker.hears("runs long")
+        wait_until(lambda: len(worker.parts.work.requests) == 2)
+        worker.revoke("held", "later")
+        worker.send(message("note", "later"))
+        wait_until(lambda: len(worker.ends) == 2)
+        (room / "gate").touch()
+
+        worker.hears("takes held REVOKED REVOKED")
+        worker.hears("takes later REVOKED REVOKED")
+        wait_until(lambda: worker.left() == 0)
+        assert not {"runs held", "runs later"} & set(worker.told)
+
+
+def test_a_message_on_which_the_worker_fails_is_parked_after_the_app_has_its_end(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise IndexError("nobody foresaw it")
+
+    monkeypatch.setattr(Admission, "_job", fail)
+    with Answering(room) as worker:
+        worker.send(message("note", "odd"))
+
+        worker.hears("takes odd FAILURE BROKEN")
+        wait_until(lambda: "odd" in worker.dead_letters())
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_nothing_is_settled_before_the_app_has_the_end(room: Path, pool: str) -> None:
+    away = room / "away"
+    away.touch()
+    with Answering(room, pool) as worker:
+        worker.send(message("nobody", "unknown"), expiring("expired"))
+        if pool != "solo":
+            worker.send(message("late", "late"))
+            wait_until(lambda: worker.told.count("tries late") > 1)
+        wait_until(lambda: worker.told.count("tries expired") > 1)
+        wait_until(lambda: worker.told.count("tries unknown") > 1)
+
+        assert worker.dead_letters() == {}
+        assert not any(line.startswith("takes") for line in worker.told)
+        away.unlink()
+
+        wait_until(lambda: worker.left() == 0 and not worker.ends)
+        assert set(worker.dead_letters()) == {"unknown"}
+        assert worker.told.count("runs late") <= 1
+
+
+def test_an_end_that_was_acknowledged_early_is_tried_until_the_backend_is_back(room: Path) -> None:
+    away = room / "away"
+    away.touch()
+    with Answering(room) as worker:
+        worker.send(message("late_early", "late"))
+        wait_until(lambda: worker.told.count("tries late") > 2)
+        away.unlink()
+
+        worker.hears("takes late FAILURE TIMED_OUT")
+        wait_until(lambda: not worker.ends)
+
+
+@pytest.mark.parametrize(
+    ("how", "pool"), [("kills", "prefork"), ("breaks", "threads"), ("breaks", "prefork"), ("breaks", "solo")]
+)
+def test_an_end_that_costs_its_slots_becomes_a_dead_letter(room: Path, how: str, pool: str) -> None:
+    with Answering(room, pool) as worker:
+        worker.send(expiring(f"{how}-it"))
+
+        wait_until(lambda: f"{how}-it" in worker.dead_letters())
+        assert "is not taken by the app" in worker.dead_letters()[f"{how}-it"].reason
+        assert worker.told.count(f"tries {how}-it") == app_ends._MOST_LOST
+        worker.send(expiring("fine"))
+        worker.hears("takes fine REVOKED EXPIRED")
+
+
+def test_an_end_that_the_app_can_never_take_becomes_a_dead_letter_at_once(room: Path) -> None:
+    with Answering(room) as worker:
+        worker.send(expiring("never-1"))
+
+        wait_until(lambda: "never-1" in worker.dead_letters())
+        assert worker.told == ["tries never-1"]
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_an_app_that_takes_too_long_is_asked_to_leave_off_and_keeps_its_process(
+    room: Path, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_ends, "LIMIT_S", 0.1)
+    with Answering(room, pool, concurrency=1) as worker:
+        worker.send(message("late", "hangs-1"))
+
+        wait_until(lambda: worker.told.count("tries hangs-1") > 2)
+        lines = (room / "told").read_text().splitlines()
+        assert len({line.rpartition(" ")[2] for line in lines if line.startswith("tries")}) == 1
+
+
+def test_an_app_that_does_not_leave_off_loses_its_child(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_ends, "LIMIT_S", 0.0)
+    monkeypatch.setattr(app_ends, "_LAST_S", 0.1)
+    with Answering(room, "prefork") as worker:
+        worker.send(expiring("waits-1"))
+
+        wait_until(lambda: "waits-1" in worker.dead_letters())
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_an_end_waits_for_a_slot_while_the_pool_is_full(room: Path, pool: str) -> None:
+    with Answering(room, pool, concurrency=1, prefetch=5) as worker:
+        worker.send(message("gated", "long"))
+        worker.hears("runs long")
+        worker.send(message("nobody", "unknown"))
+        wait_until(lambda: len(worker.ends) == 1)
+
+        assert "tries unknown" not in worker.told
+        (room / "gate").touch()
+        worker.hears("takes unknown FAILURE UNKNOWN")
+        wait_until(lambda: worker.left() == 0)
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_warm_shutdown_waits_for_ends_that_wait_for_a_slot(room: Path, pool: str) -> None:
+    worker = Answering(room, pool, concurrency=1, prefetch=5)
+    with worker:
+        worker.send(message("gated", "long"))
+        worker.hears("runs long")
+        worker.send(message("nobody", "unknown"))
+        wait_until(lambda: len(worker.ends) == 1)
+        worker.do(lambda: worker.parts.orders.request_shutdown(Shutdown.WARM))
+        (room / "gate").touch()
+
+        wait_until(lambda: not worker.alive)
+    assert worker.told[-1] == "takes unknown FAILURE UNKNOWN"
+    assert (worker.left(), set(worker.dead_letters())) == (0, {"unknown"})
+
+
+@pytest.mark.parametrize("pool", POOLS[:2])
+def test_a_warm_shutdown_waits_until_the_backend_is_back(room: Path, pool: str) -> None:
+    away = room / "away"
+    away.touch()
+    worker = Answering(room, pool)
+    with worker:
+        worker.send(message("break", "break"))
+        wait_until(lambda: worker.told.count("tries break") > 1)
+        worker.do(lambda: worker.parts.orders.request_shutdown(Shutdown.WARM))
+        wait_until(lambda: worker.told.count("tries break") > 4)
+        assert worker.alive
+        away.unlink()
+
+        wait_until(lambda: not worker.alive)
+    assert "takes break FAILURE BROKEN" in worker.told
+    assert (worker.left(), set(worker.dead_letters())) == (0, {"break"})
+
+
+@pytest.mark.parametrize(
+    ("name", "task_id", "left"), [("late", "late", 1), ("late_early", "late", 0), ("die", "gone", 1)]
+)
+def test_a_cold_shutdown_gives_back_what_the_app_has_not_taken(
+    room: Path, name: str, task_id: str, left: int
+) -> None:
+    (room / "away").touch()
+    worker = Answering(room, "prefork")
+    with worker:
+        worker.send(message(name, task_id))
+        wait_until(lambda: f"tries {task_id}" in worker.told)
+    assert (worker.left(), worker.dead_letters(), len(worker.ends)) == (left, {}, 0)
+
+
+def test_a_message_that_comes_again_while_its_end_is_open_does_not_run_again(room: Path) -> None:
+    away = room / "away"
+    away.touch()
+    with Answering(room, lease=0.3) as worker:
+        worker.send(message("late", "late"))
+        wait_until(lambda: "tries late" in worker.told)
+
+        for _ in range(2):
+            former = worker.consumer._claims.generation
+            worker.broker.intake("main-1@here", ["default"]).close()
+            wait_until(is_later_than(former, worker))
+            wait_until(lambda: worker.broker.desk().queues()[0].claimed == 1)
+        away.unlink()
+
+        wait_until(lambda: worker.left() == 0 and not worker.ends)
+        assert worker.told.count("runs late") == 1
+
+
+def is_later_than(generation: int, worker: Answering) -> Callable[[], bool]:
+    return lambda: worker.consumer._claims.generation > generation
+
+
+def test_ends_that_wait_for_a_slot_outlive_lost_claims(room: Path) -> None:
+    with Answering(room, concurrency=1, prefetch=5, lease=0.3) as worker:
+        worker.send(message("gated_early", "long"))
+        worker.hears("runs long")
+        worker.send(message("nobody", "unknown"))
+        wait_until(lambda: len(worker.ends) == 1)
+        former = worker.consumer._claims.generation
+        worker.broker.intake("main-1@here", ["default"]).close()
+        wait_until(is_later_than(former, worker))
+        (room / "gate").touch()
+
+        worker.hears("takes unknown FAILURE UNKNOWN")
+        wait_until(lambda: worker.left() == 0 and not worker.ends)
+        assert set(worker.dead_letters()) == {"unknown"}
+
+
+def test_a_message_that_did_not_run_waits_in_its_broker(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_ends, "_PUT_BACK_S", 60.0)
+    settled: list[object] = []
+    settle = MemoryIntake.settle
+
+    def note(self: MemoryIntake, settlements: Sequence[object]) -> object:
+        settled.extend(settlements)
+        return settle(self, settlements)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MemoryIntake, "settle", note)
+    (room / "away").touch()
+    with Answering(room) as worker:
+        worker.send(expiring("expired"))
+
+        wait_until(lambda: [type(each) for each in settled] == [Delay])
+        wait_until(lambda: worker.broker.desk().queues()[0].delayed == 1)
+        assert not worker.ends
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_many_ends_go_through_a_small_pool(room: Path, pool: str) -> None:
+    with Answering(room, pool, concurrency=1) as worker:
+        worker.send(*(expiring(f"e{number}") for number in range(200)))
+        worker.send(*(message("note", f"n{number}") for number in range(50)))
+
+        wait_until(lambda: worker.left() == 0 and not worker.ends)
+        taken = [line for line in worker.told if line.startswith("takes")]
+        assert len(taken) == len(set(taken)) == 200
+        assert worker.consumer.tally.done == 50
