@@ -1,14 +1,26 @@
-"""The sides of a broker beside its intake: publishing, mailboxes, and a desk for the operator."""
+"""The seam of brokers: publish a message, claim a batch, settle it, renew one lease.
+
+Promises of every implementation (tests/contract/test_broker_*.py):
+
+- ``claim`` hands out a message and writes its lease in one atomic step; no crash can lose it.
+- All claims of one intake belong to one *generation* with one lease.  Opening an intake under a
+  name that is in use fences the former generation off: its claims go back to their queues, and
+  whatever it settles later is refused.
+- A claim whose lease ran out is handed to the next claimer.
+- A message is handed out in order of priority (highest first), then of arrival.
+
+The operator's side stands in ``desk``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from taskd.brokers.intake import Intake
+from taskd.base.errors import LeaseLostError
+from taskd.brokers.desk import Desk
 from taskd.config.kinds import BrokerKind
-from taskd.protocol.delivery import Delivery, Outgoing
+from taskd.protocol.delivery import Delivery, Outgoing, Settlement
 
 ExchangeType = Literal["direct", "topic", "fanout"]
 
@@ -25,6 +37,72 @@ class Publisher(Protocol):
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""
+
+
+class Intake(Protocol):
+    """The claims of one worker generation.  Not thread-safe: one loop owns it."""
+
+    def claim(self, limit: int) -> Sequence[Delivery]:
+        """Return up to ``limit`` messages that are due, claimed.  Never waits for a message.
+
+        Raises: ``LeaseLostError`` after a takeover; ``BackendError`` when the broker cannot be used now
+        (nothing was claimed).
+        """
+
+    def settle(self, outcomes: Sequence[Settlement]) -> Sequence[int]:
+        """Carry out all outcomes in one atomic trip; return the tags that were refused.
+
+        A tag is refused when its lease is no longer this generation's.  On an error nothing was
+        settled and the same call may be made again.
+        """
+
+    def renew(self) -> None:
+        """Extend the lease of all claims; call it every ``lease_s / 3``, or more often.
+
+        Raises: ``LeaseLostError`` after a takeover.
+        """
+
+    @property
+    def lease_s(self) -> float:
+        """How long claims stay with a worker that has stopped renewing."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there may be something to claim."""
+
+    def clear_wakeups(self) -> None:
+        """Make ``fileno`` unreadable; then claim, in this order.
+
+        A message that comes after a claim that returned fewer than it asked for makes it readable again.
+        """
+
+    def next_due_at(self) -> float | None:
+        """Return when the next delayed message becomes due (wall clock), or None."""
+
+    def scheduled(self, limit: int) -> Sequence[tuple[float, Delivery]]:
+        """Return up to ``limit`` delayed messages of these queues, soonest first, unclaimed."""
+
+    def depth(self) -> int:
+        """Return how many messages of these queues could be claimed now; counting may end at 100,000."""
+
+    def queues(self) -> Sequence[str]:
+        """Return the queues that ``claim`` looks at."""
+
+    def add_queue(self, queue: str) -> None:
+        """Claim from ``queue`` too; it is made if missing."""
+
+    def cancel_queue(self, queue: str) -> None:
+        """Claim from ``queue`` no more."""
+
+    def close(self) -> None:
+        """Return all claims unstarted and end the lease.  May be called twice."""
+
+
+def lease_lost(owner: str, lease_s: float) -> LeaseLostError:
+    """Return the error of a generation whose claims another has now."""
+    return LeaseLostError(
+        f'the claims of "{owner}" were taken over: either its lease of {lease_s:g} s ran out '
+        "or another process started under this name; open a new intake"
+    )
 
 
 class Mailbox(Protocol):
@@ -62,89 +140,6 @@ class EventSender(Protocol):
 
         A listener that is too slow loses the oldest.  Raises: ``BackendError``.
         """
-
-    def close(self) -> None:
-        """Release the connection.  May be called twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueInfo:
-    """How many messages of a queue are in each condition."""
-
-    name: str
-    ready: int
-    delayed: int
-    claimed: int
-    dead: int
-    #: Claimed by Celery workers, or left by one that was killed (Redis alone).
-    unacked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One line about a message in the dead-letter queue; ``task`` is empty where no name is known."""
-
-    id: int
-    queue: str
-    task: str
-    task_id: str
-    reason: str
-    died_at: float
-    deaths: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeadMessage:
-    """A dead letter with the evidence of its end and the whole message."""
-
-    letter: DeadLetter
-    evidence: bytes
-    headers: bytes
-    body: bytes
-    content_type: str
-    content_encoding: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeadFilter:
-    """Selects dead letters.  A letter matches if every field that is set matches."""
-
-    task: str | None = None
-    queue: str | None = None
-    #: Wall-clock second of the earliest death.
-    since_at: float | None = None
-    ids: Sequence[int] | None = None
-
-
-ALL_DEAD = DeadFilter()
-
-
-class Desk(Protocol):
-    """The operator's view of a broker; every call is one short transaction."""
-
-    def queues(self) -> Sequence[QueueInfo]:
-        """Return all durable queues, by name."""
-
-    def purge(self, queue: str) -> int:
-        """Delete the ready and delayed messages of a queue, not the claimed; return how many."""
-
-    def dead_letters(self, which: DeadFilter = ALL_DEAD, limit: int = 100) -> Sequence[DeadLetter]:
-        """Return up to ``limit`` dead letters, the newest first.  Bodies are not read."""
-
-    def dead_letter(self, letter_id: int) -> DeadMessage | None:
-        """Return one dead letter with its evidence and message; None when there is none of this id."""
-
-    def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
-        """Return the ids of dead letters, the oldest first."""
-
-    def requeue_dead(self, ids: Sequence[int]) -> int:
-        """Send dead letters to their queues again with deaths and deliveries at zero; return how many.
-
-        One transaction; some hundred ids at once keep it short.
-        """
-
-    def purge_dead(self, ids: Sequence[int]) -> int:
-        """Delete these dead letters; return how many there were.  One transaction, as ``requeue_dead``."""
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""
@@ -198,4 +193,27 @@ class Replying(Protocol):
         """Open a queue for replies, made if missing; it keeps its messages, also when the box is closed.
 
         It goes by itself when nobody has read it for ``expires_s``.  Raises: ``BrokerError``.
+        """
+
+
+@runtime_checkable
+class Advancing(Protocol):
+    """An intake that can let delayed messages come sooner.  Not every broker can."""
+
+    def advance(self, entries: Sequence[tuple[float, Delivery]], due_at: float) -> None:
+        """Let messages become due at ``due_at`` (wall clock); entries as ``Intake.scheduled`` returned them.
+
+        One that is not there any more is passed over.  Raises: ``BackendError``.
+        """
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """An intake that takes result records along.  Only over a server that can keep both."""
+
+    def settle_after(self, results: Any, outcomes: Sequence[Settlement]) -> Sequence[int]:
+        """Write results, then settle, in one atomic trip; else as ``Intake.settle``.
+
+        ``results``: what the result store of the same server calls their writing.  When they cannot be
+        written, nothing is settled.
         """

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from taskd.base.nearest import nearest
-from taskd.brokers.base import Desk, QueueInfo
+from taskd.brokers.desk import Desk, QueueInfo
 from taskd.brokers.factory import connect
 from taskd.cli.output import Failure
 from taskd.config.schema import Config

@@ -9,7 +9,7 @@ import click
 
 from taskd.base import clock, exit_codes
 from taskd.base.plural import counted
-from taskd.brokers.base import DeadFilter, Desk
+from taskd.brokers.desk import DeadFilter, Desk
 from taskd.cli import letters
 from taskd.cli.desk import open_desk
 from taskd.cli.groups import CommandGroup

@@ -9,7 +9,7 @@ import msgspec
 
 from taskd.base.exit_codes import describe_signal
 from taskd.base.safe_text import block, json_text, one_line
-from taskd.brokers.base import DeadLetter, DeadMessage
+from taskd.brokers.desk import DeadLetter, DeadMessage
 from taskd.cli.output import local_time, size
 
 COLUMNS = ("ID", "QUEUE", "DIED", "DEATHS", "TASK", "TASK ID", "REASON")

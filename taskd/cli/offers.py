@@ -11,7 +11,7 @@ import click
 from taskd.base.schemes import file_of
 from taskd.beat.entries import EntrySource
 from taskd.beat.stores.factory import store_url
-from taskd.brokers.base import Desk
+from taskd.brokers.desk import Desk
 from taskd.cli.desk import open_desk
 from taskd.cli.entries import View, look
 from taskd.cli.names import completer

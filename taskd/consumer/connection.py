@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from taskd.base.blueprint import Given, Step
 from taskd.base.errors import BackendError, LeaseLostError, StorageReplacedError
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.base import Broker
-from taskd.brokers.intake import Intake
+from taskd.brokers.base import Broker, Intake
 from taskd.consumer.claims import Claims
 from taskd.consumer.facts import WorkerFacts
 from taskd.consumer.live_config import LiveConfig

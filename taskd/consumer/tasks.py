@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from taskd.base.blueprint import Given, Step
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
-from taskd.brokers.intake import Intake
+from taskd.brokers.base import Intake
 from taskd.consumer.claiming.admission import Admission
 from taskd.consumer.claiming.hold import Hold
 from taskd.consumer.claiming.intaking import Intaking

@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar, cast
 from taskd.base import forks
 from taskd.base.errors import ConfigError, TaskdError
 from taskd.brokers import factory as brokers
-from taskd.brokers.base import Broker, Desk, Publisher
+from taskd.brokers.base import Broker, Publisher
+from taskd.brokers.desk import Desk
 from taskd.config.kinds import BrokerCan, StoreCan
 from taskd.config.load import load
 from taskd.config.rules import with_absolute_paths

@@ -9,7 +9,7 @@ import msgspec
 from taskd.base import clock
 from taskd.base.errors import BackendError, ConfigError
 from taskd.base.plural import counted
-from taskd.brokers.base import QueueInfo
+from taskd.brokers.desk import QueueInfo
 from taskd.config.kinds import BrokerCan
 from taskd.config.serving import unserved
 from taskd.sending.connections import Connections

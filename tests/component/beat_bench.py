@@ -16,7 +16,8 @@ from taskd.beat.service import Beat
 from taskd.beat.stores.base import BeatStore, Decision
 from taskd.beat.stores.sqlite import SqliteStore
 from taskd.beat.surroundings import BeatSurroundings
-from taskd.brokers.base import Broker, QueueInfo
+from taskd.brokers.base import Broker
+from taskd.brokers.desk import QueueInfo
 from taskd.brokers.timing import Timing
 from taskd.config.built_in import MEMORY
 from taskd.config.schedule import BeatEntryConfig

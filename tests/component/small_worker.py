@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
-from taskd.brokers.base import Broker, DeadLetter
+from taskd.brokers.base import Broker
+from taskd.brokers.desk import DeadLetter
 from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.consumer import Consumer

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from taskd.base.errors import StorageError
-from taskd.brokers.intake import Carrying
+from taskd.brokers.base import Carrying
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.config.stores import RedisConfig
 from taskd.protocol.delivery import Ack, Outgoing, Requeue

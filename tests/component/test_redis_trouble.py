@@ -14,7 +14,7 @@ from redis import Redis
 from taskd.base import clock
 from taskd.base.errors import LeaseLostError, StorageError, StorageFullError
 from taskd.base.lifecycle import Deadline
-from taskd.brokers.intake import Intake
+from taskd.brokers.base import Intake
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.redis.connections import RedisConnections
 from taskd.config.stores import RedisConfig

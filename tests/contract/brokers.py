@@ -17,8 +17,7 @@ from taskd.base.named import named
 from taskd.brokers.amqp.broker import AmqpBroker
 from taskd.brokers.amqp.pushed import PushedSource
 from taskd.brokers.amqp.server import AmqpServer
-from taskd.brokers.base import Broker, Mailbox
-from taskd.brokers.intake import Intake
+from taskd.brokers.base import Broker, Intake, Mailbox
 from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.broker import KombuBroker
 from taskd.brokers.kombu.intake import KombuIntake

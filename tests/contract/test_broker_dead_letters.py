@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.base import Broker, DeadFilter
+from taskd.brokers.base import Broker
+from taskd.brokers.desk import DeadFilter
 from taskd.brokers.kombu.broker import KombuBroker
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.config.kinds import BrokerCan

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from taskd.brokers.base import Broker
-from taskd.brokers.intake import Advancing
+from taskd.brokers.base import Advancing, Broker
 from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Delay
 from tests.contract.brokers import (

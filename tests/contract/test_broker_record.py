@@ -6,8 +6,7 @@ import inspect
 
 import pytest
 
-from taskd.brokers.base import Broker, Replying
-from taskd.brokers.intake import Advancing, Carrying
+from taskd.brokers.base import Advancing, Broker, Carrying, Replying
 from taskd.brokers.once import SendsOnce
 from taskd.config.kinds import BrokerCan
 

@@ -7,8 +7,7 @@ import math
 import pytest
 
 from taskd.base.errors import TooLateError
-from taskd.brokers.base import Broker
-from taskd.brokers.intake import Intake
+from taskd.brokers.base import Broker, Intake
 from taskd.brokers.once import OncePublisher, PlainOnce, once_publisher
 from taskd.config.kinds import BrokerCan
 from taskd.protocol.delivery import Ack, Dead, Delay, Outgoing, Replace

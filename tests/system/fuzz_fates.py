@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskd.base import clock
-from taskd.brokers.base import Desk
+from taskd.brokers.desk import Desk
 from taskd.config.schema import Config
 from taskd.consumer.claiming import strategy
 from taskd.execution.native.execute import Executor

@@ -16,7 +16,8 @@ from typing import IO
 
 from taskd import App
 from taskd.base.program_signals import HELD
-from taskd.brokers.base import Broker, QueueInfo
+from taskd.brokers.base import Broker
+from taskd.brokers.desk import QueueInfo
 from taskd.brokers.factory import connect
 from taskd.config.load import load
 from taskd.config.transfer import CONFIG_FD_VARIABLE, into_descriptor

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from taskd.base import safe_text
 from taskd.base.log import JournalFormatter, JsonFormatter, PlainFormatter, formatter
-from taskd.brokers.base import DeadLetter, DeadMessage
+from taskd.brokers.desk import DeadLetter, DeadMessage
 from taskd.cli import letters
 from taskd.cli.output import echo_json, echo_table
 from taskd.supervisor.control.access import Peer

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from taskd.base.errors import ProtocolError
-from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
+from taskd.brokers.desk import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.kombu import naming
 from taskd.brokers.kombu.letters import MessageLetter, unfold
 from taskd.brokers.kombu.publisher import KombuPublisher

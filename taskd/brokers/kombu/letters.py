@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from taskd.base.errors import ProtocolError
-from taskd.brokers.base import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.dead import storable, task_name
+from taskd.brokers.desk import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.kombu.envelope import Sealed
 from taskd.brokers.kombu.naming import DEAD
 from taskd.protocol.delivery import Delivery

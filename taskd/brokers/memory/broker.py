@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
-from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, ExchangeType, QueueInfo
+from taskd.brokers.base import ExchangeType
+from taskd.brokers.desk import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.memory.hub import Listener, MemoryHub, Queue, hub_of, started
 from taskd.brokers.memory.intake import MemoryIntake
 from taskd.brokers.memory.once import MemoryOnce

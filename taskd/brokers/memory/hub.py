@@ -13,8 +13,9 @@ import msgspec
 
 from taskd.base.errors import BrokerError
 from taskd.base.wakeup import Wakeup
-from taskd.brokers.base import DeadLetter, DeadMessage, ExchangeType
+from taskd.brokers.base import ExchangeType
 from taskd.brokers.dead import storable, task_name
+from taskd.brokers.desk import DeadLetter, DeadMessage
 from taskd.brokers.topology import matches
 from taskd.protocol.delivery import Dead, Delivery, Outgoing
 

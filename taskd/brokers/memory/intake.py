@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskd.base.exhaustive import assert_never
-from taskd.brokers.intake import lease_lost
+from taskd.brokers.base import lease_lost
 from taskd.brokers.memory.hub import Generation, Listener, MemoryHub, dead_message, started
 from taskd.brokers.timing import Timing
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from taskd.base.errors import LeaseLostError, StorageError
-from taskd.brokers.intake import lease_lost
+from taskd.brokers.base import lease_lost
 from taskd.brokers.redis import scripts
 from taskd.brokers.redis.claiming import Claiming, held
 from taskd.brokers.redis.connections import RedisConnections

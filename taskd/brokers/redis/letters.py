@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from taskd.base.errors import ProtocolError
-from taskd.brokers.base import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.dead import storable, task_name
+from taskd.brokers.desk import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.redis.envelope import OpenedEnvelope, returned
 from taskd.protocol.delivery import Dead
 

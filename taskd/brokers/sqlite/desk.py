@@ -9,7 +9,7 @@ import msgspec
 
 from taskd.base import forks
 from taskd.base.errors import StorageError
-from taskd.brokers.base import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
+from taskd.brokers.desk import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.sqlite.queues import ensure_queue, purge_queue, queue_id
 from taskd.brokers.sqlite.store import BrokerFile
 

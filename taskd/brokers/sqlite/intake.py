@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from taskd.base.errors import LeaseLostError, StorageError
-from taskd.brokers.intake import lease_lost
+from taskd.brokers.base import lease_lost
 from taskd.brokers.sqlite import leases, settling
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep

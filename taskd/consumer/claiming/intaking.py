@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from taskd.base import clock
 from taskd.base.errors import BackendError
 from taskd.base.loop import Loop, LoopTimer
-from taskd.brokers.intake import Intake
+from taskd.brokers.base import Intake
 from taskd.consumer.claiming.admission import Admission
 from taskd.consumer.claiming.hold import Hold
 from taskd.consumer.claiming.prefetch import claim_size, target_held

@@ -13,8 +13,7 @@ from taskd.base.errors import ProtocolError
 from taskd.base.plural import counted
 from taskd.base.rates import parse_rate
 from taskd.brokers import topology
-from taskd.brokers.base import Broker
-from taskd.brokers.intake import Advancing
+from taskd.brokers.base import Advancing, Broker
 from taskd.config.kinds import BrokerCan
 from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.facts import WorkerFacts

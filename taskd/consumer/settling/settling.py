@@ -13,8 +13,7 @@ from typing import Any, TypeVar, cast
 
 from taskd.base import clock
 from taskd.base.errors import BackendError
-from taskd.brokers.base import Publisher
-from taskd.brokers.intake import Carrying, Intake
+from taskd.brokers.base import Carrying, Intake, Publisher
 from taskd.consumer.settling.chords import ChordEnd, Chords, Returned
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Dead, Delivery, Outgoing, Settlement
