@@ -43,6 +43,7 @@ from taskd.consumer.running.shutdown_ladder import ShutdownLadder
 from taskd.consumer.running.start_watch import StartWatch
 from taskd.consumer.running.tally import Tally
 from taskd.consumer.settling.chords import Chords
+from taskd.consumer.settling.flush import Flush
 from taskd.consumer.settling.settling import Settling
 from taskd.consumer.tasks import Tasks
 from taskd.pools.base import RunningJob
@@ -69,7 +70,8 @@ class Consumer:
         self._voice = parts.voice
         self._broker = parts.backends.broker
         self._claims = Claims()
-        self._settling = _settling(parts)
+        self._settling = Settling(parts.live.config.result_expires)
+        self._flush = _flush(parts, self._settling)
         self._app_ends = AppEnds(parts.loop, parts.work, parts.orders)
         answering = Answering(self._settling, self._claims, parts.moments, self._app_ends)
         losses = Losses(parts.live, answering)
@@ -138,6 +140,7 @@ class Consumer:
                 voice,
                 parts.moments,
                 settling=self._settling,
+                flush=self._flush,
                 app_ends=self._app_ends,
             ),
         ]
@@ -242,13 +245,13 @@ class Consumer:
     def _flush_last(self) -> None:
         try:
             if self._connection.intake is not None:
-                self._settling.flush(self._connection.intake)
+                self._flush.send(self._connection.intake)
         except BackendError as error:
             logger.error("outcomes=%d not settled, their tasks run again: %s", len(self._settling), error)
 
 
-def _settling(parts: Parts) -> Settling:
-    """Return the outward queues of a worker."""
+def _flush(parts: Parts, queues: Settling) -> Flush:
+    """Return the way out of a worker."""
     backends = parts.backends
     config = parts.live.config
     tasks = parts.work.tasks
@@ -258,11 +261,12 @@ def _settling(parts: Parts) -> Settling:
         options = tasks.get(task)
         return TaskSettings(task, queue=options.queue) if options and options.queue else TaskSettings(task)
 
-    return Settling(
+    return Flush(
+        queues,
         backends.results,
         backends.publisher,
-        config.result_expires,
         Chords(backends.chords, backends.results, settings_of),
+        parts.moments.settled,
         in_one_step=_is_one_step(backends.broker, config),
     )
 

@@ -16,6 +16,7 @@ from taskd.consumer.connection import Connection
 from taskd.consumer.moments import Moments
 from taskd.consumer.orders import Orders, Shutdown
 from taskd.consumer.running.app_ends import AppEnds
+from taskd.consumer.settling.flush import Flush
 from taskd.consumer.settling.settling import LINGER_S, Settling
 from taskd.consumer.tasks import Tasks, TasksGiven
 from taskd.consumer.voice import Voice
@@ -41,6 +42,7 @@ class Evloop(Step[None]):
         moments: Moments,
         *,
         settling: Settling,
+        flush: Flush,
         app_ends: AppEnds,
     ) -> None:
         self._loop = loop
@@ -49,6 +51,7 @@ class Evloop(Step[None]):
         self._voice = voice
         self._moments = moments
         self._settling = settling
+        self._flush = flush
         self._app_ends = app_ends
         self._linger: LoopTimer | None = None
         self._announced = False
@@ -84,7 +87,7 @@ class Evloop(Step[None]):
 
     def _flush_if_due(self, tasks: TasksGiven) -> None:
         if self._settling.is_due(clock.monotonic(), idle=self._pool.held == 0):
-            tasks.flush()
+            self._flush.send(tasks.intake)
         elif self._linger is None:
             self._linger = self._loop.call_later(LINGER_S, self._end_linger)
 
@@ -99,7 +102,7 @@ class Evloop(Step[None]):
         self._moments.draining.publish(None)
         while self._orders.shutdown is Shutdown.WARM:
             if self._settling:
-                tasks.flush()
+                self._flush.send(tasks.intake)
             if self._pool.held == 0 and not self._settling and not self._app_ends:
                 self._moments.drained.publish(None)
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from taskd.base.blueprint import Given, Step
@@ -16,7 +15,7 @@ from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.claiming.selfcheck import SelfCheck
 from taskd.consumer.connection import Connection
 from taskd.consumer.live_config import LiveConfig
-from taskd.consumer.moments import Moments, Settled
+from taskd.consumer.moments import Moments
 from taskd.consumer.neighbours.mingle import Mingle
 from taskd.consumer.orders import Orders
 from taskd.consumer.running.answering import Answering
@@ -27,26 +26,13 @@ from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling
 from taskd.consumer.voice import Voice
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class TasksGiven:
-    """The running Tasks step: the inward half, and the flush of the outward one."""
+    """The running Tasks step: the inward half, and the claims that both halves work with."""
 
     intaking: Intaking
     intake: Intake
-    settling: Settling
-    moments: Moments
-
-    def flush(self) -> None:
-        """Send results and settlements.  Raises ``BackendError``; nothing is lost."""
-        settlements = self.settling.settlements() if self.moments.settled.heard_by else ()
-        refused = self.settling.flush(self.intake)
-        if refused:
-            logger.warning("settlements_refused=%d: their lease was taken over", len(refused))
-        if settlements:
-            self.moments.settled.publish(Settled(settlements, refused))
 
 
 class Tasks(Step[TasksGiven]):
@@ -121,7 +107,7 @@ class Tasks(Step[TasksGiven]):
             self._loop, self._orders, work.pool, self._voice.report, intaking, depth=intake.depth
         )
         self._check.start()
-        self._running = TasksGiven(intaking, intake, self._settling, self._moments)
+        self._running = TasksGiven(intaking, intake)
         return self._running
 
     def quiet(self) -> None:

@@ -112,8 +112,8 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
     "cli": ((REST,), ("beat", "doctor", "store"), ("install_unit",)),
     "consumer": (
         ("request", "claims", "facts", "live_config", "orders", "backends", "voice"),
-        ("settling",),
         ("moments",),
+        ("settling",),
         ("running",),
         ("connection", "claiming"),
         ("neighbours",),

@@ -86,7 +86,7 @@ def test_what_waits_for_its_time_is_not_acknowledged_whatever_its_task_says(work
         "main-1@here",
         worker.parts.work,
         worker.parts.policy,
-        TasksGiven(None, intake, None, worker.parts.moments),  # type: ignore[arg-type]
+        TasksGiven(None, intake),  # type: ignore[arg-type]
     )
 
     answer: Any = worker.do(queries.scheduled)

@@ -8,7 +8,6 @@ import pytest
 
 from taskd.base.errors import StorageError
 from taskd.consumer.settling.chords import ChordEnd, Chords, Returned
-from taskd.consumer.settling.settling import Settling
 from taskd.protocol.chord import Begun
 from taskd.protocol.exceptions import ChordError
 from taskd.protocol.message import decode_body, decode_headers
@@ -17,6 +16,7 @@ from taskd.results.base import Counted
 from taskd.results.memory import MemoryResults
 from tests.unit.fake_chords import BODY, Store, part
 from tests.unit.fake_stores import FakeIntake
+from tests.unit.outward import Outward
 
 
 def end(store: Store, *parts: Returned) -> ChordEnd:
@@ -96,12 +96,12 @@ def test_where_nobody_counts_the_body_fails_as_the_part_did() -> None:
     assert ended.given_up == ["body"]
 
 
-def settling_with(store: Store) -> tuple[Settling, FakeIntake]:
+def settling_with(store: Store) -> tuple[Outward, FakeIntake]:
     stores = FakeIntake()
-    return Settling(stores, stores, 60.0, Chords(store, stores)), stores
+    return Outward(stores, Chords(store, stores)), stores
 
 
-def count(settling: Settling, returned: Returned) -> None:
+def count(settling: Outward, returned: Returned) -> None:
     settling.count([returned.part], returned.record, returned.headers, returned.queue)
 
 

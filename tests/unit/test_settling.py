@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import pytest
 
 from taskd.base.errors import StorageError
-from taskd.consumer.settling.settling import FULL_BATCH, LINGER_S, Settling
+from taskd.consumer.moments import Settled
+from taskd.consumer.settling.settling import FULL_BATCH, LINGER_S
 from taskd.protocol.delivery import Ack, Outgoing, Settlement
 from tests.unit.fake_stores import FakeIntake, Stores
+from tests.unit.outward import Outward
 
 
-def settling_over(stores: Stores) -> Settling:
-    return Settling(stores, stores, 60.0)
+def settling_over(stores: Stores) -> Outward:
+    return Outward(stores)
 
 
 def test_results_are_stored_before_their_messages_are_acknowledged() -> None:
@@ -119,8 +121,8 @@ class CarryingIntake(FakeIntake):
         return ()
 
 
-def over_one_server(stores: Stores) -> Settling:
-    return Settling(stores, stores, 60.0, in_one_step=True)
+def over_one_server(stores: Stores) -> Outward:
+    return Outward(stores, in_one_step=True)
 
 
 def test_results_travel_with_the_settlements_where_both_lie_on_one_server() -> None:
@@ -171,3 +173,17 @@ def test_results_and_settlements_go_apart_where_they_lie_apart() -> None:
     settling.flush(intake)
 
     assert intake.calls == ["store", "settle"]
+
+
+def test_subscribers_hear_of_a_flush_once_with_the_tags_that_were_refused() -> None:
+    intake = FakeIntake()
+    settling = settling_over(intake)
+    heard: list[Settled] = []
+    settling.settled.subscribe(heard.append)
+    settling.settle(Ack(-5))
+    settling.settle(Ack(5))
+
+    settling.flush(intake)
+    settling.flush(intake)
+
+    assert heard == [Settled((Ack(-5), Ack(5)), [-5])]
