@@ -10,10 +10,10 @@ from taskd.base.blueprint import Given, Step
 from taskd.base.errors import BackendError, LeaseLostError, StorageReplacedError
 from taskd.base.lifecycle import Deadline
 from taskd.brokers.base import Broker, Intake
-from taskd.consumer.claims import Claims
 from taskd.consumer.facts import WorkerFacts
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.moments import Moments
+from taskd.consumer.request import Claims
 from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling

@@ -20,7 +20,6 @@ from taskd.brokers.base import Broker
 from taskd.config.kinds import BrokerCan, StoreCan
 from taskd.config.schema import Config
 from taskd.consumer.claiming.selfcheck import NotConsumingError
-from taskd.consumer.claims import Claims
 from taskd.consumer.commands.control import Control
 from taskd.consumer.commands.table import Subject
 from taskd.consumer.connection import Connection
@@ -33,15 +32,14 @@ from taskd.consumer.neighbours.mingle import Mingle
 from taskd.consumer.neighbours.task_events import TaskEvents
 from taskd.consumer.orders import Shutdown
 from taskd.consumer.parts import Parts
-from taskd.consumer.request import WorkerRequest
+from taskd.consumer.request import Claims, WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.child_loss import Losses
 from taskd.consumer.running.outcomes import Outcomes
-from taskd.consumer.running.run_times import RunTimes
 from taskd.consumer.running.shutdown_ladder import ShutdownLadder
 from taskd.consumer.running.start_watch import StartWatch
-from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.statistics import RunTimes, Tally
 from taskd.consumer.settling.chords import Chords
 from taskd.consumer.settling.flush import Flush
 from taskd.consumer.settling.settling import Settling

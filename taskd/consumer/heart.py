@@ -17,8 +17,7 @@ from taskd.base.loop import Loop, LoopTimer
 from taskd.consumer.connection import Connection
 from taskd.consumer.neighbours.announcing import FREQ_S, Announcer, Events
 from taskd.consumer.orders import Orders
-from taskd.consumer.running.run_times import RunTimes
-from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.statistics import RunTimes, Tally
 from taskd.consumer.running.work import Work
 from taskd.consumer.voice import Voice
 from taskd.host.resident import resident_bytes

@@ -1,4 +1,4 @@
-"""One claimed task on its way through the worker."""
+"""A claimed task on its way through the worker, and the generation of claims that counts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,23 @@ from taskd.protocol.delivery import Delivery
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.sending.forms import Acks
 from taskd.sending.options import TaskOptions
+
+
+class Claims:
+    """The number of the present generation of claims; what an earlier one settles is void.
+
+    The step Connection alone begins another one.
+    """
+
+    __slots__ = ("generation",)
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+    def begin_anew(self) -> int:
+        """Begin another generation; return its number."""
+        self.generation += 1
+        return self.generation
 
 
 class Softened(Enum):

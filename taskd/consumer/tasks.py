@@ -9,8 +9,7 @@ from taskd.base.lifecycle import Deadline
 from taskd.base.loop import Loop
 from taskd.brokers.base import Intake
 from taskd.consumer.claiming.admission import Admission
-from taskd.consumer.claiming.hold import Hold
-from taskd.consumer.claiming.intaking import Intaking
+from taskd.consumer.claiming.intaking import Hold, Intaking
 from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.claiming.selfcheck import SelfCheck
 from taskd.consumer.connection import Connection
@@ -20,8 +19,7 @@ from taskd.consumer.neighbours.mingle import Mingle
 from taskd.consumer.orders import Orders
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.child_loss import Losses
-from taskd.consumer.running.run_times import RunTimes
-from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.statistics import RunTimes, Tally
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling
 from taskd.consumer.voice import Voice

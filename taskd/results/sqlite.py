@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
-from zlib import crc32
-
-import msgspec
 
 from taskd.base import clock, forks
 from taskd.base.errors import StorageError
@@ -23,6 +20,7 @@ from taskd.config.stores import SqliteConfig, Stores
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import Post, StoredResult
 from taskd.results.collecting import SourceCollector
+from taskd.results.sqlite_arrivals import NEWEST, Arrivals, encode_json, topic_of
 from taskd.storage.sqlite.database import Database, path_of
 from taskd.storage.sqlite.schema import Schema, SqlStep
 from taskd.storage.sqlite.space import Space
@@ -50,16 +48,6 @@ WHERE result.state <> 'SUCCESS' OR excluded.state = 'SUCCESS'
 _AMONG = "task_id IN (SELECT value FROM json_each(?))"
 _FINAL = ",".join(f"'{state.value}'" for state in sorted(FINAL_STATES))
 _ENDS = f"SELECT task_id, CASE WHEN state IN ({_FINAL}) THEN record END FROM result WHERE {_AMONG}"  # noqa: S608
-_NEWEST = "SELECT coalesce(max(number), 0) FROM result"
-_ARRIVED = "SELECT number, task_id, state FROM result WHERE number > ? ORDER BY number LIMIT ?"
-_NUMBERED = (
-    "SELECT task_id, record FROM result WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number"
-)
-_ARRIVALS_AT_ONCE = 1000
-#: A waiter for more tasks than this is woken by any; this many topics fit into the name of a socket.
-_MOST_TOPICS = 4
-#: Asking again for tasks that have begun takes at most this share of the time.
-_BEGUN_SHARE = 0.1
 _EXPIRE = (
     "DELETE FROM result WHERE number IN"
     " (SELECT number FROM result WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
@@ -69,8 +57,6 @@ _EXPIRE_AT_ONCE = 1000
 _LOOK_S = 1.0
 #: How long whoever is in a hurry waits for other processes all the same.
 _PATIENCE_S = 1.0
-
-_encode_json = msgspec.json.Encoder().encode
 
 
 class SqliteResults:
@@ -88,7 +74,7 @@ class SqliteResults:
         self._lock = threading.Lock()
         self._opened: tuple[Database, WakeSender] | None = None
         self._space: Space | None = None
-        self._collecting: WeakSet[_Arrivals] = WeakSet()
+        self._collecting: WeakSet[Arrivals] = WeakSet()
 
     def _open(self, limit_s: float = math.inf) -> tuple[Database, WakeSender]:
         """Return the open file, which waits for other processes at most ``limit_s`` or ``busy_timeout``."""
@@ -118,7 +104,7 @@ class SqliteResults:
             with database.write() as connection:
                 connection.executemany(_STORE, rows)
             if sender.anyone():
-                sender.wake({_topic(result.task_id) for result in results})
+                sender.wake({topic_of(result.task_id) for result in results})
 
     def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return the records that exist, by task id."""
@@ -135,14 +121,14 @@ class SqliteResults:
         self, statement: str, task_ids: Sequence[str], limit_s: float = math.inf
     ) -> Mapping[str, Any]:
         with self._lock, self._open(limit_s)[0].read() as connection:
-            return dict(connection.execute(statement, (_encode_json(task_ids).decode(),)).fetchall())
+            return dict(connection.execute(statement, (encode_json(task_ids).decode(),)).fetchall())
 
     def wait(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
         """Block until at least one of the tasks is in a final state; return all final ones."""
         final = self._final(task_ids, deadline)
         if final or not task_ids or deadline.passed:
             return final
-        listener = WakeListener(self.path, {_topic(task_id) for task_id in task_ids})
+        listener = WakeListener(self.path, {topic_of(task_id) for task_id in task_ids})
         try:
             readable = Readable(listener.fileno())
             while True:
@@ -156,7 +142,7 @@ class SqliteResults:
 
     def collect(self, task_ids: Collection[str]) -> SourceCollector:
         """Return what finds the final records of many tasks as they arrive."""
-        arrivals = _Arrivals(self, task_ids)
+        arrivals = Arrivals(self, task_ids)
         self._collecting.add(arrivals)
         return SourceCollector(arrivals, task_ids)
 
@@ -178,9 +164,9 @@ class SqliteResults:
         with self._lock, self._open()[0].write() as connection:
             connection.execute(
                 f"DELETE FROM result WHERE {_AMONG}",  # noqa: S608
-                (_encode_json(task_ids).decode(),),
+                (encode_json(task_ids).decode(),),
             )
-            end = connection.execute(_NEWEST).fetchone()[0]
+            end = connection.execute(NEWEST).fetchone()[0]
         for arrivals in list(self._collecting):
             arrivals.lower(end)  # SQLite gives the numbers of the last rows again
 
@@ -210,97 +196,6 @@ class SqliteResults:
             for part in self._opened:
                 part.close()
             self._opened = None
-
-
-class _Arrivals:
-    """``Source`` of the rows that are added to the table.
-
-    A row keeps its number when its state changes, so tasks whose row is not final yet are asked for by id.
-    """
-
-    def __init__(self, results: SqliteResults, task_ids: Collection[str]) -> None:
-        self._results = results
-        few = len(task_ids) <= _MOST_TOPICS
-        self._topics = {_topic(task_id) for task_id in task_ids} if few else None
-        self._listener: WakeListener | None = None
-        self._database: Database | None = None
-        #: The number of the last row that was read.
-        self._seen = 0
-        #: Tasks with a row that is not final yet, and the monotonic time before which nobody asks for them.
-        self._begun: dict[str, None] = {}
-        self._ask_begun_from = 0.0
-
-    def ask(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
-        """Note where the table ends and listen, then ask: what is stored in between is read later."""
-        if self._listener is None:
-            rows, self._database = self._results.read(deadline, _NEWEST)
-            self._seen = rows[0][0]
-            self._listener = WakeListener(self._results.path, self._topics)
-        return self._final(task_ids, deadline)
-
-    def _final(self, task_ids: Sequence[str], deadline: Deadline) -> Mapping[str, bytes]:
-        found = {}
-        for task_id, record in self._results.ends_of(task_ids, deadline).items():
-            if record is None:
-                self._begun[task_id] = None
-            else:
-                found[task_id] = record
-                self._begun.pop(task_id, None)
-        return found
-
-    def arrived(self, pending: Set[str], deadline: Deadline) -> Mapping[str, bytes]:
-        """Return the final records among the rows that were added since, and of tasks that had begun."""
-        assert self._listener is not None, "ask comes first"
-        self._listener.clear()
-        numbers: list[int] = []
-        while not numbers:
-            rows, database = self._results.read(deadline, _ARRIVED, self._seen, _ARRIVALS_AT_ONCE)
-            if database is not self._database:
-                raise StorageError(f"{self._results.path} was deleted or replaced while in use")
-            for number, task_id, state in rows:
-                if task_id not in pending:
-                    continue
-                if state in FINAL_STATES:
-                    numbers.append(number)
-                else:
-                    self._begun[task_id] = None
-            if rows:
-                self._seen = rows[-1][0]
-            if len(rows) < _ARRIVALS_AT_ONCE:
-                break
-        found = self._begun_ones(deadline)
-        if numbers:
-            found.update(self._results.read(deadline, _NUMBERED, _encode_json(numbers).decode())[0])
-        return found
-
-    def lower(self, end: int) -> None:
-        """Note that the table ends here now: rows of this process were deleted."""
-        self._seen = min(self._seen, end)
-
-    def _begun_ones(self, deadline: Deadline) -> dict[str, bytes]:
-        start = clock.monotonic()
-        if not self._begun or start < self._ask_begun_from:
-            return {}
-        found = dict(self._final(list(self._begun), deadline))
-        now = clock.monotonic()
-        self._ask_begun_from = now + (now - start) / _BEGUN_SHARE
-        return found
-
-    def fileno(self) -> int:
-        """Return the descriptor of the listener."""
-        assert self._listener is not None, "ask comes first"
-        return self._listener.fileno()
-
-    def close(self) -> None:
-        """Listen no more."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        self._begun.clear()
-
-
-def _topic(task_id: str) -> int:
-    return crc32(task_id.encode("utf-8", "surrogatepass"))
 
 
 def open_results(url: str, stores: Stores, post: Post | None) -> SqliteResults:  # noqa: ARG001

@@ -6,27 +6,22 @@ its end for ever.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
 from taskd.base import forks
-from taskd.base.errors import ConfigError, TaskdError
+from taskd.base.errors import TaskdError
 from taskd.brokers import factory as brokers
 from taskd.brokers.base import Broker, Publisher
 from taskd.brokers.desk import Desk
 from taskd.config.kinds import BrokerCan, StoreCan
-from taskd.config.load import load
-from taskd.config.rules import with_absolute_paths
 from taskd.config.schema import Config
-from taskd.config.where import PATH_VARIABLE, find
 from taskd.protocol import content
 from taskd.results.base import ResultStore
+from taskd.sending.configured import configuration
 from taskd.sending.news import SenderNews
 from taskd.sending.replies import open_results
-
-_NO_RESULTS = "null://"
 
 
 class _Closeable(Protocol):
@@ -37,7 +32,7 @@ T = TypeVar("T", bound=_Closeable)
 
 
 class Connections:
-    """Finds the configuration and holds what was opened with it."""
+    """What was opened with a configuration, which is read at the first use."""
 
     def __init__(
         self,
@@ -81,7 +76,7 @@ class Connections:
         if self._config is None:
             with self._opening:
                 if self._config is None:
-                    self._use(self._find())
+                    self._use(configuration(self._path, self._broker_url, self._results_url))
         return cast("Config", self._config)
 
     def _use(self, config: Config) -> None:
@@ -89,41 +84,6 @@ class Connections:
         content.use(config.accept_content, config.max_message_size, config.max_message_containers)
         self._replies = BrokerCan.REPLY in config.result_kind.needs
         self._config = config
-
-    def _find(self) -> Config:
-        if self._path is None and self._broker_url is not None:
-            # Addresses given in code need no file; without results= none are kept.
-            config = Config(broker=self._broker_url, results=self._results_url or _NO_RESULTS)
-            return with_absolute_paths(config, os.getcwd())
-        config = self._load()
-        if self._broker_url is None and self._results_url is None:
-            return config
-        given = Config(broker=self._broker_url or config.broker, results=self._results_url or config.results)
-        given = with_absolute_paths(given, os.getcwd())
-        return Config(
-            path=config.path,
-            broker=given.broker,
-            results=given.results,
-            sqlite=config.sqlite,
-            app=config.app,
-            accept_content=config.accept_content,
-            max_message_size=config.max_message_size,
-            max_message_containers=config.max_message_containers,
-        )
-
-    def _load(self) -> Config:
-        path = find(self._path)
-        try:
-            return load(path)
-        except ConfigError as error:
-            if self._path is not None or os.path.exists(path):
-                raise
-            # The author of App() has no --config to give.
-            raise ConfigError(
-                f"there is no configuration file {path}: name one by the environment variable "
-                f"{PATH_VARIABLE} or by App(config=...), or give addresses in code: "
-                "App(broker=..., results=...)"
-            ) from error
 
     def publisher(self) -> Publisher:
         """Return the publisher.  Raises: ``ConfigError``, ``BackendError``."""

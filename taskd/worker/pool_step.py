@@ -12,10 +12,10 @@ from taskd.base.lifecycle import Deadline
 from taskd.config.kinds import PoolTrait
 from taskd.consumer.moments import RunLost
 from taskd.consumer.running.errands import Errands
+from taskd.consumer.running.outcomes import Outlet
 from taskd.consumer.running.work import Work
 from taskd.execution.ledger import Ledger
 from taskd.host.priority import come_forward
-from taskd.pools.base import Outcome
 from taskd.worker.foundations import Configuration, MomentsStep, Timer
 from taskd.worker.ledger import LedgerStep
 from taskd.worker.pool_events import PoolEvents
@@ -23,22 +23,6 @@ from taskd.worker.pools import MadePool, make_pool
 from taskd.worker.program import WorkerProgram
 from taskd.worker.reporting import Report
 from taskd.worker.signals import Hub
-
-
-class Outlet:
-    """Where the outcomes of a pool go: to its consumer, once there is one.  Before nothing is submitted."""
-
-    def __init__(self) -> None:
-        self._take: Callable[[Sequence[Outcome]], None] | None = None
-
-    def lead_to(self, take: Callable[[Sequence[Outcome]], None]) -> None:
-        """Give outcomes to ``take`` from now on."""
-        self._take = take
-
-    def __call__(self, outcomes: Sequence[Outcome]) -> None:
-        """Pass outcomes on."""
-        if self._take is not None:
-            self._take(outcomes)
 
 
 @dataclass(frozen=True, slots=True)

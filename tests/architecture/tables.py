@@ -111,7 +111,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
     "beat": (("schedules",), ("entries",), ("stores",), (REST,)),
     "cli": ((REST,), ("beat", "doctor", "store"), ("install_unit",)),
     "consumer": (
-        ("request", "claims", "facts", "live_config", "orders", "backends", "voice"),
+        ("request", "facts", "live_config", "orders", "backends", "voice"),
         ("moments",),
         ("settling",),
         ("running",),

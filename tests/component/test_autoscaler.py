@@ -14,13 +14,14 @@ from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.orders import Orders
+from taskd.consumer.running.outcomes import Outlet
 from taskd.consumer.running.work import Work
 from taskd.pools.prefork.crew import Crew
 from taskd.worker import autoscale
 from taskd.worker.autoscale import Autoscaler
 from taskd.worker.foundations import Timer
 from taskd.worker.pool_events import PoolEvents
-from taskd.worker.pool_step import Outlet, PoolStep, RunningPool
+from taskd.worker.pool_step import PoolStep, RunningPool
 from taskd.worker.program import WorkerProgram
 from tests.component.pool_runner import Runner
 

@@ -13,8 +13,7 @@ from taskd.base.loop import Loop
 from taskd.consumer import heart
 from taskd.consumer.connection import Connection
 from taskd.consumer.neighbours.announcing import Announcer, Events
-from taskd.consumer.running.run_times import RunTimes
-from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.statistics import RunTimes, Tally
 from taskd.protocol.status import Heartbeat, StatusLine
 from tests.component.cluster import HoldingPool
 from tests.component.worker_parts import worker_parts

@@ -12,7 +12,7 @@ from taskd.consumer.claiming.prefetch import (
     stall_after_s,
     target_held,
 )
-from taskd.consumer.running.run_times import RunTimes
+from taskd.consumer.running.statistics import RunTimes
 
 
 def test_nothing_is_claimed_ahead_before_a_run_time_was_measured() -> None:

@@ -1,10 +1,11 @@
-"""Writing messages inside an open transaction: for publishers, and for retries in a settlement."""
+"""Write messages where they lead, inside an open transaction: for publishers, and for retries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskd.brokers.sqlite.queues import route
+from taskd.brokers.sqlite.queues import ensure_queue
+from taskd.brokers.topology import exchange_type, matches
 from taskd.protocol.delivery import Outgoing
 from taskd.storage.sqlite.database import Connection
 
@@ -29,7 +30,7 @@ def post(
         address = (message.exchange, message.routing_key)
         queues = routes.get(address)
         if queues is None:
-            queues = routes[address] = route(connection, *address)
+            queues = routes[address] = _route(connection, *address)
         planned += [(queue, message) for queue in queues]
     if not planned:
         return set()
@@ -66,3 +67,16 @@ def post(
     if delayed:
         connection.executemany(_INSERT_DELAYED, delayed)
     return {queue for queue, _ in planned}
+
+
+def _route(connection: Connection, exchange: str, routing_key: str) -> list[int]:
+    """Return the queues that a message goes to: none, one, or several.
+
+    The default exchange makes the queue when it is missing.
+    """
+    if not exchange:
+        return [ensure_queue(connection, routing_key)]
+    row = connection.execute("SELECT type FROM exchange WHERE name=?", (exchange,)).fetchone()
+    kind = exchange_type(row[0]) if row is not None else "direct"
+    bindings = connection.execute("SELECT routing_key, queue FROM binding WHERE exchange=?", (exchange,))
+    return sorted({queue for pattern, queue in bindings if matches(kind, pattern, routing_key)})

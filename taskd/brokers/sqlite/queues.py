@@ -1,11 +1,13 @@
-"""Queues, exchanges and bindings inside an open transaction; nothing here commits or wakes."""
+"""Queues, exchanges and bindings inside an open transaction; nothing here commits or wakes.
+
+Where a message goes by them stands in ``posting``.
+"""
 
 from __future__ import annotations
 
 from taskd.base.errors import BrokerError
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.timing import Timing
-from taskd.brokers.topology import exchange_type, matches
 from taskd.storage.sqlite.database import Connection
 from taskd.storage.sqlite.wake import WakeSender
 
@@ -102,19 +104,6 @@ def bind(connection: Connection, exchange: str, routing_key: str, queue: int) ->
         "INSERT OR IGNORE INTO binding(exchange, routing_key, queue) VALUES(?,?,?)",
         (exchange, routing_key, queue),
     )
-
-
-def route(connection: Connection, exchange: str, routing_key: str) -> list[int]:
-    """Return the queues that a message goes to: none, one, or several.
-
-    The default exchange makes the queue when it is missing.
-    """
-    if not exchange:
-        return [ensure_queue(connection, routing_key)]
-    row = connection.execute("SELECT type FROM exchange WHERE name=?", (exchange,)).fetchone()
-    kind = exchange_type(row[0]) if row is not None else "direct"
-    bindings = connection.execute("SELECT routing_key, queue FROM binding WHERE exchange=?", (exchange,))
-    return sorted({queue for pattern, queue in bindings if matches(kind, pattern, routing_key)})
 
 
 def expired_queues(connection: Connection, timing: Timing) -> list[tuple[int, float, str]]:

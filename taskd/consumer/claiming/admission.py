@@ -22,7 +22,7 @@ from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.child_loss import Losses
-from taskd.consumer.running.run_times import RunTimes
+from taskd.consumer.running.statistics import RunTimes
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.settling import Settling

@@ -14,15 +14,13 @@ from taskd.base.errors import BackendError
 from taskd.base.loop import Loop, LoopTimer
 from taskd.brokers.base import Intake
 from taskd.consumer.claiming.admission import Admission
-from taskd.consumer.claiming.hold import Hold
 from taskd.consumer.claiming.prefetch import claim_size, target_held
 from taskd.consumer.claiming.stalling import StallWatch
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.moments import Moments
 from taskd.consumer.orders import Orders, Shutdown
 from taskd.consumer.request import WorkerRequest
-from taskd.consumer.running.run_times import RunTimes
-from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.statistics import RunTimes, Tally
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling.settling import Settling
 from taskd.protocol.delivery import Ack, Delivery, Requeue
@@ -34,6 +32,26 @@ logger = logging.getLogger(__name__)
 LOOK_ANYWAY_S = 1.0
 #: Claims by one worker are never larger, so that one transaction stays short.
 MAX_CLAIM = 512
+
+
+class Hold:
+    """Whether claims are held for a moment, while neighbours are asked what must not run.
+
+    Mingle alone holds them and lets go.
+    """
+
+    __slots__ = ("is_on",)
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def set(self) -> None:
+        """Claim nothing."""
+        self.is_on = True
+
+    def let_go(self) -> None:
+        """Claim again."""
+        self.is_on = False
 
 
 class Intaking:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskd.consumer.running.run_times import FLOOR_S
+from taskd.consumer.running.statistics import FLOOR_S
 
 #: "auto" keeps about this much work claimed beyond what runs.
 AHEAD_S = 0.1

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from taskd.base.loop import Loop, LoopTimer
 from taskd.consumer.claiming.prefetch import stall_after_s
 from taskd.consumer.live_config import LiveConfig
-from taskd.consumer.running.run_times import RunTimes
-from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.statistics import RunTimes, Tally
 from taskd.pools.base import Pool
 
 

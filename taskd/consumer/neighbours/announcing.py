@@ -10,7 +10,7 @@ from taskd.base.lifecycle import Deadline
 from taskd.base.version import __version__
 from taskd.brokers.base import Broker
 from taskd.consumer.connection import Connection
-from taskd.consumer.running.tally import Tally
+from taskd.consumer.running.statistics import Tally
 from taskd.events.dispatcher import Dispatcher
 from taskd.pools.base import Pool
 from taskd.protocol.events import SOFTWARE, WorkerEvent, WorkerHeartbeat, WorkerOffline, WorkerOnline

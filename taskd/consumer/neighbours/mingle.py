@@ -18,7 +18,7 @@ from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.brokers.base import Mailbox
 from taskd.config.kinds import BrokerCan
 from taskd.consumer.backends import Backends
-from taskd.consumer.claiming.hold import Hold
+from taskd.consumer.claiming.intaking import Hold
 from taskd.consumer.facts import WorkerFacts
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.neighbours.announcing import Events

@@ -12,9 +12,8 @@ from functools import partial
 
 import msgspec
 
-from taskd.consumer.claims import Claims
 from taskd.consumer.moments import Moments, RunEnded
-from taskd.consumer.request import Softened, WorkerRequest
+from taskd.consumer.request import Claims, Softened, WorkerRequest
 from taskd.consumer.running.app_ends import AppEnds, Handed
 from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.parking import answer_parked, parked_for

@@ -7,7 +7,7 @@ terminated) goes the same way as the task's own decisions, so a waiting client i
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,9 +16,8 @@ from taskd.base.backoff import Backoff
 from taskd.base.exhaustive import assert_never
 from taskd.base.exit_codes import describe_signal
 from taskd.base.safe_text import Block
-from taskd.consumer.claims import Claims
 from taskd.consumer.moments import Moments, RunEnded, RunLost
-from taskd.consumer.request import Softened, WorkerRequest
+from taskd.consumer.request import Claims, Softened, WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.child_loss import Losses
 from taskd.consumer.running.work import Work
@@ -33,6 +32,22 @@ logger = logging.getLogger(__name__)
 _FAILED = frozenset({End.FAILED, End.REJECTED})
 #: The waits of a message whose end its app could not store, by how often it has come.
 _UNSTORED = Backoff(base_s=5.0, max_s=600.0, floor_s=5.0)
+
+
+class Outlet:
+    """Where the outcomes of a pool go: to its consumer, once there is one.  Before nothing is submitted."""
+
+    def __init__(self) -> None:
+        self._take: Callable[[Sequence[Outcome]], None] | None = None
+
+    def lead_to(self, take: Callable[[Sequence[Outcome]], None]) -> None:
+        """Give outcomes to ``take`` from now on."""
+        self._take = take
+
+    def __call__(self, outcomes: Sequence[Outcome]) -> None:
+        """Pass outcomes on."""
+        if self._take is not None:
+            self._take(outcomes)
 
 
 class Outcomes:

@@ -1,7 +1,8 @@
-"""How long tasks take, as far as this worker has seen."""
+"""The figures of the runs that have ended here: how many, for whoever asks, and how long tasks take."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,27 @@ from taskd.consumer.moments import RunEnded
 _NEWEST = 0.1
 #: The cost of the shortest run, framing and settling included; keeps divisions sane.
 FLOOR_S = 10e-6
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of one worker, for heartbeats and ``inspect stats``; they only grow."""
+
+    #: By the names of tasks.
+    totals: Counter[str] = field(default_factory=Counter)
+    #: Runs that have ended, however, and those of them that are FAILURE.
+    done: int = 0
+    failed: int = 0
+
+    def hear(self, ended: Sequence[RunEnded]) -> None:
+        """Count the runs that have ended."""
+        totals = self.totals
+        for each in ended:
+            if each.ran:
+                totals[each.headers.task] += 1
+                self.done += 1
+                if each.failed:
+                    self.failed += 1
 
 
 @dataclass(slots=True)
