@@ -23,7 +23,11 @@ from taskd.supervisor.control.state_file import StateFile
 from taskd.supervisor.deaths.certificate import Certificate
 from taskd.supervisor.deaths.register import Deaths
 from taskd.supervisor.model.roster import ProgramSpec
+from taskd.supervisor.output.files import FilesSink
+from taskd.supervisor.output.journal import JournalSink
+from taskd.supervisor.output.lines import OutputLine
 from taskd.supervisor.output.output import Output
+from taskd.supervisor.output.passthrough import PassThroughSink
 from taskd.supervisor.process.reaper import Reaper
 from taskd.supervisor.process.spawn import Process
 from taskd.supervisor.programs.hooks import Occasion, Occurrence, ProgramHooks
@@ -37,6 +41,9 @@ class Opened:
     service: Service
     work: Callable[[], None]
 
+
+#: Long, so that a few of them fill what nobody reads.
+_LINE = OutputLine("mail-1", 1, 1, 0.0, b"." * 30_000)
 
 Opener = Callable[[Loop, Path], AbstractContextManager[Opened]]
 
@@ -91,6 +98,35 @@ def output(loop: Loop, directory: Path) -> Iterator[Opened]:
 
     made = Output(loop, LogConfig(directory=str(directory)), Reaper(loop), spawn_writer)
     yield Opened(made, lambda: logging.getLogger("tests.services").warning("a line"))
+
+
+@contextmanager
+def sink_of_files(loop: Loop, directory: Path) -> Iterator[Opened]:
+    def spawn_writer(_spec: ProgramSpec, input_fd: int) -> Process:
+        return _spawned(("cat",), input_fd=input_fd)
+
+    sink = FilesSink(loop, Reaper(loop), spawn_writer, directory=str(directory), max_bytes=1 << 20, backups=1)
+    yield Opened(sink, lambda: sink.write(_LINE))
+
+
+@contextmanager
+def sink_of_the_journal(loop: Loop, directory: Path) -> Iterator[Opened]:
+    path = str(directory / "journal")
+    journald = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # takes some entries, and reads none
+    journald.bind(path)
+    sink = JournalSink(loop, path)
+    yield Opened(sink, lambda: sink.write(_LINE))
+    journald.close()
+    os.unlink(path)
+
+
+@contextmanager
+def sink_of_standard_error(loop: Loop, _directory: Path) -> Iterator[Opened]:
+    reading, writing = os.pipe()  # full after a few lines, and nobody reads
+    sink = PassThroughSink(loop, writing)
+    yield Opened(sink, lambda: sink.write(_LINE))
+    os.close(reading)
+    os.close(writing)
 
 
 def _spawned(command: Sequence[str], input_fd: int = 0) -> Process:
@@ -148,6 +184,9 @@ _ALL = (
     register_of_deaths,
     hooks,
     output,
+    sink_of_files,
+    sink_of_the_journal,
+    sink_of_standard_error,
     beat,
     source_of_apps,
     several,

@@ -44,11 +44,12 @@ def line(text: str) -> OutputLine:
 def test_an_entry_that_no_datagram_holds_arrives_whole(loop: Loop, tmp_path: Path) -> None:
     journald = Journald(tmp_path / "socket")
     sink = JournalSink(loop, journald.path)
+    sink.start()
 
     sink.write(line("x" * (4 << 20)))
 
     assert [len(message) for message in journald.messages()] == [4 << 20]
-    sink.close(0.0)
+    sink.kill()
     journald.close()
 
 
@@ -57,6 +58,7 @@ def test_a_journal_that_takes_nothing_gets_the_first_lines_later_and_the_count_o
 ) -> None:
     journald = Journald(tmp_path / "socket")
     sink = JournalSink(loop, journald.path)
+    sink.start()
     written = [f"{number} {'.' * 1000}" for number in range(5000)]
 
     for text in written:
@@ -76,13 +78,14 @@ def test_a_journal_that_takes_nothing_gets_the_first_lines_later_and_the_count_o
         f"taskd: {len(written) - len(lines)} lines were dropped: journald did not take them in time".encode()
     )
     assert sink.dropped == len(written) - len(lines)
-    sink.close(0.0)
+    sink.kill()
     journald.close()
 
 
 def test_lines_wait_for_a_journal_that_is_started_again(loop: Loop, tmp_path: Path) -> None:
     journald = Journald(tmp_path / "socket")
     sink = JournalSink(loop, journald.path)
+    sink.start()
     sink.write(line("before"))
     journald.close()
 
@@ -99,5 +102,5 @@ def test_lines_wait_for_a_journal_that_is_started_again(loop: Loop, tmp_path: Pa
 
     wait_until(arrived)
     assert received == [b"meanwhile", b"after"]
-    sink.close(0.0)
+    sink.kill()
     journald.close()

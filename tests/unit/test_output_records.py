@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from taskd.base.lifecycle import Deadline
 from taskd.base.log import RecordFormatter
 from taskd.supervisor.output.channel import OutputChannel
 from taskd.supervisor.output.journal import entry
@@ -27,7 +28,16 @@ class Lines:
     def reopen(self) -> None:
         """Nothing is open."""
 
-    def close(self, timeout_s: float) -> None:
+    def start(self) -> None:
+        """Nothing is opened."""
+
+    def quiet(self) -> None:
+        """Lines are taken until the end."""
+
+    def stop(self, deadline: Deadline) -> None:
+        """Nothing waits."""
+
+    def kill(self) -> None:
         """Nothing waits."""
 
 

@@ -8,8 +8,8 @@ import os
 import signal
 from collections.abc import Callable
 
-from taskd.base import clock
 from taskd.base.backoff import Backoff
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner
 from taskd.base.plural import counted
 from taskd.host.safe_python import module_command
@@ -63,7 +63,7 @@ class FilesSink:
         self._process: Process | None = None
         self._status: StatusPipe | None = None
         self._deaths = 0
-        self._closing = False
+        self._life = OneLife()
         self._owner = Owner("the writer of log files", self._fail)
         self._lost = 0
         #: The trouble with the files, for ``taskctl status``; empty without any.
@@ -71,6 +71,13 @@ class FilesSink:
 
     def start(self) -> None:
         """Start the writer; lines written before it runs wait in the pipe."""
+        if self._life.begin():
+            self._start_writer()
+
+    def quiet(self) -> None:
+        """Do nothing: the last lines come until the end."""
+
+    def _start_writer(self) -> None:
         reading, self._feed = os.pipe()
         os.set_blocking(self._feed, False)
         try:
@@ -101,17 +108,21 @@ class FilesSink:
         """Have the writer open its files by their names."""
         self._push(frames.encode(frames.FrameKind.REOPEN))
 
-    def close(self, timeout_s: float) -> None:
-        """Wait until the writer has everything and has ended, for at most ``timeout_s``."""
-        deadline = clock.monotonic() + timeout_s
-        self._closing = True
-        while self._feed >= 0 and (self._partial or len(self._backlog)) and clock.monotonic() < deadline:
-            self._loop.run_once(max(0.0, deadline - clock.monotonic()))
+    def stop(self, deadline: Deadline) -> None:
+        """Wait until the writer has everything and has ended, up to the deadline."""
+        if not self._life.end():
+            return
+        while self._feed >= 0 and (self._partial or len(self._backlog)) and not deadline.passed:
+            self._loop.run_once(deadline.remaining_s())
         self._hang_up()
-        while self._process is not None and clock.monotonic() < deadline:
-            self._loop.run_once(max(0.0, deadline - clock.monotonic()))
+        while self._process is not None and not deadline.passed:
+            self._loop.run_once(deadline.remaining_s())
         if self._process is not None:
             send(self._process, signal.SIGKILL)  # the disk hangs; the process that reaps us reaps it
+
+    def kill(self) -> None:
+        """End the writer at once: what waits is lost."""
+        self.stop(Deadline.after(0.0))
 
     def _push(self, frame: bytes) -> None:
         self._backlog.add(frame)
@@ -163,7 +174,7 @@ class FilesSink:
             self._status.close()
         self._process = None
         self._hang_up()
-        if not self._closing:
+        if not self._life.has_ended:
             self._lose_writer(f"it ended: {ended}")
 
     def _lose_writer(self, text: str) -> None:
@@ -183,8 +194,8 @@ class FilesSink:
             send(self._process, signal.SIGKILL)  # its exit is noticed in a moment
 
     def _start_again(self) -> None:
-        if not self._closing:
-            self.start()
+        if not self._life.has_ended:
+            self._start_writer()
 
 
 def _ignore(text: str, fatal: bool) -> None:

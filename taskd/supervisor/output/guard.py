@@ -5,6 +5,7 @@ Nothing is logged here: the supervisor's own log goes through the same sinks.
 
 from __future__ import annotations
 
+from taskd.base.lifecycle import Deadline
 from taskd.supervisor.output.lines import OutputLine
 from taskd.supervisor.output.sink import Sink
 
@@ -36,6 +37,18 @@ class GuardedSink:
         """As the sink does."""
         self._sink.reopen()
 
-    def close(self, timeout_s: float) -> None:
+    def start(self) -> None:
         """As the sink does."""
-        self._sink.close(timeout_s)
+        self._sink.start()
+
+    def quiet(self) -> None:
+        """As the sink does."""
+        self._sink.quiet()
+
+    def stop(self, deadline: Deadline) -> None:
+        """As the sink does."""
+        self._sink.stop(deadline)
+
+    def kill(self) -> None:
+        """As the sink does."""
+        self._sink.kill()

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner
 from taskd.base.plural import counted
 from taskd.supervisor.output.backlog import Backlog
@@ -58,10 +59,18 @@ class JournalSink:
     def __init__(self, loop: Loop, path: str = SOCKET_PATH) -> None:
         self._loop = loop
         self._path = path
+        self._life = OneLife()
         self._backlog = Backlog()
         self._socket: socket.socket | None = None
         self._waiting = False
         self._owner = Owner("the sink of the journal", self._fail)
+
+    def start(self) -> None:
+        """Begin: the first line opens the socket."""
+        self._life.begin()
+
+    def quiet(self) -> None:
+        """Do nothing: the last lines come until the end."""
 
     @property
     def dropped(self) -> int:
@@ -70,6 +79,9 @@ class JournalSink:
 
     def write(self, line: OutputLine) -> None:
         """Send the line, or keep it."""
+        if self._life.has_ended:
+            self._backlog.lose()
+            return
         message = entry(line)
         if self._waiting or not self._send(message):
             self._backlog.add(message)
@@ -79,11 +91,16 @@ class JournalSink:
     def reopen(self) -> None:
         """Do nothing: journald has the files."""
 
-    def close(self, timeout_s: float) -> None:
-        """Try once more, and close: what journald does not take now is lost."""
+    def stop(self, deadline: Deadline) -> None:
+        """Try once more, and close: what journald does not take by the deadline is lost."""
         if self._socket is not None and self._waiting:
-            self._socket.settimeout(timeout_s)
+            self._socket.settimeout(deadline.remaining_s())
             self._flush()
+        self.kill()
+
+    def kill(self) -> None:
+        """Close: what waits is lost."""
+        self._life.end()
         self._waiting = False
         self._forget()
 

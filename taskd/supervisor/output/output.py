@@ -66,6 +66,8 @@ class Output:
         """Start what writes, and have the supervisor's own records written by it."""
         if not self._life.begin():
             return
+        primary, *others = self._sinks
+        primary.start()
         root = logging.getLogger()
         self._former = root.handlers[:]
         handlers = [
@@ -78,8 +80,8 @@ class Output:
         ]
         self._own = handlers[0].ring
         root.handlers[:] = handlers
-        if self._files is not None:
-            self._files.start()
+        for sink in others:
+            sink.start()
 
     # -- programs ----------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Output:
 
     def stop(self, deadline: Deadline) -> None:
         """Pass on what waits, and give the supervisor's records back to the former handlers."""
-        if not self._life.has_ended:  # also before the start: the way to the journal is open already
+        if not self._life.has_ended:  # also before the start: then no sink begins any more
             self._life.end()
             self._close(deadline)
 
@@ -164,7 +166,7 @@ class Output:
 
     def _close(self, deadline: Deadline) -> None:
         for sink in reversed(self._sinks):
-            sink.close(deadline.remaining_s())
+            sink.stop(deadline)
         if self._former is not None:
             logging.getLogger().handlers[:] = self._former
             self._former = None

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable
 
 from taskd.base import clock
+from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, Owner
 from taskd.base.plural import counted
 from taskd.supervisor.output.backlog import Backlog
@@ -32,12 +33,23 @@ class PassThroughSink:
     def __init__(self, loop: Loop, fd: int, *, as_json: bool = False) -> None:
         """``as_json``: what the sink itself has to say is a JSON object, too."""
         self._loop = loop
+        self._fd = fd
         self._as_json = as_json
+        self._life = OneLife()
         self._backlog = Backlog()
         #: The rest of a message that was written in part.
         self._partial = b""
         self._waiting = False
-        self._own_fd, self._write_some = _writer(fd)
+        self._own_fd = -1
+        self._write_some: Callable[[bytes], int] = _refuse
+
+    def start(self) -> None:
+        """Open the descriptor anew, where that is possible."""
+        if self._life.begin():
+            self._own_fd, self._write_some = _writer(self._fd)
+
+    def quiet(self) -> None:
+        """Do nothing: the last lines come until the end."""
 
     @property
     def dropped(self) -> int:
@@ -46,6 +58,9 @@ class PassThroughSink:
 
     def write(self, line: OutputLine) -> None:
         """Write the line, or keep it."""
+        if self._life.has_ended:
+            self._backlog.lose()
+            return
         message = line.text + b"\n"
         if not self._waiting and self._take(message):
             return
@@ -57,14 +72,21 @@ class PassThroughSink:
     def reopen(self) -> None:
         """Do nothing: who started the daemon has opened it."""
 
-    def close(self, timeout_s: float) -> None:
-        """Write what waits if the other side is ready within ``timeout_s``, and close."""
-        if self._waiting:
-            deadline = clock.monotonic() + timeout_s
-            while not self._flush() and _writable(self._own_fd, deadline - clock.monotonic()):
+    def stop(self, deadline: Deadline) -> None:
+        """Write what waits if the other side is ready by the deadline, and close."""
+        if self._own_fd >= 0 and self._waiting:
+            while not self._flush() and _writable(self._own_fd, deadline.until - clock.monotonic()):
                 pass
+        self.kill()
+
+    def kill(self) -> None:
+        """Close: what waits is lost."""
+        self._life.end()
         self._waiting = False
-        os.close(self._own_fd)
+        self._write_some = _refuse
+        if self._own_fd >= 0:
+            os.close(self._own_fd)
+            self._own_fd = -1
 
     def _await(self) -> None:
         """Try again soon: a file or a null device cannot be waited for."""
@@ -109,6 +131,11 @@ class PassThroughSink:
         except OSError:
             self._backlog.lose()  # a full disk, or the reader has gone: nothing can be said either
         return True
+
+
+def _refuse(_data: bytes) -> int:
+    """Take nothing: the sink is not open."""
+    raise BlockingIOError
 
 
 def _writer(fd: int) -> tuple[int, Callable[[bytes], int]]:
