@@ -104,3 +104,16 @@ def test_lines_wait_for_a_journal_that_is_started_again(loop: Loop, tmp_path: Pa
     assert received == [b"meanwhile", b"after"]
     sink.kill()
     journald.close()
+
+
+def test_a_line_after_the_end_is_dropped_and_opens_nothing(loop: Loop, tmp_path: Path) -> None:
+    journald = Journald(tmp_path / "socket")
+    sink = JournalSink(loop, journald.path)
+    sink.start()
+    sink.kill()
+
+    sink.write(line("late"))
+
+    assert sink.dropped == 1
+    assert journald.messages() == []
+    journald.close()
