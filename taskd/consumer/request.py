@@ -13,7 +13,7 @@ from taskd.sending.options import TaskOptions
 
 
 class Claims:
-    """The number of the present generation of claims; what an earlier one settles is void.
+    """The number of the present generation of claims: settlements of an earlier one are void.
 
     The step Connection alone begins another one.
     """

@@ -32,7 +32,7 @@ T = TypeVar("T", bound=_Closeable)
 
 
 class Connections:
-    """What was opened with a configuration, which is read at the first use."""
+    """The parts that are open with a configuration, which is read at the first use."""
 
     def __init__(
         self,

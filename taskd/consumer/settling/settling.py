@@ -1,4 +1,4 @@
-"""The outward queues of a worker: what it has decided, until that is sent (``flush``).
+"""The outward queues of a worker: its decisions, until ``flush`` sends them.
 
 An item that cannot be sent stays here and is sent again, or is void when the lease was lost.
 """
