@@ -20,7 +20,7 @@ from taskd.config.stores import SqliteConfig, Stores
 from taskd.protocol.results import FINAL_STATES
 from taskd.results.base import Post, StoredResult
 from taskd.results.collecting import SourceCollector
-from taskd.results.sqlite_arrivals import NEWEST, Arrivals, encode_json, topic_of
+from taskd.results.sqlite_arrivals import NEWEST, SqliteArrivals, encode_json, topic_of
 from taskd.storage.sqlite.database import Database, path_of
 from taskd.storage.sqlite.schema import Schema, SqlStep
 from taskd.storage.sqlite.space import Space
@@ -74,7 +74,7 @@ class SqliteResults:
         self._lock = threading.Lock()
         self._opened: tuple[Database, WakeSender] | None = None
         self._space: Space | None = None
-        self._collecting: WeakSet[Arrivals] = WeakSet()
+        self._collecting: WeakSet[SqliteArrivals] = WeakSet()
 
     def _open(self, limit_s: float = math.inf) -> tuple[Database, WakeSender]:
         """Return the open file, which waits for other processes at most ``limit_s`` or ``busy_timeout``."""
@@ -142,7 +142,7 @@ class SqliteResults:
 
     def collect(self, task_ids: Collection[str]) -> SourceCollector:
         """Return what finds the final records of many tasks as they arrive."""
-        arrivals = Arrivals(self, task_ids)
+        arrivals = SqliteArrivals(self, task_ids)
         self._collecting.add(arrivals)
         return SourceCollector(arrivals, task_ids)
 

@@ -44,7 +44,7 @@ class Results(Protocol):
         """Return the rows of one question, and the open file: another one after it was replaced."""
 
 
-class Arrivals:
+class SqliteArrivals:
     """``Source`` of the rows that are added to the table.
 
     A row keeps its number when its state changes, so tasks whose row is not final yet are asked for by id.
