@@ -82,7 +82,7 @@ def _check(path: str, *, importing: bool) -> int:
 def _import_apps(config: Config) -> int:
     """Import the app of each worker as the worker would; print how that went."""
     from taskd.config.machine import default_user
-    from taskd.supervisor.model.roster import trial_of
+    from taskd.supervisor.model.roster import told_in_trial, trial_of
     from taskd.supervisor.process.trial import run_to_end
 
     status = exit_codes.OK
@@ -95,7 +95,7 @@ def _import_apps(config: Config) -> int:
                 f"worker.{name}: imported as root; for the unit's user: sudo -u taskd taskd --check --import"
             )
         timeout_s = worker.start_timeout or config.supervisor.start_timeout
-        tried = run_to_end(spec, config_path=config.path, timeout_s=timeout_s)
+        tried = run_to_end(spec, told_in_trial(config, name), timeout_s=timeout_s)
         how = (
             "" if tried.status in {exit_codes.OK, exit_codes.APP_BROKEN} else f" (ended with {tried.status})"
         )
@@ -111,9 +111,9 @@ def _import_apps(config: Config) -> int:
 
 
 def _task_count(output: str) -> int:
-    """Return the number of tasks in the last line of a trial, ``APP has 3 tasks``."""
-    found = re.search(r" has (\d+) tasks?$", output.strip())
-    return int(found.group(1)) if found else 0
+    """Return the number of tasks in the last line ``APP has 3 tasks`` of a trial; findings follow it."""
+    found = re.findall(r" has (\d+) tasks?$", output, re.MULTILINE)
+    return int(found[-1]) if found else 0
 
 
 def _checked(path: str) -> Config | None:

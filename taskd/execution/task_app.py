@@ -6,7 +6,7 @@ the difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from taskd.execution.ledger import Running
 from taskd.pools.base import Target
 from taskd.pools.opening import AsyncTarget
 from taskd.sending.app_table import AppTable
+from taskd.sending.celery_facts import AppFinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +102,6 @@ class DeclaringApp(Protocol):
 
         ``scheduler`` is the class that the file names, empty to follow the app.
         """
+
+    def findings(self, config: Config, table: str) -> Sequence[AppFinding]:
+        """Return what cannot work here, or works otherwise, with the worker of this table."""

@@ -12,6 +12,7 @@ import sys
 from taskd.base import exit_codes
 from taskd.base.plural import counted
 from taskd.base.resolve import by_hand, failure_of
+from taskd.config import transfer
 from taskd.execution.opening import read_app
 from taskd.program.bond import die_with_supervisor
 
@@ -33,7 +34,11 @@ def main() -> None:
         status = exit_codes.APP_BROKEN
     else:
         own = [name for name in app.tasks() if not name.startswith(_OURS)]
-        sys.stdout.write(f"{path} has {counted(len(own), 'task')}")
+        found = app.findings(transfer.from_environment(), table)
+        lines = [f"{'refused' if each.is_refused else 'warning'}: {each}" for each in found]
+        sys.stdout.write("\n  ".join([f"{path} has {counted(len(own), 'task')}", *lines]))
+        if any(each.is_refused for each in found):
+            status = exit_codes.APP_BROKEN
     sys.stdout.write("\n")
     sys.stdout.flush()
     os._exit(status)

@@ -139,7 +139,7 @@ def test_a_file_that_agrees_has_no_finding_and_names_of_this_machine_are_one() -
         '[worker.main]\nqueues = ["celery"]\n'
     )
 
-    assert findings.of(app, config, "main") == []
+    assert findings.in_whole_file(app, config, "main") == []
 
 
 def test_settings_that_nobody_wrote_into_the_file_and_queues_that_nobody_serves_are_told(app: Any) -> None:
@@ -149,7 +149,7 @@ def test_settings_that_nobody_wrote_into_the_file_and_queues_that_nobody_serves_
         '[worker.main]\nqueues = ["celery"]\nmax_tasks_per_child = 100\n'
     )
 
-    found = told(app, config=config, table="main")
+    found = {each.name: each for each in findings.in_whole_file(app, config, "main")}
 
     assert found["worker_concurrency"].remedy == "write [worker.main] concurrency = 6"
     assert "worker_max_tasks_per_child" not in found, "the file has decided it"

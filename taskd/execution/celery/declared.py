@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from celery.beat import ScheduleEntry, Scheduler
 
 from taskd.base.errors import ConfigError
 from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schema import Config
+from taskd.execution.celery import findings
 from taskd.execution.celery.destination import Send
 from taskd.execution.celery.schedulers import SchedulerKind, kind_of, refusal_of, scheduler_class
 from taskd.execution.celery.scheduling import entry_of, when_by, why_of
 from taskd.execution.task_app import ChangingSchedule
+from taskd.sending.celery_facts import AppFinding
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -67,6 +70,10 @@ class DeclaredCelery:
         from taskd.execution.celery.database import DatabaseSchedule  # it imports Django
 
         return DatabaseSchedule(self._app, found)
+
+    def findings(self, config: Config, table: str) -> Sequence[AppFinding]:
+        """Return what of the app cannot work here, or works otherwise."""
+        return findings.in_whole_file(self._app, config, table)
 
     def _declared(self) -> Mapping[str, object]:
         """Return what ``beat_schedule`` has, with what Celery's beat adds to it."""

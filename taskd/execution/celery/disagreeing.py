@@ -35,9 +35,7 @@ _JUDGED_ELSEWHERE = frozenset(
 )
 
 
-def disagreements(
-    settings: Mapping[str, object], queues: Iterable[CeleryQueue], config: Config, table: str
-) -> Iterator[AppFinding]:
+def disagreements(settings: Mapping[str, object], config: Config, table: str) -> Iterator[AppFinding]:
     """Yield what the app of a worker says otherwise than the file; ``table`` is the worker's."""
     address = translating.broker_address(settings)
     if address and not same_place(address, config.broker):
@@ -50,9 +48,15 @@ def disagreements(
     yield from _of_results(settings, config)
     if table in config.workers:
         yield from _undecided_keys(settings, config, table)
+
+
+def unserved(
+    settings: Mapping[str, object], queues: Iterable[CeleryQueue], config: Config
+) -> Iterator[AppFinding]:
+    """Yield the queues of the app from which no worker takes; ``config`` has all workers of the file."""
     served = {queue for worker in config.workers.values() for queue in worker.queues}
     for queue in queues:
-        if served and queue.name not in served and not queue.is_broadcast:
+        if queue.name not in served and not queue.is_broadcast:
             yield AppFinding(
                 f"task_queues.{queue.name}" if settings.get("task_queues") else "task_default_queue",
                 f'no worker of the file takes from "{queue.name}"',

@@ -15,7 +15,7 @@ from taskd.config.built_in import POOLS
 from taskd.config.schema import Config
 from taskd.execution.celery import translating
 from taskd.execution.celery.differing import differing, settings_of, shown_setting
-from taskd.execution.celery.disagreeing import disagreements
+from taskd.execution.celery.disagreeing import disagreements, unserved
 from taskd.execution.celery.settings import SettingFate, verdict_on
 from taskd.sending.celery_facts import AppFinding, CeleryQueue
 
@@ -47,8 +47,21 @@ def of(app: Any, config: Config | None = None, table: str = "") -> list[AppFindi
         *_of_commands(),
     ]
     if config is not None:
-        found += disagreements(settings, queues_of(app), config, table)
+        found += disagreements(settings, config, table)
     return sorted(found, key=lambda each: not each.is_refused)
+
+
+def in_whole_file(app: Any, config: Config, table: str) -> list[AppFinding]:
+    """Return them with the queues from which no worker takes; ``config`` has all workers of the file."""
+    return [*of(app, config, table), *unserved(settings_of(app), queues_of(app), config)]
+
+
+def warnings_for(app: Any, config: Config, table: str) -> list[str]:
+    """Return them as lines for the log of a worker, which starts all the same."""
+    try:
+        return [str(each) for each in of(app, config, table)]
+    except Exception as error:  # noqa: BLE001 - the barrier of findings: they look at objects of users
+        return [f"the app cannot be judged: {type(error).__name__}: {error}"]
 
 
 def queues_of(app: Any) -> list[CeleryQueue]:
@@ -222,4 +235,5 @@ def _name_of(thing: object) -> str:
     if isinstance(thing, str):
         return thing
     named = thing if isinstance(thing, type) else type(thing)
-    return f"{named.__module__}.{named.__qualname__}"
+    # Steps of Celery have their module in the qualified name already.
+    return f"{named.__module__}.{named.__qualname__.removeprefix(f'{named.__module__}.')}"

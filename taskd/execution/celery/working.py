@@ -13,6 +13,7 @@ from celery._state import _set_task_join_will_block
 from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, Stage, errand_of
 from taskd.base import log
 from taskd.base.errors import StartError
+from taskd.execution.celery.findings import warnings_for
 from taskd.execution.celery.leaving import leave_as_child
 from taskd.execution.celery.running import CeleryExecutor
 from taskd.execution.celery.tasks import options_of
@@ -38,6 +39,8 @@ class WorkingCelery:
 
     def __init__(self, app: Any, workplace: Workplace) -> None:
         self._app = app
+        self._config = workplace.config
+        self._table = workplace.table
         self._node_name = workplace.node_name
         self._has_children = workplace.has_children
         pool = workplace.config.workers[workplace.table].kind.name
@@ -55,7 +58,9 @@ class WorkingCelery:
     def table(self) -> AppTable:
         """Return the options of all tasks."""
         errands = [TaskOptions(name=name, time_limit=STAGE_LIMIT_S) for name in self._errands]
-        return AppTable([*options_of(self._app), *errands], answers=True)
+        tasks = [*options_of(self._app), *errands]
+        warnings = warnings_for(self._app, self._config, self._table)
+        return AppTable(tasks, answers=True, warnings=warnings)
 
     def run_stage(self, stage: Stage) -> None:
         """Send the signals of a stage."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from taskd.app.app import App
 from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, HookPlace, Stage, errand_of
 from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.config.schedule import BeatEntryConfig
+from taskd.config.schema import Config
 from taskd.execution.native.execute import Executor
 from taskd.execution.native.preparing import prepare
 from taskd.execution.native.shared_loop import SharedLoop
@@ -18,6 +19,7 @@ from taskd.pools.base import Target
 from taskd.pools.opening import AsyncTarget
 from taskd.protocol.content import accepted_by
 from taskd.sending.app_table import AppTable
+from taskd.sending.celery_facts import AppFinding
 from taskd.sending.options import worker_options
 
 
@@ -37,6 +39,10 @@ class NativeApp:
 
     def changing(self, scheduler: str) -> None:
         """Return None: the code has all entries."""
+
+    def findings(self, config: Config, table: str) -> Sequence[AppFinding]:
+        """Return none: taskd does what its own App says."""
+        return ()
 
 
 class WorkingApp(NativeApp):

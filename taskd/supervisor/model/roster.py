@@ -18,6 +18,8 @@ from taskd.supervisor.model.rolling import Size
 WORKER = "worker"
 BEAT = "beat"
 PROGRAM = "program"
+#: Imports the app of a worker, says how that went, and ends.
+TRIAL = "trial"
 
 #: Answers with the command of a program of this kind and name; the pool is empty for beat.
 CommandTable = Callable[[str, str, str], Sequence[str]]
@@ -57,7 +59,7 @@ class ProgramSpec:
     @property
     def is_configured(self) -> bool:
         """Whether it is handed its share of the configuration."""
-        return self.kind in {WORKER, BEAT}
+        return self.kind in {WORKER, BEAT, TRIAL}
 
     @property
     def reports(self) -> bool:
@@ -160,10 +162,17 @@ def trial_of(config: Config, group: str, *, default_user: str = "") -> ProgramSp
     command = module_command("taskd.worker.trial", worker.app or config.app, group, worker.directory)
     return replace(
         spec,
-        kind=PROGRAM,
+        kind=TRIAL,
         command=_interpreted(worker.interpreter, command),
         ready_after_s=0.0,
     )
+
+
+def told_in_trial(config: Config, group: str) -> Config:
+    """Return what a trial is told: what its worker is, and which queues the other workers have."""
+    others = {name: WorkerConfig(name=name, queues=each.queues) for name, each in config.workers.items()}
+    share = handed_to(config, group)
+    return replace(share, workers={**others, **share.workers})
 
 
 def handed_to(config: Config, group: str, *, default_user: str = "") -> Config:

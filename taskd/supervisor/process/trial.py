@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from taskd.base import clock
 from taskd.base.errors import ProtocolError
+from taskd.config import transfer
+from taskd.config.schema import Config
 from taskd.protocol.status import LastWords, decode_line
 from taskd.supervisor.model.roster import ProgramSpec
 from taskd.supervisor.process.spawn import spawn
@@ -30,20 +32,24 @@ class Tried:
     output: str
 
 
-def run_to_end(spec: ProgramSpec, *, config_path: str, timeout_s: float) -> Tried:
+def run_to_end(spec: ProgramSpec, config: Config, *, timeout_s: float) -> Tried:
     """Start it and wait; after ``timeout_s`` it is killed.  Raises: ``OSError``: no process could be made.
+
+    ``config`` is what it is told of the configuration.
 
     For a process that supervises nothing: it waits.
     """
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
+    told = transfer.into_descriptor(config)
     try:
-        process = spawn(spec, config_path=config_path, streams=Streams(output_fd=writing))
+        process = spawn(spec, config_path=config.path, config_fd=told, streams=Streams(output_fd=writing))
     except OSError:
         os.close(reading)
         raise
     finally:
         os.close(writing)
+        os.close(told)
     printed = bytearray()
     deadline = clock.monotonic() + timeout_s
     waiting = [reading, process.pidfd]

@@ -1,0 +1,91 @@
+"""``taskd --check --import`` imports a Celery app as its worker would, and names what cannot work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from taskd.base import exit_codes
+from taskd.execution.celery.tasks import options_of
+
+APP = """\
+from celery import Celery, bootsteps
+
+app = Celery("shop", broker="redis://:hunter2@localhost:6379/0", backend="redis://localhost:6379/1")
+
+
+@app.task(name="shop.add")
+def add(x, y):
+    return x + y
+"""
+FILE = """\
+app = "shop"
+broker = "redis://:hunter2@localhost:{port}/0"
+results = "redis://localhost:6379/1"
+[worker.main]
+queues = ["celery"]
+[worker.other]
+queues = ["low"]
+"""
+
+
+def check(directory: Path, app: str, port: int = 6379) -> subprocess.CompletedProcess[str]:
+    """Write both and check them."""
+    (directory / "shop.py").write_text(app)
+    file = directory / "taskd.toml"
+    file.write_text(FILE.format(port=port))
+    return subprocess.run(
+        [sys.executable, "-m", "taskd", "--check", "--import", "--config", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_plain_app_passes(tmp_path: Path) -> None:
+    done = check(tmp_path, APP)
+
+    assert done.stderr == ""
+    assert done.returncode == exit_codes.OK
+    assert "worker.main: shop has 1 task\n" in done.stdout
+    assert "warning" not in done.stdout, "queues of the other worker count, too"
+
+
+def test_refused_parts_and_another_broker_are_named_and_fail_the_check(tmp_path: Path) -> None:
+    step = "\n\nclass Mark(bootsteps.StartStopStep):\n    pass\n\n\napp.steps['worker'].add(Mark)\n"
+
+    done = check(tmp_path, APP + step + "app.conf.event_exchange = 'mine'\n", port=6380)
+
+    assert done.returncode == exit_codes.APP_BROKEN
+    lines = done.stderr.splitlines()
+    assert any(line.startswith("  refused: app.steps['worker']: shop.Mark is refused") for line in lines)
+    assert any("refused: broker_url: " in line and ":6380/0" in line for line in lines)
+    assert any(line.startswith("  warning: event_exchange: mine does not count here") for line in lines)
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def work() -> None:
+    """Be a task."""
+
+
+@pytest.fixture
+def app() -> Any:
+    """An app with limits for all tasks, and a task with limits of its own."""
+    made = Celery("shop", set_as_current=False)
+    made.conf.update(task_time_limit=60, task_soft_time_limit=50)
+    made.task(shared=False, name="shop.plain")(work)
+    made.task(shared=False, name="shop.own", time_limit=10, soft_time_limit=5)(work)
+    return made
+
+
+def test_limits_of_the_app_count_for_tasks_without_their_own(app: Any) -> None:
+    limits = {each.name: (each.soft_time_limit, each.time_limit) for each in options_of(app)}
+
+    assert limits["shop.own"] == (5.0, 10.0)
+    assert limits["shop.plain"] == (50.0, 60.0)
