@@ -47,6 +47,8 @@ _NOT_PROSE = re.compile(
 #: Comments that speak to a tool, and headings within a module.
 _NOT_SAID = re.compile(r"(noqa|type:|fmt:|pragma|!|--? )")
 _PLACEHOLDER = "<X>"
+#: Between two sentences; the names of the programs begin one as they are.
+_SENTENCE_END = re.compile(r'(?<=[.!?])\s+(?=[A-Z"`(\[<0-9]|task(?:d|ctl)\b|faulthandler\b)')
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Text:
 def sentences(text: str) -> Iterator[str]:
     """Return the sentences of a text; a paragraph, a list item and a row of a table end one, too."""
     for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|+=]|\d+\. ))", text):
-        yield from re.split(r'(?<=[.!?])\s+(?=[A-Z"`(\[<0-9])', re.sub(r"\s+", " ", paragraph).strip())
+        yield from _SENTENCE_END.split(re.sub(r"\s+", " ", paragraph).strip())
 
 
 def messages(path: Path) -> Iterator[Text]:

@@ -51,7 +51,7 @@ def lines(path: Path) -> Iterator[Line]:
 
 
 def prose(path: Path) -> Iterator[Text]:
-    """Return the paragraphs, the items of lists, the headings, and the cells of tables."""
+    """Return the paragraphs, the items of lists, and the cells of tables; a heading is not a sentence."""
     at, said = 0, ""
     for line in lines(path):
         starts_anew = line.is_row or line.said.startswith(("#", "<!--")) or _ITEM.match(line.said)
@@ -60,9 +60,7 @@ def prose(path: Path) -> Iterator[Text]:
             at, said = 0, ""
         if line.is_row:
             yield from (Text(path, line.number, cell) for cell in cells(line.said))
-        elif line.said.startswith("#"):
-            yield Text(path, line.number, plain(line.said.lstrip("# ")))
-        elif line.said.strip() and not line.said.startswith("<!--"):
+        elif line.said.strip() and not line.said.startswith(("#", "<!--")):
             at = at or line.number
             said = f"{said} {_ITEM.sub('', line.said, count=1).strip()}".strip()
     if said:

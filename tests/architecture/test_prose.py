@@ -43,7 +43,6 @@ def test_a_page_is_taken_apart(tmp_path: Path) -> None:
     )
 
     assert [(text.line, text.said) for text in prose(path)] == [
-        (1, "A CODE"),
         (3, "One two."),
         (9, "item more"),
         (11, "text"),
