@@ -10,7 +10,7 @@ from taskd.protocol.commands import COMMANDS, CommandKind, CommandSpec
 def table(kind: CommandKind) -> str:
     """Return the commands of one kind as a table in Markdown."""
     rows = [_row(spec) for spec in COMMANDS if spec.kind is kind and not spec.hidden]
-    return "\n".join(("| name | what it is for | arguments |", "|---|---|---|", *rows)) + "\n"
+    return "\n".join(("| name | purpose | arguments |", "|---|---|---|", *rows)) + "\n"
 
 
 def _row(spec: CommandSpec) -> str:

@@ -51,7 +51,7 @@ def lines(path: Path) -> Iterator[Line]:
 
 
 def prose(path: Path) -> Iterator[Text]:
-    """Return the paragraphs, the items of lists, and the cells of tables; a heading is not a sentence."""
+    """Return the paragraphs, the items of lists, and the clauses in tables; headings are not sentences."""
     at, said = 0, ""
     for line in lines(path):
         starts_anew = line.is_row or line.said.startswith(("#", "<!--")) or _ITEM.match(line.said)
@@ -59,7 +59,8 @@ def prose(path: Path) -> Iterator[Text]:
             yield Text(path, at, plain(said))
             at, said = 0, ""
         if line.is_row:
-            yield from (Text(path, line.number, cell) for cell in cells(line.said))
+            for cell in cells(line.said):
+                yield from (Text(path, line.number, clause) for clause in cell.split("; "))
         elif line.said.strip() and not line.said.startswith(("#", "<!--")):
             at = at or line.number
             said = f"{said} {_ITEM.sub('', line.said, count=1).strip()}".strip()

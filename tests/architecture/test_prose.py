@@ -9,6 +9,10 @@ import pytest
 from tests.architecture.markdown import ROOT, cells, lines, pages, plain, prose
 
 WIDTH = 110
+#: They tell of a day that is over, in the words of that day.
+_OF_THEIR_DAY = ("CHANGELOG.md", "docs/decisions/")
+#: It is written anew.
+_COMING = ("docs/celery.md",)
 
 
 def test_lines_of_pages_are_not_wide() -> None:
@@ -22,6 +26,19 @@ def test_lines_of_pages_are_not_wide() -> None:
 
     assert len(pages()) > 40
     assert wide == [], "\n".join(wide)
+
+
+def test_pages_are_plain_english() -> None:
+    """The rules and the length of sentences are those of messages and docstrings: ``english.py``."""
+    problems = [
+        problem.removeprefix(f"{ROOT}/")
+        for path in pages()
+        if not str(path.relative_to(ROOT)).startswith((*_OF_THEIR_DAY, *_COMING))
+        for text in prose(path)
+        for problem in text.problems()
+    ]
+
+    assert problems == [], "\n".join(problems)
 
 
 @pytest.mark.parametrize(
