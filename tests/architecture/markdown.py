@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 _GENERATED = "<!-- Written by `"
 _PLACES = ("*.md", "docs/**/*.md", "examples/**/*.md", "benchmarks/*.md")
 _ITEM = re.compile(r"\s*(?:[-*+] |\d+\. |> )")
+#: Within a paragraph, a line that begins with another number begins no list: a sentence ends with it.
+_INTERRUPTS = re.compile(r"\s*(?:[-*+] |1\. |> )")
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,21 @@ def lines(path: Path) -> Iterator[Line]:
 
 def prose(path: Path) -> Iterator[Text]:
     """Return the paragraphs, the items of lists, and the clauses in tables; headings are not sentences."""
-    at, said = 0, ""
+    at, said, is_item = 0, "", False
     for line in lines(path):
-        starts_anew = line.is_row or line.said.startswith(("#", "<!--")) or _ITEM.match(line.said)
+        item = (_ITEM if is_item or not said else _INTERRUPTS).match(line.said)
+        starts_anew = line.is_row or line.said.startswith(("#", "<!--")) or item
         if said and (starts_anew or not line.said.strip()):
             yield Text(path, at, plain(said))
-            at, said = 0, ""
+            at, said, is_item = 0, "", False
         if line.is_row:
             for cell in cells(line.said):
                 yield from (Text(path, line.number, clause) for clause in cell.split("; "))
         elif line.said.strip() and not line.said.startswith(("#", "<!--")):
             at = at or line.number
-            said = f"{said} {_ITEM.sub('', line.said, count=1).strip()}".strip()
+            is_item = is_item or bool(item)
+            rest = line.said[item.end() :] if item else line.said
+            said = f"{said} {rest.strip()}".strip()
     if said:
         yield Text(path, at, plain(said))
 

@@ -55,12 +55,12 @@ def test_generated_pages_are_left_to_their_own_tests() -> None:
 def test_a_page_is_taken_apart(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text(
-        "# A `title`\n\nOne\ntwo.\n\n    code\n    code\n\n- item\n  more\n- [text](url)\n\n"
+        "# A `title`\n\nOne of\n2. It ends.\n\n    code\n    code\n\n- item\n  more\n- [text](url)\n\n"
         "```\nfenced\n```\n\n| a b | `c` d |\n|---|---|\n"
     )
 
     assert [(text.line, text.said) for text in prose(path)] == [
-        (3, "One two."),
+        (3, "One of 2. It ends."),
         (9, "item more"),
         (11, "text"),
         (17, "a b"),
