@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -20,3 +20,6 @@ class AppTable(msgspec.Struct, frozen=True):
     hears_ends: bool = False
     #: The app's own settings that do not count here, or count otherwise: one line each for the log.
     warnings: Sequence[str] = ()
+    #: The app's own settings and the software it stands on, as remote control shows them.
+    settings: Mapping[str, object] = {}
+    software: str = ""

@@ -44,6 +44,8 @@ class PoolEvents:
             self.tasks[options.name] = options
         self.needs.answers = table.answers
         self.needs.hears_ends = table.hears_ends
+        self.needs.settings = table.settings
+        self.needs.software = table.software
         logger.info("tasks=%d registered", len(self.tasks))
         for warning in table.warnings:
             logger.warning("%s", warning)

@@ -237,3 +237,13 @@ def test_the_asyncio_pool_refuses_a_celery_app(
     daemon.spawn()
 
     wait_until(lambda: 'pool = "asyncio" cannot run a Celery app; use prefork' in daemon.log.read_text())
+
+
+def test_remote_control_shows_the_settings_and_the_software_of_the_app(prefork: Kiosk) -> None:
+    inspect = prefork.client.control.inspect(limit=1, timeout=20)
+    (conf,) = inspect.conf().values()
+    (report,) = inspect.report().values()
+
+    assert conf["broker_url"].startswith("redis://")
+    assert conf["app"] == "tests.system.kiosk:app"
+    assert "software -> celery:" in report["ok"]

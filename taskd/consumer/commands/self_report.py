@@ -69,11 +69,18 @@ class SelfReport:
             f"broker {self._broker_url.partition(':')[0]}, queues {', '.join(self._tasks.intake.queues())}",
             f"tasks {len(self._work.tasks)}",
         )
-        return {"ok": "\n".join(lines)}
+        app = self._work.needs
+        of_the_app = (app.software, *(f"{name}: {value!r}" for name, value in app.settings.items()))
+        return {"ok": "\n".join([*lines, *filter(None, of_the_app)])}
 
     def conf(self, with_defaults: bool = False) -> object:
-        """Return the configuration, secrets hidden.  It is always whole: there are no defaults beside it."""
-        return masked(self._live.config)
+        """Return the configuration, secrets hidden, and the app's own settings beside it.
+
+        The configuration is always whole: there are no defaults beside it.
+        """
+        shown = masked(self._live.config)
+        assert isinstance(shown, dict)
+        return {**shown, **self._work.needs.settings}
 
     def active_queues(self) -> object:
         """Return the queues that this worker consumes from, as kombu describes queues."""

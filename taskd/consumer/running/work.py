@@ -5,7 +5,7 @@ It outlives a lost broker.  Claiming puts requests in and outcomes take them out
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from taskd.consumer.request import WorkerRequest
@@ -16,12 +16,15 @@ from taskd.sending.options import TaskOptions
 
 @dataclass(slots=True)
 class AppNeeds:
-    """The wishes of the app for ends that the worker decides, as the pool's hello tells them."""
+    """The app's wishes for ends that the worker decides, and its face, as the pool's hello tells them."""
 
     #: It stores results, counts chords and calls errbacks by itself.
     answers: bool = False
     #: It has hooks that are to hear of them.
     hears_ends: bool = False
+    #: Its own settings and its software, for remote control.
+    settings: Mapping[str, object] = field(default_factory=dict)
+    software: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from taskd.base.errors import StartError
 from taskd.execution.celery.findings import warnings_for
 from taskd.execution.celery.leaving import leave_as_child
 from taskd.execution.celery.running import CeleryExecutor
+from taskd.execution.celery.shown import settings_of, software_of
 from taskd.execution.celery.tasks import options_of
 from taskd.execution.celery.worker_start import WorkerStandIn, start_process, start_worker
 from taskd.execution.task_app import Workplace
@@ -58,9 +59,13 @@ class WorkingCelery:
     def table(self) -> AppTable:
         """Return the options of all tasks."""
         errands = [TaskOptions(name=name, time_limit=STAGE_LIMIT_S) for name in self._errands]
-        tasks = [*options_of(self._app), *errands]
-        warnings = warnings_for(self._app, self._config, self._table)
-        return AppTable(tasks, answers=True, warnings=warnings)
+        return AppTable(
+            [*options_of(self._app), *errands],
+            answers=True,
+            warnings=warnings_for(self._app, self._config, self._table),
+            settings=settings_of(self._app),
+            software=software_of(),
+        )
 
     def run_stage(self, stage: Stage) -> None:
         """Send the signals of a stage."""
