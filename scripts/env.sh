@@ -14,8 +14,23 @@ lock=${lock:-requirements/dev.lock}
 base=${base:-${PYTHON:-python3}}
 python=$root/$environment/bin/python
 
+# Celery's own integration suite, which its wheel does not have: in the environment, never in the repository.
+celery_suite() {
+    local tests=$environment/celery-suite archives
+    archives=$(mktemp -d)
+    # The lock names the hashes of all files of a release, its source among them.
+    awk '/^[a-z]/ { wanted = /^celery==/ } wanted' "$lock" >"$archives/celery.txt"
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+        --no-binary celery --require-hashes -r "$archives/celery.txt" --dest "$archives"
+    rm -rf "$tests"
+    mkdir -p "$tests"
+    tar -xzf "$archives"/celery-*.tar.gz -C "$tests" --strip-components 1 --wildcards '*/t' '*/pyproject.toml'
+    rm -rf "$archives"
+}
+
 wanted_environment() {
     echo "$root"
+    declare -f celery_suite
     awk '/^\[/ { wanted = /^\[(build-system|project|tool\.setuptools)/ } wanted' pyproject.toml | sha256sum
     sha256sum <"$lock"
 }
@@ -42,6 +57,7 @@ make_environment() {
     install --require-hashes -r "$lock"
     # compat: a plain path file; setuptools' default import hook costs every start of Python some 10 ms.
     install --config-settings editable_mode=compat --editable .
+    [ "$lock" != requirements/dev.lock ] || celery_suite
     wanted_environment >"$stamp"
 }
 

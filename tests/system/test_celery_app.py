@@ -240,7 +240,7 @@ def test_the_asyncio_pool_refuses_a_celery_app(
 
 
 def test_remote_control_shows_the_settings_and_the_software_of_the_app(prefork: Kiosk) -> None:
-    inspect = prefork.client.control.inspect(limit=1, timeout=20)
+    inspect = prefork.client.control.inspect(limit=1, timeout=60)
     (conf,) = inspect.conf().values()
     (report,) = inspect.report().values()
 
