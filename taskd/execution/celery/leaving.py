@@ -32,6 +32,7 @@ class _IdleWorker(Worker):  # type: ignore[misc]  # billiard has no types
         self.maxtasks = 0
         self.max_memory_per_child = 0
         self.on_exit = None
+        self.on_ready_counter = None
         self.inqW_fd = -1
         self.synqW_fd = -1
         self.wait_for_job = None
