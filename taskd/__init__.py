@@ -12,6 +12,7 @@ from taskd.base.version import __version__
 
 if TYPE_CHECKING:
     from taskd.app.app import App as App
+    from taskd.app.bound import BoundTask as BoundTask
     from taskd.app.control_flow import Ignore as Ignore
     from taskd.app.control_flow import Reject as Reject
     from taskd.app.control_flow import Retry as Retry
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from taskd.app.periodic import cron as cron
     from taskd.app.periodic import every as every
     from taskd.app.periodic import solar as solar
-    from taskd.app.task import BoundTask as BoundTask
     from taskd.app.task import Task as Task
     from taskd.app.task_base import TaskBase as TaskBase
     from taskd.base.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "App": "taskd.app.app",
     "AsyncResult": "taskd.sending.result",
-    "BoundTask": "taskd.app.task",
+    "BoundTask": "taskd.app.bound",
     "Ignore": "taskd.app.control_flow",
     "Reject": "taskd.app.control_flow",
     "ResultTimeout": "taskd.sending.result",

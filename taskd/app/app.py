@@ -10,12 +10,13 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
+from taskd.app.bound import BoundTask
 from taskd.app.collecting_app import Collecting
 from taskd.app.foreign import refuse_task
 from taskd.app.hooks import Hooks
 from taskd.app.naming import default_name
 from taskd.app.periodic import Entries, EntryOptions
-from taskd.app.task import BoundTask, CoroutineTask, Task
+from taskd.app.task import CoroutineTask, Task
 from taskd.app.task_base import Bases, bases_of, wrap
 from taskd.config.schema import Config
 from taskd.protocol.commands import BY_NAME, CommandKind, task_of

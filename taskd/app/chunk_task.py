@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from taskd.app.app import App
+from taskd.app.bound import BoundTask
 from taskd.app.mapping import CHUNK_TASK
-from taskd.app.task import BoundTask
 from taskd.base.errors import SerializationError, SoftTimeLimitExceeded, TaskdError
 from taskd.protocol import serializers
 from taskd.protocol.exceptions import encode_exception, format_traceback, readable

@@ -12,7 +12,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol, TypeVar, cast
 
-from taskd.app.task import BoundTask, CoroutineTask, Sendable
+from taskd.app.bound import BoundTask
+from taskd.app.task import CoroutineTask, Sendable
 from taskd.base.errors import ProtocolError
 from taskd.protocol.exceptions import decode_exception
 from taskd.sending.calls import Call

@@ -19,7 +19,7 @@ from taskd.config.schedule import BeatEntryConfig, WhenConfig
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from taskd.app.task import BoundTask
+    from taskd.app.bound import BoundTask
 
 #: A moment with or without an offset; without one it is local time in the schedule's zone.
 Moment = str | datetime

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taskd.app.task import BoundTask
+from taskd.app.bound import BoundTask
 from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.sending.request import Request
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from taskd import App, AsyncResult, cron, every
+from taskd.app.bound import BoundTask
 from taskd.app.hooks import Ended
-from taskd.app.task import BoundTask
 from taskd.sending.calls import Call
 from taskd.sending.request import Request
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskd import App, cron, every
-from taskd.app.task import BoundTask
+from taskd.app.bound import BoundTask
 
 app = App()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from taskd import App
-from taskd.app.task import BoundTask
+from taskd.app.bound import BoundTask
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.execution import Assignment, Reply, decode_reply, encode

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from taskd import App
-from taskd.app.task import BoundTask
+from taskd.app.bound import BoundTask
 from taskd.base import clock
 from taskd.base.errors import BrokerError, ConfigError, SerializationError
 from taskd.brokers import factory

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from taskd import App
+from taskd.app.bound import BoundTask
 from taskd.app.control_flow import Retry
 from taskd.app.naming import default_name
-from taskd.app.task import BoundTask, CoroutineTask, Task
+from taskd.app.task import CoroutineTask, Task
 from taskd.base.errors import TaskdError
 from taskd.protocol.exceptions import MaxRetriesExceededError
 from taskd.sending.forms import Acks

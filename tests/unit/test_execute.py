@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from taskd import App
+from taskd.app.bound import BoundTask
 from taskd.app.control_flow import Ignore, Reject
-from taskd.app.task import BoundTask
 from taskd.base.errors import ResolveError, SoftTimeLimitExceeded
 from taskd.execution.finding import load
 from taskd.execution.native import replies

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from taskd import App
+from taskd.app.bound import BoundTask
 from taskd.app.control_flow import Reject
-from taskd.app.task import BoundTask, Sendable
+from taskd.app.task import Sendable
 from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.execution.native.execute import Executor
 from taskd.protocol.delivery import Delivery

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from taskd import App
+from taskd.app.bound import BoundTask
 from taskd.app.control_flow import Ignore, Reject
-from taskd.app.task import BoundTask, Sendable
+from taskd.app.task import Sendable
 from taskd.base import clock
 from taskd.execution.native.execute import Executor
 from taskd.protocol.execution import Assignment, End, decode_reply, encode

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from taskd import App
+from taskd.app.bound import BoundTask
 from taskd.app.control_flow import Retry
-from taskd.app.task import BoundTask
 from taskd.base import clock
 from taskd.protocol.exceptions import MaxRetriesExceededError
 from taskd.protocol.execution import End

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from taskd import App
-from taskd.app.task import BoundTask
+from taskd.app.bound import BoundTask
 from taskd.base.errors import SerializationError
 from taskd.execution.native.execute import Executor
 from taskd.execution.native.native_app import table_of

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from taskd import App
-from taskd.app.task import BoundTask
+from taskd.app.bound import BoundTask
 from taskd.base.errors import BrokerError
 from taskd.execution.native.execute import Executor
 from taskd.protocol import execution

@@ -11,7 +11,8 @@ from functools import partial
 from inspect import Parameter, isfunction, signature
 from typing import Any
 
-from taskd.app.task import BoundTask, CoroutineTask
+from taskd.app.bound import BoundTask
+from taskd.app.task import CoroutineTask
 from taskd.base.errors import TaskdError
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import decode_record

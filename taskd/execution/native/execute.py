@@ -21,10 +21,11 @@ from typing import Any
 import msgspec
 
 from taskd.app.app import App
+from taskd.app.bound import BoundTask
 from taskd.app.control_flow import Ignore, Reject, Replaced, Retry
 from taskd.app.hooks import Ended
 from taskd.app.replacing import replacement
-from taskd.app.task import BoundTask, CoroutineTask
+from taskd.app.task import CoroutineTask
 from taskd.base import log
 from taskd.base.errors import (
     ProtocolError,

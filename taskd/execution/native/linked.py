@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from taskd.app.task import BoundTask
+from taskd.app.bound import BoundTask
 from taskd.execution.native.errbacks import called_here
 from taskd.protocol.chord import ChordPart
 from taskd.protocol.delivery import Outgoing

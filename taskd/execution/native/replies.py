@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from taskd.app.bound import BoundTask
 from taskd.app.control_flow import Reject, Retry
 from taskd.app.retrying import RetryChanges, arguments_again, changes_of
-from taskd.app.task import BoundTask
 from taskd.base import clock, ids
 from taskd.base.backoff import Backoff
 from taskd.base.errors import ProtocolError, SerializationError, SoftTimeLimitExceeded
