@@ -26,10 +26,8 @@ def load(path: str, table: str = "", directory: str = "") -> object:
     """
     use_terminal()
     try:
-        with exit_raises():
+        with code_of(path):
             found = find(path)
-    except SystemExit as error:
-        raise ResolveError(f'the code of app "{path}" ends the process: {_exit_of(error)}') from error
     except ModuleNotFoundInPath as error:
         if not table:
             raise
@@ -88,6 +86,16 @@ def is_celery(found: object) -> bool:
     """Return whether this is a Celery app; imports nothing, for whoever made one has imported Celery."""
     celery = sys.modules.get("celery")
     return celery is not None and isinstance(found, celery.Celery)
+
+
+@contextmanager
+def code_of(path: str) -> Iterator[None]:
+    """Run code of an app, which cannot end this process meanwhile.  Raises: ``ResolveError`` if it tries."""
+    try:
+        with exit_raises():
+            yield
+    except SystemExit as error:
+        raise ResolveError(f'the code of app "{path}" ends the process: {_exit_of(error)}') from error
 
 
 @contextmanager

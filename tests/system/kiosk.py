@@ -11,7 +11,10 @@ from celery import Celery, Task, chain, chord, group, shared_task, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 
-app = Celery("kiosk", broker=os.environ["TEST_BROKER"], backend=os.environ["TEST_BROKER"])
+broker = os.environ["TEST_BROKER"]
+app = Celery("kiosk", broker=broker, backend=os.environ.get("TEST_RESULTS", broker))
+# Else Celery tries for 20 s to reach a result store that is down.
+app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 1}}
 app.conf.task_track_started = True
 app.conf.worker_prefetch_multiplier = 1
 logger = get_task_logger(__name__)

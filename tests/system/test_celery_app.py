@@ -197,6 +197,27 @@ def test_a_task_that_its_limit_ends_runs_again_where_celery_would_not_acknowledg
     assert prefork.send("too_long_at_first").get(timeout=60) == "second run"
 
 
+def test_no_end_is_lost_while_the_apps_backend_is_down(
+    open_kiosk: Callable[[str], Kiosk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = services.RedisServer()
+    monkeypatch.setenv("TEST_RESULTS", backend.url)
+    kiosk = open_kiosk("prefork")
+    backend.kill()
+    late = kiosk.send("late")
+    early = kiosk.send("add", 1, 2)
+    wait_until(lambda: f"id={late.id} runs again in" in kiosk.log())
+    wait_until(lambda: re.search(f"id={early.id} its end FAILURE is not", kiosk.log()), what=kiosk.log())
+
+    backend.start()
+
+    with client_over(backend.url, backend.url) as client:
+        assert client.AsyncResult(late.id).get(timeout=60) == "stored"
+        with pytest.raises(WorkerLostError, match="backend did not take the end of the run"):
+            client.AsyncResult(early.id).get(timeout=60)
+    backend.end()
+
+
 def test_signals_come_in_celerys_order(prefork: Kiosk) -> None:
     wait_until(lambda: any(line.startswith("worker_ready") for line in prefork.notes()))
     assert prefork.daemon.stop() == 0
