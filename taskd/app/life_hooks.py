@@ -10,9 +10,9 @@ hook                      called                                         on pref
 ``process_shutdown(at)``  when the process ends in order, reversed       each child      the worker
 ========================  =============================================  ==============  ================
 
-On prefork the worker's own process holds no user code, so the ``worker_`` hooks take a slot of the pool for
-a moment, all of one stage at most ten seconds; a cold end calls none of them.  The other pools run tasks in
-the worker, which calls all hooks in its main thread: one that takes long keeps it from its work.
+On prefork the worker's own process holds no user code, so the ``worker_`` hooks take a slot of the pool for a
+moment.  All of one stage take at most ten seconds, and a cold end calls none of them.  The other pools run
+tasks in the worker, which calls all hooks in its main thread: one that takes long keeps it from its work.
 
 A hook that raises is logged and harms nothing, neither the worker nor the other hooks.  A process that is
 killed calls none.

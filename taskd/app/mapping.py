@@ -1,8 +1,8 @@
 """One task over many items: a message for each, or for each chunk of them.
 
 A chunk is a message to a task of taskd's own, which calls the user's function for one item after the other
-and returns how each ended.  The items of a chunk are calls and no messages: what belongs to a message, such
-as a retry or a rate limit, they do not have, so a task that asks for one is refused.
+and returns how each ended.  The items of a chunk are calls and no messages.  They have nothing that belongs
+to a message, such as a retry or a rate limit, so a task that asks for one is refused.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ its *lowest reader*, the lowest format whose code may use it.
 
 - An **additive** step keeps the lowest reader: a table, an index, a column with a default.  Processes of the
   former release go on beside it, so a rolling upgrade has no gap.
-- A **breaking** step raises the lowest reader to its own number.  It must also rename whatever it changes:
-  a process of the former release that has the store open then fails at its next statement, is told why, and
+- A **breaking** step raises the lowest reader to its own number.  It must also rename whatever it changes.  A
+  process of the former release that has the store open then fails at its next statement and is told why.  It
   writes nothing that the new one would misread.
 
 Each step is made as a whole or not at all, and a step never changes once a release has it.

@@ -5,8 +5,8 @@ this beat sees for the first time) the store's counts; where it rests on decisio
 
 A clock that goes back a little (an NTP step, another beat's clock that is ahead) repeats nothing: a run that
 fired stays fired.  When it goes back by more than ``STEP_BACK_S`` entries are planned anew from the new time,
-because they would otherwise be silent until the old, wrong time comes round again; ids that were sent already
-are refused by the broker.
+because they would otherwise be silent until the old, wrong time comes round again.  The broker refuses ids
+that were sent already.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ that an idle schedule wakes nobody.
 An occurrence that the broker does not take stays undecided; when the broker is back, the entry's rule for
 missed runs decides.  Attempts are spaced by backoff.
 
-Beat never sleeps longer than ``MAX_WAIT_S``: timers are monotonic, schedules are wall-clock, and that
-is how soon a clock that was set, or a machine that was suspended, is noticed; then too it looks whether a
-wake-up from its store was lost.
+Beat never sleeps longer than ``MAX_WAIT_S``.  Timers are monotonic, schedules are wall-clock, and that is how
+soon a clock that was set, or a machine that was suspended, is noticed.  Then too it looks whether a wake-up
+from its store was lost.
 """
 
 from __future__ import annotations

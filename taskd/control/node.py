@@ -49,9 +49,9 @@ class ControlNode:
     def process(self) -> int:
         """Answer everything that has arrived and return how many messages that was.
 
-        A message that is not a request is logged and dropped; a command that fails answers with its
-        error; answers that cannot be sent are logged: only the asker loses them, and it has a time limit.
-         Raises: ``BackendError`` when nothing can be received now.
+        A message that is not a request is logged and dropped.  A command that fails answers with its error.
+        Answers that cannot be sent are logged: only the asker loses them, and it has a time limit.  Raises:
+        ``BackendError`` when nothing can be received now.
         """
         deliveries = self._mailbox.receive()
         replies: list[Outgoing] = []

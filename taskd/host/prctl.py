@@ -1,8 +1,8 @@
 """Linux prctl(2) calls that the standard library lacks: dying with the parent, subreaping, no new privileges.
 
-Facts that callers rely on: the death signal is tied to the *thread* that forked, is cleared by
-setuid/setgid and kept over exec; so set it last, then compare ``getppid`` with the parent that
-was expected, because that parent may have died in between.
+Callers rely on these facts: the death signal is tied to the *thread* that forked, is cleared by setuid/setgid
+and kept over exec.  So set it last, then compare ``getppid`` with the parent that was expected, because that
+parent may have died in between.
 """
 
 from __future__ import annotations

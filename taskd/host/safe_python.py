@@ -1,10 +1,10 @@
 """How taskd starts Python for its own programs: nothing is imported from the working directory.
 
 ``python -m`` and ``python -c`` put the working directory first on ``sys.path``.  Where others may write
-there, a file that they name ``logging.py`` runs as the user of the next program that starts.  Python 3.11
-has ``-P`` against that, 3.10 has nothing, and the Python of another virtualenv may be either, so the
-directory is taken off before anything is imported: only modules that are built in are there by then.
-``resolve`` puts the directory of the user's code back, for the user's code.
+there, a file that they name ``logging.py`` runs as the user of the next program that starts.  Python 3.11 has
+``-P`` against that, 3.10 has nothing, and the Python of another virtualenv may be either.  So the directory
+is taken off before anything is imported: only modules that are built in are there by then.  ``resolve`` puts
+the directory of the user's code back, for the user's code.
 
 Not the variable PYTHONSAFEPATH: what tasks start would inherit it.
 """

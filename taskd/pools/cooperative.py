@@ -2,9 +2,8 @@
 
 A *runner* (an event loop in a thread, or the greenlet hub) runs the jobs; the pool's own loop asks
 for them and hears how they end.  Both sides enter through methods that say so, and the lock guards
-the records between them.  A job can be ended only where it waits: one that does not end at its hard
-limit, or is cancelled with ``KILL``, is given up, its slot is free again, and a later return value is
-dropped.
+the records between them.  A job can be ended only where it waits.  One that does not end at its hard limit,
+or is cancelled with ``KILL``, is given up.  Its slot is free again, and a later return value is dropped.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 constructor takes; Celery's clients pass over both.
 
 ``decode_exception`` builds the same type again, imports nothing, and runs no constructor that is written in
-Python unless its class was registered: who can write to the result store must not be able to choose what
-is called.  A type that is not loaded becomes a subclass of ``RemoteError`` with the same name.
+Python unless its class was registered.  A writer to the result store must not be able to choose what is
+called.  A type that is not loaded becomes a subclass of ``RemoteError`` with the same name.
 """
 
 from __future__ import annotations

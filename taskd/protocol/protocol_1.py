@@ -1,7 +1,7 @@
 """Celery's task protocol 1, in which the body says everything and the headers nothing.
 
-Producers of other languages still write it, and Celery does on request (``task_protocol = 1``).  Its body
-is an object; the headers of protocol 2 are made from it, and the body stays as it is: a body of this form
+Producers of other languages still write it, and Celery does on request (``task_protocol = 1``).  Its body is
+an object.  The headers of protocol 2 are made from it, and the body stays as it is.  A body of this form
 under headers of protocol 2 is what Celery calls a hybrid, and ``decode_body`` reads it.
 """
 

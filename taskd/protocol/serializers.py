@@ -5,7 +5,7 @@ The bytes are those of kombu's JSON: a type that JSON lacks is written as
 the rest: msgspec writes dates in a form of its own and NaN as null, so it gets only values in which
 neither can occur.
 
-A written value can be read again, and is the same but for its type where JSON has fewer of them: a tuple
+A written value can be read again, and is the same but for its type where JSON has fewer of them.  A tuple
 comes back as a list, a key as text, a subclass as its base.  A value of which that is not true is refused.
 
 ``taskd.protocol.content`` reads other content types; taskd itself writes JSON alone.

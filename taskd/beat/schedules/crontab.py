@@ -1,10 +1,10 @@
 """Cron expressions in a time zone.
 
 The zone's wall clock is matched, minute by minute; ``Gap`` and ``Overlap`` are the rules for
-the minutes that the wall clock leaves out or shows twice.  ``cron`` gives both the values of Debian's
-cron unless told otherwise: a job of fixed time (no star in minute and hour) runs right after the gap in
-which it falls and once in an overlap; any other follows elapsed time, so that it loses the minutes of the
-gap and runs in both passes.
+the minutes that the wall clock leaves out or shows twice.  ``cron`` gives both the values of Debian's cron
+unless told otherwise.  A job of fixed time (no star in minute and hour) runs right after the gap in which it
+falls and once in an overlap.  Any other follows elapsed time, so that it loses the minutes of the gap and
+runs in both passes.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Cron:
         return min(found, self._in_second_pass(at)) if self.overlap is Overlap.BOTH else found
 
     def _in_first_pass(self, at: float) -> float:
-        # Instants of the first pass are in the order of their local times, so the search may begin
-        # at the local time of ``at``, even if that is in a second pass and all of the first lies behind.
+        # Instants of the first pass are in the order of their local times.  So the search may begin at the
+        # local time of ``at``, even if that is in a second pass and all of the first lies behind.
         local: datetime | None = wall_clock(math.floor(at), self.zone)
         while local is not None and (local := next_match(self.fields, local)) is not None:
             found = first_pass(local, self.zone, self.gap)

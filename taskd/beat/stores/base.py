@@ -153,7 +153,7 @@ class BeatStore(Protocol):
         """Take or extend the lease if nobody else holds it; the answer tells who does.
 
         A holder that is known to be dead is succeeded at once, others when their lease has ended and
-        ``succeed`` is on: a beat that had nothing to do has let its lease end and comes back.
+        ``succeed`` is on.  A beat that had nothing to do has let its lease end and comes back.
         """
 
     def resign(self) -> None:

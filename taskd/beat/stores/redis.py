@@ -1,7 +1,7 @@
 """Beat's store on Redis: one lease and one history for the beats of all hosts.
 
 Leases are judged by the server's clock.  A beat listens on a channel of its own, so that another one of the
-same machine sees at once that it has died; one of another machine may only be out of reach, and is succeeded
+same machine sees at once that it has died.  One of another machine may only be out of reach, and is succeeded
 when its lease has ended.
 
 ==========================  =====  ==============================================================

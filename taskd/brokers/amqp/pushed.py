@@ -2,8 +2,9 @@
 
 A consumer may have as many unacknowledged messages as its prefetch count says, each by itself: the shared
 count (``global``) does not exist for quorum queues.  The count of a consumer cannot be changed, so when the
-worker wants more, the consumer is cancelled and begins anew with a larger count; and when the worker wants
-nothing for a while, what lies here unclaimed is given back and the consumers end until the next claim.
+worker wants more, the consumer is cancelled and begins anew with a larger count.  When the worker wants
+nothing for a while, the messages that lie here unclaimed are given back, and the consumers end until the next
+claim.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A message as kombu's transports carry it: a table of headers, properties, and a body.
 
 Facts for which AMQP has no place stand in headers of our own, which are taken off before a worker sees the
-others: when the message is due, how often it was delivered, and how many workers died of it.
+others.  They are the time at which the message is due, how often it was delivered, and how many workers died
+of it.
 """
 
 from __future__ import annotations

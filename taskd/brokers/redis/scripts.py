@@ -79,9 +79,10 @@ return 1
 """
 )
 
-#: Claim up to a number of messages.  Answers with ``false`` for a generation that has ended, else with a
-#: lease (generation:name) that has run out or '', when the next delayed message is due or '', the tag of the
-#: first message, and then for each list that gave some: its position among the lists, and its messages.
+#: Claim up to a number of messages.  Answers with ``false`` for a generation that has ended.  Else it answers
+#: with a lease (generation:name) that has run out or '', when the next delayed message is due or '', and the
+#: tag of the first message.  Then comes for each list that gave some: its position among the lists, and its
+#: messages.
 CLAIM = Script(
     _NOW
     + f"""

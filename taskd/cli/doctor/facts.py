@@ -74,8 +74,8 @@ class DaemonFacts:
 class StoreFacts:
     """Where messages or results are kept; ``key`` is that of the configuration.
 
-    ``file`` and what follows are of an embedded store, ``address`` and ``connect_error`` of a server,
-    ``unacked`` of a broker that Celery workers share, and ``unserved`` what is said of queues in which
+    ``file`` and the next ones are of an embedded store, ``address`` and ``connect_error`` of a server,
+    ``unacked`` of a broker that Celery workers share.  ``unserved`` has the texts about queues in which
     something waits that no worker takes.
     """
 

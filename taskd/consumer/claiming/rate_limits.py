@@ -1,8 +1,8 @@
 """Decides which limited task may begin now, and when each of the others is to come back.
 
-Pure: monotonic times come in, decreasing never.  A message that may not begin yet goes back to the
-broker until a time of its own, one interval after the one before: so it holds neither a slot nor a
-place among the claims, it is put back once and not again and again, and messages of other tasks pass it.
+Pure: monotonic times come in, decreasing never.  A message that may not begin yet goes back to the broker
+until a time of its own, one interval after the one before.  So it holds neither a slot nor a place among the
+claims, it is put back once, and messages of other tasks pass it.
 
 Times for each task name.  ``free``: from when the next run is allowed; only it lets anything run, so
 the limit holds whatever comes back when, and from whom.  ``tail``: the first return time that was not

@@ -4,10 +4,10 @@ Pure.  Its successor learns from the ledger what was running (``taskd.worker.led
 messages comes again, the death is counted against it before it runs.  Deaths of single prefork children are
 the pool's to tell.
 
-All that ran are suspects, and one was the cause.  So a task in its last life (the next death would be the
-end of it) runs while no other such task does: that death then counts against one suspect alone, and the
-innocent get through.  On prefork, where most deaths are those of single children, only the suspects of this
-worker take turns.
+All that ran are suspects, and one was the cause.  So a task in its last life (the next death would be the end
+of it) runs while no other such task does.  That death then counts against one suspect alone, and the innocent
+get through.  On prefork, where most deaths are those of single children, only the suspects of this worker
+take turns.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How many slots a pool should have at its load.  Pure.
 
-Load is the number of jobs that the pool holds.  It grows at the first look that finds it full, and
-shrinks by one slot a look once the load of a whole quiet time would have done with less; one slot
-always stays free, so that a steady load never makes it swing.
+Load is the number of jobs that the pool holds.  It grows at the first look that finds it full, and shrinks by
+one slot a look once the load of a whole quiet time would have done with less.  One slot always stays free, so
+that a steady load never makes it swing.
 """
 
 from __future__ import annotations

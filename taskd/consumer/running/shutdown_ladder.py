@@ -1,9 +1,9 @@
 """The ladder of a shutdown: warm, then soft, then cold, each by an absolute deadline.
 
-``ladder`` decides and is pure; ``ShutdownLadder`` sets the timers when the shutdown begins, on the loop that
-outlives the inner blueprint: so the steps come in time while the worker drains, waits for its broker, or
-starts.  The supervisor sends QUIT after the same ``stop_timeout``; whichever is first, the other
-finds it done.
+``ladder`` decides and is pure.  ``ShutdownLadder`` sets the timers when the shutdown begins, on the loop that
+outlives the inner blueprint.  So the steps come in time while the worker drains, waits for its broker, or
+starts.  The supervisor sends QUIT after the same ``stop_timeout``; whichever is first, the other finds it
+done.
 """
 
 from __future__ import annotations

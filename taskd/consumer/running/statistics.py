@@ -39,8 +39,8 @@ class Tally:
 class RunTimes:
     """Remembers how long tasks take: one mean over all, one cautious figure for each name.
 
-    The figure of a name follows a longer run at once and a shorter one slowly: a task is called
-    short only when its last runs were, so nothing waits long behind a job that was taken for short.
+    The figure of a name follows a longer run at once and a shorter one slowly.  A task is called short only
+    when its last runs were, so nothing waits long behind a job that was taken for short.
     """
 
     mean_s: float = 0.0

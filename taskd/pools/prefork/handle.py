@@ -170,8 +170,8 @@ class Child:
     def overhear(self) -> tuple[list[Outcome], list[Job]] | None:
         """Return what a child inside a long job has finished and not sent yet.
 
-        None when there is nothing certain to say: what it sent before has not been read yet, or it went
-        on while its memory was read, as one does that the machine had only put aside.
+        None when there is nothing certain to say.  Either an earlier message has not been read yet, or it
+        went on while its memory was read, as one does that the machine had only put aside.
         """
         begun = self.slot.words[slots.BEGUN]
         outcomes: list[Outcome] = []

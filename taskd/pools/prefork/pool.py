@@ -1,9 +1,9 @@
 """The prefork pool: which job goes to which child, and what becomes of the jobs of a dead one.
 
-A job goes alone to an idle child, unless its run time is known to be short: of those, as many as
-make some 2 ms travel in one trip, and when no child is idle each busy one may hold one such trip more,
-so that it never waits for this process.  An estimate may be wrong, so jobs that wait behind one
-that takes long are taken back after some 30 ms.
+A job goes alone to an idle child, unless its run time is known to be short.  As many short ones as make some
+2 ms travel in one trip.  When no child is idle each busy one may hold one such trip more, so that it never
+waits for this process.  An estimate may be wrong, so jobs that wait behind one that takes long are taken back
+after some 30 ms.
 
 Every job gets exactly one outcome, however its child dies: reports that were not sent are read from
 shared memory, the job that was running is lost, and those behind it return to the front.

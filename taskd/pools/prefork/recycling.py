@@ -1,9 +1,9 @@
 """Replaces children after a number of jobs, above a size of memory, or at an age.
 
-A child that is due gets an *heir*: forked, ready and waiting before the child leaves.  Until then
-the child goes on working, unless it has had all its jobs; the heir takes its place between two of
-its jobs, so there are never more than the wanted number at work, nor fewer for longer than a fork
-takes.  Children are only looked at for limits that are set.
+A child that is due gets an *heir*: forked, ready and waiting before the child leaves.  Until then the child
+goes on working, unless it has had all its jobs.  The heir takes its place between two of its jobs, so there
+are never more than the wanted number at work, nor fewer for longer than a fork takes.  Children are only
+looked at for limits that are set.
 """
 
 from __future__ import annotations

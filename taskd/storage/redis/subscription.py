@@ -1,7 +1,7 @@
 """One connection to Redis that only listens: to channels, and to changes of keys that another one reads.
 
 Redis 6 and later tell a client when keys that it has read change (client-side caching, redis.io/docs
-"Server-assisted client side caching"): so a worker learns of a message in any of its lists at once, whoever
+"Server-assisted client side caching").  So a worker learns of a message in any of its lists at once, whoever
 pushed it, without taking it off the list as a blocking pop would.
 """
 

@@ -4,9 +4,9 @@ The only importer of ``sqlite3``.  Every write goes through ``write``: ``BEGIN I
 deferred transaction that upgrades fails at once instead of waiting), committed when the block
 ends, rolled back on anything else.
 
-Pragmas, by measurement (benchmarks/broker_sqlite.py): a checkpoint each 16 MB of log instead of
-4 MB publishes a tenth faster in bulk; a page cache of 0.5 to 16 MB, mmap and ``secure_delete`` make
-no difference, so the cache is small and the others are left alone.
+Pragmas, by measurement (benchmarks/broker_sqlite.py): a checkpoint each 16 MB of log instead of 4 MB
+publishes a tenth faster in bulk.  A page cache of 0.5 to 16 MB, mmap and ``secure_delete`` make no
+difference, so the cache is small and the others are left alone.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def path_of(url: str) -> str:
 class Database:
     """One connection.  Not thread-safe, but may be handed from thread to thread under a lock.
 
-    A fork waits until no thread is inside of SQLite, which keeps locks in the memory of the process, those
-    of files among them: a child with a copy of a held one would hang, or find the file locked for ever.
+    A fork waits until no thread is inside of SQLite, which keeps locks in the memory of the process, those of
+    files among them.  A child with a copy of a held one would hang, or find the file locked for ever.
     """
 
     def __init__(self, path: str, schema: Schema, *, durability: str, busy_timeout_s: float) -> None:
@@ -138,8 +138,8 @@ class Database:
     def _switch_to_wal(self, deadline: Deadline) -> None:
         # SQLite does not wait here for other first openers, but it does for a transaction: each tries, and
         # waits for its turn.  A lock of our own would be held by whoever hangs, or lie about for good.
-        # Never lock or open the file itself: whoever closes a descriptor of it loses SQLite's locks on it,
-        # and the next process that leaves takes the file for its own and deletes the log
+        # Never lock or open the file itself.  A process that closes a descriptor of it loses SQLite's locks
+        # on it, and the next process that leaves takes the file for its own and deletes the log
         # (https://www.sqlite.org/howtocorrupt.html, 2.2).
         connection = self.connection
         while True:
@@ -245,9 +245,9 @@ class _Block:
     """The ``with`` block of a database; a class because contextlib's generator costs 1 µs more.
 
     SQLite's own busy handler backs off to 100 ms, while a transaction here takes well under one: a
-    waiting writer loses its turn to whoever just came.  A write therefore starts the backoff anew
-    every ``_TURN_MS`` until ``busy_timeout_s`` is over (measured with six processes that publish in
-    bulk without a pause: the longest wait falls from 3 s to 0.5 s, at the same rate).
+    waiting writer loses its turn to whoever just came.  A write therefore starts the backoff anew every
+    ``_TURN_MS`` until ``busy_timeout_s`` is over.  Measured with six processes that publish in bulk without a
+    pause: the longest wait falls from 3 s to 0.5 s, at the same rate.
     """
 
     __slots__ = ("_database", "_writing")

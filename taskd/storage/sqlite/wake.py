@@ -29,8 +29,8 @@ from taskd.storage.sqlite.places import by_descriptor, open_directory, own_socke
 _EVERYTHING = "all"
 _PATH_LIMIT_BYTES = 107  # sockaddr_un.sun_path without its terminating zero
 _NAME_LIMIT_BYTES = 80
-# Directory times move in steps of a kernel tick (1 to 10 ms): an entry made in the same tick as a
-# listing would never be noticed, so a listing is kept only when the directory is older than this.
+# Directory times move in steps of a kernel tick (1 to 10 ms).  An entry made in the same tick as a listing
+# would never be noticed, so a listing is kept only when the directory is older than this.
 _SETTLED_S = 0.1
 
 

@@ -1,9 +1,9 @@
 """The control socket's server: JSON-RPC 2.0, one JSON object a line in each direction.
 
-The socket's mode says who may connect, ``access`` what each may call, and ``audit`` notes it.  A
-client that may connect may still be broken, so everything is limited: the size of a request, the number of
-clients, the time without a request, and the answers kept for a client that does not read.  It knows no
-method itself: the supervisor gives them.
+The socket's mode says who may connect, ``access`` what each may call, and ``audit`` notes it.  A client that
+may connect may still be broken, so everything is limited.  That is the size of a request, the number of
+clients, the time without a request, and the answers kept for a client that does not read.  It knows no method
+itself: the supervisor gives them.
 """
 
 from __future__ import annotations

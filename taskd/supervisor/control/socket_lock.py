@@ -1,8 +1,8 @@
 """One daemon for each control socket: a lock beside the socket, and the listening socket itself.
 
-The lock is flock(2) on ``<socket>.lock``: the kernel gives it back however the holder ends, so there
-is no stale lock, and a socket file that is found while holding it is known to be stale.  The lock
-file stays when the daemon ends: removing it would let two starting daemons lock different files.
+The lock is flock(2) on ``<socket>.lock``.  The kernel gives it back however the holder ends, so there is no
+stale lock, and a socket file that is found while holding it is known to be stale.  The lock file stays when
+the daemon ends: removing it would let two starting daemons lock different files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Judges which deaths are alike, or worth an operator's look.  Pure.
 
-A task that kills its child may do so ten times a second, so the register keeps like deaths of children as one
-certificate with a count, and deaths of children never crowd out those of programs.
+A task that kills its child may do so ten times a second.  So the register keeps like deaths of children as
+one certificate with a count, and deaths of children never crowd out those of programs.
 """
 
 from __future__ import annotations

@@ -2,13 +2,12 @@
 
 A pure decider: callers bring the time, nothing here sleeps, logs or signals.  Two brakes work
 together.  The *delay* grows exponentially with full jitter from one short life to the next.  The
-*budget* is OTP's restart intensity: more than ``intensity`` ends inside the last ``period_s`` mean
-that the fault is not transient, and the program trips: it is tried once every ``probe_s`` until a
-life is long enough, instead of staying dead for ever.
+*budget* is OTP's restart intensity.  More than ``intensity`` ends inside the last ``period_s`` mean that the
+fault is not transient, and the program trips.  It is tried once every ``probe_s`` until a life is long
+enough, instead of staying dead for ever.
 
-Lives that never became ready (a module that does not import, a wrong setting) are counted apart from
-lives that worked, so that a bad deployment does not use up the budget for rare crashes, nor the
-other way round.
+Lives that never became ready (a module that does not import, a wrong setting) are counted apart from lives
+that worked.  So a bad deployment does not use up the budget for rare crashes, nor the other way round.
 
 Whether a program is started again at all is its key ``restart``: always, on-failure (unless it ended
 with status 0), or never.

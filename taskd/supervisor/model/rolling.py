@@ -4,10 +4,10 @@ A pure decider, level-triggered: it looks at the group as it stands and answers 
 that a new wish may come at any moment, in the middle of a roll too.  Adding, draining, rolling and
 returning to a former revision are all this one question.
 
-Limits, of ``count`` programs that are wanted: never more than ``count + max_surge`` have a place, those
-that drain included, because they still need memory; and a program that does its work is only told to
-leave while ``count - max_unavailable`` others do theirs.  The first new program is a *canary*: until it
-has proven itself no other is started, and none leaves unless the canary needs its place.
+Limits, of ``count`` programs that are wanted: never more than ``count + max_surge`` have a place, those that
+drain included, because they still need memory.  A program that does its work is only told to leave while
+``count - max_unavailable`` others do theirs.  The first new program is a *canary*: until it has proven itself
+no other is started, and none leaves unless the canary needs its place.
 """
 
 from __future__ import annotations

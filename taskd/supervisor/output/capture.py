@@ -16,8 +16,8 @@ from taskd.supervisor.output.lines import Splitter
 
 # The bytes read in one turn of the loop: the size of a pipe.
 _READ_BYTES = 1 << 16
-# While output is dropped, what is read in one go, and how long the loop then looks elsewhere in
-# proportion to the time that this took: a flood so costs at most a fifth of the loop.
+# While output is dropped: the amount that is read in one go, and how long the loop then looks elsewhere in
+# proportion to the time that this took.  A flood so costs at most a fifth of the loop.
 _DROP_READS = 64
 _REST_FACTOR = 4.0
 _LEAST_REST_S = 0.002

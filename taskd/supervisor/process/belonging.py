@@ -1,10 +1,10 @@
 """Finds the program to which a process belongs that lost its parent; asked when a program has ended.
 
-Each life of a program gets a *mark* in its environment, which every descendant that is executed
-inherits, whatever session it moves to; and it begins a session, in which all descendants stay that
-only fork.  So an orphan belongs to the life whose mark it bears, or else to the one whose session it
-is in.  An orphan that bears no mark and has left its session (``env -i setsid ...``) cannot be told apart
-from anybody else's, and lives until the daemon ends.
+Each life of a program gets a *mark* in its environment, which every descendant that is executed inherits,
+whatever session it moves to.  It also begins a session, in which all descendants stay that only fork.  So an
+orphan belongs to the life whose mark it bears, or else to the one whose session it is in.  An orphan that
+bears no mark and has left its session (``env -i setsid ...``) cannot be told apart from anybody else's, and
+lives until the daemon ends.
 
 Why not process groups: a shell gives each job one of its own.  Why not cgroups: they need a
 delegated tree, which a daemon outside systemd does not have.

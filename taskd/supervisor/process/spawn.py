@@ -1,9 +1,9 @@
 """Start a program: fork, set up, exec.  The only caller of fork in this room.
 
 A program may rely on this: its own session, the standard streams that it was given (``output.streams``), no
-other descriptor than those named, every signal at its default, death by SIGKILL when the supervisor dies,
-and the settings of its table (``becoming``).  No signal is blocked, but for taskd's own programs those of
-``program_signals``, until they listen.
+other descriptor than those named.  Every signal is at its default, it dies by SIGKILL when the supervisor
+dies, and it has the settings of its table (``becoming``).  No signal is blocked, but for taskd's own programs
+those of ``program_signals``, until they listen.
 
 Why not subprocess or posix_spawn: neither can set the death signal between fork and exec, and without
 it a program that is killed before its first line, or a supervisor that is, leaves an orphan.

@@ -3,9 +3,9 @@
 ``rolling`` decides each step from a picture of the group; here it is carried out.  A wish may change at any
 moment, and the group then goes on from where it stands.
 
-A program that joins takes the lowest free slot, and with it a name: a successor that starts while the
-one before it drains needs a name of its own, because the broker takes the claims of a name away from
-its former bearer.  See docs/decisions/0011.
+A program that joins takes the lowest free slot, and with it a name.  A successor that starts while the one
+before it drains needs a name of its own, because the broker takes the claims of a name away from its former
+bearer.  See docs/decisions/0011.
 """
 
 from __future__ import annotations

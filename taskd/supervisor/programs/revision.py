@@ -1,8 +1,8 @@
 """One checked configuration as it is handed to programs, and how a program is made from it.
 
-Each reload makes a new revision.  A program keeps the one that it was made from until it is replaced or
-moved to a later one, so what was checked together runs together, and a program that crashes in the
-middle of a reload starts again with what it had.
+Each reload makes a new revision.  A program keeps the one that it was made from until it is replaced or moved
+to a later one.  So settings that were checked together run together, and a program that crashes in the middle
+of a reload starts again with those it had.
 """
 
 from __future__ import annotations

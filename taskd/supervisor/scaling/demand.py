@@ -1,8 +1,8 @@
 """How many processes one group needs for its load.  Pure.
 
-Two things want capacity: what waits must begin within the latency target, and what keeps arriving
-must be served with some room to spare, since a queue in front of fully used slots only grows
-(utilisation law; 0.8 leaves the usual 20 %).
+Two things want capacity: waiting tasks must begin within the latency target, and tasks that keep arriving
+must be served with some room to spare.  A queue in front of fully used slots only grows (utilisation law; 0.8
+leaves the usual 20 %).
 """
 
 from __future__ import annotations

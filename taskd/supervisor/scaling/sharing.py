@@ -1,8 +1,8 @@
 """Shares the machine out when it cannot give every group what it needs.  Pure.
 
-Weighted max-min fairness (Bertsekas and Gallager, Data Networks, 6.5.2) by progressive filling: every
-group has its floor, then one process at a time goes to the group that has least for its weight and
-needs more.  A group that needs little gets it whole; only groups that want more than their share wait.
+Weighted max-min fairness (Bertsekas and Gallager, Data Networks, 6.5.2) by progressive filling.  Every group
+has its floor, then one process at a time goes to the group that has least for its weight and needs more.  A
+group that needs little gets it whole; only groups that want more than their share wait.
 """
 
 from __future__ import annotations

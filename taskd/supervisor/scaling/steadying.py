@@ -1,7 +1,7 @@
 """Up at once, down slowly, and slower still for a load that swings.  Pure.
 
 A process is given up when fewer would have done for a whole window.  A process that has to be started again
-within that same window was given up too early: the window grows by its own length (uWSGI's cheaper-busyness
+within that same window was given up too early.  The window grows by its own length (uWSGI's cheaper-busyness
 learns in this way), and shrinks again when giving up proves right.
 """
 
