@@ -1,7 +1,7 @@
 """The App: the registry of tasks, and the client of broker and results.
 
-Making one reads nothing and opens nothing, so that a module with ``app = App()`` can be imported
-anywhere: by a worker before it has forked, by a test, by a web server.
+Making one reads nothing and opens nothing.  So a module with ``app = App()`` can be imported anywhere: by a
+worker before it has forked, by a test, by a web server.
 """
 
 from __future__ import annotations

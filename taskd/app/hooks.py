@@ -1,7 +1,7 @@
 """Functions of the user that are called around every task of an App, in the process that runs it.
 
-An end that the worker decides (a process that died, a hard limit, a request to terminate) is told to the
-hooks on the next free slot, with the exception that the result has.
+The worker decides some ends: a process that died, a hard limit, a request to terminate.  It tells the hooks
+of them on the next free slot, with the exception that the result has.
 
 Order: ``before_task`` as registered, then the task; then ``on_failure`` or ``on_retry``, then
 ``after_task``, each kind in the reverse order, so that what was set up last is taken down first.

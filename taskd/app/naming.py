@@ -12,8 +12,8 @@ from taskd.base.errors import TaskdError
 def default_name(function: Callable[..., object]) -> str:
     """Return ``module.function``.
 
-    In a script the module is ``__main__`` only for itself; a worker imports it by the name of its
-    file, or by the name that followed ``python -m``, so that name is taken.
+    In a script the module is ``__main__`` only for itself.  A worker imports it by the name of its file, or
+    by the name that followed ``python -m``, so that name is taken.
 
     Raises: ``TaskdError`` in an interactive session, where no worker can import the function.
     """

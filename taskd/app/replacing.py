@@ -1,7 +1,7 @@
 """A task that puts another, or a whole canvas, in its own place: ``self.replace``; or beside it in a chord.
 
-The last task of the new ones gets the id, the place in its group and chord, and what was linked to the old;
-so whoever waits for the id gets the new result.
+The last task of the new ones gets the id, the place in its group and chord, and the links of the old.  So a
+client that waits for the id gets the new result.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Start an ordered set of steps, and undo exactly what was started.
 
-A step names the step classes that it needs; the blueprint sorts them, starts them in order, hands
-each the values that the earlier ones provided, and stops them in reverse.  A start that fails is
-rolled back: no step is left running.  Celery's bootsteps are the model for the vocabulary, not for
-the rule on failed starts (there, what had started goes on).
+A step names the step classes that it needs.  The blueprint sorts them, starts them in order, hands each the
+values that the earlier ones provided, and stops them in reverse.  A start that fails is rolled back: no step
+is left running.  Celery's bootsteps are the model for the vocabulary, not for the rule on failed starts
+(there, what had started goes on).
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ def setup(level: str, format: str, *, program: str) -> None:  # noqa: A002 - the
     logging.logThreads = False
     logging.logProcesses = False
     logging.logMultiprocessing = False
-    # Prints of a task appear at once, among its log lines, and line by line: PYTHONUNBUFFERED would
-    # write the end of each line by itself, and another line may come between.
+    # Prints of a task appear at once, among its log lines, and line by line.  PYTHONUNBUFFERED would write
+    # the end of each line by itself, and another line may come between.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
     # A full disk or a closed pipe behind stderr must not add a traceback about itself.

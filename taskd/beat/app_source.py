@@ -3,11 +3,11 @@
 A process tells what the code declares, and ends.  Where the schedule of an app can change (the tables of
 django_celery_beat), it stays, tells of each change, and hears which runs were sent.
 
-Beat imports an app only where it has the user of the app's workers: else their code would run as beat's user,
-or they would have to let that one read it.
+Beat imports an app only where it has the user of the app's workers.  Else their code would run as beat's
+user, or they would have to let that one read it.
 
-An app that cannot be imported is an error in the log, and is tried again every ``AGAIN_S``: what the others
-declare, and the other sources, are not held up by it.
+An app that cannot be imported is an error in the log, and is tried again every ``AGAIN_S``.  It holds up
+neither the entries of the others nor the other sources.
 """
 
 from __future__ import annotations

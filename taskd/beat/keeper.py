@@ -1,9 +1,9 @@
 """A beat's hold on its store: opened, lost and opened again; the lease, and how long it is trusted.
 
 The holder stops trusting its lease ``margin`` before it ends, by its own monotonic clock and counted from
-before the request, so that it never acts on a lease that another beat may have taken.  A store that
-cannot be used does not stop beat: then this beat fires on its own (``Alone``), and the broker's memory
-of ids keeps two beats from firing the same occurrence.
+before the request.  So it never acts on a lease that another beat may have taken.  A store that cannot be
+used does not stop beat.  Then this beat fires on its own (``Alone``), and the broker's memory of ids keeps
+two beats from firing the same occurrence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The message of one occurrence: Celery's task protocol 2, with an id that follows from entry and time.
 
-The same occurrence always has the same task id (a UUID of version 5 over the entry's name and the fire
-time), whoever sends it and however often; the broker refuses a second one (``brokers/once.py``).
+The same occurrence always has the same task id, whoever sends it and however often: a UUID of version 5 over
+the entry's name and the fire time.  The broker refuses a second one (``brokers/once.py``).
 """
 
 from __future__ import annotations

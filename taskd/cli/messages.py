@@ -133,9 +133,9 @@ def _check_known(config: Config, name: str) -> None:
 def result(session: Session, *, task_id: str, wait_s: float | None, as_json: bool) -> int:
     """Print the result of a task, or its traceback.
 
-    Of a task that has not ended taskctl says where it is: the program that runs it and since when, the
-    worker that has claimed it, or the reason that it has not begun. The daemon of this host and the workers
-    of the broker are asked for that.
+    Of a task that has not ended taskctl says where it is.  It names the program that runs it and since when,
+    the worker that has claimed it, or the reason that it has not begun.  The daemon of this host and the
+    workers of the broker are asked for that.
 
     Exit status: 0 the task succeeded, 1 it failed or was revoked, 75 it has not ended.
 

@@ -21,7 +21,7 @@ from taskd.cli.time_limit import alarm
 from taskd.supervisor.control.client import ControlClient
 
 _TIMEOUT_S = 1.0
-#: Names and ids come from others' messages too, and a shell puts the word into its line as it is: nothing is
+#: Names and ids come from others' messages too, and a shell puts the word into its line as it is.  Nothing is
 #: offered that the shell would take for more than a word.
 _PLAIN = re.compile(r"[\w@][\w@.:/+=-]*")
 

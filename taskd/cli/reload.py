@@ -62,8 +62,8 @@ class Progress(msgspec.Struct, frozen=True):
 def plan(session: Session, *, socket_path: str | None, as_json: bool) -> int:
     """Show what a reload would do to each program, and why; nothing is changed.
 
-    keep: left alone. live: new settings without a restart. add, drain: one more, one less. roll: replaced;
-    where the worker may surge, the new one is ready before the old one leaves.
+    keep: left alone. live: new settings without a restart. add, drain: one more, one less. roll: replaced.
+    Where the worker may surge, the new one is ready before the old one leaves.
 
     Example: taskctl plan
     """

@@ -1,8 +1,8 @@
 """The ``taskd`` command: check the configuration, then be the supervisor in the foreground.
 
-Why argparse, where taskctl uses click: this process lives as long as the server, and click would add
-35 ms to its start and 3.5 MB to its memory for four options.  For the same reason everything that an
-option does not need is imported where it is needed.
+Why argparse, where taskctl uses click: this process lives as long as the server.  The library would add 35 ms
+to its start and 3.5 MB to its memory for four options.  For the same reason everything that an option does
+not need is imported where it is needed.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ _POOLS = (
         default_slots=_MANY_SLOTS,
     ),
     # Its claims stay for a day with a worker that vanishes, unless a successor of the same name takes them
-    # back: so it is replaced in its own slot, never beside itself.
+    # back.  So it is replaced in its own slot, never beside itself.
     PoolKind(
         name="solo",
         opener="taskd.pools.solo:open_pool",

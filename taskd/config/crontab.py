@@ -1,9 +1,9 @@
 """Read a cron expression: five fields, or a nickname such as ``@daily``.  Pure, and without time zones.
 
-The language is Debian cron's with the usual extras: lists, ranges, steps, names, ``L`` (last day of the
-month), ``LW`` (last working day of it), ``5L`` (its last Friday) and ``2#3`` (its third Tuesday).  As in
-cron, day and weekday are alternatives when both are given, and must agree when one begins with a star.
-An expression that can never match is refused, so that every accepted one fires.
+The language is Debian cron's with the usual extras: lists, ranges, steps, names.  ``L`` is the last day of
+the month, ``LW`` its last working day, ``5L`` its last Friday and ``2#3`` its third Tuesday.  As in cron, day
+and weekday are alternatives when both are given, and must agree when one begins with a star.  An expression
+that can never match is refused, so that every accepted one fires.
 """
 
 from __future__ import annotations
@@ -239,8 +239,8 @@ class _Reader:
 def _refuse_impossible(fields: CronFields, column: int, days: str) -> None:
     """Refuse dates that no month has, and days and weekdays that never meet.
 
-    Every month begins on each weekday in some year, a February of 29 days too, so that looking at
-    the lengths and first weekdays is looking at every year there is.
+    Every month begins on each weekday in some year, a February of 29 days too.  So looking at the lengths and
+    first weekdays is looking at every year there is.
     """
     longest = max(LONGEST[month] for month in fields.months)
     if fields.days and min(fields.days) > longest and not (fields.last_day or fields.last_working_day):

@@ -1,7 +1,7 @@
 """One TOML value on its way to an option: the text of the file, and the problem when it will not do.
 
-Values may hold secrets by way of ``${NAME}``: messages quote the text as it stands in the file, never
-what was put in, and of an option marked secret nothing at all.
+Values may hold secrets by way of ``${NAME}``.  Messages quote the text as it stands in the file, never what
+was put in, and of an option marked secret nothing at all.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Programs never read the file again: what was checked is what runs, and a half-written edit cannot
 reach a restarting worker.
 
-Each program has a descriptor of its own, with what concerns it and nothing else, and the kernel seals it:
-a program that inherits it may read it, and only the supervisor can change it.
+Each program has a descriptor of its own, with what concerns it and nothing else, and the kernel seals it.  A
+program that inherits it may read it, and only the supervisor can change it.
 
 The descriptor holds one configuration a line.  A program starts with the first.  The lines that follow
 change only keys that it can take over while it runs, and the last one counts.  Behind the last are NULs.

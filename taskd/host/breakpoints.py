@@ -1,8 +1,8 @@
 """``breakpoint()`` in a task reaches the terminal in which the daemon runs in the foreground.
 
-Programs have no terminal of their own: /dev/null for input, a pipe for output, a session of their own, so
-that a Ctrl-C ends the daemon in order and not them at once.  So the daemon says in the environment which
-terminal it has, and pdb opens that one, from any pool; several processes take turns.
+Programs have no terminal of their own: /dev/null for input, a pipe for output, a session of their own.  So a
+Ctrl-C ends the daemon in order and not them at once.  So the daemon says in the environment which terminal it
+has, and pdb opens that one, from any pool; several processes take turns.
 """
 
 from __future__ import annotations

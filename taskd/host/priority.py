@@ -2,9 +2,9 @@
 
 Importing takes a processor for as long as the task code is large, and on a small machine it takes it from
 those that serve.  The starter of such a program has it step back before its first line, and leaves
-its final nice value in ``NICE_VARIABLE``.  The program comes forward by itself when its imports
-are done, and before it touches what others wait for: the holder of a database's lock must not be one
-that gets no processor.
+its final nice value in ``NICE_VARIABLE``.  The program comes forward by itself when its imports are done, and
+before it touches what others wait for.  The holder of a database's lock must not be one that gets no
+processor.
 
 A nice value belongs to a thread and is inherited, which is why coming forward names whom it is for.
 """

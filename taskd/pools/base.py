@@ -170,9 +170,9 @@ class Pool(Protocol):
 
     def cancel(self, tag: int, signum: int) -> bool:
         """End one job; True when it was found.  Waiting: dropped.  Running: ended with ``signum`` if the pool
-        can (prefork).  Where there is no process to signal an exception is raised in the job, and ``KILL``
-        gives the job up: its outcome comes now, and a later return value is dropped.  Solo leaves a running
-        job alone.  For more than one step, the caller asks again (``consumer``).
+        can (prefork).  Where there is no process to signal an exception is raised in the job.  ``KILL`` gives
+        the job up: its outcome comes now, and a later return value is dropped.  Solo leaves a running job
+        alone.  For more than one step, the caller asks again (``consumer``).
 
         ``signum`` 0 leaves a job alone that has begun, however late the pool learns of it.
         """

@@ -1,7 +1,7 @@
 """An executor for asyncio whose threads do not hold up the exit of the process.
 
-``ThreadPoolExecutor`` joins its threads at exit, so that one call that never returns would keep the
-worker for ever; and its number of threads is fixed, whereas here the pool bounds the calls.
+``ThreadPoolExecutor`` joins its threads at exit, so that one call that never returns would keep the worker
+for ever.  Its number of threads is fixed, too, whereas here the pool bounds the calls.
 """
 
 from __future__ import annotations

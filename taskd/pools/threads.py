@@ -5,8 +5,8 @@ cannot be killed, so the limits are weaker than prefork's:
 
 - Soft limit, ``soften`` and cancel raise inside the job, which cannot interrupt C code: a job in
   ``time.sleep(60)`` sees it after the 60 seconds.  The outcome follows when the job ends.
-- At the hard limit, and on cancel with ``KILL``, the outcome is delivered at once, the thread is
-  abandoned and replaced by a new one, and what it may still return is dropped.  It goes on using memory
+- At the hard limit, and on cancel with ``KILL``, the outcome is delivered at once, and the thread is
+  abandoned and replaced by a new one.  A value that it may still return is dropped.  It goes on using memory
   and whatever else it holds until its code returns.
 - A job that ends the process ends the worker.
 

@@ -1,8 +1,8 @@
 """Chords of Celery: a header of tasks, and a body that gets their results when all have ended.
 
 Each task that counts for a chord carries the signature of the body in its message and is in the chord's
-group.  The worker that ends such a task tells the result store, which counts; the last part sends the body. A
-chord that is a step of a chain is begun by the worker that ran the step before: this module says which
+group.  The worker that ends such a task tells the result store, which counts; the last part sends the body.
+A chord that is a step of a chain is begun by the worker that ran the step before.  This module says which
 messages are to be sent, and how many parts there are.  Signatures are plain JSON objects here.
 """
 

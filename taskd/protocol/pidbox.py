@@ -2,8 +2,8 @@
 
 A request is broadcast to the fanout exchange ``celery.pidbox``, from which each node's queue
 ``<node>.celery.pidbox`` gets a copy; each node decides by ``ControlRequest.concerns`` whether it is meant.
-A sender that wants an answer names an exchange and a routing key in ``reply_to``, and a ticket by which it
-tells this answer from a late one to an earlier question.  A reply is ``{"<node>": answer}``.
+A sender that wants an answer names an exchange and a routing key in ``reply_to``.  A ticket tells this answer
+from a late one to an earlier question.  A reply is ``{"<node>": answer}``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Values to JSON and back.
 
 The bytes are those of kombu's JSON: a type that JSON lacks is written as
-``{"__type__": "datetime", "__value__": ...}``.  msgspec does the common case, the standard library
-the rest: msgspec writes dates in a form of its own and NaN as null, so it gets only values in which
+``{"__type__": "datetime", "__value__": ...}``.  In the common case msgspec does it, else the standard
+library.  The former writes dates in a form of its own and NaN as null, so it gets only values in which
 neither can occur.
 
 A written value can be read again, and is the same but for its type where JSON has fewer of them.  A tuple

@@ -1,6 +1,6 @@
 """Results on Redis, in the keys, records and channels of Celery's Redis backend.
 
-``celery-task-meta-ID`` holds the record and is the name of the channel on which it is published, so Celery's
+``celery-task-meta-ID`` holds the record and is the name of the channel on which it is published.  So Celery's
 clients read what our workers write, and ours what a Celery worker wrote.  Redis itself drops what expires.
 """
 

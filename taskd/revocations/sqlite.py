@@ -1,9 +1,9 @@
 """Revocations in one file beside the broker's, for all workers of that broker.
 
 A worker writes the revocations that it hears and reads the file whenever its inner blueprint starts.
-So a worker that was restarted, one that is new, and one that had lost its broker for a while know the
-same as the others, also when no other is there to be asked.  The file is made by the first revocation and
-opened by the worker when there is one: without any, there is no descriptor and no memory for it.
+So all workers know the same, also when no other is there to be asked.  That goes for one that was restarted,
+that is new, or that had lost its broker for a while.  The file is made by the first revocation and opened by
+the worker when there is one: without any, there is no descriptor and no memory for it.
 """
 
 from __future__ import annotations

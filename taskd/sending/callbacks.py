@@ -49,7 +49,7 @@ def messages_of(
 
     ``first`` is their first argument.  Without ``settings_of`` the sender knows no options of the tasks.
     ``queue``, from which the ended task came, is for those that neither the signature nor the task sends
-    elsewhere: Celery's signatures name no queue, and what serves the one task serves the other.
+    elsewhere.  Celery's signatures name no queue, and the workers that serve the one task serve the other.
 
     Raises: one of ``UNSENDABLE`` when JSON cannot represent ``first``, or for options that cannot be meant.
     """

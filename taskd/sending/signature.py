@@ -1,10 +1,10 @@
 """Celery's signatures: a task that is to be sent when another one has ended, as a JSON object.
 
-They travel in the third part of a task's body (``embed``): ``callbacks`` for after a success, ``errbacks``
-for after a failure, and ``chain``, the steps that follow, the next one at its end.  The worker that has run a
-task of a chain sends the next step with the rest of the chain.  A signature may stand for several tasks: a
-``group`` becomes its members, a ``chain`` its first task with the others behind it.  A ``chord`` becomes the
-tasks of its header, of which the first says that it begins (``taskd.protocol.chord``).
+They travel in the third part of a task's body (``embed``): ``callbacks`` for after a success, and
+``errbacks`` for after a failure.  ``chain`` has the steps that follow, the next one at its end.  The worker
+that has run a task of a chain sends the next step with the rest of the chain.  A signature may stand for
+several tasks: a ``group`` becomes its members, a ``chain`` its first task with the others behind it.  A
+``chord`` becomes the tasks of its header, of which the first says that it begins (``taskd.protocol.chord``).
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ It never opens a broker, runs user code, imports gevent or asyncio, or starts a 
 it must be the last process to fail.
 
 Floors, from the ground up: ``model`` (pure decisions), ``process`` (one process, from its fork to its end),
-``output`` (the lines that programs write), ``programs`` (one supervised program, and all of them).  Above
-them stand ``scaling`` (processes that follow the load) and ``reload`` (from one configuration to the next),
-``control`` (the socket of ``taskctl``), and ``supervisor``, the reconcile loop.
+and ``output`` (the lines that programs write).  Then come ``programs`` (one supervised program, and all of
+them).  Above them stand ``scaling`` (processes that follow the load) and ``reload`` (from one configuration
+to the next), ``control`` (the socket of ``taskctl``), and ``supervisor``, the reconcile loop.
 
 Start reading at ``model/machine.py``, then ``programs/program.py`` and ``supervisor.py``.
 

@@ -8,7 +8,7 @@ and comments.  The rules:
 - negation: a thing "is not a mode", never "is no mode".
 - measure: "this long", "this many", never "so long", "so many".
 - twice: no word or pair of words stands twice in a row.
-- length: a sentence has up to LONGEST words.
+- length: a sentence has up to LONGEST words, behind the first of a docstring up to LONGEST_INSIDE.
 
 ``docs/glossary.md`` says which word stands for which thing; CONTRIBUTING.md shows the rules by examples.
 """
@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LONGEST = 25
+#: In docstrings and comments behind the first sentence, which explain to those who read on.
+LONGEST_INSIDE = 30
 
 _RULES = (
     (
@@ -47,6 +49,8 @@ _NOT_PROSE = re.compile(
 #: Comments that speak to a tool, and headings within a module.
 _NOT_SAID = re.compile(r"(noqa|type:|fmt:|pragma|!|--? )")
 _PLACEHOLDER = "<X>"
+#: A part of a docstring whose lines are columns or a drawing.
+_DRAWN = re.compile(r"\S {3,}\S|->|={4}")
 #: Between two sentences; the names of the programs begin one as they are.
 _SENTENCE_END = re.compile(r'(?<=[.!?])\s+(?=[A-Z"`(\[<0-9]|task(?:d|ctl)\b|faulthandler\b)')
 
@@ -73,6 +77,12 @@ def sentences(text: str) -> Iterator[str]:
     """Return the sentences of a text; a paragraph, a list item and a row of a table end one, too."""
     for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|+=]|\d+\. ))", text):
         yield from _SENTENCE_END.split(re.sub(r"\s+", " ", paragraph).strip())
+
+
+def spoken(text: Text) -> Text:
+    """Return the text without its tables and drawings, and with each quotation of code as one word."""
+    parts = [part for part in re.split(r"\n\s*\n", text.said) if not _DRAWN.search(part)]
+    return Text(text.path, text.line, re.sub(r"``.+?``", "CODE", "\n\n".join(parts)))
 
 
 def messages(path: Path) -> Iterator[Text]:

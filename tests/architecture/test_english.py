@@ -8,10 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.english import Text, comments, docstrings, helps, messages, sentences
+from tests.architecture.english import (
+    LONGEST_INSIDE,
+    Text,
+    comments,
+    docstrings,
+    helps,
+    messages,
+    sentences,
+    spoken,
+)
 
 PACKAGE = Path(__file__).parents[2] / "taskd"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+#: Rooms that are written anew; the length of their docstrings is next.
+_COMING = ("execution", "worker")
 
 
 def _problems(texts: Iterator[Text]) -> list[str]:
@@ -30,6 +41,19 @@ def test_docstrings_and_comments_are_plain_english() -> None:
         for path in MODULES
         for text in (*docstrings(path), *comments(path))
         for problem in text.problems(longest=1000)
+    ]
+
+    assert problems == [], "\n".join(problems)
+
+
+def test_the_sentences_of_docstrings_and_comments_are_not_long() -> None:
+    problems = [
+        problem
+        for path in MODULES
+        if path.relative_to(PACKAGE).parts[0] not in _COMING
+        for text in (*docstrings(path), *comments(path))
+        for problem in spoken(text).problems(longest=LONGEST_INSIDE)
+        if " length: " in problem
     ]
 
     assert problems == [], "\n".join(problems)
@@ -88,6 +112,12 @@ def test_a_text_that_breaks_a_rule_is_found(rule: str, said: str) -> None:
 )
 def test_plain_english_passes(said: str) -> None:
     assert _problems(iter([Text(PACKAGE, 1, said)])) == []
+
+
+def test_tables_and_code_are_not_sentences() -> None:
+    text = Text(PACKAGE, 1, "Takes ``a b c``.\n\nfield   meaning\nx       of it\n\nEnds.")
+
+    assert spoken(text).said == "Takes CODE.\n\nEnds."
 
 
 def test_every_kind_of_text_is_collected(tmp_path: Path) -> None:

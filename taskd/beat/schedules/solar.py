@@ -2,13 +2,13 @@
 
 One solar day runs from one lowest to the next lowest point of the sun and has each event at most once.  The
 search bisects the sun's elevation between the lowest point and noon (rising) or noon and the lowest point
-(setting).  A day on which the sun does not cross the angle, in the polar night or the white nights, has none;
-the next occurrence is then on the first day that has it.
+(setting).  A day on which the sun does not cross the angle, in the polar night or the white nights, has none.
+The next occurrence is then on the first day that has it.
 
 The angles are those of the almanacs, and of Celery's ``solar``.  For sunrise and sunset it is the upper limb
 on the horizon with 34' of refraction, for the twilights the centre 6, 12 and 18 degrees below it.  Why not
-astral's own ``sunrise``: it answers for a calendar day, of which some have the event twice or not at all far
-from the zone's meridian, and reads its clock.
+astral's own ``sunrise``: it answers for a calendar day, and reads its clock.  Some days have the event twice
+or not at all far from the zone's meridian.
 """
 
 from __future__ import annotations

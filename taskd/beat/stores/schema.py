@@ -1,7 +1,7 @@
 """The tables of beat's store in SQLite.
 
 ``change`` numbers what operators do, so that a beat asks only for what is new; a removed entry stays as a
-row without a text.  ``history`` keeps the latest decisions of each entry: a place in a ring of ``slot``s is
+row without a text.  ``history`` keeps the latest decisions of each entry.  A place in a ring of ``slot``s is
 written again, and ``id`` grows, so that the latest of all entries are found at its end.
 """
 

@@ -1,7 +1,7 @@
 """The content header of an AMQP message: its properties and its table of headers, read in one go.
 
 py-amqp reads field by field through generic readers, and that was half of what a message cost a worker.  All
-types are read that RabbitMQ lets pass, and any content of them becomes a value: a date that does not exist
+types are read that RabbitMQ lets pass, and any content of them becomes a value.  A date that does not exist
 must not bring down the connection of every worker that meets it.  Names and properties come out no longer
 than they are, and without bytes that are not text, for they may have to be written again.
 """

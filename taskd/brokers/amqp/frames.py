@@ -2,7 +2,7 @@
 
 py-amqp reads from the socket three times for each frame, and sends the three frames of a message through its
 generic machinery.  Here the socket is read into one buffer.  An ``Inbox`` puts together the frames of
-messages for a consumer; every other frame goes to py-amqp, whose own waiting for answers reads through here
+messages for a consumer.  Every other frame goes to py-amqp, whose own waiting for answers reads through here
 too, so that nothing is ever read past this buffer.
 """
 

@@ -25,8 +25,8 @@ DEATHS = "x-taskd-deaths"
 _RETURNS = "x-delivery-count"
 _OWN = frozenset({DUE_AT, DELIVERIES, DEATHS, _RETURNS})
 
-#: Properties that have no place in a delivery, and those of them that go with a message that is sent again:
-#: the server checks user_id, and an expiration would begin anew.
+#: Properties that have no place in a delivery, and those of them that go with a message that is sent again.
+#: The server checks user_id, and an expiration would begin anew.
 _OTHERS = ("app_id", "type", "user_id", "cluster_id", "timestamp", "expiration")
 _SENT_AGAIN = ("app_id", "type")
 #: More is a lie.

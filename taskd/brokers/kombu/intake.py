@@ -1,7 +1,7 @@
 """Claims of one worker generation over kombu.
 
-The lease is the channel: as long as it is open, what was claimed is this worker's, and when it ends, however
-it ends, the server hands its messages to others.  Nothing is ever taken over while the connection lives, and
+The lease is the channel.  As long as it is open, the claims are this worker's.  When it ends, however it
+ends, the server hands its messages to others.  Nothing is ever taken over while the connection lives, and
 what is settled after it was lost is refused.  Messages that are not due yet are held here unacknowledged.
 """
 

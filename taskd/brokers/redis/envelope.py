@@ -1,7 +1,7 @@
 """kombu's JSON envelope of a message on Redis, read and written.
 
-The headers are carried through as they stand.  Facts for which kombu has no place, how often a message was
-delivered and how many workers died of it, stand in ``properties`` under a name of our own, which Celery
+The headers are carried through as they stand.  kombu has no place for two facts: how often a message was
+delivered and how many workers died of it.  They stand in ``properties`` under a name of our own, which Celery
 ignores.  Text on a list that is not an envelope is still a message: a delivery with empty headers, which the
 worker refuses and parks with its reason.
 """

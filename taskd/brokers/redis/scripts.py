@@ -237,8 +237,8 @@ return 1
 )
 
 #: Count what waits and what is claimed in one step, so that no message is missed on its way from one to the
-#: other.  Answers with the lengths of the lists, with what is due of each delayed set and its size in turn,
-#: and with each list from which something is claimed and how much in turn.
+#: other.  Answers with the lengths of the lists, and with the due messages of each delayed set and its size
+#: in turn.  Then comes each list from which something is claimed, and how much, in turn.
 COUNT = Script(
     """
 -- KEYS: claims of each generation, lists, delayed of each queue.

@@ -1,7 +1,7 @@
 """The statements of a claim, built once for a set of queues.
 
-A batch is always the head of each queue's ready tree up to one common (rank, id), so moving it
-takes one range insert and one range delete, however many messages it has.
+A batch is always the head of each queue's ready tree up to one common (rank, id).  So moving it takes one
+range insert and one range delete, however many messages it has.
 """
 
 # ruff: noqa: S608 - the only texts put into these statements are integers of our own

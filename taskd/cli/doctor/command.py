@@ -34,8 +34,8 @@ def doctor(
     the clock, the kernel and the running daemon. Says for each finding why it matters and what to do.
     Changes nothing. Root sees most. The exit status is 1 when there is an error.
 
-    With --security it also looks at the permissions of taskd's files and of the code of its programs, at
-    their users, at the content types of messages, and at the connection to the broker.
+    With --security it also looks at the permissions of taskd's files and of the code of its programs, and at
+    their users.  It looks at the content types of messages, and at the connection to the broker.
 
     Example: taskctl doctor
     """

@@ -1,6 +1,6 @@
 """Decide about each message of a claimed batch: the pool gets it, or it is settled without.
 
-``strategy`` gives the verdict by the headers; here it is carried out, with what only this worker knows: what
+``strategy`` gives the verdict by the headers.  Here it is carried out, with what only this worker knows: what
 runs already, which tasks are suspect, and what a limit holds back.
 """
 

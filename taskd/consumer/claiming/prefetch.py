@@ -14,8 +14,8 @@ MAX_AHEAD = 1024
 def target_held(prefetch: int | str, capacity: int, mean_s: float) -> int:
     """Return how many jobs a pool should hold, running and waiting together.
 
-    With ``"auto"``: the running ones plus what the slots do in 100 ms by the measured mean; just the
-    running ones while nothing was measured, so that long tasks are never hoarded.
+    With ``"auto"``: the running ones plus what the slots do in 100 ms by the measured mean.  While nothing
+    was measured it is just the running ones, so that long tasks are never hoarded.
     """
     if not isinstance(prefetch, str):
         return capacity + prefetch

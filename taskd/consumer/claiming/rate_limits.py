@@ -6,8 +6,8 @@ claims, it is put back once, and messages of other tasks pass it.
 
 Times for each task name.  ``free``: from when the next run is allowed; only it lets anything run, so
 the limit holds whatever comes back when, and from whom.  ``tail``: the first return time that was not
-given to anybody yet.  ``again``: the same for messages that have waited already and come at a wrong
-time, because another worker had put them back or was faster: they are next, and not the last of all.
+given to anybody yet.  ``again``: the same for messages that have waited already and come at a wrong time,
+because another worker had put them back or was faster.  They are next, and not the last of all.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from taskd.base.rates import parse_rate
 from taskd.sending.options import TaskOptions
 
-#: A run that begins this much late, because the loop was busy, does not push back those after it;
-#: so in any window there is at most one run more than the limit says.
+#: A run that begins this much late, because the loop was busy, does not push back those after it.  So in any
+#: window there is at most one run more than the limit says.
 _LATE_S = 1.0
 #: Rates so high that a loop's delay is several intervals keep their pace in bursts of this length.
 _BURST_S = 0.05

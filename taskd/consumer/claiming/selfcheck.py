@@ -1,10 +1,10 @@
 """Notices a worker that is connected and does not consume: messages wait beside idle slots.
 
 ``look`` decides and is pure.  Nothing claimed over ``PATIENCE_LOOKS`` looks, although at each there was
-something to claim and a free slot, means that the intake is deaf or the loop has lost its timers: the
+something to claim and a free slot, means that the intake is deaf or the loop has lost its timers.  Then the
 inner blueprint starts anew.  No slot ready for as long is the pool's trouble, which a new start does not
-cure: the supervisor is told.  Looks are counted, not seconds: a loop that a task has kept from turning,
-as on solo, has not had its chance.
+cure: the supervisor is told.  Looks are counted, not seconds: a loop that a task has kept from turning, as on
+solo, has not had its chance.
 """
 
 from __future__ import annotations

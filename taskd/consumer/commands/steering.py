@@ -66,7 +66,7 @@ class Steering:
     def rate_limit(self, task_name: str, rate_limit: str | float | None = None) -> object:
         """Limit how many tasks of this name begin, such as "10/m"; 0 lifts the limit.
 
-        Messages that were put back for the former limit come back at once, to be decided anew; on a broker
+        Messages that were put back for the former limit come back at once, to be decided anew.  On a broker
         that cannot do that they come at the time that they were given.
         """
         try:

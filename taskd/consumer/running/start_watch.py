@@ -1,6 +1,6 @@
 """Notice which tasks have begun, for the pool does not say it.
 
-The pool is looked at now and then while somebody hears of starts: ``started`` may come late, at the latest
+The pool is looked at now and then while somebody hears of starts.  ``started`` may come late, at the latest
 right before the task's end, but its time is the true one.
 """
 

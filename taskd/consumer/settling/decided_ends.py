@@ -1,7 +1,7 @@
 """The result records of tasks whose end the worker decides, not the task.
 
-One function for each way to end; ``outcomes`` and ``intaking`` store them through the same path as
-the records that the executor makes, so whoever waits for the task is answered.
+One function for each way to end.  ``outcomes`` and ``intaking`` store them through the same path as the
+records that the executor makes, so a client that waits for the task is answered.
 """
 
 from __future__ import annotations

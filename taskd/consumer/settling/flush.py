@@ -1,6 +1,6 @@
 """Send what ``settling`` has queued, in batches and in an order that loses nothing.
 
-A result is stored before its message is acknowledged, or in the same step where both lie in one Redis: a
+A result is stored before its message is acknowledged, or in the same step where both lie in one Redis.  A
 crash in between runs the task once more, never loses it.
 """
 

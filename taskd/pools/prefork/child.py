@@ -1,8 +1,8 @@
 """The loop of a child: jobs from the data socket, through the target, reports back.
 
 Runs in the process that the template forked; knows nothing of the template.  A single job is reported at
-once.  Of many short ones the reports travel together, each at most about 1 ms late unless the next job turns
-out long (then the pool finds them in the shared slot).
+once.  Of many short ones the reports travel together.  Each is at most about 1 ms late unless the next job
+turns out long (then the pool finds them in the shared slot).
 """
 
 from __future__ import annotations

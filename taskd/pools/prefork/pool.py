@@ -5,8 +5,8 @@ A job goes alone to an idle child, unless its run time is known to be short.  As
 waits for this process.  An estimate may be wrong, so jobs that wait behind one that takes long are taken back
 after some 30 ms.
 
-Every job gets exactly one outcome, however its child dies: reports that were not sent are read from
-shared memory, the job that was running is lost, and those behind it return to the front.
+Every job gets exactly one outcome, however its child dies.  Reports that were not sent are read from shared
+memory, the job that was running is lost, and those behind it return to the front.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The memory that a child shares with its pool, so that a killed child leaves the truth behind.
 
-Jobs of one child are numbered from 1 in the order in which they were sent; a child runs them in that
-order and reports every one of them, also in that order.  One memfd for each child::
+Jobs of one child are numbered from 1 in the order in which they were sent.  A child runs them in that order
+and reports every one of them, also in that order.  One memfd for each child::
 
     page 0            words: BEGUN   number of the last job that was begun
                              SINCE   when that was (monotonic seconds, a float)
@@ -19,9 +19,9 @@ Reports are built in the shared area and sent from there, some thousand jobs in 
 After a SIGKILL the pool reads them from the area: only the one job between FILL and BEGUN is lost.
 
 *Taking back.*  A child may be in a job that was expected to be short and is not, with others behind
-it.  The pool stores HOLD and looks at BEGUN a few milliseconds later: the child stores BEGUN before
-it loads HOLD, so a job above that BEGUN will be skipped for certain.  The delay takes the place of
-the memory fences that Python lacks; a store is visible to other processors within microseconds.
+it.  The pool stores HOLD and looks at BEGUN a few milliseconds later.  The child stores BEGUN before it loads
+HOLD, so a job above that BEGUN will be skipped for certain.  The delay takes the place of the memory fences
+that Python lacks; a store is visible to other processors within microseconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Commands out and replies in over a connection that redis-py has opened.
 
 redis-py knows how to get in (TLS, login, database, Sentinel).  The commands after that go past it, straight
-to the socket and hiredis: measured, 12.2 µs of processor time a round trip against 15.5 µs (and 8.7 µs for
+to the socket and hiredis.  Measured: 12.2 µs of processor time a round trip against 15.5 µs (and 8.7 µs for
 the two system calls alone).
 """
 

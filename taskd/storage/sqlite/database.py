@@ -139,7 +139,7 @@ class Database:
         # SQLite does not wait here for other first openers, but it does for a transaction: each tries, and
         # waits for its turn.  A lock of our own would be held by whoever hangs, or lie about for good.
         # Never lock or open the file itself.  A process that closes a descriptor of it loses SQLite's locks
-        # on it, and the next process that leaves takes the file for its own and deletes the log
+        # on it.  The next process that leaves takes the file for its own and deletes the log
         # (https://www.sqlite.org/howtocorrupt.html, 2.2).
         connection = self.connection
         while True:

@@ -17,8 +17,8 @@ _MOST_LINKS = 40  # as the kernel
 def resolved(path: str) -> str:
     """Return an absolute path without symbolic links; the file itself may be absent.
 
-    Raises: ``StorageError`` for a link of somebody else, and for root also one to nothing that is not root's:
-    there root would make whatever file the owner of the link likes.
+    Raises: ``StorageError`` for a link of somebody else, and for root also one to nothing that is not root's.
+    There root would make whatever file the owner of the link likes.
     """
     place = "/"
     foreign = ""

@@ -1,10 +1,10 @@
 """Wake-ups between processes that share one file: datagrams to sockets in ``<file>.wake/``.
 
 Each listener binds one socket there, named ``<id>.<topics>`` (topics are numbers joined by ``-``,
-or ``all``).  A process that has committed sends one byte to each socket whose topics it
-touched, without blocking: a full socket is awake already, a refused one is dead and is removed.
-A wake-up may be lost (the directory was deleted, permissions differ), so listeners must also look
-by themselves now and then; none is ever needed for correctness.
+or ``all``).  A process that has committed sends one byte to each socket whose topics it touched, without
+blocking.  A full socket is awake already, a refused one is dead and is removed.  A wake-up may be lost (the
+directory was deleted, permissions differ), so listeners must also look by themselves now and then; none is
+ever needed for correctness.
 
 Why a name and not a registry table: publishing looks at one directory's mtime instead of reading
 and decoding rows, and a dead process leaves nothing that locks.

@@ -1,7 +1,7 @@
 """Decides who may call which method of the control socket.  Pure, and denies unknown methods.
 
-The kernel names the peer of a Unix socket (SO_PEERCRED of unix(7)); the lists of [control] give it a
-role, and ``METHOD_ROLES`` is the one place that says which role a method needs.
+The kernel names the peer of a Unix socket (SO_PEERCRED of unix(7)).  The lists of [control] give it a role,
+and ``METHOD_ROLES`` is the one place that says which role a method needs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The last known state of the daemon, for ``taskctl status`` when nobody answers any more.
 
 A small JSON file beside the control socket, replaced as a whole (rename(2)), so a reader never sees
-half of one.  Changes are written together, at most once a second.  There is no fsync, because the file
-says nothing that matters after a crash of the machine; beside a socket in /run it is memory anyway,
-so no disk can stop the loop.
+half of one.  Changes are written together, at most once a second.  There is no fsync, because the file says
+nothing that matters after a crash of the machine.  Beside a socket in /run it is memory anyway, so no disk
+can stop the loop.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The life of one supervised program as a table of states and events.
 
-A pure decider.  ``step`` answers with the next state and with effects as data, which ``program.py``
-carries out; ``due`` compares what is *wanted* with what *is* and answers with the event that closes
-the gap.  The wanted state, and the reason of a state, are kept apart from the state itself.
+A pure decider.  ``step`` answers with the next state and with effects as data, which ``program.py`` carries
+out.  ``due`` compares what is *wanted* with what *is* and answers with the event that closes the gap.  The
+wanted state, and the reason of a state, are kept apart from the state itself.
 
 ::
 
@@ -13,10 +13,9 @@ the gap.  The wanted state, and the reason of a state, are kept apart from the s
     DOWN     -HOLD->   BACKOFF   -START->  STARTING
     DOWN     -TRIP->   FAILED    -START->  STARTING
 
-SPAWN stands only on the way into STARTING, and only an end of the process leads out of the four states
-that have one: so no process is lost, and none runs twice.
-Each state that waits for something arms exactly one timer, by its AWAIT effect, so nothing can be
-waited for without end.
+SPAWN stands only on the way into STARTING, and only an end of the process leads out of the four states that
+have one.  So no process is lost, and none runs twice.  Each state that waits for something arms exactly one
+timer, by its AWAIT effect, so nothing can be waited for without end.
 """
 
 from __future__ import annotations

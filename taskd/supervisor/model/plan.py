@@ -1,8 +1,8 @@
 """The plan of a reload: what it would do to each program, and why.  Pure; ``taskctl plan`` shows it.
 
 *keep* leaves a program alone, *live* puts changed settings in force without touching its process,
-*add* starts one, *drain* lets one finish and leave, *roll* replaces it by one with the new
-configuration, the new one ready before the old one leaves where the group may surge.
+*add* starts one, *drain* lets one finish and leave, *roll* replaces it by one with the new configuration.
+The new one is ready before the old one leaves where the group may surge.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How the programs of one group become those that are wanted, a few at a time.
 
-A pure decider, level-triggered: it looks at the group as it stands and answers with the next step, so
-that a new wish may come at any moment, in the middle of a roll too.  Adding, draining, rolling and
-returning to a former revision are all this one question.
+A pure decider, level-triggered.  It looks at the group as it stands and answers with the next step.  So a new
+wish may come at any moment, in the middle of a roll too.  Adding, draining, rolling and returning to a former
+revision are all this one question.
 
 Limits, of ``count`` programs that are wanted: never more than ``count + max_surge`` have a place, those that
 drain included, because they still need memory.  A program that does its work is only told to leave while

@@ -31,8 +31,8 @@ _STDERR = 2
 class Output:
     """Created once.  For the loop's thread; nothing blocks but ``stop``.
 
-    From ``start`` to ``stop`` the supervisor's own records go the same way; with log files they go
-    to the journal or to standard error as well, where an operator looks first.
+    From ``start`` to ``stop`` the supervisor's own records go the same way.  With log files they go to the
+    journal or to standard error as well, where an operator looks first.
     """
 
     def __init__(self, loop: Loop, settings: LogConfig, reaper: Reaper, spawn_writer: SpawnWriter) -> None:

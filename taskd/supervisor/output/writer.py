@@ -1,9 +1,9 @@
 """``python -m taskd.supervisor.output.writer DIRECTORY MAX_BYTES BACKUPS text|json``: writes the log files.
 
-A process of its own, so that a disk that is slow, stuck or full is its trouble alone: the supervisor
-hands it frames over a pipe (standard input) that never blocks on its side.  It tells the supervisor
-over the status descriptor when it cannot write, and when it can again.  It ends at the end of its
-input, having written everything, so also when the supervisor was killed.
+A process of its own, so that a disk that is slow, stuck or full is its trouble alone.  The supervisor hands
+it frames over a pipe (standard input) that never blocks on its side.  It tells the supervisor over the status
+descriptor when it cannot write, and when it can again.  It ends at the end of its input, having written
+everything, so also when the supervisor was killed.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ other descriptor than those named.  Every signal is at its default, it dies by S
 dies, and it has the settings of its table (``becoming``).  No signal is blocked, but for taskd's own programs
 those of ``program_signals``, until they listen.
 
-Why not subprocess or posix_spawn: neither can set the death signal between fork and exec, and without
-it a program that is killed before its first line, or a supervisor that is, leaves an orphan.
+Why not subprocess or posix_spawn: neither can set the death signal between fork and exec.  Without it a
+program that is killed before its first line, or a supervisor that is, leaves an orphan.
 """
 
 from __future__ import annotations

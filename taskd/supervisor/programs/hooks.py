@@ -1,8 +1,8 @@
 """Commands of the operator that are run when something happened to a program: ``on_ready`` and the others.
 
 They run beside everything else: nothing waits for them but the end of the daemon.  A command that is
-late is killed with its process group.  While one runs, the same event of the same program waits, and
-of several that wait only the last is kept: a program that dies in a loop makes no crowd.
+late is killed with its process group.  While one runs, the same event of the same program waits, and of
+several that wait only the last is kept.  A program that dies in a loop makes no crowd.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Notices that killing does not help: a program is killed many times in a row and gets nothing done.
 
 A pure decider.  Killing a process that hangs helps if its successor works.  If several in a row were killed
-and not one task was finished in between, the cause lies elsewhere: a network so slow that no start can be in
-time, a disk that hangs.  Further kills then only add load and throw away work that was begun.
+and not one task was finished in between, the cause lies elsewhere.  A network may be so slow that no start
+can be in time, or a disk hangs.  Further kills then only add load and throw away work that was begun.
 """
 
 from __future__ import annotations

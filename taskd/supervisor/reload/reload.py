@@ -1,7 +1,7 @@
 """Reloading: read and check the file, plan, aim the fleet at it, and say how it went.
 
-A file that is not sound changes nothing.  A reload that comes while another is under way takes over at
-once: the fleet is aimed anew and goes on from where it stands, so neither waits and neither is refused.
+A file that is not sound changes nothing.  A reload that comes while another is under way takes over at once.
+The fleet is aimed anew and goes on from where it stands, so neither waits and neither is refused.
 """
 
 from __future__ import annotations
