@@ -46,6 +46,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "beat": "taskd.cli.beat.group:beat",
         "check": "taskd.cli.check:check",
         "config": "taskd.cli.config:config",
+        "import": "taskd.cli.importing.command:import_",
         "doctor": "taskd.cli.doctor.command:doctor",
         "store": "taskd.cli.store.command:store",
         "install-unit": "taskd.cli.install_unit:install_unit",

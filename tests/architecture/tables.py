@@ -109,7 +109,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("factory", "kombu_client"),
     ),
     "beat": (("schedules",), ("entries",), ("stores",), (REST,)),
-    "cli": ((REST,), ("beat", "doctor", "store"), ("install_unit",)),
+    "cli": ((REST,), ("beat", "doctor", "store", "importing"), ("install_unit",)),
     "consumer": (
         ("request", "facts", "live_config", "orders", "backends", "voice"),
         ("moments",),
@@ -217,7 +217,11 @@ GATES: Mapping[str, Sequence[str]] = {
     "marshal": (),
     "shelve": (),
     "multiprocessing": (r"execution\.celery\.worker_start",),  # functions that Celery's libraries want called
-    "subprocess": (r"cli\.doctor\.unit",),  # systemctl and systemd-analyze; no daemon is ever this process
+    # The second one waits for a process that imports a user's app.
+    "subprocess": (
+        r"cli\.doctor\.unit",
+        r"cli\.importing\.asking",
+    ),  # systemctl and systemd-analyze; no daemon is ever this process
 }
 
 #: Guarded name, called or only mentioned -> patterns of the modules that may.

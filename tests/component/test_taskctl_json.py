@@ -31,8 +31,9 @@ WORDS: dict[tuple[str, ...], list[str]] = {
     **{("beat", verb): ["nightly"] for verb in ("resume", "run-now")},
     ("beat", "set"): ["nightly", "--every", "1m"],
 }
-#: The events are followed as they are.  The unit has its own tests, for it changes the machine.
-NOT_HERE = {("events",), ("install-unit",)}
+#: The events are followed as they are.  The unit has its own tests, for it changes the machine; so has the
+#: import, which needs an app of Celery.
+NOT_HERE = {("events",), ("install-unit",), ("import", "celery")}
 ALL = {
     words: [*words, *WORDS[words], "--timeout", "1s"] if words in WORDS else call_of(words, command)
     for words, command in LEAVES

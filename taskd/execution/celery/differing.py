@@ -22,6 +22,9 @@ def settings_of(app: Any) -> Mapping[str, object]:
     for name in ("task_default_exchange", "task_default_routing_key"):
         if found.get(name) == found["task_default_queue"]:
             found[name] = None
+    for name in ("broker_read_url", "broker_write_url"):
+        if found.get(name) == found["broker_url"]:
+            found[name] = None
     return found
 
 
@@ -40,6 +43,8 @@ def shown_setting(name: str, value: object) -> str:
         return MASK
     if isinstance(value, Mapping):
         return f"{{{', '.join(map(str, value))}}}"[:_LONGEST]
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(str(getattr(each, "name", each)) for each in value)
     text = str(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 

@@ -1,0 +1,1 @@
+"""``taskctl import``: write a taskd.toml for what another program ran until now."""
