@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -29,7 +30,7 @@ from taskd.supervisor.control.client import ControlClient
 path, method, params, uid, groups = sys.argv[1:]
 os.setgroups(json.loads(groups)); os.setgid(int(uid)); os.setuid(int(uid))
 try:
-    ControlClient(path).call(method, json.loads(params))
+    ControlClient(path).call(method, json.loads(params), timeout_s=60.0)
     print("ok")
 except ControlError as error:
     print(error)
@@ -37,18 +38,22 @@ except ControlError as error:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
-    place = tmp_path
-    while place != place.parent:  # others need to get to the socket
-        place.chmod(place.stat().st_mode | 0o011)
-        place = place.parent
+def open_place() -> Iterator[Path]:
+    """Where others get to the socket; pytest's own directory is closed at each start of another pytest."""
+    with TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
+def running(open_place: Path) -> Iterator[RunningSupervisor]:
     control = {
         "viewers": [str(VIEWER)],
         "operators": [str(OPERATOR), f"@{GROUP}", "no-such-user"],
         "admins": [str(ADMIN)],
         "socket_mode": "0666",
     }
-    with daemon(tmp_path, modes={"mail": "good"}, control=control) as running:
+    with daemon(open_place, modes={"mail": "good"}, control=control) as running:
         running.wait_for("mail-1", "READY")
         yield running
 
@@ -84,9 +89,9 @@ def test_each_role_may_do_its_part_and_a_refusal_names_the_remedy(running: Runni
 
 
 def test_who_changed_what_stands_in_the_log(running: RunningSupervisor) -> None:
-    call(running, OPERATOR, "stop", '{"name": "mail-1"}')
-    call(running, VIEWER, "stop", '{"name": "mail-1"}')
-    call(running, OPERATOR, "stop", '{"name": "nobody"}')
+    assert call(running, OPERATOR, "stop", '{"name": "mail-1"}') == "ok"
+    assert "needs the role operator" in call(running, VIEWER, "stop", '{"name": "mail-1"}')
+    assert "there is no program" in call(running, OPERATOR, "stop", '{"name": "nobody"}')
 
     def noted() -> list[str]:
         return [line for line in running.log.splitlines() if "verb=stop" in line]

@@ -555,7 +555,7 @@ def test_a_job_that_forks_and_returns_twice_gets_one_outcome(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", GREEN)
-def test_the_green_pools_keep_this_contract_in_a_patched_process(kind: str) -> None:
+def test_the_green_pools_keep_this_contract_in_a_patched_process(kind: str, tmp_path: Path) -> None:
     if find_spec(kind) is None:
         pytest.skip(f"{kind} is not installed")
     only = f"{kind} and not in_a_patched_process"
@@ -569,6 +569,7 @@ def test_the_green_pools_keep_this_contract_in_a_patched_process(kind: str) -> N
             "-n0",
             "-p",
             "no:cacheprovider",
+            f"--basetemp={tmp_path / 'of the other pytest'}",
             "-k",
             only,
             __file__,
@@ -577,7 +578,7 @@ def test_the_green_pools_keep_this_contract_in_a_patched_process(kind: str) -> N
         env={**os.environ, "TASKD_TEST_PATCHED_FOR": kind},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
 

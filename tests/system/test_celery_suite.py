@@ -92,7 +92,18 @@ class Suite:
         plugins = ("-p", "no:cacheprovider", "-p", "tests.system.suite_worker", "-p", "celery.contrib.pytest")
         chosen: Sequence[str] = [*tests, *(f"--deselect={each}" for each in OF_A_THREAD)]
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-n0", *plugins, "-k", among, *chosen],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-n0",
+                f"--basetemp={directory / 'temp'}",
+                *plugins,
+                "-k",
+                among,
+                *chosen,
+            ],
             cwd=SUITE,
             env=environment,
             capture_output=True,

@@ -53,14 +53,27 @@ def test_a_file_that_names_them_is_checked_without_the_package(
     assert '"parcels" is not accepted; expected one of prefork' in said.stdout + said.stderr
 
 
-def test_the_contract_suites_run_over_them(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_contract_suites_run_over_them(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TASKD_TEST_BROKER", "parcels.testing:open_for_test")
     monkeypatch.setenv("TASKD_TEST_POOL", "parcels")
     suites = ["tests/contract/test_broker_record.py", "tests/contract/test_broker_claiming.py"]
     pool = "tests/contract/test_pool_contract.py::test_every_job_gets_one_outcome_with_its_own_reply"
 
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *suites, pool],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n0",
+            "-p",
+            "no:cacheprovider",
+            f"--basetemp={tmp_path / 'theirs'}",
+            *suites,
+            pool,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
