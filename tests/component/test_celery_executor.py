@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -14,7 +16,7 @@ from celery import Celery, current_app, signals
 from celery.app import trace
 from celery.backends import cache
 from celery.exceptions import Ignore, Reject
-from kombu.serialization import register, unregister
+from kombu.serialization import register, register_json, unregister
 
 from taskd.pools.interrupt import JobAborted
 from taskd.protocol.execution import Assignment, Cause, DecidedEnd, End
@@ -116,6 +118,35 @@ def test_a_task_sees_every_field_of_its_message(app: Any) -> None:
     assert seen["properties"]["app_id"] == "shop"
     assert seen["chain"][0]["options"]["task_id"] == "next"
     assert (seen["called_directly"], seen["is_eager"], seen["stack"]) == (False, False, 1)
+
+
+MOMENT = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [MOMENT, Decimal("1.10"), "grüße \\u005f", 2**80, float("nan"), "\ud800", [{"deep": [None, 1.5]}]],
+    ids=ascii,
+)
+def test_arguments_are_what_kombu_makes_of_them(app: Any, value: object) -> None:
+    seen = []
+
+    @app.task(name="see", ignore_result=True)  # type: ignore[untyped-decorator]
+    def see(value: object) -> None:
+        seen.append(value)
+
+    assert run(app, delivery_of(app, "see", (value,))).end is End.SUCCEEDED
+    assert [repr(each) for each in seen] == [repr(value)]
+
+
+def test_a_json_serializer_of_the_apps_own_is_used(app: Any) -> None:
+    register("json", lambda _value: "{}", lambda _data: [[20, 22], {}, {}], "application/json", "utf-8")
+    try:
+        add_to(app)
+
+        assert run(app, delivery_of(app, "add", (1, 2))).text == "42"
+    finally:
+        register_json()
 
 
 @pytest.mark.parametrize("compression", ["gzip", "bzip2", "lzma"])

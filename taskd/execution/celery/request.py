@@ -6,8 +6,10 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+import msgspec
 from kombu.compression import decompress
-from kombu.serialization import loads
+from kombu.serialization import loads, registry
+from kombu.utils import json as kombu_json
 
 from taskd.base.errors import SerializationError
 from taskd.protocol.delivery import Delivery
@@ -59,10 +61,12 @@ def arguments_of(
     kombu reads it, with the serializers and compressions that the app has registered.
     Raises: ``SerializationError`` when it is not a body of a task; and whatever a serializer raises.
     """
-    body: bytes | memoryview = delivery.body
+    body: bytes = delivery.body
     if compression:
         body = decompress(body, compression)
-    value = loads(body, delivery.content_type, delivery.content_encoding, accept=accepted)
+    value = _plain(body, delivery, accepted)
+    if value is None:
+        value = loads(body, delivery.content_type, delivery.content_encoding, accept=accepted)
     if isinstance(value, dict) and not value.keys().isdisjoint(("task", "args", "kwargs")):
         linked = {name: value.get(name) for name in _LINKED}
         value = (value.get("args"), value.get("kwargs"), linked)
@@ -78,3 +82,25 @@ def arguments_of(
             kind = type(part).__name__
             raise SerializationError(f"task body: {name} is of type {kind}; expected a mapping")
     return list(args or ()), dict(kwargs or {}), cast("dict[str, Any]", dict(embed or {}))
+
+
+_JSON = "application/json"
+#: In a body without these no value has a type of kombu's, so that reading it is a matter of JSON alone.
+_TYPED = (b"__type__", b"\\u005f", b"\\u005F")
+_decode = msgspec.json.Decoder().decode
+
+
+def _plain(body: bytes, delivery: Delivery, accepted: Collection[str]) -> object:
+    """Return the value of a body of plain JSON, in a fraction of kombu's time; None: kombu must read it."""
+    if (
+        delivery.content_type != _JSON
+        or _JSON not in accepted
+        # The app may have put a serializer of its own in the place of kombu's.
+        or registry._decoders.get(_JSON) is not kombu_json.loads
+        or any(mark in body for mark in _TYPED)
+    ):
+        return None
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # perhaps NaN, or a lone surrogate, which Python's own reader takes
