@@ -1,7 +1,7 @@
 """The verdict on every setting of Celery 5.3 to 5.7: what becomes of it when taskd runs the app.
 
-Pure: values come in, and verdicts and keys of taskd.toml go out.  ``page`` writes the table of docs/celery.md
-from the same rows.
+Pure: values come in, and verdicts and keys of taskd.toml go out.  ``reference`` writes the table of
+docs/celery.md from the same rows.
 """
 
 from __future__ import annotations
@@ -120,6 +120,14 @@ _GROUPS: Sequence[tuple[SettingFate, str, str]] = (
             "task_track_started worker_disable_rate_limits"
         ),
     ),
+    (
+        SettingFate.TASK,
+        "it counts for messages that are acknowledged late, up to max_deaths",
+        (
+            "task_reject_on_worker_lost task_retry_on_worker_lost task_acks_on_failure_or_timeout "
+            "task_acks_on_failure task_acks_on_timeout"
+        ),
+    ),
     # -- beat ------------------------------------------------------------------------------------------
     (SettingFate.BEAT, "DatabaseScheduler and RedBeat are read; others run as a [program]", "beat_scheduler"),
     # -- not needed ------------------------------------------------------------------------------------
@@ -191,16 +199,6 @@ _GROUPS: Sequence[tuple[SettingFate, str, str]] = (
             "worker_log_format worker_task_log_format worker_task_log_datefmt worker_hijack_root_logger "
             "worker_redirect_stdouts worker_redirect_stdouts_level"
         ),
-    ),
-    (
-        SettingFate.IGNORED,
-        "a task whose process died runs again, up to max_deaths times, if it acknowledges late",
-        "task_reject_on_worker_lost task_retry_on_worker_lost",
-    ),
-    (
-        SettingFate.IGNORED,
-        "the message of a task that failed is settled when its failure is stored",
-        "task_acks_on_failure_or_timeout task_acks_on_failure task_acks_on_timeout",
     ),
     (SettingFate.IGNORED, "name the worker's own queue in its queues", "worker_direct"),
     (
