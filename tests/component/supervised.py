@@ -46,7 +46,7 @@ class RunningSupervisor:
 
     def call(self, method: str, **params: object) -> Any:
         with ControlClient(self.socket_path) as client:
-            return client.call(method, params)
+            return client.call(method, params, timeout_s=LEAST_S)
 
     def row(self, name: str) -> dict[str, Any]:
         rows = self.call("status")["programs"]

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,35 @@ from tests.component.supervised import RunningSupervisor, daemon
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
-    with daemon(tmp_path, modes={"mail": "good"}) as running:
+@contextmanager
+def one_program(directory: Path) -> Iterator[RunningSupervisor]:
+    with daemon(directory, modes={"mail": "good"}) as running:
         running.wait_for("mail-1", "READY")
         yield running
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[RunningSupervisor]:
+    """A daemon whose program a test may stop."""
+    with one_program(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSupervisor]:
+    """A daemon for tests that ask or are refused, and change nothing."""
+    with one_program(tmp_path_factory.mktemp("shared")) as running:
+        yield running
+
+
+@pytest.fixture
+def asked(shared: RunningSupervisor) -> Iterator[RunningSupervisor]:
+    """The same daemon, which a test leaves as it was."""
+    before = shared.row("mail-1")
+    yield shared
+    after = shared.row("mail-1")
+    assert (after["state"], after["pid"], after["restarts"]) == ("READY", before["pid"], 0)
+    assert "Traceback" not in shared.log
 
 
 def connect(running: RunningSupervisor) -> socket.socket:
@@ -41,10 +66,10 @@ def answer(client: socket.socket) -> dict[str, object]:
     return answered
 
 
-def test_status_tells_about_the_daemon_itself(running: RunningSupervisor) -> None:
-    own = running.call("status")["taskd"]
+def test_status_tells_about_the_daemon_itself(asked: RunningSupervisor) -> None:
+    own = asked.call("status")["taskd"]
 
-    assert own["pid"] == running.pid
+    assert own["pid"] == asked.pid
     assert own["state"] == "READY"
     assert (own["programs_ready"], own["programs_wanted"]) == (1, 1)
     assert own["rss_bytes"] > 1_000_000
@@ -76,24 +101,24 @@ def test_a_table_of_the_configuration_means_all_of_its_programs(running: Running
     assert [row["name"] for row in rows] == ["mail-1"]
 
 
-def test_an_unknown_program_is_refused_with_the_known_names(running: RunningSupervisor) -> None:
+def test_an_unknown_program_is_refused_with_the_known_names(asked: RunningSupervisor) -> None:
     with pytest.raises(ControlError, match="there is no program 'nail'; there are: mail-1"):
-        running.call("restart", name="nail")
+        asked.call("restart", name="nail")
 
 
 @pytest.mark.parametrize("name", [5, ["mail-1"], {"a": 1}, "nobody\n", "\x1b", True, ""])
 @pytest.mark.parametrize("method", ["deaths", "logs", "stop", "signal", "scale"])
 def test_a_name_that_cannot_be_one_is_refused_and_is_no_internal_error(
-    running: RunningSupervisor, method: str, name: object
+    asked: RunningSupervisor, method: str, name: object
 ) -> None:
     with pytest.raises(ControlError) as caught:
-        running.call(method, name=name, signal="TERM", processes=2)
+        asked.call(method, name=name, signal="TERM", processes=2)
     assert "internal" not in str(caught.value)
 
 
-def test_an_unknown_method_is_refused_with_the_known_ones(running: RunningSupervisor) -> None:
+def test_an_unknown_method_is_refused_with_the_known_ones(asked: RunningSupervisor) -> None:
     with pytest.raises(ControlError, match=r"no method 'explode'; there are: .*restart, .*status"):
-        running.call("explode")
+        asked.call("explode")
 
 
 def test_no_daemon_is_a_clear_error(tmp_path: Path) -> None:
@@ -106,8 +131,8 @@ def test_no_daemon_is_a_clear_error(tmp_path: Path) -> None:
         client.call("status")
 
 
-def test_one_connection_serves_many_calls(running: RunningSupervisor) -> None:
-    with ControlClient(running.socket_path) as client:
+def test_one_connection_serves_many_calls(asked: RunningSupervisor) -> None:
+    with ControlClient(asked.socket_path) as client:
         assert client.call("status") is not None
         assert client.call("status") is not None
 
@@ -136,9 +161,9 @@ def test_one_connection_serves_many_calls(running: RunningSupervisor) -> None:
     ],
 )
 def test_a_wrong_request_gets_the_error_of_json_rpc_and_the_connection_lives_on(
-    running: RunningSupervisor, frame: bytes, code: int
+    asked: RunningSupervisor, frame: bytes, code: int
 ) -> None:
-    with connect(running) as client:
+    with connect(asked) as client:
         client.sendall(frame)
         error = answer(client)["error"]
         assert isinstance(error, dict)
@@ -166,28 +191,28 @@ def test_garbage_of_every_kind_is_answered_or_cut_off_and_others_never_notice(
     assert "Traceback" not in running.log
 
 
-def test_callers_that_come_all_at_once_wait_for_their_turn(running: RunningSupervisor) -> None:
+def test_callers_that_come_all_at_once_wait_for_their_turn(asked: RunningSupervisor) -> None:
     with ThreadPoolExecutor(24) as callers:
-        answers = list(callers.map(lambda _: running.row("mail-1")["state"], range(400)))
+        answers = list(callers.map(lambda _: asked.row("mail-1")["state"], range(400)))
 
     assert set(answers) == {"READY"}
 
 
-def test_a_client_that_floods_leaves_the_others_their_turn(running: RunningSupervisor) -> None:
+def test_a_client_that_floods_leaves_the_others_their_turn(asked: RunningSupervisor) -> None:
     status = b'{"jsonrpc":"2.0","id":1,"method":"status"}\n'
-    with connect(running) as flood:
+    with connect(asked) as flood:
         flood.sendall(status * 3000)  # all at once, read by nobody for now
 
-        assert running.row("mail-1")["state"] == "READY"
+        assert asked.row("mail-1")["state"] == "READY"
 
         with flood.makefile("rb") as lines:
             assert sum(1 for _ in zip(range(3000), lines, strict=False)) == 3000
 
 
-def test_half_a_request_is_completed_later(running: RunningSupervisor) -> None:
-    with connect(running) as client:
+def test_half_a_request_is_completed_later(asked: RunningSupervisor) -> None:
+    with connect(asked) as client:
         client.sendall(b'{"jsonrpc":"2.0","id":1,')
-        assert running.row("mail-1")["state"] == "READY"  # others are served meanwhile
+        assert asked.row("mail-1")["state"] == "READY"  # others are served meanwhile
 
         client.sendall(b'"method":"status"}\n')
 
@@ -201,15 +226,15 @@ def test_a_notification_is_carried_out_without_an_answer(running: RunningSupervi
         running.wait_for("mail-1", "DOWN")
 
 
-def test_an_endless_request_is_cut_off(running: RunningSupervisor) -> None:
-    with connect(running) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
+def test_an_endless_request_is_cut_off(asked: RunningSupervisor) -> None:
+    with connect(asked) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
         client.sendall(bytes(1 << 30))
 
-    assert running.row("mail-1")["state"] == "READY"
+    assert asked.row("mail-1")["state"] == "READY"
 
 
-def test_a_request_above_the_limit_is_answered_before_the_cut(running: RunningSupervisor) -> None:
-    with connect(running) as client:
+def test_a_request_above_the_limit_is_answered_before_the_cut(asked: RunningSupervisor) -> None:
+    with connect(asked) as client:
         client.sendall(b"x" * (MAX_FRAME_BYTES + 1))
 
         error = answer(client)["error"]
@@ -236,12 +261,12 @@ def test_more_clients_than_allowed_are_turned_away(running: RunningSupervisor) -
     wait_until(lambda: running.wait_for("mail-1", "READY"))
 
 
-def test_a_client_that_reads_no_answers_is_dropped_and_others_are_served(running: RunningSupervisor) -> None:
+def test_a_client_that_reads_no_answers_is_dropped_and_others_are_served(asked: RunningSupervisor) -> None:
     requests = b'{"jsonrpc":"2.0","id":1,"method":"status"}\n' * 1_000_000
-    with connect(running) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
+    with connect(asked) as client, pytest.raises((BrokenPipeError, ConnectionResetError)):
         client.sendall(requests)
 
-    assert running.row("mail-1")["state"] == "READY"
+    assert asked.row("mail-1")["state"] == "READY"
 
 
 def test_a_client_that_says_nothing_is_dropped_after_a_while() -> None:

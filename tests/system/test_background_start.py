@@ -33,7 +33,7 @@ def gated(pool: str, closed: Path, more: str = "") -> str:
 
 
 def roll(daemon: Daemon) -> None:
-    ControlClient(str(daemon.directory / "taskd.sock")).call("roll", {"name": "main"})
+    ControlClient(str(daemon.directory / "taskd.sock")).call("roll", {"name": "main"}, timeout_s=60.0)
 
 
 def nices(daemon: Daemon, name: str) -> list[int]:

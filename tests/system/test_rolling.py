@@ -44,7 +44,7 @@ def ready(daemon: Daemon) -> dict[str, int]:
 
 
 def status(daemon: Daemon) -> Any:
-    return ControlClient(str(daemon.directory / "taskd.sock")).call("status")
+    return ControlClient(str(daemon.directory / "taskd.sock")).call("status", timeout_s=60.0)
 
 
 @contextmanager
@@ -196,7 +196,7 @@ def test_fifty_rolling_restarts_under_constant_load_lose_no_task(
     with constant_load(daemon.app, "shop.slow_note", notes, 0.01) as sent:
         for _ in range(50):
             seen |= set(ready(daemon).values())
-            client.call("roll", {"name": "main"})
+            client.call("roll", {"name": "main"}, timeout_s=60.0)
             wait_until(lambda: status(daemon)["groups"]["main"]["settled"], 30, "the end of a roll")
 
     assert len(seen) == 50, "each roll replaced the worker"
