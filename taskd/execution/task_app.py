@@ -72,6 +72,10 @@ class ScheduleReading:
     since: Mapping[str, float] = field(default_factory=dict)
 
 
+class ScheduleAwayError(Exception):
+    """A changing schedule cannot be read or written now; the text is for operators."""
+
+
 class ChangingSchedule(Protocol):
     """A schedule beside the code, which others change while beat runs."""
 

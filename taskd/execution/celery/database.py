@@ -7,18 +7,17 @@ and its ``is_due``.  This module takes the place of its ticks: it sees changes, 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections
 from django.db.utils import Error as DatabaseError
 
 from taskd.base import clock
-from taskd.base.errors import ConfigError
 from taskd.config.schedule import BeatEntryConfig
-from taskd.execution.celery.rows import THEIRS, Row, row_of, when_of_moment
-from taskd.execution.celery.scheduling import why_of
-from taskd.execution.task_app import ScheduleReading
+from taskd.execution.celery.asking import Asking, declared
+from taskd.execution.celery.rows import THEIRS, row_of
+from taskd.execution.celery.scheduling import moment_of, why_of
+from taskd.execution.task_app import ScheduleAwayError, ScheduleReading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,27 +28,9 @@ _T = TypeVar("_T")
 
 #: How often all rows are read though nothing says that they have changed: bulk updates do not.
 READ_ALL_S = 300.0
-#: How often a class is asked that does not say when to ask it again, and one whose answer was an error.
-ASK_AGAIN_S = 5.0
-ASK_FAILED_S = 60.0
-_LEAST_S = 0.05
 _NO_TABLES = ("no such table", "does not exist", "doesn't exist")
 
 logger = logging.getLogger(__name__)
-
-
-class ScheduleAwayError(Exception):
-    """The tables cannot be read or written; the text is for operators."""
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A row whose own class says when it is due."""
-
-    row: Row
-    ask_at: float = 0.0
-    #: The wall-clock second at which it was found due, until beat has sent it.
-    due_at: float | None = None
 
 
 class DatabaseSchedule:
@@ -67,7 +48,7 @@ class DatabaseSchedule:
         self._read_all_at = 0.0
         self._entries: dict[str, BeatEntryConfig] = {}
         self._since: dict[str, float] = {}
-        self._asked: dict[str, _Asked] = {}
+        self._asking = Asking(app, passing=(DatabaseError,))
         self._said: dict[str, str] = {}
 
     # -- a ChangingSchedule ----------------------------------------------------------------------
@@ -82,9 +63,7 @@ class DatabaseSchedule:
 
     def wait_s(self) -> float:
         """Return how long no class of a row's own is to be asked."""
-        now = clock.monotonic()
-        waits = [each.ask_at - now for each in self._asked.values() if each.due_at is None]
-        return max(min(waits, default=ASK_FAILED_S), 0.0)
+        return self._asking.wait_s()
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -100,22 +79,19 @@ class DatabaseSchedule:
             self._read_rows()
             self._last_change = last_change
             self._read_all_at = clock.monotonic() + READ_ALL_S
-        is_due = self._ask()
+        is_due = self._asking.ask()
         if not (is_all or is_due):
             return None
-        due = {name: each for name, each in self._asked.items() if each.due_at is not None}
-        entries = dict(self._entries)
-        since = dict(self._since)
-        for name, each in due.items():
-            assert each.due_at is not None
-            entries[name] = each.row.declared(self._app, when_of_moment(each.due_at))
-            since[name] = each.due_at - 1.0
-        return ScheduleReading(entries, since)
+        due = self._asking.due()
+        return ScheduleReading(
+            {**self._entries, **{name: entry for name, (_at, entry) in due.items()}},
+            {**self._since, **{name: at - 1.0 for name, (at, _entry) in due.items()}},
+        )
 
     def _read_rows(self) -> None:
         entries: dict[str, BeatEntryConfig] = {}
         since: dict[str, float] = {}
-        asked: dict[str, _Asked] = {}
+        asked: dict[str, Any] = {}
         said: dict[str, str] = {}
         for model in self._models():
             name = str(model.name)
@@ -124,10 +100,10 @@ class DatabaseSchedule:
                 if _is_over(model):
                     row.entry.is_due()  # it disables the row
                 elif row.when is None:
-                    row.declared(self._app, when_of_moment(0.0))  # to be refused now, if at all
-                    asked[name] = self._asked_before(name, row)
+                    declared(self._app, row.entry, moment_of(0.0))  # to be refused now, if at all
+                    asked[name] = row.entry
                 else:
-                    entries[name] = row.declared(self._app, row.when)
+                    entries[name] = declared(self._app, row.entry, row.when)
                     since[name] = row.since
             except DatabaseError:
                 raise
@@ -140,7 +116,7 @@ class DatabaseSchedule:
         self._said = said
         self._entries = entries
         self._since = since
-        self._asked = asked
+        self._asking.replace(asked)
 
     def _models(self) -> list[Any]:
         """Return the enabled rows, by the application's own way if it has one.
@@ -153,33 +129,6 @@ class DatabaseSchedule:
                 return list(self._scheduler.enabled_models())
         return list(self._class.Model.objects.enabled())
 
-    def _asked_before(self, name: str, row: Row) -> _Asked:
-        """Return how far a row is; one that was found due before is due still, if its class says so."""
-        former = self._asked.get(name)
-        due_at = None if former is None else former.due_at
-        return _Asked(row, due_at=due_at if due_at is not None and row.entry.is_due()[0] else None)
-
-    def _ask(self) -> bool:
-        """Ask the rows' own classes whose time has come; return True when one says that it is due."""
-        found = False
-        for name, asked in self._asked.items():
-            if asked.due_at is not None or clock.monotonic() < asked.ask_at:
-                continue
-            try:
-                is_due, next_s = asked.row.entry.is_due()
-            except DatabaseError:
-                raise
-            except Exception as error:  # noqa: BLE001 - the barrier of rows: their classes are the users'
-                why = f"{type(error).__name__}: {error}"
-                logger.error('row "%s": its is_due failed, asked again in %g s: %s', name, ASK_FAILED_S, why)
-                asked.ask_at = clock.monotonic() + ASK_FAILED_S
-                continue
-            asked.ask_at = clock.monotonic() + min(max(next_s or ASK_AGAIN_S, _LEAST_S), ASK_FAILED_S)
-            if is_due:
-                asked.due_at = clock.now()
-                found = True
-        return found
-
     # -- noting runs -----------------------------------------------------------------------------
 
     def _ran(self, name: str) -> None:
@@ -187,15 +136,16 @@ class DatabaseSchedule:
         if model is None:
             return  # deleted since
         try:
-            row = row_of(self._app, self._class.Entry, model)
-        except ConfigError:
-            return  # changed since; the next reading says so
-        entry = next(row.entry)
-        entry.save()
-        if _is_over(entry.model):
-            self._class.Entry(entry.model, app=self._app).is_due()  # it disables the row
-        if name in self._asked:
-            self._asked[name] = _Asked(Row(entry, None, clock.now()), self._asked[name].ask_at)
+            entry = next(row_of(self._app, self._class.Entry, model).entry)
+            entry.save()
+            if _is_over(entry.model):
+                self._class.Entry(entry.model, app=self._app).is_due()  # it disables the row
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the barrier of rows: users wrote them
+            logger.error('row "%s": its run was sent and is not noted in it: %s', name, why_of(error))
+            return
+        self._asking.ran(name, entry)
 
     def _with_database(self, action: Callable[[], _T]) -> _T:
         """Do something with the database; a connection that was cut is opened anew once.

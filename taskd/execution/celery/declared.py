@@ -58,18 +58,24 @@ class DeclaredCelery:
         return sorted(self._app.tasks)
 
     def changing(self, scheduler: str) -> ChangingSchedule | None:
-        """Return the tables of django_celery_beat, where its scheduler is the app's or the file's.
+        """Return the tables of django_celery_beat, or RedBeat's keys, where the app or the file names them.
 
         A class that our beat cannot stand for is a warning with the remedy.  Raises: ``ConfigError``.
         """
         found = scheduler_class(self._app, scheduler)
         if refusal := refusal_of(found):
             logger.warning("entries that are not in the code do not fire: %s", refusal)
-        if kind_of(found) is not SchedulerKind.DATABASE:
-            return None
-        from taskd.execution.celery.database import DatabaseSchedule  # it imports Django
+        match kind_of(found):
+            case SchedulerKind.DATABASE:
+                from taskd.execution.celery.database import DatabaseSchedule  # it imports Django
 
-        return DatabaseSchedule(self._app, found)
+                return DatabaseSchedule(self._app, found)
+            case SchedulerKind.REDBEAT:
+                from taskd.execution.celery.redbeat import RedBeatSchedule  # it imports RedBeat
+
+                return RedBeatSchedule(self._app, found)
+            case _:
+                return None
 
     def findings(self, config: Config, table: str) -> Sequence[AppFinding]:
         """Return what of the app cannot work here, or works otherwise."""

@@ -13,9 +13,8 @@ from kombu.utils.json import loads
 from taskd.app.from_celery import when_of
 from taskd.base import clock
 from taskd.base.errors import ConfigError
-from taskd.config.schedule import BeatEntryConfig, WhenConfig
-from taskd.execution.celery.destination import Send
-from taskd.execution.celery.scheduling import ended, entry_of, own_kind, zone_name
+from taskd.config.schedule import WhenConfig
+from taskd.execution.celery.scheduling import ended, moment_of, own_kind, zone_name
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -38,12 +37,6 @@ class Row:
     when: WhenConfig | None
     #: The wall-clock second of its last run, or of its making.
     since: float
-
-    def declared(self, app: Celery, when: WhenConfig) -> BeatEntryConfig:
-        """Return the entry with a schedule.  Raises: ``ConfigError``."""
-        entry = self.entry
-        send = Send(entry.task, entry.args or (), entry.kwargs or {}, entry.options or {})
-        return entry_of(app, entry.name, when, send)
 
 
 def row_of(app: Celery, entry_class: Any, model: Any) -> Row:
@@ -83,11 +76,11 @@ def _asks(entry: Any, timing: object) -> bool:
 def _when(app: Celery, model: Any, timing: Any, since: float) -> WhenConfig:
     """Return the schedule of a row, with its start and its end."""
     if hasattr(timing, "clocked_time"):
-        return when_of_moment(timing.clocked_time.timestamp())
+        return moment_of(timing.clocked_time.timestamp())
     when = _plain(app, timing)
     start_at = None if model.start_time is None else _seconds(model.start_time)
     if model.one_off and when.every is not None:
-        return when_of_moment(since + when.every if start_at is None else start_at)
+        return moment_of(since + when.every if start_at is None else start_at)
     if model.one_off:
         return replace(when, start=clock.iso(since if start_at is None else start_at), max_runs=1)
     if start_at is not None:
@@ -95,11 +88,6 @@ def _when(app: Celery, model: Any, timing: Any, since: float) -> WhenConfig:
         align = clock.iso(start_at) if when.every is not None else when.align
         when = replace(when, start=clock.iso(start_at), align=align)
     return when if model.expires is None else ended(when, _seconds(model.expires))
-
-
-def when_of_moment(at: float) -> WhenConfig:
-    """Return the schedule that fires once, at a wall-clock second."""
-    return WhenConfig(at=clock.iso(at))
 
 
 def _plain(app: Celery, timing: Any) -> WhenConfig:

@@ -23,6 +23,7 @@ class SchedulerKind(Enum):
     CODE = "code"
     #: The tables of django_celery_beat.
     DATABASE = "database"
+    #: The keys of RedBeat.
     REDBEAT = "redbeat"
     #: A class that nobody knows here.
     OTHER = "other"
@@ -57,14 +58,7 @@ def kind_of(scheduler: type) -> SchedulerKind:
 
 def refusal_of(scheduler: type) -> str:
     """Return why our beat cannot stand for a scheduler class, with the remedy; empty where it can."""
+    if kind_of(scheduler) is not SchedulerKind.OTHER:
+        return ""
     name = f"{scheduler.__module__}.{scheduler.__qualname__}"
-    match kind_of(scheduler):
-        case SchedulerKind.REDBEAT:
-            return (
-                f"{name} keeps entries in Redis, which beat does not read; write them into "
-                f"[beat.schedule], add them by `taskctl beat add`, or {_REMEDY}"
-            )
-        case SchedulerKind.OTHER:
-            return f"{name} is a scheduler of its own, which beat cannot run; {_REMEDY}"
-        case _:
-            return ""
+    return f"{name} is a scheduler of its own, which beat cannot run; {_REMEDY}"

@@ -73,6 +73,11 @@ def when_by(timing: object) -> WhenConfig:
     return when_of(timing, zone)
 
 
+def moment_of(at: float) -> WhenConfig:
+    """Return the schedule that fires once, at a wall-clock second."""
+    return WhenConfig(at=clock.iso(at))
+
+
 def own_kind(timing: object) -> type | None:
     """Return the class of a schedule that is not one of Celery's, nor as good as one; None for those."""
     kind = type(timing)
