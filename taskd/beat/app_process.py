@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -78,11 +79,23 @@ class AppProcess:
         """Kill the process; its end is heard of as any other."""
         os.kill(self._pid, signal.SIGKILL)
 
+    def leave(self, longest_s: float) -> None:
+        """Let the process end by itself when it has heard all lines; blocks for ``longest_s`` at most."""
+        self.stop_listening()
+        os.close(self._write_fd)
+        self._write_fd = -1
+        until = clock.monotonic() + longest_s
+        while (left_s := until - clock.monotonic()) > 0:
+            ready, _, _ = select.select([self._read_fd], [], [], left_s)
+            if ready and not os.read(self._read_fd, 1 << 16):
+                return
+
     def end(self) -> int:
         """Forget a process that has closed its end, or was killed, and return its exit status."""
         self._silence.cancel()
         for fd in (self._read_fd, self._write_fd):
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
         # Its end of the pipe is closed by its exit, so this waits for no more than that.
         _pid, status = os.waitpid(self._pid, 0)
         return os.waitstatus_to_exitcode(status)
@@ -90,8 +103,7 @@ class AppProcess:
     def stop_listening(self) -> None:
         """Leave the loop."""
         self._loop.remove_reader(self._read_fd)
-        if self._unsent:
-            self._loop.remove_writer(self._write_fd)
+        self._loop.remove_writer(self._write_fd)
 
     def _take(self) -> None:
         chunk = os.read(self._read_fd, 1 << 16)

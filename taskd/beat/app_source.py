@@ -33,6 +33,8 @@ from taskd.config.schema import Config
 AGAIN_S = 60.0
 #: An import that takes longer hangs, and so does a process that is silent for longer.
 LONGEST_S = 60.0
+#: The time that a process has at the end, to note the last runs.
+LAST_S = 1.0
 #: Names of runs that are kept for a process that is away.
 _MOST_OWED = 10_000
 
@@ -115,7 +117,11 @@ class AppSource:
         self._cancel_timers()
 
     def stop(self, deadline: Deadline) -> None:
-        """As ``kill``: half of an app's entries is of no use."""
+        """Let the processes of changing schedules note the last runs, and end all readings."""
+        for app in self._apps:
+            if app.process is not None and app.has_told:
+                self._tell_owed(app)
+                app.process.leave(LAST_S)
         self.kill()
 
     def kill(self) -> None:
@@ -130,10 +136,15 @@ class AppSource:
                 app.process = None
 
     def ran(self, names: Collection[str]) -> None:
-        """Tell the processes of changing schedules that runs of these entries were sent."""
+        """Tell the processes of changing schedules that runs of these entries were sent.
+
+        Of several workers with one app, each of which is a place of its own, one process hears of a run.
+        """
+        left = list(names)
         for app in self._apps:
             if app.known is not None and app.known.changing:
-                app.owed += [name for name in names if name in app.known.entries]
+                app.owed += [name for name in left if name in app.known.entries]
+                left = [name for name in left if name not in app.known.entries]
                 self._tell_owed(app)
 
     # -- one app ---------------------------------------------------------------------------------

@@ -43,9 +43,11 @@ class Following:
         self._sign_at = 0.0
 
     def run(self) -> None:
-        """Follow until beat closes its end."""
+        """Follow until beat closes its end, and note the last runs."""
         while self._take_orders(self._look()):
             pass
+        for name in self._ran:
+            self._schedule.ran(name)
 
     def _look(self) -> float:
         """Look once and tell of what is new; return how long to wait for the next look."""

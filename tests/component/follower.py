@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from taskd.base import clock
@@ -15,11 +15,16 @@ from taskd.beat.stores.base import Declared
 class Follower:
     """Follows the schedule of the app ``path`` in a directory."""
 
-    def __init__(self, directory: Path, path: str, scheduler: str = "") -> None:
+    def __init__(
+        self, directory: Path, path: str, scheduler: str = "", more: Mapping[str, str] | None = None
+    ) -> None:
+        """``more``: the environment of a second worker with the app."""
         self.loop = Loop()
         self.told: list[Declared] = []
-        place = AppPlace(path, str(directory), scheduler=scheduler)
-        self.source = AppSource(self.loop, [place], self.told.append, again_s=0.5)
+        places = [AppPlace(path, str(directory), scheduler=scheduler)]
+        if more is not None:
+            places.append(AppPlace(path, str(directory), more, scheduler=scheduler))
+        self.source = AppSource(self.loop, places, self.told.append, again_s=0.5)
         self.source.start()
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from taskd.base import clock
+from taskd.base.lifecycle import Deadline
 from taskd.beat.schedules.build import schedule_of
 from tests.component.follower import Follower
 from tests.django_project import DjangoProject
@@ -46,8 +47,8 @@ def make_project(tmp_path: Path, migrated: Path) -> Iterator[Project]:
 def follow() -> Iterator[Follow]:
     made: list[Follower] = []
 
-    def make(project: DjangoProject, scheduler: str = "") -> Follower:
-        made.append(Follower(project.directory, "proj", scheduler))
+    def make(project: DjangoProject, scheduler: str = "", more: Mapping[str, str] | None = None) -> Follower:
+        made.append(Follower(project.directory, "proj", scheduler, more))
         return made[-1]
 
     yield make
@@ -249,6 +250,30 @@ def test_a_process_that_dies_is_started_again_and_is_told_what_it_missed(
     beat.until(lambda: len(beat.told) == 2)
 
     beat.until(lambda: project.orm("answer = PeriodicTask.objects.get().total_run_count") == 1)
+
+
+def test_the_last_runs_before_the_end_of_beat_are_noted(make_project: Project, follow: Follow) -> None:
+    project = make_project()
+    project.orm(f'PeriodicTask.objects.create(name="job", task="proj.note", interval={EVERY_MINUTE})')
+    beat = follow(project)
+    beat.until(lambda: beat.told)
+
+    beat.source.ran(["job"] * 5)
+    beat.source.stop(Deadline.after(0.0))
+
+    assert project.orm("answer = PeriodicTask.objects.get().total_run_count") == 5
+
+
+def test_of_two_workers_with_one_app_one_notes_a_run(make_project: Project, follow: Follow) -> None:
+    project = make_project()
+    project.orm(f'PeriodicTask.objects.create(name="job", task="proj.note", interval={EVERY_MINUTE})')
+    beat = follow(project, more={"WORKER": "2"})
+    beat.until(lambda: len(beat.told) >= 2 and beat.last.tasks)
+
+    beat.source.ran(["job"])
+    beat.source.stop(Deadline.after(0.0))
+
+    assert project.orm("answer = PeriodicTask.objects.get().total_run_count") == 1
 
 
 OWN_SCHEDULER = """
