@@ -44,6 +44,11 @@ from celery import shared_task
 def note(path, text):
     with open(path, "a") as file:
         file.write(text + "\\n")
+
+
+@shared_task(name="proj.note_id", bind=True)
+def note_id(self, path, text):
+    note(path, self.request.id)
 """
 #: Reads one JSON text of code a line, and answers with the JSON of its variable ``answer``.
 _SHELL = """

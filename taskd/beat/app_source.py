@@ -142,7 +142,9 @@ class AppSource:
         """
         left = list(names)
         for app in self._apps:
-            if app.known is not None and app.known.changing:
+            if app.known is None:  # its entries are those of an earlier life of beat
+                app.owed += left
+            elif app.known.changing:
                 app.owed += [name for name in left if name in app.known.entries]
                 left = [name for name in left if name not in app.known.entries]
                 self._tell_owed(app)
@@ -191,6 +193,8 @@ class AppSource:
                 logger.info("the schedule of app %s is read again", app.place.app)
             app.problem = ""
             app.known = reading
+            if not reading.changing:
+                app.owed.clear()
             self._learned(self._all())
         self._tell_owed(app)
 

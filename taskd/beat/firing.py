@@ -66,6 +66,8 @@ class Fired:
     done: Collection[int]
     sent: int
     more: bool
+    #: Entries of which a run was sent by their schedule, and not on request.
+    ran: Sequence[str] = ()
 
 
 class Firing:
@@ -96,7 +98,8 @@ class Firing:
         decisions = self._decide(dues, runs, refused, self._now(), delayed_by)
         done = list(self._book.requests)  # requests for entries that are gone, too
         self._book.requests.clear()
-        return Fired(decisions, done, len(runs) - len(refused), more)
+        ran = [run.row.mark.name for run in runs if run.request is None]
+        return Fired(decisions, done, len(runs) - len(refused), more, ran)
 
     # -- deciding --------------------------------------------------------------------------------
 

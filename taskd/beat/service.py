@@ -33,7 +33,7 @@ from taskd.beat.keeper import Alone, Follower, Keeper, Leader
 from taskd.beat.pulse import Pulse
 from taskd.beat.sources import Sources
 from taskd.beat.store_watch import StoreWatch
-from taskd.beat.stores.base import Decision, Declared, RunOutcome
+from taskd.beat.stores.base import Declared
 from taskd.beat.surroundings import BeatSurroundings
 from taskd.config.schedule import BeatEntryConfig
 
@@ -213,16 +213,15 @@ class Beat:
             self._book.dirty.clear()
             if not fired.more:
                 self._line.forget_old_runs()
-        self._tell_apps(fired.decisions)
+        self._tell_apps(fired.ran)
         if self._line.news is not None:
             self._line.news.tell(fired.decisions, lambda name: self._book.rows[name].listed.entry.task)
         return fired.more
 
-    def _tell_apps(self, decisions: Sequence[Decision]) -> None:
+    def _tell_apps(self, ran: Sequence[str]) -> None:
         """Let those who keep the schedules of apps know of the runs that were sent."""
-        sent = [each.name for each in decisions if each.outcome in {RunOutcome.SENT, RunOutcome.ALREADY_SENT}]
         rows = self._book.rows
-        names = [name for name in sent if name in rows and rows[name].listed.source is EntrySource.APP]
+        names = [name for name in ran if name in rows and rows[name].listed.source is EntrySource.APP]
         if names:
             self._ran(names)
 

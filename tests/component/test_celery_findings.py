@@ -8,6 +8,7 @@ from typing import Any
 import click
 import pytest
 from celery import Celery, bootsteps
+from celery.beat import PersistentScheduler
 from celery.worker import control
 from celery.worker.request import Request
 from kombu.common import Broadcast
@@ -48,6 +49,10 @@ def work() -> None:
 
 class Step(bootsteps.StartStopStep):  # type: ignore[misc]
     """A step of Celery's worker."""
+
+
+class OwnScheduler(PersistentScheduler):  # type: ignore[misc]
+    """A scheduler that nobody knows."""
 
 
 class OwnRequest(Request):  # type: ignore[misc]
@@ -166,3 +171,16 @@ def test_settings_that_do_not_count_are_told_with_their_value_but_not_with_a_sec
     assert set(found) == {"worker_direct", "event_exchange"}
     assert found["event_exchange"].said == "mine does not count here"
     assert found["worker_direct"].remedy
+
+
+def test_a_scheduler_of_beat_that_ours_cannot_stand_for_is_a_finding(app: Any) -> None:
+    app.conf.beat_scheduler = "celery.beat:Scheduler"
+    assert "beat_scheduler" not in told(app)
+
+    app.conf.beat_scheduler = f"{__name__}:OwnScheduler"
+    found = told(app)["beat_scheduler"]
+    assert f"{__name__}.OwnScheduler is a scheduler of its own" in found.said
+    assert "`celery beat` as a [program]" in found.remedy
+
+    app.conf.beat_scheduler = "gone.away:Scheduler"
+    assert '"gone.away:Scheduler" cannot be imported' in told(app)["beat_scheduler"].said

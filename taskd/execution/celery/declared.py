@@ -63,8 +63,9 @@ class DeclaredCelery:
         A class that our beat cannot stand for is a warning with the remedy.  Raises: ``ConfigError``.
         """
         found = scheduler_class(self._app, scheduler)
-        if refusal := refusal_of(found):
-            logger.warning("entries that are not in the code do not fire: %s", refusal)
+        refusal, remedy = refusal_of(found)
+        if refusal:
+            logger.warning("entries that are not in the code do not fire: %s; %s", refusal, remedy)
         match kind_of(found):
             case SchedulerKind.DATABASE:
                 from taskd.execution.celery.database import DatabaseSchedule  # it imports Django

@@ -11,11 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from taskd.base.errors import ConfigError
 from taskd.config.built_in import POOLS
 from taskd.config.schema import Config
 from taskd.execution.celery import translating
 from taskd.execution.celery.differing import differing, settings_of, shown_setting
 from taskd.execution.celery.disagreeing import disagreements, unserved
+from taskd.execution.celery.schedulers import refusal_of, scheduler_class
 from taskd.execution.celery.settings import SettingFate, verdict_on
 from taskd.sending.celery_facts import AppFinding, CeleryQueue
 
@@ -40,6 +42,7 @@ def of(app: Any, config: Config | None = None, table: str = "") -> list[AppFindi
         *_of_pool(settings),
         *_of_broker(settings),
         *_of_queues(queues_of(app)),
+        *_of_scheduler(app),
         *_of_steps(app),
         *_of_options(app),
         *_of_classes(app, "Request", _REQUEST, is_refused=False),
@@ -169,6 +172,16 @@ def _of_queues(queues: Iterable[CeleryQueue]) -> Iterator[AppFinding]:
                 f"bindings that exist stay; else: taskctl control add_consumer {queue.name} "
                 f"{queue.exchange} {queue.exchange_type} {queue.routing_key}",
             )
+
+
+def _of_scheduler(app: Any) -> Iterator[AppFinding]:
+    try:
+        refusal, remedy = refusal_of(scheduler_class(app))
+    except ConfigError as error:
+        refusal = str(error)
+        remedy = "install it, or name one that beat knows: [beat] scheduler"
+    if refusal:
+        yield AppFinding("beat_scheduler", refusal, remedy)
 
 
 def _of_steps(app: Any) -> Iterator[AppFinding]:

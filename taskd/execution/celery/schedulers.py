@@ -56,9 +56,9 @@ def kind_of(scheduler: type) -> SchedulerKind:
     return SchedulerKind.OTHER
 
 
-def refusal_of(scheduler: type) -> str:
-    """Return why our beat cannot stand for a scheduler class, with the remedy; empty where it can."""
+def refusal_of(scheduler: type) -> tuple[str, str]:
+    """Return why our beat cannot stand for a scheduler class, and the remedy; empty texts where it can."""
     if kind_of(scheduler) is not SchedulerKind.OTHER:
-        return ""
+        return "", ""
     name = f"{scheduler.__module__}.{scheduler.__qualname__}"
-    return f"{name} is a scheduler of its own, which beat cannot run; {_REMEDY}"
+    return f"{name} is a scheduler of its own, which beat cannot run", _REMEDY
