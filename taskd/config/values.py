@@ -177,7 +177,9 @@ def _bounded(option: Option, converted: float, value: object, path: KeyPath, rep
     high = option.maximum
     if (low is None or converted >= low) and (high is None or converted <= high):
         return converted
-    unit = {ValueForm.DURATION: " seconds", ValueForm.SIZE: " bytes"}.get(option.kind, "")
+    unit = {ValueForm.DURATION: " second", ValueForm.SIZE: " byte"}.get(option.kind, "")
+    # The last number of the range is the one beside its unit.
+    unit += "s" if unit and (low if high is None else high) != 1 else ""
     side = "too small" if low is not None and converted < low else "too large"
     report.error(path, f"{show(value)} is {side}", _range(option) + unit)
     return BAD

@@ -91,7 +91,7 @@ MISTAKES = [
         "supervisor.stop_timeout: a list is not accepted; expected a duration",
     ),
     ("[supervisor]\nstop_timeout = nan", "supervisor.stop_timeout: nan is not possible"),
-    ('[supervisor]\nrestart_period = "10ms"', '"10ms" is too small; expected at least 1 seconds'),
+    ('[supervisor]\nrestart_period = "10ms"', '"10ms" is too small; expected at least 1 second'),
     ("[supervisor]\nrestart_intensity = 0", "restart_intensity: 0 is too small; expected at least 1"),
     (
         "[supervisor]\nrestart_intensity = 1.5",
