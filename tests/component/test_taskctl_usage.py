@@ -91,7 +91,8 @@ def test_a_wrong_file_is_reported_with_its_lines(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "taskd.toml"
-    path.write_text('\nap = 1\n[log]\nlevel = "loud"\n')
+    nobody = '[supervisor]\ncontrol_socket = "nobody.sock"\n'  # a daemon of this machine would answer
+    path.write_text(f'\nap = 1\n[log]\nlevel = "loud"\n{nobody}')
 
     assert main(["--config", str(path), *words]) == exit_codes.CONFIG
 

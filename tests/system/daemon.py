@@ -107,6 +107,10 @@ class Daemon:
             f"readiness; the log:\n{self.log.read_text()}",
         )
 
+    def wait_draining(self) -> None:
+        """Wait until a worker takes nothing new; DRAINING in the status says that it was told to."""
+        wait_until(lambda: "draining: " in self.log.read_text(), what="a worker that drains")
+
     def ctl(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``taskctl`` on this daemon's file, in this process: most verbs take less time than a start."""
         command = ["--config", str(self.file), *words]

@@ -263,7 +263,7 @@ def test_only_the_nodes_that_are_meant_answer(celery: Any) -> None:
 def test_a_draining_worker_still_answers(celery: Any, daemon: Daemon, tmp_path: Path) -> None:
     task_id, gate = hold(daemon, tmp_path)
     daemon.signal(signal.SIGTERM)
-    wait_until(lambda: daemon.row("main-1")["state"] == "DRAINING", 10)
+    daemon.wait_draining()
 
     assert inspect(celery).ping() == {NODE: {"ok": "pong"}}
     assert [task["id"] for task in inspect(celery).active()[NODE]] == [task_id]

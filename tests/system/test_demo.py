@@ -17,7 +17,7 @@ RUN = ROOT / "examples" / "digest" / "run.py"
 def demo(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the demo's driver."""
     return subprocess.run(
-        [sys.executable, str(RUN), *words], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, str(RUN), *words], capture_output=True, text=True, timeout=280, check=False
     )
 
 

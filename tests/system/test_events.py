@@ -124,7 +124,7 @@ def test_a_draining_worker_beats_on_and_says_goodbye_at_its_end(daemon: Daemon, 
         task_id = daemon.app.send_task("shop.hold", (str(runs), str(gate))).id
         wait_until(runs.exists, 10)
         daemon.signal(signal.SIGTERM)
-        wait_until(lambda: daemon.row("main-1")["state"] == "DRAINING", 10)
+        daemon.wait_draining()
         heard.events.clear()
 
         heard.wait("worker-heartbeat")

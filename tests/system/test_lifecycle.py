@@ -31,7 +31,7 @@ def test_a_warm_stop_finishes_what_runs_and_leaves_the_rest_in_the_queue(
     waiting = daemon.app.send_task("shop.add", (2, 3))
 
     daemon.signal(signal.SIGTERM)
-    wait_until(lambda: daemon.row("main-1")["state"] == "DRAINING", 10)
+    daemon.wait_draining()
     gate.touch()
 
     assert daemon.wait_exit() == exit_codes.OK

@@ -220,7 +220,7 @@ def test_a_draining_worker_still_answers(daemon: Daemon, tmp_path: Path) -> None
 
     _, gate = hold(daemon, tmp_path)
     daemon.signal(signal.SIGTERM)
-    wait_until(lambda: daemon.row("main-1")["state"] == "DRAINING", 10)
+    daemon.wait_draining()
 
     assert inspect(daemon, "ping") == {"ok": "pong"}
     gate.touch()
