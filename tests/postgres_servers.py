@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import shutil
 import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.services import free_port, program, wait_until_up
+from tests.services import free_port, program
+from tests.waiting import wait_until
 
 #: Where Debian keeps the programs of the server.
 _DEBIAN = "/usr/lib/postgresql/*/bin/initdb"
 #: A server does not run as root; Debian's package makes this user.
 _USER = "postgres"
-#: Asks a server whether it speaks TLS, to which it answers with one letter.
-_HELLO = bytes.fromhex("0000000804d2162f")
 
 
 class PostgresServer:
@@ -61,7 +59,14 @@ class PostgresServer:
             cwd=self._directory,
             user=self._owner,
         )
-        wait_until_up(self.process, _HELLO, re.compile(b"N"), (self.port,))
+        wait_until(self._takes_statements, what=f"the PostgreSQL in {self._directory}")
+
+    def _takes_statements(self) -> bool:
+        """Return whether it is ready: after a crash it listens for some time before."""
+        assert self.process is not None
+        assert self.process.poll() is None, f"postgres ended with {self.process.returncode} while it started"
+        asked = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(asked, check=False).returncode == 0
 
     def execute(self, statement: str) -> str:
         """Run a statement; return what ``psql`` prints of it."""
