@@ -28,6 +28,7 @@ from tests.waiting import wait_until
 DIRECTORY = Path(os.environ["SUITE_DIRECTORY"])
 #: A test of the suite that hangs costs this long.
 TEST_TIMEOUT_S = 60
+#: Claims as many ahead as Celery does: RabbitMQ drops what expires in its queues without a word to anybody.
 FILE = """
 app = "tests.system.suite_app:app"
 broker = "{broker}"
@@ -40,6 +41,7 @@ node = "{node}"
 queues = ["celery"]
 pool = "prefork"
 concurrency = 1
+prefetch = 4
 """
 
 
