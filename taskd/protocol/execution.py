@@ -71,6 +71,14 @@ class End(int, Enum):
     UNSTORED = 6
 
 
+class RecordPlace(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The place of a record that is not where the worker would put it."""
+
+    key: str
+    #: 0 for ever.
+    life_s: float
+
+
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The report of the executor on one execution.
 
@@ -97,6 +105,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     begins: Sequence[Begun] = ()
     #: The record is for the chord alone: nobody else may ask.
     silent: bool = False
+    #: None for the worker's own keys and its own time to live.
+    place: RecordPlace | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

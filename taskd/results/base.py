@@ -28,6 +28,8 @@ class StoredResult(msgspec.Struct, frozen=True, gc=False):
     #: Only backends that keep nothing themselves look at them.
     reply_to: str = ""
     correlation_id: str = ""
+    #: Where an app that encodes its own records keeps this one; empty for the store's own key.
+    key: str = ""
 
 
 class ResultStore(Protocol):

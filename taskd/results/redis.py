@@ -112,7 +112,7 @@ class RedisResults:
             life_s = None if result.expires_at is None else max(0.001, result.expires_at - now)
             life_ms = 0 if life_s is None else int(life_s * 1000)
             arguments += (int(result.state == "SUCCESS"), life_ms, result.record)
-        return ScriptCall(_STORE, [self._key(result.task_id) for result in results], arguments)
+        return ScriptCall(_STORE, [result.key or self._key(result.task_id) for result in results], arguments)
 
     def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return the records that exist, by task id."""

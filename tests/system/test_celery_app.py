@@ -117,7 +117,8 @@ def test_a_task_sees_its_request(kiosk: Kiosk) -> None:
     assert seen["headers"] == {"x-tenant": "acme"}
     assert seen["delivery_info"]["routing_key"] == "celery"
     assert (seen["called_directly"], seen["app_id"]) == (False, "shop")
-    assert re.search(rf"task=tests.system.kiosk.about id={result.id} a line of the task", kiosk.log())
+    line = rf"task=tests.system.kiosk.about id={result.id} a line of the task"
+    wait_until(lambda: re.search(line, kiosk.log()))
 
 
 def test_handlers_of_a_base_class_hear_of_every_end(prefork: Kiosk) -> None:

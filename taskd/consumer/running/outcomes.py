@@ -133,6 +133,7 @@ class Outcomes:
                 reply.given_up,
                 sender=request.delivery,
                 last_word=request.acks_early,
+                place=reply.place,
             )
         if reply.parts or reply.begins:
             queue = request.delivery.queue

@@ -12,7 +12,7 @@ from taskd.base import clock
 from taskd.consumer.settling.chords import ChordEnd, Returned
 from taskd.protocol.chord import Begun, ChordPart
 from taskd.protocol.delivery import Delivery, Outgoing, Settlement
-from taskd.protocol.execution import DecidedEnd
+from taskd.protocol.execution import DecidedEnd, RecordPlace
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import TaskState, record_for
 from taskd.results.base import StoredResult
@@ -88,17 +88,21 @@ class Settling:
         *,
         sender: Delivery | None = None,
         last_word: bool = False,
+        place: RecordPlace | None = None,
     ) -> None:
         """Queue a result record, and the same end for tasks that were to follow.
 
         ``sender``: the task's message, which may say where its result is to be sent.
+        ``place``: where the record is to be kept, if not as all others.
         ``last_word``: nobody runs the task again whatever becomes of this generation, for it was
         acknowledged before it ran.
         """
         records = self.last_words if last_word else self.records
-        expires_at = clock.now() + self._expires_s if self._expires_s else None
+        life_s = self._expires_s if place is None else place.life_s
+        expires_at = clock.now() + life_s if life_s else None
         to, mark = ("", "") if sender is None else (sender.reply_to, sender.correlation_id)
-        records.append(StoredResult(task_id, state, record, expires_at, to, mark))
+        key = "" if place is None else place.key
+        records.append(StoredResult(task_id, state, record, expires_at, to, mark, key))
         for other in given_up:
             records.append(StoredResult(other, state, record_for(record, other), expires_at, to))
         self._stir()

@@ -20,6 +20,7 @@ from kombu.utils.encoding import safe_repr
 from taskd.base import clock, log
 from taskd.base.errors import ProtocolError
 from taskd.execution.celery.ends import fail, take_end
+from taskd.execution.celery.records import HandedRecords
 from taskd.execution.celery.request import arguments_of, request_of
 from taskd.execution.ledger import Running
 from taskd.pools.interrupt import is_abort
@@ -42,13 +43,19 @@ class CeleryExecutor:
     """Runs the tasks of one Celery app.  Safe to call from several threads or greenlets at once."""
 
     def __init__(
-        self, app: Any, node_name: str, errands: Mapping[str, Errand], ledger: Running | None
+        self,
+        app: Any,
+        node_name: str,
+        errands: Mapping[str, Errand],
+        ledger: Running | None,
+        records: HandedRecords,
     ) -> None:
         self._app = app
         self._tasks = app.tasks
         self._node_name = node_name
         self._errands = errands
         self._ledger = ledger
+        self._records = records
         self._accepted = prepare_accept_content(app.conf.accept_content)
 
     def __call__(self, payload: bytes) -> bytes:
@@ -86,18 +93,23 @@ class CeleryExecutor:
         token = requests.current.set(shown)
         slot = self._ledger.begin(headers.id) if self._ledger is not None else 0
         try:
-            try:
-                result, info, _runtime, text = task.__trace__(headers.id, args, kwargs, fields)
-            except BaseException as error:  # noqa: BLE001 - the task barrier
-                return self._escaped(task, fields, error)
-            if info is None:
-                return Reply(End.SUCCEEDED, states.SUCCESS, text=text or "")
-            return self._ended(task, fields, info, result)
+            self._records.begin(task, headers.id, again=delivery.deliveries > 1)
+            return self._records.end(self._traced(task, headers.id, fields))
         finally:
             log.bring_back()
             requests.current.reset(token)
             if slot and self._ledger is not None:
                 self._ledger.end(slot)
+
+    def _traced(self, task: Any, task_id: str, fields: dict[str, Any]) -> Reply:
+        try:
+            traced = task.__trace__(task_id, fields["args"], fields["kwargs"], fields)
+        except BaseException as error:  # noqa: BLE001 - the task barrier
+            return self._escaped(task, fields, error)
+        result, info, _runtime, text = traced
+        if info is None:
+            return Reply(End.SUCCEEDED, states.SUCCESS, text=text or "")
+        return self._ended(task, fields, info, result)
 
     def _ended(self, task: Any, fields: Mapping[str, Any], info: Any, result: Any) -> Reply:
         error = info.retval

@@ -15,6 +15,7 @@ from taskd.base import log
 from taskd.base.errors import StartError
 from taskd.execution.celery.findings import warnings_for
 from taskd.execution.celery.leaving import leave_as_child
+from taskd.execution.celery.records import HandedRecords
 from taskd.execution.celery.running import CeleryExecutor
 from taskd.execution.celery.shown import settings_of, software_of
 from taskd.execution.celery.tasks import options_of
@@ -49,7 +50,14 @@ class WorkingCelery:
         start_worker(app, self._worker)
         heard = [stage for stage in WORKER_STAGES if self._has_children and _SIGNALS[stage].receivers]
         self._errands = {errand_of(stage): partial(self._send, stage) for stage in heard}
-        self._executor = partial(CeleryExecutor, app, workplace.node_name, self._errands, workplace.ledger)
+        self._executor = partial(
+            CeleryExecutor,
+            app,
+            workplace.node_name,
+            self._errands,
+            workplace.ledger,
+            HandedRecords(workplace.config.results),
+        )
 
     @property
     def soft_limit(self) -> type[Exception]:
