@@ -195,6 +195,7 @@ def test_a_worker_that_is_killed_before_the_backend_has_an_end_leaves_the_messag
         wait_until(lambda: f"id={overdue.id} ended by its limit" in wharf.daemon.log.read_text())
         wait_until(lambda: f"id={expired.id} expired before it ran" in wharf.daemon.log.read_text())
         (pid,) = [row["pid"] for row in wharf.daemon.rows()]
+        assert isinstance(pid, int)
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: [row["pid"] for row in wharf.daemon.rows()] not in ([pid], [None], [0]))
 

@@ -48,8 +48,9 @@ class CeleryExecutor:
         node_name: str,
         errands: Mapping[str, Errand],
         ledger: Running | None,
-        records: HandedRecords,
+        records: HandedRecords | None = None,
     ) -> None:
+        """``records`` are handed to the worker; None leaves all of them to the app's backend."""
         self._app = app
         self._tasks = app.tasks
         self._node_name = node_name
@@ -93,8 +94,11 @@ class CeleryExecutor:
         token = requests.current.set(shown)
         slot = self._ledger.begin(headers.id) if self._ledger is not None else 0
         try:
-            self._records.begin(task, headers.id, again=delivery.deliveries > 1)
-            return self._records.end(self._traced(task, headers.id, fields))
+            records = self._records
+            if records is None:
+                return self._traced(task, headers.id, fields)
+            records.begin(task, headers.id, again=delivery.deliveries > 1)
+            return records.end(self._traced(task, headers.id, fields))
         finally:
             log.bring_back()
             requests.current.reset(token)
