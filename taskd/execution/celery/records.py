@@ -149,7 +149,8 @@ def _storing(backend: Any, now: _Now) -> Callable[..., Any]:
         try:
             return store(task_id, result, state, traceback, request, **kwargs)
         finally:
-            kept.may_wait = kept.is_first = False
+            kept.may_wait = False
+            kept.is_first = False
 
     return store_result
 
@@ -162,7 +163,8 @@ def _may_wait(state: str, request: Any) -> bool:
 
 
 def _write(backend: Any, kept: _Kept) -> None:
-    record, kept.record = kept.record, None
+    record = kept.record
+    kept.record = None
     type(backend).set(backend, kept.key, record, *kept.args, **kept.kwargs)
 
 
