@@ -4,8 +4,11 @@ A record that a child writes costs it two trips to the server.  One that is hand
 settlement of the message, many at once.  Everything else of the backend stays: Celery encodes the record,
 names its key, and says how long it lives.
 
-The child writes some as before: records of chords' parts, for a chord's body may run at once; those of
-failures with errbacks, and of tasks with handlers of their own, which may tell others to look; large ones.
+The child writes three kinds as before, for somebody may look before the worker has written them:
+
+- records of chords' parts: the chord's body may run at once;
+- records of failures with errbacks, and of tasks with handlers of their own, which may tell others to look;
+- large records, which would only wait in the worker.
 """
 
 from __future__ import annotations
