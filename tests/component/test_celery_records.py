@@ -200,7 +200,7 @@ def test_receivers_find_the_result_before_it_is_stored(
 
         def look(sender: Any, **_: object) -> None:
             result = stall.app.AsyncResult(sender.request.id)
-            found.append((result.state, result.get(timeout=1, disable_sync_subtasks=False)))
+            found.append((result.state, result.get(timeout=60, disable_sync_subtasks=False)))
             found.append([each["result"] for _, each in stall.app.backend.get_many([result.id])])
 
         hearing(signals.task_success, look)
