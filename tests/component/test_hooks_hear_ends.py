@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from taskd.consumer.orders import Shutdown
+from tests.component import barrier_app
 from tests.component.barrier_app import TOLD
 from tests.component.small_worker import SmallWorker, message
 from tests.waiting import wait_until
@@ -34,3 +36,21 @@ def test_on_failure_hears_of_limits_and_of_deaths(
         wait_until(lambda: worker.consumer.tally.done == len(expected) + 1)
         assert worker.consumer.tally.failed == len(expected)
         assert len(worker.parts.work.errands) == 0
+
+
+def test_a_hook_that_waits_for_a_slot_is_called_while_the_worker_drains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    monkeypatch.setenv(TOLD, str(told))
+    barrier_app.begun.clear()
+    barrier_app.gate.clear()
+    worker = SmallWorker("threads", concurrency=1, prefetch=5)
+    with worker:
+        worker.send(message("late", "l", "b"), message("gated", "g", "c"))
+        wait_until(lambda: barrier_app.begun["c"] and len(worker.parts.work.errands) == 1)
+        worker.do(lambda: worker.parts.orders.request_shutdown(Shutdown.WARM))
+        barrier_app.gate.set()
+
+        wait_until(lambda: not worker.alive)
+    assert told.read_text() == "l ['b'] FAILURE TimeLimitExceeded\n"

@@ -27,7 +27,6 @@ WORKER = """
 [worker.main]
 queues = ["celery"]
 pool = "prefork"
-concurrency = 2
 max_deaths = 1
 lease = "3s"
 """
@@ -67,16 +66,18 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def open_wharf(
     make_daemon: Callable[..., Daemon], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Wharf]]:
+) -> Iterator[Callable[..., Wharf]]:
     clients = []
 
-    def open_one(backend: str) -> Wharf:
+    def open_one(backend: str, pool: str = "prefork") -> Wharf:
         broker = services.redis_database()
         monkeypatch.setenv("TEST_BROKER", broker)
         monkeypatch.setenv("TEST_BACKEND", backend)
         monkeypatch.setenv("TEST_NOTES", str(tmp_path / "notes"))
         results = backend if backend.startswith("redis") else broker
-        daemon = make_daemon(WORKER, head=head_over(broker, results, app="wharf"))
+        slots = "" if pool == "solo" else "concurrency = 2\n"
+        table = WORKER.replace("prefork", pool) + slots
+        daemon = make_daemon(table, head=head_over(broker, results, app="wharf"))
         daemon.start()
         clients.append(client_over(broker, backend))
         return Wharf(daemon, clients[-1].__enter__(), tmp_path)
@@ -87,7 +88,7 @@ def open_wharf(
 
 
 @pytest.fixture
-def wharf(open_wharf: Callable[[str], Wharf], backend: str) -> Wharf:
+def wharf(open_wharf: Callable[..., Wharf], backend: str) -> Wharf:
     return open_wharf(backend)
 
 
@@ -183,7 +184,7 @@ def test_the_rest_of_a_chain_ends_with_its_first_step(wharf: Wharf) -> None:
 
 
 def test_a_worker_that_is_killed_before_the_backend_has_an_end_leaves_the_message(
-    open_wharf: Callable[[str], Wharf], tmp_path: Path
+    open_wharf: Callable[..., Wharf], tmp_path: Path
 ) -> None:
     file = tmp_path / "results.db"
     wharf = open_wharf(f"db+sqlite:///{file}")
@@ -205,7 +206,7 @@ def test_a_worker_that_is_killed_before_the_backend_has_an_end_leaves_the_messag
         expired.get(timeout=60)
 
 
-def test_ends_wait_for_a_backend_that_is_away(open_wharf: Callable[[str], Wharf], tmp_path: Path) -> None:
+def test_ends_wait_for_a_backend_that_is_away(open_wharf: Callable[..., Wharf], tmp_path: Path) -> None:
     file = tmp_path / "results.db"
     wharf = open_wharf(f"db+sqlite:///{file}")
     assert wharf.send("one").get(timeout=60) == 1
@@ -218,17 +219,20 @@ def test_ends_wait_for_a_backend_that_is_away(open_wharf: Callable[[str], Wharf]
         dead.get(timeout=60)
 
 
-def test_a_worker_of_threads_takes_ends(
-    make_daemon: Callable[..., Daemon],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    open_wharf: Callable[[str], Wharf],
-) -> None:
-    monkeypatch.setattr("tests.system.test_celery_ends.WORKER", WORKER.replace("prefork", "threads"))
-    wharf = open_wharf(services.redis_database())
-    sent = wharf.send("one", expires=-5)
+@pytest.mark.parametrize(
+    "pool",
+    [
+        "threads",
+        "solo",
+        pytest.param("gevent", marks=pytest.mark.slow),
+        pytest.param("eventlet", marks=pytest.mark.slow),
+    ],
+)
+def test_workers_without_children_take_ends(open_wharf: Callable[..., Wharf], pool: str) -> None:
+    wharf = open_wharf(services.redis_database(), pool)
 
     with pytest.raises(TaskRevokedError):
-        sent.get(timeout=60)
+        wharf.send("one", expires=-5).get(timeout=60)
     with pytest.raises(NotRegistered):
         wharf.send("missing").get(timeout=60)
+    assert wharf.send("one").get(timeout=60) == 1
