@@ -15,18 +15,23 @@ def written(value: object, kind: ValueForm) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return json.dumps(value, ensure_ascii=False)
+            return _quoted(value)
         case float() if kind is ValueForm.DURATION:
             return f'"{_duration(value)}"' if value else "0"
         case tuple() | list():
             return "[" + ", ".join(written(item, ValueForm.TEXT) for item in value) + "]"
         case dict():
             inside = ", ".join(
-                f"{json.dumps(key)} = {written(item, ValueForm.TEXT)}" for key, item in value.items()
+                f"{_quoted(str(key))} = {written(item, ValueForm.TEXT)}" for key, item in value.items()
             )
             return f"{{ {inside} }}" if inside else "{}"
         case _:
             return str(value)
+
+
+def _quoted(text: str) -> str:
+    # TOML takes DEL only as an escape, which JSON takes as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _duration(seconds: float) -> str:

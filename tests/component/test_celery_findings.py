@@ -163,6 +163,20 @@ def test_settings_that_nobody_wrote_into_the_file_and_queues_that_nobody_serves_
     assert not any(each.is_refused for each in found.values())
 
 
+def test_a_worker_logs_findings_and_starts_though_they_cannot_be_made(app: Any) -> None:
+    app.conf.event_exchange = "mine"
+    config = config_of(
+        f'app = "shop:app"\nbroker = "{BROKER}"\nresults = "redis://broker.example/1"\n[worker.main]\n'
+    )
+
+    [line] = findings.warnings_for(app, config, "main")
+    assert line.startswith("event_exchange: mine does not count here; ")
+
+    app.user_options = 1
+    [line] = findings.warnings_for(app, config, "main")
+    assert line.startswith("the app cannot be judged: AttributeError")
+
+
 def test_settings_that_do_not_count_are_told_with_their_value_but_not_with_a_secret(app: Any) -> None:
     app.conf.update(worker_direct=True, event_exchange="mine", redis_password="hunter2", timezone="UTC")
 

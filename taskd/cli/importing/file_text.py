@@ -28,15 +28,15 @@ _MOST_ENTRIES = 30
 def text_of(plan: ImportPlan, facts: CeleryFacts, secrets_path: str = "") -> str:
     """Return the file; ``secrets_path`` is the file of variables beside it."""
     lines = [
-        f"# Written by taskctl import celery, from {facts.app} (Celery {facts.celery_version}).",
+        f"# Written by taskctl import celery, from {_in_comment(facts.app)} (Celery {facts.celery_version}).",
         "# docs/celery.md tells how workers of both run side by side, and how to go back.",
     ]
     if plan.secrets:
         where = secrets_path or "the environment of taskd"
         lines += [
-            f"# The passwords are in {where}: {', '.join(plan.secrets)}.",
+            f"# The passwords are in {_in_comment(where)}: {', '.join(plan.secrets)}.",
             "# The daemon needs them in its environment (EnvironmentFile= in a drop-in of its unit), and so",
-            f"# does a check: set -a; . {_for_shell(secrets_path)}; set +a",
+            f"# does a check: set -a; . {_in_comment(_for_shell(secrets_path))}; set +a",
         ]
     if plan.decisions:
         lines += ["#", "# To decide:", *(f"# - {_in_comment(each)}" for each in plan.decisions)]

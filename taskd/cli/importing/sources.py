@@ -121,7 +121,8 @@ def _of_unit(lines: Sequence[str], variables: Mapping[str, str], name: str) -> l
     own: dict[str, str] = {}
     for key, value in settings:
         if key == "Environment":
-            own.update(each.partition("=")[::2] for each in _words_or_none(value) if "=" in each)
+            found_here = (_ASSIGNED.fullmatch(each) for each in _words_or_none(value))
+            own.update((each[1], each[2]) for each in found_here if each)
     single = {key: value for key, value in settings if key in ("WorkingDirectory", "User", "Group")}
     files = tuple(value.removeprefix("-") for key, value in settings if key == "EnvironmentFile")
     found: list[CeleryStart] = []

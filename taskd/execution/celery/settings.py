@@ -129,7 +129,11 @@ _GROUPS: Sequence[tuple[SettingFate, str, str]] = (
         ),
     ),
     # -- beat ------------------------------------------------------------------------------------------
-    (SettingFate.BEAT, "DatabaseScheduler and RedBeat are read; others run as a [program]", "beat_scheduler"),
+    (
+        SettingFate.BEAT,
+        "the schedules of django_celery_beat and RedBeat are read; others run as a [program]",
+        "beat_scheduler",
+    ),
     # -- not needed ------------------------------------------------------------------------------------
     (
         SettingFate.UNUSED,
