@@ -12,6 +12,7 @@ import sys
 
 import msgspec
 
+from taskd.base.program_signals import ignore_from_now_on
 from taskd.execution.following import Following
 from taskd.execution.opening import read_app
 from taskd.program.bond import die_with_supervisor
@@ -26,6 +27,7 @@ def main() -> None:
     app = read_app(sys.argv[1])
     changing = app.changing(sys.argv[2] if len(sys.argv) > 2 else "")
     if changing is not None:
+        ignore_from_now_on()  # a Ctrl-C reaches all of a terminal's processes; this one ends with beat
         Following(changing, app.tasks(), answer_fd=answer_fd, order_fd=order_fd).run()
         os._exit(0)
     with os.fdopen(answer_fd, "wb") as answer:

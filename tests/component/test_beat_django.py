@@ -252,12 +252,15 @@ def test_a_process_that_dies_is_started_again_and_is_told_what_it_missed(
     beat.until(lambda: project.orm("answer = PeriodicTask.objects.get().total_run_count") == 1)
 
 
-def test_the_last_runs_before_the_end_of_beat_are_noted(make_project: Project, follow: Follow) -> None:
-    project = make_project()
+def test_the_last_runs_before_the_end_of_beat_are_noted_also_after_a_ctrl_c(
+    make_project: Project, follow: Follow
+) -> None:
+    project = make_project(app='open("pid", "w").write(str(os.getpid()))\n')
     project.orm(f'PeriodicTask.objects.create(name="job", task="proj.note", interval={EVERY_MINUTE})')
     beat = follow(project)
     beat.until(lambda: beat.told)
 
+    os.kill(int((project.directory / "pid").read_text()), signal.SIGINT)
     beat.source.ran(["job"] * 5)
     beat.source.stop(Deadline.after(0.0))
 
