@@ -83,8 +83,8 @@ def test_an_errback_runs_whoever_ended_the_task(daemon: Daemon, tmp_path: Path, 
         case "expired":
             result = app.send_task("following.add", (1, 2), link_error=link_error, countdown=0.3, expires=0.1)
         case "revoked":
-            result = app.send_task("following.add", (1, 2), link_error=link_error, countdown=2)
-            daemon.ctl("revoke", result.id)
+            daemon.ctl("revoke", "known-beforehand")
+            result = app.send_task("following.add", (1, 2), link_error=link_error, task_id="known-beforehand")
         case "terminated":
             result = app.send_task("following.wait", (str(tmp_path / "begun"),), link_error=link_error)
             wait_until((tmp_path / "begun").exists, 10)

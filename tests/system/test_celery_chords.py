@@ -227,8 +227,8 @@ def test_no_chord_waits_for_a_part_that_the_worker_decides(
     unknown = chord([sig("nobody"), sig("add", 1)], sig("echo")).apply_async()
     expired = chord([sig("add", 1, expires=-1), sig("add", 1)], sig("echo")).apply_async()
     revoked_id = "revoked-in-a-chord"
-    celery.control.revoke(revoked_id)
-    revoked = chord([sig("add", 1, task_id=revoked_id, countdown=0.5), sig("add", 1)], sig("echo"))
+    celery.control.revoke(revoked_id, reply=True, timeout=60, limit=1)
+    revoked = chord([sig("add", 1, task_id=revoked_id), sig("add", 1)], sig("echo"))
 
     for result, why in (
         (lost, "WorkerLostError"),

@@ -103,8 +103,8 @@ def test_a_task_that_has_expired_or_is_revoked_does_not_run(
 ) -> None:
     path = str(tmp_path / "notes")
     late = celery.send_task("wired.note", (path, "late"), expires=datetime.now(timezone.utc), countdown=0.3)
-    gone = celery.send_task("wired.note", (path, "gone"), countdown=1.0)
-    celery.control.revoke(gone.id, reply=True, timeout=60, limit=1)
+    celery.control.revoke("known-beforehand", reply=True, timeout=60, limit=1)
+    gone = celery.send_task("wired.note", (path, "gone"), task_id="known-beforehand")
 
     with pytest.raises(TaskRevokedError, match="expired"):
         late.get(timeout=60)
@@ -187,9 +187,9 @@ def test_a_chain_that_breaks_answers_whoever_waits_for_its_end(
 
 
 def test_a_chain_that_is_revoked_in_the_middle_ends(daemon: Daemon, celery: Celery) -> None:
-    steps = chain(sig(celery, "add", 1), sig(celery, "add", 2).set(countdown=1), sig(celery, "add", 3))
-    last = steps.apply_async()
-    celery.control.revoke(last.parent.id, reply=True, timeout=60, limit=1)
+    second = sig(celery, "add", 2).set(task_id="known-beforehand")
+    celery.control.revoke("known-beforehand", reply=True, timeout=60, limit=1)
+    last = chain(sig(celery, "add", 1), second, sig(celery, "add", 3)).apply_async()
 
     with pytest.raises(TaskRevokedError):
         last.get(timeout=60)

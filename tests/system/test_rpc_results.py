@@ -203,8 +203,8 @@ def test_nobody_else_can_ask_for_a_result(daemon: Daemon, app: App) -> None:
 
 
 def test_celerys_client_is_told_that_a_task_is_revoked(daemon: Daemon, celery: Any) -> None:
-    waiting = send(celery, "add", 1, countdown=1.0)
-    waiting.revoke()
+    celery.control.revoke("known-beforehand", reply=True, timeout=60, limit=1)
+    waiting = send(celery, "add", 1, task_id="known-beforehand")
 
     with pytest.raises(celery_errors.TaskRevokedError):
         waiting.get(timeout=60)
