@@ -35,7 +35,7 @@ results = "null://"
 control_socket = "taskd.sock"
 state_directory = "."
 [worker.main]
-queues = ["{queue}"]
+queues = ["celery"]
 pool = "prefork"
 concurrency = 2
 lease = "3s"
@@ -64,7 +64,6 @@ class Application:
     app: str
     settings: Callable[[PostgresServer, RedisServer, Path], Mapping[str, str]]
     calls: tuple[tuple[str, list[object], dict[str, object]], ...]
-    queue: str = "celery"
     #: Code that makes what the tasks work on.
     prepare: str = "pass"
 
@@ -90,18 +89,6 @@ def patchman(database: PostgresServer, redis: RedisServer, directory: Path) -> M
         f"CELERY_BROKER_URL = CELERY_RESULT_BACKEND = {redis.url!r}\n"
     )
     return {"DJANGO_SETTINGS_MODULE": "patchman.settings"}
-
-
-def nautobot(database: PostgresServer, redis: RedisServer, directory: Path) -> Mapping[str, str]:
-    (directory / "nautobot_config.py").write_text(
-        "from nautobot.core.settings import *\nSECRET_KEY = 'x' * 50\n"
-    )
-    names = {"DB_NAME": "postgres", "DB_USER": "taskd", "DB_HOST": "127.0.0.1", "DB_PORT": str(database.port)}
-    names |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port), "ROOT": str(directory)}
-    names |= {"CONFIG": str(directory / "nautobot_config.py"), "DB_ENGINE": "django.db.backends.postgresql"}
-    return {"DJANGO_SETTINGS_MODULE": "nautobot_config", "PYTHONPATH": str(directory)} | {
-        f"NAUTOBOT_{name}": value for name, value in names.items()
-    }
 
 
 APPLICATIONS = {
@@ -131,12 +118,6 @@ with scopes_disabled():
             ("reports.tasks.process_reports", [], {}),
             ("util.tasks.clean_database", [], {}),
         ),
-    ),
-    "nautobot": Application(
-        "nautobot.core.celery",
-        nautobot,
-        (("nautobot.extras.tasks.process_webhook", [], {}),),
-        queue="default",
     ),
 }
 
@@ -173,7 +154,7 @@ class Running:
         """Make the tables and what stands in them, and start the daemon."""
         self.run("-m", "django", "migrate", "-v0")
         self.run("-c", f"import django\ndjango.setup()\n{self._application.prepare}")
-        names = {"app": self._application.app, "queue": self._application.queue, "broker": self.redis.url}
+        names = {"app": self._application.app, "broker": self.redis.url}
         (self._directory / "taskd.toml").write_text(FILE.format(**names))
         with (self._directory / "taskd.log").open("wb") as log:
             self._daemon = subprocess.Popen(
