@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import celery
 import msgspec
 import pytest
 from celery import Celery, current_app, signals
@@ -17,6 +18,7 @@ from celery.app import trace
 from celery.backends import cache
 from celery.exceptions import Ignore, Reject
 from kombu.serialization import register, register_json, unregister
+from pydantic import BaseModel
 
 from taskd.pools.interrupt import JobAborted
 from taskd.protocol.execution import Assignment, Cause, DecidedEnd, End
@@ -45,6 +47,12 @@ def app() -> Iterator[Any]:
     yield made
     made.close()
     former.set_current()
+
+
+class Price(BaseModel):
+    """An argument and a result."""
+
+    amount: int
 
 
 def stored(app: Any, task_id: str = "id-1") -> tuple[str, object]:
@@ -85,6 +93,7 @@ def test_a_task_sees_every_field_of_its_message(app: Any) -> None:
     @app.task(name="look", bind=True)  # type: ignore[untyped-decorator]
     def look(self: Any, *args: object, **kwargs: object) -> None:
         seen.update(vars(self.request), own=self.request.headers, stack=len(self.request_stack.stack))
+        seen["chain"] = list(self.request.chain)  # Celery may take the next step out of it
 
     delivery = delivery_of(
         app,
@@ -109,7 +118,7 @@ def test_a_task_sees_every_field_of_its_message(app: Any) -> None:
 
     assert (seen["id"], seen["task"], seen["args"], seen["kwargs"]) == ("id-1", "look", [1], {"a": 2})
     assert (seen["group"], seen["group_index"], seen["root_id"], seen["parent_id"]) == ("g", 4, "r", "p")
-    assert (seen["retries"], seen["timelimit"], seen["time_limit"]) == (2, [30, 20], 30)
+    assert (seen["retries"], seen["timelimit"]) == (2, [30, 20])
     assert (seen["reply_to"], seen["correlation_id"], seen["hostname"]) == ("answers", "id-1", "w@h")
     assert seen["own"] == {"x-tenant": "acme"}
     assert seen["delivery_info"] == {
@@ -229,6 +238,72 @@ def test_the_words_of_control_flow_become_ends(app: Any) -> None:
     assert end_of("reject") == (End.REJECTED, "not ours", "FAILURE")
     assert end_of("requeue")[::2] == (End.REQUEUED, "PENDING")
     assert end_of("retry") == (End.RETRIED, "OSError('down')", "RETRY")
+
+
+def test_an_eager_call_within_a_task_stays_in_its_process(app: Any) -> None:
+    add_to(app)
+    app.conf.task_always_eager = True
+
+    @app.task(name="outer", bind=True)  # type: ignore[untyped-decorator]
+    def outer(self: Any) -> list[object]:
+        inner = app.tasks["add"].delay(1, 2)
+        return [inner.get(disable_sync_subtasks=False), self.request.id, self.request.is_eager]
+
+    run(app, delivery_of(app, "outer"))
+    app.conf.task_always_eager = False
+
+    assert stored(app) == ("SUCCESS", [3, "id-1", False])
+
+
+@pytest.mark.skipif(celery.VERSION[:2] < (5, 7), reason="an older Celery reads no postponed annotations")
+def test_arguments_are_checked_by_pydantic_where_the_task_asks(app: Any) -> None:
+    @app.task(name="priced", pydantic=True)  # type: ignore[untyped-decorator]
+    def priced(price: Price) -> Price:
+        return Price(amount=price.amount * 2)
+
+    good = run(app, delivery_of(app, "priced", ({"amount": 3},), task_id="good"))
+    bad = run(app, delivery_of(app, "priced", ({"amount": "none"},), task_id="bad"))
+
+    assert (good.end, stored(app, "good")) == (End.SUCCEEDED, ("SUCCESS", {"amount": 6}))
+    assert bad.end is End.FAILED
+    assert "ValidationError" in bad.text
+
+
+def test_a_stamped_task_knows_its_stamps(app: Any) -> None:
+    seen = []
+
+    @app.task(name="stamped", bind=True)  # type: ignore[untyped-decorator]
+    def stamped(self: Any) -> None:
+        seen.append((self.request.stamped_headers, self.request.stamps))
+
+    run(
+        app,
+        delivery_of(app, "stamped", headers={"stamped_headers": ["tenant"], "stamps": {"tenant": "acme"}}),
+    )
+
+    assert seen == [(["tenant"], {"tenant": "acme"})]
+
+
+def test_signals_of_a_run_come_in_celerys_order_within_its_request(app: Any) -> None:
+    add_to(app)
+    heard = []
+
+    def hear(name: str) -> Any:
+        def receiver(sender: Any, **_facts: object) -> None:
+            heard.append((name, sender.request.id))
+
+        return receiver
+
+    names = ("task_prerun", "task_success", "task_postrun")
+    receivers = {name: hear(name) for name in names}
+    for name, receiver in receivers.items():
+        getattr(signals, name).connect(receiver)
+
+    run(app, delivery_of(app, "add", (1, 2)))
+
+    for name, receiver in receivers.items():
+        getattr(signals, name).disconnect(receiver)
+    assert heard == [(name, "id-1") for name in names]
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError("all used")])

@@ -144,7 +144,7 @@ def test_handlers_of_a_base_class_hear_of_every_end(prefork: Kiosk) -> None:
     ]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", pytest.param("gevent", marks=pytest.mark.slow)])
 def test_the_soft_limit_is_celerys_exception(pool: str, open_kiosk: Callable[[str], Kiosk]) -> None:
     kiosk = open_kiosk(pool)
 

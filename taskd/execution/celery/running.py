@@ -25,6 +25,7 @@ from taskd.execution.celery.request import arguments_of, request_of
 from taskd.execution.ledger import Running
 from taskd.pools.interrupt import is_abort
 from taskd.protocol.delivery import Delivery
+from taskd.protocol.exceptions import one_line
 from taskd.protocol.execution import Assignment, End, Reply, decode_assignment, encode
 from taskd.protocol.message import TaskHeaders, decode_headers
 from taskd.protocol.results import success_record
@@ -170,4 +171,7 @@ def _unstored(fields: Mapping[str, Any], error: BaseException) -> Reply:
 
 def _told(error: object) -> str:
     """Return the exception as monitors of Celery show it, in the length of a line."""
-    return str(safe_repr(error))[:_MOST_SHOWN]
+    text = str(safe_repr(error))
+    if "\n" in text and isinstance(error, BaseException):
+        return one_line(error)  # such as pydantic's, which do not even say their type
+    return text[:_MOST_SHOWN]

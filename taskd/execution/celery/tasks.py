@@ -20,8 +20,9 @@ def options_of(app: Any) -> Iterable[TaskOptions]:
             queue=str(getattr(task, "queue", None) or app.conf.task_default_queue),
             acks=Acks.LATE if task.acks_late else Acks.EARLY,
             ignore_result=bool(task.ignore_result),
-            soft_time_limit=float(task.soft_time_limit or 0.0),
-            time_limit=float(task.time_limit or 0.0),
+            # Before 5.7 a task does not take these from the settings: the worker of Celery reads both.
+            soft_time_limit=float(task.soft_time_limit or app.conf.task_soft_time_limit or 0.0),
+            time_limit=float(task.time_limit or app.conf.task_time_limit or 0.0),
             rate_limit=float(rate(task.rate_limit)) if has_rates else 0.0,
             send_events=bool(task.send_events),
             again_when_lost=bool(task.reject_on_worker_lost or getattr(task, "retry_on_worker_lost", False)),

@@ -1,0 +1,82 @@
+"""Logging of a Celery app's worker: receivers of the app have their say; else the form of taskd stays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery, signals
+from celery.app.log import Logging
+
+from taskd.execution.celery.log_signals import announce_logging
+
+AFTER = ("after_setup_logger", "after_setup_task_logger")
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Connect receivers by the names of their signals, until the end of the test."""
+    monkeypatch.setattr(Logging, "_setup", False)
+    connected: list[tuple[Any, Any]] = []
+
+    def connect_one(name: str, receiver: Callable[..., None]) -> None:
+        signal = getattr(signals, name)
+        signal.connect(receiver, weak=False)
+        connected.append((signal, receiver))
+
+    yield connect_one
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+@pytest.fixture
+def app() -> Any:
+    return Celery("logging", broker="memory://", set_as_current=False)
+
+
+def noting(heard: dict[str, Any], name: str) -> Callable[..., None]:
+    def receiver(sender: object = None, signal: object = None, **facts: object) -> None:
+        heard[name] = facts
+
+    return receiver
+
+
+def test_without_a_set_up_of_the_app_receivers_may_add_to_what_stands(
+    app: Any, connect: Callable[..., None]
+) -> None:
+    heard: dict[str, Any] = {}
+    for name in AFTER:
+        connect(name, noting(heard, name))
+    before = list(logging.getLogger().handlers)
+
+    announce_logging(app)
+
+    assert heard["after_setup_logger"]["logger"] is logging.getLogger()
+    assert heard["after_setup_task_logger"]["logger"].name == "celery.task"
+    assert heard["after_setup_logger"]["format"] == app.conf.worker_log_format
+    assert heard["after_setup_task_logger"]["format"] == app.conf.worker_task_log_format
+    assert logging.getLogger().handlers == before
+    assert app.log.already_setup, "or Celery would set up handlers of its own at the next chance"
+
+
+def test_an_app_that_sets_up_logging_is_left_alone(app: Any, connect: Callable[..., None]) -> None:
+    heard: dict[str, Any] = {}
+    for name in ("setup_logging", *AFTER):
+        connect(name, noting(heard, name))
+
+    announce_logging(app)
+
+    assert list(heard) == ["setup_logging"]
+    assert heard["setup_logging"]["loglevel"] == logging.getLogger().level
+
+
+def test_a_set_up_that_fails_is_an_error_at_the_start(app: Any, connect: Callable[..., None]) -> None:
+    def fail(**_facts: object) -> None:
+        raise ValueError("no such handler")
+
+    connect("setup_logging", fail)
+
+    with pytest.raises(ValueError, match="no such handler"):
+        announce_logging(app)
