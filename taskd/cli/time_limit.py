@@ -18,6 +18,7 @@ from taskd.cli.session import duration
 C = TypeVar("C", bound=click.Command)
 
 _NAME = "verb_timeout_s"
+_AGAIN_S = 0.5
 
 
 def limited(command: C) -> C:
@@ -65,16 +66,21 @@ def alarm(timeout_s: float) -> Iterator[None]:
     if timeout_s <= 0:
         yield
         return
+    inside = True
 
     def give_up(_number: int, _frame: FrameType | None) -> None:
-        raise _TimeIsUp
+        if inside:
+            raise _TimeIsUp
 
     former = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    # Again and again: Python drops what is raised while it finalizes an object.
+    signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
     try:
         yield
     except _TimeIsUp:
+        inside = False
         raise Failure(f"not done within {timeout_s:g} s (--timeout)", exit_codes.TEMPFAIL) from None
     finally:
+        inside = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)

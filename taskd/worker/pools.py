@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -78,11 +78,10 @@ def make_pool(
     opener = cast("Callable[[int, TargetForms | Children, OnReady], Pool]", kind.load(kind.opener))
     if PoolTrait.CHILDREN in kind.traits:
         level_fd, level = log_level.create()
-        arguments = [own_name, node_name, path, worker.name]
         passed = {log_level.LEVEL_FD_VARIABLE: level_fd}
         if ledger is not None:
             passed[LEDGER_FD_VARIABLE] = ledger.fd
-        children = _children(worker, config, arguments, events, passed)
+        children = _children(worker, config, path, (own_name, node_name), events, passed=passed)
         return MadePool(opener(capacity, children, events.on_ready), _no_hooks, level.set)
     from taskd.execution.opening import open_app
     from taskd.execution.task_app import Workplace
@@ -103,18 +102,24 @@ def make_pool(
 def _children(
     worker: WorkerConfig,
     config: Config,
-    arguments: Sequence[str],
+    path: str,
+    names: tuple[str, str],
     events: PoolEvents,
+    *,
     passed: Mapping[str, int],
 ) -> Children:
-    """Return the program of a template; ``passed``: further descriptors for it, by their variables."""
+    """Return the program of a template.
+
+    ``path`` names the app; ``names``: of the program and of the node.  ``passed``: further descriptors
+    for it, by their variables.
+    """
     # Kept open for the life of the pool: a template that dies is replaced by one that reads it anew.
     passed = {transfer.CONFIG_FD_VARIABLE: transfer.into_descriptor(config), **passed}
     return Children(
-        command=module_command("taskd.worker.template", *arguments),
+        command=module_command("taskd.worker.template", *names, path, worker.name),
         environment={**os.environ, **{name: str(fd) for name, fd in passed.items()}},
         pass_fds=tuple(passed.values()),
-        title=arguments[0],
+        title=names[0],
         preload=worker.preload,
         limits=ChildLimits(
             max_tasks=worker.max_tasks_per_child,
@@ -123,6 +128,6 @@ def _children(
             proportional=worker.memory_measure == "pss",
         ),
         on_hello=events.on_hello,
-        on_failed=lambda reason, detail: events.on_failed(reason, with_remedy(detail, arguments[1])),
+        on_failed=lambda reason, detail: events.on_failed(reason, with_remedy(detail, path)),
         on_death=events.on_death,
     )

@@ -80,7 +80,8 @@ def test_a_worker_says_why_its_app_cannot_run(
     daemon = make_daemon(worker(directory, pool), head=head)
     daemon.spawn()
 
-    wait_until(lambda: "by hand:" in (log := daemon.log.read_text()) and said in log, what=said)
+    module = path.partition(":")[0]
+    wait_until(lambda: f"'import {module}'" in (log := daemon.log.read_text()) and said in log, what=said)
 
 
 def test_a_check_says_the_same(

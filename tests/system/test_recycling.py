@@ -29,9 +29,8 @@ def test_no_child_runs_more_tasks_than_the_file_says(make_daemon: Callable[..., 
 
     assert sum(runs.values()) == 200
     assert max(runs.values()) <= 10
-    wait_until(lambda: "reason=max_tasks_per_child jobs=10" in daemon.log.read_text())
-    pool = stats(daemon)["pool"]
-    assert pool["replaced"]["max_tasks_per_child"] >= 18
+    wait_until(lambda: stats(daemon)["pool"]["replaced"]["max_tasks_per_child"] >= 18)
+    assert "reason=max_tasks_per_child jobs=10" in daemon.log.read_text()
     assert daemon.stop() == 0
     assert "child ended" not in daemon.log.read_text()
 

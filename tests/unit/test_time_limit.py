@@ -26,6 +26,23 @@ def test_a_time_limit_passes_through_barriers() -> None:
     assert str(raised.value) == "not done within 0.01 s (--timeout)"
 
 
+class Finalized:
+    """Waits in its finalizer, in which Python drops what is raised."""
+
+    def __del__(self) -> None:
+        threading.Event().wait(60)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_time_limit_that_strikes_in_a_finalizer_strikes_again() -> None:
+    def finalize_and_wait() -> None:
+        Finalized()
+        threading.Event().wait(60)
+
+    with pytest.raises(Failure), alarm(0.01):
+        finalize_and_wait()
+
+
 def test_a_block_that_is_done_in_time_leaves_no_alarm() -> None:
     with alarm(60.0):
         pass
