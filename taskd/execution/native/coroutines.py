@@ -8,6 +8,7 @@ imported by the first coroutine, so that a worker without any does not pay for i
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,11 +25,14 @@ class _Loop:
         import asyncio
 
         self.loop = asyncio.new_event_loop()
+        # At the interpreter's end, too: a finalizer of the object itself may come when asyncio is gone.
+        weakref.finalize(self, _close, self.loop)
 
-    def __del__(self) -> None:
-        """Close the loop, unless it is running: then the process is going down inside a task."""
-        if not self.loop.is_running():
-            self.loop.close()
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop, unless it is running: then the process is going down inside a task."""
+    if not loop.is_running():
+        loop.close()
 
 
 class _Local(threading.local):
