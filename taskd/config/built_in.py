@@ -165,7 +165,12 @@ _POOLS = (
         traits=frozenset({PoolTrait.CHILDREN, PoolTrait.RESIZABLE}),
     ),
     PoolKind(name="threads", opener="taskd.pools.threads:open_pool", traits=frozenset({PoolTrait.RESIZABLE})),
-    PoolKind(name="asyncio", opener="taskd.pools.asyncio:open_pool", default_slots=_MANY_SLOTS),
+    PoolKind(
+        name="asyncio",
+        opener="taskd.pools.asyncio:open_pool",
+        traits=frozenset({PoolTrait.IN_LOOP}),
+        default_slots=_MANY_SLOTS,
+    ),
     PoolKind(
         name="gevent",
         opener="taskd.pools.gevent:open_pool",

@@ -60,6 +60,7 @@ class PoolTrait(Enum):
     CHILDREN = "tasks run in child processes"
     RESIZABLE = "the number of slots can follow the load"
     SILENT = "the worker neither listens nor reports while a task runs"
+    IN_LOOP = "tasks run in an asyncio loop, where no Celery app runs"
     IN_PLACE = "a worker is replaced in its place, never beside itself"
 
 

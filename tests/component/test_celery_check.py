@@ -34,11 +34,11 @@ queues = ["low"]
 """
 
 
-def check(directory: Path, app: str, port: int = 6379) -> subprocess.CompletedProcess[str]:
-    """Write both and check them."""
+def check(directory: Path, app: str, port: int = 6379, more: str = "") -> subprocess.CompletedProcess[str]:
+    """Write both and check them; ``more`` goes to the table of the other worker."""
     (directory / "shop.py").write_text(app)
     file = directory / "taskd.toml"
-    file.write_text(FILE.format(port=port))
+    file.write_text(FILE.format(port=port) + more)
     return subprocess.run(
         [sys.executable, "-m", "taskd", "--check", "--import", "--config", str(file)],
         capture_output=True,
@@ -68,6 +68,15 @@ def test_refused_parts_and_another_broker_are_named_and_fail_the_check(tmp_path:
     assert any("refused: broker_url: " in line and ":6380/0" in line for line in lines)
     assert any(line.startswith("  warning: event_exchange: mine does not count here") for line in lines)
     assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_a_pool_that_runs_no_celery_app_fails_the_check_with_the_words_of_the_worker(tmp_path: Path) -> None:
+    done = check(tmp_path, APP, more='pool = "asyncio"\n')
+
+    assert done.returncode == exit_codes.APP_BROKEN
+    refused = 'refused: worker.other: pool = "asyncio" cannot run a Celery app; use prefork, threads, gevent'
+    assert refused in done.stderr
+    assert "worker.main: shop has 1 task\n" in done.stdout
 
 
 def work() -> None:

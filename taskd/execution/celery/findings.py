@@ -13,6 +13,7 @@ from typing import Any
 
 from taskd.base.errors import ConfigError
 from taskd.config.built_in import POOLS
+from taskd.config.kinds import PoolKind, PoolTrait
 from taskd.config.schema import Config
 from taskd.execution.celery import translating
 from taskd.execution.celery.differing import differing, settings_of, shown_setting
@@ -50,7 +51,7 @@ def of(app: Any, config: Config | None = None, table: str = "") -> list[AppFindi
         *_of_commands(),
     ]
     if config is not None:
-        found += disagreements(settings, config, table)
+        found += [*_of_table(config, table), *disagreements(settings, config, table)]
     return sorted(found, key=lambda each: not each.is_refused)
 
 
@@ -113,6 +114,23 @@ def _of_pool(settings: Mapping[str, object]) -> Iterator[AppFinding]:
             f"choose one in the table of the worker: pool = {', '.join(POOLS)}",
             is_refused=True,
         )
+
+
+def unable_to_run(kind: PoolKind) -> str:
+    """Return why no Celery app runs in such a pool."""
+    return f'pool = "{kind.name}" cannot run a Celery app'
+
+
+def other_pools() -> str:
+    """Return the remedy: the pools that can."""
+    *names, last = (name for name, kind in POOLS.items() if PoolTrait.IN_LOOP not in kind.traits)
+    return f"use {', '.join(names)} or {last}"
+
+
+def _of_table(config: Config, table: str) -> Iterator[AppFinding]:
+    worker = config.workers.get(table)
+    if worker is not None and PoolTrait.IN_LOOP in worker.kind.traits:
+        yield AppFinding(f"worker.{table}", unable_to_run(worker.kind), other_pools(), is_refused=True)
 
 
 def _of_broker(settings: Mapping[str, object]) -> Iterator[AppFinding]:

@@ -13,7 +13,7 @@ from celery._state import _set_task_join_will_block
 from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, Stage, errand_of
 from taskd.base import log
 from taskd.base.errors import StartError
-from taskd.execution.celery.findings import warnings_for
+from taskd.execution.celery.findings import other_pools, unable_to_run, warnings_for
 from taskd.execution.celery.leaving import leave_as_child
 from taskd.execution.celery.records import HandedRecords
 from taskd.execution.celery.running import CeleryExecutor
@@ -112,6 +112,5 @@ class WorkingCelery:
 
     def awaitable(self) -> AsyncTarget:
         """Refuse.  Raises: ``StartError``."""
-        raise StartError(
-            'pool = "asyncio" cannot run a Celery app; use prefork, threads, gevent, eventlet or solo'
-        )
+        kind = self._config.workers[self._table].kind
+        raise StartError(f"{unable_to_run(kind)}; {other_pools()}")
