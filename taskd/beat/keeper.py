@@ -126,7 +126,7 @@ class Keeper:
         delay_s = 0.0 if isinstance(error, StorageReplacedError) else REOPEN.delay_s(self._failures)
         self._reopen_until = self._monotonic() + delay_s
         if str(error) != self.problem:
-            logger.error("store cannot be used, entries of the file go on firing: %s", error)
+            logger.error("store cannot be used, entries of the file and of apps go on firing: %s", error)
         self.problem = str(error)
 
     def stand(self) -> Role:

@@ -10,12 +10,12 @@ import click
 
 from taskd.base.schemes import file_of
 from taskd.beat.entries import EntrySource
-from taskd.beat.stores.factory import store_url
 from taskd.brokers.desk import Desk
 from taskd.cli.desk import open_desk
 from taskd.cli.entries import View, look
 from taskd.cli.names import completer
 from taskd.cli.session import Session
+from taskd.config.beat_store import beat_store_url
 
 _LETTERS = 100
 
@@ -50,7 +50,7 @@ def _tasks(session: Session, _socket_path: str) -> Iterator[str]:
 def _view(session: Session) -> View:
     """Return the entries of the file, with those of the store where it is a file."""
     config = session.config
-    if file_of(store_url(config)):
+    if file_of(beat_store_url(config)):
         return look(config)
     view = View()
     view.listing.replace(EntrySource.FILE, config.beat.schedule)

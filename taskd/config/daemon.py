@@ -54,7 +54,7 @@ class SupervisorConfig:
     )
     state_directory: str = option(
         ValueForm.TEXT,
-        "Directory of the register of deaths.",
+        "Directory of the register of deaths. Where the broker has no file, beat.db lies there too.",
         default="/var/lib/taskd",
         applies=Applies.RESTART,
     )

@@ -14,6 +14,8 @@ import stat
 from importlib.machinery import PathFinder
 
 from taskd.base.errors import ConfigError
+from taskd.base.schemes import file_of
+from taskd.config.beat_store import beat_store_url
 from taskd.config.choosing import beat_store_kind
 from taskd.config.env_file import read_env_file
 from taskd.config.kinds import BrokerCan, BrokerKind, PoolKind, StoreCan, StoreKind
@@ -31,6 +33,7 @@ def check_machine(config: Config, report: ProblemReport) -> None:
     """Note what the tables of processes name and this machine does not have."""
     _check_libraries(config, report)
     _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
+    _check_beat_store(config, report)
     for _, path, table in process_tables(config):
         _check_identity(table, path, report)
         _check_files(table, path, report)
@@ -78,6 +81,17 @@ def _check_socket(socket: str, path: KeyPath, report: ProblemReport) -> None:
         return  # nothing is there, or the start will say why it cannot be used
     if not is_socket:
         report.error(path, f"{socket} is there and is not a socket", "a path where no other file lies")
+
+
+def _check_beat_store(config: Config, report: ProblemReport) -> None:
+    """Note that the store has no directory; without it beat fires all the same, and remembers nothing."""
+    directory = os.path.dirname(file_of(beat_store_url(config)))
+    if not config.beat.runs or directory in {"", os.path.dirname(file_of(config.broker))}:
+        return  # of the broker's directory its workers tell
+    path: KeyPath = ("beat", "store")
+    if report.is_sound(path) and not os.path.isdir(directory):
+        wrong = f"beat remembers nothing: the directory {directory} does not exist"
+        report.warning(path, wrong, "that directory, or [beat] store elsewhere")
 
 
 def _is_installed(module: str) -> bool:

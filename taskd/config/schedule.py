@@ -162,7 +162,8 @@ class BeatConfig(ProcessConfig):
     )
     store: str = option(
         ValueForm.URL,
-        "Store of past runs, and of entries made at run time. Empty means beat.db beside the broker's file.",
+        "Store of past runs, and of entries made at run time. Empty means beat.db beside the broker's file, "
+        "or in supervisor.state_directory where the broker has none.",
         default="",
         choices=tuple(BEAT_STORES),
         secret=True,

@@ -36,6 +36,16 @@ cron = "0 3 * * *"
 args = [1]
 """
 
+#: A broker without a file, which nobody asks here.
+_OF_A_SERVER = """
+broker = "redis://localhost:1/0"
+results = "null://"
+[supervisor]
+state_directory = "state"
+[beat]
+run = "always"
+"""
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -182,6 +192,26 @@ def test_a_store_that_cannot_be_read_hides_nothing_of_the_file(run: Run, tmp_pat
     assert "nightly" in said
     assert "not a sound SQLite database" in said
     run("pause", "nightly", status=exit_codes.UNAVAILABLE)
+
+
+def test_a_store_beside_no_broker_lies_in_the_state_directory(file: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    file.write_text(_OF_A_SERVER)
+
+    run("add", "hourly", "--every", "1h", "--task", "shop.tick")
+
+    assert (tmp_path / "state" / "beat.db").exists()
+
+
+def test_a_store_without_a_directory_is_an_error_and_not_an_empty_list(
+    file: Path, run: Run, tmp_path: Path
+) -> None:
+    file.write_text(_OF_A_SERVER)
+
+    said = run("list", status=exit_codes.UNAVAILABLE)
+
+    assert f"the directory {tmp_path}/state does not exist; create it" in said
+    assert "nothing to show" not in said
 
 
 # -- with a beat that runs ---------------------------------------------------------------------------

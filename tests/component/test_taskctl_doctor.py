@@ -79,6 +79,18 @@ def test_faults_are_errors_with_remedies(tmp_path: Path, capsys: pytest.CaptureF
     assert all(f["remedy"] for f in findings if f["severity"] in {"error", "warning"})
 
 
+def test_a_store_of_beat_without_its_directory_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = 'app = "x:y"\nbroker = "redis://127.0.0.1:1/0"\nresults = "null://"\n[worker.mail]\n'
+    state = f'[supervisor]\nstate_directory = "{tmp_path}/none"\n'
+    path = write(tmp_path, f'{text}{state}[beat]\nrun = "always"\n')
+
+    _, findings = diagnosis(capsys, "--config", path, "doctor", "--socket", str(tmp_path / "s"))
+
+    assert about(findings, "beat.store") == [f"the directory {tmp_path}/none does not exist"]
+
+
 def test_a_queue_in_which_something_waits_and_that_no_worker_serves_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

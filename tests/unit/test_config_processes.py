@@ -211,6 +211,16 @@ def test_a_command_of_a_program_is_looked_for_on_its_own_path() -> None:
     assert "is not found on PATH" in problems_of(text + 'environment = { PATH = "/no" }\n', machine=True)[0]
 
 
+def test_a_store_of_beat_without_its_directory_is_a_warning() -> None:
+    text = 'broker = "redis://h"\n[supervisor]\nstate_directory = "/no/such"\n[beat]\n'
+
+    found = problems_of(text + 'run = "always"\n', machine=True)
+    assert any(
+        "beat.store: beat remembers nothing: the directory /no/such does not exist" in x for x in found
+    )
+    assert problems_of(text, machine=True) == [], "beat does not run here"
+
+
 def test_what_this_machine_has_is_no_problem() -> None:
     keys = f'user = "{os.geteuid()}"\ndirectory = "/"\ncpu_affinity = [0]\nlimits = {{ core = 0 }}\n'
 

@@ -52,7 +52,8 @@ def list_(session: Session, *, as_json: bool) -> int:
     if as_json:
         echo_json({"entries": [_as_json(listed, schedule, view, now) for listed, schedule in found]})
         return view.status
-    echo_table(_LIST, [_row(listed, schedule, view, now) for listed, schedule in found], right=_LIST[6:])
+    if found or not view.status:  # a store that cannot be read may have entries
+        echo_table(_LIST, [_row(listed, schedule, view, now) for listed, schedule in found], right=_LIST[6:])
     for listed, _ in found:
         if doubt := view.doubt(listed.entry.task):
             click.echo("\n" + printable(f"{listed.entry.name}: {doubt}"))

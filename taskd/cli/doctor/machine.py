@@ -32,6 +32,7 @@ from taskd.cli.doctor.facts import (
 )
 from taskd.cli.doctor.reach import executed_by, unreachable
 from taskd.cli.former import former_brokers, measured
+from taskd.config.beat_store import beat_store_url
 from taskd.config.load import check
 from taskd.config.problems import ProblemSeverity
 from taskd.config.schema import Config
@@ -57,7 +58,7 @@ def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Mac
         errors = [str(problem) for problem in lacks if problem.severity is ProblemSeverity.ERROR]
     file = place(config_path)
     known = config or Config()
-    stores = [store for key in ("broker", "results") if (store := _store(key, getattr(known, key)))]
+    stores = [store for key, url in _urls(known) if (store := _store(key, url))]
     socket_path = control_socket or known.supervisor.control_socket
     running = _daemon(socket_path)
     if config is not None:
@@ -85,6 +86,17 @@ def gather(config_path: str, control_socket: str | None, unit: UnitFacts) -> Mac
         kernel=_kernel(),
         unit=replace(unit, unreachable=list(_unreachable(unit, who))),
     )
+
+
+def _urls(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield key and URL of each store; of beat's where it has a place of its own."""
+    yield "broker", config.broker
+    yield "results", config.results
+    url = beat_store_url(config)
+    beside = {os.path.dirname(file_of(each)) for each in (config.broker, config.results)}
+    is_told_of = url in {config.broker, config.results} or os.path.dirname(file_of(url)) in beside - {""}
+    if config.beat.runs and not is_told_of:
+        yield "beat.store", url
 
 
 def _unreachable(unit: UnitFacts, who: Who) -> Iterator[str]:

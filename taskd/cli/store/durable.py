@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from taskd.base.errors import StorageError
-from taskd.beat.stores.factory import store_url
 from taskd.cli.output import Failure
 from taskd.cli.store.register import RegisterUpkeep
+from taskd.config.beat_store import beat_store_url
 from taskd.config.choosing import beat_store_kind, broker_kind, result_kind
 from taskd.config.kinds import BrokerKind, KindError, StoreKind
 from taskd.config.schema import Config
@@ -35,7 +35,7 @@ def durable(config: Config) -> Iterator[Durable]:
     """Yield the stores that taskd keeps in order itself.  Raises: ``StorageError``."""
     broker = broker_kind(config.broker)
     results = result_kind(config.results)
-    beat_url = store_url(config)
+    beat_url = beat_store_url(config)
     beat = beat_store_kind(beat_url)
     for name, kind, path, url in (
         ("broker", broker, broker.upkeep, config.broker),
