@@ -66,6 +66,9 @@ def only(starts: list[CeleryStart]) -> CeleryCommand:
         ("/srv/env/bin/python -m celery -A p flower --port=5555", "flower", {"app": "p", "port": "5555"}),
         ("/bin/bash -lc 'celery -A p worker -c 2'", "worker", {"app": "p", "concurrency": "2"}),
         ("@/usr/bin/celery -A p worker", "worker", {"app": "p"}),
+        ("celery -A p beat -S django", "beat", {"app": "p", "scheduler": "django"}),
+        ("celery -A p beat --scheduler=x:Y -s f", "beat", {"app": "p", "scheduler": "x:Y", "schedule": "f"}),
+        ("celery -A p worker -S state.db", "worker", {"app": "p", "statedb": "state.db"}),
     ],
 )
 def test_a_command_is_read(line: str, verb: str, options: Mapping[str, str]) -> None:

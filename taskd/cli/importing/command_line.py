@@ -37,6 +37,8 @@ _SHORT: Mapping[str, str] = {
     "q": "quiet",
     "C": "no-color",
 }
+#: Short options that mean another thing behind this verb.
+_SHORT_OF: Mapping[str, Mapping[str, str]] = {"beat": {"S": "scheduler"}}
 _LONG: Mapping[str, str] = {"events": "task-events", "discard": "purge", "schedule-filename": "schedule"}
 #: Options without a value.
 _FLAGS = frozenset(
@@ -148,11 +150,13 @@ def _read(words: Sequence[str], environment: Mapping[str, str]) -> CeleryCommand
     if verb == "multi":
         # Its options belong to nodes, which ``multi`` reads.
         return CeleryCommand(verb, options, environment, tuple(words), tuple(behind))
-    further, arguments = read_options(behind)
+    further, arguments = read_options(behind, verb)
     return CeleryCommand(verb, {**options, **further}, environment, tuple(words), tuple(arguments))
 
 
-def read_options(words: Sequence[str], *, stop_at_argument: bool = False) -> tuple[dict[str, str], list[str]]:
+def read_options(
+    words: Sequence[str], verb: str = "", *, stop_at_argument: bool = False
+) -> tuple[dict[str, str], list[str]]:
     """Return the options by their long names, and what is not an option."""
     options: dict[str, str] = {}
     rest: list[str] = []
@@ -167,7 +171,7 @@ def read_options(words: Sequence[str], *, stop_at_argument: bool = False) -> tup
             if stop_at_argument:
                 return options, [*rest, *words[position:]]
             continue
-        name, value, needs_value = option_of(word)
+        name, value, needs_value = option_of(word, verb)
         if needs_value and position < len(words):
             value = words[position]
             position += 1
@@ -175,12 +179,13 @@ def read_options(words: Sequence[str], *, stop_at_argument: bool = False) -> tup
     return options, rest
 
 
-def option_of(word: str) -> tuple[str, str, bool]:
+def option_of(word: str, verb: str = "worker") -> tuple[str, str, bool]:
     """Return the long name of an option, its value, and whether that is the next word."""
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")
         name = _LONG.get(name, name)
         return name, value, not equals and name not in _FLAGS
-    name = _SHORT.get(word[1:2], word[1:2])
+    short = word[1:2]
+    name = _SHORT_OF.get(verb, {}).get(short) or _SHORT.get(short, short)
     value = word[2:].removeprefix("=")
     return name, "" if name in _FLAGS else value, not value and name not in _FLAGS

@@ -16,6 +16,8 @@ from taskd.config.choosing import result_kind
 from taskd.config.kinds import PoolTrait, StoreCan
 from taskd.sending.celery_facts import CeleryFacts
 
+#: Celery's own, whose entries are those of ``beat_schedule``.
+_SCHEDULER_OF_CODE = "celery.beat:PersistentScheduler"
 _LEVELS = ("debug", "info", "warning", "error")
 _NODE = re.compile(r"(?:[A-Za-z0-9_.-]|%[hnd])+@(?:[A-Za-z0-9_.-]|%[hnd])+", re.ASCII)
 #: Keys that mean nothing to a pool without child processes.
@@ -45,6 +47,8 @@ class ImportPlan:
     #: Variables that the file names.
     secrets: dict[str, str] = field(default_factory=dict)
     decisions: list[str] = field(default_factory=list)
+    #: Parts of the commands and files that have no key here, each with the reason.
+    left_out: list[str] = field(default_factory=list)
 
     def table(self, name: str) -> ImportedTable:
         """Return a table, made when it is first asked for."""
@@ -183,10 +187,26 @@ def _program(plan: ImportPlan, start: CeleryStart, place: CodePlace) -> None:
 
 def _beat(plan: ImportPlan, facts: CeleryFacts, starts: Sequence[CeleryStart], place: CodePlace) -> None:
     beats = [each for each in starts if each.command.verb == "beat" or "beat" in each.command.options]
-    if not beats and not facts.entries:
+    of_app = "" if facts.scheduler == _SCHEDULER_OF_CODE else facts.scheduler
+    if not beats and not facts.entries and not of_app:
         return
     table = plan.table("beat")
-    table.put("run", "never", f"the app declares {counted(len(facts.entries), 'entry', 'entries')}")
+    declared = f"the app declares {counted(len(facts.entries), 'entry', 'entries')}"
+    table.put("run", "never", f"the app's beat_scheduler is {of_app}" if of_app else declared)
+    chosen = dict.fromkeys(
+        each.command.given("scheduler") for each in beats if each.command.given("scheduler")
+    )
+    for scheduler in list(chosen)[:1]:
+        table.put("scheduler", scheduler, "--scheduler")
+    if len(chosen) > 1:
+        plan.decisions.append(f"[beat] scheduler takes one class, and the commands name {', '.join(chosen)}")
+    if of_app and not chosen:
+        plan.decisions.append(
+            f"beat reads the entries of the app's beat_scheduler, {of_app}; [beat] scheduler names another"
+        )
+    files = dict.fromkeys(each.command.given("schedule") for each in beats if each.command.given("schedule"))
+    for path in files:
+        plan.left_out.append(f"--schedule {path}: beat has a store of its own, and does not read this file")
     if place.interpreter:
         table.put("interpreter", place.interpreter)
     plan.decisions.append(

@@ -23,6 +23,7 @@ def lines_of(plan: ImportPlan, facts: CeleryFacts) -> Iterator[str]:
     yield from _section("Routes", routes)
     yield from _section("Works otherwise", (str(each) for each in facts.findings if not each.is_refused))
     yield from _section("Refused", (str(each) for each in facts.findings if each.is_refused))
+    yield from _section("Left out", plan.left_out)
     yield from _section("To decide", plan.decisions)
 
 
@@ -54,6 +55,7 @@ def document_of(plan: ImportPlan, facts: CeleryFacts, text: str) -> Mapping[str,
             {"name": each.name, "said": each.said, "remedy": each.remedy, "refused": each.is_refused}
             for each in facts.findings
         ],
+        "left_out": plan.left_out,
         "decisions": plan.decisions,
         "secrets": list(plan.secrets),
     }
