@@ -37,6 +37,19 @@ app.conf.update(
 def add(x, y):
     return x + y
 """
+FROM_ENVIRONMENT = """\
+import os
+
+from celery import Celery
+
+app = Celery("proj", broker=os.environ["BROKER_URL"])
+"""
+SCRIPT = """\
+#!/bin/sh
+export BROKER_URL="redis://:hunter2@elsewhere:6379/3"
+export PROJ_MODE=prod
+exec celery -A proj worker -c 4
+"""
 STEP = "\n\nclass Mark(bootsteps.StartStopStep):\n    pass\n\n\napp.steps['worker'].add(Mark)\n"
 PROCFILE = """\
 web: gunicorn proj
@@ -118,6 +131,22 @@ def test_the_file_of_a_procfile_has_its_workers_and_programs(
     assert main(["import", "celery", "proj", "--output", "t.toml"]) == exit_codes.FAILURE
     assert "t.toml exists, and is left alone" in capfd.readouterr().err
     assert (project / "t.toml").read_text() == before
+
+
+def test_what_a_script_exports_counts_for_the_import_and_in_the_file(project: Path) -> None:
+    (project / "proj" / "celery.py").write_text(FROM_ENVIRONMENT)
+    (project / "start.sh").write_text(SCRIPT)
+
+    assert main(["import", "celery", "--from", "start.sh", "--output", "t.toml"]) == exit_codes.OK
+
+    secrets = secrets_in(project / "t.env")
+    config = checked(project / "t.toml", secrets)
+    assert config.broker == "redis://:hunter2@elsewhere:6379/3"
+    assert config.workers["main"].environment == {
+        "BROKER_URL": "redis://:hunter2@elsewhere:6379/3",
+        "PROJ_MODE": "prod",
+    }
+    assert "hunter2" not in (project / "t.toml").read_text()
 
 
 def test_a_refused_part_fails_the_import_and_is_named(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from taskd.cli.importing.command_line import MOST_NODES, CeleryCommand, CommandError, read_command
 from taskd.cli.importing.multi import workers_of
-from taskd.cli.importing.sources import CeleryStart, assignments, env_files_of, expanded, starts_in
+from taskd.cli.importing.shell import expanded
+from taskd.cli.importing.sources import CeleryStart, assignments, env_files_of, starts_in
 from taskd.cli.importing.worker_options import keys_of_option
 
 UNIT = r"""
@@ -133,6 +134,47 @@ def test_a_procfile_names_its_programs() -> None:
         ("worker", "worker"),
         ("clock", "beat"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("above", "environment"),
+    [
+        ("export DJANGO_SETTINGS_MODULE=proj.prod", {"DJANGO_SETTINGS_MODULE": "proj.prod"}),
+        ('export A=\'x y\' B="z\\"$C" # why', {"A": "x y", "B": 'z"c'}),
+        ("  declare -x A=b", {"A": "b"}),
+        ("A='b;c'\nexport A D=e; ulimit -n 9", {"A": "b;c", "D": "e"}),
+        ("set -a\nA=b\nset +a\nD=e", {"A": "b"}),
+        ("export A='pa$C'", {"A": "pa$C"}),
+        ("A=b", {}),
+    ],
+)
+def test_what_a_script_exports_belongs_to_the_commands_below(
+    above: str, environment: Mapping[str, str]
+) -> None:
+    [start] = starts_in(f"#!/bin/sh\nC=c\n{above}\nexec celery -A proj worker -l info\nexport LATE=1\n")
+
+    assert start.environment == environment
+
+
+def test_an_export_and_a_command_may_share_a_line() -> None:
+    [start] = starts_in("export A=b; celery -A proj worker --loglevel=info")
+
+    assert start.environment == {"A": "b"}
+
+
+def test_values_that_a_shell_makes_are_named_and_left_out() -> None:
+    [start] = starts_in("export PATH=/srv/bin:$PATH A=$(date) B=`date` C=c\ncelery -A proj worker")
+
+    assert (start.environment, start.unread) == ({"C": "c"}, ("PATH", "A", "B"))
+
+
+def test_what_the_defaults_export_belongs_to_each_node() -> None:
+    text = DEFAULTS + 'export DJANGO_SETTINGS_MODULE="proj.settings"\nCELERYBEAT_OPTS="--scheduler X"\n'
+
+    *nodes, beat = starts_in(text, "/etc/default/celeryd")
+
+    assert [start.environment for start in nodes] == [{"DJANGO_SETTINGS_MODULE": "proj.settings"}] * 3
+    assert (beat.command.verb, beat.command.given("scheduler")) == ("beat", "X")
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def read_words(words: Sequence[str], depth: int = 3) -> CeleryCommand | None:
             return found and _with(found, environment)
         assigned = _ASSIGNMENT.fullmatch(word)
         if assigned:
-            environment[assigned[1]] = assigned[2]
+            environment[assigned[1]] = assigned[2].removesuffix(";")  # export A=b; celery …
     return None
 
 

@@ -160,6 +160,10 @@ def _surroundings(plan: ImportPlan, table: ImportedTable, start: CeleryStart, pl
 
 
 def _environment(plan: ImportPlan, table: ImportedTable, start: CeleryStart) -> None:
+    for name in start.unread:
+        line = f"{name} is left out of environment, for its value is not in the file; write it if needed"
+        if line not in plan.decisions:
+            plan.decisions.append(line)
     named = (("broker", "CELERY_BROKER_URL"), ("result-backend", "CELERY_RESULT_BACKEND"))
     variables = {name: start.command.given(option) for option, name in named if start.command.given(option)}
     if start.command.given("config"):

@@ -17,11 +17,15 @@ from taskd.cli.importing.command_line import (
     words_of,
 )
 from taskd.cli.importing.multi import workers_of
+from taskd.cli.importing.shell import ShellVariables, expanded
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 _ASSIGNED = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
 _PROCESS = re.compile(r"([A-Za-z0-9_-]+):\s+(\S.*)", re.ASCII)
-_MOST_EXPANDED = 1 << 16
+#: Variables of Celery's init scripts, which no program of the app reads.
+_OF_INIT = re.compile(
+    r"CELERY(D|BEAT|EV)_(NODES|OPTS|CHDIR|USER|GROUP|LOG_LEVEL|LOG_FILE|PID_FILE|MULTI|SU|SU_ARGS)"
+    r"|CELERY_(BIN|APP|CREATE_DIRS|CREATE_LOGDIR|CREATE_RUNDIR)|CELERY(D|BEAT|EV)"
+)
 _MOST_COMMANDS = 1000
 
 
@@ -35,6 +39,8 @@ class CeleryStart:
     group: str = ""
     env_files: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: Variables of its environment whose values are not in the file.
+    unread: tuple[str, ...] = ()
 
 
 def starts_in(text: str, name: str = "", variables: Mapping[str, str] | None = None) -> list[CeleryStart]:
@@ -49,11 +55,7 @@ def starts_in(text: str, name: str = "", variables: Mapping[str, str] | None = N
     if any(line.strip() == "[Service]" for line in lines):
         found = _of_unit(lines, known, name)
     else:
-        assigned = dict(assignments(text))
-        found = [
-            *_of_defaults(assigned),
-            *(start for line in lines for start in _of_line(line, {**known, **assigned})),
-        ]
+        found = _of_script(lines, {**known, **dict(assignments(text))})
     if len(found) > _MOST_COMMANDS:
         raise CommandError(f"the file starts more than {_MOST_COMMANDS} programs")
     return found
@@ -68,34 +70,10 @@ def env_files_of(text: str) -> list[str]:
 
 def assignments(text: str) -> Iterator[tuple[str, str]]:
     """Yield the variables that a file of ``NAME=value`` lines sets, as a shell would for plain values."""
-    known: dict[str, str] = {}
+    shell = ShellVariables()
     for line in _whole_lines(text):
-        found = _ASSIGNED.fullmatch(line.strip())
-        if found:
-            try:
-                value = " ".join(words_of(found[2]))
-            except CommandError:
-                continue
-            known[found[1]] = expanded(value, known)
-            yield found[1], known[found[1]]
-
-
-def expanded(text: str, variables: Mapping[str, str]) -> str:
-    """Return a text with the variables that are known put in, once; others stay as they are.
-
-    Raises: ``CommandError`` for a result that is too long.
-    """
-    size = len(text)
-    parts: list[str] = []
-    end = 0
-    for found in _VARIABLE.finditer(text):
-        value = variables.get(found[1] or found[2], found[0])
-        size += len(value)
-        if size > _MOST_EXPANDED + len(text):
-            raise CommandError("the variables make the command too long")
-        parts += [text[end : found.start()], value]
-        end = found.end()
-    return "".join([*parts, text[end:]])
+        for name in shell.take(line):
+            yield name, shell.known[name]
 
 
 def _whole_lines(text: str) -> list[str]:
@@ -149,41 +127,67 @@ def _unit_name(name: str) -> str:
     return name.rpartition("/")[2].removesuffix(".service").rstrip("@")
 
 
-def _of_defaults(variables: Mapping[str, str]) -> list[CeleryStart]:
-    """Return the nodes that the variables of Celery's init script start."""
+def _of_script(lines: Sequence[str], variables: Mapping[str, str]) -> list[CeleryStart]:
+    """Return the starts of a script or a Procfile; each has what is exported above it."""
+    shell = ShellVariables()
+    found: list[CeleryStart] = []
+    for line in lines:
+        shell.take(line)
+        found += _of_line(line, variables, shell)
+    return [*_of_defaults(variables, shell), *found]
+
+
+def _of_defaults(variables: Mapping[str, str], shell: ShellVariables) -> list[CeleryStart]:
+    """Return the nodes, and the beat, that the variables of Celery's init scripts start."""
     app = variables.get("CELERY_APP", "")
     nodes = variables.get("CELERYD_NODES", "")
-    if not nodes and not app:
-        return []
-    line = f"celery {f'-A {app}' if app else ''} multi start {nodes or 'celery'} "
-    log = variables.get("CELERYD_LOG_LEVEL", "")
-    line += f"{f'--loglevel={log} ' if log else ''}{variables.get('CELERYD_OPTS', '')}"
+    celery = f"celery {f'-A {app}' if app else ''}"
+    lines: list[tuple[str, str]] = []
+    if nodes or app:
+        log = variables.get("CELERYD_LOG_LEVEL", "")
+        line = f"{celery} multi start {nodes or 'celery'} {f'--loglevel={log} ' if log else ''}"
+        lines.append(("CELERYD", line + variables.get("CELERYD_OPTS", "")))
+    if "CELERYBEAT_OPTS" in variables:
+        lines.append(("CELERYBEAT", f"{celery} beat {variables['CELERYBEAT_OPTS']}"))
     return [
         CeleryStart(
             command,
-            directory=variables.get("CELERYD_CHDIR", ""),
-            user=variables.get("CELERYD_USER", ""),
-            group=variables.get("CELERYD_GROUP", ""),
+            directory=variables.get(f"{prefix}_CHDIR", ""),
+            user=variables.get(f"{prefix}_USER", ""),
+            group=variables.get(f"{prefix}_GROUP", ""),
+            environment=_exported(shell),
+            unread=shell.unread,
         )
+        for prefix, line in lines
         for command in _commands(expanded(line, variables))
     ]
 
 
-def _of_line(line: str, variables: Mapping[str, str]) -> Iterator[CeleryStart]:
+def _exported(shell: ShellVariables) -> dict[str, str]:
+    return {name: value for name, value in shell.exported.items() if not _OF_INIT.fullmatch(name)}
+
+
+def _of_line(line: str, variables: Mapping[str, str], shell: ShellVariables) -> Iterator[CeleryStart]:
     """Yield the starts in a line of a Procfile or of a script."""
-    if _ASSIGNED.fullmatch(line.strip()) and "celery" not in line.rpartition("=")[2]:
-        return
     process = _PROCESS.fullmatch(line.strip())
     name, rest = (process[1], process[2]) if process else ("", line)
     if "celery" not in rest:
         return
-    for command in _commands(expanded(rest, variables)):
+    try:
+        commands = _commands(expanded(rest, variables))
+    except CommandError:
+        if _ASSIGNED.fullmatch(line.strip()):
+            return  # a value of several lines
+        raise
+    for command in commands:
+        inline = {key: value for key, value in command.environment.items() if key not in shell.unread}
         yield CeleryStart(
             replace(command, name=command.name or name),
             directory=command.given("workdir"),
             user=command.given("uid"),
             group=command.given("gid"),
-            environment=command.environment,
+            environment={**_exported(shell), **inline},
+            unread=shell.unread,
         )
 
 
