@@ -24,3 +24,14 @@ def test_every_module_that_the_map_of_the_house_names_is_there() -> None:
     missing = [name for name in named if not (PACKAGE / name).exists() and not (DOCS.parent / name).exists()]
     assert len(named) > 30
     assert missing == []
+
+
+def test_no_page_installs_from_an_index_that_has_no_release() -> None:
+    pages = [DOCS.parent / "README.md", *DOCS.glob("*.md")]
+
+    wrong = [
+        f"{page.name}: {found}"
+        for page in pages
+        for found in re.findall(r"pip install ['\"]?taskd\b.*", page.read_text())
+    ]
+    assert wrong == [], "the clone is installed: pip install '.[redis]'"
