@@ -56,6 +56,32 @@ def test_a_running_daemon_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFix
     assert "open files are allowed" in about(findings, "limits")[0]
 
 
+@pytest.mark.parametrize(
+    ("variable", "is_secret"),
+    [
+        ('PATH = "/srv/bin:/usr/bin"', False),
+        ('DJANGO_SETTINGS_MODULE = "proj.prod"', False),
+        ('API_TOKEN = "hush-hush"', True),
+        ('BROKER = "redis://:hush-hush@h/0"', True),
+    ],
+)
+def test_a_file_that_everybody_may_read_has_no_secret_in_an_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], variable: str, is_secret: bool
+) -> None:
+    path = write(
+        tmp_path,
+        f'broker = "sqlite:///{tmp_path}/b.db"\nresults = "null://"\n'
+        f'[worker.mail]\napp = "x:y"\nenvironment = {{ {variable} }}\n'
+        f'[supervisor]\ncontrol_socket = "{tmp_path}/s"\n',
+        mode=0o644,
+    )
+
+    _status, findings = diagnosis(capsys, "--config", path, "doctor")
+
+    told = [each for each in about(findings, "config") if "everybody may read" in each]
+    assert bool(told) is is_secret
+
+
 def test_faults_are_errors_with_remedies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(
         tmp_path,

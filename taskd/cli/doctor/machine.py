@@ -36,6 +36,7 @@ from taskd.config.beat_store import beat_store_url
 from taskd.config.load import check
 from taskd.config.problems import ProblemSeverity
 from taskd.config.schema import Config
+from taskd.config.secret_variables import is_secret_variable
 from taskd.storage.sqlite.log import garbage_bytes
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.control.peers import unknown_names
@@ -147,7 +148,8 @@ def _secrets(config: Config, path: str) -> Iterator[str]:
         if any(password in text for password in credentials_of(getattr(config, key))):
             yield key
     for name, worker in config.workers.items():
-        if any(value and value in text for value in worker.environment.values()):
+        variables = worker.environment.items()
+        if any(is_secret_variable(each, value) and value in text for each, value in variables):
             yield f"worker.{name}.environment"
 
 

@@ -14,6 +14,7 @@ from taskd.cli.importing.worker_options import NOT_NEEDED, keys_of_option
 from taskd.config.built_in import POOLS
 from taskd.config.choosing import result_kind
 from taskd.config.kinds import PoolTrait, StoreCan
+from taskd.config.secret_variables import is_secret_variable
 from taskd.sending.celery_facts import CeleryFacts
 
 #: Celery's own, whose entries are those of ``beat_schedule``.
@@ -22,7 +23,6 @@ _LEVELS = ("debug", "info", "warning", "error")
 _NODE = re.compile(r"(?:[A-Za-z0-9_.-]|%[hnd])+@(?:[A-Za-z0-9_.-]|%[hnd])+", re.ASCII)
 #: Keys that mean nothing to a pool without child processes.
 _OF_CHILDREN = ("max_tasks_per_child", "max_memory_per_child", "preload")
-_SECRET = re.compile("pass|secret|token|key|dsn|url|credential", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -173,7 +173,7 @@ def _environment(plan: ImportPlan, table: ImportedTable, start: CeleryStart) -> 
         return
     shown = {}
     for name, value in given.items():
-        is_secret = bool(_SECRET.search(name)) or any(credentials_of(value)) if value else False
+        is_secret = is_secret_variable(name, value)
         if is_secret:
             plan.secrets[name] = value
         shown[name] = f"${{{name}}}" if is_secret else value.replace("${", "$${")
