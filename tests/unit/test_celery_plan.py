@@ -71,3 +71,11 @@ def test_the_file_of_a_schedule_is_named_in_the_report() -> None:
 
     report = "\n".join(lines_of(plan, facts()))
     assert "Left out:\n  --schedule /var/lib/beat-schedule: " in report
+
+
+def test_settings_of_a_unit_with_specifiers_are_to_be_decided() -> None:
+    plan = planned("[Service]\nUser=%i\nEnvironment=HOME=%h\nExecStart=/usr/bin/celery -A proj worker\n")
+
+    assert "environment" not in plan.table("worker.main").keys
+    assert any(each.startswith("HOME is left out") for each in plan.decisions)
+    assert any(each.startswith("User=%i is left out") for each in plan.decisions)

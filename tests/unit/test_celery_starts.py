@@ -119,6 +119,19 @@ def test_percent_signs_of_a_unit_are_those_of_a_node() -> None:
     assert (command.given("hostname"), command.name) == ("mail@%h", "mail")
 
 
+def test_percent_signs_in_the_variables_of_a_unit_are_those_of_systemd() -> None:
+    unit = (
+        "[Service]\nUser=%i\nWorkingDirectory=/srv/a%%b\nEnvironmentFile=/etc/%n.env\n"
+        'Environment="FORMAT=%%H:%%M" HOME=%h 100=x\nExecStart=/usr/bin/celery -A proj worker\n'
+    )
+
+    [start] = starts_in(unit, "mail.service")
+
+    assert (start.environment, start.unread) == ({"FORMAT": "%H:%M"}, ("HOME",))
+    assert (start.directory, start.user, start.env_files) == ("/srv/a%b", "", ())
+    assert start.not_read == ("User=%i", "EnvironmentFile=/etc/%n.env")
+
+
 def test_the_defaults_of_the_init_script_start_their_nodes() -> None:
     starts = starts_in(DEFAULTS, "/etc/default/celeryd")
 

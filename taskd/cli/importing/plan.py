@@ -54,6 +54,16 @@ class ImportPlan:
         """Return a table, made when it is first asked for."""
         return self.tables.setdefault(name, ImportedTable())
 
+    def decide(self, line: str) -> None:
+        """Put a line to those that a person must decide, once."""
+        if line not in self.decisions:
+            self.decisions.append(line)
+
+    def leave_out(self, line: str) -> None:
+        """Put a line to those about parts that have no key, once."""
+        if line not in self.left_out:
+            self.left_out.append(line)
+
 
 @dataclass(frozen=True, slots=True)
 class CodePlace:
@@ -161,9 +171,11 @@ def _surroundings(plan: ImportPlan, table: ImportedTable, start: CeleryStart, pl
 
 def _environment(plan: ImportPlan, table: ImportedTable, start: CeleryStart) -> None:
     for name in start.unread:
-        line = f"{name} is left out of environment, for its value is not in the file; write it if needed"
-        if line not in plan.decisions:
-            plan.decisions.append(line)
+        plan.decide(
+            f"{name} is left out of environment, for its value is not in the file; write it if needed"
+        )
+    for setting in start.not_read:
+        plan.decide(f"{setting} is left out, for systemd puts its % in; write its value if needed")
     named = (("broker", "CELERY_BROKER_URL"), ("result-backend", "CELERY_RESULT_BACKEND"))
     variables = {name: start.command.given(option) for option, name in named if start.command.given(option)}
     if start.command.given("config"):

@@ -41,6 +41,8 @@ class CeleryStart:
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Variables of its environment whose values are not in the file.
     unread: tuple[str, ...] = ()
+    #: Settings of a unit that systemd alone can read, for they have specifiers.
+    not_read: tuple[str, ...] = ()
 
 
 def starts_in(text: str, name: str = "", variables: Mapping[str, str] | None = None) -> list[CeleryStart]:
@@ -97,12 +99,19 @@ def _settings(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _of_unit(lines: Sequence[str], variables: Mapping[str, str], name: str) -> list[CeleryStart]:
     settings = list(_settings(lines))
     own: dict[str, str] = {}
+    unread: list[str] = []
     for key, value in settings:
         if key == "Environment":
-            found_here = (_ASSIGNED.fullmatch(each) for each in _words_or_none(value))
-            own.update((each[1], each[2]) for each in found_here if each)
+            for each in filter(None, map(_ASSIGNED.fullmatch, _words_or_none(value))):
+                own[each[1]] = each[2].replace("%%", "%")
+                if _has_specifier(each[2]):
+                    unread.append(each[1])
     single = {key: value for key, value in settings if key in ("WorkingDirectory", "User", "Group")}
+    told = [f"{key}={value}" for key, value in single.items() if _has_specifier(value)]
+    single = {key: value.replace("%%", "%") for key, value in single.items() if not _has_specifier(value)}
     files = tuple(value.removeprefix("-") for key, value in settings if key == "EnvironmentFile")
+    told += [f"EnvironmentFile={each}" for each in files if _has_specifier(each)]
+    files = tuple(each.replace("%%", "%") for each in files if not _has_specifier(each))
     found: list[CeleryStart] = []
     for key, value in settings:
         if key != "ExecStart":
@@ -116,11 +125,21 @@ def _of_unit(lines: Sequence[str], variables: Mapping[str, str], name: str) -> l
                 user=command.given("uid") or single.get("User", ""),
                 group=command.given("gid") or single.get("Group", ""),
                 env_files=files,
-                environment={**own, **command.environment},
+                environment={
+                    **{each: own[each] for each in own if each not in unread},
+                    **command.environment,
+                },
+                unread=tuple(unread),
+                not_read=tuple(told),
             )
             for command in _commands(line)
         ]
     return found
+
+
+def _has_specifier(value: str) -> bool:
+    """Return whether systemd puts something of the machine or the unit's instance into a value."""
+    return "%" in value.replace("%%", "")
 
 
 def _unit_name(name: str) -> str:
