@@ -84,6 +84,8 @@ class CeleryFacts(msgspec.Struct, frozen=True):
     queues: Sequence[CeleryQueue] = ()
     #: A pattern or task with the queue that it goes to; a router is a name in angle brackets.
     routes: Mapping[str, str] = {}
+    #: Queues of routes and tasks that are not in ``queues``, each with the setting or task that names it.
+    routed: Mapping[str, str] = {}
     tasks: Sequence[CeleryTask] = ()
     entries: Sequence[CeleryEntry] = ()
     scheduler: str = ""

@@ -163,6 +163,47 @@ def test_settings_that_nobody_wrote_into_the_file_and_queues_that_nobody_serves_
     assert not any(each.is_refused for each in found.values())
 
 
+def test_queues_of_routes_and_of_tasks_that_nobody_serves_are_told(app: Any) -> None:
+    app.conf.task_routes = {
+        "shop.pay.*": {"queue": "pay"},
+        "shop.mail.*": "mail",
+        "shop.x": {"routing_key": "x"},
+        "shop.y": {"queue": "celery"},
+    }
+    app.task(name="shop.slow", shared=False)(work).queue = "slow"
+    config = config_of(
+        f'app = "shop:app"\nbroker = "{BROKER}"\nresults = "redis://broker.example/1"\n'
+        '[worker.main]\nqueues = ["celery", "mail"]\n'
+    )
+
+    found = [(each.name, each.said) for each in findings.in_whole_file(app, config, "main")]
+
+    assert found == [
+        ("task_routes", 'no worker of the file takes from "pay"'),
+        ("queue of shop.slow", 'no worker of the file takes from "slow"'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "in_file", "remedies"),
+    [
+        (1, "", ["write [worker.main] prefetch = 0"]),
+        (1, "prefetch = 0", []),
+        (2, "concurrency = 4", []),
+    ],
+)
+def test_a_prefetch_of_nothing_that_nobody_wrote_into_the_file_is_told(
+    app: Any, multiplier: int, in_file: str, remedies: list[str]
+) -> None:
+    app.conf.worker_prefetch_multiplier = multiplier
+    config = config_of(
+        f'app = "shop:app"\nbroker = "{BROKER}"\nresults = "redis://broker.example/1"\n'
+        f'[worker.main]\nqueues = ["celery"]\n{in_file}\n'
+    )
+
+    assert [each.remedy for each in told(app, config=config, table="main").values()] == remedies
+
+
 def test_a_worker_logs_findings_and_starts_though_they_cannot_be_made(app: Any) -> None:
     app.conf.event_exchange = "mine"
     config = config_of(

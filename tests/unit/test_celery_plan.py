@@ -22,6 +22,7 @@ def facts(scheduler: str = "celery.beat:PersistentScheduler") -> CeleryFacts:
         results="null://",
         results_shown="",
         queues=[CeleryQueue("celery")],
+        routed={"slow": "task_routes"},
         scheduler=scheduler,
     )
 
@@ -79,3 +80,24 @@ def test_settings_of_a_unit_with_specifiers_are_to_be_decided() -> None:
     assert "environment" not in plan.table("worker.main").keys
     assert any(each.startswith("HOME is left out") for each in plan.decisions)
     assert any(each.startswith("User=%i is left out") for each in plan.decisions)
+
+
+def test_the_worker_for_all_queues_takes_from_those_of_routes() -> None:
+    plan = plan_of(facts(), [], CodePlace("/srv"))
+
+    assert plan.table("worker.main").keys["queues"] == ["celery", "slow"]
+    assert not any("takes from" in each for each in plan.decisions)
+
+
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("celery -A proj worker", ["slow"]),
+        ("celery -A proj worker -Q slow", ["celery"]),
+        ("celery -A proj worker -Q slow,celery", []),
+    ],
+)
+def test_queues_that_no_command_takes_from_are_to_be_decided(line: str, missing: list[str]) -> None:
+    told = [each for each in planned(line).decisions if "takes from" in each]
+
+    assert [each.split('"')[1] for each in told] == missing

@@ -80,6 +80,7 @@ def plan_of(facts: CeleryFacts, starts: Sequence[CeleryStart], place: CodePlace)
     workers = [start for start in starts if start.command.verb == "worker"]
     for start in workers or [CeleryStart(CeleryCommand("worker"))]:
         _worker(plan, facts, start, place, is_alone=len(workers) < 2)
+    _unserved(plan, facts, is_for_all=not workers)
     for start in starts:
         if start.command.verb not in ("worker", "beat"):
             _program(plan, start, place)
@@ -120,7 +121,8 @@ def _worker(
     command = start.command
     name = _free_name(plan, "worker", command.name or _short(command.given("hostname")) or "main")
     table = plan.table(f"worker.{name}")
-    table.put("queues", _queues(facts, command), "-Q" if command.given("queues") else "the app's queues")
+    origin = "-Q" if command.given("queues") else "the app's queues"
+    table.put("queues", _queues(facts, command), origin)
     for key, value in facts.keys.items():
         if key.startswith("worker.") and key != "worker.queues":
             table.put(key.partition(".")[2], value, "the app's settings")
@@ -144,6 +146,22 @@ def _queues(facts: CeleryFacts, command: CeleryCommand) -> list[str]:
     left_out = set(re.split(r"[,\s]+", command.given("exclude-queues")))
     served = [queue.name for queue in facts.queues if not queue.is_broadcast]
     return [each for each in dict.fromkeys(given or served) if each not in left_out] or ["celery"]
+
+
+def _unserved(plan: ImportPlan, facts: CeleryFacts, *, is_for_all: bool) -> None:
+    """Tell of queues that no worker takes; the worker that no command started takes them."""
+    tables = [table for name, table in plan.tables.items() if name.startswith("worker.")]
+    if is_for_all:
+        queues = [*_queues(facts, CeleryCommand("worker")), *facts.routed]
+        tables[0].put("queues", list(dict.fromkeys(queues)), "the app's queues and routes")
+    served = {queue for table in tables for queue in table.keys.get("queues", ())}  # type: ignore[attr-defined]
+    declared = {queue.name: "the app" for queue in facts.queues if not queue.is_broadcast}
+    for queue, by in {**facts.routed, **declared}.items():
+        if queue not in served:
+            plan.decide(
+                f'no worker of the file takes from "{queue}", which {by} names; '
+                "add it to queues of a worker, here or on another host"
+            )
 
 
 def _option(plan: ImportPlan, name: str, table: ImportedTable, option: str, value: str) -> None:

@@ -49,6 +49,7 @@ def document_of(plan: ImportPlan, facts: CeleryFacts, text: str) -> Mapping[str,
         ],
         "queues": [queue.name for queue in facts.queues],
         "routes": dict(facts.routes),
+        "routed": dict(facts.routed),
         "tasks": [{"name": each.name, "options": dict(each.options)} for each in facts.tasks],
         "entries": [{"name": each.name, "task": each.task, "when": each.when} for each in facts.entries],
         "findings": [

@@ -14,6 +14,7 @@ from taskd.config.tables import SINGLE_TABLES, options
 from taskd.config.written import written
 from taskd.execution.celery import translating
 from taskd.execution.celery.differing import differing, shown_setting
+from taskd.execution.celery.routed import RoutedQueue
 from taskd.execution.celery.settings import verdict_on
 from taskd.sending.celery_facts import AppFinding, CeleryQueue
 
@@ -26,7 +27,6 @@ _JUDGED_ELSEWHERE = frozenset(
         "results",
         "accept_content",
         "worker.queues",
-        "worker.prefetch",
         "beat.run",
         "amqp.timeout",
         "amqp.transport_options",
@@ -51,16 +51,27 @@ def disagreements(settings: Mapping[str, object], config: Config, table: str) ->
 
 
 def unserved(
-    settings: Mapping[str, object], queues: Iterable[CeleryQueue], config: Config
+    settings: Mapping[str, object],
+    queues: Iterable[CeleryQueue],
+    routed: Iterable[RoutedQueue],
+    config: Config,
 ) -> Iterator[AppFinding]:
     """Yield the queues of the app from which no worker takes; ``config`` has all workers of the file."""
     served = {queue for worker in config.workers.values() for queue in worker.queues}
+    missing: dict[str, str] = {}
     for queue in queues:
-        if queue.name not in served and not queue.is_broadcast:
+        if not queue.is_broadcast:
+            missing[queue.name] = (
+                f"task_queues.{queue.name}" if settings.get("task_queues") else "task_default_queue"
+            )
+    for each in routed:
+        missing.setdefault(each.name, each.by)
+    for name, by in missing.items():
+        if name not in served:
             yield AppFinding(
-                f"task_queues.{queue.name}" if settings.get("task_queues") else "task_default_queue",
-                f'no worker of the file takes from "{queue.name}"',
-                f'add "{queue.name}" to queues of a worker, here or on another host',
+                by,
+                f'no worker of the file takes from "{name}"',
+                f'add "{name}" to queues of a worker, here or on another host',
             )
 
 
@@ -99,8 +110,8 @@ def _undecided_keys(settings: Mapping[str, object], config: Config, table: str) 
             continue
         for key, wanted in verdict.translate(value, settings).items():
             place, _, last = key.rpartition(".")
-            if key in _JUDGED_ELSEWHERE:
-                continue
+            if key in _JUDGED_ELSEWHERE or (key == "worker.prefetch" and wanted):
+                continue  # "auto" serves better than any number but 0
             kind, holder = _table_of(place, config, table)
             option, field = options(kind)[last]
             default = field.default if field.default is not MISSING else None

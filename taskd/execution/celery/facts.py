@@ -21,6 +21,7 @@ from taskd.base.urls import masked
 from taskd.execution.celery import findings, translating
 from taskd.execution.celery.declared import DeclaredCelery
 from taskd.execution.celery.differing import differing, settings_of, shown_setting
+from taskd.execution.celery.routed import routed_queues, routes_in
 from taskd.execution.celery.settings import keys_of, verdict_on
 from taskd.execution.finding import is_celery, load
 from taskd.sending.celery_facts import CeleryEntry, CeleryFacts, CelerySetting, CeleryTask
@@ -57,7 +58,8 @@ def facts_of(app: Any, path: str) -> CeleryFacts:
         keys={key: _plain(value) for key, value in keys_of(found, settings).items()},
         settings=[_setting(name, value) for name, value in sorted(found.items())],
         queues=findings.queues_of(app),
-        routes=dict(_routes(settings.get("task_routes"))),
+        routes=dict(routes_in(settings.get("task_routes"))),
+        routed={each.name: each.by for each in routed_queues(app, settings)},
         tasks=list(_tasks(app)),
         entries=list(_entries(settings.get("beat_schedule"))),
         scheduler=str(settings.get("beat_scheduler") or ""),
@@ -80,22 +82,6 @@ def _setting(name: str, value: object) -> CelerySetting:
     if verdict is None:
         return CelerySetting(name, shown, "", "taskd does not know this setting of a newer Celery")
     return CelerySetting(name, shown, verdict.fate.value, verdict.said)
-
-
-def _routes(given: object) -> Iterator[tuple[str, str]]:
-    """Yield patterns with the queues that they go to, as far as they are written down."""
-    if isinstance(given, Mapping):
-        for pattern, route in given.items():
-            queue = route.get("queue") if isinstance(route, Mapping) else route
-            yield str(getattr(pattern, "pattern", pattern)), str(getattr(queue, "name", queue))
-    elif isinstance(given, (list, tuple)):
-        for each in given:
-            if isinstance(each, (list, tuple)) and len(each) == 2:
-                yield from _routes({each[0]: each[1]})
-            else:
-                yield from _routes(each)
-    elif given is not None:
-        yield f"<{getattr(given, '__name__', given)}>", ""
 
 
 def _tasks(app: Any) -> Iterator[CeleryTask]:

@@ -18,6 +18,7 @@ from taskd.config.schema import Config
 from taskd.execution.celery import translating
 from taskd.execution.celery.differing import differing, settings_of, shown_setting
 from taskd.execution.celery.disagreeing import disagreements, unserved
+from taskd.execution.celery.routed import routed_queues
 from taskd.execution.celery.schedulers import refusal_of, scheduler_class
 from taskd.execution.celery.settings import SettingFate, verdict_on
 from taskd.sending.celery_facts import AppFinding, CeleryQueue
@@ -57,7 +58,9 @@ def of(app: Any, config: Config | None = None, table: str = "") -> list[AppFindi
 
 def in_whole_file(app: Any, config: Config, table: str) -> list[AppFinding]:
     """Return them with the queues from which no worker takes; ``config`` has all workers of the file."""
-    return [*of(app, config, table), *unserved(settings_of(app), queues_of(app), config)]
+    settings = settings_of(app)
+    queues = queues_of(app)
+    return [*of(app, config, table), *unserved(settings, queues, routed_queues(app, settings), config)]
 
 
 def warnings_for(app: Any, config: Config, table: str) -> list[str]:

@@ -260,7 +260,13 @@ _KEYS: Mapping[str, tuple[str, Translator]] = {
     "worker_concurrency": ("`concurrency`", translating.concurrency),
     "worker_pool": ("`pool`; a class of another package is refused", translating.pool),
     "worker_pool_start_method": ('`preload = "false"`, for anything but fork', translating.start_method),
-    "worker_prefetch_multiplier": ('`prefetch`; `"auto"` unless it is 1', translating.prefetch),
+    "worker_prefetch_multiplier": (
+        (
+            "`prefetch`, which does not count the tasks that run: 1 becomes 0; others without "
+            '`worker_concurrency` become `"auto"`'
+        ),
+        translating.prefetch,
+    ),
     "worker_disable_prefetch": ("`prefetch = 0`", translating.disable_prefetch),
     "worker_max_tasks_per_child": ("`max_tasks_per_child`", translating.count("worker.max_tasks_per_child")),
     "worker_max_memory_per_child": ("`max_memory_per_child`, in bytes", translating.memory),
