@@ -149,6 +149,18 @@ def test_what_a_script_exports_counts_for_the_import_and_in_the_file(project: Pa
     assert "hunter2" not in (project / "t.toml").read_text()
 
 
+def test_the_report_names_the_file_of_variables_if_there_is_one(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", "celery", "proj", "--output", "new.toml"]) == exit_codes.OK
+    assert "secrets  new.env: TASKD_BROKER_PASSWORD" in capfd.readouterr().out
+
+    (project / "proj" / "celery.py").write_text(APP.replace(":hunter2@", ""))
+    assert main(["import", "celery", "proj", "--output", "plain.toml"]) == exit_codes.OK
+    assert "secrets  none" in capfd.readouterr().out
+    assert not (project / "plain.env").exists()
+
+
 def test_a_refused_part_fails_the_import_and_is_named(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

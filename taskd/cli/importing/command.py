@@ -81,7 +81,7 @@ def celery(
     else:
         if not output:
             click.echo(text, nl=False)
-        for line in lines_of(plan, facts):
+        for line in lines_of(plan, facts, secrets_path):
             click.echo(printable(line), err=not output)
     return exit_codes.FAILURE if _is_refused(facts) else exit_codes.OK
 

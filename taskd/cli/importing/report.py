@@ -9,13 +9,17 @@ from taskd.cli.importing.plan import ImportPlan
 from taskd.sending.celery_facts import CeleryFacts
 
 
-def lines_of(plan: ImportPlan, facts: CeleryFacts) -> Iterator[str]:
-    """Yield the report for people."""
+def lines_of(plan: ImportPlan, facts: CeleryFacts, secrets_path: str = "") -> Iterator[str]:
+    """Yield the report for people; ``secrets_path`` is the file of variables that was written."""
     workers = [name for name in plan.tables if name.startswith("worker.")]
     tasks = counted(len(facts.tasks), "task")
     yield f"{facts.app}: Celery {facts.celery_version}, {tasks}, {counted(len(workers), 'worker')}"
     yield f"broker   {facts.broker_shown}"
     yield f"results  {facts.results_shown or 'none'}"
+    if plan.secrets:
+        yield f"secrets  {secrets_path or 'not written without --output'}: {', '.join(plan.secrets)}"
+    else:
+        yield "secrets  none, so no file of variables is written"
     for fate in dict.fromkeys(each.fate for each in facts.settings):
         named = [f"{each.name} = {each.shown}: {each.said}" for each in facts.settings if each.fate == fate]
         yield from _section(f"Settings: {fate or 'unknown'}", named)
