@@ -101,3 +101,54 @@ def test_queues_that_no_command_takes_from_are_to_be_decided(line: str, missing:
     told = [each for each in planned(line).decisions if "takes from" in each]
 
     assert [each.split('"')[1] for each in told] == missing
+
+
+def test_the_node_of_a_celery_worker_is_to_be_decided() -> None:
+    plan = plan_of(facts(), [], CodePlace("/srv"))
+
+    [line] = [each for each in plan.decisions if "node" in each]
+    assert line.startswith('[worker.main] node = "celery@%h"')
+    assert "if that one stops first, or write another while both run" in line
+
+
+def test_a_user_of_a_unit_is_to_be_decided() -> None:
+    unit = "[Service]\nUser=celery\nExecStart=/usr/bin/celery -A proj worker\n"
+
+    plan = planned(unit, name="mail.service")
+
+    assert plan.table("worker.mail").keys["user"] == "celery"
+    [line] = [each for each in plan.decisions if each.startswith("user of [worker.mail]")]
+    assert "multi-user.conf" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ("[Service]\nLimitNOFILE=9\nExecStart=celery -A p worker", ["LimitNOFILE=9: write limits into"]),
+        (
+            "[Service]\nPrivateTmp=yes\nExecStart=celery -A p worker",
+            ["PrivateTmp=yes: write it into a drop-in"],
+        ),
+        ("[Service]\nType=forking\nRestart=always\nExecStart=celery -A p worker", ["Type=, Restart=: taskd"]),
+        (
+            "celery -A p worker --logfile=/l --statedb s -O fair",
+            ["--logfile /l", "--statedb s", "--optimization fair"],
+        ),
+        ("celery -A p beat --logfile=/l", ["--logfile /l: the log goes by [log]"]),
+        ("web: gunicorn p\nworker: celery -A p worker", ["web: it does not start Celery"]),
+        ("label: echo\ncelery -A p worker", []),
+        ("celery -A p worker -c 4 -Q slow -l info", []),
+    ],
+)
+def test_parts_without_a_key_are_told_of(text: str, starts: list[str]) -> None:
+    told = planned(text).left_out
+
+    assert len(told) == len(starts)
+    assert all(line.startswith(start) for line, start in zip(told, starts, strict=True))
+
+
+def test_a_program_of_celery_is_to_be_decided() -> None:
+    plan = planned("worker: celery -A p worker\nflower: celery -A p flower\n")
+
+    assert "program.flower" in plan.tables
+    assert any(each.startswith("[program.flower] runs celery flower") for each in plan.decisions)

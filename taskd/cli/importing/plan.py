@@ -10,7 +10,7 @@ from taskd.base.plural import counted
 from taskd.base.urls import credentials_of
 from taskd.cli.importing.command_line import CeleryCommand
 from taskd.cli.importing.sources import CeleryStart
-from taskd.cli.importing.worker_options import NOT_NEEDED, keys_of_option
+from taskd.cli.importing.worker_options import NOT_NEEDED, REASONS, keys_of_option
 from taskd.config.built_in import POOLS
 from taskd.config.choosing import result_kind
 from taskd.config.kinds import PoolTrait, StoreCan
@@ -84,7 +84,12 @@ def plan_of(facts: CeleryFacts, starts: Sequence[CeleryStart], place: CodePlace)
     for start in starts:
         if start.command.verb not in ("worker", "beat"):
             _program(plan, start, place)
+        else:
+            _without_need(plan, start.command)
+        for line in start.left_out:
+            plan.leave_out(line)
     _beat(plan, facts, starts, place)
+    _to_decide(plan)
     _log(plan, starts)
     return plan
 
@@ -174,6 +179,14 @@ def _option(plan: ImportPlan, name: str, table: ImportedTable, option: str, valu
         plan.decisions.append(f"[worker.{name}] the option {spelled} is not taken over")
 
 
+def _without_need(plan: ImportPlan, command: CeleryCommand) -> None:
+    """Tell of options that have no key, for nothing needs one."""
+    for option, reason in REASONS.items():
+        if option in command.options:
+            value = command.given(option)
+            plan.leave_out(f"--{option}{f' {value}' if value else ''}: {reason}")
+
+
 def _surroundings(plan: ImportPlan, table: ImportedTable, start: CeleryStart, place: CodePlace) -> None:
     table.put("directory", start.directory or place.directory)
     if place.interpreter:
@@ -217,6 +230,7 @@ def _program(plan: ImportPlan, start: CeleryStart, place: CodePlace) -> None:
     table.put("command", list(command.words))
     _surroundings(plan, table, start, CodePlace(place.directory))
     _environment(plan, table, start)
+    plan.decide(f"[program.{name}] runs celery {command.verb}; take it out if something else runs it")
 
 
 def _beat(plan: ImportPlan, facts: CeleryFacts, starts: Sequence[CeleryStart], place: CodePlace) -> None:
@@ -246,6 +260,23 @@ def _beat(plan: ImportPlan, facts: CeleryFacts, starts: Sequence[CeleryStart], p
     plan.decisions.append(
         'stop celery beat, then write run = "always" into [beat] of one host or more; both would send twice'
     )
+
+
+def _to_decide(plan: ImportPlan) -> None:
+    """Tell of keys that are right for some deployments alone."""
+    for name, table in plan.tables.items():
+        if "node" in table.keys:
+            plan.decide(
+                f'[{name}] node = "{table.keys["node"]}" is the name that a Celery worker has: '
+                "keep it if that one stops first, or write another while both run"
+            )
+    for key in ("user", "group"):
+        given = [name for name, table in plan.tables.items() if key in table.keys]
+        if given:
+            plan.decide(
+                f"{key} of [{'], ['.join(given)}] needs a daemon of root (multi-user.conf, "
+                f"docs/operating.md); take it out if the {key} of the daemon may run the tasks"
+            )
 
 
 def _log(plan: ImportPlan, starts: Sequence[CeleryStart]) -> None:

@@ -18,6 +18,7 @@ from taskd.cli.importing.command_line import (
 )
 from taskd.cli.importing.multi import workers_of
 from taskd.cli.importing.shell import ShellVariables, expanded
+from taskd.cli.importing.unit_settings import left_out_of
 
 _ASSIGNED = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
 _PROCESS = re.compile(r"([A-Za-z0-9_-]+):\s+(\S.*)", re.ASCII)
@@ -43,6 +44,8 @@ class CeleryStart:
     unread: tuple[str, ...] = ()
     #: Settings of a unit that systemd alone can read, for they have specifiers.
     not_read: tuple[str, ...] = ()
+    #: Lines about parts of its file that have no key here.
+    left_out: tuple[str, ...] = ()
 
 
 def starts_in(text: str, name: str = "", variables: Mapping[str, str] | None = None) -> list[CeleryStart]:
@@ -131,6 +134,7 @@ def _of_unit(lines: Sequence[str], variables: Mapping[str, str], name: str) -> l
                 },
                 unread=tuple(unread),
                 not_read=tuple(told),
+                left_out=tuple(left_out_of(settings)),
             )
             for command in _commands(line)
         ]
@@ -150,9 +154,18 @@ def _of_script(lines: Sequence[str], variables: Mapping[str, str]) -> list[Celer
     """Return the starts of a script or a Procfile; each has what is exported above it."""
     shell = ShellVariables()
     found: list[CeleryStart] = []
+    others: list[str] = []
+    is_procfile = False
     for line in lines:
         shell.take(line)
-        found += _of_line(line, variables, shell)
+        starts = list(_of_line(line, variables, shell))
+        process = _PROCESS.fullmatch(line.strip())
+        is_procfile = is_procfile or bool(process and starts)
+        if process and not starts:
+            others.append(f"{process[1]}: it does not start Celery; a [program] of taskd may run it")
+        found += starts
+    if is_procfile:
+        found = [replace(start, left_out=tuple(others)) for start in found]
     return [*_of_defaults(variables, shell), *found]
 
 

@@ -24,6 +24,19 @@ NOT_NEEDED = frozenset(
 )
 
 
+#: Why nothing needs the ones that a person may look for.
+REASONS: Mapping[str, str] = {
+    "logfile": "the log goes by [log]",
+    "pidfile": "taskd knows its processes by itself",
+    "statedb": "revocations are remembered beside the messages",
+    "optimization": "each pool gives a task to a slot that is free",
+    "detach": "taskd starts in the foreground, for systemd",
+    "umask": "write umask into the table, if it needs it",
+    "without-heartbeat": "heartbeats cost little, and neighbours and monitors need them",
+    "heartbeat-interval": "the lease of the worker takes its place",
+}
+
+
 def _concurrency(value: str) -> Mapping[str, object]:
     number = int(_number(value))
     return {"concurrency": min(number, _MOST_SLOTS)} if number else {}
