@@ -129,7 +129,15 @@ def test_percent_signs_in_the_variables_of_a_unit_are_those_of_systemd() -> None
 
     assert (start.environment, start.unread) == ({"FORMAT": "%H:%M"}, ("HOME",))
     assert (start.directory, start.user, start.env_files) == ("/srv/a%b", "", ())
-    assert start.not_read == ("User=%i", "EnvironmentFile=/etc/%n.env")
+    assert [each.split()[0] for each in start.not_read] == ["User=%i", "EnvironmentFile=/etc/%n.env"]
+
+
+def test_files_that_a_script_reads_are_named_to_the_commands_below() -> None:
+    first, second = starts_in("celery -A p beat\nset -a\n. /etc/p.env; set +a\ncelery -A p worker\n")
+
+    assert first.not_read == ()
+    [line] = second.not_read
+    assert line.startswith("the app was imported without the variables of /etc/p.env; ")
 
 
 def test_the_defaults_of_the_init_script_start_their_nodes() -> None:

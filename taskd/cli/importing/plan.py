@@ -86,6 +86,8 @@ def plan_of(facts: CeleryFacts, starts: Sequence[CeleryStart], place: CodePlace)
             _program(plan, start, place)
         else:
             _without_need(plan, start.command)
+        for line in start.not_read:
+            plan.decide(line)
         for line in start.left_out:
             plan.leave_out(line)
     _beat(plan, facts, starts, place)
@@ -205,8 +207,6 @@ def _environment(plan: ImportPlan, table: ImportedTable, start: CeleryStart) -> 
         plan.decide(
             f"{name} is left out of environment, for its value is not in the file; write it if needed"
         )
-    for setting in start.not_read:
-        plan.decide(f"{setting} is left out, for systemd puts its % in; write its value if needed")
     named = (("broker", "CELERY_BROKER_URL"), ("result-backend", "CELERY_RESULT_BACKEND"))
     variables = {name: start.command.given(option) for option, name in named if start.command.given(option)}
     if start.command.given("config"):

@@ -27,6 +27,7 @@ _OF_INIT = re.compile(
     r"CELERY(D|BEAT|EV)_(NODES|OPTS|CHDIR|USER|GROUP|LOG_LEVEL|LOG_FILE|PID_FILE|MULTI|SU|SU_ARGS)"
     r"|CELERY_(BIN|APP|CREATE_DIRS|CREATE_LOGDIR|CREATE_RUNDIR)|CELERY(D|BEAT|EV)"
 )
+_SOURCED = re.compile(r"(?:\.|source)\s+([^\s;&|]+)")
 _MOST_COMMANDS = 1000
 
 
@@ -42,7 +43,7 @@ class CeleryStart:
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Variables of its environment whose values are not in the file.
     unread: tuple[str, ...] = ()
-    #: Settings of a unit that systemd alone can read, for they have specifiers.
+    #: Lines about parts of its file that systemd or a shell alone can read.
     not_read: tuple[str, ...] = ()
     #: Lines about parts of its file that have no key here.
     left_out: tuple[str, ...] = ()
@@ -133,7 +134,10 @@ def _of_unit(lines: Sequence[str], variables: Mapping[str, str], name: str) -> l
                     **command.environment,
                 },
                 unread=tuple(unread),
-                not_read=tuple(told),
+                not_read=tuple(
+                    f"{each} is left out, for systemd puts its % in; write its value if needed"
+                    for each in told
+                ),
                 left_out=tuple(left_out_of(settings)),
             )
             for command in _commands(line)
@@ -155,10 +159,16 @@ def _of_script(lines: Sequence[str], variables: Mapping[str, str]) -> list[Celer
     shell = ShellVariables()
     found: list[CeleryStart] = []
     others: list[str] = []
+    sourced: list[str] = []
     is_procfile = False
     for line in lines:
         shell.take(line)
-        starts = list(_of_line(line, variables, shell))
+        if read := _SOURCED.match(line.strip()):
+            sourced.append(
+                f"the app was imported without the variables of {read[1]}; set them and import again, "
+                "and name the file in env_file of the worker"
+            )
+        starts = [replace(each, not_read=tuple(sourced)) for each in _of_line(line, variables, shell)]
         process = _PROCESS.fullmatch(line.strip())
         is_procfile = is_procfile or bool(process and starts)
         if process and not starts:
@@ -166,7 +176,8 @@ def _of_script(lines: Sequence[str], variables: Mapping[str, str]) -> list[Celer
         found += starts
     if is_procfile:
         found = [replace(start, left_out=tuple(others)) for start in found]
-    return [*_of_defaults(variables, shell), *found]
+    defaults = _of_defaults(variables, shell)
+    return [*(replace(start, not_read=tuple(sourced)) for start in defaults), *found]
 
 
 def _of_defaults(variables: Mapping[str, str], shell: ShellVariables) -> list[CeleryStart]:
