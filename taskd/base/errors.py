@@ -19,6 +19,14 @@ class ResolveError(TaskdError):
     """A name such as ``shop.tasks:app`` does not lead to an object."""
 
 
+class LoadError(TaskdError):
+    """The user's code does not load; ``detail`` is the traceback, and may end with how to see it by hand."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.detail = detail
+
+
 class StartError(TaskdError):
     """A service that could not start; its started parts are stopped again."""
 

@@ -11,9 +11,12 @@ import traceback
 from importlib import import_module
 from types import ModuleType, TracebackType
 
-from taskd.base.errors import ResolveError, TaskdError
+from taskd.base.errors import LoadError, ResolveError, TaskdError
 from taskd.base.nearest import nearest
 
+#: Modules that stand between this program and the user's code.
+_BETWEEN = frozenset({"taskd", "celery", "kombu", "importlib", "contextlib", "functools", "collections"})
+_BY_HAND = "by hand: "
 _IMPORT_FILES = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
 
 
@@ -81,10 +84,19 @@ def _beside_the_file() -> str:
     return os.path.dirname(os.environ.get("TASKD_CONFIG", ""))
 
 
-def by_hand(path: str) -> str:
-    """Return the command by which an operator imports the module of an app as this process does."""
-    module = path.partition(":")[0]
-    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(f'import {module}')}"
+def with_remedy(detail: str, path: str, statements: str = "") -> str:
+    """Return the detail of a failure to load, and how an operator meets the same failure by hand.
+
+    ``statements`` do what this process did, where to import the module is not all.
+    """
+    if detail.rpartition("\n")[2].startswith(_BY_HAND):
+        return detail  # it was added where the failure was met
+    return "\n".join(each for each in (detail, f"{_BY_HAND}{_by_hand(path, statements)}") if each)
+
+
+def _by_hand(path: str, statements: str) -> str:
+    statements = statements or f"import {path.partition(':')[0]}"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(statements)}"
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -101,6 +113,8 @@ def failure_of(error: BaseException) -> tuple[str, str]:
 
     The second is empty where the first says all: a name in a file that leads nowhere.  Never raises.
     """
+    if isinstance(error, LoadError):
+        return str(error), error.detail
     if isinstance(error, TaskdError):
         return str(error), ""
     try:
@@ -115,17 +129,27 @@ def failure_of(error: BaseException) -> tuple[str, str]:
 def first_of_the_users(frames: TracebackType | None) -> TracebackType | None:
     """Return the frames from the user's code on.
 
-    Frames that led to ``imported``, and the import machinery behind it, are left out.  The list is empty if
-    the error arose elsewhere.
+    Frames that led there are left out: those before ``imported``, of the import machinery, of Celery and of
+    taskd.  Where none is the user's, all are returned.
     """
     here = frames
     while here is not None and here.tb_frame.f_code is not imported.__code__:
         here = here.tb_next
     if here is None:
-        return frames
+        return _behind_others(frames)
     while here is not None and _is_machinery(here.tb_frame.f_code.co_filename):
         here = here.tb_next
     return here
+
+
+def _behind_others(frames: TracebackType | None) -> TracebackType | None:
+    here = frames
+    while here is not None:
+        package = str(here.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _BETWEEN and not _is_machinery(here.tb_frame.f_code.co_filename):
+            return here
+        here = here.tb_next
+    return frames
 
 
 def _is_machinery(filename: str) -> bool:

@@ -12,8 +12,16 @@ from typing import NoReturn
 
 from taskd.app.app import App
 from taskd.base import log
-from taskd.base.errors import ResolveError
-from taskd.base.resolve import ModuleNotFoundInPath, first_of_the_users, imported, resolve
+from taskd.base.errors import LoadError, ResolveError, StartError
+from taskd.base.resolve import (
+    ModuleNotFoundInPath,
+    failure_of,
+    first_of_the_users,
+    imported,
+    resolve,
+    with_remedy,
+)
+from taskd.execution.missing_module import explained
 from taskd.host.breakpoints import use_terminal
 
 
@@ -94,8 +102,40 @@ def code_of(path: str) -> Iterator[None]:
     try:
         with exit_raises():
             yield
+    except (ImportError, AttributeError) as error:
+        clearer = explained(error, path)
+        if clearer is None:
+            raise
+        raise clearer from error
     except SystemExit as error:
         raise ResolveError(f'the code of app "{path}" ends the process: {_exit_of(error)}') from error
+
+
+@contextmanager
+def code_of_celery(app: object, path: str) -> Iterator[None]:
+    """Do the same for what follows the import of a Celery app, where Celery reads settings and tasks.
+
+    Raises: ``StartError``; ``LoadError`` for all that the app's code raises.
+    """
+    try:
+        with code_of(path):
+            yield
+    except StartError:
+        raise
+    except Exception as error:
+        reason, detail = failure_of(error)
+        raise LoadError(reason, with_remedy(detail, path, _steps_to(app, path))) from error
+
+
+def _steps_to(app: object, path: str) -> str:
+    """Return the statements by which Celery reads settings and imports tasks of an app that was found."""
+    module, _, name = path.partition(":")
+    for candidate in (module, f"{module}.celery", module.rpartition(".")[0]):
+        held = vars(sys.modules[candidate]) if candidate in sys.modules else {}
+        for attribute in [name, "app", "celery", *held]:
+            if attribute and held.get(attribute) is app:
+                return f"from {candidate} import {attribute}; {attribute}.loader.init_worker()"
+    return ""
 
 
 @contextmanager

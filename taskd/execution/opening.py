@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from taskd.app.app import App
-from taskd.execution.finding import code_of, is_celery, load
+from taskd.execution.finding import code_of_celery, is_celery, load
 from taskd.execution.native.native_app import NativeApp, WorkingApp
 from taskd.execution.task_app import DeclaringApp, TaskApp, Workplace
 
@@ -20,7 +20,7 @@ def open_app(path: str, workplace: Workplace) -> TaskApp:
     if is_celery(app):
         from taskd.execution.celery.working import WorkingCelery
 
-        with code_of(path):
+        with code_of_celery(app, path):
             return WorkingCelery(app, workplace)
     return WorkingApp(cast("App", app), workplace)
 
@@ -31,6 +31,6 @@ def read_app(path: str, table: str = "", directory: str = "") -> DeclaringApp:
     if is_celery(app):
         from taskd.execution.celery.declared import DeclaredCelery
 
-        with code_of(path):
+        with code_of_celery(app, path):
             return DeclaredCelery(app)
     return NativeApp(cast("App", app))

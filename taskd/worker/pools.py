@@ -13,7 +13,7 @@ from taskd.app.life_hooks import Stage
 from taskd.base import log, log_level
 from taskd.base.errors import ConfigError, StartError
 from taskd.base.ids import node_of
-from taskd.base.resolve import by_hand, failure_of
+from taskd.base.resolve import failure_of, with_remedy
 from taskd.config import transfer
 from taskd.config.kinds import PoolTrait
 from taskd.config.programs import WorkerConfig
@@ -45,11 +45,6 @@ class MadePool:
     run_stage: Callable[[Stage], None]
     #: Changes the log level wherever tasks run.
     set_log_level: Callable[[str], None]
-
-
-def with_remedy(detail: str, path: str) -> str:
-    """Return the detail of a failure to load, and how an operator meets the same failure by hand."""
-    return "\n".join(each for each in (detail, f"by hand: {by_hand(path)}") if each)
 
 
 def _no_hooks(stage: Stage) -> None:

@@ -11,7 +11,7 @@ import sys
 
 from taskd.base import exit_codes
 from taskd.base.plural import counted
-from taskd.base.resolve import by_hand, failure_of
+from taskd.base.resolve import failure_of, with_remedy
 from taskd.config import transfer
 from taskd.execution.opening import read_app
 from taskd.program.bond import die_with_supervisor
@@ -30,7 +30,7 @@ def main() -> None:
         app = read_app(path, table, directory)
     except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is what is asked for
         reason, detail = failure_of(error)
-        sys.stdout.write("\n".join(each for each in (reason, detail, f"by hand: {by_hand(path)}") if each))
+        sys.stdout.write(f"{reason}\n{with_remedy(detail, path)}")
         status = exit_codes.APP_BROKEN
     else:
         own = [name for name in app.tasks() if not name.startswith(_OURS)]

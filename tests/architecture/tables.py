@@ -123,6 +123,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("consumer",),
     ),
     "execution": (
+        ("missing_module",),
         ("ledger", "finding"),
         ("task_app",),
         ("native", "celery"),

@@ -79,6 +79,45 @@ def test_a_pool_that_runs_no_celery_app_fails_the_check_with_the_words_of_the_wo
     assert "worker.main: shop has 1 task\n" in done.stdout
 
 
+def test_a_missing_settings_module_is_named_with_its_line_and_a_command_that_shows_it(tmp_path: Path) -> None:
+    named = APP + "\n\napp.config_from_object('shopsettings')\n"
+
+    done = check(tmp_path, named)
+
+    assert done.returncode == exit_codes.APP_BROKEN
+    told = 'settings module "shopsettings" is missing, which config_from_object of app "shop" names'
+    line = named.count("\n")
+    assert f"worker.main: {told} in {tmp_path}/shop.py:{line}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    command = done.stderr.splitlines()[1].removeprefix("by hand: ")
+    by_hand = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert by_hand.returncode != 0
+    assert "shopsettings" in by_hand.stderr
+
+
+def test_a_settings_module_that_breaks_is_shown_from_its_own_line(tmp_path: Path) -> None:
+    (tmp_path / "shopsettings.py").write_text("import no_such_helper\n")
+
+    done = check(tmp_path, APP + "\n\napp.config_from_object('shopsettings')\n")
+
+    first, head, place, *_ = done.stderr.splitlines()
+    assert first.endswith("do not load: ModuleNotFoundError: No module named 'no_such_helper'")
+    assert head.startswith("Traceback")
+    assert place == f'  File "{tmp_path}/shopsettings.py", line 1, in <module>'
+
+
+def test_a_missing_module_of_tasks_is_named_and_a_broken_one_shown_from_its_own_line(tmp_path: Path) -> None:
+    included = APP + "\n\napp.conf.include = ['shopmore']\n"
+
+    done = check(tmp_path, included)
+    assert 'module "shopmore" is missing, which imports or include of app "shop" names\n' in done.stderr
+    assert "Traceback" not in done.stderr
+
+    (tmp_path / "shopmore.py").write_text("1 / 0\n")
+    done = check(tmp_path, included)
+    assert done.stderr.splitlines()[2] == f'  File "{tmp_path}/shopmore.py", line 1, in <module>'
+
+
 def work() -> None:
     """Be a task."""
 

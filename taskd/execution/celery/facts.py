@@ -16,14 +16,14 @@ import msgspec
 
 from taskd.base import exit_codes
 from taskd.base.errors import ResolveError
-from taskd.base.resolve import by_hand, failure_of
+from taskd.base.resolve import failure_of, with_remedy
 from taskd.base.urls import masked
 from taskd.execution.celery import findings, translating
 from taskd.execution.celery.declared import DeclaredCelery
 from taskd.execution.celery.differing import differing, settings_of, shown_setting
 from taskd.execution.celery.routed import routed_queues, routes_in
 from taskd.execution.celery.settings import keys_of, verdict_on
-from taskd.execution.finding import is_celery, load
+from taskd.execution.finding import code_of_celery, is_celery, load
 from taskd.sending.celery_facts import CeleryEntry, CeleryFacts, CelerySetting, CeleryTask
 
 _OURS = ("celery.",)
@@ -114,14 +114,14 @@ def main() -> None:
         app = load(path)
         if not is_celery(app):
             raise ResolveError(f'app "{path}" is not a Celery app')
-        DeclaredCelery(app)
+        with code_of_celery(app, path):
+            DeclaredCelery(app)
         document = msgspec.json.encode(facts_of(app, path))
         with os.fdopen(answer_fd, "wb") as answer:
             answer.write(document)
     except BaseException as error:  # noqa: BLE001 - whatever the user's module raises is what is asked for
         reason, detail = failure_of(error)
-        sys.stderr.write("\n".join(each for each in (detail, reason, f"by hand: {by_hand(path)}") if each))
-        sys.stderr.write("\n")
+        sys.stderr.write(f"{reason}\n{with_remedy(detail, path)}\n")
         status = exit_codes.APP_BROKEN
     sys.stderr.flush()
     os._exit(status)
