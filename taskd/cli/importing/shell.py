@@ -16,6 +16,7 @@ _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
 _EXPORT = re.compile(r"(?:export|declare\s+-x|typeset\s+-x)\s+(.*)", re.ASCII)
 _ALL_EXPORTED = re.compile(r"set\s+-(?:a|o\s+allexport)\b.*", re.ASCII)
 _NOT_ALL_EXPORTED = re.compile(r"set\s+\+(?:a|o\s+allexport)\b.*", re.ASCII)
+_BLANKS = re.compile(r"\s*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 #: The parts of a word, each with another meaning of ``$``.
 _PART = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s;&|'"\\]+)""")
@@ -100,7 +101,7 @@ class ShellVariables:
                 value, position, is_plain = self._word(text, position + 1)
                 self._set(name, value, is_plain=is_plain)
                 yield name
-            position += len(text[position:]) - len(text[position:].lstrip())
+            position = _BLANKS.match(text, position).end()  # type: ignore[union-attr]
 
     def _set(self, name: str, value: str, *, is_plain: bool) -> None:
         self.known[name] = value

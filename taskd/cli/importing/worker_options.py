@@ -29,7 +29,7 @@ REASONS: Mapping[str, str] = {
     "logfile": "the log goes by [log]",
     "pidfile": "taskd knows its processes by itself",
     "statedb": "revocations are remembered beside the messages",
-    "optimization": "each pool gives a task to a slot that is free",
+    "optimization": "a task goes to an idle child, unless it is known to be short",
     "detach": "taskd starts in the foreground, for systemd",
     "umask": "write umask into the table, if it needs it",
     "without-heartbeat": "heartbeats cost little, and neighbours and monitors need them",
