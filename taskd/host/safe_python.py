@@ -11,12 +11,22 @@ Not the variable PYTHONSAFEPATH: what tasks start would inherit it.
 
 from __future__ import annotations
 
+import os
 import sys
 
-_START = (
-    "import sys; sys.path[:] = [place for place in sys.path if place]; del sys.argv[0]; import runpy; "
-    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-)
+from taskd import __version__
+
+# Another virtualenv's Python may lack taskd, and then nothing of taskd's is there to say so.
+_START = f"""\
+import sys; sys.path[:] = [place for place in sys.path if place]; del sys.argv[0]
+try:
+    import taskd
+except ModuleNotFoundError:
+    sys.stderr.write(sys.executable + " does not have taskd, which an interpreter needs, too; ")
+    sys.stderr.write("install taskd {__version__} with " + sys.executable + " -m pip\\n")
+    sys.exit({os.EX_CONFIG})
+import runpy; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+"""
 
 
 def module_command(module: str, *arguments: str, python: str = "") -> tuple[str, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import venv
 from pathlib import Path
 
 import pytest
 
 import taskd
+from taskd.base import exit_codes
 from taskd.host.safe_python import module_command
 
 _OWN = ["taskd.beat", "taskd.worker", "taskd.worker.template", "taskd.supervisor.output.writer"]
@@ -48,3 +50,23 @@ def test_no_program_of_taskds_is_started_in_another_way() -> None:
     }
 
     assert starting == {"host/safe_python.py"}
+
+
+def test_a_python_without_taskd_says_so_and_how_to_install_it(tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=False)
+    bare = tmp_path / "bare" / "bin" / "python"
+
+    done = subprocess.run(
+        module_command("taskd.worker.trial", "shop:app", "main", "", python=str(bare)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == exit_codes.CONFIG
+    assert done.stderr == (
+        f"{bare} does not have taskd, which an interpreter needs, too; "
+        f"install taskd {taskd.__version__} with {bare} -m pip\n"
+    )
