@@ -30,6 +30,10 @@ class AppPlace:
     #: The scheduler class of a Celery app, empty to follow the app.
     scheduler: str = ""
 
+    def __str__(self) -> str:
+        """Return how people tell it from others."""
+        return f"{self.app} in {self.directory}" if self.directory else self.app
+
     def is_anothers(self) -> bool:
         """Whether its code runs as another user than this process."""
         try:

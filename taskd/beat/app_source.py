@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 
 import msgspec
 
@@ -77,6 +78,8 @@ class _App:
     known: _Reading | None = None
     timer: LoopTimer | None = None
     problem: str = ""
+    #: Whether it was read, or cannot be: then later apps of the file need not wait for it.
+    is_settled: bool = False
     #: Whether the present process has told anything.
     has_told: bool = False
     failures: int = 0
@@ -103,6 +106,7 @@ class AppSource:
         self._again = Backoff(base_s=min(1.0, again_s), max_s=again_s, floor_s=min(0.2, again_s))
         self._longest_s = longest_s
         self._life = OneLife()
+        self._hidden: Mapping[str, Sequence[str]] = {}
 
     def start(self) -> None:
         """Begin to read every app; returns at once."""
@@ -144,10 +148,11 @@ class AppSource:
         for app in self._apps:
             if app.known is None:  # its entries are those of an earlier life of beat
                 app.owed += left
-            elif app.known.changing:
+                continue
+            if app.known.changing:
                 app.owed += [name for name in left if name in app.known.entries]
-                left = [name for name in left if name not in app.known.entries]
                 self._tell_owed(app)
+            left = [name for name in left if name not in app.known.entries]
 
     # -- one app ---------------------------------------------------------------------------------
 
@@ -155,6 +160,7 @@ class AppSource:
         if not self._life.takes:
             return
         if app.place.is_anothers():
+            app.is_settled = True
             # Without it the names of all tasks are not known, so nobody is warned of unknown ones.
             logger.warning(
                 'the entries of app %s are not read: its worker runs as "%s", but beat does not; put them '
@@ -181,6 +187,7 @@ class AppSource:
             app.process.kill()
             return
         app.has_told = True
+        app.is_settled = True
         if reading.problem:
             app.problem = reading.problem
             logger.error(
@@ -195,13 +202,16 @@ class AppSource:
             app.known = reading
             if not reading.changing:
                 app.owed.clear()
-            self._learned(self._all())
+        self._tell_all()
         self._tell_owed(app)
 
     def _end(self, app: _App, status: int) -> None:
         assert app.process is not None, "only a process that lives can end"
         lived_s = clock.monotonic() - app.process.began_at
         app.process = None
+        if not app.is_settled:
+            app.is_settled = True
+            self._tell_all()
         is_changing = app.known is not None and app.known.changing
         if status == 0 and app.has_told and not is_changing:
             return
@@ -223,21 +233,57 @@ class AppSource:
             app.process.tell(msgspec.json.encode(list(app.owed)) + b"\n")
             app.owed.clear()
 
-    def _all(self) -> Declared:
-        known = [app.known for app in self._apps if app.known is not None]
-        entries: dict[str, BeatEntryConfig] = {}
-        since: dict[str, float] = {}
-        for each in known:
-            entries |= each.entries
-            since |= each.since
+    def _tell_all(self) -> None:
+        """Tell of all that is known, if anything is, and log the entries that are newly hidden."""
+        if all(app.known is None for app in self._apps):
+            return
+        # An entry of a later app would be in force until an earlier one is read, and then never again.
+        settled = takewhile(lambda app: app.is_settled, self._apps)
+        known = [(app.place, app.known) for app in settled if app.known is not None]
+        declared, first = _together(known)
+        for name, places in declared.hidden.items():
+            for place in places:
+                if place not in self._hidden.get(name, ()):
+                    logger.warning(
+                        "the entry of app %s does not fire entry=%s: that of app %s counts, which the file "
+                        "names first; give one of them another name",
+                        place,
+                        name,
+                        first[name],
+                    )
+        self._hidden = declared.hidden
         if len(known) < len(self._apps):
-            return Declared(entries, since=since)  # half of the names would make the other half look wrong
-        return Declared(entries, frozenset().union(*(each.tasks for each in known)), since)
+            # Half of the names would make the other half look wrong.
+            declared = replace(declared, tasks=frozenset())
+        self._learned(declared)
 
     def _cancel_timers(self) -> None:
         for app in self._apps:
             if app.timer is not None:
                 app.timer.cancel()
+
+
+def _together(known: Iterable[tuple[AppPlace, Declared]]) -> tuple[Declared, Mapping[str, AppPlace]]:
+    """Return the declarations of several apps as one, and where each entry is from: the first one counts.
+
+    One app of several workers declares the same entry again and again, which hides nothing.
+    """
+    entries: dict[str, BeatEntryConfig] = {}
+    since: dict[str, float] = {}
+    first: dict[str, AppPlace] = {}
+    hidden: dict[str, list[str]] = {}
+    tasks: set[str] = set()
+    for place, declared in known:
+        tasks |= declared.tasks
+        for name, entry in declared.entries.items():
+            if name not in first:
+                first[name] = place
+                entries[name] = entry
+                if name in declared.since:
+                    since[name] = declared.since[name]
+            elif str(place) != str(first[name]) or entry != entries[name]:
+                hidden.setdefault(name, []).append(str(place))
+    return Declared(entries, frozenset(tasks), since, hidden), first
 
 
 def warn_of_unknown_tasks(entries: Iterable[BeatEntryConfig], tasks: Collection[str]) -> None:

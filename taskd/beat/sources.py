@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from taskd.beat.app_source import warn_of_unknown_tasks
 from taskd.beat.book import Book
@@ -35,7 +36,7 @@ class Sources:
         """
         if not declared.tasks:
             known = self._book.listing.by_source[EntrySource.APP]
-            declared = Declared({**known, **declared.entries}, since=declared.since)
+            declared = replace(declared, entries={**known, **declared.entries})
         self._book.listing.since = dict(declared.since)
         names = self._exchange(EntrySource.APP, declared.entries)
         if declared.tasks != self._tasks:
@@ -43,7 +44,7 @@ class Sources:
             names = set(self._book.rows)
         rows = (self._book.rows[name] for name in sorted(names & self._book.rows.keys()))
         warn_of_unknown_tasks((row.listed.entry for row in rows), declared.tasks)
-        self._keeper.declare(Declared(declared.entries, declared.tasks))
+        self._keeper.declare(replace(declared, since={}))
 
     def _exchange(self, source: EntrySource, entries: Mapping[str, BeatEntryConfig]) -> set[str]:
         names = self._book.listing.replace(source, entries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def reader() -> Iterator[Reader]:
     found.close()
 
 
+def gate_in(directory: Path) -> str:
+    """Return a pipe at which the code of one app waits for that of another."""
+    os.mkfifo(directory / "gate")
+    return str(directory / "gate")
+
+
 def test_entries_and_tasks_are_learned_and_what_the_code_prints_does_no_harm(
     tmp_path: Path, reader: Reader
 ) -> None:
@@ -80,10 +87,61 @@ def test_the_apps_of_several_workers_are_learned_together(tmp_path: Path, reader
     reader.start(*(AppPlace("shop", str(tmp_path / name)) for name in ("one", "two")))
     reader.run_until(lambda: len(reader.learned) == 2)
 
-    assert len(reader.learned[0].entries) == 1
+    assert len(reader.learned[0].entries) <= 1  # none, if the second one was the faster
     assert reader.learned[0].tasks == frozenset()  # not known before all apps are
     assert set(reader.learned[1].entries) == {"shop-one", "shop-two"}
     assert reader.learned[1].tasks == {"shop.one", "shop.two"}
+
+
+def test_of_two_apps_with_an_entry_of_one_name_the_first_of_the_file_counts_and_the_other_is_named(
+    tmp_path: Path, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = gate_in(tmp_path)
+    for name, wait in (("one", f"open({gate!r}).read()\n"), ("two", f"open({gate!r}, 'w').close()\n")):
+        (tmp_path / name).mkdir()
+        text = SHOP.replace(
+            "@app.periodic(", f'@app.periodic(cron("* * * * *"), 7, entry="own-{name}")\n@app.periodic('
+        )
+        (tmp_path / name / "shop.py").write_text(wait + text.replace('"slow"', f'"{name}"'))
+
+    reader.start(*(AppPlace("shop:app", str(tmp_path / name)) for name in ("one", "two")))
+    reader.run_until(lambda: len(reader.learned) == 2)
+
+    shown = f"shop:app in {tmp_path}"
+    assert all(each.entries["shop-report"].queue == "one" for each in reader.learned if each.entries)
+    last = reader.learned[-1]
+    assert last.entries.keys() == {"shop-report", "own-one", "own-two"}
+    assert last.hidden == {"shop-report": [f"{shown}/two"]}
+    (said,) = (record.message for record in caplog.records)
+    assert said.startswith(f"the entry of app {shown}/two does not fire entry=shop-report: ")
+    assert f"that of app {shown}/one counts" in said
+
+
+def test_an_entry_counts_when_the_app_before_it_cannot_be_read(tmp_path: Path, reader: Reader) -> None:
+    gate = gate_in(tmp_path)
+    for name, text in (
+        ("one", f"open({gate!r}).read(); 1 / 0"),
+        ("two", SHOP + f"open({gate!r}, 'w').close()"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "shop.py").write_text(text)
+
+    reader.start(*(AppPlace("shop:app", str(tmp_path / name)) for name in ("one", "two")))
+    reader.run_until(lambda: bool(reader.learned and reader.learned[-1].entries))
+
+    assert reader.learned[-1].hidden == {}
+
+
+def test_one_app_of_two_workers_hides_nothing(
+    tmp_path: Path, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+
+    reader.start(*(AppPlace("shop:app", str(tmp_path), {"LEVEL": level}) for level in "12"))
+    reader.run_until(lambda: len(reader.learned) == 2)
+
+    assert reader.learned[-1].hidden == {}
+    assert caplog.records == []
 
 
 def test_an_app_that_cannot_be_imported_is_said_and_tried_again(

@@ -184,6 +184,15 @@ def test_a_task_that_the_app_does_not_have_is_doubted(run: Run, file: Path) -> N
     assert 'no task "shop.cleam"' in str(listed(run)["x"]["warning"])
 
 
+def test_an_entry_of_an_app_that_another_apps_hides_is_named(file: Path, run: Run) -> None:
+    entry = BeatEntryConfig(name="sweep", task="shop.sweep", every=60.0)
+    with closing(open_store(load(str(file)), listens=False)) as store:
+        store.declare(Declared({"sweep": entry}, hidden={"sweep": ["bill:app"]}))
+
+    assert "app (hides app bill:app)" in run("list")
+    assert listed(run)["sweep"]["hides"] == ["app bill:app"]
+
+
 def test_a_store_that_cannot_be_read_hides_nothing_of_the_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "beat.db").write_bytes(b"no database " * 1000)
 

@@ -110,6 +110,8 @@ class Declared:
     tasks: frozenset[str] = frozenset()
     #: The wall-clock second up to which runs of an entry are decided, where others have run it before.
     since: Mapping[str, float] = field(default_factory=dict)
+    #: By the name of an entry: the apps whose entry of that name does not count.
+    hidden: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class BeatStore(Protocol):

@@ -69,7 +69,8 @@ def _next_at(listed: Listed, schedule: Schedule, now: float) -> float:
 def _row(listed: Listed, schedule: Schedule, view: View, now: float) -> tuple[object, ...]:
     entry = listed.entry
     mark = view.marks.get(entry.name)
-    hidden = f" (hides {', '.join(source.value for source in listed.shadows)})" if listed.shadows else ""
+    hides = _hides(listed, view)
+    hidden = f" (hides {', '.join(hides)})" if hides else ""
     next_at = _next_at(listed, schedule, now)
     coming = "never" if next_at == math.inf else local_time(next_at)
     paused = f"paused by {listed.pause.by}" if listed.is_paused and listed.pause else ""
@@ -86,13 +87,19 @@ def _row(listed: Listed, schedule: Schedule, view: View, now: float) -> tuple[ob
     )
 
 
+def _hides(listed: Listed, view: View) -> list[str]:
+    """Return the sources whose entry of this name does not count; apps by their own names."""
+    apps = view.declared.hidden.get(listed.entry.name, ())
+    return [*(source.value for source in listed.shadows), *(f"app {app}" for app in apps)]
+
+
 def _as_json(listed: Listed, schedule: Schedule, view: View, now: float) -> dict[str, object]:
     mark = view.marks.get(listed.entry.name)
     next_at = _next_at(listed, schedule, now)
     return {
         "name": listed.entry.name,
         "source": listed.source.value,
-        "hides": [source.value for source in listed.shadows],
+        "hides": _hides(listed, view),
         "entry": keys_of(listed.entry),
         "paused": listed.is_paused,
         "paused_by": listed.pause.by if listed.is_paused and listed.pause else "",
