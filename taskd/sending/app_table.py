@@ -20,6 +20,8 @@ class AppTable(msgspec.Struct, frozen=True):
     hears_ends: bool = False
     #: The app's own settings that do not count here, or count otherwise: one line each for the log.
     warnings: Sequence[str] = ()
+    #: The parts of the app that cannot work here, with what they stand on: one line each for the log.
+    refusals: Sequence[str] = ()
     #: The app's own settings and the software it stands on, as remote control shows them.
     settings: Mapping[str, object] = {}
     software: str = ""

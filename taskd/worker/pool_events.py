@@ -47,6 +47,8 @@ class PoolEvents:
         self.needs.settings = table.settings
         self.needs.software = table.software
         logger.info("tasks=%d registered", len(self.tasks))
+        for refusal in table.refusals:
+            logger.error("%s", refusal)
         for warning in table.warnings:
             logger.warning("%s", warning)
         self.warn_of_unknown(self._live.worker.rate_limits)

@@ -213,7 +213,13 @@ def test_a_worker_logs_findings_and_starts_though_they_cannot_be_made(app: Any) 
     [line] = findings.warnings_for(app, config, "main")
     assert line.startswith("event_exchange: mine does not count here; ")
 
+    app.steps["worker"].add(Step)
+    [line] = findings.refusals_for(app, config, "main")
+    assert line.startswith("the check refuses this, and the worker runs without: app.steps['worker']: ")
+    assert len(findings.warnings_for(app, config, "main")) == 1
+
     app.user_options = 1
+    assert findings.refusals_for(app, config, "main") == []
     [line] = findings.warnings_for(app, config, "main")
     assert line.startswith("the app cannot be judged: AttributeError")
 
