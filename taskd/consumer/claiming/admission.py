@@ -181,7 +181,10 @@ class Admission:
                     end = decided_ends.malformed(known, reason)
                     answering.refuse(delivery, known, options, end, Dead(tag, reason))
             case strategy.Unknown(headers):
-                reason = f'task "{headers.task}" is not registered in app "{self._live.app}"'
+                reason = (
+                    f'task "{headers.task}" is not registered in app "{self._live.app}"; have the app import '
+                    "its module (Celery: imports or include), restart, and taskctl dlq requeue"
+                )
                 logger.error("task=%s id=%s is not registered; dead-lettered", headers.task, headers.id)
                 answering.refuse(delivery, headers, None, decided_ends.unknown(headers), Dead(tag, reason))
             case strategy.Expired(headers):
