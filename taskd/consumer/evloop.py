@@ -97,8 +97,10 @@ class Evloop(Step[None]):
     def _drain(self, tasks: TasksGiven) -> None:
         """Finish what runs, answering remote control and heartbeats meanwhile."""
         tasks.intaking.quiet()
-        logger.info("draining: %s", counted(self._pool.held, "task still runs", "tasks still run"))
-        self._voice.report(Draining(self._pool.held))
+        logger.info(
+            "draining: %s%s", counted(self._pool.held, "task still runs", "tasks still run"), self._waiting()
+        )
+        self._voice.report(Draining(max(self._pool.held, len(self._app_ends))))
         self._moments.draining.publish(None)
         while self._orders.shutdown is Shutdown.WARM:
             if self._settling:
@@ -107,6 +109,12 @@ class Evloop(Step[None]):
                 self._moments.drained.publish(None)
                 return
             self._loop.run_once()
+
+    def _waiting(self) -> str:
+        """Return what keeps a worker from its end whose tasks have run."""
+        ends = len(self._app_ends)
+        said = counted(ends, "end of a task waits", "ends of tasks wait")
+        return f"; {said} for the app's result backend" if ends else ""
 
     def stop(self, deadline: Deadline) -> None:
         """Do nothing: a start that returns has ended everything."""

@@ -296,7 +296,10 @@ def test_a_warm_shutdown_waits_for_ends_that_wait_for_a_slot(room: Path, pool: s
 
 
 @pytest.mark.parametrize("pool", POOLS[:2])
-def test_a_warm_shutdown_waits_until_the_backend_is_back(room: Path, pool: str) -> None:
+def test_a_warm_shutdown_waits_until_the_backend_is_back(
+    room: Path, pool: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     away = room / "away"
     away.touch()
     worker = Answering(room, pool)
@@ -309,6 +312,7 @@ def test_a_warm_shutdown_waits_until_the_backend_is_back(room: Path, pool: str) 
         away.unlink()
 
         wait_until(lambda: not worker.alive)
+    assert "; 1 end of a task waits for the app's result backend" in caplog.text
     assert "takes break FAILURE BROKEN" in worker.told
     assert (worker.left(), set(worker.dead_letters())) == (0, {"break"})
 

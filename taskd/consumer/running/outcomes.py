@@ -214,6 +214,11 @@ class Outcomes:
 
     def _hand_over_unstored(self, request: WorkerRequest, reply: Reply, runtime_s: float) -> None:
         """Give the app an end that it can store later: its message is acknowledged, it must not run again."""
+        logger.error(
+            "task=%s id=%s ran to its end, which the app could not store; its result becomes FAILURE, "
+            "for a message acknowledged early must not run again: %s",
+            *(request.headers.task, request.headers.id, reply.text),
+        )
         end = decided_ends.unstored(request.headers, reply.text)
         self._answering.answer(request, end, None, runtime_s=runtime_s)
 
