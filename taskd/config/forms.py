@@ -110,7 +110,12 @@ def url(given: FileValue) -> object:
         return given.bad(form)
     scheme, separator, _ = given.text.partition("://")
     if not separator or "\x00" in given.text:
-        return given.bad(form, "the value is not a URL")
+        # A path that came from a variable is not shown.
+        is_path = given.text.startswith("/") and "\x00" not in given.text and not given.substituted
+        files = [each for each in given.option.choices if scheme_of(f"{each}://").form is Form.FILE]
+        if is_path and files:
+            form = f"a URL, such as {files[0]}://{given.text}"
+        return given.bad(form, "a path is not a URL" if is_path else "the value is not a URL")
     try:
         is_known = scheme in given.option.choices or is_installed(given.option.group, scheme)
     except KindError as error:

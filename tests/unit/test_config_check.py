@@ -235,6 +235,7 @@ MISTAKES = [
         'broker = "x.db"',
         "broker: the value is not a URL; expected a URL with one of the schemes sqlite://, memory://",
     ),
+    ('beat.store = "/srv/x/beat.db"', "a path is not a URL; expected a URL, such as sqlite:///srv/x/beat.db"),
     ('broker = "sqlit://x"', 'the scheme "sqlit" is not accepted; '),
     ('broker = "null://"', 'the scheme "null" is not accepted'),
     ('broker = "sqlite://"', "the path is missing; expected sqlite:///absolute/path.db"),
