@@ -40,6 +40,7 @@ TABLE = AppTable(
         TaskOptions(name="die"),
         TaskOptions(name="die_early", acks=Acks.EARLY),
         TaskOptions(name="break"),
+        TaskOptions(name="unstored_early", acks=Acks.EARLY),
     ],
     answers=True,
 )
@@ -67,6 +68,8 @@ def _run(delivery: Delivery) -> Reply:
             _until(Path(os.environ[GATE]).exists)
         case "break":
             raise IndexError("a defect of the executor")
+        case "unstored":
+            return Reply(End.UNSTORED, text="the backend is away")
     return Reply(End.SUCCEEDED, "SUCCESS")
 
 

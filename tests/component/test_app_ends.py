@@ -317,6 +317,18 @@ def test_a_warm_shutdown_waits_until_the_backend_is_back(
     assert (worker.left(), set(worker.dead_letters())) == (0, {"break"})
 
 
+def test_of_a_run_that_could_not_be_stored_the_log_says_why_its_result_is_a_failure(
+    room: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Answering(room, "threads") as worker:
+        worker.send(message("unstored_early", "unstored"), message("nobody", "unknown"))
+
+        worker.hears("takes unstored FAILURE BROKEN")
+        wait_until(lambda: "unknown" in worker.dead_letters())
+        assert "have the app import its module" in str(worker.dead_letters())
+    assert "ran to its end, which the app could not store; its result becomes FAILURE" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "task_id", "left"), [("late", "late", 1), ("late_early", "late", 0), ("die", "gone", 1)]
 )
