@@ -67,6 +67,8 @@ class _Reading(Declared):
     changing: bool = False
     #: Why the schedule cannot be read now; then there are no entries in the line.
     problem: str = ""
+    #: Entries of the schedule that cannot be sent, one text each.
+    problems: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -199,6 +201,9 @@ class AppSource:
             if app.problem:
                 logger.info("the schedule of app %s is read again", app.place.app)
             app.problem = ""
+            for each in reading.problems:
+                if app.known is None or each not in app.known.problems:
+                    logger.error("app %s: %s", app.place.app, each)
             app.known = reading
             if not reading.changing:
                 app.owed.clear()

@@ -61,7 +61,14 @@ class Following:
             return _AGAIN_S
         if reading is not None:
             self._problem = ""
-            self._tell({"entries": reading.entries, "tasks": self._tasks, "since": reading.since})
+            self._tell(
+                {
+                    "entries": reading.entries,
+                    "tasks": self._tasks,
+                    "since": reading.since,
+                    "problems": reading.problems,
+                }
+            )
         elif clock.monotonic() >= self._sign_at:
             self._write(b"\n")
         return min(LOOK_S, self._schedule.wait_s())

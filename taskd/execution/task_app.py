@@ -70,6 +70,8 @@ class ScheduleReading:
 
     entries: Mapping[str, BeatEntryConfig]
     since: Mapping[str, float] = field(default_factory=dict)
+    #: Entries that cannot be sent, one text each, for beat's log.
+    problems: Sequence[str] = ()
 
 
 class ScheduleAwayError(Exception):

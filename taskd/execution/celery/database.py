@@ -86,7 +86,12 @@ class DatabaseSchedule:
         return ScheduleReading(
             {**self._entries, **{name: entry for name, (_at, entry) in due.items()}},
             {**self._since, **{name: at - 1.0 for name, (at, _entry) in due.items()}},
+            [self._in_words(name, why) for name, why in self._said.items()],
         )
+
+    def _in_words(self, name: str, why: str) -> str:
+        table = self._class.Model._meta.db_table
+        return f'row "{name}" of {table} does not fire: {why}; mend or disable the row'
 
     def _read_rows(self) -> None:
         entries: dict[str, BeatEntryConfig] = {}
@@ -109,10 +114,6 @@ class DatabaseSchedule:
                 raise
             except Exception as error:  # noqa: BLE001 - the barrier of rows: users wrote them
                 said[name] = why_of(error)
-        for name, why in said.items():
-            if self._said.get(name) != why:
-                table = self._class.Model._meta.db_table
-                logger.error('row "%s" of %s does not fire: %s; mend or disable the row', name, table, why)
         self._said = said
         self._entries = entries
         self._since = since
