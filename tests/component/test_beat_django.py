@@ -191,7 +191,7 @@ def test_a_row_that_cannot_be_sent_is_named_and_the_others_go_on(
         "names": "kwargs is 7; expected a JSON object",
         "heads": "headers is not JSON",
         "nowhere": 'the exchange "none" with the routing key "x" leads to no queue of task_queues',
-        "cron": "its schedule cannot be read: ValueError: Invalid end range: 61",
+        "cron": 'its schedule cannot be read: minute = "61": ValueError: Invalid end range: 61',
         "bare": "its schedule cannot be read",
     }.items():
         assert f'row "{name}" of django_celery_beat_periodictask does not fire: {why}' in said

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
 THEIRS = "django_celery_beat."
+_CRONTAB_FIELDS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
 _JSON_FIELDS: Mapping[str, tuple[type, str]] = {
     "args": (list, "[]"),
     "kwargs": (dict, "{}"),
@@ -49,10 +50,22 @@ def row_of(app: Celery, entry_class: Any, model: Any) -> Row:
     try:
         timing = model.schedule
     except Exception as error:
-        raise ConfigError(f"its schedule cannot be read: {type(error).__name__}: {error}") from error
+        why = f"{_broken_field(model)}{type(error).__name__}: {error}"
+        raise ConfigError(f"its schedule cannot be read: {why}") from error
     since = _since(model)  # before the object is made, which sets the time of a run that was not
     entry = entry_class(model, app=app)
     return Row(entry, None if _asks(entry, timing) else _when(app, model, timing, since), since)
+
+
+def _broken_field(model: Any) -> str:
+    """Return the field of a row's crontab that Celery does not read, with a colon; empty for none."""
+    for name in _CRONTAB_FIELDS:
+        text = getattr(getattr(model, "crontab", None), name, "*")
+        try:
+            crontab(**{name: text})
+        except Exception:  # noqa: BLE001 - whatever its parser raises
+            return f'{name} = "{text}": '
+    return ""
 
 
 def _check_json(name: str, text: str, kind: type) -> None:
@@ -95,10 +108,7 @@ def _plain(app: Celery, timing: Any) -> WhenConfig:
     match timing:
         case crontab():
             zone = zone_name(getattr(timing, "tz", None) or app.timezone)
-            fields = {
-                name: getattr(timing, f"_orig_{name}")
-                for name in ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
-            }
+            fields = {name: getattr(timing, f"_orig_{name}") for name in _CRONTAB_FIELDS}
             return when_of(crontab(**fields, app=app), zone)
         case solar():
             return when_of(solar(timing.event, timing.lat, timing.lon, app=app))
