@@ -118,7 +118,7 @@ def test_a_rule_is_asked_when_it_is_due(beat: Follower, app: Celery) -> None:
 
 
 def test_an_entry_that_cannot_be_sent_is_named_and_the_others_go_on(
-    follow: Callable[[], Follower], app: Celery, url: str, capfd: pytest.CaptureFixture[str]
+    follow: Callable[[], Follower], app: Celery, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     beat = follow()
     entry = add(app, "broken", schedule(20.0, app=app))
@@ -128,7 +128,7 @@ def test_an_entry_that_cannot_be_sent_is_named_and_the_others_go_on(
     add(app, "sound", schedule(20.0, app=app))
     beat.until(lambda: "sound" in beat.last.entries)
 
-    said = capfd.readouterr().err
+    said = caplog.text
     assert f'the entry of the key "{entry.key}" does not fire: JSONDecodeError' in said
     assert "beat does not send link" in said
     assert beat.last.entries.keys() == {"nightly", "sound", "celery.backend_cleanup"}

@@ -6,7 +6,6 @@ beside ours, both send.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from redbeat.schedulers import ensure_conf, get_redis
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 #: How often all keys are read: nothing else says that one has changed.
 READ_S = 1.0
-
-logger = logging.getLogger(__name__)
 
 
 class RedBeatSchedule:
@@ -65,6 +62,10 @@ class RedBeatSchedule:
         return ScheduleReading(
             {**self._entries, **{name: entry for name, (_at, entry) in due.items()}},
             {**self._since, **{name: at - 1.0 for name, (at, _entry) in due.items()}},
+            [
+                f'the entry of the key "{key}" does not fire: {why}; mend or delete it'
+                for key, why in self._said.items()
+            ],
         )
 
     def ran(self, name: str) -> None:
@@ -122,9 +123,6 @@ class RedBeatSchedule:
                     since[name] = _seconds(entry.last_run_at)
             except Exception as error:  # noqa: BLE001 - the barrier of entries: users wrote them
                 said[key] = why_of(error)
-        for key, why in said.items():
-            if self._said.get(key) != why:
-                logger.error('the entry of the key "%s" does not fire: %s; mend or delete it', key, why)
         self._said = said
         self._entries = entries
         self._since = since
