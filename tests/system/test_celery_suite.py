@@ -42,8 +42,9 @@ OF_A_THREAD = (
     f"{CANVAS}::test_stamping_mechanism::test_err_linking_stamped_sig",
 )
 #: Parts that take about the same time: the tests' modules, and words of pytest's that choose among them.
+#: Inspection first: it counts what is scheduled, of which tasks leave some.
 PARTS = {
-    "tasks": ((TASKS, INSPECT), ""),
+    "tasks": ((INSPECT, TASKS), ""),
     "chains": ((CANVAS,), "test_chain or test_link or test_result_set or test_group"),
     "chords": ((CANVAS,), "not (test_chain or test_link or test_result_set or test_group)"),
 }
