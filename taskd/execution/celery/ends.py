@@ -30,6 +30,7 @@ from celery.exceptions import (
 from kombu.exceptions import ContentDisallowed, EncodeError
 
 from taskd.base.exhaustive import assert_never
+from taskd.execution.celery.chord_claims import WAITING, is_claimed
 from taskd.execution.celery.ended_request import ended_request
 from taskd.protocol.delivery import Delivery
 from taskd.protocol.exceptions import one_line
@@ -60,7 +61,10 @@ def take_end(app: Celery, delivery: Delivery, end: DecidedEnd, node_name: str) -
     """
     _close_stale_connections()
     try:
-        _Taking(app, delivery, end, node_name).take()
+        taking = _Taking(app, delivery, end, node_name)
+        taking.take()
+        if taking.waits_for_chord():
+            return Reply(End.FAILED, text=WAITING)
     except _FINAL as error:
         logger.exception("id=%s the app cannot take its end %s", end.task_id, end.state)
         return Reply(End.REJECTED, text=one_line(error))
@@ -105,6 +109,10 @@ class _Taking:
                 self._failed()
             case _:
                 assert_never(cause)
+
+    def waits_for_chord(self) -> bool:
+        """Whether the chord of the task waits for a process that may have died: ask again later."""
+        return self._task is not None and is_claimed(self._task, vars(self._request))
 
     # -- the kinds of ends ---------------------------------------------------------------------
 

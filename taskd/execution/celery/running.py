@@ -19,6 +19,7 @@ from kombu.utils.encoding import safe_repr
 
 from taskd.base import clock, log
 from taskd.base.errors import ProtocolError
+from taskd.execution.celery.chord_claims import WAITING, is_claimed
 from taskd.execution.celery.ends import fail, take_end
 from taskd.execution.celery.records import HandedRecords
 from taskd.execution.celery.request import arguments_of, request_of
@@ -38,6 +39,10 @@ _MOST_SHOWN = 1000
 
 #: A function without a message that the worker's parent may have called.
 Errand = Callable[[], None]
+
+
+#: Ends that count as a part of a chord.
+_COUNTED = frozenset({End.SUCCEEDED, End.FAILED})
 
 
 class CeleryExecutor:
@@ -95,16 +100,30 @@ class CeleryExecutor:
         token = requests.current.set(shown)
         slot = self._ledger.begin(headers.id) if self._ledger is not None else 0
         try:
+            again = delivery.deliveries > 1
             records = self._records
             if records is None:
-                return self._traced(task, headers.id, fields)
-            records.begin(task, headers.id, again=delivery.deliveries > 1)
-            return records.end(self._traced(task, headers.id, fields))
+                reply = self._traced(task, headers.id, fields)
+            else:
+                records.begin(task, headers.id, again=again)
+                reply = records.end(self._traced(task, headers.id, fields))
+            return self._once_counted(task, fields, reply) if again and task.acks_late else reply
         finally:
             log.bring_back()
             requests.current.reset(token)
             if slot and self._ledger is not None:
                 self._ledger.end(slot)
+
+    @staticmethod
+    def _once_counted(task: Any, fields: Mapping[str, Any], reply: Reply) -> Reply:
+        """Have a message that came again come once more if its chord still waits for a process that died."""
+        if reply.end not in _COUNTED:
+            return reply
+        try:
+            is_waiting = is_claimed(task, fields)
+        except Exception as error:  # noqa: BLE001 - whatever the app's result store raises
+            return _unstored(fields, error)
+        return Reply(End.UNSTORED, text=WAITING) if is_waiting else reply
 
     def _traced(self, task: Any, task_id: str, fields: dict[str, Any]) -> Reply:
         try:
