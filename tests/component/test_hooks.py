@@ -23,7 +23,7 @@ def test_each_occasion_runs_its_command_and_tells_it_program_event_and_reason(tm
     hooks = {key: note(said) for key in ("on_ready", "on_exited", "on_failed", "on_stopped")}
     with daemon(tmp_path, toml=program("x", "/bin/sleep", "600", ready_after=0, **hooks)) as running:
         pid = running.wait_for("x-1", "READY")["pid"]
-        wait_until(said.exists)
+        wait_until(lambda: said.exists() and "ready x-1" in said.read_text())
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: "exited" in said.read_text() and running.row("x-1")["state"] == "READY")
         wait_until(lambda: said.read_text().count("ready x-1") == 2)
@@ -42,7 +42,7 @@ def test_on_failed_runs_once_and_not_at_each_probe(tmp_path: Path) -> None:
     with daemon(tmp_path, toml=table) as running:
         running.wait_for("x-1", "FAILED")
 
-        wait_until(said.exists)
+        wait_until(lambda: said.exists() and said.read_text())
 
         assert said.read_text() == "failed x-1 FAILED died too often; tried again once a minute\n"
 

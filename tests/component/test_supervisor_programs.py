@@ -128,8 +128,8 @@ def test_what_another_program_detached_lives_on_until_its_own_program_or_the_dae
         tmp_path, {"FAKE_PIDS": str(tmp_path / "pid")}, modes={"a": "detacher", "b": "good"}
     ) as running:
         maker = running.wait_for("a-1", "READY")["pid"]
-        wait_until((tmp_path / "pid").exists)
-        first = int((tmp_path / "pid").read_text())
+        written = tmp_path / "pid"
+        first = int(wait_until(lambda: written.exists() and written.read_text()))
         neighbour = running.wait_for("b-1", "READY")["pid"]
 
         os.kill(neighbour, signal.SIGKILL)

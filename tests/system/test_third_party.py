@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from taskd.config import installed
 from tests.installing import install_third_party
 from tests.system.daemon import ROOT, Daemon, head_over
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The package, installed for this process and for all that it starts."""
     made = install_third_party(tmp_path)
+    # Other tests of this process may have asked which packages there are.
+    installed._entry_points.cache_clear()
     monkeypatch.syspath_prepend(str(made))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(made), os.environ.get("PYTHONPATH")])))
-    return made
+    yield made
+    installed._entry_points.cache_clear()
 
 
 def test_a_daemon_runs_tasks_over_the_broker_and_in_the_pool_of_another_package(
