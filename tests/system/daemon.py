@@ -7,14 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from taskd import App
 from taskd.brokers.base import Broker
 from taskd.brokers.factory import connect
-from taskd.cli import taskctl
 from taskd.config.load import load
 from taskd.host import procinfo
 from tests.waiting import LEAST_S, wait_until
@@ -112,17 +109,6 @@ class Daemon:
         wait_until(lambda: "draining: " in self.log.read_text(), what="a worker that drains")
 
     def ctl(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run ``taskctl`` on this daemon's file, in this process: most verbs take less time than a start."""
-        command = ["--config", str(self.file), *words]
-        with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
-            with redirect_stdout(output), redirect_stderr(errors):
-                status = taskctl.main(command)
-            output.seek(0)
-            errors.seek(0)
-            done = subprocess.CompletedProcess(command, status, output.read(), errors.read())
-        return _checked(done) if check else done
-
-    def ctl_program(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the program ``taskctl`` on this daemon's file, in the environment as it is now."""
         done = subprocess.run(
             [str(Path(sys.executable).with_name("taskctl")), "--config", str(self.file), *words],

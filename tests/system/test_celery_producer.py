@@ -130,7 +130,9 @@ def test_a_pickle_is_a_dead_letter_and_the_client_is_told(daemon: Daemon, celery
 
     with pytest.raises(Exception, match=r"pickle.*accept_content"):
         sent.get(timeout=60)
-    (reason,) = [letter["reason"] for letter in daemon.dead_letters() if letter["task_id"] == sent.id]
+    (reason,) = wait_until(
+        lambda: [letter["reason"] for letter in daemon.dead_letters() if letter["task_id"] == sent.id]
+    )
     assert "accept_content" in str(reason)
 
 

@@ -113,7 +113,7 @@ def test_a_body_of_15_megabytes_is_run_or_dead_lettered_and_a_larger_one_is_not_
 
     assert result.get(timeout=60) == len(large)
     wait_until(daemon.dead_letters, 10)
-    (letter,) = daemon.dead_letters()
+    (letter,) = wait_until(daemon.dead_letters)
     assert "not the JSON that kombu writes" in str(letter["reason"])
     assert daemon.pid_of("main-1") == pid
     with pytest.raises(SerializationError, match="max_message_size"):

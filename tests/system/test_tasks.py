@@ -114,7 +114,7 @@ def test_an_unknown_task_is_dead_lettered_and_answered(daemon: Daemon) -> None:
     with pytest.raises(Exception, match=r"shop\.no_such_task"):
         result.get(timeout=60)
 
-    letters = daemon.dead_letters()
+    letters = wait_until(daemon.dead_letters)
     assert [letter["task_id"] for letter in letters] == [result.id]
     assert "not registered" in str(letters[0]["reason"])
 
@@ -162,7 +162,7 @@ def test_messages_of_protocol_1_run_and_messages_that_cannot_be_meant_are_answer
     assert daemon.app.result("odd").get(timeout=60) == 5
     with pytest.raises(Exception, match="eta is 'soon'; expected a time"):
         daemon.app.result("unclear").get(timeout=60)
-    assert len(daemon.dead_letters()) == 1
+    wait_until(lambda: len(daemon.dead_letters()) == 1)
 
 
 def test_a_task_whose_child_dies_runs_again(daemon: Daemon, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_task_may_send_its_message_back_and_refuse_it(daemon: Daemon, tmp_path
         result.get(timeout=60)
 
     assert path.read_text().split() == ["run", "run"]
-    (letter,) = daemon.dead_letters()
+    (letter,) = wait_until(daemon.dead_letters)
     assert letter["reason"] == "not at all"
 
 

@@ -38,10 +38,10 @@ def test_a_daemon_runs_tasks_over_the_broker_and_in_the_pool_of_another_package(
     assert daemon.app.send_task("shop.add", (3, 4), queue="other").get(timeout=60) == 7
 
     daemon.app.send_task("shop.add", (1, 1), queue="nobody")
-    assert daemon.ctl_program("parcels").stdout == "1\n"
-    assert daemon.ctl_program("queues", "--json").stdout.count('"name": "nobody"') == 1
-    assert "Of other packages:\n  parcels " in daemon.ctl_program("--help").stdout
-    assert daemon.ctl_program("doctor", check=False).returncode in (0, 1)
+    assert daemon.ctl("parcels").stdout == "1\n"
+    assert daemon.ctl("queues", "--json").stdout.count('"name": "nobody"') == 1
+    assert "Of other packages:\n  parcels " in daemon.ctl("--help").stdout
+    assert daemon.ctl("doctor", check=False).returncode in (0, 1)
     daemon.app.close()
 
 
@@ -50,7 +50,7 @@ def test_a_file_that_names_them_is_checked_without_the_package(
 ) -> None:
     head = head_over(f"parcels://{tmp_path}/parcels.db")
 
-    said = make_daemon('[worker.main]\npool = "parcels"\n', head=head).ctl_program("check", check=False)
+    said = make_daemon('[worker.main]\npool = "parcels"\n', head=head).ctl("check", check=False)
 
     assert said.returncode != 0
     assert 'the scheme "parcels" is not accepted' in said.stdout + said.stderr

@@ -42,7 +42,7 @@ def test_a_task_that_kills_its_worker_is_parked_with_the_evidence_and_the_others
         killer.get(timeout=60)
 
     assert len(runs.read_text().split()) == 3
-    (dead,) = daemon.dead_letters()
+    (dead,) = wait_until(daemon.dead_letters)
     assert dead["task_id"] == killer.id
     assert dead["reason"] == "its worker died 3 times"
     assert [other.get(timeout=60) for other in others] == [1, 2, 3, 4, 5]
@@ -89,7 +89,7 @@ def test_a_prefork_task_that_kills_more_than_its_child_is_parked(
         killer.get(timeout=60)
 
     assert len(runs.read_text().split()) == 3
-    (dead,) = daemon.dead_letters()
+    (dead,) = wait_until(daemon.dead_letters)
     assert (dead["task_id"], str(dead["reason"])[:19]) == (killer.id, f"its {whose} died 3 times"[:19])
     assert beside.get(timeout=60) == "held"
     assert daemon.app.send_task("shop.add", (1, 2)).get(timeout=60) == 3
@@ -136,6 +136,6 @@ def test_a_task_that_kills_its_worker_is_parked_where_the_worker_is_another_user
         killer.get(timeout=60)
 
     assert len(runs.read_text().split()) == 3
-    (dead,) = daemon.dead_letters()
+    (dead,) = wait_until(daemon.dead_letters)
     assert (dead["task_id"], dead["reason"]) == (killer.id, "its worker died 3 times")
     assert daemon.app.send_task("shop.add", (1, 2)).get(timeout=60) == 3
