@@ -252,6 +252,8 @@ def test_solo_can_not_ask_a_job_to_end(start: Start) -> None:
     assert start("solo").pool.soften(0) is False
 
 
+# An exception for a thread may strike in a callback of the interpreter's, which drops and reports it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_soft_limit_that_does_not_pass_disturbs_no_later_job(kind: str, start: Start) -> None:
     runner = start(kind, capacity=1)
