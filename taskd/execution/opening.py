@@ -29,7 +29,7 @@ def read_app(path: str, table: str = "", directory: str = "") -> DeclaringApp:
     """Import the user's app to learn what it declares; runs nothing of it.  Raises: as ``finding.load``."""
     app = load(path, table, directory)
     if is_celery(app):
-        from taskd.execution.celery.declared import DeclaredCelery
+        from taskd.execution.celery.schedule.declared import DeclaredCelery
 
         with code_of_celery(app, path):
             return DeclaredCelery(app)

@@ -1,6 +1,6 @@
 """The report of a Celery app that was imported to be read: for ``taskd --check --import`` and for importing.
 
-``taskd.execution.celery.facts`` writes it as JSON; no reader of it imports the app, or Celery.
+``taskd.execution.celery.conf.facts`` writes it as JSON; no reader of it imports the app, or Celery.
 """
 
 from __future__ import annotations

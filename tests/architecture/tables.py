@@ -178,7 +178,7 @@ LAZY = (
     r"beat\.stores\.factory",
     r"revocations\.store",
     r"execution\.opening",
-    r"execution\.celery\.declared",
+    r"execution\.celery\.schedule\.declared",
     r"worker\.pools",
     r"worker\.(gevent|eventlet)_entry",  # the process is patched before anything else is imported
 )

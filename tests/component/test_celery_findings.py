@@ -16,7 +16,7 @@ from kombu.entity import Exchange, Queue
 
 from taskd.config.load import check_bytes
 from taskd.config.schema import Config
-from taskd.execution.celery import findings
+from taskd.execution.celery.conf import findings
 from taskd.sending.celery_facts import AppFinding
 
 BROKER = "redis://:hunter2@broker.example:6379/0"

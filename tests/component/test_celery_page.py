@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taskd.execution.celery.reference import BEGIN, END, renewed, settings_table
+from taskd.execution.celery.conf.reference import BEGIN, END, renewed, settings_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "celery.md"
 
@@ -12,7 +12,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "celery.md"
 def test_the_page_has_the_settings() -> None:
     text = PAGE.read_text(encoding="utf-8")
 
-    assert settings_table() in text, "run: python -m taskd.execution.celery.reference --write docs/celery.md"
+    assert settings_table() in text, (
+        "run: python -m taskd.execution.celery.conf.reference --write docs/celery.md"
+    )
 
 
 def test_a_page_that_is_behind_is_renewed_and_nothing_else_of_it() -> None:

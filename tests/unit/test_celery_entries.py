@@ -19,7 +19,7 @@ from kombu.utils.json import loads
 from taskd.beat.messages import beat_message
 from taskd.beat.schedules.build import schedule_of
 from taskd.config.schedule import BeatEntryConfig
-from taskd.execution.celery.declared import DeclaredCelery
+from taskd.execution.celery.schedule.declared import DeclaredCelery
 from taskd.execution.opening import read_app
 
 # Celery deprecates the option ``queue`` of a task, which many apps have.

@@ -19,8 +19,8 @@ from taskd.config.schedule import BeatConfig
 from taskd.config.schema import Config
 from taskd.config.tables import SINGLE_TABLES, options
 from taskd.config.written import written
-from taskd.execution.celery import translating
-from taskd.execution.celery.settings import VERDICTS, SettingFate, keys_of, verdict_on
+from taskd.execution.celery.conf import translating
+from taskd.execution.celery.conf.settings import VERDICTS, SettingFate, keys_of, verdict_on
 
 #: Settings that later releases of 5.3 to 5.7 renamed or took out.
 _FORMER: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ _FORMER: tuple[str, ...] = ()
 def test_every_setting_of_the_installed_celery_has_a_verdict() -> None:
     missing = [name for name in defaults.DEFAULTS if verdict_on(name) is None]
 
-    assert missing == [], "say in taskd/execution/celery/settings.py what becomes of them"
+    assert missing == [], "say in taskd/execution/celery/conf/settings.py what becomes of them"
 
 
 @pytest.mark.skipif(celery.VERSION < (5, 7), reason="an older release has fewer settings")

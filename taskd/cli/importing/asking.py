@@ -22,7 +22,7 @@ def ask(app: str, *, directory: str, interpreter: str, environment: Mapping[str,
 
     Raises: ``Failure`` that says why there are none.
     """
-    command = module_command("taskd.execution.celery.facts", app, python=interpreter)
+    command = module_command("taskd.execution.celery.conf.facts", app, python=interpreter)
     try:
         done = subprocess.run(
             command,

@@ -13,7 +13,7 @@ from celery._state import _set_task_join_will_block
 from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, Stage, errand_of
 from taskd.base import log
 from taskd.base.errors import StartError
-from taskd.execution.celery.findings import other_pools, refusals_for, unable_to_run, warnings_for
+from taskd.execution.celery.conf.findings import other_pools, refusals_for, unable_to_run, warnings_for
 from taskd.execution.celery.leaving import leave_as_child
 from taskd.execution.celery.records import HandedRecords
 from taskd.execution.celery.running import CeleryExecutor

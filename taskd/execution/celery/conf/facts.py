@@ -1,4 +1,4 @@
-"""``python -m taskd.execution.celery.facts APP``: import a Celery app as its user would; print its facts.
+"""``python -m taskd.execution.celery.conf.facts APP``: import a Celery app as its user would and print it.
 
 One JSON document (``CeleryFacts``) goes to the standard output as it was at the start; output of the user's
 modules goes to standard error.  The document holds passwords: it is for the pipe of ``taskctl import``.
@@ -18,11 +18,11 @@ from taskd.base import exit_codes
 from taskd.base.errors import ResolveError
 from taskd.base.resolve import failure_of, with_remedy
 from taskd.base.urls import masked
-from taskd.execution.celery import findings, translating
-from taskd.execution.celery.declared import DeclaredCelery
-from taskd.execution.celery.differing import differing, settings_of, shown_setting
-from taskd.execution.celery.routed import routed_queues, routes_in
-from taskd.execution.celery.settings import keys_of, verdict_on
+from taskd.execution.celery.conf import findings, translating
+from taskd.execution.celery.conf.differing import differing, settings_of, shown_setting
+from taskd.execution.celery.conf.routed import routed_queues, routes_in
+from taskd.execution.celery.conf.settings import keys_of, verdict_on
+from taskd.execution.celery.schedule.declared import DeclaredCelery
 from taskd.execution.finding import code_of_celery, is_celery, load
 from taskd.sending.celery_facts import CeleryEntry, CeleryFacts, CelerySetting, CeleryTask
 

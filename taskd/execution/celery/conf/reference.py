@@ -1,7 +1,7 @@
 """The table of Celery's settings in docs/celery.md, written from the verdicts.
 
-``python -m taskd.execution.celery.reference`` prints it.  With ``--write PAGE`` it goes into the page, which
-a test compares.
+``python -m taskd.execution.celery.conf.reference`` prints it.  With ``--write PAGE`` it goes into the
+page, which a test compares.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from itertools import groupby
 
-from taskd.execution.celery.settings import BACKENDS, VERDICTS, SettingFate, SettingVerdict
+from taskd.execution.celery.conf.settings import BACKENDS, VERDICTS, SettingFate, SettingVerdict
 
-BEGIN = "<!-- Written by `python -m taskd.execution.celery.reference`; do not edit. -->"
+BEGIN = "<!-- Written by `python -m taskd.execution.celery.conf.reference`; do not edit. -->"
 END = "<!-- The end of what is written. -->"
 
 

@@ -14,7 +14,7 @@ from taskd.app.from_celery import when_of
 from taskd.base import clock
 from taskd.base.errors import ConfigError
 from taskd.config.schedule import WhenConfig
-from taskd.execution.celery.scheduling import ended, moment_of, own_kind, zone_name
+from taskd.execution.celery.schedule.scheduling import ended, moment_of, own_kind, zone_name
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskd.base import clock
-from taskd.execution.celery.destination import Send
-from taskd.execution.celery.scheduling import entry_of, moment_of, why_of
+from taskd.execution.celery.schedule.destination import Send
+from taskd.execution.celery.schedule.scheduling import entry_of, moment_of, why_of
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -11,10 +11,10 @@ from celery.beat import ScheduleEntry, Scheduler
 from taskd.base.errors import ConfigError
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
-from taskd.execution.celery import findings
-from taskd.execution.celery.destination import Send
-from taskd.execution.celery.schedulers import SchedulerKind, kind_of, refusal_of, scheduler_class
-from taskd.execution.celery.scheduling import entry_of, when_by, why_of
+from taskd.execution.celery.conf import findings
+from taskd.execution.celery.schedule.destination import Send
+from taskd.execution.celery.schedule.schedulers import SchedulerKind, kind_of, refusal_of, scheduler_class
+from taskd.execution.celery.schedule.scheduling import entry_of, when_by, why_of
 from taskd.execution.task_app import ChangingSchedule
 from taskd.sending.celery_facts import AppFinding
 
@@ -68,11 +68,11 @@ class DeclaredCelery:
             logger.warning("entries that are not in the code do not fire: %s; %s", refusal, remedy)
         match kind_of(found):
             case SchedulerKind.DATABASE:
-                from taskd.execution.celery.database import DatabaseSchedule  # it imports Django
+                from taskd.execution.celery.schedule.database import DatabaseSchedule  # it imports Django
 
                 return DatabaseSchedule(self._app, found)
             case SchedulerKind.REDBEAT:
-                from taskd.execution.celery.redbeat import RedBeatSchedule  # it imports RedBeat
+                from taskd.execution.celery.schedule.redbeat import RedBeatSchedule  # it imports RedBeat
 
                 return RedBeatSchedule(self._app, found)
             case _:

@@ -15,12 +15,12 @@ from taskd.base.errors import ConfigError
 from taskd.config.built_in import POOLS
 from taskd.config.kinds import PoolKind, PoolTrait
 from taskd.config.schema import Config
-from taskd.execution.celery import translating
-from taskd.execution.celery.differing import differing, settings_of, shown_setting
-from taskd.execution.celery.disagreeing import disagreements, unserved
-from taskd.execution.celery.routed import routed_queues
-from taskd.execution.celery.schedulers import refusal_of, scheduler_class
-from taskd.execution.celery.settings import SettingFate, verdict_on
+from taskd.execution.celery.conf import translating
+from taskd.execution.celery.conf.differing import differing, settings_of, shown_setting
+from taskd.execution.celery.conf.disagreeing import disagreements, unserved
+from taskd.execution.celery.conf.routed import routed_queues
+from taskd.execution.celery.conf.settings import SettingFate, verdict_on
+from taskd.execution.celery.schedule.schedulers import refusal_of, scheduler_class
 from taskd.sending.celery_facts import AppFinding, CeleryQueue
 
 _REQUEST = "celery.worker.request:Request"

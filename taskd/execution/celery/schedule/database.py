@@ -14,9 +14,9 @@ from django.db.utils import Error as DatabaseError
 
 from taskd.base import clock
 from taskd.config.schedule import BeatEntryConfig
-from taskd.execution.celery.asking import Asking, declared
-from taskd.execution.celery.rows import THEIRS, row_of
-from taskd.execution.celery.scheduling import moment_of, why_of
+from taskd.execution.celery.schedule.asking import Asking, declared
+from taskd.execution.celery.schedule.rows import THEIRS, row_of
+from taskd.execution.celery.schedule.scheduling import moment_of, why_of
 from taskd.execution.task_app import ScheduleAwayError, ScheduleReading
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from taskd.base import clock
 from taskd.base.errors import ConfigError, SerializationError
 from taskd.config.declared import declared_entry
 from taskd.config.schedule import BeatEntryConfig, WhenConfig
-from taskd.execution.celery.destination import Send, routed
+from taskd.execution.celery.schedule.destination import Send, routed
 from taskd.protocol import serializers
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.config.tables import SINGLE_TABLES, options
 from taskd.config.written import written
-from taskd.execution.celery import translating
-from taskd.execution.celery.differing import differing, shown_setting
-from taskd.execution.celery.routed import RoutedQueue
-from taskd.execution.celery.settings import verdict_on
+from taskd.execution.celery.conf import translating
+from taskd.execution.celery.conf.differing import differing, shown_setting
+from taskd.execution.celery.conf.routed import RoutedQueue
+from taskd.execution.celery.conf.settings import verdict_on
 from taskd.sending.celery_facts import AppFinding, CeleryQueue
 
 #: Names of this machine, which an address may use one for the other.

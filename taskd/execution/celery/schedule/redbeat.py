@@ -12,8 +12,8 @@ from redbeat.schedulers import ensure_conf, get_redis
 
 from taskd.base import clock
 from taskd.config.schedule import BeatEntryConfig
-from taskd.execution.celery.asking import Asking, declared
-from taskd.execution.celery.scheduling import moment_of, own_kind, when_by, why_of
+from taskd.execution.celery.schedule.asking import Asking, declared
+from taskd.execution.celery.schedule.scheduling import moment_of, own_kind, when_by, why_of
 from taskd.execution.task_app import ScheduleAwayError, ScheduleReading
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from taskd.execution.celery import translating
+from taskd.execution.celery.conf import translating
 
 #: Keys of taskd.toml with their values; ``worker.KEY`` is a key of each worker's table.
 Keys: TypeAlias = Mapping[str, object]

@@ -8,7 +8,7 @@ from typing import Any
 from celery.app import defaults
 
 from taskd.base.urls import MASK, masked
-from taskd.execution.celery.translating import broker_url
+from taskd.execution.celery.conf.translating import broker_url
 
 _SECRETS = ("password", "secret", "token", "access_key", "_key", "auth_kwargs", "engine_options")
 _ADDRESSES = ("broker_url", "broker_read_url", "broker_write_url", "result_backend", "database_url")
