@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskd.app.bound import BoundTask
-from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.sending.request import Request
 
 logger = logging.getLogger(__name__)
@@ -157,6 +156,6 @@ def tell_end(
                     base.on_failure(error.exception, *about, error)
             if state != "RETRY":
                 base.after_return(state, error.exception if error else value, *about, error)
-        except (Exception, SoftTimeLimitExceeded):
+        except BaseException:
             name = type(base).__qualname__
             logger.exception("task=%s id=%s a handler of %s failed", request.task, request.id, name)

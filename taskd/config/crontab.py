@@ -185,7 +185,8 @@ class _Reader:
         elif (match := _ITEM.fullmatch(item)) is not None:
             self._read_range(match, column)
         else:
-            wrong = f'"{item}" is no {field.name}' if item else f"a {field.name} is missing"
+            what = f"an {field.name}" if field.name[0] in "aeh" else f"a {field.name}"  # "an hour" alone
+            wrong = f'"{item}" is not {what}' if item else f"{what} is missing"
             raise CronError(column, wrong, f"{field.range}, a range 1-5, a step */2, or a list of them")
 
     def _read_range(self, match: re.Match[str], column: int) -> None:

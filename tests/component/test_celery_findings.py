@@ -210,17 +210,18 @@ def test_a_worker_logs_findings_and_starts_though_they_cannot_be_made(app: Any) 
         f'app = "shop:app"\nbroker = "{BROKER}"\nresults = "redis://broker.example/1"\n[worker.main]\n'
     )
 
-    [line] = findings.warnings_for(app, config, "main")
+    refused, [line] = findings.told_by_worker(app, config, "main")
+    assert refused == []
     assert line.startswith("event_exchange: mine does not count here; ")
 
     app.steps["worker"].add(Step)
-    [line] = findings.refusals_for(app, config, "main")
+    [line], others = findings.told_by_worker(app, config, "main")
     assert line.startswith("the check refuses this, and the worker runs without: app.steps['worker']: ")
-    assert len(findings.warnings_for(app, config, "main")) == 1
+    assert len(others) == 1
 
     app.user_options = 1
-    assert findings.refusals_for(app, config, "main") == []
-    [line] = findings.warnings_for(app, config, "main")
+    refused, [line] = findings.told_by_worker(app, config, "main")
+    assert refused == []
     assert line.startswith("the app cannot be judged: AttributeError")
 
 

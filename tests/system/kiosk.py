@@ -11,6 +11,8 @@ from celery import Celery, Task, chain, chord, group, shared_task, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 
+from tests.system.notes import note
+
 broker = os.environ["TEST_BROKER"]
 app = Celery("kiosk", broker=broker, backend=os.environ.get("TEST_RESULTS", broker))
 # Else Celery tries for 20 s to reach a result store that is down.
@@ -18,15 +20,6 @@ app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 1}}
 app.conf.task_track_started = True
 app.conf.worker_prefetch_multiplier = 1
 logger = get_task_logger(__name__)
-
-
-def note(line: str) -> None:
-    """Append a line to the file of the test."""
-    fd = os.open(os.environ["TEST_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(fd, f"{line}\n".encode())
-    finally:
-        os.close(fd)
 
 
 def _noting(name: str) -> Any:

@@ -7,19 +7,17 @@ import time
 
 from celery import Celery
 
+from tests.system import notes
+
 app = Celery("stormy", broker=os.environ["TEST_BROKER"], backend=os.environ["TEST_RESULTS"])
 app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True)
 
 
 @app.task(name="stormy.note")  # type: ignore[untyped-decorator]
 def note(number: int) -> int:
-    """Write the number down, in one write."""
+    """Write the number down."""
     time.sleep(0.005)
-    line = os.open(os.environ["TEST_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(line, f"{number}\n".encode())
-    finally:
-        os.close(line)
+    notes.note(str(number))
     return number
 
 

@@ -9,18 +9,11 @@ from typing import Any
 
 from celery import Celery, Task, signals
 
+from tests.system.notes import note
+
 app = Celery("wharf", broker=os.environ["TEST_BROKER"], backend=os.environ["TEST_BACKEND"])
 app.conf.worker_prefetch_multiplier = 1
 app.conf.database_create_tables_at_setup = True
-
-
-def note(line: str) -> None:
-    """Append a line to the file of the test."""
-    fd = os.open(os.environ["TEST_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(fd, f"{line}\n".encode())
-    finally:
-        os.close(fd)
 
 
 @signals.task_failure.connect  # type: ignore[untyped-decorator]

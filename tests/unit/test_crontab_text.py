@@ -74,7 +74,7 @@ sound_expressions = st.tuples(
         ("5", 2, "1 field is given; expected five fields"),
         ("@dayly", 1, 'did you mean "@daily"?'),
         ("@reboot", 1, 'the nickname "@reboot" is unknown'),
-        ("² * * * *", 1, "is no minute"),
+        ("² * * * *", 1, "is not a minute"),
     ],
 )
 def test_a_mistake_is_named_with_its_column(text: str, column: int, named: str) -> None:

@@ -16,7 +16,7 @@ from celery.utils.serialization import jsonify
 _OF_CELERY = frozenset({*DEFAULTS, "deprecated_settings"})
 
 
-def settings_of(app: Any) -> Mapping[str, object]:
+def shown_settings(app: Any) -> Mapping[str, object]:
     """Return the settings that differ from Celery's defaults, as JSON values, passwords hidden.
 
     Django's own are not among them, although Celery finds its settings beside them.

@@ -13,11 +13,11 @@ from celery._state import _set_task_join_will_block
 from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, Stage, errand_of
 from taskd.base import log
 from taskd.base.errors import StartError
-from taskd.execution.celery.conf.findings import other_pools, refusals_for, unable_to_run, warnings_for
+from taskd.execution.celery.conf.findings import other_pools, told_by_worker, unable_to_run
 from taskd.execution.celery.leaving import leave_as_child
 from taskd.execution.celery.records import HandedRecords
 from taskd.execution.celery.running import CeleryExecutor
-from taskd.execution.celery.shown import settings_of, software_of
+from taskd.execution.celery.shown import shown_settings, software_of
 from taskd.execution.celery.tasks import options_of
 from taskd.execution.celery.worker_start import WorkerStandIn, start_process, start_worker
 from taskd.execution.task_app import Workplace
@@ -67,12 +67,13 @@ class WorkingCelery:
     def table(self) -> AppTable:
         """Return the options of all tasks."""
         errands = [TaskOptions(name=name, time_limit=STAGE_LIMIT_S) for name in self._errands]
+        refusals, warnings = told_by_worker(self._app, self._config, self._table)
         return AppTable(
             [*options_of(self._app), *errands],
             answers=True,
-            refusals=refusals_for(self._app, self._config, self._table),
-            warnings=warnings_for(self._app, self._config, self._table),
-            settings=settings_of(self._app),
+            refusals=refusals,
+            warnings=warnings,
+            settings=shown_settings(self._app),
             software=software_of(),
         )
 

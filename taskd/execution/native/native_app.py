@@ -51,9 +51,9 @@ class WorkingApp(NativeApp):
     def __init__(self, app: App, workplace: Workplace) -> None:
         super().__init__(prepare(app))
         app.bind_config(workplace.config)
-        self._place = HookPlace(workplace.node_name, os.getpid())
+        self._node_name = workplace.node_name
         if workplace.has_children:
-            _make_errands(app, workplace.node_name)
+            self._make_errands()
         self._executor = partial(
             Executor,
             app,
@@ -68,7 +68,14 @@ class WorkingApp(NativeApp):
 
     def run_stage(self, stage: Stage) -> None:
         """Call the app's hooks of a stage."""
-        self._app.hooks.run_stage(stage, HookPlace(self._place.node_name, os.getpid()))
+        self._app.hooks.run_stage(stage, HookPlace(self._node_name, os.getpid()))
+
+    def _make_errands(self) -> None:
+        """Let the worker's parent have the hooks of its own life called in a child."""
+        for stage in WORKER_STAGES:
+            if self._app.hooks.has(stage):
+                declared = self._app.task(name=errand_of(stage), time_limit=STAGE_LIMIT_S, max_retries=0)
+                declared(partial(self.run_stage, stage))
 
     @property
     def soft_limit(self) -> type[Exception]:
@@ -92,16 +99,3 @@ def table_of(app: App) -> AppTable:
     """Return what the parent must know of an app of taskd's own."""
     tasks = [worker_options(task.settings) for task in app.tasks.values()]
     return AppTable(tasks, hears_ends=app.hooks.hear_ends)
-
-
-def _make_errands(app: App, node_name: str) -> None:
-    """Let the worker's parent have the hooks of its own life called in a child.  For the template."""
-    for stage in WORKER_STAGES:
-        if app.hooks.has(stage):
-            app.task(name=errand_of(stage), time_limit=STAGE_LIMIT_S, max_retries=0)(
-                partial(_run, app, stage, node_name)
-            )
-
-
-def _run(app: App, stage: Stage, node_name: str) -> None:
-    app.hooks.run_stage(stage, HookPlace(node_name, os.getpid()))

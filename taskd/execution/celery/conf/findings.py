@@ -63,23 +63,19 @@ def in_whole_file(app: Any, config: Config, table: str) -> list[AppFinding]:
     return [*of(app, config, table), *unserved(settings, queues, routed_queues(app, settings), config)]
 
 
-def warnings_for(app: Any, config: Config, table: str) -> list[str]:
-    """Return those that are not refused as lines for the log of a worker."""
-    try:
-        return [str(each) for each in of(app, config, table) if not each.is_refused]
-    except Exception as error:  # noqa: BLE001 - the barrier of findings: they look at objects of users
-        return [f"the app cannot be judged: {type(error).__name__}: {error}"]
+def told_by_worker(app: Any, config: Config, table: str) -> tuple[list[str], list[str]]:
+    """Return the refused findings and the others as lines for the log of a worker, which starts all the same.
 
-
-def refusals_for(app: Any, config: Config, table: str) -> list[str]:
-    """Return the refused ones as lines for the log of a worker, which starts all the same."""
+    Raises nothing: the findings look at objects of users.
+    """
     try:
         found = of(app, config, table)
-    except Exception:  # noqa: BLE001 - the warnings tell of it
-        return []
-    return [
+    except Exception as error:  # noqa: BLE001 - the barrier of findings
+        return [], [f"the app cannot be judged: {type(error).__name__}: {error}"]
+    refused = [
         f"the check refuses this, and the worker runs without: {each}" for each in found if each.is_refused
     ]
+    return refused, [str(each) for each in found if not each.is_refused]
 
 
 def queues_of(app: Any) -> list[CeleryQueue]:
