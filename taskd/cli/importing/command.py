@@ -126,12 +126,7 @@ def _variables(starts: Sequence[CeleryStart]) -> dict[str, str]:
         for each in start.env_files:
             if os.path.exists(each):
                 variables.update(assignments(_text_of(each)))
-        given = {
-            "CELERY_BROKER_URL": start.command.given("broker"),
-            "CELERY_RESULT_BACKEND": start.command.given("result-backend"),
-            "CELERY_CONFIG_MODULE": start.command.given("config"),
-        }
-        return {**variables, **{name: value for name, value in given.items() if value}}
+        return {**variables, **start.command.variables()}
     return {}
 
 

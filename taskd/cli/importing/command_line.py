@@ -40,6 +40,11 @@ _SHORT: Mapping[str, str] = {
 #: Short options that mean another thing behind this verb.
 _SHORT_OF: Mapping[str, Mapping[str, str]] = {"beat": {"S": "scheduler"}}
 _LONG: Mapping[str, str] = {"events": "task-events", "discard": "purge", "schedule-filename": "schedule"}
+_VARIABLES: Mapping[str, str] = {
+    "broker": "CELERY_BROKER_URL",
+    "result-backend": "CELERY_RESULT_BACKEND",
+    "config": "CELERY_CONFIG_MODULE",
+}
 #: Options without a value.
 _FLAGS = frozenset(
     {
@@ -87,6 +92,10 @@ class CeleryCommand:
     def given(self, option: str) -> str:
         """Return the value of an option; empty if it is not given."""
         return self.options.get(option, "")
+
+    def variables(self) -> dict[str, str]:
+        """Return the options that Celery hands on to its process as variables of the environment."""
+        return {name: self.options[option] for option, name in _VARIABLES.items() if self.options.get(option)}
 
 
 def words_of(text: str) -> list[str]:

@@ -207,11 +207,7 @@ def _environment(plan: ImportPlan, table: ImportedTable, start: CeleryStart) -> 
         plan.decide(
             f"{name} is left out of environment, for its value is not in the file; write it if needed"
         )
-    named = (("broker", "CELERY_BROKER_URL"), ("result-backend", "CELERY_RESULT_BACKEND"))
-    variables = {name: start.command.given(option) for option, name in named if start.command.given(option)}
-    if start.command.given("config"):
-        variables["CELERY_CONFIG_MODULE"] = start.command.given("config")
-    given = {**start.environment, **variables}
+    given = {**start.environment, **start.command.variables()}
     if not given:
         return
     shown = {}
