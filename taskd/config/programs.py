@@ -69,7 +69,8 @@ class WorkerConfig(ProcessConfig):
     preload: str = option(
         ValueForm.CHOICE,
         "Whether prefork children share one import of the task code. With auto they do unless the code "
-        "starts threads. With false each child imports it. With true code that starts threads is refused.",
+        "starts threads or makes an event loop. With false each child imports it. With true code that "
+        "starts threads is refused.",
         default="auto",
         choices=PRELOADS,
     )

@@ -104,13 +104,39 @@ def load_gevent() -> Use:
     return use
 
 
-def load_uvloop() -> Use:
+def load_uvloop_loop() -> Use:
     import asyncio
 
     import uvloop
 
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
+    return lambda: loop.run_until_complete(asyncio.sleep(0.01, "slept"))
+
+
+def load_uvloop_in_tasks() -> Use:
+    import asyncio
+
+    import uvloop
+
+    async def sleep() -> str:
+        await asyncio.sleep(0.01)
+        return type(asyncio.get_running_loop()).__module__
+
+    def use() -> str:
+        loop = uvloop.new_event_loop()
+        try:
+            return str(loop.run_until_complete(sleep()))
+        finally:
+            loop.close()
+
+    return use
+
+
+def load_asyncio_loop() -> Use:
+    import asyncio
+
+    loop = asyncio.new_event_loop()
     return lambda: loop.run_until_complete(asyncio.sleep(0.01, "slept"))
 
 
@@ -126,7 +152,9 @@ LOADS = {
     "otel": load_otel,
     "queue-listener": load_queue_listener,
     "gevent": load_gevent,
-    "uvloop": load_uvloop,
+    "uvloop": load_uvloop_in_tasks,
+    "uvloop-loop": load_uvloop_loop,
+    "asyncio-loop": load_asyncio_loop,
 }
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ def grpc_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
         ("otel", False, b"True"),
         ("queue-listener", False, b"True"),
         ("gevent", True, b"2"),
-        ("uvloop", True, b"slept"),
+        ("uvloop", True, b"uvloop"),
+        ("uvloop-loop", False, b"slept"),
+        ("asyncio-loop", False, b"slept"),
     ],
 )
 def test_task_code_with_a_difficult_library_runs(library: str, is_shared: bool, result: bytes) -> None:

@@ -1,9 +1,9 @@
 """The template: loads the target once and forks children from that state, for as long as it lives.
 
 It has one thread and no connection but the control socket, so a child forked hours later inherits
-no held lock and no half-read stream.  Task code that starts threads when it is loaded makes a template
-*unfit*: it reports what it loaded and ends, and the pool starts another that loads nothing (*bare*), whose
-children load the code after the fork, each for itself.
+no held lock and no half-read stream.  Task code that starts threads or makes an event loop when it is loaded
+makes a template *unfit*: it reports what it loaded, and ends.  The pool starts another that loads nothing
+(*bare*); its children load the code after the fork, each for itself.
 
 It never runs a job and never listens to anything but the pool.  It ends when the pool's end of the control
 socket closes, and dies with its worker.
@@ -16,6 +16,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -83,6 +84,8 @@ def serve(
     program = ChildProgram(target, partial(_load_late, load), begin, end, born, soft_limit)
     template = _Template(control, program, title, preload, hello)
     template.refuse_threads()
+    if preload == wire.AUTO and (loops := open_event_loops()):
+        _unfit(control, f"the task code made an event loop while it was loaded: {', '.join(loops)}", hello)
     gc.collect()
     gc.freeze()
     if preload != wire.BARE:
@@ -162,6 +165,22 @@ def _all_signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def open_event_loops() -> list[str]:
+    """Return the class of every asyncio event loop that is not closed.
+
+    After a fork all children would wait at the one selector of such a loop, and wake one another.  With
+    uvloop they also write to one ring of io_uring, at which libuv aborts the process.
+    """
+    events = sys.modules.get("asyncio.events")
+    if events is None:
+        return []
+    # By type: the class that an object claims may be that of something which is loaded only when it is asked.
+    tracked = gc.get_objects()
+    kinds = {kind for kind in set(map(type, tracked)) if issubclass(kind, events.AbstractEventLoop)}
+    loops = [each for each in tracked if type(each) in kinds] if kinds else []
+    return [f"{type(each).__module__}.{type(each).__qualname__}" for each in loops if not each.is_closed()]
 
 
 def threads_beside_this() -> list[str]:
