@@ -69,6 +69,8 @@ class End(int, Enum):
     REJECTED = 5
     #: An app that answers could not store how the run ended: nobody knows of its end yet.
     UNSTORED = 6
+    #: Its time to run ended while it waited for its slot: nothing of it ran.
+    EXPIRED = 7
 
 
 class RecordPlace(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -81,6 +81,10 @@ class TaskHeaders(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """After which wall-clock second not to run it; None for never."""
         return None if self.expires is None else _epoch(self.expires)
 
+    def expired(self, now: float) -> bool:
+        """Whether it must not begin any more; ``now`` is wall-clock time."""
+        return self.expires is not None and _epoch(self.expires) <= now
+
     @property
     def hard_limit_s(self) -> float:
         """The hard time limit of this message; 0 when the task's own counts."""

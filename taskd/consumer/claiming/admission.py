@@ -191,7 +191,7 @@ class Admission:
                 logger.info("task=%s id=%s expired before it ran", headers.task, headers.id)
                 options = self._work.tasks.get(headers.task)
                 end = decided_ends.revoked(headers, Cause.EXPIRED)
-                answering.refuse(delivery, headers, options, end, Ack(tag), expired=True)
+                answering.refuse(delivery, headers, options, end, Ack(tag))
             case strategy.Revoked(headers):
                 logger.info("task=%s id=%s is revoked and will not run", headers.task, headers.id)
                 options = self._work.tasks.get(headers.task)

@@ -79,7 +79,7 @@ def decide(delivery: Delivery, tasks: Mapping[str, TaskOptions], revoked: Revoca
     options = tasks.get(headers.task)
     if options is None:
         return Unknown(headers)
-    if headers.expires_at is not None and headers.expires_at <= now:
+    if headers.expired(now):
         return Expired(headers)
     if revoked.covers(headers):
         return Revoked(headers)

@@ -132,8 +132,8 @@ class TaskEvents:
             case End.RETRIED:
                 exception = exception_text(reply.record, reply.text)
                 self._add(TaskRetried, now, task_id, exception=exception, traceback=reply.traceback or None)
-            case End.IGNORED:
-                pass  # nobody is told: Celery has no event for it
+            case End.IGNORED | End.EXPIRED:
+                pass  # Celery has no event for the first; the worker decides the second, and tells of it there
             case End.REQUEUED | End.UNSTORED:
                 self._add(TaskRefused, now, task_id, requeue=True)
             case End.REJECTED:

@@ -19,7 +19,7 @@ from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.parking import answer_parked, parked_for
 from taskd.consumer.settling.settling import Settling
 from taskd.protocol.delivery import Ack, Dead, Delivery, Replace, Requeue, Settlement
-from taskd.protocol.execution import DecidedEnd
+from taskd.protocol.execution import Cause, DecidedEnd
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import TaskState
 from taskd.sending.options import TaskOptions
@@ -104,6 +104,7 @@ class Answering:
                 failed=end.state == TaskState.FAILURE,
                 terminated=bool(signum) or request.softened is Softened.REVOKED,
                 signum=signum,
+                expired=end.cause is Cause.EXPIRED,
             )
         )
         if self._ends.app_answers:
@@ -132,11 +133,9 @@ class Answering:
         options: TaskOptions | None,
         end: DecidedEnd,
         settlement: Ack | Dead,
-        *,
-        expired: bool = False,
     ) -> None:
         """Answer for a message that does not run, and settle it; no ``options``: its task is not known."""
-        self.note(RunEnded(headers, options, decided=end, ran=False, expired=expired))
+        self.note(RunEnded(headers, options, decided=end, ran=False, expired=end.cause is Cause.EXPIRED))
         if self._ends.app_answers:
             settle = partial(self._settle_of, self._claims.generation)
             self._ends.hand_over(Handed(delivery, headers, end, settle, settlement))

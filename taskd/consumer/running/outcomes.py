@@ -118,6 +118,9 @@ class Outcomes:
         reply = decode_reply(done.reply)
         if request.softened is not Softened.NO and self._ended_on_request(request, reply, done.runtime_s):
             return
+        if reply.end is End.EXPIRED:
+            self._expired(request)
+            return
         if reply.end is End.UNSTORED and request.acks_early:
             self._hand_over_unstored(request, reply, done.runtime_s)
             return
@@ -199,6 +202,13 @@ class Outcomes:
             self._settling.publish(request.delivery.again())
         else:
             self._answering.settle(request, Requeue(request.delivery.tag))
+
+    def _expired(self, request: WorkerRequest) -> None:
+        """Answer for a task that its executor found expired: it had waited for its slot too long."""
+        headers = request.headers
+        logger.info("task=%s id=%s expired before it ran", headers.task, headers.id)
+        end = decided_ends.revoked(headers, Cause.EXPIRED)
+        self._answering.answer(request, end, self._answering.ack_of(request), ran=False)
 
     def _run_again_later(self, request: WorkerRequest, reply: Reply) -> None:
         delivery = request.delivery

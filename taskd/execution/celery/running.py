@@ -83,6 +83,8 @@ class CeleryExecutor:
         if errand is not None:
             errand()
             return Reply(End.SUCCEEDED, states.SUCCESS, success_record(headers.id, None, done_at=clock.now()))
+        if headers.expired(clock.now()):
+            return Reply(End.EXPIRED)
         task = self._tasks.get(headers.task)
         if task is None:
             return Reply(End.REJECTED, text=f'task "{headers.task}" is not registered here')

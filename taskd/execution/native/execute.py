@@ -26,7 +26,7 @@ from taskd.app.control_flow import Ignore, Reject, Replaced, Retry
 from taskd.app.hooks import Ended
 from taskd.app.replacing import replacement
 from taskd.app.task import CoroutineTask
-from taskd.base import log
+from taskd.base import clock, log
 from taskd.base.errors import (
     ProtocolError,
     SerializationError,
@@ -181,6 +181,8 @@ class Executor:
             headers = decode_headers(delivery.headers)
         except ProtocolError as error:
             return replies.malformed(error)
+        if assignment.ended is None and headers.expired(clock.now()):
+            return Reply(End.EXPIRED)
         task = self._tasks.get(headers.task)
         if task is None:
             return replies.rejected(headers, f'task "{headers.task}" is not registered here', keep=True)
