@@ -133,7 +133,7 @@ class TaskEvents:
                 exception = exception_text(reply.record, reply.text)
                 self._add(TaskRetried, now, task_id, exception=exception, traceback=reply.traceback or None)
             case End.IGNORED | End.EXPIRED:
-                pass  # Celery has no event for the first; the worker decides the second, and tells of it there
+                pass  # Celery has no event for the first; the second is an end that the worker decides
             case End.REQUEUED | End.UNSTORED:
                 self._add(TaskRefused, now, task_id, requeue=True)
             case End.REJECTED:

@@ -83,8 +83,6 @@ class CeleryExecutor:
         if errand is not None:
             errand()
             return Reply(End.SUCCEEDED, states.SUCCESS, success_record(headers.id, None, done_at=clock.now()))
-        if headers.expired(clock.now()):
-            return Reply(End.EXPIRED)
         task = self._tasks.get(headers.task)
         if task is None:
             return Reply(End.REJECTED, text=f'task "{headers.task}" is not registered here')
@@ -96,6 +94,8 @@ class CeleryExecutor:
         return self._run(task, headers, delivery, fields)
 
     def _run(self, task: Any, headers: TaskHeaders, delivery: Delivery, fields: dict[str, Any]) -> Reply:
+        if headers.expired(clock.now()):
+            return Reply(End.EXPIRED)
         args = fields["args"]
         kwargs = fields["kwargs"]
         shown = requests.Request(headers, delivery, args, kwargs, self._node_name)

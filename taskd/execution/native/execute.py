@@ -41,10 +41,10 @@ from taskd.execution.native.in_thread import run_in_thread
 from taskd.execution.native.linked import Linked, after_success, with_failure, with_success
 from taskd.pools.interrupt import is_abort
 from taskd.protocol.content import Accepted
-from taskd.protocol.delivery import Outgoing
+from taskd.protocol.delivery import Delivery, Outgoing
 from taskd.protocol.exceptions import one_line, readable
 from taskd.protocol.execution import Assignment, End, Reply, decode_assignment, encode
-from taskd.protocol.message import decode_body, decode_headers
+from taskd.protocol.message import TaskHeaders, decode_body, decode_headers
 from taskd.protocol.results import TaskState, decode_record
 from taskd.sending import request as requests
 from taskd.sending.callbacks import UNSENDABLE, ends_of, own_part
@@ -186,6 +186,9 @@ class Executor:
         task = self._tasks.get(headers.task)
         if task is None:
             return replies.rejected(headers, f'task "{headers.task}" is not registered here', keep=True)
+        return self._read(task, headers, delivery)
+
+    def _read(self, task: BoundTask, headers: TaskHeaders, delivery: Delivery) -> Run | Reply:
         ignored = headers.ignore_result
         keep = not (task.settings.ignore_result if ignored is None else ignored)
         try:
