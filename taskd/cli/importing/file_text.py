@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 
@@ -90,10 +91,15 @@ def _in_comment(text: str) -> str:
 
 
 def secrets_text(plan: ImportPlan) -> str:
-    """Return the variables for a shell and for systemd: both read single quotes as they stand."""
-    return "".join(f"{name}='{value}'\n" for name, value in plan.secrets.items())
+    """Return the variables as a shell and systemd read them alike, whatever is in a value."""
+    return "".join(f"{name}={_in_quotes(value)}\n" for name, value in plan.secrets.items())
+
+
+def _in_quotes(value: str) -> str:
+    # All stands for itself between single quotes; between double ones both take a backslash off these.
+    return f"'{value}'" if "'" not in value else '"' + re.sub(r'(["\\\\$`])', r"\\\1", value) + '"'
 
 
 def unwritable(plan: ImportPlan) -> list[str]:
-    """Return the variables whose value no line of such a file can hold."""
-    return [name for name, value in plan.secrets.items() if set(value) & set("'\n\r\0")]
+    """Return the variables whose value no environment can hold."""
+    return [name for name, value in plan.secrets.items() if "\0" in value]
