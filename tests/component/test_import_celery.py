@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import stat
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -180,6 +185,98 @@ def test_a_refused_part_fails_the_import_and_is_named(
     assert {each["name"] for each in document["settings"]} >= {"task_acks_late", "worker_max_tasks_per_child"}
 
 
+BY_ITS_PYTHON = """\
+import os
+import sys
+
+from celery import Celery
+
+app = Celery("proj", broker="redis://localhost:6379/0")
+app.conf.task_default_queue = os.path.basename(sys.prefix)
+"""
+
+
+def virtualenv(place: Path, search: Sequence[str]) -> Path:
+    """Make a virtualenv that finds modules in these places too; return its directory of programs."""
+    venv.create(place, symlinks=True)
+    [packages] = place.glob("lib/python*/site-packages")
+    (packages / "others.pth").write_text("".join(f"{each}\n" for each in search))
+    programs = place / "bin"
+    (programs / "celery").write_text(f"#!{programs}/python3\n")
+    return programs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[Service]\nExecStart={bin}/celery -A proj worker\n",
+        "[Service]\nExecStart={bin}/python3 -m celery -A proj worker\n",
+        "worker: other/bin/celery -A proj worker\n",
+        "#!/bin/sh\n. {bin}/activate\nexec celery -A proj worker\n",
+        "#!/bin/sh\nexport PATH={bin}\nexec celery -A proj worker\n",
+        "CELERY_BIN={bin}/celery\nCELERY_APP=proj\nCELERYD_NODES=main\n",
+    ],
+)
+def test_the_python_of_the_commands_imports_the_app_and_runs_its_worker(project: Path, text: str) -> None:
+    (project / "proj" / "celery.py").write_text(BY_ITS_PYTHON)
+    programs = virtualenv(project / "other", [place for place in sys.path if os.path.isabs(place)])
+    (project / "start").write_text(text.format(bin=programs))
+    (programs / "celery").chmod(0o755)
+
+    assert main(["import", "celery", "proj", "--from", "start", "--output", "t.toml"]) == exit_codes.OK
+
+    [worker] = checked(project / "t.toml", {}).workers.values()
+    assert worker.queues == ("other",)
+    assert worker.interpreter == str(programs / "python3")
+
+
+def test_a_python_without_taskd_is_named_with_the_remedy(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    programs = virtualenv(project / "other", [])
+
+    words = ["import", "celery", "--command", f"{programs}/celery -A proj worker"]
+    assert main(words) == exit_codes.APP_BROKEN
+
+    said = capfd.readouterr().err
+    assert f"{programs}/python3 does not have taskd" in said
+    assert "--interpreter" in said
+    assert main([*words, "--interpreter", sys.executable, "--output", "t.toml"]) == exit_codes.OK
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("/nowhere/bin/celery -A proj worker", "beside /nowhere/bin/celery"),
+        ("poetry run celery -A proj worker", '"poetry run" decides'),
+        ("$VENV/bin/celery -A proj worker", '"$VENV/bin/celery" decides'),
+    ],
+)
+def test_a_command_that_hides_its_python_is_to_be_decided(
+    project: Path, capfd: pytest.CaptureFixture[str], line: str, named: str
+) -> None:
+    assert main(["import", "celery", "--command", line, "--output", "t.toml"]) == exit_codes.OK
+
+    said = capfd.readouterr().out
+    assert named in said
+    assert "import again with --interpreter" in said
+    assert checked(project / "t.toml", {"TASKD_BROKER_PASSWORD": "hunter2"}).workers["main"].interpreter == ""
+
+
+@pytest.mark.parametrize("password", ["it's", 'a"b', "back\\slash", "ünï¢ode", "$HOME`id`", "a'\\n\"b"])
+def test_a_password_is_read_back_whatever_is_in_it(project: Path, password: str) -> None:
+    text = APP.replace('"redis://:hunter2@localhost:6379/0"', repr(f"redis://:{password}@localhost:6379/0"))
+    (project / "proj" / "celery.py").write_text(text)
+
+    assert main(["import", "celery", "proj", "--output", "t.toml"]) == exit_codes.OK
+
+    show = 'set -a; . ./t.env; exec "$1" -c "import os; print(ascii(dict(os.environ)))"'
+    done = subprocess.run(["sh", "-c", show, "sh", sys.executable], capture_output=True, check=True)
+    secrets = ast.literal_eval(done.stdout.decode())
+    assert secrets["TASKD_BROKER_PASSWORD"] == password
+    assert checked(project / "t.toml", secrets).broker == f"redis://:{password}@localhost:6379/0"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -191,6 +288,7 @@ def test_a_refused_part_fails_the_import_and_is_named(
         (["proj", "--from", "nowhere"], exit_codes.FAILURE, "cannot be read"),
         (["proj", "--command", "gunicorn proj"], exit_codes.USAGE, "nothing there starts Celery"),
         (["proj", "--command", "celery -A 'p worker"], exit_codes.USAGE, "quotes"),
+        (["proj", "--command", "celery -A p\udcff worker"], exit_codes.USAGE, "not UTF-8"),
         (["proj", "--output", "nowhere/t.toml"], exit_codes.FAILURE, "cannot be written"),
     ],
 )

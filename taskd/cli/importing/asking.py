@@ -39,8 +39,8 @@ def ask(app: str, *, directory: str, interpreter: str, environment: Mapping[str,
         raise Failure(f"{command[0]} in {directory} cannot be started: {error.strerror}") from error
     if done.returncode != exit_codes.OK:
         raise Failure(
-            f"{app} cannot be imported in {directory}, as said above; --directory names the place of the "
-            "code, and --interpreter a Python that has it, Celery and taskd",
+            f"{app} cannot be imported in {directory} by {command[0]}, as said above; --directory names the "
+            "place of the code, and --interpreter a Python that has it, Celery and taskd",
             exit_codes.APP_BROKEN,
         )
     try:

@@ -12,6 +12,7 @@ from taskd.cli.groups import CommandGroup
 from taskd.cli.importing.asking import ask
 from taskd.cli.importing.command_line import MOST_CHARACTERS, CommandError
 from taskd.cli.importing.file_text import secrets_text, text_of, unwritable
+from taskd.cli.importing.interpreters import with_interpreters
 from taskd.cli.importing.plan import CodePlace, ImportPlan, plan_of
 from taskd.cli.importing.report import document_of, lines_of
 from taskd.cli.importing.sources import CeleryStart, assignments, env_files_of, starts_in
@@ -31,7 +32,7 @@ def import_() -> None:
 @import_.command()
 @click.argument("app", required=False, default="")
 @click.option("--directory", metavar="DIR", help="Directory of the task code (default: the present one).")
-@click.option("--interpreter", metavar="PYTHON", help="Python of the app, from a virtualenv that has taskd.")
+@click.option("--interpreter", metavar="PYTHON", help="Python of the app, which needs taskd, too.")
 @click.option("--output", metavar="FILE", help="File to write, which must not exist. Else it is printed.")
 @click.option(
     "--from",
@@ -55,8 +56,9 @@ def celery(
     """Write a taskd.toml for a Celery app, and say what changes.
 
     APP is named as for celery -A. It is imported in a process of its own; nothing is sent, and no worker is
-    touched. The file goes to the standard output, and the report to standard error; with --output both
-    change places. Passwords go to a file of variables beside the output. Exit status 1: something is refused.
+    touched. The Python is that of the commands, unless --interpreter names one. The file goes to the standard
+    output, and the report to standard error; with --output both change places. Passwords go to a file of
+    variables beside the output. Exit status 1: something is refused.
 
     Example: taskctl import celery proj.celery:app --from ./Procfile --output taskd.toml
     """
@@ -66,7 +68,11 @@ def celery(
     if not app:
         raise Failure("no app is named; expected APP, such as proj.celery:app", exit_codes.USAGE)
     own = next((each.directory for each in starts if each.directory), "")
-    place = CodePlace(os.path.abspath(directory or own or "."), interpreter or "")
+    code = os.path.abspath(directory or own or ".")
+    if not interpreter:
+        starts = with_interpreters(starts, code)
+        interpreter = next((each.interpreter for each in starts if each.interpreter), "")
+    place = CodePlace(code, interpreter)
     facts = ask(app, directory=place.directory, interpreter=place.interpreter, environment=_variables(starts))
     plan = plan_of(facts, starts, place)
     secrets_path = f"{os.path.splitext(output)[0]}.env" if output and plan.secrets else ""
@@ -133,7 +139,10 @@ def _variables(starts: Sequence[CeleryStart]) -> dict[str, str]:
 def _check(text: str, plan: ImportPlan) -> None:
     """Put what ``taskd --check`` would say of the file to the decisions.  Raises: ``Failure``."""
     if names := unwritable(plan):
-        raise Failure(f"{', '.join(names)}: a value with a quote or a line's end cannot be written to a file")
+        raise Failure(
+            f"{', '.join(names)}: the value holds a NUL character, which no variable can have; "
+            "correct the app's setting"
+        )
     _, problems = check_bytes(text.encode(), "taskd.toml", {**os.environ, **plan.secrets})
     plan.decisions += [f"taskd --check: {problem}" for problem in problems]
 

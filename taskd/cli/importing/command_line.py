@@ -9,7 +9,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 #: A longer text is not a file of commands.
 MOST_CHARACTERS = 1 << 20
@@ -88,6 +88,8 @@ class CeleryCommand:
     arguments: tuple[str, ...] = ()
     #: In the words of the file that the command stands in.
     name: str = ""
+    #: The program as it is named: a path of celery or of a Python, or a launcher such as ``poetry run``.
+    runner: str = ""
 
     def given(self, option: str) -> str:
         """Return the value of an option; empty if it is not given."""
@@ -106,6 +108,8 @@ def words_of(text: str) -> list[str]:
         words = shlex.split(text, comments=True)
     except ValueError as error:
         raise CommandError(f"the quotes of the command do not match: {error}") from error
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise CommandError("the command is not UTF-8 text")
     if len(words) > MOST_WORDS:
         raise CommandError(f"the command has more than {MOST_WORDS} words")
     return words
@@ -125,7 +129,7 @@ def read_words(words: Sequence[str], depth: int = 3) -> CeleryCommand | None:
     environment: dict[str, str] = {}
     for position, word in enumerate(words):
         if _is_celery(word) and (found := _read(words[position:], environment)):
-            return found
+            return _run_by(found, words[:position])
         is_script = bool(_SCRIPT.fullmatch(word)) and depth > 0 and position + 1 < len(words)
         if is_script and _is_shell(words[:position]):
             found = read_words(words_of(words[position + 1]), depth - 1)
@@ -144,9 +148,26 @@ def _is_shell(words: Iterable[str]) -> bool:
     return any(posixpath.basename(word) in ("sh", "bash", "dash") for word in words)
 
 
+def _run_by(command: CeleryCommand, before: Sequence[str]) -> CeleryCommand:
+    """Return the command with its program, which is a Python behind whose ``-m`` celery stands, or celery."""
+    first = command.words[0].lstrip("@-:+!")
+    words = (first, *command.words[1:])
+    if len(before) > 1 and before[-1] == "-m" and _is_python(before[-2]):
+        first = before[-2].lstrip("@-:+!")
+        words = (first, "-m", *words)
+        before = before[:-2]
+    if "/" not in first and len(before) > 1 and before[-1] == "run":
+        first = f"{posixpath.basename(before[-2])} run"
+        words = (*before[-2:], *words)
+    return replace(command, words=words, runner=first)
+
+
+def _is_python(word: str) -> bool:
+    return posixpath.basename(word.lstrip("@-:+!")).startswith("python")
+
+
 def _with(command: CeleryCommand, environment: Mapping[str, str]) -> CeleryCommand:
-    merged = {**environment, **command.environment}
-    return CeleryCommand(command.verb, command.options, merged, command.words, command.arguments)
+    return replace(command, environment={**environment, **command.environment})
 
 
 def _read(words: Sequence[str], environment: Mapping[str, str]) -> CeleryCommand | None:

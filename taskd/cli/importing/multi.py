@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from taskd.cli.importing.command_line import MOST_NODES, CeleryCommand, CommandError, option_of
 
@@ -40,7 +41,7 @@ def workers_of(command: CeleryCommand) -> list[CeleryCommand]:
         node = name if "@" in name else f"{prefix}{name}@%h"
         short = node.partition("@")[0]
         merged = {**common, "hostname": node, **own.get(name, {}), **own.get(short, {})}
-        found.append(CeleryCommand("worker", merged, command.environment, command.words, (), short))
+        found.append(replace(command, verb="worker", options=merged, arguments=(), name=short))
     return found
 
 

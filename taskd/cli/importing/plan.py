@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from taskd.base.plural import counted
 from taskd.base.urls import credentials_of
@@ -58,6 +58,15 @@ class ImportPlan:
         """Put a line to those that a person must decide, once."""
         if line not in self.decisions:
             self.decisions.append(line)
+
+    def keep_secret(self, name: str, value: str) -> str:
+        """Keep a value out of the file; return its variable, which gets a number if another has the name."""
+        free = name
+        number = 2
+        while self.secrets.setdefault(free, value) != value:
+            free = f"{name}_{number}"
+            number += 1
+        return free
 
     def leave_out(self, line: str) -> None:
         """Put a line to those about parts that have no key, once."""
@@ -114,10 +123,9 @@ def _top(plan: ImportPlan, facts: CeleryFacts) -> None:
 def _hidden(plan: ImportPlan, url: str, variable: str) -> str:
     """Return an address with variables in the place of its passwords."""
     text = url.replace("${", "$${")
-    for number, password in enumerate(dict.fromkeys(credentials_of(url))):
+    for password in dict.fromkeys(credentials_of(url)):
         known = [name for name, value in plan.secrets.items() if value == password]
-        name = known[0] if known else variable + (f"_{number + 1}" if number else "")
-        plan.secrets[name] = password
+        name = known[0] if known else plan.keep_secret(variable, password)
         text = text.replace(f":{password.replace('${', '$${')}@", f":${{{name}}}@")
     return text
 
@@ -191,8 +199,8 @@ def _without_need(plan: ImportPlan, command: CeleryCommand) -> None:
 
 def _surroundings(plan: ImportPlan, table: ImportedTable, start: CeleryStart, place: CodePlace) -> None:
     table.put("directory", start.directory or place.directory)
-    if place.interpreter:
-        table.put("interpreter", place.interpreter)
+    if interpreter := start.interpreter or place.interpreter:
+        table.put("interpreter", interpreter)
     for key, value in (("user", start.user), ("group", start.group)):
         if value and "$" not in value:
             table.put(key, value)
@@ -212,10 +220,10 @@ def _environment(plan: ImportPlan, table: ImportedTable, start: CeleryStart) -> 
         return
     shown = {}
     for name, value in given.items():
-        is_secret = is_secret_variable(name, value)
-        if is_secret:
-            plan.secrets[name] = value
-        shown[name] = f"${{{name}}}" if is_secret else value.replace("${", "$${")
+        if is_secret_variable(name, value):
+            shown[name] = f"${{{plan.keep_secret(name, value)}}}"
+        else:
+            shown[name] = value.replace("${", "$${")
     table.put("environment", shown)
 
 
@@ -224,7 +232,7 @@ def _program(plan: ImportPlan, start: CeleryStart, place: CodePlace) -> None:
     name = _free_name(plan, "program", command.name or command.verb)
     table = plan.table(f"program.{name}")
     table.put("command", list(command.words))
-    _surroundings(plan, table, start, CodePlace(place.directory))
+    _surroundings(plan, table, replace(start, interpreter=""), CodePlace(place.directory))
     _environment(plan, table, start)
     plan.decide(f"[program.{name}] runs celery {command.verb}; take it out if something else runs it")
 
@@ -295,13 +303,15 @@ def _node(hostname: str) -> str:
 def _free_name(plan: ImportPlan, kind: str, wanted: str) -> str:
     """Return a name that no table has yet, made of what names may hold."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted).strip("-")[:40] or "main"
+    # NAME-1 is what the first process of NAME is called.
+    name = re.sub(r"-(\d+)$", r"_\1", name)
     names = set(_names(plan))
     if name == "beat":
         name = f"{kind}-beat"
     number = 2
     free = name
     while free in names:
-        free = f"{name}-{number}"
+        free = f"{name}_{number}"
         number += 1
     return free
 

@@ -27,6 +27,7 @@ _OF_INIT = re.compile(
     r"CELERY(D|BEAT|EV)_(NODES|OPTS|CHDIR|USER|GROUP|LOG_LEVEL|LOG_FILE|PID_FILE|MULTI|SU|SU_ARGS)"
     r"|CELERY_(BIN|APP|CREATE_DIRS|CREATE_LOGDIR|CREATE_RUNDIR)|CELERY(D|BEAT|EV)"
 )
+_ACTIVATE = re.compile(r"""["']?([^"'$`]+)/bin/activate["']?""")
 _SOURCED = re.compile(r"(?:\.|source)\s+([^\s;&|]+)")
 _MOST_COMMANDS = 1000
 
@@ -41,6 +42,10 @@ class CeleryStart:
     group: str = ""
     env_files: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: The Python that runs it, where that is not the one that runs this process.
+    interpreter: str = ""
+    #: The virtualenv that its script activates.
+    virtualenv: str = ""
     #: Variables of its environment whose values are not in the file.
     unread: tuple[str, ...] = ()
     #: Lines about parts of its file that systemd or a shell alone can read.
@@ -160,15 +165,22 @@ def _of_script(lines: Sequence[str], variables: Mapping[str, str]) -> list[Celer
     found: list[CeleryStart] = []
     others: list[str] = []
     sourced: list[str] = []
+    virtualenv = ""
     is_procfile = False
     for line in lines:
         shell.take(line)
-        if read := _SOURCED.match(line.strip()):
+        read = _SOURCED.match(line.strip())
+        if read and (activate := _ACTIVATE.fullmatch(read[1])):
+            virtualenv = activate[1]
+        elif read:
             sourced.append(
                 f"the app was imported without the variables of {read[1]}; set them and import again, "
                 "and name the file in env_file of the worker"
             )
-        starts = [replace(each, not_read=tuple(sourced)) for each in _of_line(line, variables, shell)]
+        starts = [
+            replace(each, not_read=tuple(sourced), virtualenv=virtualenv)
+            for each in _of_line(line, variables, shell)
+        ]
         process = _PROCESS.fullmatch(line.strip())
         is_procfile = is_procfile or bool(process and starts)
         if process and not starts:
@@ -184,7 +196,7 @@ def _of_defaults(variables: Mapping[str, str], shell: ShellVariables) -> list[Ce
     """Return the nodes, and the beat, that the variables of Celery's init scripts start."""
     app = variables.get("CELERY_APP", "")
     nodes = variables.get("CELERYD_NODES", "")
-    celery = f"celery {f'-A {app}' if app else ''}"
+    celery = f"{_program(variables)} {f'-A {app}' if app else ''}"
     lines: list[tuple[str, str]] = []
     if nodes or app:
         log = variables.get("CELERYD_LOG_LEVEL", "")
@@ -204,6 +216,12 @@ def _of_defaults(variables: Mapping[str, str], shell: ShellVariables) -> list[Ce
         for prefix, line in lines
         for command in _commands(expanded(line, variables))
     ]
+
+
+def _program(variables: Mapping[str, str]) -> str:
+    """Return the program of the init scripts, such as ``/srv/venv/bin/celery`` or ``python -m celery``."""
+    given = variables.get("CELERY_BIN", "")
+    return given if re.search(r"\bcelery$", given) and "$" not in given else "celery"
 
 
 def _exported(shell: ShellVariables) -> dict[str, str]:
