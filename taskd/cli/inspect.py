@@ -149,11 +149,23 @@ def _add(spec: CommandSpec) -> None:
         else:
             good = [(node, answer) for node, answer in answers.items() if node not in errors]
             echo_table(columns, [row for node, answer in good for row in rows(node, answer)])
+            if spec.name == "active":
+                _echo_open_ends(good)
             for node, error in errors.items():
                 click.echo(printable(f"taskctl: {node} refused: {error}"), err=True)
         return exit_codes.FAILURE if errors else exit_codes.OK
 
     inspect.add_command(command_of(spec, question))
+
+
+def _echo_open_ends(answers: Sequence[tuple[str, object]]) -> None:
+    """Say of tasks that have run why they are still in the list."""
+    for node, answer in answers:
+        for task in _records(answer):
+            match task.get("end"):
+                case {"state": state, "since": float(since), "reason": reason}:
+                    said = f"{task.get('id')} has run; the app has not stored its end {state}"
+                    click.echo(printable(f"{node}: {said} for {age(clock.now() - since)}: {reason}"))
 
 
 def _error_of(answer: object) -> object | None:

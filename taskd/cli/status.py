@@ -122,15 +122,17 @@ def _echo_programs(rows: Sequence[ProgramRow], *, now: float) -> None:
     # A reason that many programs share (the broker is away, the load needs none of them) is said once.
     said: dict[str, list[str]] = {}
     for row in rows:
-        for text in _said_of(row):
+        for text in _said_of(row, now):
             said.setdefault(text, []).append(row.name)
     for text, names in said.items():
         click.echo(f"\n{printable(', '.join(names))}: {printable_block(text)}")
 
 
-def _said_of(row: ProgramRow) -> Iterator[str]:
+def _said_of(row: ProgramRow, now: float) -> Iterator[str]:
     if row.alarm:
         yield f"ALARM: {row.alarm}"
+    for trouble in row.troubles:
+        yield f"{trouble.text} (for {age(now - trouble.since)})"
     if row.detail:
         yield row.detail.rstrip()
     elif row.reason and row.state != "READY":

@@ -113,7 +113,16 @@ class Consumer:
         return [
             self._connection,
             Events(voice.dispatcher, backends.broker),
-            Heart(loop, orders, work, tally, run_times, voice=voice, announcer=self._announcer),
+            Heart(
+                loop,
+                orders,
+                work,
+                tally,
+                run_times,
+                app_ends=self._app_ends,
+                voice=voice,
+                announcer=self._announcer,
+            ),
             Mingle(loop, facts, live, backends, voice, revoked=policy.revoked),
             Gossip(loop, facts, live, backends, voice),
             Tasks(
@@ -150,6 +159,7 @@ class Consumer:
             live=parts.live,
             orders=parts.orders,
             work=parts.work,
+            app_ends=self._app_ends,
             policy=parts.policy,
             backends=parts.backends,
             voice=parts.voice,

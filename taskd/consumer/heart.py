@@ -17,6 +17,7 @@ from taskd.base.loop import Loop, LoopTimer
 from taskd.consumer.connection import Connection
 from taskd.consumer.neighbours.announcing import FREQ_S, Announcer, Events
 from taskd.consumer.orders import Orders
+from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.statistics import RunTimes, Tally
 from taskd.consumer.running.work import Work
 from taskd.consumer.voice import Voice
@@ -46,6 +47,7 @@ class Heart(Step[None]):
         tally: Tally,
         run_times: RunTimes,
         *,
+        app_ends: AppEnds,
         voice: Voice,
         announcer: Announcer,
     ) -> None:
@@ -54,12 +56,13 @@ class Heart(Step[None]):
         self._work = work
         self._tally = tally
         self._run_times = run_times
+        self._app_ends = app_ends
         self._voice = voice
         self._announcer = announcer
         self._renewal: LoopTimer | None = None
         self._beat: LoopTimer | None = None
-        #: Tasks done, quiet, pids.
-        self._last_seen: tuple[int, bool, tuple[int, ...]] = (-1, False, ())
+        #: Tasks done, open ends, quiet, pids.
+        self._last_seen: tuple[int, int, bool, tuple[int, ...]] = (-1, 0, False, ())
         self._pulse: LoopTimer | None = None
         self._last_beat_at = -math.inf
 
@@ -72,8 +75,9 @@ class Heart(Step[None]):
         def tick() -> None:
             now = clock.monotonic()
             pool = self._work.pool
-            seen = (self._tally.done, self._orders.quiet, tuple(pool.info().processes))
-            busy = pool.held > 0 or seen != self._last_seen
+            ends = len(self._app_ends)
+            seen = (self._tally.done, ends, self._orders.quiet, tuple(pool.info().processes))
+            busy = pool.held > 0 or ends > 0 or seen != self._last_seen
             if busy or now - self._last_beat_at >= IDLE_INTERVAL_S:
                 self._last_beat_at = now
                 self._last_seen = seen
@@ -93,6 +97,7 @@ class Heart(Step[None]):
         running = work.pool.running()
         now = clock.monotonic()
         pids = own_pids(work.pool)
+        trouble = self._app_ends.trouble()
         return Heartbeat(
             busy=len(running),
             reserved=max(0, work.pool.held - len(running)),
@@ -106,6 +111,7 @@ class Heart(Step[None]):
             quiet=self._orders.quiet,
             rss_bytes=resident_bytes(pids),
             pids=pids,
+            troubles=() if trouble is None else (trouble,),
         )
 
     def stop(self, deadline: Deadline) -> None:

@@ -79,7 +79,7 @@ COMMANDS: Sequence[CommandSpec] = (
     _look("ping", "See which workers answer."),
     _look(
         "active",
-        "List the tasks that run now.",
+        "List the tasks that run now, and those whose end the app has yet to store.",
         Argument("safe", ArgumentType.SWITCH, "show the reprs of arguments instead of the arguments"),
         aliases=("dump_active",),
     ),

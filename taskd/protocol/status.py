@@ -97,6 +97,16 @@ def fields_of(figures: Activity, kind: type[Activity]) -> dict[str, Any]:
     return {name: getattr(figures, name) for name in kind.__struct_fields__}
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """A fault that an operator should know of, though the program does its work: with the remedy.
+
+    ``since``: by the wall clock.
+    """
+
+    text: str
+    since: float
+
+
 class Heartbeat(Figures, frozen=True, tag="heartbeat", kw_only=True):
     """How a program fares; sent about once a second while busy and at least every 15 s.
 
@@ -110,6 +120,8 @@ class Heartbeat(Figures, frozen=True, tag="heartbeat", kw_only=True):
     running: Sequence[RunningTask] = ()
     #: At most ``MAX_CHILDREN``.
     children: Sequence[ChildState] = ()
+    #: The worst first.
+    troubles: Sequence[Trouble] = ()
 
 
 class ChildDied(msgspec.Struct, frozen=True, tag="child_died", kw_only=True):

@@ -76,6 +76,8 @@ def behave() -> None:  # noqa: PLR0912 - one case for each mode
             say(READY)
         case "good":
             say(READY + b'{"type":"heartbeat","busy":2,"reserved":3,"done":7,"rss_bytes":1000}\n')
+        case "troubled":
+            say(READY + b'{"type":"heartbeat","troubles":[{"text":"the disk is full","since":1.0}]}\n')
         case "after-the-gate":
             Path(os.environ["FAKE_GATE"]).read_bytes()  # a FIFO: blocks until the test writes
             say(READY)

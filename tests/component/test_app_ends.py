@@ -17,14 +17,17 @@ from taskd.config.programs import WorkerConfig
 from taskd.config.schema import Config
 from taskd.consumer import consumer as consumers
 from taskd.consumer.claiming.admission import Admission
+from taskd.consumer.commands.task_queries import TaskQueries
 from taskd.consumer.orders import Shutdown
 from taskd.consumer.running import app_ends
 from taskd.consumer.running.app_ends import AppEnds
+from taskd.consumer.tasks import TasksGiven
 from taskd.pools.base import Pool
 from taskd.pools.prefork.pool import PreforkPool
 from taskd.pools.solo import SoloPool
 from taskd.pools.threads import ThreadsPool
 from taskd.protocol.delivery import Delay, Outgoing
+from taskd.protocol.status import Heartbeat
 from taskd.worker.pool_events import PoolEvents
 from tests.component import answering_app
 from tests.component.answering_app import TABLE, target, told
@@ -69,6 +72,17 @@ class Answering(SmallWorker):
     @property
     def ends(self) -> AppEnds:
         return self.consumer._app_ends
+
+    def queries(self) -> TaskQueries:
+        """Return the questions of remote control about tasks."""
+        intake = wait_until(lambda: self.consumer._connection.intake)
+        tasks = TasksGiven(None, intake)  # type: ignore[arg-type]
+        return TaskQueries("main-1@here", self.parts.work, self.parts.policy, tasks, self.ends)
+
+    def last_trouble(self) -> str:
+        """Return what the last heartbeat told of troubles."""
+        beats = [line for line in self.reports if isinstance(line, Heartbeat)]
+        return " ".join(trouble.text for trouble in beats[-1].troubles)
 
     def revoke(self, *task_ids: str) -> None:
         revoked = self.parts.policy.revoked
@@ -315,6 +329,29 @@ def test_a_warm_shutdown_waits_until_the_backend_is_back(
     assert "; 1 end of a task waits for the app's result backend" in caplog.text
     assert "takes break FAILURE BROKEN" in worker.told
     assert (worker.left(), set(worker.dead_letters())) == (0, {"break"})
+
+
+def test_a_run_whose_end_is_open_is_shown_with_the_reason_until_it_is_stored(room: Path) -> None:
+    away = room / "away"
+    away.touch()
+    with Answering(room) as worker:
+        worker.send(message("late", "late"), message("nobody", "unknown"))
+        wait_until(lambda: worker.told.count("tries late") > 1)
+        queries = worker.queries()
+
+        active: Any = worker.do(queries.active)
+        (shown,) = active
+        assert (shown["id"], shown["worker_pid"]) == ("late", None)
+        assert (shown["end"]["state"], shown["end"]["attempts"] > 1) == ("FAILURE", True)
+        assert shown["end"]["reason"] == "ConnectionError: the backend is away"
+        asked: Any = worker.do(lambda: queries.query_task(["late"]))
+        assert asked["late"][0] == "active"
+        wait_until(lambda: "has not stored 1 end of a task: Connection" in worker.last_trouble())
+        away.unlink()
+
+        wait_until(lambda: not worker.ends)
+        assert worker.do(queries.active) == []
+        wait_until(lambda: worker.last_trouble() == "")
 
 
 def test_of_a_run_that_could_not_be_stored_the_log_says_why_its_result_is_a_failure(

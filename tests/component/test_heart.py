@@ -13,6 +13,7 @@ from taskd.base.loop import Loop
 from taskd.consumer import heart
 from taskd.consumer.connection import Connection
 from taskd.consumer.neighbours.announcing import Announcer, Events
+from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.statistics import RunTimes, Tally
 from taskd.protocol.status import Heartbeat, StatusLine
 from tests.component.cluster import HoldingPool
@@ -31,7 +32,10 @@ def test_a_lease_of_a_day_is_renewed_more_often_for_the_upkeep_that_goes_with_it
     given: Any = {Connection: SimpleNamespace(intake=intake), Events: None}
     monkeypatch.setattr(heart, "LONGEST_RENEWAL_S", 0.01)
     step = heart.Heart(
-        loop, parts.orders, parts.work, tally, RunTimes(), voice=parts.voice, announcer=announcer
+        *(loop, parts.orders, parts.work, tally, RunTimes()),
+        app_ends=AppEnds(loop, parts.work, parts.orders),
+        voice=parts.voice,
+        announcer=announcer,
     )
 
     step.start(given)
@@ -53,7 +57,10 @@ def test_it_beats_at_once_after_each_start_also_on_a_machine_that_was_just_boote
     given: Any = {Connection: SimpleNamespace(intake=broker.intake("main-1@here", ["default"])), Events: None}
     monkeypatch.setattr(heart, "clock", SimpleNamespace(monotonic=lambda: 3.0))
     step = heart.Heart(
-        loop, parts.orders, parts.work, tally, RunTimes(), voice=parts.voice, announcer=announcer
+        *(loop, parts.orders, parts.work, tally, RunTimes()),
+        app_ends=AppEnds(loop, parts.work, parts.orders),
+        voice=parts.voice,
+        announcer=announcer,
     )
 
     for _ in range(2):  # a second time as after the loss of the broker

@@ -87,6 +87,7 @@ def test_what_waits_for_its_time_is_not_acknowledged_whatever_its_task_says(work
         worker.parts.work,
         worker.parts.policy,
         TasksGiven(None, intake),  # type: ignore[arg-type]
+        worker.consumer._app_ends,
     )
 
     answer: Any = worker.do(queries.scheduled)

@@ -104,6 +104,17 @@ def test_every_question_is_answered_by_every_node(run: Run, method: str, words: 
     assert answers["mail-1@a"] == COMMANDS[method]()
 
 
+def test_a_task_that_has_run_and_whose_end_is_open_says_why(run: Run, url: str) -> None:
+    end = {"state": "FAILURE", "since": 1.0, "attempts": 3, "reason": "ConnectionError: refused"}
+    open_ended = {**TASK, "time_start": None, "worker_pid": None, "end": end}
+    with node(url, "mail-1@a", {"active": lambda: [open_ended]}):
+        table, _ = run("inspect", "active", "-d", "mail-1@a")
+
+    said = table.splitlines()[-1]
+    assert said.startswith("mail-1@a: id-1 has run; the app has not stored its end FAILURE for ")
+    assert said.endswith(": ConnectionError: refused")
+
+
 @pytest.mark.usefixtures("nodes")
 def test_only_the_named_node_is_asked_and_nobody_is_waited_for(run: Run) -> None:
     for name in ("mail-1@a", "io-1"):

@@ -50,6 +50,21 @@ def test_status_shows_every_program_and_what_is_wrong(
     assert "3 of 4 programs ready" in output
 
 
+def test_status_shows_the_troubles_of_programs_that_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with daemon(tmp_path, modes={"mail": "troubled"}) as running:
+        running.wait_for("mail-1", "READY")
+        wait_until(lambda: running.row("mail-1")["troubles"])
+        socket = ["--socket", running.socket_path]
+
+        assert main(["status", *socket]) == exit_codes.OK
+        assert "\nmail-1: the disk is full (for " in capsys.readouterr().out
+        assert main(["status", "--json", *socket]) == exit_codes.OK
+        (row,) = json.loads(capsys.readouterr().out)["programs"]
+        assert row["troubles"] == [{"text": "the disk is full", "since": 1.0}]
+
+
 def test_status_as_json_has_every_field(
     running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,7 @@ def test_the_row_of_a_program_has_the_keys_that_readers_know() -> None:
 
     assert keys == {
         "name", "kind", "state", "wanted", "spare", "reason", "since", "for_s", "pid", "restarts", "busy",
-        "reserved", "depth", "done", "failed", "rss_bytes", "oldest_s", "detail", "alarm", "generation",
+        "reserved", "depth", "done", "failed", "rss_bytes", "oldest_s", "detail", "alarm", "troubles",
+        "generation",
     }  # fmt: skip
     assert msgspec.to_builtins(row)["generation"] == 2

@@ -22,6 +22,7 @@ from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.neighbours.announcing import Announcer
 from taskd.consumer.neighbours.gossip import Neighbours
 from taskd.consumer.orders import Orders
+from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.work import Work
 from taskd.consumer.tasks import TasksGiven
 from taskd.consumer.voice import Voice
@@ -39,6 +40,7 @@ class Subject:
     live: LiveConfig
     orders: Orders
     work: Work
+    app_ends: AppEnds
     policy: Policy
     backends: Backends
     voice: Voice
@@ -80,7 +82,7 @@ class Commands:
         #: Where each command is looked for, by its name.
         self._parts = (
             self,
-            TaskQueries(subject.facts.node_name, subject.work, subject.policy, tasks),
+            TaskQueries(subject.facts.node_name, subject.work, subject.policy, tasks, subject.app_ends),
             SelfReport(
                 subject.facts,
                 subject.live,

@@ -14,6 +14,7 @@ from taskd.base.rates import format_rate
 from taskd.consumer.claiming.policy import Policy
 from taskd.consumer.commands.revoking import id_list
 from taskd.consumer.request import WorkerRequest
+from taskd.consumer.running.app_ends import AppEnds, Handed
 from taskd.consumer.running.work import Work
 from taskd.consumer.tasks import TasksGiven
 from taskd.pools.base import RunningJob
@@ -31,19 +32,26 @@ _BUILTINS = ("taskd.", "celery.")
 class TaskQueries:
     """These commands, bound to one worker's parts."""
 
-    def __init__(self, node_name: str, work: Work, policy: Policy, tasks: TasksGiven) -> None:
+    def __init__(
+        self, node_name: str, work: Work, policy: Policy, tasks: TasksGiven, app_ends: AppEnds
+    ) -> None:
         self._node_name = node_name
         self._work = work
+        self._app_ends = app_ends
         self._policy = policy
         self._tasks = tasks
 
     def active(self, safe: bool = False) -> object:
-        """Return the tasks that have begun."""
+        """Return the tasks that have begun, those among them that have run and whose end is open.
+
+        Of such a one ``end`` tells the state that the app has yet to store, since when and why.
+        """
         found = []
         for running in self._work.pool.running():
             request = self._work.requests.get(running.tag)
             if request is not None:
                 found.append(self._describe_running(request, running, safe=safe))
+        found += [self._describe_open(run, handed, safe=safe) for run, handed in self._app_ends.open_ends()]
         return found
 
     def reserved(self) -> object:
@@ -89,6 +97,9 @@ class TaskQueries:
                     if running is None
                     else ["active", self._describe_running(request, running)]
                 )
+        for run, handed in self._app_ends.open_ends():
+            if run.headers.id in wanted:
+                found[run.headers.id] = ["active", self._describe_open(run, handed)]
         return found
 
     def registered(self, taskinfoitems: object = None, builtins: bool = False) -> object:
@@ -128,6 +139,15 @@ class TaskQueries:
     ) -> dict[str, object]:
         time_start = clock.now() - (clock.monotonic() - running.since)
         return self._describe(request, pid=running.pid, time_start=time_start, safe=safe)
+
+    def _describe_open(self, run: WorkerRequest, handed: Handed, *, safe: bool = False) -> dict[str, object]:
+        end = {
+            "state": handed.end.state,
+            "since": handed.since_at,
+            "attempts": handed.attempts,
+            "reason": handed.why or "it waits for a free slot",
+        }
+        return {**self._describe(run, safe=safe), "end": end}
 
     def _describe(
         self,

@@ -17,6 +17,7 @@ from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.base.errors import PoolError
 from taskd.base.loop import Loop
+from taskd.base.plural import counted
 from taskd.consumer.orders import Orders, Shutdown
 from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.work import Work
@@ -24,6 +25,7 @@ from taskd.pools.base import Cancelled, Done, Outcome
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Requeue, Settlement
 from taskd.protocol.execution import Assignment, DecidedEnd, End, decode_reply, encode
 from taskd.protocol.message import TaskHeaders
+from taskd.protocol.status import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +54,18 @@ class Handed(msgspec.Struct, eq=False):
     settlement: Ack | Dead | None
     #: The run that has ended so; None for a message that did not run.
     run: WorkerRequest | None = None
+    #: When the worker handed it over (monotonic).
+    since: float = msgspec.field(default_factory=clock.monotonic)
+    #: Why the last attempt brought nothing; empty before the first has ended.
+    why: str = ""
     attempts: int = 0
     #: How many of them ended without an answer: a process died, or an error of the executor.
     lost: int = 0
+
+    @property
+    def since_at(self) -> float:
+        """The moment since which it is open, by the wall clock."""
+        return clock.now() - (clock.monotonic() - self.since)
 
     @property
     def stays_in_broker(self) -> bool:
@@ -83,6 +94,23 @@ class AppEnds:
     def runs(self) -> Sequence[WorkerRequest]:
         """Return the runs of which the app has not taken the end: their messages may come again meanwhile."""
         return [handed.run for handed in self._open if handed.run is not None]
+
+    def open_ends(self) -> Sequence[tuple[WorkerRequest, Handed]]:
+        """Return the runs of which the app has not taken the end, the longest open first."""
+        found = [(handed.run, handed) for handed in self._open if handed.run is not None]
+        return sorted(found, key=lambda each: each[1].since)
+
+    def trouble(self) -> Trouble | None:
+        """Return what an operator should know while ends of runs are tried again."""
+        failed = [handed for _, handed in self.open_ends() if handed.why]
+        if not failed:
+            return None
+        text = (
+            f"the app has not stored {counted(len(failed), 'end of a task', 'ends of tasks')}: "
+            f"{failed[0].why}; bring the app's result backend back, for the worker cannot end before "
+            "(taskctl inspect active lists the tasks)"
+        )
+        return Trouble(text, failed[0].since_at)
 
     # -- an app that answers -------------------------------------------------------------------
 
@@ -152,6 +180,7 @@ class AppEnds:
         self._loop.call_later(wait_s, partial(self._try, handed))
 
     def _log(self, handed: Handed, why: str, wait_s: float) -> None:
+        handed.why = why
         headers = handed.headers
         logger.error(
             "task=%s id=%s its end %s is not stored by the app, next try in %.0f s: %s",

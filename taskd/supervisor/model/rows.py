@@ -6,9 +6,11 @@ daemon does not send has a default.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from taskd.protocol.status import Figures
+from taskd.protocol.status import Figures, Trouble
 
 
 class ProgramRow(Figures, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class ProgramRow(Figures, frozen=True, kw_only=True):
     detail: str = ""
     #: It hangs and is not killed any more.
     alarm: str = ""
+    #: By its last heartbeat, the worst first.
+    troubles: Sequence[Trouble] = ()
     revision: int = msgspec.field(name="generation", default=0)
 
 

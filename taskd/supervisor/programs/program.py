@@ -172,6 +172,7 @@ class Program:
             restarts=self.restarts,
             detail=(life.waiting if life else "") or self.detail,
             alarm=self.watch.alarm,
+            troubles=life.load.troubles if life else (),
             revision=self._settings.revision,
             **(fields_of(life.load, Figures) if life else {}),
         )
