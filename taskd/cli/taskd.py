@@ -138,16 +138,16 @@ def _run(path: str, *, is_local: bool) -> int:
     program_signals.hold(WATCHED)  # until its loop takes them
     breakpoints.offer_terminal()
 
-    import faulthandler
     import logging
 
     from taskd.base import log
     from taskd.base.errors import ControlError
+    from taskd.host import stacks
     from taskd.host.proctitle import set_title
     from taskd.supervisor.supervisor import Supervisor
 
     # systemd's watchdog ends a hung daemon by SIGABRT: the journal then shows where it hung.
-    faulthandler.enable()
+    stacks.write_at_a_crash()
     log.setup(config.log.level, config.log.format, program="taskd")
     if is_local:
         logging.getLogger(__name__).info("file=%s is the configuration, found in the working directory", path)

@@ -5,13 +5,12 @@ Worker and beat share it.  The lines themselves are ``taskd.protocol.status``.
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 from collections.abc import Callable
 
 from taskd.base.loop import Loop
-from taskd.host import prctl
+from taskd.host import prctl, stacks
 from taskd.protocol.status import (
     STATUS_FD_VARIABLE,
     SUPERVISOR_PID_VARIABLE,
@@ -33,13 +32,13 @@ def die_with_supervisor() -> None:
 
 
 def show_stacks() -> None:
-    """Have faulthandler write the stacks to standard error, at a crash and at SIGUSR2.
+    """Have the stacks written to standard error, at a crash and at SIGUSR2.
 
     The supervisor asks for them before it kills a program that hangs.  Call it first: it works then
     even while the import of the task code hangs, or C code holds the interpreter's lock.
     """
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR2, all_threads=True)
+    stacks.write_at_a_crash()
+    stacks.write_at(signal.SIGUSR2)
 
 
 class Reporter:

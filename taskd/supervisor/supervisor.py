@@ -6,7 +6,6 @@ Nothing here blocks; when nothing happens, the loop sleeps until the next timer,
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ from taskd.base.lifecycle import Deadline, Services
 from taskd.base.loop import Callback, Loop, Owner
 from taskd.base.version import __version__
 from taskd.config.schema import Config
-from taskd.host import prctl
+from taskd.host import prctl, stacks
 from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.control.about import About
 from taskd.supervisor.control.daemon_orders import DaemonOrders
@@ -125,7 +124,7 @@ class Supervisor:
     def run(self) -> int:
         """Run until stopped by a signal; return the exit status.  No process is left afterwards."""
         prctl.become_subreaper()
-        faulthandler.register(signal.SIGUSR2, all_threads=True)
+        stacks.write_at(signal.SIGUSR2)
         try:
             self._start()
             while not self._is_over():

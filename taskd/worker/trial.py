@@ -5,7 +5,6 @@ Started by ``taskd --check --import`` as the worker's user.  Nothing else is ope
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 
@@ -14,6 +13,7 @@ from taskd.base.plural import counted
 from taskd.base.resolve import failure_of, with_remedy
 from taskd.config import transfer
 from taskd.execution.opening import read_app
+from taskd.host import stacks
 from taskd.program.bond import die_with_supervisor
 
 #: How the names begin of tasks that every app has.
@@ -23,7 +23,7 @@ _OURS = ("taskd.", "celery.")
 def main() -> None:
     """Print what there is, or what failed; leave without waiting for threads of the user's."""
     die_with_supervisor()
-    faulthandler.enable()
+    stacks.write_at_a_crash()
     path, table, directory = sys.argv[1:4]
     status = exit_codes.OK
     try:

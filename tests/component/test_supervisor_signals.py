@@ -59,6 +59,21 @@ def test_signals_from_the_first_moment_of_the_start_are_survived(tmp_path: Path)
         assert not running.left_behind()
 
 
+def test_a_stop_that_comes_at_the_same_moment_as_other_signals_ends_with_status_zero(tmp_path: Path) -> None:
+    write(tmp_path, worker("a"))
+    with daemon(tmp_path, file=True) as running:
+        running.wait_for("a-1", "READY")
+        running.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, running.pid, os.WSTOPPED)
+
+        storm(running)
+        running.signal(signal.SIGTERM)
+        running.signal(signal.SIGCONT)  # now the kernel delivers them, one on top of the other
+
+        assert running.wait() == exit_codes.OK
+        assert not running.left_behind()
+
+
 def test_signals_in_the_middle_of_a_roll_are_survived(tmp_path: Path) -> None:
     with in_the_middle_of_a_roll(tmp_path) as running:
         storm(running)

@@ -7,7 +7,6 @@ turns out long (then the pool finds them in the shared slot).
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from typing import NoReturn
 
 from taskd.base import clock, exit_codes
 from taskd.base.errors import SoftTimeLimitExceeded
+from taskd.host import stacks
 from taskd.pools.base import Broken, Done, Job, Target
 from taskd.pools.prefork.last_lines import keep
 from taskd.pools.prefork.slot import (
@@ -71,13 +71,13 @@ def run_child(program: ChildProgram, sock: socket.socket, slot_fd: int) -> NoRet
         keep(slot)
         target = program.target
         if target is None:
-            faulthandler.enable(slot_fd, all_threads=True)
+            stacks.write_at_a_crash(slot_fd)
             status = exit_codes.APP_BROKEN
             target = program.load()
             status = exit_codes.FAILURE
         program.begin()
         # The descriptor stays open for faulthandler, which writes from a signal handler.
-        faulthandler.enable(slot_fd, all_threads=True)
+        stacks.write_at_a_crash(slot_fd)
         child = _Child(target, sock, slot, program.soft_limit())
         if program.target is None:
             child.announce()
