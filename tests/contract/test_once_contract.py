@@ -41,6 +41,12 @@ def test_a_second_message_with_the_same_id_is_refused(once: OncePublisher, intak
     assert bodies(intake.claim(10)) == ["first", "other"]
 
 
+def test_a_queue_that_nobody_serves_is_listed(broker: Broker, once: OncePublisher) -> None:
+    once.publish_once([run("1")], until=math.inf)
+
+    assert [(each.name, each.ready) for each in broker.desk().queues()] == [("mail", 1)]
+
+
 def test_it_is_refused_to_another_sender_too(broker: Broker, once: OncePublisher, intake: Intake) -> None:
     once.publish_once([run("1")], until=math.inf)
 

@@ -45,13 +45,15 @@ class RedisOnce:
         timing = self._store.timing
         ahead_s = self._ahead()  # anew: either clock may have been set
         now = "" if timing is None else f"{timing.monotonic():.6f}"
-        keys: list[str] = [self._store.keys.once, self._store.keys.active]
+        own = self._store.keys
+        keys: list[str] = [own.once, own.active, own.queues]
         steps: list[Argument] = []
         for message in {message.task_id: message for message in messages}.values():
-            key = self._store.keys.queue(message.routing_key, step_of(message.priority))
+            queue = message.routing_key
+            key = own.queue(queue, step_of(message.priority))
             if key not in keys:
                 keys.append(key)
-            steps += (message.task_id, 1 + keys.index(key), seal(message, message.routing_key, once=True))
+            steps += (message.task_id, queue, 1 + keys.index(key), seal(message, queue, once=True))
         refused = self._link.run(scripts.ONCE, keys, (f"{until + ahead_s:.6f}", now, *steps))
         if refused is None:
             raise TooLateError

@@ -310,15 +310,16 @@ return count
 ONCE = Script(
     _NOW
     + """
--- KEYS: ids, those that are not over, then the lists that the steps name.
--- ARGV: latest time, the present time or '', then id, position of a list, envelope, in turn.
+-- KEYS: ids, those that are not over, queues, then the lists that the steps name.
+-- ARGV: latest time, the present time or '', then id, queue, position of a list, envelope, in turn.
 local now = seconds(ARGV[2])
 if now >= tonumber(ARGV[1]) then return false end
 local refused = {}
-for at = 3, #ARGV, 3 do
+for at = 3, #ARGV, 4 do
   if redis.call('ZADD', KEYS[1], 'NX', text(now), ARGV[at]) == 1 then
     redis.call('SADD', KEYS[2], ARGV[at])
-    redis.call('LPUSH', KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2])
+    redis.call('SADD', KEYS[3], ARGV[at + 1])
+    redis.call('LPUSH', KEYS[tonumber(ARGV[at + 2])], ARGV[at + 3])
   else
     refused[#refused + 1] = ARGV[at]
   end
