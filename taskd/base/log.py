@@ -105,6 +105,26 @@ def bring_back() -> None:
         _own.propagate = False
 
 
+def take_root_back() -> None:
+    """Have each record written once, from the level that was asked for, though other code changed the root.
+
+    Code that prepares for a run without taskd puts its handler for the standard streams beside the handler of
+    ``setup``, and another level.  Its other handlers stay.  Does nothing where ``setup`` was not called, or
+    where a configuration of logging has put others in the place of taskd's handler.
+    """
+    root = logging.getLogger()
+    if not _placed or _placed[0] not in root.handlers:
+        return
+    root.setLevel(_level[0])
+    for handler in root.handlers[:]:
+        to_terminal = isinstance(handler, logging.StreamHandler) and handler.stream in (
+            sys.stdout,
+            sys.stderr,
+        )
+        if to_terminal and handler is not _placed[0]:
+            root.removeHandler(handler)
+
+
 def is_journal(fd: int, environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether the descriptor is the stream to journald that systemd named (systemd.exec(5))."""
     named = environ.get("JOURNAL_STREAM", "")

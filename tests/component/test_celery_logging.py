@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,3 +83,43 @@ def test_a_set_up_that_fails_is_an_error_at_the_start(app: Any, connect: Callabl
 
     with pytest.raises(ValueError, match="no such handler"):
         announce_logging(app)
+
+
+#: An app whose module sets up logging for itself; what its tasks log after the start of a worker.
+TOUCHED = """
+import logging, sys
+from celery import Celery
+from taskd.base import log
+from taskd.execution.celery.log_signals import announce_logging
+log.setup("info", "plain", program="mail-1")
+app = Celery("touched", broker="memory://")
+app.conf.worker_hijack_root_logger = sys.argv[2] == "hijack"
+root = logging.getLogger()
+root.setLevel("DEBUG")
+root.addHandler(logging.FileHandler(sys.argv[1]))
+root.addHandler(logging.StreamHandler())
+announce_logging(app)
+logging.getLogger("touched").info("told")
+logging.getLogger("touched").debug("detail")
+"""
+
+
+@pytest.mark.parametrize(
+    ("choice", "written"),
+    [("hijack", ["mail-1: told"]), ("leave", ["mail-1: told", "told", "mail-1: detail", "detail"])],
+)
+def test_an_app_that_changed_the_root_gets_its_records_once_from_the_level_of_the_file(
+    choice: str, written: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "own.log"
+    done = subprocess.run(
+        [sys.executable, "-c", TOUCHED, str(file), choice],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    lines = [line for line in done.stderr.splitlines() if "told" in line or "detail" in line]
+    assert [line[line.find("mail-1") :] if "mail-1" in line else line for line in lines] == written
+    assert file.read_text().splitlines()[0] == "told", "a handler that goes elsewhere stays"

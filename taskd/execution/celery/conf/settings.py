@@ -62,6 +62,11 @@ _GROUPS: Sequence[tuple[SettingFate, str, str]] = (
     # -- in the slot -----------------------------------------------------------------------------------
     (
         SettingFate.SLOT,
+        "true gives the root logger the level of [log], and takes the app's handlers to the terminal",
+        "worker_hijack_root_logger",
+    ),
+    (
+        SettingFate.SLOT,
         "it writes and reads arguments and results",
         (
             "task_serializer result_serializer result_accept_content task_compression result_compression "
@@ -200,7 +205,7 @@ _GROUPS: Sequence[tuple[SettingFate, str, str]] = (
         SettingFate.IGNORED,
         "the log goes by [log]; the signals setup_logging and after_setup_logger reach it",
         (
-            "worker_log_format worker_task_log_format worker_task_log_datefmt worker_hijack_root_logger "
+            "worker_log_format worker_task_log_format worker_task_log_datefmt "
             "worker_redirect_stdouts worker_redirect_stdouts_level"
         ),
     ),
