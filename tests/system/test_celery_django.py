@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -46,9 +47,15 @@ class Shelf:
         self._client = client
         self._seen = seen
 
-    def send(self, name: str, *args: object) -> str:
+    def send(self, name: str, *args: object, **options: object) -> str:
         """Send a task; return its id."""
-        return str(self._client.send_task(f"books.tasks.{name}", args, ignore_result=False).id)
+        sent = self._client.send_task(f"books.tasks.{name}", args, ignore_result=False, **options)
+        return str(sent.id)
+
+    def revoke(self, task_id: str) -> None:
+        """Revoke a task; return when the worker knows."""
+        order = {"arguments": {"task_id": task_id}, "reply": True, "timeout": 60, "limit": 1}
+        assert self._client.control.broadcast("revoke", **order)
 
     def end_of(self, task_id: str) -> tuple[str, Any]:
         """Wait for the end of a task in the table of django_celery_results: its state and its result."""
@@ -101,8 +108,8 @@ def open_shelf(
 ) -> Iterator[Callable[..., Shelf]]:
     opened = []
 
-    def open_one(pool: str = "prefork", more: str = "") -> Shelf:
-        broker = services.redis_database()
+    def open_one(pool: str = "prefork", more: str = "", over: str = "redis") -> Shelf:
+        broker = services.redis_database() if over == "redis" else services.rabbit_url()
         seen = tmp_path / "seen"
         monkeypatch.setenv("SHELF_BROKER", broker)
         monkeypatch.setenv("SHELF_DATABASE_PORT", str(database.port))
@@ -211,3 +218,31 @@ def test_sentry_and_opentelemetry_hear_of_every_task_until_the_last_process_has_
     assert sorted(each["task_id"] for each in events) == sorted(failed)
     assert {each["error"] for each in events} == {"LookupError"}
     assert sorted(each["task_id"] for each in shelf.seen("otel")) == sorted([*failed, *ran])
+
+
+@pytest.mark.parametrize("over", ["redis", "rabbitmq"])
+def test_ends_that_the_worker_decides_stand_in_the_table_of_results(
+    open_shelf: Callable[..., Shelf], over: str
+) -> None:
+    shelf = open_shelf(more="max_deaths = 1", over=over)
+    revoked = str(uuid4())
+    shelf.revoke(revoked)
+
+    sent = {
+        "WorkerLostError": shelf.send("die"),
+        "TimeLimitExceeded": shelf.send("overrun"),
+        "NotRegistered": shelf.send("nowhere"),
+        # Not by the option: RabbitMQ would drop the message before the worker sees it.
+        "expired": shelf.send("count", "a", headers={"expires": "2020-01-01T00:00:00+00:00"}),
+        "revoked": shelf.send("count", "a", task_id=revoked),
+    }
+    ends = {name: shelf.end_of(task_id) for name, task_id in sent.items()}
+
+    states = {name: state for name, (state, _) in ends.items()}
+    reasons = {name: result["exc_message"] for name, (_, result) in ends.items()}
+    kinds = {name: result["exc_type"] for name, (_, result) in ends.items()}
+    failures = {"WorkerLostError", "TimeLimitExceeded", "NotRegistered"}
+    assert states == {name: "FAILURE" if name in failures else "REVOKED" for name in sent}
+    assert kinds == {name: name if name in failures else "TaskRevokedError" for name in sent}
+    assert (reasons["expired"], reasons["revoked"]) == (["expired"], ["revoked"])
+    shelf.run("add", "after all")

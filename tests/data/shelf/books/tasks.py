@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 
 from celery import shared_task
 from django.db import connection, transaction
@@ -40,3 +42,15 @@ def about_connection(seconds: float = 0.0) -> tuple[int, int]:
 def fail(reason: str) -> None:
     """Fail."""
     raise LookupError(reason)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def die() -> None:
+    """End this process as the kernel would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(time_limit=1)  # type: ignore[untyped-decorator]
+def overrun() -> None:
+    """Last longer than it may."""
+    time.sleep(600)
