@@ -43,18 +43,16 @@ restart_delay_max = "1s"
 """
 #: Sends each call some times by the application's own task objects, and prints their states.
 PROBE = """
-import json, os, django
-django.setup()
-from {module} import {attribute} as app
+import json, os
 app.loader.import_default_modules()
+def settled(result):
+    result.get(timeout=120, propagate=False)
+    return result.state, str(result.result)
 calls = json.loads(os.environ["PROBE_CALLS"])
 sent = [app.tasks[name].apply_async(args, kwargs) for name, args, kwargs in calls for _ in range(5)]
-states = []
-for each in sent:
-    each.get(timeout=120, propagate=False)
-    states.append((each.state, str(each.result)))
-print("STATES " + json.dumps(states))
+states = [settled(each) for each in sent]
 """
+DJANGO = "import django\ndjango.setup()\n"
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,15 @@ class Application:
 
     app: str
     settings: Callable[[PostgresServer, RedisServer, Path], Mapping[str, str]]
+    #: Code that names its Celery app ``app``, and sets up what its task code needs.
+    load: str
     calls: tuple[tuple[str, list[object], dict[str, object]], ...]
+    #: What makes its tables: words for its interpreter.
+    tables: tuple[str, ...] = ("-m", "django", "migrate", "-v0")
     #: Code that makes what the tasks work on.
     prepare: str = "pass"
+    #: Code that sends more, and adds to ``states``.
+    more: str = "pass"
 
 
 def _environment_of(name: str) -> Path:
@@ -91,10 +95,21 @@ def patchman(database: PostgresServer, redis: RedisServer, directory: Path) -> M
     return {"DJANGO_SETTINGS_MODULE": "patchman.settings"}
 
 
+def faradaysec(database: PostgresServer, redis: RedisServer, directory: Path) -> Mapping[str, str]:
+    settings = directory / ".faraday" / "config" / "server.ini"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(
+        f"[database]\nconnection_string = {database.url}\n"
+        f"[faraday_server]\ncelery_broker_url = {redis.url}\ncelery_backend_url = {redis.url}\n"
+    )
+    return {"FARADAY_HOME": str(directory)}
+
+
 APPLICATIONS = {
     "pretalx": Application(
         "pretalx.celery_app",
         pretalx,
+        DJANGO + "from pretalx.celery_app import app",
         (
             ("pretalx.schedule.update_unreleased_schedule_changes", [], {"event": "ev", "value": True}),
             ("pretalx.agenda.export_schedule_html", [], {"event_id": 404}),
@@ -113,11 +128,50 @@ with scopes_disabled():
     "patchman": Application(
         "patchman",
         patchman,
+        DJANGO + "from patchman import celery_app as app",
         (
             ("hosts.tasks.find_all_host_updates", [], {}),
             ("reports.tasks.process_reports", [], {}),
             ("util.tasks.clean_database", [], {}),
         ),
+    ),
+    "faradaysec": Application(
+        "faraday.server.celery_worker:celery",
+        faradaysec,
+        "from faraday.server.celery_worker import application, celery as app\n"
+        "application.app_context().push()",
+        (("faraday.server.tasks.calc_vulnerability_stats", [1], {}),),
+        tables=("-m", "faraday.manage", "create-tables"),
+        prepare="""
+from faraday.server.models import Host, Workspace, db
+workspace = Workspace(name="w")
+db.session.add_all([workspace, Host(ip="192.0.2.1", description="", workspace=workspace)])
+db.session.commit()
+""",
+        # A report: a task makes a chord of its hosts; the chord's end sends, as its last, what counts them.
+        more="""
+from datetime import datetime
+from faraday.server.models import Command, Host, Workspace, db
+from faraday.server.tasks import process_report_task
+workspace = Workspace.query.one()
+had = Host.query.count()
+report = Command(tool="nmap", command="nmap", import_source="report", workspace=workspace)
+report.start_date = datetime.utcnow()
+db.session.add(report)
+db.session.commit()
+port = {"name": "http", "description": "", "protocol": "tcp", "port": 80, "status": "open", "version": ""}
+port |= {"vulnerabilities": [], "credentials": []}
+hosts = [{"ip": f"report-{report.id}-{each}", "description": "", "services": [port]} for each in range(10)]
+command = {"id": report.id, "tool": report.tool, "user": None}
+sent = process_report_task.delay(workspace.id, command, hosts)
+states.append(settled(sent))
+body = app.AsyncResult(sent.result[0][0])
+states.append(settled(body))
+states.append(settled(body.children[-1]))
+db.session.expire_all()
+assert Host.query.count() == had + len(hosts)
+assert Command.query.get(report.id).end_date is not None
+""",
     ),
 }
 
@@ -152,8 +206,8 @@ class Running:
 
     def start(self) -> None:
         """Make the tables and what stands in them, and start the daemon."""
-        self.run("-m", "django", "migrate", "-v0")
-        self.run("-c", f"import django\ndjango.setup()\n{self._application.prepare}")
+        self.run(*self._application.tables)
+        self.run("-c", f"{self._application.load}\n{self._application.prepare}")
         names = {"app": self._application.app, "broker": self.redis.url}
         (self._directory / "taskd.toml").write_text(FILE.format(**names))
         with (self._directory / "taskd.log").open("wb") as log:
@@ -189,10 +243,8 @@ class Running:
     def probe(self) -> None:
         """Have every call run some times by the application's own objects, to its success."""
         application = self._application
-        code = PROBE.format(
-            module=application.app, attribute="celery_app" if application.app == "patchman" else "app"
-        )
-        output = self.run("-c", code, PROBE_CALLS=json.dumps(application.calls))
+        code = [application.load, PROBE, application.more, 'print("STATES " + json.dumps(states))']
+        output = self.run("-c", "\n".join(code), PROBE_CALLS=json.dumps(application.calls))
         states = json.loads(output.rpartition("STATES ")[2])
         assert {state for state, _ in states} == {"SUCCESS"}, f"{states}\n{self.log()}"
 
