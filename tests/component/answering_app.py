@@ -81,6 +81,10 @@ def _take(end: DecidedEnd) -> Reply:
             os.kill(os.getpid(), signal.SIGKILL)
         case "breaks":
             raise IndexError("a defect of the executor")
+        case "claimed":
+            return Reply(End.REQUEUED, text="its chord waits")
+        case "refused":
+            return Reply(End.FAILED, text="DataError: the record is too large")
         case "never":
             return Reply(End.REJECTED, text="TypeError: nonsense")
         case "hangs":

@@ -20,13 +20,17 @@ from taskd.consumer.claiming.admission import Admission
 from taskd.consumer.commands.task_queries import TaskQueries
 from taskd.consumer.orders import Shutdown
 from taskd.consumer.running import app_ends
-from taskd.consumer.running.app_ends import AppEnds
+from taskd.consumer.running.app_ends import AppEnds, Handed
+from taskd.consumer.running.probing import Way
+from taskd.consumer.settling import decided_ends
 from taskd.consumer.tasks import TasksGiven
 from taskd.pools.base import Pool
 from taskd.pools.prefork.pool import PreforkPool
 from taskd.pools.solo import SoloPool
 from taskd.pools.threads import ThreadsPool
-from taskd.protocol.delivery import Delay, Outgoing
+from taskd.protocol.delivery import Delay, Delivery, Outgoing
+from taskd.protocol.execution import Cause
+from taskd.protocol.message import decode_headers
 from taskd.protocol.status import Heartbeat
 from taskd.worker.pool_events import PoolEvents
 from tests.component import answering_app
@@ -95,6 +99,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(answering_app.AWAY, str(tmp_path / "away"))
     monkeypatch.setenv(answering_app.GATE, str(tmp_path / "gate"))
     monkeypatch.setattr(app_ends, "_AGAIN", Backoff(base_s=0.02, max_s=0.05))
+    monkeypatch.setattr(app_ends, "_PROBES", Backoff(base_s=0.02, max_s=0.05))
     monkeypatch.setattr(app_ends, "_PUT_BACK_S", 0.05)
     monkeypatch.setattr(consumers, "RECONNECT", Backoff(base_s=0.001, max_s=0.004))
     yield tmp_path
@@ -110,6 +115,14 @@ def expiring(task_id: str) -> Outgoing:
 def misshapen(task_id: str) -> Outgoing:
     sent = message("note", task_id)
     return msgspec.structs.replace(sent, headers=sent.headers[:-1] + b',"eta":"whenever"}')
+
+
+def open_end(task_id: str) -> Handed:
+    """Return the end of a message that was acknowledged early."""
+    sent = message("note", task_id)
+    headers = decode_headers(sent.headers)
+    delivery = Delivery(0, "default", task_id, sent.headers, sent.body)
+    return Handed(delivery, headers, decided_ends.revoked(headers, Cause.EXPIRED), lambda _: None, None)
 
 
 POOLS = ["threads", "solo", "prefork"]
@@ -352,6 +365,70 @@ def test_a_run_whose_end_is_open_is_shown_with_the_reason_until_it_is_stored(roo
         wait_until(lambda: not worker.ends)
         assert worker.do(queries.active) == []
         wait_until(lambda: worker.last_trouble() == "")
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_while_the_backend_is_away_one_end_at_a_time_asks_for_all(room: Path, pool: str) -> None:
+    away = room / "away"
+    away.touch()
+    with Answering(room, pool) as worker:
+        worker.send(*(message("unstored_early", f"u{number}") for number in range(200)))
+        wait_until(lambda: len(worker.ends) == 200)
+        wait_until(lambda: worker.ends.probing.failures > 10)
+
+        tried = sum(line.startswith("tries") for line in worker.told)
+        # Those that were with the app when the first one failed, and the one that has just begun.
+        assert tried <= worker.ends.probing.failures + 3
+        away.unlink()
+
+        wait_until(lambda: not worker.ends)
+        taken = [line for line in worker.told if line.startswith("takes")]
+        assert len(taken) == len(set(taken)) == 200
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_ends_that_are_on_their_way_when_the_first_one_fails_are_called_back(room: Path, pool: str) -> None:
+    away = room / "away"
+    with Answering(room, pool, concurrency=1) as worker:
+        wait_until(lambda: worker.pool.ready)
+        ends = worker.ends
+        away.touch()
+
+        def hand_over() -> None:
+            for number in range(100):
+                ends.hand_over(open_end(f"h{number}"))
+
+        worker.do(hand_over)
+        wait_until(lambda: ends.probing.failures > 3)
+
+        tried = sum(line.startswith("tries h") for line in worker.told)
+        assert tried <= ends.probing.failures + 2
+        away.unlink()
+        wait_until(lambda: not worker.ends)
+
+
+def test_an_end_that_has_to_wait_though_the_backend_is_there_shuts_no_way(room: Path) -> None:
+    with Answering(room) as worker:
+        worker.send(message("unstored_early", "claimed-1"), message("unstored_early", "other"))
+
+        worker.hears("takes other FAILURE BROKEN")
+        wait_until(lambda: worker.told.count("tries claimed-1") > 2)
+        assert (worker.ends.probing.way, worker.ends.probing.failures) == (Way.OPEN, 0)
+        assert [run.headers.id for run, _ in worker.ends.open_ends()] == ["claimed-1"]
+
+
+def test_an_end_that_can_never_be_stored_holds_up_no_other(room: Path) -> None:
+    with Answering(room) as worker:
+        worker.send(message("unstored_early", "refused-1"))
+        wait_until(lambda: worker.told.count("tries refused-1") > 1)
+        worker.send(*(message("unstored_early", f"u{number}") for number in range(20)))
+
+        wait_until(lambda: sum(line.startswith("takes u") for line in worker.told) == 20)
+        wait_until(lambda: worker.told.count("tries refused-1") > 3)
+        worker.send(message("unstored_early", "later"))
+        worker.hears("takes later FAILURE BROKEN")
+        assert worker.ends.probing.way is Way.OPEN
+        assert len(worker.ends) == 1
 
 
 def test_of_a_run_that_could_not_be_stored_the_log_says_why_its_result_is_a_failure(

@@ -104,7 +104,7 @@ def test_an_end_that_the_worker_decided_waits_for_the_claim_too(choir: Choir) ->
     choir.end_claim()
     second = take_end(choir.app, choir.part(), end, NODE)
 
-    assert (first.end, first.text) == (End.FAILED, WAITING)
+    assert (first.end, first.text) == (End.REQUEUED, WAITING)
     assert second.end is End.IGNORED
 
 

@@ -145,7 +145,7 @@ class TaskQueries:
             "state": handed.end.state,
             "since": handed.since_at,
             "attempts": handed.attempts,
-            "reason": handed.why or "it waits for a free slot",
+            "reason": self._app_ends.reason(handed),
         }
         return {**self._describe(run, safe=safe), "end": end}
 

@@ -56,15 +56,15 @@ _REASONS = {Cause.REVOKED: "revoked", Cause.TERMINATED: "terminated", Cause.EXPI
 def take_end(app: Celery, delivery: Delivery, end: DecidedEnd, node_name: str) -> Reply:
     """Have the app take an end of a task; raises nothing.
 
-    ``IGNORED``: it is taken.  ``FAILED``: not now, such as while the backend is away.  ``REJECTED``: never,
-    for what is wrong lies in the message or in the app.
+    ``IGNORED``: it is taken.  ``FAILED``: not now, such as while the backend is away.  ``REQUEUED``: not now,
+    though the backend is there.  ``REJECTED``: never, for what is wrong lies in the message or in the app.
     """
     _close_stale_connections()
     try:
         taking = _Taking(app, delivery, end, node_name)
         taking.take()
         if taking.waits_for_chord():
-            return Reply(End.FAILED, text=WAITING)
+            return Reply(End.REQUEUED, text=WAITING)
     except _FINAL as error:
         logger.exception("id=%s the app cannot take its end %s", end.task_id, end.state)
         return Reply(End.REJECTED, text=one_line(error))
