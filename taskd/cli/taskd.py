@@ -81,13 +81,16 @@ def _check(path: str, *, importing: bool) -> int:
 
 def _import_apps(config: Config) -> int:
     """Import the app of each worker as the worker would; print how that went."""
+    from taskd.cli.astray import warnings
     from taskd.config.machine import default_user
+    from taskd.protocol.trial import TrialFacts, taken_from
     from taskd.supervisor.model.roster import told_in_trial, trial_of
     from taskd.supervisor.process.trial import run_to_end
 
     status = exit_codes.OK
     #: The number of tasks by app and the place where it is imported; None for one that fails.
     found: dict[tuple[str, ...], int | None] = {}
+    known: dict[str, TrialFacts] = {}
     for name, worker in config.workers.items():
         spec = trial_of(config, name, default_user=default_user())
         if os.geteuid() == 0 and not spec.process.user:
@@ -99,11 +102,16 @@ def _import_apps(config: Config) -> int:
         how = (
             "" if tried.status in {exit_codes.OK, exit_codes.APP_BROKEN} else f" (ended with {tried.status})"
         )
+        output, facts = taken_from(tried.output)
+        if facts is not None:
+            known[name] = facts
         out = sys.stdout if tried.status == exit_codes.OK else sys.stderr
-        print(f"worker.{name}: {tried.output.strip() or 'no word'}{how}", file=out, flush=True)
+        print(f"worker.{name}: {output.strip() or 'no word'}{how}", file=out, flush=True)
         status = status if tried.status == exit_codes.OK else exit_codes.APP_BROKEN
         place = (worker.app or config.app, worker.directory, worker.interpreter)
-        found[place] = _task_count(tried.output) if tried.status == exit_codes.OK else None
+        found[place] = _task_count(output) if tried.status == exit_codes.OK else None
+    for warning in warnings(config, known):
+        print(f"warning: {warning}", file=sys.stderr)
     tasks = [number for number in found.values() if number is not None]
     of = "" if len(tasks) == len(found) else f"{len(tasks)} of "
     print(f"imported {of}{counted(len(found), 'app')} with {counted(sum(tasks), 'task')}")

@@ -103,6 +103,9 @@ class DeclaringApp(Protocol):
     def tasks(self) -> list[str]:
         """Return the names of all tasks, those of the framework included."""
 
+    def queue_of(self, task: str) -> str:
+        """Return the queue to which calls of a task go, empty where only the call decides that."""
+
     def changing(self, scheduler: str) -> ChangingSchedule | None:
         """Return the schedule that takes the place of ``entries``, None where the code has them all.
 

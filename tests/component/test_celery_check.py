@@ -137,3 +137,16 @@ def test_limits_of_the_app_count_for_tasks_without_their_own(app: Any) -> None:
 
     assert limits["shop.own"] == (5.0, 10.0)
     assert limits["shop.plain"] == (50.0, 60.0)
+
+
+def test_tasks_that_the_routes_lead_to_the_worker_of_another_app_are_named(tmp_path: Path) -> None:
+    (tmp_path / "blog.py").write_text("from taskd import App\napp = App()\n")
+    routed = APP + "\n\napp.conf.task_routes = {'shop.add': 'low'}\n"
+
+    done = check(tmp_path, routed, more='app = "blog:app"\n')
+
+    assert done.returncode == exit_codes.OK
+    assert (
+        'warning: worker.other: it takes from "low", to which shop sends 1 task that blog:app does not have '
+        "(shop.add); they would become dead letters here: give each app queues of its own"
+    ) in done.stderr

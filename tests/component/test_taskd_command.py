@@ -150,3 +150,27 @@ def test_a_daemon_says_once_that_its_file_was_found_in_the_working_directory(tmp
 
     assert done.returncode == exit_codes.CANTCREAT, done.stderr
     assert done.stderr.count(f"file={tmp_path}/taskd.toml is the configuration, found in the working") == 1
+
+
+def test_check_warns_of_tasks_that_reach_an_app_which_does_not_have_them(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        text = f"from taskd import App\napp = App()\n@app.task(name='{name}.work')\ndef work(): ...\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    file = tmp_path / "taskd.toml"
+    file.write_text(
+        "".join(
+            f'[worker.{name}]\napp = "{name}:app"\ndirectory = "{tmp_path}"\nqueues = {queues}\n'
+            for name, queues in (("one", '["default", "one"]'), ("two", '["default"]'))
+        )
+        + '[beat.schedule.often]\ntask = "one.work"\nevery = "1h"\n'
+    )
+
+    done = taskd("--check", "--import", "--config", str(file))
+
+    assert done.returncode == exit_codes.OK, "it may be meant"
+    entry, one, two = (line for line in done.stderr.splitlines() if line.startswith("warning: "))
+    assert 'beat.schedule.often: the queue "default" is taken by worker.two' in entry
+    assert entry.endswith('worker.one has it: queue = "one"')
+    assert one.startswith('warning: worker.one: it takes from "default", to which two:app sends 1 task')
+    assert two.startswith('warning: worker.two: it takes from "default", to which one:app sends 1 task')
+    assert "TASKD-TRIAL" not in done.stdout + done.stderr

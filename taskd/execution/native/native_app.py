@@ -37,6 +37,10 @@ class NativeApp:
         """Return the names of all tasks."""
         return sorted(self._app.tasks)
 
+    def queue_of(self, task: str) -> str:
+        """Return the queue of a task; a call may choose another one."""
+        return self._app.tasks[task].settings.queue
+
     def changing(self, scheduler: str) -> None:
         """Return None: the code has all entries."""
 

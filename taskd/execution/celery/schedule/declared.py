@@ -12,7 +12,7 @@ from taskd.base.errors import ConfigError
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.execution.celery.conf import findings
-from taskd.execution.celery.schedule.destination import Send
+from taskd.execution.celery.schedule.destination import Send, routed
 from taskd.execution.celery.schedule.schedulers import SchedulerKind, kind_of, refusal_of, scheduler_class
 from taskd.execution.celery.schedule.scheduling import entry_of, when_by, why_of
 from taskd.execution.task_app import ChangingSchedule
@@ -56,6 +56,13 @@ class DeclaredCelery:
     def tasks(self) -> list[str]:
         """Return the names of all tasks, those that Celery itself brings included."""
         return sorted(self._app.tasks)
+
+    def queue_of(self, task: str) -> str:
+        """Return the queue to which the routes of the app lead a call without arguments and options."""
+        try:
+            return routed(self._app, Send(task))[0]
+        except Exception:  # noqa: BLE001 - the barrier of routers: users wrote them
+            return ""
 
     def changing(self, scheduler: str) -> ChangingSchedule | None:
         """Return the tables of django_celery_beat, or RedBeat's keys, where the app or the file names them.
