@@ -12,6 +12,7 @@ from taskd.base.errors import ControlError
 from taskd.base.nearest import nearest
 from taskd.cli.output import Failure
 from taskd.supervisor.control.client import CALL_TIMEOUT_S, ControlClient
+from taskd.supervisor.model.reach import Reach
 from taskd.supervisor.model.rows import GroupRow, ProgramRow
 
 T = TypeVar("T")
@@ -29,6 +30,23 @@ class Status(msgspec.Struct, frozen=True):
     groups: dict[str, GroupRow] = {}
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How the latest reload fares."""
+
+    revision: int = msgspec.field(name="generation")
+    outcome: str
+    troubles: list[str]
+    #: Of one that failed; a daemon of an older version does not tell them.
+    in_force: list[str] | None = None
+    not_in_force: list[str] | None = None
+
+    @property
+    def reach(self) -> str:
+        """How far one that failed has come; empty where the daemon does not tell it."""
+        told = self.in_force is not None and self.not_in_force is not None
+        return str(Reach(self.in_force or (), self.not_in_force or ())) if told else ""
+
+
 def state_of(row: ProgramRow) -> str:
     """Return the state for people, who want to know whether DOWN is as it should be."""
     if row.wanted or row.state != "DOWN":
@@ -39,6 +57,11 @@ def state_of(row: ProgramRow) -> str:
 def fetch_status(client: ControlClient, timeout_s: float = CALL_TIMEOUT_S) -> Status:
     """Ask for everything.  Raises: ``ControlError``."""
     return typed(client.call("status", timeout_s=timeout_s), Status)
+
+
+def progress_of(status: Status) -> Progress:
+    """Return how the latest reload fares.  Raises: ``ControlError``."""
+    return typed(status.taskd.get("reload"), Progress)
 
 
 def command(

@@ -146,11 +146,11 @@ def _roll(session: Session, name: str, *, timeout_s: float, socket_path: str | N
         pause = Event()
         while True:
             status = daemon.fetch_status(client)
-            groups = [status.groups[each] for each in names if each in status.groups]
-            troubles = [group.trouble for group in groups if group.trouble]
+            groups = {each: status.groups[each] for each in sorted(names) if each in status.groups}
+            troubles = [f"{name}: {group.trouble}" for name, group in groups.items() if group.trouble]
             if troubles:
                 raise Failure("the daemon gave up the rolling restart:\n" + "\n".join(troubles))
-            if all(group.settled for group in groups) or not timeout_s:
+            if all(group.settled for group in groups.values()) or not timeout_s:
                 break
             if deadline.passed:
                 raise Failure("the rolling restart is under way but not done in time", exit_codes.TEMPFAIL)

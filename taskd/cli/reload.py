@@ -47,14 +47,6 @@ class ReloadAnswer(msgspec.Struct, frozen=True):
     notes: list[str] = []
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """How the latest reload fares."""
-
-    revision: int = msgspec.field(name="generation")
-    outcome: str
-    troubles: list[str]
-
-
 @click.command()
 @socket_option
 @json_option
@@ -97,10 +89,17 @@ def reload(session: Session, *, wait: bool, timeout_s: float, socket_path: str |
                 return status
         progress = _wait(client, answer.revision, deadline)
     if as_json:
-        echo_json({**msgspec.to_builtins(answer), "outcome": progress.outcome, "troubles": progress.troubles})
+        told = {key: value for key, value in msgspec.to_builtins(progress).items() if value is not None}
+        echo_json({**msgspec.to_builtins(answer), **told})
     if progress.troubles:
         raise Failure(
-            "the new configuration was not put in force everywhere:\n" + "\n".join(progress.troubles)
+            "\n".join(
+                [
+                    "the new configuration was not put in force everywhere:",
+                    *filter(None, [progress.reach]),
+                    *progress.troubles,
+                ]
+            )
         )
     return exit_codes.OK
 
@@ -149,11 +148,11 @@ def _echo_former(client: ControlClient) -> None:
             click.echo(printable(text), err=True)
 
 
-def _wait(client: ControlClient, revision: int, deadline: Deadline) -> Progress:
+def _wait(client: ControlClient, revision: int, deadline: Deadline) -> daemon.Progress:
     pause = Event()
     while True:
         status = daemon.fetch_status(client)
-        progress = daemon.typed(status.taskd.get("reload"), Progress)
+        progress = daemon.progress_of(status)
         if progress.outcome != "under way" and progress.revision >= revision:
             return progress
         if deadline.passed:

@@ -157,8 +157,9 @@ def _echo_daemon(answer: daemon.Status) -> None:
             )
     match facts.get("reload"):
         case {"outcome": "failed", "troubles": list(troubles)} if troubles:
+            reach = daemon.progress_of(answer).reach
             blocks = (printable_block(str(each)) for each in troubles)
-            click.echo("\n".join(["the last reload failed:", *blocks, ""]))
+            click.echo("\n".join([f"the last reload failed: {printable(reach)}".rstrip(), *blocks, ""]))
 
 
 def _row(row: ProgramRow, now: float) -> tuple[object, ...]:

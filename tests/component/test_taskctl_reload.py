@@ -68,6 +68,27 @@ def test_a_reload_that_is_taken_back_fails_with_the_reason(
     assert "no module named shop" in capsys.readouterr().err
 
 
+def test_a_reload_that_fails_names_the_groups_that_have_the_new_configuration_and_those_that_do_not(
+    running: RunningSupervisor, tmp_path: Path, capsys: Output
+) -> None:
+    write(tmp_path, worker("a", "dies", processes=2), worker("c", concurrency=2))
+
+    assert ctl(running, "reload", "--wait") == exit_codes.FAILURE
+
+    reach = "in force: c, b (removed); not in force, as before the reload: a"
+    assert f"not put in force everywhere:\n  {reach}\n  a: " in capsys.readouterr().err
+    wait_until(lambda: f"failed: {reach}: a: " in running.log)
+    assert ctl(running, "status") == exit_codes.OK
+    assert f"the last reload failed: {reach}\na: " in capsys.readouterr().out
+    row = running.call("status")["taskd"]["reload"]
+    assert (row["in_force"], row["not_in_force"]) == (["c", "b (removed)"], ["a"])
+
+    write(tmp_path, worker("a", processes=2), worker("c", concurrency=2))
+    assert ctl(running, "reload", "--wait", "--json") == exit_codes.OK
+    answer = json.loads(capsys.readouterr().out)
+    assert "in_force" not in answer
+
+
 def test_a_reload_that_takes_too_long_goes_on_without_the_caller(
     running: RunningSupervisor, tmp_path: Path, capsys: Output
 ) -> None:
@@ -108,7 +129,7 @@ def test_the_daemon_is_told_of_a_bad_file_and_says_so_where_operators_look(
     wait_until(lambda: "refused, nothing was changed" in running.log)
     assert ctl(running, "status") == exit_codes.OK
     shown = capsys.readouterr().out
-    assert "the last reload failed:" in shown
+    assert "the last reload failed: nothing of the new configuration is in force\n" in shown
     problem = next(line for line in said.splitlines() if "taskd.toml:" in line)
     assert problem in shown
     assert problem in running.log

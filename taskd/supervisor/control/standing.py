@@ -47,7 +47,11 @@ class Teller:
             f"{len(ready)} of {counted(len(wanted), 'program')} ready"
             + alarms
             + (f"; {missing}" if missing else "")
-            + (f"; reload failed: {'; '.join(self._reloader.troubles)}" if refused else "")
+            + (
+                f"; reload failed: {self._reloader.reach}: {'; '.join(self._reloader.troubles)}"
+                if refused
+                else ""
+            )
             + ("; reload under way" if self._reloader.under_way else "")
         )
         self._tell_ready()

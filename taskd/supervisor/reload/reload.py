@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 
 from taskd.config.load import check
 from taskd.config.problems import ProblemSeverity
 from taskd.config.schema import Config
 from taskd.supervisor.model.plan import Action, ReloadPlan, plan
+from taskd.supervisor.model.reach import Reach, reach_of
 from taskd.supervisor.model.roster import CommandTable
 from taskd.supervisor.programs.fleet import Fleet
 from taskd.supervisor.programs.revision import Revision
@@ -59,6 +60,8 @@ class Reloader:
         self._sound = self.current
         self.outcome = ReloadOutcome.DONE
         self.troubles: tuple[str, ...] = ()
+        #: How far the latest reload came that failed.
+        self.reach = Reach()
         self._number = 1
         self._table = table
         self._fleet = fleet
@@ -100,6 +103,7 @@ class Reloader:
             self._fleet.aim(sound, reason=f"back to revision {sound.number}: {trouble}")
         self.outcome = ReloadOutcome.FAILED
         self.troubles = (trouble,)
+        self.reach = Reach()
         return self._answer(Read(None, (*read.problems, trouble), (trouble,)), None)
 
     def _take_over(self, read: Read, why: str) -> Mapping[str, object]:
@@ -109,6 +113,7 @@ class Reloader:
             _log.error("reload (%s) refused, nothing was changed: correct the file and reload again", why)
             if not self.under_way:
                 self.outcome = ReloadOutcome.FAILED
+                self.reach = Reach()
             self.troubles = read.errors
             return self._answer(read, None)
         decided = self._planned(read.config)
@@ -136,13 +141,14 @@ class Reloader:
         if not self.under_way:
             return False
         groups = [group for group in self._fleet.groups() if group.name in self._concerned]
-        troubled = tuple(f"{group.name}: {group.trouble}" for group in groups if group.trouble)
+        troubled = {group.name: group.trouble for group in groups if group.trouble}
         if any(not group.settled and not group.trouble for group in groups):
             return False
         self.outcome = ReloadOutcome.FAILED if troubled else ReloadOutcome.DONE
-        self.troubles = troubled
+        self.troubles = tuple(f"{name}: {trouble}" for name, trouble in troubled.items())
+        self.reach = reach_of(self._concerned, [group.name for group in groups], troubled)
         level = logging.ERROR if troubled else logging.INFO
-        suffix = f": {'; '.join(troubled)}" if troubled else ""
+        suffix = f": {self.reach}: {'; '.join(self.troubles)}" if troubled else ""
         _log.log(level, "reload revision=%s %s%s", self.current.number, self.outcome.value, suffix)
         return True
 
@@ -152,6 +158,7 @@ class Reloader:
             "generation": self.current.number,
             "outcome": self.outcome.value,
             "troubles": self.troubles,
+            **(asdict(self.reach) if self.outcome is ReloadOutcome.FAILED else {}),
             "former_brokers": self._former.rows(),
         }
 
