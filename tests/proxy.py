@@ -8,6 +8,9 @@ import threading
 import time
 from collections.abc import Collection
 
+#: How much of the server's answers is remembered.
+_REMEMBERED_BYTES = 4096
+
 
 class Proxy:
     """Passes bytes between clients and one port of this host.  ``close`` ends it.
@@ -26,6 +29,7 @@ class Proxy:
         #: Those of the clients among them.
         self._clients: list[socket.socket] = []
         self._is_silent = False
+        self._passed = bytearray()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
@@ -46,6 +50,11 @@ class Proxy:
         with self._lock:
             self._is_silent = True
             self._forget()
+
+    def has_passed(self, data: bytes) -> bool:
+        """Whether the server's answers had these bytes in them of late, and a client has them."""
+        with self._lock:
+            return data in self._passed
 
     def speak(self) -> None:
         """Pass what comes on new connections."""
@@ -100,6 +109,10 @@ class Proxy:
                 if lost:
                     break
                 sink.sendall(data)
+                if source not in self._clients:
+                    with self._lock:
+                        self._passed += data
+                        del self._passed[:-_REMEMBERED_BYTES]
         for each in (source, sink):
             _close(each)
 

@@ -96,7 +96,7 @@ def test_a_claim_of_what_has_come_waits_for_no_answer(broker: AmqpBroker, proxy:
     intake = broker.intake("a@host", ["mail"])
     assert intake.claim(8) == []
     broker.publisher().publish([message("here")])
-    wait_until(lambda: is_readable(intake))
+    wait_until(lambda: proxy.has_passed(b"here\xce"))  # with the end of its frame
 
     proxy.silence()
 
