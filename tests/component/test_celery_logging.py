@@ -90,7 +90,7 @@ TOUCHED = """
 import logging, sys
 from celery import Celery
 from taskd.base import log
-from taskd.execution.celery.log_signals import announce_logging
+from taskd.execution.celery.worker_start import WorkerStandIn, start_worker
 log.setup("info", "plain", program="mail-1")
 app = Celery("touched", broker="memory://")
 app.conf.worker_hijack_root_logger = sys.argv[2] == "hijack"
@@ -98,7 +98,7 @@ root = logging.getLogger()
 root.setLevel("DEBUG")
 root.addHandler(logging.FileHandler(sys.argv[1]))
 root.addHandler(logging.StreamHandler())
-announce_logging(app)
+start_worker(app, WorkerStandIn(app, "mail-1", "prefork"))
 logging.getLogger("touched").info("told")
 logging.getLogger("touched").debug("detail")
 """
@@ -122,4 +122,5 @@ def test_an_app_that_changed_the_root_gets_its_records_once_from_the_level_of_th
 
     lines = [line for line in done.stderr.splitlines() if "told" in line or "detail" in line]
     assert [line[line.find("mail-1") :] if "mail-1" in line else line for line in lines] == written
-    assert file.read_text().splitlines()[0] == "told", "a handler that goes elsewhere stays"
+    assert choice == "leave" or len(done.stderr.splitlines()) == 1, "nor does Celery tell of its tasks"
+    assert "told\n" in file.read_text(), "a handler that goes elsewhere stays"

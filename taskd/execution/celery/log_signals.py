@@ -12,18 +12,23 @@ from celery.utils.log import get_logger
 from taskd.base import log
 
 
+def settle_root(app: Any) -> None:
+    """Undo, as Celery's own set-up does, what the app's modules did to the root logger at their import.
+
+    Does nothing for an app that receives ``setup_logging``, or whose ``worker_hijack_root_logger`` is false.
+    """
+    if app.conf.worker_hijack_root_logger and not signals.setup_logging.receivers:
+        log.take_root_back()
+
+
 def announce_logging(app: Any) -> None:
     """Call the receivers of ``setup_logging``; if there are none, those that change what stands.
-
-    The form and the level of ``[log]`` stay, also where the app's modules have touched the root: Celery's own
-    set-up takes the root over, too.  ``worker_hijack_root_logger = False`` leaves it to the app.
 
     Raises: whatever a receiver of ``setup_logging`` raises, as Celery does.
     """
     # Celery would set up its own handlers at the first call of ``app.log.setup``.
     Logging._setup = True
-    if app.conf.worker_hijack_root_logger and not signals.setup_logging.receivers:
-        log.take_root_back()
+    settle_root(app)
     facts = {
         "loglevel": logging.getLogger().level,
         "logfile": None,

@@ -15,7 +15,7 @@ from celery.app import trace
 from celery.worker.state import reset_state
 
 from taskd.base.errors import StartError
-from taskd.execution.celery.log_signals import announce_logging
+from taskd.execution.celery.log_signals import announce_logging, settle_root
 
 _started: list[object] = []
 
@@ -52,6 +52,8 @@ def start_worker(app: Any, worker: WorkerStandIn) -> None:
     _started[:] = [app]
     hostname = worker.hostname
     app.loader.init_worker()
+    # Before the app is finalized, which logs each task's signature.
+    settle_root(app)
     trace.setup_worker_optimizations(app, hostname)
     signals.celeryd_init.send(sender=hostname, instance=worker, conf=app.conf, options={})
     signals.worker_init.send(sender=worker)
