@@ -47,6 +47,12 @@ class TaskApp(Protocol):
         In a child of prefork: the process's own.  In a worker without children: all.
         """
 
+    def rehearse(self) -> bool:
+        """Have a process that is to be forked write to memory what runs write, where that is possible.
+
+        Nothing outside of the process hears of it.  Returns whether it was possible.
+        """
+
     @property
     def soft_limit(self) -> type[Exception]:
         """The exception by which a task hears of its soft time limit, which takes a text or nothing."""

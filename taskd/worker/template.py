@@ -54,7 +54,10 @@ def main() -> None:
         if ledger is not None:
             ledger.take_slot(number)
 
-    serve(control, load, begin, end, born, soft_limit=lambda: apps[-1].soft_limit)
+    def rehearse() -> None:
+        apps[-1].rehearse()
+
+    serve(control, load, begin, end, born, soft_limit=lambda: apps[-1].soft_limit, rehearse=rehearse)
 
 
 if __name__ == "__main__":

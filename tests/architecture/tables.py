@@ -124,7 +124,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
     ),
     "execution": (
         ("missing_module",),
-        ("ledger", "finding"),
+        ("ledger", "finding", "rehearsal"),
         ("task_app",),
         ("native", "celery"),
         ("opening", "following"),

@@ -23,6 +23,8 @@ from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.pools.prefork.template import inherited_control, serve
 
 _hoard: list[bytes] = []
+#: The title of the process in which each rehearsal took place: "template" or "child".
+_rehearsed: list[bytes] = []
 
 
 def target(payload: bytes) -> bytes:  # noqa: PLR0911, PLR0912 - one line for each thing a job may do
@@ -170,6 +172,15 @@ def load_few_forks() -> tuple[object, bytes]:
     return target, path.encode()
 
 
+def load_rehearsed() -> tuple[object, bytes]:
+    """Say in which kind of process the child's memory was rehearsed."""
+    return (lambda payload: b" ".join(_rehearsed) if payload == b"rehearsed" else target(payload)), b""
+
+
+def rehearse() -> None:
+    _rehearsed.append(setproctitle.getproctitle().split()[1].encode())
+
+
 def load_broken() -> tuple[object, bytes]:
     raise ImportError("no module named shop")
 
@@ -191,6 +202,7 @@ LOADS = {
     "program": load_program,
     "only-once": load_only_once,
     "few-forks": load_few_forks,
+    "rehearsed": load_rehearsed,
     "broken": load_broken,
     "exits": load_exits,
     "dies": load_dies,
@@ -199,4 +211,5 @@ LOADS = {
 }
 
 if __name__ == "__main__":
-    serve(inherited_control(), LOADS[sys.argv[1] if len(sys.argv) > 1 else "plain"])  # type: ignore[arg-type]
+    load = LOADS[sys.argv[1] if len(sys.argv) > 1 else "plain"]
+    serve(inherited_control(), load, rehearse=rehearse)  # type: ignore[arg-type]

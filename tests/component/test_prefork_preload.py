@@ -138,3 +138,18 @@ def test_a_pool_that_gets_no_more_children_works_with_those_it_has(
         assert "all 3 children are there" in caplog.text
     finally:
         runner.close()
+
+
+@pytest.mark.parametrize(
+    ("preload", "rehearsed"), [("auto", b"template"), ("true", b"template"), ("false", b"")]
+)
+def test_the_template_rehearses_once_before_it_forks(preload: str, rehearsed: bytes) -> None:
+    runner = Runner(mode="rehearsed", preload=preload)
+    try:
+        runner.until_ready()
+        runner.submit(b"rehearsed", b"os-exit 1", b"rehearsed")
+        outcomes = runner.until_outcomes(3)
+    finally:
+        runner.close()
+
+    assert [outcome.reply for outcome in outcomes if isinstance(outcome, Done)] == [rehearsed] * 2

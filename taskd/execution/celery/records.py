@@ -82,7 +82,7 @@ class HandedRecords:
         except Exception:  # noqa: BLE001 - the task hears of it if it needs one
             return
         if now.backend is not backend:
-            now.fits = self._fits(backend)
+            now.fits = self.fits(backend)
             now.backend = backend
         if now.fits and not self._tells_others(task):
             now.kept = _Kept(task_id, backend.get_key_for_task(task_id), again=again)
@@ -108,7 +108,7 @@ class HandedRecords:
             self._told[task.name] = told
         return told
 
-    def _fits(self, backend: Any) -> bool:
+    def fits(self, backend: Any) -> bool:
         """Return whether the worker reaches what the backend writes to; then let it hand records up."""
         url = getattr(backend, "url", None)
         module = sys.modules.get("celery.backends.redis")

@@ -16,6 +16,7 @@ from taskd.base.errors import StartError
 from taskd.execution.celery.conf.findings import other_pools, told_by_worker, unable_to_run
 from taskd.execution.celery.leaving import leave_as_child
 from taskd.execution.celery.records import HandedRecords
+from taskd.execution.celery.rehearsing import rehearse
 from taskd.execution.celery.running import CeleryExecutor
 from taskd.execution.celery.shown import shown_settings, software_of
 from taskd.execution.celery.tasks import options_of
@@ -50,13 +51,9 @@ class WorkingCelery:
         start_worker(app, self._worker)
         heard = [stage for stage in WORKER_STAGES if self._has_children and _SIGNALS[stage].receivers]
         self._errands = {errand_of(stage): partial(self._send, stage) for stage in heard}
+        self._records = HandedRecords(workplace.config.results)
         self._executor = partial(
-            CeleryExecutor,
-            app,
-            workplace.node_name,
-            self._errands,
-            workplace.ledger,
-            HandedRecords(workplace.config.results),
+            CeleryExecutor, app, workplace.node_name, self._errands, workplace.ledger, self._records
         )
 
     @property
@@ -87,6 +84,10 @@ class WorkingCelery:
             case _:
                 self._send(stage)
         log.bring_back()
+
+    def rehearse(self) -> bool:
+        """Run a task that does nothing some times, by Celery's tracer."""
+        return rehearse(self._app, self._node_name, self._records)
 
     def _end_process(self) -> None:
         tell = partial(

@@ -11,6 +11,7 @@ from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, HookPlace, Stage,
 from taskd.base.errors import SoftTimeLimitExceeded
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
+from taskd.execution import rehearsal
 from taskd.execution.native.execute import Executor
 from taskd.execution.native.preparing import prepare
 from taskd.execution.native.shared_loop import SharedLoop
@@ -18,6 +19,7 @@ from taskd.execution.task_app import Workplace
 from taskd.pools.base import Target
 from taskd.pools.opening import AsyncTarget
 from taskd.protocol.content import accepted_by
+from taskd.protocol.execution import End, decode_reply
 from taskd.sending.app_table import AppTable
 from taskd.sending.celery_facts import AppFinding
 from taskd.sending.options import worker_options
@@ -73,6 +75,14 @@ class WorkingApp(NativeApp):
     def run_stage(self, stage: Stage) -> None:
         """Call the app's hooks of a stage."""
         self._app.hooks.run_stage(stage, HookPlace(self._node_name, os.getpid()))
+
+    def rehearse(self) -> bool:
+        """Run a task of another App, which does nothing, some times."""
+        app = App()
+        app.task(name=rehearsal.NAME)(rehearsal.nothing)
+        run = Executor(app, self._node_name)
+        message = rehearsal.assignment()
+        return all(decode_reply(run(message)).end is End.SUCCEEDED for _ in range(rehearsal.TIMES))
 
     def _make_errands(self) -> None:
         """Let the worker's parent have the hooks of its own life called in a child."""

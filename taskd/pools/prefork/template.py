@@ -68,11 +68,14 @@ def serve(
     born: Callable[[int], None] = lambda _number: None,
     *,
     soft_limit: Callable[[], type[Exception]] = lambda: SoftTimeLimitExceeded,
+    rehearse: Callable[[], None] = nothing,
 ) -> NoReturn:
     """Load the target, report, and fork children on request until the pool goes away.
 
     ``begin`` and ``end`` are called in each child, see ``run_child``; ``born`` before that, with the number
     of the child.  ``soft_limit`` is asked when the target is loaded.
+    ``rehearse`` is called before the first fork, where the target is loaded here: what it leaves in memory is
+    shared by all children.
     """
     title = os.environ.pop(wire.TITLE_VARIABLE, "")
     preload = os.environ.pop(wire.PRELOAD_VARIABLE, wire.AUTO)
@@ -86,6 +89,9 @@ def serve(
     template.refuse_threads()
     if preload == wire.AUTO and (loops := open_event_loops()):
         _unfit(control, f"the task code made an event loop while it was loaded: {', '.join(loops)}", hello)
+    if preload != wire.BARE:
+        rehearse()
+        template.refuse_threads()
     gc.collect()
     gc.freeze()
     if preload != wire.BARE:
