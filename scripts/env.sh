@@ -62,4 +62,6 @@ make_environment() {
 }
 
 make_environment
+# Containers often set it; the tests start thousands of interpreters, and each would compile taskd anew.
+unset PYTHONDONTWRITEBYTECODE
 export PATH=$root/$environment/bin:$PATH
