@@ -67,8 +67,6 @@ class _Reading(Declared):
     changing: bool = False
     #: Why the schedule cannot be read now; then there are no entries in the line.
     problem: str = ""
-    #: Entries of the schedule that cannot be sent, one text each.
-    problems: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -257,10 +255,21 @@ class AppSource:
                         first[name],
                     )
         self._hidden = declared.hidden
+        declared = replace(declared, problems=self._problems())
         if len(known) < len(self._apps):
             # Half of the names would make the other half look wrong.
             declared = replace(declared, tasks=frozenset())
         self._learned(declared)
+
+    def _problems(self) -> Sequence[str]:
+        """Return what cannot fire or be read, each once: several workers may have one app."""
+        found: dict[str, None] = {}
+        for app in self._apps:
+            if app.problem:
+                found[f"app {app.place}: its schedule cannot be read: {app.problem}"] = None
+            for each in app.known.problems if app.known is not None else ():
+                found[f"app {app.place}: {each}"] = None
+        return tuple(found)
 
     def _cancel_timers(self) -> None:
         for app in self._apps:

@@ -30,8 +30,10 @@ def main() -> None:
         ignore_from_now_on()  # a Ctrl-C reaches all of a terminal's processes; this one ends with beat
         Following(changing, app.tasks(), answer_fd=answer_fd, order_fd=order_fd).run()
         os._exit(0)
+    reading = app.entries()
+    told = {"entries": reading.entries, "tasks": app.tasks(), "problems": reading.problems}
     with os.fdopen(answer_fd, "wb") as answer:
-        answer.write(msgspec.json.encode({"entries": app.entries(), "tasks": app.tasks()}) + b"\n")
+        answer.write(msgspec.json.encode(told) + b"\n")
     os._exit(0)
 
 

@@ -76,7 +76,7 @@ class ScheduleReading:
 
     entries: Mapping[str, BeatEntryConfig]
     since: Mapping[str, float] = field(default_factory=dict)
-    #: Entries that cannot be sent, one text each, for beat's log.
+    #: Entries that cannot be sent, one text each, for beat's log and ``taskctl beat list``.
     problems: Sequence[str] = ()
 
 
@@ -103,7 +103,7 @@ class ChangingSchedule(Protocol):
 class DeclaringApp(Protocol):
     """The user's code, loaded to be read."""
 
-    def entries(self) -> Mapping[str, BeatEntryConfig]:
+    def entries(self) -> ScheduleReading:
         """Return the periodic entries that the code declares."""
 
     def tasks(self) -> list[str]:

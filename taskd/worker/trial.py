@@ -52,7 +52,8 @@ def _facts(app: DeclaringApp, own: Collection[str]) -> TrialFacts:
     """Return what the app has; its entries are left out where its code raises."""
     entries: list[PeriodicTask] = []
     try:
-        entries += [PeriodicTask(name, each.task, each.queue) for name, each in app.entries().items()]
+        reading = app.entries()
+        entries += [PeriodicTask(name, each.task, each.queue) for name, each in reading.entries.items()]
     except Exception:  # noqa: BLE001 - the barrier of entries: users wrote them, and beat tells why
         entries = []
     return TrialFacts({name: app.queue_of(name) if name in own else "" for name in app.tasks()}, entries)

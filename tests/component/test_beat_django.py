@@ -194,7 +194,9 @@ def test_a_row_that_cannot_be_sent_is_named_and_the_others_go_on(
         "cron": 'its schedule cannot be read: minute = "61": ValueError: Invalid end range: 61',
         "bare": "its schedule cannot be read",
     }.items():
-        assert f'row "{name}" of django_celery_beat_periodictask does not fire: {why}' in said
+        problem = f'row "{name}" of django_celery_beat_periodictask does not fire: {why}'
+        assert problem in said
+        assert any(problem in each for each in beat.last.problems), beat.last.problems
     enabled = project.orm("answer = PeriodicTask.objects.filter(enabled=True).count()")
     assert enabled == 8  # none of them is disabled behind the user's back
 
@@ -202,6 +204,7 @@ def test_a_row_that_cannot_be_sent_is_named_and_the_others_go_on(
     project.orm('o = PeriodicTask.objects.get(name="text"); o.args = "[1]"; o.save()')
     beat.until(lambda: "text" in beat.last.entries)
     assert "does not fire" not in caplog.text  # said once
+    assert not any('row "text"' in each for each in beat.last.problems)
 
 
 def test_tables_that_are_missing_are_an_error_with_the_remedy_until_they_are_there(

@@ -131,6 +131,7 @@ def test_an_entry_that_cannot_be_sent_is_named_and_the_others_go_on(
     said = caplog.text
     assert f'the entry of the key "{entry.key}" does not fire: JSONDecodeError' in said
     assert "beat does not send link" in said
+    assert [f'"{entry.key}"' in each for each in beat.last.problems].count(True) == 1
     assert beat.last.entries.keys() == {"nightly", "sound", "celery.backend_cleanup"}
 
 

@@ -193,6 +193,17 @@ def test_an_entry_of_an_app_that_another_apps_hides_is_named(file: Path, run: Ru
     assert listed(run)["sweep"]["hides"] == ["app bill:app"]
 
 
+def test_what_cannot_fire_stands_below_the_entries_with_the_reason(file: Path, run: Run) -> None:
+    problem = 'app shop:app: row "daily" of django_celery_beat_periodictask does not fire: no schedule'
+    with closing(open_store(load(str(file)), listens=False)) as store:
+        store.declare(Declared(problems=[problem]))
+
+    shown = run("list")
+
+    assert shown.index("nightly") < shown.index(f"\n{problem}\n")
+    assert json.loads(run("list", "--json"))["problems"] == [problem]
+
+
 def test_a_store_that_cannot_be_read_hides_nothing_of_the_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "beat.db").write_bytes(b"no database " * 1000)
 

@@ -154,7 +154,7 @@ def test_requests_wait_until_they_are_done(store: BeatStore) -> None:
 
 
 def test_what_the_app_declares_is_kept_for_operators(store: BeatStore, open_: Open) -> None:
-    declared = Declared({"job": entry()}, frozenset({"t", "u"}))
+    declared = Declared({"job": entry()}, frozenset({"t", "u"}), problems=["row x does not fire"])
     store.declare(Declared({"old": entry("old")}))
     store.declare(declared)
 

@@ -112,6 +112,8 @@ class Declared:
     since: Mapping[str, float] = field(default_factory=dict)
     #: By the name of an entry: the apps whose entry of that name does not count.
     hidden: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: Entries that cannot fire, one text each with the reason and the remedy.
+    problems: Sequence[str] = ()
 
 
 class BeatStore(Protocol):

@@ -41,8 +41,9 @@ count_option = click.option(
 def list_(session: Session, *, as_json: bool) -> int:
     """Show every entry: its origin, the entries of its name that it hides, its next run, its counters.
 
-    Shows the entries of the file and of the store, whether beat runs or not. When the store cannot be read,
-    it shows the file's entries, and the exit status is 69.
+    Shows the entries of the file and of the store, whether beat runs or not. Below them stand the rows, keys
+    and entries of apps that cannot fire, with the reason, as beat last read them. When the store cannot be
+    read, it shows the file's entries, and the exit status is 69.
 
     Example: taskctl beat list
     """
@@ -50,7 +51,8 @@ def list_(session: Session, *, as_json: bool) -> int:
     now = clock.now()
     found = list(view.schedules())
     if as_json:
-        echo_json({"entries": [_as_json(listed, schedule, view, now) for listed, schedule in found]})
+        entries = [_as_json(listed, schedule, view, now) for listed, schedule in found]
+        echo_json({"entries": entries, "problems": list(view.declared.problems)})
         return view.status
     if found or not view.status:  # a store that cannot be read may have entries
         echo_table(_LIST, [_row(listed, schedule, view, now) for listed, schedule in found], right=_LIST[6:])
@@ -59,6 +61,8 @@ def list_(session: Session, *, as_json: bool) -> int:
             click.echo("\n" + printable(f"{listed.entry.name}: {doubt}"))
         if doubt := unserved(listed.entry.queue, session.config):
             click.echo("\n" + printable(f"{listed.entry.name}: {doubt}"))
+    for problem in view.declared.problems:
+        click.echo("\n" + printable(problem))
     return view.status
 
 

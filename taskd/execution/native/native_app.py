@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from taskd.app.app import App
 from taskd.app.life_hooks import STAGE_LIMIT_S, WORKER_STAGES, HookPlace, Stage, errand_of
 from taskd.base.errors import SoftTimeLimitExceeded
-from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.execution import rehearsal
 from taskd.execution.native.execute import Executor
 from taskd.execution.native.preparing import prepare
 from taskd.execution.native.shared_loop import SharedLoop
-from taskd.execution.task_app import Workplace
+from taskd.execution.task_app import ScheduleReading, Workplace
 from taskd.pools.base import Target
 from taskd.pools.opening import AsyncTarget
 from taskd.protocol.content import accepted_by
@@ -31,9 +30,9 @@ class NativeApp:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    def entries(self) -> Mapping[str, BeatEntryConfig]:
+    def entries(self) -> ScheduleReading:
         """Return the periodic entries that the code declares."""
-        return dict(self._app.entries)
+        return ScheduleReading(dict(self._app.entries))
 
     def tasks(self) -> list[str]:
         """Return the names of all tasks."""

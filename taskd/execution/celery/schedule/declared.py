@@ -15,7 +15,7 @@ from taskd.execution.celery.conf import findings
 from taskd.execution.celery.schedule.destination import Send, routed
 from taskd.execution.celery.schedule.schedulers import SchedulerKind, kind_of, refusal_of, scheduler_class
 from taskd.execution.celery.schedule.scheduling import entry_of, when_by, why_of
-from taskd.execution.task_app import ChangingSchedule
+from taskd.execution.task_app import ChangingSchedule, ScheduleReading
 from taskd.sending.celery_facts import AppFinding
 
 if TYPE_CHECKING:
@@ -37,21 +37,21 @@ class DeclaredCelery:
         app.loader.init_worker()
         app.finalize()
 
-    def entries(self) -> Mapping[str, BeatEntryConfig]:
+    def entries(self) -> ScheduleReading:
         """Return the entries of ``beat_schedule`` and ``add_periodic_task``.
 
-        One that our beat cannot take over is a warning with its name, and is left out.
+        One that our beat cannot take over is a problem with its name, and is left out.
         """
         found: dict[str, BeatEntryConfig] = {}
+        problems = []
         for name, declared in self._declared().items():
             try:
                 entry = self._entry(name, declared)
                 send = Send(entry.task, entry.args or (), entry.kwargs or {}, entry.options or {})
                 found[name] = entry_of(self._app, name, when_by(entry.schedule), send)
             except Exception as error:  # noqa: BLE001 - the barrier of entries: users wrote them
-                why = why_of(error)
-                logger.warning('entry "%s" of beat_schedule does not fire: %s; %s', name, why, REMEDY)
-        return found
+                problems.append(f'entry "{name}" of beat_schedule does not fire: {why_of(error)}; {REMEDY}')
+        return ScheduleReading(found, problems=problems)
 
     def tasks(self) -> list[str]:
         """Return the names of all tasks, those that Celery itself brings included."""
