@@ -18,6 +18,7 @@ from taskd.base import clock
 from taskd.base.backoff import Backoff
 from taskd.base.errors import LeaseLostError, StorageError, StorageReplacedError
 from taskd.beat.stores.base import BeatStore, Decision, Declared, Mark
+from taskd.protocol.status import Trouble
 
 LEASE_S = 5.0
 _MARGIN = 0.2
@@ -66,6 +67,7 @@ class Keeper:
         *,
         lease_s: float = LEASE_S,
         monotonic: Callable[[], float] = clock.monotonic,
+        now: Callable[[], float] = clock.now,
         opened: Callable[[BeatStore], None],
         closed: Callable[[BeatStore], None],
     ) -> None:
@@ -73,6 +75,7 @@ class Keeper:
         self._open_store = open_store
         self._lease_s = lease_s
         self._monotonic = monotonic
+        self._now = now
         self._opened = opened
         self._closed = closed
         self._leader: Leader | None = None
@@ -83,6 +86,9 @@ class Keeper:
         self._owed: deque[Decision] = deque(maxlen=_OWED_DECISIONS)
         self.store: BeatStore | None = None
         self.problem = ""
+        #: Since when the store is away, and when its file was lost in this life of beat; by the wall clock.
+        self._away_since: float | None = None
+        self._replaced_at: float | None = None
 
     @property
     def is_leader(self) -> bool:
@@ -107,6 +113,7 @@ class Keeper:
             logger.info("store is back, decisions kept meanwhile=%d", len(self._owed))
         self._failures = 0
         self.problem = ""
+        self._away_since = None
         self._opened(self.store)
         return True
 
@@ -125,9 +132,30 @@ class Keeper:
         # A file that was replaced is there to be opened; anything else needs time or a person.
         delay_s = 0.0 if isinstance(error, StorageReplacedError) else REOPEN.delay_s(self._failures)
         self._reopen_until = self._monotonic() + delay_s
+        if self._away_since is None:
+            self._away_since = self._now()
+        if isinstance(error, StorageReplacedError):
+            self._replaced_at = self._now()
         if str(error) != self.problem:
             logger.error("store cannot be used, entries of the file and of apps go on firing: %s", error)
         self.problem = str(error)
+
+    def trouble(self) -> Trouble | None:
+        """Return what an operator should know of the store; a lost file until beat starts again."""
+        if self._away_since is not None:
+            text = (
+                "the store cannot be used, so no history is kept, and changes by taskctl beat do not count; "
+                f"all entries that are known go on firing: {self.problem} (taskctl doctor looks at its place)"
+            )
+            return Trouble(text, self._away_since)
+        if self._replaced_at is not None:
+            text = (
+                "the file of the store was deleted or replaced while in use; entries made at run time, "
+                "pauses and history were in it; stop beat and bring a copy back, or restart beat to go on "
+                "with the new file"
+            )
+            return Trouble(text, self._replaced_at)
+        return None
 
     def stand(self) -> Role:
         """Take or extend the lease; the answer says who fires.  For when something is due."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from taskd.base import clock
 from taskd.host.resident import resident_bytes
-from taskd.protocol.status import Heartbeat, Ready, StatusLine, Waiting
+from taskd.protocol.status import Heartbeat, Ready, StatusLine, Trouble, Waiting
 
 #: A schedule of every second must not make more heartbeats than a busy worker does.
 HEARTBEAT_S = 1.0
@@ -20,6 +20,7 @@ class Pulse:
         self._report = report
         self._until = 0.0
         self._trouble = ""
+        self._troubles: Sequence[Trouble] = ()
 
     def ready(self) -> None:
         """Beat fires what comes due."""
@@ -40,9 +41,12 @@ class Pulse:
             self._trouble = ""
             self._report(Ready())
 
-    def beat(self, *, reserved: int, done: int) -> None:
-        """Send a heartbeat, if the last one is long enough ago."""
-        if clock.monotonic() < self._until:
+    def beat(self, *, reserved: int, done: int, trouble: Trouble | None) -> None:
+        """Send a heartbeat, if the last one is long enough ago or the trouble is another one."""
+        troubles = () if trouble is None else (trouble,)
+        if clock.monotonic() < self._until and troubles == self._troubles:
             return
         self._until = clock.monotonic() + HEARTBEAT_S
-        self._report(Heartbeat(reserved=reserved, done=done, rss_bytes=resident_bytes([os.getpid()])))
+        self._troubles = troubles
+        rss_bytes = resident_bytes([os.getpid()])
+        self._report(Heartbeat(reserved=reserved, done=done, rss_bytes=rss_bytes, troubles=troubles))

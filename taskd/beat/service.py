@@ -134,7 +134,8 @@ class Beat:
         self._store.look(now)
         self._look_until = math.inf
         more = self._has_work(now) and self._work(now)
-        self._heart.beat(reserved=int(self._book.next_at() <= self._now()), done=self._sent)
+        due = int(self._book.next_at() <= self._now())
+        self._heart.beat(reserved=due, done=self._sent, trouble=self._keeper.trouble())
         self._set_timer(at_once=more)
         if self._line.is_up:
             self._heart.recovered()

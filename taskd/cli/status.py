@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 import msgspec
@@ -24,6 +24,7 @@ from taskd.cli.output import (
     printable_block,
 )
 from taskd.cli.session import Session, duration, pass_session
+from taskd.protocol.status import Trouble
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.model.rows import ProgramRow
 
@@ -72,7 +73,8 @@ def status(
     MEMORY is the fair share (PSS) of all processes of a program: each page that several share counts in
     parts. Root sees it of all programs, other users of their own; of others MEMORY is RSS, and says so.
 
-    Below the table stand the troubles of programs. With --children a second table shows what each process
+    Above the table stand the troubles that need somebody, below it the reasons of programs that are not
+    ready. With --children a second table shows what each process
     of a pool does, for how long, and how long ago it reported (REPORTED). The supervisor hears that with
     each heartbeat: once a second while tasks run, else every 15 s.
 
@@ -97,6 +99,7 @@ def status(
         echo_json({"running": True, **msgspec.to_builtins(answer), **more})
         return exit_codes.OK
     _echo_daemon(answer)
+    _echo_troubles(answer.taskd, answer.programs, now=clock.now())
     _echo_programs(answer.programs, now=clock.now())
     if rows is not None:
         click.echo("")
@@ -113,6 +116,7 @@ def _echo_last(control_socket: str, error: DaemonDownError, *, as_json: bool) ->
     click.echo(f"taskctl: {printable(str(error))}", err=True)
     if state is not None:
         click.echo(f"{last_state.summary(state)}. Last known:\n")
+        _echo_troubles(state.taskd, state.programs, now=state.written)
         _echo_programs(state.programs, now=state.written)
     return exit_codes.UNAVAILABLE
 
@@ -122,21 +126,32 @@ def _echo_programs(rows: Sequence[ProgramRow], *, now: float) -> None:
     # A reason that many programs share (the broker is away, the load needs none of them) is said once.
     said: dict[str, list[str]] = {}
     for row in rows:
-        for text in _said_of(row, now):
+        text = row.detail.rstrip() or (row.reason if row.state != "READY" else "")
+        if text:
             said.setdefault(text, []).append(row.name)
     for text, names in said.items():
         click.echo(f"\n{printable(', '.join(names))}: {printable_block(text)}")
 
 
-def _said_of(row: ProgramRow, now: float) -> Iterator[str]:
-    if row.alarm:
-        yield f"ALARM: {row.alarm}"
-    for trouble in row.troubles:
-        yield f"{trouble.text} (for {age(now - trouble.since)})"
-    if row.detail:
-        yield row.detail.rstrip()
-    elif row.reason and row.state != "READY":
-        yield row.reason
+def _echo_troubles(taskd: Mapping[str, object], rows: Sequence[ProgramRow], *, now: float) -> None:
+    """Print the worst first: alarms, then the troubles of the daemon and of programs that work."""
+    lines = [f"ALARM {row.name}: {row.alarm}" for row in rows if row.alarm]
+    for name, trouble in _troubles(taskd, rows, now):
+        lines.append(f"TROUBLE {name}: {trouble.text} (for {age(now - trouble.since)})")
+    for line in lines:
+        click.echo(printable(line) + "\n")
+
+
+def _troubles(
+    taskd: Mapping[str, object], rows: Sequence[ProgramRow], now: float
+) -> Iterator[tuple[str, Trouble]]:
+    for each in daemon.typed(taskd.get("troubles", []), list[Trouble]):
+        yield "taskd", each
+    if log := taskd.get("log_trouble"):
+        yield "taskd", Trouble(f"the log cannot be written: {log}", now)
+    for row in rows:
+        for each in row.troubles:
+            yield row.name, each
 
 
 def _echo_daemon(answer: daemon.Status) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Sequence
 
 from taskd.base import clock, exit_codes, log
 from taskd.base.lifecycle import Deadline, Services
@@ -16,6 +17,7 @@ from taskd.base.loop import Callback, Loop, Owner
 from taskd.base.version import __version__
 from taskd.config.schema import Config
 from taskd.host import prctl, stacks
+from taskd.protocol.status import Trouble
 from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.control.about import About
 from taskd.supervisor.control.daemon_orders import DaemonOrders
@@ -105,19 +107,23 @@ class Supervisor:
             self._output,
             ClockWatch(self._loop),
             control_socket=self._socket.path,
+            troubles=self._troubles,
         )
         methods = Methods(self._fleet, self._scaler, self._orders, self._about, changed=self._changed)
-        records = Records(self._fleet, self._output, self._deaths)
         self._server = ControlServer(
             self._loop,
             self._socket.socket,
-            {**methods.table(), **records.table()},
+            {**methods.table(), **Records(self._fleet, self._output, self._deaths).table()},
             access=access(config.control),
         )
         self._state_file = StateFile(self._loop, state_path(self._socket.path), self._about.state, mode=mode)
         # The programs live between these two: services that they need end after them, the others before.
         self._below = Services([self._output, self._deaths], self._attempt)
         self._above = Services([self._state_file, self._hooks, self._server], self._attempt)
+
+    def _troubles(self) -> Sequence[Trouble]:
+        self._deaths.look()
+        return [each for each in (self._deaths.trouble, self._state_file.trouble) if each is not None]
 
     # -- running -----------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import pytest
 from taskd.beat.messages import occurrence_id
 from taskd.beat.stores.base import Declared
 from taskd.config.schedule import BeatEntryConfig
+from taskd.protocol.status import Heartbeat
 from tests.component.beat_bench import NOON, Bench, every
 from tests.component.beat_fixtures import Make, make
 from tests.waiting import wait_until
@@ -42,6 +43,38 @@ def test_a_store_that_was_corrupt_from_the_start_is_reported_and_the_file_fires(
     assert bench.broker.ids == ids_of("minute", 60)
     reports = [each for each in caplog.messages if "not a sound SQLite database" in each]
     assert len(reports) == 1
+
+
+def troubles(bench: Bench) -> list[str]:
+    """Return what the last heartbeat tells the supervisor."""
+    beats = [line for line in bench.lines if isinstance(line, Heartbeat)]
+    return [each.text for each in beats[-1].troubles]
+
+
+def test_a_store_that_is_away_and_one_that_was_lost_are_told_with_the_heartbeats(make: Make) -> None:
+    bench = make(every("minute", 60.0))
+    bench.path.write_bytes(b"no database " * 1000)
+    bench.start()
+    bench.advance(60.0)
+
+    (told,) = troubles(bench)
+    assert told.startswith("the store cannot be used, so no history is kept, ")
+    assert "not a sound SQLite database" in told
+    bench.path.unlink()
+
+    def is_well() -> bool:
+        bench.advance(0.0)
+        return troubles(bench) == []
+
+    wait_until(is_well)
+    delete(bench)
+    bench.advance(60.0)
+    bench.advance(60.0)
+
+    (told,) = troubles(bench)
+    assert told.startswith("the file of the store was deleted or replaced while in use; ")
+    bench.advance(60.0)
+    assert troubles(bench) == [told], "what was in it stays lost"
 
 
 def test_a_store_that_is_repaired_gets_what_was_decided_meanwhile(make: Make) -> None:

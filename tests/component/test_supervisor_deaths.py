@@ -180,7 +180,36 @@ def test_a_register_that_cannot_be_written_costs_a_line_in_the_log_only(tmp_path
 
         assert deaths(running)
         assert running.log.count("deaths are kept in memory only") == 1
+        (trouble,) = running.call("status")["taskd"]["troubles"]
+        assert (
+            f"deaths are kept in memory only, for {tmp_path}/deaths.json cannot be written: "
+            in trouble["text"]
+        )
+
+        (tmp_path / "deaths.json.new").unlink()
+        wait_until(lambda: not running.call("status")["taskd"]["troubles"])
+        assert json.loads((tmp_path / "deaths.json").read_bytes())
         assert running.stop() == 0
+
+
+def test_a_state_directory_that_is_away_is_told_before_anything_has_died(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    with daemon(tmp_path, modes={"a": "good"}, state_directory=str(state)) as running:
+        running.wait_for("a-1", "READY")
+        assert running.call("status")["taskd"]["troubles"] == []
+        state.rmdir()
+
+        assert main(["status", "--socket", running.socket_path]) == exit_codes.OK
+
+        shown = capsys.readouterr().out
+        register = f"{state}/deaths.json"
+        said = f"TROUBLE taskd: deaths are kept in memory only, for {register} cannot be written: No such"
+        assert shown.index(said) < shown.index("NAME"), "the worst first"
+        state.mkdir()
+        wait_until(lambda: not running.call("status")["taskd"]["troubles"])
 
 
 # -- taskctl ---------------------------------------------------------------------------------

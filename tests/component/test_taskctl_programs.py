@@ -59,7 +59,10 @@ def test_status_shows_the_troubles_of_programs_that_work(
         socket = ["--socket", running.socket_path]
 
         assert main(["status", *socket]) == exit_codes.OK
-        assert "\nmail-1: the disk is full (for " in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert shown.index("\nTROUBLE mail-1: the disk is full (for ") < shown.index("NAME"), (
+            "the worst first"
+        )
         assert main(["status", "--json", *socket]) == exit_codes.OK
         (row,) = json.loads(capsys.readouterr().out)["programs"]
         assert row["troubles"] == [{"text": "the disk is full", "since": 1.0}]

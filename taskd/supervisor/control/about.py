@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from taskd.base import clock
 from taskd.base.version import __version__
 from taskd.host.resident import resident_bytes
+from taskd.protocol.status import Trouble
 from taskd.supervisor.clock_watch import ClockWatch
 from taskd.supervisor.model.daemon_end import DaemonEnd
 from taskd.supervisor.model.rows import GroupRow
@@ -29,13 +30,16 @@ class About:
         clock_watch: ClockWatch,
         *,
         control_socket: str,
+        troubles: Callable[[], Sequence[Trouble]],
     ) -> None:
+        """``troubles``: of the daemon itself."""
         self._fleet = fleet
         self._reloader = reloader
         self._shutdown = shutdown
         self._output = output
         self._clock = clock_watch
         self._control_socket = control_socket
+        self._troubles = troubles
         self._started_at = clock.now()
         self._began = clock.monotonic()
 
@@ -65,6 +69,7 @@ class About:
             "uptime_s": self.uptime_s,
             "clock_jump": self._clock.last,
             "programs_ready": ready,
+            "troubles": self._troubles(),
             "log_trouble": self._output.trouble,
             "lines_dropped": self._output.dropped,
             "programs_wanted": wanted,

@@ -18,6 +18,7 @@ from taskd.base import clock
 from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.base.own_files import open_own, refuse_foreign
+from taskd.protocol.status import Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class StateFile:
         self._mode = 0o600 | (mode | (mode & 0o022) << 1) & 0o044
         self._timer: LoopTimer | None = None
         self._not_before = 0.0
-        self._failed = False
+        #: Since when it cannot be written, and why.
+        self.trouble: Trouble | None = None
         self._life = OneLife()
 
     def start(self) -> None:
@@ -106,8 +108,12 @@ class StateFile:
             finally:
                 os.close(fd)
             os.rename(draft, self._path)
-            self._failed = False
+            self.trouble = None
         except OSError as error:
-            if not self._failed:
-                _log.warning("the state file %s cannot be written: %s", self._path, error)
-            self._failed = True
+            if self.trouble is None:
+                text = (
+                    f"the state file {self._path} cannot be written: {error.strerror}; make room there, or "
+                    "let the user of taskd write the directory"
+                )
+                _log.warning("%s", text)
+                self.trouble = Trouble(text, clock.now())

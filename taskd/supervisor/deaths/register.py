@@ -8,6 +8,7 @@ the log and never supervision.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -21,7 +22,7 @@ from taskd.base.lifecycle import Deadline, OneLife
 from taskd.base.loop import Loop, LoopTimer, Owner
 from taskd.base.own_files import open_own, refuse_foreign
 from taskd.config.daemon import SupervisorConfig
-from taskd.protocol.status import ChildDied
+from taskd.protocol.status import ChildDied, Trouble
 from taskd.supervisor.deaths import alike
 from taskd.supervisor.deaths.certificate import Certificate, log_death, of_child
 from taskd.supervisor.model.roster import ProgramSpec
@@ -118,7 +119,8 @@ class Deaths:
         self._path = path_in(settings.state_directory)
         self._timer: LoopTimer | None = None
         self._not_before = 0.0
-        self._failed = False
+        #: Since when the file cannot be written, and why.
+        self.trouble: Trouble | None = None
         self._writes = True
         self._kept = settings.deaths_kept
         self._memory_kills = MemoryKills()
@@ -209,8 +211,12 @@ class Deaths:
             try:
                 os.replace(self._path, aside)
             except OSError as failure:
-                aside = f"nowhere: {failure}"
-            _log.error("%s; it is set aside as %s, and a new one is begun", error, aside)
+                _log.error("%s, and cannot be set aside: %s; move it away by hand", error, failure)
+                return ()
+            _log.error(
+                "%s; it is set aside as %s, which nothing reads: look at it and delete it; a new one begins",
+                *(error, aside),
+            )
             return ()
 
     def _write(self) -> None:
@@ -224,8 +230,34 @@ class Deaths:
                 file.truncate()
                 file.write(msgspec.json.encode(self._certificates))
             os.rename(draft, self._path)
-            self._failed = False
+            self.trouble = None
         except OSError as error:
-            if not self._failed:
-                _log.warning("deaths are kept in memory only: %s cannot be written: %s", self._path, error)
-            self._failed = True
+            self._say(str(error.strerror))
+
+    def look(self) -> None:
+        """Look whether the file could be written, before a death shows it; write it if it can be again."""
+        obstacle = _obstacle(os.path.dirname(self._path)) if self._writes else ""
+        if obstacle:
+            self._say(obstacle)
+        elif self.trouble is not None and self._timer is None and self._life.takes:
+            self._write_soon()
+
+    def _say(self, why: str) -> None:
+        if self.trouble is not None:
+            return
+        text = (
+            f"deaths are kept in memory only, for {self._path} cannot be written: {why}; make room there, or "
+            "let the user of taskd write the directory"
+        )
+        _log.warning("%s", text)
+        self.trouble = Trouble(text, clock.now())
+
+
+def _obstacle(directory: str) -> str:
+    """Return why nothing can be written into a directory; empty where it seems that it can."""
+    try:
+        if not os.statvfs(directory).f_bavail:
+            return os.strerror(errno.ENOSPC)
+    except OSError as error:
+        return str(error.strerror)
+    return "" if os.access(directory, os.W_OK | os.X_OK) else "no permission, or a read-only file system"
