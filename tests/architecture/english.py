@@ -19,8 +19,9 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 LONGEST = 25
@@ -85,6 +86,12 @@ def spoken(text: Text) -> Text:
     return Text(text.path, text.line, re.sub(r"``.+?``", "CODE", "\n\n".join(parts)))
 
 
+def _once(kind: Callable[[Path], Iterator[Text]]) -> Callable[[Path], tuple[Text, ...]]:
+    """Collect the texts of a file for the first test that asks, and keep them for the others."""
+    return cache(lambda path: tuple(kind(path)))
+
+
+@_once
 def messages(path: Path) -> Iterator[Text]:
     """Return the literals that read as prose, clause by clause: a remedy follows a semicolon or a colon."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -100,12 +107,14 @@ def messages(path: Path) -> Iterator[Text]:
                 yield Text(path, getattr(node, "lineno", 0), clause)
 
 
+@_once
 def docstrings(path: Path) -> Iterator[Text]:
     """Return the docstrings of the module, its classes and its functions."""
     for node in _docstring_nodes(ast.parse(path.read_text(encoding="utf-8"))):
         yield Text(path, node.lineno, str(node.value))
 
 
+@_once
 def comments(path: Path) -> Iterator[Text]:
     """Return the comments; lines that follow one another with the same indentation are one."""
     text = path.read_text(encoding="utf-8")

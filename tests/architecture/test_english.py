@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 _COMING = ("execution", "worker")
 
 
-def _problems(texts: Iterator[Text]) -> list[str]:
+def _problems(texts: Iterable[Text]) -> list[str]:
     return [problem for text in texts for problem in text.problems()]
 
 
