@@ -71,11 +71,17 @@ def list_(
     Example: taskctl dlq list --task shop.send_receipt --since 1h
     """
     with open_desk(session.config) as desk:
-        found = desk.dead_letters(_filter(task, queue, since_s), limit)
+        found = desk.dead_letters(_filter(task, queue, since_s), limit + 1)
+    more = len(found) > limit
+    found = found[:limit]
     if as_json:
-        echo_json({"letters": [letters.facts(letter) for letter in found]})
+        echo_json({"letters": [letters.facts(letter) for letter in found], "more": more})
+    elif not found:
+        click.echo("no dead letters")
     else:
         echo_table(letters.COLUMNS, [letters.row(letter) for letter in found], right=("ID", "DEATHS"))
+        if more:
+            click.echo(f"\nthere are more than {limit}; --limit shows more of them", err=True)
     return exit_codes.OK
 
 
@@ -160,7 +166,7 @@ def purge(
     which = _chosen(ids, _filter(task, queue, since_s), everything)
     with open_desk(session.config) as desk:
         found = _ids(desk, which, limit)
-        if not yes:
+        if found and not yes:
             click.confirm(f"Delete {counted(len(found), 'dead letter')} for good?", abort=True, err=True)
         count = hand_over(found, desk.purge_dead, "purged")
     return _report("purged", count, ids or found, as_json)
@@ -187,8 +193,9 @@ def _report(verb: str, count: int, chosen: Sequence[int], as_json: bool) -> int:
     if as_json:
         echo_json({verb: count})
     else:
-        click.echo(f"{verb}: {count}")
+        click.echo(f"{verb}: {count}" if chosen else f"{verb}: 0; no dead letter matches")
     missing = len(set(chosen)) - count
     if missing > 0:
-        raise Failure(f"{missing} of the named dead letters are not there")
+        are = counted(missing, "dead letter is", "dead letters are")
+        raise Failure(f"{are} not there; taskctl dlq list shows all")
     return exit_codes.OK

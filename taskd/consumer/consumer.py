@@ -143,7 +143,7 @@ class Consumer:
             Evloop(
                 loop,
                 orders,
-                work.pool,
+                work,
                 voice,
                 parts.moments,
                 settling=self._settling,

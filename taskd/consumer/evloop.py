@@ -16,11 +16,11 @@ from taskd.consumer.connection import Connection
 from taskd.consumer.moments import Moments
 from taskd.consumer.orders import Orders, Shutdown
 from taskd.consumer.running.app_ends import AppEnds
+from taskd.consumer.running.work import Work
 from taskd.consumer.settling.flush import Flush
 from taskd.consumer.settling.settling import LINGER_S, Settling
 from taskd.consumer.tasks import Tasks, TasksGiven
 from taskd.consumer.voice import Voice
-from taskd.pools.base import Pool
 from taskd.protocol.status import Draining, Ready
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Evloop(Step[None]):
         self,
         loop: Loop,
         orders: Orders,
-        pool: Pool,
+        work: Work,
         voice: Voice,
         moments: Moments,
         *,
@@ -47,7 +47,8 @@ class Evloop(Step[None]):
     ) -> None:
         self._loop = loop
         self._orders = orders
-        self._pool = pool
+        self._work = work
+        self._pool = work.pool
         self._voice = voice
         self._moments = moments
         self._settling = settling
@@ -97,10 +98,11 @@ class Evloop(Step[None]):
     def _drain(self, tasks: TasksGiven) -> None:
         """Finish what runs, answering remote control and heartbeats meanwhile."""
         tasks.intaking.quiet()
+        tasks_left = len(self._work.requests)
         logger.info(
-            "draining: %s%s", counted(self._pool.held, "task still runs", "tasks still run"), self._waiting()
+            "draining: %s%s", counted(tasks_left, "task still runs", "tasks still run"), self._waiting()
         )
-        self._voice.report(Draining(max(self._pool.held, len(self._app_ends))))
+        self._voice.report(Draining(tasks_left + len(self._app_ends)))
         self._moments.draining.publish(None)
         while self._orders.shutdown is Shutdown.WARM:
             if self._settling:

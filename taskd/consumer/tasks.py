@@ -11,6 +11,7 @@ from taskd.brokers.base import Intake
 from taskd.consumer.claiming.admission import Admission
 from taskd.consumer.claiming.intaking import Hold, Intaking
 from taskd.consumer.claiming.policy import Policy
+from taskd.consumer.claiming.prefetch import target_held
 from taskd.consumer.claiming.selfcheck import SelfCheck
 from taskd.consumer.connection import Connection
 from taskd.consumer.live_config import LiveConfig
@@ -121,9 +122,13 @@ class Tasks(Step[TasksGiven]):
             self._running = None
 
     def info(self) -> dict[str, object]:
-        """Return Celery's ``prefetch_count`` and ``total``, and how many of these have failed."""
+        """Return Celery's ``prefetch_count`` and ``total``, and how many of these have failed.
+
+        The first is how many messages the worker may hold now, those that run included.
+        """
+        slots = self._work.pool.slots
         return {
-            "prefetch_count": self._work.pool.held,
+            "prefetch_count": target_held(self._live.worker.prefetch, slots, self._run_times.mean_s),
             "total": dict(self._tally.totals),
             "failed": self._tally.failed,
         }

@@ -23,7 +23,7 @@ from taskd.consumer.running import app_ends
 from taskd.consumer.running.app_ends import AppEnds, Handed
 from taskd.consumer.running.probing import Way
 from taskd.consumer.settling import decided_ends
-from taskd.consumer.tasks import TasksGiven
+from taskd.consumer.tasks import Tasks, TasksGiven
 from taskd.pools.base import Pool
 from taskd.pools.prefork.pool import PreforkPool
 from taskd.pools.solo import SoloPool
@@ -31,7 +31,7 @@ from taskd.pools.threads import ThreadsPool
 from taskd.protocol.delivery import Delay, Delivery, Outgoing
 from taskd.protocol.execution import Cause
 from taskd.protocol.message import decode_headers
-from taskd.protocol.status import Heartbeat
+from taskd.protocol.status import Draining, Heartbeat
 from taskd.worker.pool_events import PoolEvents
 from tests.component import answering_app
 from tests.component.answering_app import TABLE, target, told
@@ -429,6 +429,32 @@ def test_an_end_that_can_never_be_stored_holds_up_no_other(room: Path) -> None:
         worker.hears("takes later FAILURE BROKEN")
         assert worker.ends.probing.way is Way.OPEN
         assert len(worker.ends) == 1
+
+
+def test_the_counts_of_a_worker_that_drains_add_up_to_what_keeps_it(room: Path) -> None:
+    (room / "away").touch()
+    worker = Answering(room, concurrency=2, prefetch=4)
+    with worker:
+        worker.send(message("late_early", "one"), message("late_early", "two"))
+        wait_until(lambda: len(worker.ends.open_ends()) == 2)
+        worker.send(*(message("gated", f"gated{number}") for number in range(4)))
+        wait_until(lambda: sum(line.startswith("runs gated") for line in worker.told) == 2)
+        worker.do(lambda: worker.parts.orders.request_shutdown(Shutdown.WARM))
+
+        drains = wait_until(lambda: [line for line in worker.reports if isinstance(line, Draining)])
+        assert [line.left for line in drains] == [4], "two tasks run, and two ends are open"
+        (room / "away").unlink()
+        (room / "gate").touch()
+        wait_until(lambda: not worker.alive)
+
+
+def test_the_number_of_messages_that_a_worker_may_hold_is_told_when_it_is_idle(room: Path) -> None:
+    with Answering(room, concurrency=2, prefetch=5) as worker:
+        worker.send(message("note", "one"))
+        worker.hears("runs one")
+        (step,) = (each for each in worker.consumer.steps if isinstance(each, Tasks))
+
+        assert step.info()["prefetch_count"] == 7
 
 
 def test_of_a_run_that_could_not_be_stored_the_log_says_why_its_result_is_a_failure(

@@ -172,7 +172,7 @@ def test_dead_letters_are_listed_shown_requeued_and_purged(run: Run, broker: Bro
 
     assert "requeued: 1" in run("dlq", "requeue", add)
     assert claim(broker).headers is not None
-    assert "1 of the named dead letters are not there" in run(
+    assert "1 dead letter is not there; taskctl dlq list shows all" in run(
         "dlq", "purge", gone, "999", "--yes", status=exit_codes.FAILURE
     )
     assert json.loads(run("dlq", "list", "--json"))["letters"] == []
@@ -187,6 +187,20 @@ def test_all_dead_letters_are_chosen_only_on_request(run: Run, broker: Broker) -
     assert "there is no dead letter 999" in run("dlq", "show", "999", status=exit_codes.FAILURE)
     assert json.loads(run("dlq", "requeue", "--all", "--json")) == {"version": 1, "requeued": 1}
     assert json.loads(run("dlq", "purge", "--all", "--yes", "--json")) == {"version": 1, "purged": 0}
+    assert run("dlq", "purge", "--all") == "purged: 0; no dead letter matches\n", (
+        "nobody is asked for nothing"
+    )
+    assert run("dlq", "list") == "no dead letters\n"
+
+
+def test_a_list_of_dead_letters_that_is_cut_says_so(run: Run, broker: Broker) -> None:
+    for _ in range(3):
+        run("send", "shop.add")
+        bury(broker, "x")
+
+    assert "there are more than 2; --limit shows more of them" in run("dlq", "list", "--limit", "2")
+    assert json.loads(run("dlq", "list", "--limit", "2", "--json"))["more"] is True
+    assert "there are more" not in run("dlq", "list", "--limit", "3")
 
 
 def test_dead_letters_are_chosen_by_task_queue_and_age(run: Run, broker: Broker) -> None:

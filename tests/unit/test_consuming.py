@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from taskd.protocol.status import Heartbeat, Ready, Waiting
+from taskd.protocol.status import Draining, Heartbeat, Ready, Waiting
 from taskd.supervisor.model.machine import LifeEvent
 from taskd.supervisor.programs.consuming import PATIENCE_S, Consuming
 from taskd.supervisor.programs.life import ProcessLife
@@ -71,3 +71,12 @@ def test_what_the_program_itself_waits_for_is_not_overwritten() -> None:
         assert program.hear(STUCK, now) == (None, "")
 
     assert program.waiting == "the broker is away"
+
+
+def test_the_counts_of_a_program_that_drains_are_those_that_it_tells_and_not_those_of_before() -> None:
+    program = life()
+    program.hear(Heartbeat(busy=2, reserved=5, done=7), 1.0)
+
+    assert program.hear(Draining(2), 1.1) == (LifeEvent.DRAINING, "drains of its own accord")
+
+    assert (program.load.busy, program.load.reserved, program.load.done, program.held) == (2, 0, 7, 2)

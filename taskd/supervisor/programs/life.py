@@ -99,6 +99,8 @@ class ProcessLife:
                 self.waiting = line.reason
                 return LifeEvent.WAITING, f"waiting: {line.reason}"
             case Draining():
+                # The next heartbeat is up to a second away: what waited has gone back by now.
+                self.load = msgspec.structs.replace(self.load, busy=line.left, reserved=0)
                 return LifeEvent.DRAINING, "drains of its own accord"
             case LinesLost():
                 pass  # of the writer of log files alone
