@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery, signals
@@ -82,10 +83,11 @@ def test_receivers_hear_of_the_tasks_that_follow(made: Callable[..., Any], heard
         return 7
 
     assert rehearse(app, "w@h", HandedRecords("redis://elsewhere"))
-    run(app, delivery_of(app, "give"))
+    task_id = str(uuid4())
+    run(app, delivery_of(app, "give", task_id=task_id))
 
     assert heard == [signals.task_prerun, signals.task_success, signals.task_postrun]
-    assert app.AsyncResult("id-1").result == 7
+    assert app.AsyncResult(task_id).result == 7
 
 
 @pytest.mark.parametrize(
