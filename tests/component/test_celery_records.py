@@ -318,3 +318,25 @@ def test_the_results_of_other_tasks_are_stored_at_once(url: str) -> None:
 
         assert json.loads(reply.record)["result"] == 1
         assert stall.app.AsyncResult(other).result == "theirs"
+
+
+def test_a_backend_is_asked_once_for_the_key_of_a_task_and_always_for_those_of_others(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Stall(url) as stall:
+        backend = stall.app.backend
+        asked: list[str] = []
+        name = backend.get_key_for_task
+
+        def recorded(task_id: str, key: str = "") -> object:
+            asked.append(task_id)
+            return name(task_id, key)
+
+        monkeypatch.setattr(type(backend), "get_key_for_task", staticmethod(recorded))
+        reply, _ = stall.run("give", 7, task_id="one")
+
+        assert asked == ["one"]
+        assert reply.place is not None
+        assert reply.place.key == "celery-task-meta-one"
+        assert backend.get_key_for_task("one") == b"celery-task-meta-one"
+        assert backend.get_key_for_task("two", ".x") == b"celery-task-meta-two.x"

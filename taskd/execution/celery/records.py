@@ -127,12 +127,24 @@ class HandedRecords:
 def _let_hand_up(backend: Any, now: _Now) -> None:
     """Put functions before those of one backend, which look whether a record is the task's last."""
     vars(backend).update(
+        get_key_for_task=_naming(backend, now),
         _store_result=_storing(backend, now),
         get=_getting(backend, now),
         mget=_getting_many(backend, now),
         set=_setting(backend, now),
         delete=_deleting(backend, now),
     )
+
+
+def _naming(backend: Any, now: _Now) -> Callable[..., Any]:
+    name = backend.get_key_for_task
+
+    def get_key_for_task(task_id: str, key: str = "") -> Any:
+        kept = now.kept
+        # Celery asks for it twice in each run.
+        return name(task_id, key) if key or kept is None or task_id != kept.task_id else kept.key
+
+    return get_key_for_task
 
 
 def _storing(backend: Any, now: _Now) -> Callable[..., Any]:

@@ -32,9 +32,8 @@ def request_of(delivery: Delivery, task_id: str, node_name: str) -> dict[str, An
         "priority": delivery.priority,
         "redelivered": delivery.deliveries > 1,
     }
-    others = json.loads(delivery.properties) if delivery.properties else {}
     properties = {
-        **others,
+        **(_others(delivery.properties) if delivery.properties else {}),
         "correlation_id": correlation_id,
         "reply_to": delivery.reply_to,
         "content_type": delivery.content_type,
@@ -51,6 +50,13 @@ def request_of(delivery: Delivery, task_id: str, node_name: str) -> dict[str, An
         "delivery_info": delivery_info,
         "is_eager": False,
     }
+
+
+def _others(properties: bytes) -> Mapping[str, Any]:
+    try:
+        return cast("Mapping[str, Any]", _decode(properties))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return cast("Mapping[str, Any]", json.loads(properties))
 
 
 def arguments_of(
@@ -85,8 +91,6 @@ def arguments_of(
 
 
 _JSON = "application/json"
-#: In a body without these no value has a type of kombu's, so that reading it is a matter of JSON alone.
-_TYPED = (b"__type__", b"\\u005f", b"\\u005F")
 _decode = msgspec.json.Decoder().decode
 
 
@@ -97,7 +101,10 @@ def _plain(body: bytes, delivery: Delivery, accepted: Collection[str]) -> object
         or _JSON not in accepted
         # The app may have put a serializer of its own in the place of kombu's.
         or registry._decoders.get(_JSON) is not kombu_json.loads
-        or any(mark in body for mark in _TYPED)
+        # A value of one of kombu's types is for kombu.
+        or b"__type__" in body
+        or b"\\u005f" in body
+        or b"\\u005F" in body
     ):
         return None
     try:
