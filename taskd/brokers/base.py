@@ -14,7 +14,7 @@ The operator's side stands in ``desk``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from taskd.base.errors import LeaseLostError
@@ -193,6 +193,40 @@ class Replying(Protocol):
         """Open a queue for replies, made if missing; it keeps its messages, also when the box is closed.
 
         It goes by itself when nobody has read it for ``expires_s``.  Raises: ``BrokerError``.
+        """
+
+
+class MessageWatch(Protocol):
+    """The messages of some queues as they go by: none is taken, and nothing about the queues changes."""
+
+    @property
+    def unseen(self) -> Mapping[str, int]:
+        """How many messages of each queue were not looked at; "" counts those of any queue."""
+
+    def receive(self) -> Sequence[Delivery]:
+        """Return what was seen since, without waiting; the deliveries need no settling.
+
+        Raises: ``BackendError`` when nothing can be seen any more.
+        """
+
+    def catch_up(self) -> None:
+        """Wait until ``receive`` returns all that was sent before this call.  Raises: ``BackendError``."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when something may have been seen."""
+
+    def close(self) -> None:
+        """Look no more, and leave nothing behind.  May be called twice."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A broker whose messages can be seen without taking them.  Not every one."""
+
+    def watch(self, queues: Sequence[str]) -> MessageWatch:
+        """Look at the messages of these queues from now on, and first at those that wait, where one can.
+
+        Raises: ``BackendError`` with the remedy, when this server or this user cannot.
         """
 
 

@@ -8,6 +8,7 @@ from taskd.brokers.amqp.mailbox import AmqpMailbox
 from taskd.brokers.amqp.pushed import PushedSource
 from taskd.brokers.amqp.replies import AmqpReplyBox, AmqpReplySender
 from taskd.brokers.amqp.server import AmqpServer
+from taskd.brokers.amqp.watch import AmqpWatch
 from taskd.brokers.base import ExchangeType
 from taskd.brokers.kombu.broker import KombuBroker
 from taskd.brokers.kombu.source import Source
@@ -38,6 +39,10 @@ class AmqpBroker(KombuBroker):
     def reply_box(self, queue: str, expires_s: float) -> AmqpReplyBox:
         """Open a queue for replies, made if missing."""
         return self._keep(AmqpReplyBox(self._server, queue, expires_s))
+
+    def watch(self, queues: Sequence[str]) -> AmqpWatch:
+        """Look at the messages that are published to these queues from now on."""
+        return self._keep(AmqpWatch(self._server, queues))
 
 
 def open_broker(url: str, stores: Stores) -> AmqpBroker:

@@ -14,13 +14,14 @@ from taskd.brokers.redis.mailbox import RedisMailbox, bind
 from taskd.brokers.redis.once import RedisOnce
 from taskd.brokers.redis.publisher import RedisPublisher
 from taskd.brokers.redis.store import BrokerDatabase
+from taskd.brokers.redis.watch import RedisWatch
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.config.built_in import REDIS
 from taskd.config.stores import RedisConfig, Stores
 from taskd.storage.redis.address import address_of
 
-_Any = RedisIntake | RedisPublisher | RedisMailbox | RedisEventSender | RedisDesk | RedisOnce
+_Any = RedisIntake | RedisPublisher | RedisMailbox | RedisEventSender | RedisDesk | RedisOnce | RedisWatch
 Part = TypeVar("Part", bound=_Any)
 
 
@@ -76,6 +77,10 @@ class RedisBroker:
     def desk(self) -> RedisDesk:
         """Return the operator's view."""
         return self._keep(RedisDesk(self._store))
+
+    def watch(self, queues: Sequence[str]) -> RedisWatch:
+        """Look at the messages of these queues from now on, and at those that wait."""
+        return self._keep(RedisWatch(self._store, queues))
 
     def close(self) -> None:
         """Close everything that was opened here.  May be called twice."""

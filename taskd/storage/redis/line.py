@@ -97,6 +97,19 @@ class Line:
             while True:
                 yield self._receive()
 
+    def told(self) -> Iterator[Reply]:
+        """Return what comes without having been asked for, without an end.  Blocks until ``end`` is called.
+
+        Raises: an error of redis-py, or ``OSError``, when nothing comes any more.
+        """
+        self._socket.settimeout(None)
+        while True:
+            yield self._receive()
+
+    def end(self) -> None:
+        """Have ``told`` raise, from another thread.  Raises: ``OSError``."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.disconnect()
