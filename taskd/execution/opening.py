@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Protocol, cast
 
 from taskd.app.app import App
+from taskd.base.errors import ResolveError
 from taskd.execution.finding import code_of_celery, is_celery, load
 from taskd.execution.native.native_app import NativeApp, WorkingApp
 from taskd.execution.task_app import DeclaringApp, TaskApp, Workplace
+from taskd.protocol.delivery import Delivery
+from taskd.sending.options import TaskOptions
+
+
+class MessageReader(Protocol):
+    """An app that reads messages and runs none."""
+
+    @property
+    def tasks(self) -> Mapping[str, TaskOptions]:
+        """Its tasks by their names."""
+
+    def unreadable(self, delivery: Delivery, compression: str | None) -> str:
+        """Return why the app cannot read the arguments of a message; empty when it can."""
 
 
 def open_app(path: str, workplace: Workplace) -> TaskApp:
@@ -34,3 +49,17 @@ def read_app(path: str, table: str = "", directory: str = "") -> DeclaringApp:
         with code_of_celery(app, path):
             return DeclaredCelery(app)
     return NativeApp(cast("App", app))
+
+
+def read_messages(path: str) -> MessageReader:
+    """Import a Celery app to read messages with it.
+
+    Raises: as ``finding.load``; ``ResolveError`` for an app of ours.
+    """
+    app = load(path)
+    if not is_celery(app):
+        raise ResolveError(f'app "{path}" is not a Celery app')
+    from taskd.execution.celery.reading import CeleryReader
+
+    with code_of_celery(app, path):
+        return CeleryReader(app)

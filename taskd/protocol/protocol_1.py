@@ -8,11 +8,17 @@ under headers of protocol 2 is what Celery calls a hybrid, and ``decode_body`` r
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
+
+import msgspec
 
 from taskd.base.errors import ProtocolError, SerializationError
 from taskd.protocol import content
+from taskd.protocol.delivery import Delivery
 from taskd.protocol.message_repr import bounded_repr
+
+logger = logging.getLogger(__name__)
 
 _TAKEN = (
     *("lang", "task", "id", "root_id", "parent_id", "group", "group_index", "shadow", "eta", "expires"),
@@ -23,6 +29,18 @@ _TAKEN = (
 def is_protocol_1(headers: bytes) -> bool:
     """Return whether headers name no task, so that the body may do it; cheap, and never wrong about ours."""
     return b'"task"' not in headers
+
+
+def of_protocol_2(delivery: Delivery) -> Delivery:
+    """Return a message of protocol 1 with headers; any other as it is, for whoever decides to refuse it."""
+    if not is_protocol_1(delivery.headers):
+        return delivery
+    try:
+        headers = headers_from_body(delivery.headers, delivery.body, delivery.content_type)
+    except ProtocolError as error:
+        logger.debug("queue=%s message is not of protocol 1: %s", delivery.queue, error)
+        return delivery
+    return msgspec.structs.replace(delivery, headers=headers)
 
 
 def headers_from_body(headers: bytes, body: bytes, content_type: str) -> bytes:

@@ -153,7 +153,7 @@ FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
         ("program", "pool_events", "stages"),
         ("foundations", "ledger", "life"),
         ("signals", "pools"),
-        ("reporting", "stores", "template", "trial"),
+        ("reporting", "stores", "template", "trial", "shadow"),
         ("pool_step",),
         ("policies", "autoscale"),
         ("rereading",),
@@ -212,16 +212,17 @@ GATES: Mapping[str, Sequence[str]] = {
         r"beat\..+",
         r"pools\.prefork\..+",
         r"cli\.time_limit",
+        r"cli\.importing\.shadowing",  # a signal ends a watch, whose report is still made
         r"consumer\.commands\.revoking",  # names of signals for ``revoke --terminate``
     ),
     "pickle": (r"protocol\.content",),  # reads it only where the operator allows it by name
     "marshal": (),
     "shelve": (),
     "multiprocessing": (r"execution\.celery\.worker_start",),  # functions that Celery's libraries want called
-    # The second one waits for a process that imports a user's app.
+    # The second ones wait for a process that imports a user's app.
     "subprocess": (
         r"cli\.doctor\.unit",
-        r"cli\.importing\.asking",
+        r"cli\.importing\.(asking|judge)",
     ),  # systemctl and systemd-analyze; no daemon is ever this process
 }
 
@@ -246,6 +247,7 @@ CALLS: Mapping[str, Sequence[str]] = {
         r"supervisor\..+",
         r"pools\.prefork\..+",
         r"cli\.time_limit",
+        r"cli\.importing\.shadowing",
     ),
     "importlib.import_module": (r"__init__", r"base\.resolve", r"base\.named"),
     "print": (r"cli\.taskd",),  # which must not pay for click before the daemon starts

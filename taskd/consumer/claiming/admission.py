@@ -10,10 +10,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, count
 
-import msgspec
-
 from taskd.base import clock
-from taskd.base.errors import ProtocolError
 from taskd.base.exhaustive import assert_never
 from taskd.consumer.claiming import strategy
 from taskd.consumer.claiming.policy import Policy
@@ -30,7 +27,7 @@ from taskd.pools.base import Job
 from taskd.protocol.delivery import Ack, Dead, Delay, Delivery
 from taskd.protocol.execution import Assignment, Cause, encode
 from taskd.protocol.message import TaskHeaders
-from taskd.protocol.protocol_1 import headers_from_body, is_protocol_1
+from taskd.protocol.protocol_1 import of_protocol_2
 from taskd.sending.options import TaskOptions
 
 logger = logging.getLogger(__name__)
@@ -111,8 +108,7 @@ class Admission:
         self, delivery: Delivery, accepted: Collection[WorkerRequest], now: float, monotonic: float
     ) -> WorkerRequest | None:
         """Return what the pool is to be given of a delivery; None when it was settled without."""
-        if is_protocol_1(delivery.headers):
-            delivery = _of_protocol_2(delivery)
+        delivery = of_protocol_2(delivery)
         verdict = strategy.decide(delivery, self._work.tasks, self._revoked, now)
         if not isinstance(verdict, strategy.Runnable):
             self._refuse(delivery, verdict)
@@ -201,13 +197,3 @@ class Admission:
                 self._settling.settle(Delay(tag, due_at))
             case _:
                 assert_never(verdict)
-
-
-def _of_protocol_2(delivery: Delivery) -> Delivery:
-    """Return a message of protocol 1 with headers; any other as it is, for the verdict to refuse it."""
-    try:
-        headers = headers_from_body(delivery.headers, delivery.body, delivery.content_type)
-    except ProtocolError as error:
-        logger.debug("queue=%s message is not of protocol 1: %s", delivery.queue, error)
-        return delivery
-    return msgspec.structs.replace(delivery, headers=headers)
