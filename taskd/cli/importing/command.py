@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 
 import click
 
@@ -15,9 +16,12 @@ from taskd.cli.importing.file_text import secrets_text, text_of, unwritable
 from taskd.cli.importing.interpreters import with_interpreters
 from taskd.cli.importing.plan import CodePlace, ImportPlan, plan_of
 from taskd.cli.importing.report import document_of, lines_of
+from taskd.cli.importing.shadowing import shadow_run
 from taskd.cli.importing.sources import CeleryStart, assignments, env_files_of, starts_in
 from taskd.cli.output import Failure, echo_json, json_option, printable
+from taskd.cli.session import duration
 from taskd.config.load import check_bytes
+from taskd.config.schema import Config
 from taskd.sending.celery_facts import CeleryFacts
 
 
@@ -42,6 +46,13 @@ def import_() -> None:
     help="A systemd unit, a Procfile, /etc/default/celeryd or a script that starts Celery. May be repeated.",
 )
 @click.option("--command", "commands", metavar="LINE", multiple=True, help="A command that starts Celery.")
+@click.option(
+    "--shadow",
+    "shadow_s",
+    type=duration,
+    metavar="TIME",
+    help="Watch the live queues this long (10m, 90s; Ctrl-C ends it), and say what would have run.",
+)
 @json_option
 def celery(
     *,
@@ -49,6 +60,7 @@ def celery(
     directory: str | None,
     interpreter: str | None,
     output: str | None,
+    shadow_s: float | None,
     sources: Sequence[str],
     commands: Sequence[str],
     as_json: bool,
@@ -58,7 +70,7 @@ def celery(
     APP is named as for celery -A. It is imported in a process of its own; nothing is sent, and no worker is
     touched. The Python is that of the commands, unless --interpreter names one. The file goes to the standard
     output, and the report to standard error; with --output both change places. Passwords go to a file of
-    variables beside the output. Exit status 1: something is refused.
+    variables beside the output. Exit status 1: something is refused, or a message of no known task was seen.
 
     Example: taskctl import celery proj.celery:app --from ./Procfile --output taskd.toml
     """
@@ -77,19 +89,33 @@ def celery(
     plan = plan_of(facts, starts, place)
     secrets_path = f"{os.path.splitext(output)[0]}.env" if output and plan.secrets else ""
     text = text_of(plan, facts, secrets_path)
-    _check(text, plan)
-    if output:
-        _write(output, text, 0o644)
-        if secrets_path:
-            _write(secrets_path, secrets_text(plan), 0o600)
+    config = _checked(text, plan)
+    with ExitStack() as stack:
+        shadow = None
+        if shadow_s is not None:
+            # Before anything is written: not every broker can be watched.
+            shadow = stack.enter_context(shadow_run(config, facts, plan, place, _variables(starts)))
+        if output:
+            _write(output, text, 0o644)
+            if secrets_path:
+                _write(secrets_path, secrets_text(plan), 0o600)
+        if not as_json:
+            if not output:
+                click.echo(text, nl=False)
+            _tell(lines_of(plan, facts, secrets_path), err=not output)
+        if shadow is not None:
+            shadow.run(shadow_s or 0.0)
     if as_json:
-        echo_json(document_of(plan, facts, text))
-    else:
-        if not output:
-            click.echo(text, nl=False)
-        for line in lines_of(plan, facts, secrets_path):
-            click.echo(printable(line), err=not output)
-    return exit_codes.FAILURE if _is_refused(facts) else exit_codes.OK
+        echo_json({**document_of(plan, facts, text), **(shadow.document() if shadow else {})})
+    elif shadow:
+        _tell(shadow.lines(), err=not output)
+    is_failing = _is_refused(facts) or (shadow is not None and shadow.tally.is_failing)
+    return exit_codes.FAILURE if is_failing else exit_codes.OK
+
+
+def _tell(lines: Iterable[str], *, err: bool) -> None:
+    for line in lines:
+        click.echo(printable(line), err=err)
 
 
 def _is_refused(facts: CeleryFacts) -> bool:
@@ -136,15 +162,19 @@ def _variables(starts: Sequence[CeleryStart]) -> dict[str, str]:
     return {}
 
 
-def _check(text: str, plan: ImportPlan) -> None:
-    """Put what ``taskd --check`` would say of the file to the decisions.  Raises: ``Failure``."""
+def _checked(text: str, plan: ImportPlan) -> Config | None:
+    """Put what ``taskd --check`` would say of the file to the decisions; return what it means, if anything.
+
+    Raises: ``Failure``.
+    """
     if names := unwritable(plan):
         raise Failure(
             f"{', '.join(names)}: the value holds a NUL character, which no variable can have; "
             "correct the app's setting"
         )
-    _, problems = check_bytes(text.encode(), "taskd.toml", {**os.environ, **plan.secrets})
+    config, problems = check_bytes(text.encode(), "taskd.toml", {**os.environ, **plan.secrets})
     plan.decisions += [f"taskd --check: {problem}" for problem in problems]
+    return config
 
 
 def _write(path: str, text: str, mode: int) -> None:
