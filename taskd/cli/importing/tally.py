@@ -33,7 +33,7 @@ _TITLES: Mapping[MessageFate, str] = {
 
 
 @dataclass(slots=True)
-class Trouble:
+class Unrunnable:
     """Messages of one task that would not run, for one reason."""
 
     count: int = 0
@@ -59,7 +59,7 @@ class ShadowTally:
     queues: Sequence[str]
     by_task: dict[str, Counter[MessageFate]] = field(default_factory=dict)
     by_queue: dict[str, Counter[MessageFate]] = field(default_factory=dict)
-    troubles: dict[tuple[MessageFate, str, str], Trouble] = field(default_factory=dict)
+    troubles: dict[tuple[MessageFate, str, str], Unrunnable] = field(default_factory=dict)
     #: The queues in which the messages of a task lay.
     places: dict[str, set[str]] = field(default_factory=dict)
     #: Messages that were there and were not looked at, by queue.
@@ -82,7 +82,7 @@ class ShadowTally:
             key = (judgement.fate, task, judgement.reason)
             if key not in self.troubles and len(self.troubles) >= _MOST_REASONS:
                 key = (judgement.fate, _OTHERS, "for other reasons")
-            self.troubles.setdefault(key, Trouble()).take(judgement)
+            self.troubles.setdefault(key, Unrunnable()).take(judgement)
 
     @property
     def seen(self) -> int:
@@ -144,7 +144,7 @@ def _counts(fates: Counter[MessageFate]) -> str:
     return ", ".join(parts) or "nothing seen"
 
 
-def _where(trouble: Trouble) -> str:
+def _where(trouble: Unrunnable) -> str:
     senders = [f"{name} ({count})" for name, count in trouble.senders.most_common(_SHOWN_SENDERS)]
     if len(trouble.senders) > _SHOWN_SENDERS:
         senders.append("others")
