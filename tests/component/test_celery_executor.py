@@ -297,7 +297,7 @@ def test_signals_of_a_run_come_in_celerys_order_within_its_request(app: Any) -> 
     names = ("task_prerun", "task_success", "task_postrun")
     receivers = {name: hear(name) for name in names}
     for name, receiver in receivers.items():
-        getattr(signals, name).connect(receiver)
+        getattr(signals, name).connect(receiver, weak=False)
 
     run(app, delivery_of(app, "add", (1, 2)))
 

@@ -52,7 +52,7 @@ def heard() -> Iterator[list[object]]:
         found.append(fields["signal"])
 
     for signal in _OF_A_RUN:
-        signal.connect(hear)
+        signal.connect(hear, weak=False)
     yield found
     for signal in _OF_A_RUN:
         signal.disconnect(hear)
