@@ -10,10 +10,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from billiard.einfo import ExceptionInfo
 from billiard.exceptions import SoftTimeLimitExceeded, WorkerLostError
 from celery import states
 from celery.app.task import Context
-from celery.exceptions import Reject
+from celery.exceptions import Reject, Retry
 from kombu.serialization import prepare_accept_content
 from kombu.utils.encoding import safe_repr
 
@@ -131,11 +132,15 @@ class CeleryExecutor:
         try:
             traced = task.__trace__(task_id, fields["args"], fields["kwargs"], fields)
         except BaseException as error:  # noqa: BLE001 - the task barrier
-            return self._escaped(task, fields, error)
+            reply = self._escaped(task, fields, error)
+            _let_go(error)
+            return reply
         result, info, _runtime, text = traced
         if info is None:
             return Reply(End.SUCCEEDED, states.SUCCESS, text=text or "")
-        return self._ended(task, fields, info, result)
+        reply = self._ended(task, fields, info, result)
+        _let_go(info.retval, result.exception if isinstance(result, ExceptionInfo) else None)
+        return reply
 
     def _ended(self, task: Any, fields: Mapping[str, Any], info: Any, result: Any) -> Reply:
         error = info.retval
@@ -180,7 +185,26 @@ class CeleryExecutor:
             fail(task, Context(fields), error)
         except Exception as trouble:  # noqa: BLE001 - whatever the app's result store raises
             return _unstored(fields, trouble)
+        _let_go(error)
         return Reply(end, states.FAILURE, text=text)
+
+
+def _let_go(*errors: BaseException | None) -> None:
+    """Take the tracebacks from errors that were told, and from those that led to them.
+
+    They hold the frame of the tracer, which holds the error and Celery's copy of the traceback.  For each
+    failure 100 KB and more would wait for the collector to look at its oldest generation.
+    """
+    pending = [*errors]
+    met: set[int] = set()
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in met:
+            continue
+        met.add(id(each))
+        # Not by assignment, which an exception may refuse, such as a frozen dataclass.
+        BaseException.with_traceback(each, None)
+        pending += [each.__cause__, each.__context__, each.exc if isinstance(each, Retry) else None]
 
 
 def _unstored(fields: Mapping[str, Any], error: BaseException) -> Reply:
