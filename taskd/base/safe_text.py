@@ -30,6 +30,11 @@ def one_line(text: str) -> str:
     return _NOT_ASCII_TEXT.sub(lambda match: _shown(match[0]), text)
 
 
+def storable(text: str) -> str:
+    """Return the text with lone surrogates, which UTF-8 cannot represent, spelt out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def block(text: str) -> str:
     """Return a text of several lines; all but the first begin with ``INDENT``."""
     if "\n" not in text:

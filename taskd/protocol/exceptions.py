@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Any
 
 from taskd.base.errors import ProtocolError, SoftTimeLimitExceeded, TaskdError
+from taskd.base.safe_text import storable
 from taskd.protocol import serializers
 from taskd.protocol.message_repr import bounded_repr
 
@@ -177,7 +178,7 @@ def one_line(error: BaseException) -> str:
         text = " ".join(str(error)[:500].split())
     except BaseException as broken:  # noqa: BLE001 - the user's __str__
         text = f"<str failed with {type(broken).__name__}>"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return storable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def format_traceback(error: BaseException) -> str:
@@ -186,10 +187,12 @@ def format_traceback(error: BaseException) -> str:
     if frames is not None and frames.tb_next is not None:
         frames = frames.tb_next
     try:
-        return "".join(traceback.format_exception(type(error), error, frames))
+        return storable("".join(traceback.format_exception(type(error), error, frames)))
     except BaseException as broken:  # noqa: BLE001 - methods of the user's exceptions run here
         place = "".join(traceback.format_tb(frames))
-        return f"{place}{one_line(error)}\n(the traceback's end is missing: {type(broken).__name__})\n"
+        return (
+            f"{storable(place)}{one_line(error)}\n(the traceback's end is missing: {type(broken).__name__})\n"
+        )
 
 
 def _arguments(error: BaseException) -> tuple[object, ...]:

@@ -377,3 +377,10 @@ def test_what_celery_writes_as_a_bare_argument_is_read_as_a_sentence() -> None:
     assert name.args == ("shop.add",)
     assert str(name).startswith('the worker knows no task "shop.add"')
     assert str(NotRegistered("an old sentence")) == "an old sentence"
+
+
+def test_half_a_character_of_an_exception_is_spelt_out() -> None:
+    error = ValueError("half: \udcff")
+
+    assert one_line(error) == "ValueError: half: \\udcff"
+    assert "ValueError: half: \\udcff" in format_traceback(error)
