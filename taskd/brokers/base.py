@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from taskd.base.errors import LeaseLostError
 from taskd.brokers.desk import Desk
 from taskd.config.kinds import BrokerKind
-from taskd.protocol.delivery import Delivery, Outgoing, Settlement
+from taskd.protocol.delivery import Delivery, Outgoing, Settlement, UnclaimedFailure
 
 ExchangeType = Literal["direct", "topic", "fanout"]
 
@@ -238,6 +238,20 @@ class Advancing(Protocol):
         """Let messages become due at ``due_at`` (wall clock); entries as ``Intake.scheduled`` returned them.
 
         One that is not there any more is passed over.  Raises: ``BackendError``.
+        """
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """An intake that keeps messages of tasks that failed for good, within its bounds.  Not every broker can.
+
+    ``settle`` keeps those that are claimed.  ``renew`` takes what is beyond the bounds away in small steps.
+    """
+
+    def keep(self, failures: Sequence[UnclaimedFailure]) -> None:
+        """Write letters of messages without a claim, all or none.  Raises: ``BackendError``.
+
+        After an error nobody knows about, such as a lost answer, one may be there already: it is kept twice.
         """
 
 

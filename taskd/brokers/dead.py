@@ -1,4 +1,4 @@
-"""The record of a message that becomes a dead letter: made to be listed, whatever the message holds.
+"""The record of a message that becomes a letter: made to be listed, whatever the message holds.
 
 Headers and reasons come from the sender of the message; nothing in them may keep a letter from being
 written, found or shown.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from taskd.base.errors import SerializationError
+from taskd.base.safe_text import storable
 from taskd.protocol import serializers
 
 
@@ -17,6 +18,9 @@ class _Named(msgspec.Struct, gc=False):
 
 
 _decoder = msgspec.json.Decoder(_Named)
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ZERO = msgspec.Raw(b"0")
+_NEVER = (b"0", b"null")
 
 
 def task_name(headers: bytes) -> str:
@@ -33,6 +37,18 @@ def task_name(headers: bytes) -> str:
     return storable(name) if isinstance(name, str) else ""
 
 
-def storable(text: str) -> str:
-    """Return the text with lone surrogates, which UTF-8 cannot represent, spelt out."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+def size_of(headers: bytes, body: bytes, evidence: bytes) -> int:
+    """Return the size of a letter as its bounds count it."""
+    return len(headers) + len(body) + len(evidence)
+
+
+def never_tried(headers: bytes) -> bytes:
+    """Return the headers of a message that is sent anew: of a task that was never retried."""
+    try:
+        fields = _fields_decoder.decode(headers)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return headers
+    if bytes(fields.get("retries", _ZERO)) in _NEVER:
+        return headers
+    fields["retries"] = _ZERO
+    return msgspec.json.encode(fields)

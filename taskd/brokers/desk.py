@@ -1,10 +1,12 @@
-"""The operator's side of a broker: its queues and its dead letters."""
+"""The operator's side of a broker: its queues and its letters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from taskd.protocol.delivery import LetterKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +18,15 @@ class QueueInfo:
     delayed: int
     claimed: int
     dead: int
+    #: Kept since their tasks failed for good.
+    failed: int = 0
     #: Claimed by Celery workers, or left by one that was killed (Redis alone).
     unacked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One line about a message in the dead-letter queue; ``task`` is empty where no name is known."""
+    """One line about a letter, dead or failed; ``task`` is empty where no name is known."""
 
     id: int
     queue: str
@@ -31,11 +35,12 @@ class DeadLetter:
     reason: str
     died_at: float
     deaths: int
+    kind: LetterKind = LetterKind.DEAD
 
 
 @dataclass(frozen=True, slots=True)
 class DeadMessage:
-    """A dead letter with the evidence of its end and the whole message."""
+    """A letter with the evidence of its end and the whole message."""
 
     letter: DeadLetter
     evidence: bytes
@@ -47,13 +52,15 @@ class DeadMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeadFilter:
-    """Selects dead letters.  A letter matches if every field that is set matches."""
+    """Selects letters.  A letter matches if every field that is set matches."""
 
     task: str | None = None
     queue: str | None = None
     #: Wall-clock second of the earliest death.
     since_at: float | None = None
     ids: Sequence[int] | None = None
+    #: None for letters of every kind.
+    kind: LetterKind | None = LetterKind.DEAD
 
 
 ALL_DEAD = DeadFilter()
@@ -69,22 +76,22 @@ class Desk(Protocol):
         """Delete the ready and delayed messages of a queue, not the claimed; return how many."""
 
     def dead_letters(self, which: DeadFilter = ALL_DEAD, limit: int = 100) -> Sequence[DeadLetter]:
-        """Return up to ``limit`` dead letters, the newest first.  Bodies are not read."""
+        """Return up to ``limit`` letters, the newest first.  Bodies are not read."""
 
     def dead_letter(self, letter_id: int) -> DeadMessage | None:
-        """Return one dead letter with its evidence and message; None when there is none of this id."""
+        """Return one letter of either kind with its evidence and message; None when there is none."""
 
     def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
-        """Return the ids of dead letters, the oldest first."""
+        """Return the ids of letters, the oldest first."""
 
     def requeue_dead(self, ids: Sequence[int]) -> int:
-        """Send dead letters to their queues again with deaths and deliveries at zero; return how many.
+        """Send letters of either kind to their queues again, as if never tried; return how many.
 
-        One transaction; some hundred ids at once keep it short.
+        Deaths, deliveries and retries are at zero.  One transaction; some hundred ids at once keep it short.
         """
 
     def purge_dead(self, ids: Sequence[int]) -> int:
-        """Delete these dead letters; return how many there were.  One transaction, as ``requeue_dead``."""
+        """Delete these letters of either kind; return how many there were, in one transaction."""
 
     def close(self) -> None:
         """Release the connection.  May be called twice."""

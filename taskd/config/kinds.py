@@ -43,6 +43,7 @@ class BrokerCan(Enum):
     FIFO = "messages of a queue come in the order of sending"
     BINDINGS = "bindings are shared"
     LISTENERS = "whether anybody listens to events is known"
+    KEEP_FAILURES = "messages of tasks that failed for good are kept for a time"
 
 
 class StoreCan(Enum):

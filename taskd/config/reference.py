@@ -19,7 +19,7 @@ from taskd.config.provenance import KeyPath
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.security import SecurityConfig
-from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
+from taskd.config.stores import AmqpConfig, FailuresConfig, RedisConfig, SqliteConfig
 from taskd.config.tables import options
 from taskd.config.written import written
 
@@ -64,6 +64,7 @@ _TABLES: tuple[tuple[str, type], ...] = (
     ("`[sqlite]`", SqliteConfig),
     ("`[redis]`", RedisConfig),
     ("`[amqp]`", AmqpConfig),
+    ("`[failures]`", FailuresConfig),
     ("Every process", ProcessConfig),
     ("`[worker.NAME]`", WorkerConfig),
     ("`[program.NAME]`", ProgramConfig),

@@ -21,6 +21,7 @@ from taskd.config.report import ProblemReport
 from taskd.config.schedule import BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.serving import unserved
+from taskd.config.stores import FailuresConfig
 from taskd.config.when import problems_of
 
 _APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
@@ -73,6 +74,7 @@ def check_rules(config: Config, report: ProblemReport) -> None:
         _check_place(url, key, report)
     _check_socket(config.supervisor.control_socket, ("supervisor", "control_socket"), report)
     check_places(config, report)
+    _check_failures(config, ("failures",), report)
     _check_heartbeat(config.supervisor, ("supervisor", "heartbeat_timeout"), report)
     _check_delays(config.supervisor, ("supervisor", "restart_delay_max"), report)
     _check_control(config.control, report)
@@ -115,6 +117,18 @@ def _check_results(config: Config, path: KeyPath, report: ProblemReport) -> None
         elif missing:
             words = "; ".join(sorted(each.value for each in missing))
             report.error(path, f"the broker cannot do what these results need: {words}", "another of the two")
+
+
+def _check_failures(config: Config, path: KeyPath, report: ProblemReport) -> None:
+    asked = config.failures != FailuresConfig() and config.failures.keep > 0.0
+    if asked and report.is_sound(("broker",)) and report.is_sound(path):
+        kind = config.broker_kind
+        if BrokerCan.KEEP_FAILURES not in kind.can:
+            report.error(
+                path,
+                f"{kind.name} cannot keep the messages of tasks that failed",
+                "a broker redis:// or sqlite://, or keep = 0",
+            )
 
 
 def _check_place(url: str, path: KeyPath, report: ProblemReport) -> None:

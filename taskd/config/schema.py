@@ -19,7 +19,7 @@ from taskd.config.option import ValueForm, option
 from taskd.config.programs import ProgramConfig, WorkerConfig
 from taskd.config.schedule import BeatConfig
 from taskd.config.security import SecurityConfig
-from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig, Stores
+from taskd.config.stores import AmqpConfig, FailuresConfig, RedisConfig, SqliteConfig, Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Config:
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)
     amqp: AmqpConfig = field(default_factory=AmqpConfig)
+    failures: FailuresConfig = field(default_factory=FailuresConfig)
     workers: Mapping[str, WorkerConfig] = field(default_factory=dict)
     programs: Mapping[str, ProgramConfig] = field(default_factory=dict)
     beat: BeatConfig = field(default_factory=BeatConfig)
@@ -85,7 +86,7 @@ class Config:
     @property
     def stores(self) -> Stores:
         """The settings that the factories of brokers and results need beside a URL."""
-        return Stores(self.sqlite, self.redis, self.amqp)
+        return Stores(self.sqlite, self.redis, self.amqp, self.failures)
 
     @property
     def broker_kind(self) -> BrokerKind:

@@ -72,9 +72,35 @@ class AmqpConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FailuresConfig:
+    """[failures]: letters of tasks that failed for good."""
+
+    keep: float = option(
+        ValueForm.DURATION,
+        "How long the broker keeps the message of a task that failed for good. 0 keeps none.",
+        default=30 * 86_400.0,
+        minimum=0.0,
+    )
+    max: int = option(
+        ValueForm.INTEGER,
+        "Largest number of such messages. Beyond it, the oldest ones go.",
+        default=100_000,
+        minimum=1,
+    )
+    max_bytes: int = option(
+        ValueForm.SIZE,
+        "Largest size of such messages together, with what is known of their ends. Beyond it, the oldest "
+        "ones go; a message that is larger by itself is not kept.",
+        default=64 * 2**20,
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Stores:
     """The settings that the factories of brokers and results need beside a URL."""
 
     sqlite: SqliteConfig = field(default_factory=SqliteConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)
     amqp: AmqpConfig = field(default_factory=AmqpConfig)
+    failures: FailuresConfig = field(default_factory=FailuresConfig)

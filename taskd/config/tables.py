@@ -16,7 +16,7 @@ from taskd.config.report import ProblemReport
 from taskd.config.schedule import BeatConfig, BeatEntryConfig
 from taskd.config.schema import Config
 from taskd.config.security import SecurityConfig
-from taskd.config.stores import AmqpConfig, RedisConfig, SqliteConfig
+from taskd.config.stores import AmqpConfig, FailuresConfig, RedisConfig, SqliteConfig
 from taskd.config.values import convert
 
 T = TypeVar("T", WorkerConfig, ProgramConfig, BeatEntryConfig)
@@ -34,6 +34,7 @@ SINGLE_TABLES: Mapping[str, type] = {
     "sqlite": SqliteConfig,
     "redis": RedisConfig,
     "amqp": AmqpConfig,
+    "failures": FailuresConfig,
 }
 
 

@@ -5,6 +5,8 @@ Brokers, senders, the worker and its pool pass these values on as they are; nobo
 
 from __future__ import annotations
 
+from enum import Enum
+
 import msgspec
 
 
@@ -100,8 +102,17 @@ class Delay(msgspec.Struct, frozen=True, gc=False):
     started: bool = False
 
 
+class LetterKind(Enum):
+    """Why a message is kept as a letter."""
+
+    #: It cannot run, was rejected, or killed too many processes.  It stays until an operator decides.
+    DEAD = "dead"
+    #: Its task failed for good.  It stays as long as ``[failures]`` says.
+    FAILED = "failed"
+
+
 class Dead(msgspec.Struct, frozen=True, gc=False):
-    """Move the message to the dead-letter queue.
+    """Keep the message as a letter, and end its claim in the same transaction.
 
     ``reason`` is one short line for people; ``evidence`` is JSON text with whatever is known;
     ``died``: it has just killed its process once more.
@@ -111,6 +122,15 @@ class Dead(msgspec.Struct, frozen=True, gc=False):
     reason: str
     evidence: bytes = b"{}"
     died: bool = False
+    kind: LetterKind = LetterKind.DEAD
+
+
+class UnclaimedFailure(msgspec.Struct, frozen=True, gc=False):
+    """The letter of a task that failed and has no claim any more: it was acknowledged before it ran."""
+
+    delivery: Delivery
+    reason: str
+    evidence: bytes = b"{}"
 
 
 class Replace(msgspec.Struct, frozen=True, gc=False):

@@ -100,7 +100,7 @@ REST = "*"
 #: The floors of rooms, from the ground up: what stands on a floor is blind to what stands beside it.
 FLOORS: Mapping[str, Sequence[Sequence[str]]] = {
     "brokers": (
-        ("desk", "timing", "dead"),
+        ("desk", "timing", "dead", "failures"),
         ("base",),
         ("topology",),
         ("once", "event_sender"),

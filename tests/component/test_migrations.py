@@ -291,8 +291,8 @@ def test_a_worker_of_this_release_works_on_beside_a_column_of_the_next(
     publisher.publish([message("before")])
     future(
         monkeypatch,
-        SqlStep(3, 2, ("ALTER TABLE message ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",)),
-        SqlStep(4, 2, ("ALTER TABLE ready ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",)),
+        SqlStep(SCHEMA.format + 1, 2, ("ALTER TABLE message ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",)),
+        SqlStep(SCHEMA.format + 2, 2, ("ALTER TABLE ready ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",)),
     )
 
     theirs.publisher().publish([message("of the next")])
@@ -315,7 +315,8 @@ def test_a_worker_of_this_release_is_told_when_the_next_has_broken_with_it(
     intake = ours.intake("w", ["mail"])
     publisher = ours.publisher()
     publisher.publish([message("before")])
-    future(monkeypatch, SqlStep(3, 3, ("ALTER TABLE message RENAME TO envelope",)))
+    following = SCHEMA.format + 1
+    future(monkeypatch, SqlStep(following, following, ("ALTER TABLE message RENAME TO envelope",)))
     theirs.desk().queues()
 
     with pytest.raises(NewerFormatError, match="upgrade taskd"):

@@ -28,6 +28,7 @@ from tests.contract.brokers import message
 
 Run = Callable[..., str]
 STORES = ["broker", "results", "revoked", "beat", "deaths"]
+FORMAT = broker_schema.SCHEMA.format
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_formats_and_sizes_are_shown_beside_a_running_broker(
 
     found = stores(run, "broker")["broker"]
 
-    assert (found["format"], found["lowest_reader"], found["known_format"]) == (2, 2, 2)
+    assert (found["format"], found["lowest_reader"], found["known_format"]) == (FORMAT, 2, FORMAT)
     assert found["state"] == "current"
     assert found["place"] == str(tmp_path / "broker.db")
     assert found["dead_bytes"] > 50 * 20_000 > found["live_bytes"] > 4096
@@ -139,7 +140,7 @@ def test_what_only_a_newer_taskd_can_read_is_said_of_the_one_store(
 def test_what_a_newer_taskd_has_added_to_is_used_on(run: Run, broker: SqliteBroker, tmp_path: Path) -> None:
     broker.desk().queues()
     connection = sqlite3.connect(tmp_path / "broker.db")
-    connection.execute("INSERT INTO taskd_schema VALUES('broker.format', 3)")
+    connection.execute(f"INSERT OR REPLACE INTO taskd_schema VALUES('broker.format', {FORMAT + 1})")
     connection.commit()
     connection.close()
 
@@ -209,12 +210,12 @@ def test_a_file_of_a_former_format_is_brought_up(
     run: Run, broker: SqliteBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.publisher().publish([message("x")])
-    step = SqlStep(3, 2, ("ALTER TABLE message ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",))
+    step = SqlStep(FORMAT + 1, 2, ("ALTER TABLE message ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",))
     newer = Formats("broker", (*broker_schema.SCHEMA.steps, step))
     monkeypatch.setattr(broker_store, "SCHEMA", newer)
 
-    assert stores(run)["broker"]["state"] == "upgrade to 3 is due"
-    assert run("upgrade") == "broker: format 2 -> 3\n"
+    assert stores(run)["broker"]["state"] == f"upgrade to {FORMAT + 1} is due"
+    assert run("upgrade") == f"broker: format {FORMAT} -> {FORMAT + 1}\n"
     assert stores(run)["broker"]["state"] == "current"
 
     broker.publisher().publish([message("y")])
@@ -241,12 +242,12 @@ def test_a_bad_store_does_not_keep_the_others_from_their_upgrade(
 ) -> None:
     broker.publisher().publish([message("x")])
     bad = damaged(tmp_path / "results.db")
-    step = SqlStep(3, 2, ("ALTER TABLE message ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",))
+    step = SqlStep(FORMAT + 1, 2, ("ALTER TABLE message ADD COLUMN lane INTEGER NOT NULL DEFAULT 0",))
     monkeypatch.setattr(broker_store, "SCHEMA", Formats("broker", (*broker_schema.SCHEMA.steps, step)))
 
     said = run("upgrade", status=exit_codes.FAILURE)
 
-    assert "broker: format 2 -> 3\n" in said
+    assert f"broker: format {FORMAT} -> {FORMAT + 1}\n" in said
     assert f"results: {bad} is not a sound SQLite database" in said
     assert "nothing to upgrade" not in said
     again = json.loads(run("upgrade", "--json", "broker", "results", status=exit_codes.FAILURE))

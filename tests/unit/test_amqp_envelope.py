@@ -9,8 +9,8 @@ import pytest
 from amqp.basic_message import Message
 from amqp.exceptions import FrameSyntaxError
 
+from taskd.base.safe_text import storable
 from taskd.brokers.amqp.fields import read_properties
-from taskd.brokers.dead import storable
 from taskd.brokers.kombu.envelope import Arrived, again, opened
 from taskd.brokers.kombu.letters import park, unfold
 from taskd.protocol.execution import Assignment, decode_assignment, encode

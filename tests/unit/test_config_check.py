@@ -239,6 +239,11 @@ MISTAKES = [
     ('broker = "sqlit://x"', 'the scheme "sqlit" is not accepted; '),
     ('broker = "null://"', 'the scheme "null" is not accepted'),
     ('broker = "sqlite://"', "the path is missing; expected sqlite:///absolute/path.db"),
+    (
+        'broker = "amqp://h"\nresults = "rpc://"\nfailures.keep = "1d"',
+        "failures: RabbitMQ cannot keep the messages of tasks that failed; expected a broker redis:// or",
+    ),
+    ("failures.max = 0", "failures.max: 0 is too small; expected at least 1"),
     ('broker = "redis://h"\nresults = "rpc://"', "results travel as messages only over RabbitMQ"),
     ("broker = 5", "broker: the value is not accepted; expected a URL"),
 ]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from taskd import App
 from taskd.base.errors import ProtocolError
-from taskd.brokers.dead import storable, task_name
+from taskd.base.safe_text import storable
+from taskd.brokers.dead import task_name
 from taskd.consumer.claiming import strategy
 from taskd.consumer.request import WorkerRequest
 from taskd.consumer.settling import decided_ends

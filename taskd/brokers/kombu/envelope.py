@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from taskd.base.errors import BrokerError
-from taskd.brokers.dead import storable
+from taskd.base.safe_text import storable
 from taskd.protocol.delivery import Delivery, Outgoing
 
 DUE_AT = "x-taskd-due-at"

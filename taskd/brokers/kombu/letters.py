@@ -8,11 +8,12 @@ from __future__ import annotations
 import msgspec
 
 from taskd.base.errors import ProtocolError
-from taskd.brokers.dead import storable, task_name
+from taskd.base.safe_text import storable
+from taskd.brokers.dead import task_name
 from taskd.brokers.desk import DeadFilter, DeadLetter, DeadMessage
 from taskd.brokers.kombu.envelope import Sealed
 from taskd.brokers.kombu.naming import DEAD
-from taskd.protocol.delivery import Delivery
+from taskd.protocol.delivery import Delivery, LetterKind
 
 
 class MessageLetter(msgspec.Struct, frozen=True):
@@ -52,6 +53,7 @@ class MessageLetter(msgspec.Struct, frozen=True):
             and which.queue in (None, self.delivery.queue)
             and (which.since_at is None or self.died_at >= which.since_at)
             and (which.ids is None or self.id in which.ids)
+            and which.kind in (None, LetterKind.DEAD)
         )
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from taskd.brokers.base import ExchangeType
+from taskd.brokers.dead import never_tried
 from taskd.brokers.desk import ALL_DEAD, DeadFilter, DeadLetter, DeadMessage, QueueInfo
 from taskd.brokers.memory.hub import Listener, MemoryHub, Queue, hub_of, started
 from taskd.brokers.memory.intake import MemoryIntake
@@ -15,8 +16,8 @@ from taskd.brokers.memory.once import MemoryOnce
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE, MAX_WAITING_EVENTS
 from taskd.config.built_in import MEMORY
-from taskd.config.stores import Stores
-from taskd.protocol.delivery import Delivery, Outgoing
+from taskd.config.stores import FailuresConfig, Stores
+from taskd.protocol.delivery import Delivery, LetterKind, Outgoing
 
 
 class MemoryPublisher:
@@ -120,11 +121,16 @@ class MemoryDesk:
                         for owner in self._hub.owners.values()
                         for delivery in owner.claimed.values()
                     ),
-                    dead=sum(dead.letter.queue == name for dead, _ in self._hub.dead.values()),
+                    dead=self._count(name, LetterKind.DEAD),
+                    failed=self._count(name, LetterKind.FAILED),
                 )
                 for name, queue in sorted(self._hub.queues.items())
                 if not queue.mailbox
             ]
+
+    def _count(self, queue: str, kind: LetterKind) -> int:
+        letters = [kept.letter for kept, _ in self._hub.dead.values()]
+        return sum((letter.queue, letter.kind) == (queue, kind) for letter in letters)
 
     def purge(self, queue: str) -> int:
         """Delete the ready and delayed messages of a queue; return how many."""
@@ -138,17 +144,17 @@ class MemoryDesk:
             return deleted
 
     def dead_letters(self, which: DeadFilter = ALL_DEAD, limit: int = 100) -> Sequence[DeadLetter]:
-        """Return up to ``limit`` dead letters, the newest first."""
+        """Return up to ``limit`` letters, the newest first."""
         return self._matching(which)[::-1][:limit]
 
     def dead_letter(self, letter_id: int) -> DeadMessage | None:
-        """Return one dead letter with its evidence and message; None when there is none of this id."""
+        """Return one letter with its evidence and message; None when there is none of this id."""
         with self._hub.lock:
             dead = self._hub.dead.get(letter_id)
         return dead and dead[0]
 
     def dead_ids(self, which: DeadFilter = ALL_DEAD) -> Sequence[int]:
-        """Return the ids of dead letters, the oldest first."""
+        """Return the ids of letters, the oldest first."""
         return [letter.id for letter in self._matching(which)]
 
     def _matching(self, which: DeadFilter) -> list[DeadLetter]:
@@ -162,19 +168,23 @@ class MemoryDesk:
             and which.queue in (None, letter.queue)
             and (which.since_at is None or letter.died_at >= which.since_at)
             and (which.ids is None or letter.id in which.ids)
+            and which.kind in (None, letter.kind)
         ]
         return sorted(chosen, key=lambda letter: (letter.died_at, letter.id))
 
     def requeue_dead(self, ids: Sequence[int]) -> int:
-        """Send dead letters to their queues again; return how many."""
+        """Send letters to their queues again; return how many."""
         with self._hub.lock:
-            found = [self._hub.dead.pop(number)[1] for number in ids if number in self._hub.dead]
-            for delivery in found:
-                self._hub.give_back(msgspec.structs.replace(delivery, deliveries=0, deaths=0))
+            found = [self._hub.dead.pop(number) for number in ids if number in self._hub.dead]
+            for kept, delivery in found:
+                is_dead = kept.letter.kind is LetterKind.DEAD
+                headers = delivery.headers if is_dead else never_tried(delivery.headers)
+                anew = msgspec.structs.replace(delivery, deliveries=0, deaths=0, headers=headers)
+                self._hub.give_back(anew)
             return len(found)
 
     def purge_dead(self, ids: Sequence[int]) -> int:
-        """Delete these dead letters; return how many there were."""
+        """Delete these letters; return how many there were."""
         with self._hub.lock:
             return sum(self._hub.dead.pop(number, None) is not None for number in ids)
 
@@ -187,9 +197,12 @@ class MemoryBroker:
 
     kind = MEMORY
 
-    def __init__(self, url: str, timing: Timing | None = None) -> None:
+    def __init__(
+        self, url: str, timing: Timing | None = None, failures: FailuresConfig | None = None
+    ) -> None:
         self.url = url
         self._timing = timing or Timing()
+        self._failures = failures or FailuresConfig()
         self._parts: list[MemoryIntake | MemoryMailbox] = []
         self._hub = hub_of(url)
 
@@ -200,7 +213,8 @@ class MemoryBroker:
 
     def intake(self, owner: str, queues: Sequence[str], *, lease_s: float = 10.0) -> MemoryIntake:
         """Open the claims of a new generation of ``owner``; fences off and releases the former one."""
-        return self._keep(MemoryIntake(self._hub, self._timing, owner, queues, lease_s))
+        failures = self._failures
+        return self._keep(MemoryIntake(self._hub, self._timing, owner, queues, lease_s, failures=failures))
 
     def publisher(self) -> MemoryPublisher:
         """Return a publisher."""
@@ -241,6 +255,6 @@ class MemoryBroker:
         self._parts.clear()
 
 
-def open_broker(url: str, stores: Stores) -> MemoryBroker:  # noqa: ARG001 - as every broker is opened
+def open_broker(url: str, stores: Stores) -> MemoryBroker:
     """Return the broker of a URL."""
-    return MemoryBroker(url)
+    return MemoryBroker(url, failures=stores.failures)

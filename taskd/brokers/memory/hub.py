@@ -12,12 +12,15 @@ from itertools import count
 import msgspec
 
 from taskd.base.errors import BrokerError
+from taskd.base.safe_text import storable
 from taskd.base.wakeup import Wakeup
 from taskd.brokers.base import ExchangeType
-from taskd.brokers.dead import storable, task_name
+from taskd.brokers.dead import size_of, task_name
 from taskd.brokers.desk import DeadLetter, DeadMessage
+from taskd.brokers.failures import Kept, excess
 from taskd.brokers.topology import matches
-from taskd.protocol.delivery import Dead, Delivery, Outgoing
+from taskd.config.stores import FailuresConfig
+from taskd.protocol.delivery import Dead, Delivery, LetterKind, Outgoing
 
 # Where a waiting message stands: minus the priority, then the order of arrival.
 Place = tuple[int, int]
@@ -63,6 +66,7 @@ class MemoryHub:
         self.exchanges: dict[str, ExchangeType] = {}
         self.bindings: set[tuple[str, str, str]] = set()
         self.owners: dict[str, Generation] = {}
+        #: Letters of both kinds, the oldest first.
         self.dead: dict[int, tuple[DeadMessage, Delivery]] = {}
         #: When each message that may be sent once was sent, by task id.
         self.sent_once: dict[str, float] = {}
@@ -114,6 +118,16 @@ class MemoryHub:
         delayed = [each for queue in self.queues.values() for *_, each in queue.delayed]
         claimed = [each for owner in self.owners.values() for each in owner.claimed.values()]
         return frozenset(delivery.task_id for delivery in (*waiting, *delayed, *claimed))
+
+    def prune(self, bounds: FailuresConfig, now: float) -> None:
+        """Delete letters of failed tasks beyond their bounds."""
+        failed = [
+            Kept(number, kept.letter.died_at, size_of(kept.headers, kept.body, kept.evidence))
+            for number, (kept, _) in self.dead.items()
+            if kept.letter.kind is LetterKind.FAILED
+        ]
+        for number in excess(len(failed), sum(each.size for each in failed), failed, bounds, now):
+            del self.dead[number]
 
     def give_back(self, delivery: Delivery, *, started: bool = True, deaths: int = 0) -> None:
         """Return a claimed message to its queue."""
@@ -184,6 +198,7 @@ def dead_message(delivery: Delivery, dead: Dead, now: float) -> DeadMessage:
             reason=storable(dead.reason),
             died_at=now,
             deaths=delivery.deaths + dead.died,
+            kind=dead.kind,
         ),
         evidence=dead.evidence,
         headers=delivery.headers,

@@ -10,19 +10,38 @@ from taskd.base.exhaustive import assert_never
 from taskd.brokers.base import lease_lost
 from taskd.brokers.memory.hub import Generation, Listener, MemoryHub, dead_message, started
 from taskd.brokers.timing import Timing
-from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Replace, Requeue, Settlement
+from taskd.config.stores import FailuresConfig
+from taskd.protocol.delivery import (
+    Ack,
+    Dead,
+    Delay,
+    Delivery,
+    LetterKind,
+    Replace,
+    Requeue,
+    Settlement,
+    UnclaimedFailure,
+)
 
 
 class MemoryIntake:
     """``Intake`` over a hub."""
 
     def __init__(
-        self, hub: MemoryHub, timing: Timing, owner: str, queues: Sequence[str], lease_s: float
+        self,
+        hub: MemoryHub,
+        timing: Timing,
+        owner: str,
+        queues: Sequence[str],
+        lease_s: float,
+        *,
+        failures: FailuresConfig,
     ) -> None:
         self._hub = hub
         self._timing = timing
         self._name = owner
         self._lease_s = lease_s
+        self._failures = failures
         self.closed = False
         with hub.lock:
             hub.end_owner(owner)
@@ -82,18 +101,32 @@ class MemoryIntake:
                 self._hub.queue(delivery.queue).put_delayed(due_at, returned)
                 self._hub.wake(delivery.queue)
             case Dead():
-                self._hub.dead[delivery.tag] = (dead_message(delivery, outcome, now), delivery)
+                self._keep(delivery, outcome, now)
             case Replace(message=message):
                 self._hub.post((message,), now)
             case _:
                 assert_never(outcome)
         return True
 
+    def keep(self, failures: Sequence[UnclaimedFailure]) -> None:
+        """Write letters of messages without a claim."""
+        with self._hub.lock:
+            for each in failures:
+                delivery = msgspec.structs.replace(each.delivery, tag=next(self._hub.numbers))
+                dead = Dead(delivery.tag, each.reason, each.evidence, kind=LetterKind.FAILED)
+                self._keep(delivery, dead, self._timing.now())
+
+    def _keep(self, delivery: Delivery, dead: Dead, now: float) -> None:
+        self._hub.dead[delivery.tag] = (dead_message(delivery, dead, now), delivery)
+        if dead.kind is LetterKind.FAILED:
+            self._hub.prune(self._failures, now)
+
     def renew(self) -> None:
-        """Extend the lease of all claims."""
+        """Extend the lease of all claims, and take failed letters beyond their bounds away."""
         with self._hub.lock:
             self._check_lease()
             self._owner.lease_until = self._timing.monotonic() + self._lease_s
+            self._hub.prune(self._failures, self._timing.now())
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there may be something to claim."""

@@ -18,7 +18,7 @@ from taskd.brokers.redis.watch import RedisWatch
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.config.built_in import REDIS
-from taskd.config.stores import RedisConfig, Stores
+from taskd.config.stores import FailuresConfig, RedisConfig, Stores
 from taskd.storage.redis.address import address_of
 
 _Any = RedisIntake | RedisPublisher | RedisMailbox | RedisEventSender | RedisDesk | RedisOnce | RedisWatch
@@ -30,12 +30,22 @@ class RedisBroker:
 
     kind = REDIS
 
-    def __init__(self, url: str, config: RedisConfig, timing: Timing | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        config: RedisConfig,
+        timing: Timing | None = None,
+        failures: FailuresConfig | None = None,
+    ) -> None:
         """Raises: ``StorageError`` for a URL that names no server; nothing is connected yet."""
         self.url = url
         address = address_of(url, timeout_s=config.timeout, master=config.master)
         self._store = BrokerDatabase(
-            address, Keys(config.key_prefix, address.database), timing, config.visibility_timeout
+            address,
+            Keys(config.key_prefix, address.database),
+            timing,
+            config.visibility_timeout,
+            failures or FailuresConfig(),
         )
         self._parts: list[_Any] = []
 
@@ -91,4 +101,4 @@ class RedisBroker:
 
 def open_broker(url: str, stores: Stores) -> RedisBroker:
     """Return the broker of a URL; nothing is connected yet."""
-    return RedisBroker(url, stores.redis)
+    return RedisBroker(url, stores.redis, failures=stores.failures)

@@ -68,6 +68,7 @@ _OTHERS = ("app_id", "type", "user_id", "timestamp", "message_id", "expiration")
 _MOST = 1_000_000
 
 _decoder = msgspec.json.Decoder(_Envelope)
+_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _any_object = msgspec.json.Decoder(_Anything)
 _encode = msgspec.json.Encoder().encode
 
@@ -164,6 +165,16 @@ def returned(opened: OpenedEnvelope, *, deliveries: int, deaths: int) -> bytes:
     except (ValueError, TypeError, AttributeError, RecursionError):
         return opened.raw  # no envelope: it has no place for counts, and does not run
     return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def with_headers(raw: bytes, headers: bytes) -> bytes:
+    """Return an envelope with other headers; one that cannot be read stays as it is."""
+    try:
+        fields = _raw_fields.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return raw
+    fields["headers"] = msgspec.Raw(headers)
+    return _encode(fields)
 
 
 def restored(envelope: dict[str, Any]) -> tuple[bytes, int]:

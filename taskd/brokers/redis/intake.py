@@ -12,19 +12,24 @@ from uuid import uuid4
 
 from taskd.base.errors import LeaseLostError, StorageError
 from taskd.brokers.base import lease_lost
-from taskd.brokers.redis import scripts
+from taskd.brokers.failures import GONE_FOR_EACH
+from taskd.brokers.redis import letter_scripts, scripts
 from taskd.brokers.redis.claiming import Claiming, held
 from taskd.brokers.redis.connections import RedisConnections
 from taskd.brokers.redis.delayed import Delayed
 from taskd.brokers.redis.envelope import OpenedEnvelope
 from taskd.brokers.redis.keys import SEPARATOR
+from taskd.brokers.redis.letters import of_failure
 from taskd.brokers.redis.settling import SettleCall
 from taskd.brokers.redis.store import BrokerDatabase
 from taskd.brokers.redis.unacked import Unacked
-from taskd.protocol.delivery import Delivery, Requeue, Settlement
+from taskd.protocol.delivery import Delivery, Requeue, Settlement, UnclaimedFailure
 from taskd.storage.redis.link import ScriptCall
 
 logger = logging.getLogger(__name__)
+
+#: Letters that go with each renewal of the lease; the server does nothing else meanwhile.
+_PRUNED_AT_ONCE = 200
 
 
 class RedisIntake:
@@ -181,12 +186,34 @@ class RedisIntake:
             return False
         for tag in known:
             del self._held[tag]
+        if plan.failures:
+            self._prune(GONE_FOR_EACH * plan.failures)
         return True
+
+    def keep(self, failures: Sequence[UnclaimedFailure]) -> None:
+        """Write letters of messages without a claim in one script."""
+        self._mend()
+        keys = self._store.keys
+        now = self._store.now()
+        letters = [of_failure(each, keys, now) for each in failures]
+        self._link.run(letter_scripts.KEEP, (keys.sequence, *keys.failures), (f"{now:.6f}", *letters))
+        self._prune(GONE_FOR_EACH * len(failures))
+
+    def _prune(self, most: int) -> None:
+        """Take failed letters beyond their bounds away; a later turn makes good what fails here."""
+        bounds = self._store.failures
+        since = f"{self._store.now() - bounds.keep:.6f}"
+        try:
+            self._link.run(
+                letter_scripts.PRUNE, self._store.keys.failures, (since, bounds.max, bounds.max_bytes, most)
+            )
+        except StorageError as error:
+            logger.info("letters of failed tasks beyond their bounds stay for now: %s", error)
 
     def renew(self) -> None:
         """Extend the lease of all claims; connect anew if a connection was lost.
 
-        Now and then put back what killed Celery workers have left.
+        Now and then put back what killed Celery workers have left.  Delete letters beyond their bounds.
         """
         self._mend()
         self._link.check_format()
@@ -194,6 +221,7 @@ class RedisIntake:
         arguments = (self._name, self._generation, self._lease_s, self._store.lease_time())
         if not self._link.run(scripts.RENEW, (keys.owners, keys.leases), arguments):
             raise self._lease_lost()
+        self._prune(_PRUNED_AT_ONCE)
         if self._unacked.restore():
             self._connections.nudge()  # of its own changes nobody tells this worker
 

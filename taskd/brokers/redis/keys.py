@@ -23,6 +23,9 @@ Our own:
 ``taskd:delayed:QUEUE``         zset     order stamp, priority step, envelope; scored by when it is due
 ``taskd:dead``                  hash     id -> dead letter (msgpack)
 ``taskd:dead:by-time``          zset     id, scored by when it died
+``taskd:failed``                hash     id -> queue, NUL, size, NUL, letter of a failed task (msgpack)
+``taskd:failed:by-time``        zset     id, scored by when it failed
+``taskd:failed:totals``         hash     ``bytes`` -> of all of them, ``queue:QUEUE`` -> how many there are
 ``taskd:queues``                set      names of durable queues, for those who list them
 ``taskd:exchanges``             hash     exchange -> type, for those that taskd made
 ``taskd:once``                  zset     id of a message that is sent once, scored by when it was sent
@@ -138,6 +141,11 @@ class Keys:
     def dead_by_time(self) -> str:
         """Ids of dead letters by time of death."""
         return self.own("dead", "by-time")
+
+    @property
+    def failures(self) -> tuple[str, str, str]:
+        """Letters of tasks that failed for good by id, their ids by time, and their totals."""
+        return self.own("failed"), self.own("failed", "by-time"), self.own("failed", "totals")
 
     @property
     def queues(self) -> str:

@@ -12,6 +12,7 @@ reads or deletes; so what must pass on a full server is a script.
 
 from __future__ import annotations
 
+from taskd.brokers.redis.letter_scripts import FAILED_LETTERS
 from taskd.storage.redis.link import Script
 
 #: Members promoted or items moved at a time, so that no script holds the server for long.
@@ -151,12 +152,14 @@ return answer
 #: Settle claims: 1, or 0 for a generation that has ended.  The steps behind a tag are done if the tag is
 #: still claimed, so that a call that is made again after a lost answer does nothing twice.
 SETTLE = Script(
-    """
+    FAILED_LETTERS
+    + """
 -- KEYS: owners, claims, then those that the steps name.
 -- ARGV: name, generation, number of tags to delete, the tags, then steps:
 --   tag, 'RPUSH' | 'LPUSH', position of a key, envelope
 --   tag, 'ZADD', position of a key, score, member
 --   tag, 'DEAD', position of the letters' key, score, letter   (the key after it is their order by time)
+--   tag, 'FAIL', position of the failed letters' key, score, letter   (two keys after it are of them, too)
 --   tag, 'OVER', position of a set, id: take the id out of the set; the tag has a step of its own
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local plain = tonumber(ARGV[3])
@@ -180,6 +183,9 @@ while at <= #ARGV do
     if own and verb == 'DEAD' then
       redis.call('HSET', KEYS[key], tag, ARGV[at + 4])
       redis.call('ZADD', KEYS[key + 1], ARGV[at + 3], tag)
+    end
+    if own and verb == 'FAIL' then
+      keep_failed(KEYS[key], KEYS[key + 1], KEYS[key + 2], tag, ARGV[at + 3], ARGV[at + 4])
     end
     at = at + 5
   end
@@ -271,37 +277,6 @@ PURGE = Script(
 local count = redis.call('ZCARD', KEYS[#KEYS])
 for at = 1, #KEYS - 1 do count = count + redis.call('LLEN', KEYS[at]) end
 redis.call('DEL', unpack(KEYS))
-return count
-"""
-)
-
-#: Delete dead letters: answers with how many there were.
-DROP = Script(
-    """
--- KEYS: dead letters, their order by time.  ARGV: ids.
-local count = 0
-for first = 1, #ARGV, 1000 do
-  local last = math.min(first + 999, #ARGV)
-  count = count + redis.call('HDEL', KEYS[1], unpack(ARGV, first, last))
-  redis.call('ZREM', KEYS[2], unpack(ARGV, first, last))
-end
-return count
-"""
-)
-
-#: Send dead letters again: answers with how many were there.
-REVIVE = Script(
-    """
--- KEYS: dead letters, their order by time, then the lists that the steps name.
--- ARGV: id, position of a list, envelope, in turn.
-local count = 0
-for at = 1, #ARGV, 3 do
-  if redis.call('HDEL', KEYS[1], ARGV[at]) == 1 then
-    redis.call('ZREM', KEYS[2], ARGV[at])
-    redis.call('LPUSH', KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2])
-    count = count + 1
-  end
-end
 return count
 """
 )

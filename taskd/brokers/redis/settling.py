@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from taskd.base.exhaustive import assert_never
 from taskd.brokers.redis.envelope import OpenedEnvelope, returned
-from taskd.brokers.redis.letters import park
+from taskd.brokers.redis.letters import in_place, park
 from taskd.brokers.redis.posting import place
 from taskd.brokers.redis.store import BrokerDatabase, delayed_member
-from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
+from taskd.protocol.delivery import Ack, Dead, Delay, LetterKind, Replace, Requeue, Settlement
 from taskd.storage.redis.line import Argument
 
 
@@ -23,6 +23,8 @@ class SettleCall:
         self._plain: list[int] = []
         self._steps: list[Argument] = []
         self._positions: dict[str, int] = {}
+        #: How many letters of failed tasks it keeps.
+        self.failures = 0
 
     def arguments(self, name: str) -> Sequence[Argument]:
         """Return the arguments of the script for the generation of this worker."""
@@ -49,16 +51,31 @@ class SettleCall:
                 key = store.keys.delayed(delivery.queue)
                 self._steps += (tag, "ZADD", self._position(key), f"{due_at:.6f}", member)
             case Dead():
-                position = self._position(store.keys.dead, store.keys.dead_by_time)
                 if opened.once:
                     self._over(tag, opened)
-                letter = park(opened, outcome, store.now())
-                self._steps += (tag, "DEAD", position, f"{store.now():.6f}", letter)
+                self._keep(outcome, opened)
             case Replace(message=message):
                 verb, key_, *rest = place(store, message, message.routing_key, once=opened.once)
                 self._steps += (tag, verb, self._position(str(key_)), *rest)
             case _:
                 assert_never(outcome)
+
+    def _keep(self, dead: Dead, opened: OpenedEnvelope) -> None:
+        keys = self._store.keys
+        now = self._store.now()
+        letter = park(opened, dead, now)
+        match dead.kind:
+            case LetterKind.DEAD:
+                verb = "DEAD"
+                position = self._position(keys.dead, keys.dead_by_time)
+            case LetterKind.FAILED:
+                verb = "FAIL"
+                position = self._position(*keys.failures)
+                letter = in_place(opened.delivery, dead.evidence, letter)
+                self.failures += 1
+            case _:
+                assert_never(dead.kind)
+        self._steps += (dead.tag, verb, position, f"{now:.6f}", letter)
 
     def _over(self, tag: int, opened: OpenedEnvelope) -> None:
         self._steps += (tag, "OVER", self._position(self._store.keys.active), opened.delivery.task_id)

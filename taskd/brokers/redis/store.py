@@ -8,7 +8,7 @@ from itertools import count
 from taskd.base import clock
 from taskd.brokers.redis.keys import Keys
 from taskd.brokers.timing import Timing
-from taskd.config.stores import Stores
+from taskd.config.stores import FailuresConfig, Stores
 from taskd.storage.redis.address import Address, address_of
 from taskd.storage.redis.link import RedisLink
 from taskd.storage.redis.upkeep import KeysUpkeep
@@ -28,6 +28,8 @@ class BrokerDatabase:
     keys: Keys
     timing: Timing | None = None
     visibility_s: float = 3600.0
+    #: The bounds of letters of tasks that failed for good.
+    failures: FailuresConfig = FailuresConfig()  # noqa: RUF009 - frozen
 
     def link(self) -> RedisLink:
         """Return a connection of its own, which is opened at the first command."""

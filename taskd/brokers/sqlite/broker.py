@@ -18,7 +18,7 @@ from taskd.brokers.sqlite.store import BrokerFile
 from taskd.brokers.timing import Timing
 from taskd.brokers.topology import EVENT_EXCHANGE
 from taskd.config.built_in import SQLITE
-from taskd.config.stores import SqliteConfig, Stores
+from taskd.config.stores import FailuresConfig, SqliteConfig, Stores
 from taskd.storage.sqlite.database import path_of
 
 _Any = SqliteIntake | SqlitePublisher | SqliteMailbox | SqliteEventSender | SqliteDesk | SqliteOnce
@@ -30,15 +30,22 @@ class SqliteBroker:
 
     kind = SQLITE
 
-    def __init__(self, url: str, config: SqliteConfig, timing: Timing | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        config: SqliteConfig,
+        timing: Timing | None = None,
+        failures: FailuresConfig | None = None,
+    ) -> None:
         self.url = url
         self._path = path_of(url)
         self._config = config
         self._timing = timing or Timing()
+        self._failures = failures
         self._parts: list[_Any] = []
 
     def _open_store(self) -> BrokerFile:
-        return BrokerFile(self._path, self._config, self._timing)
+        return BrokerFile(self._path, self._config, self._timing, self._failures)
 
     def _keep(self, part: Part) -> Part:
         self._parts = [known for known in self._parts if not known.closed]
@@ -100,4 +107,4 @@ class SqliteBroker:
 
 def open_broker(url: str, stores: Stores) -> SqliteBroker:
     """Return the broker of a URL; no file is opened yet."""
-    return SqliteBroker(url, stores.sqlite)
+    return SqliteBroker(url, stores.sqlite, failures=stores.failures)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from taskd.base.errors import LeaseLostError, StorageError
 from taskd.brokers.base import lease_lost
-from taskd.brokers.sqlite import leases, settling
+from taskd.brokers.failures import GONE_FOR_EACH
+from taskd.brokers.sqlite import leases, letters, settling
 from taskd.brokers.sqlite.claiming import ClaimSql, deliveries, peek, promote, take
 from taskd.brokers.sqlite.queues import ensure_queue, expired_queues, sweep
 from taskd.brokers.sqlite.store import BrokerFile
-from taskd.protocol.delivery import Delivery, Settlement
+from taskd.protocol.delivery import Delivery, Settlement, UnclaimedFailure
 from taskd.storage.sqlite.space import Space
 from taskd.storage.sqlite.wake import WakeListener
 
@@ -82,12 +83,23 @@ class SqliteIntake:
             return ()
         store = self._store
         with store.database.write() as connection:
-            settled = settling.settle(connection, self._owner, outcomes, store.timing.now())
+            now = store.timing.now()
+            settled = settling.settle(connection, self._owner, outcomes, now)
+            if settled.failures:
+                letters.prune(connection, store.failures, now, GONE_FOR_EACH * settled.failures)
         store.wake(settled.woken)
         return settled.refused
 
+    def keep(self, failures: Sequence[UnclaimedFailure]) -> None:
+        """Write letters of messages without a claim in one transaction."""
+        store = self._store
+        now = store.timing.now()
+        with store.database.write() as connection:
+            letters.keep(connection, failures, now)
+            letters.prune(connection, store.failures, now, GONE_FOR_EACH * len(failures))
+
     def renew(self) -> None:
-        """Extend the lease; delete mailboxes of dead processes, give back space, look at the file."""
+        """Extend the lease; delete what nobody needs any more, give back space, look at the file."""
         store = self._store
         store.database.check_usable()
         with store.database.read() as connection:
@@ -97,6 +109,7 @@ class SqliteIntake:
                 raise self._lease_lost()
             if expired:
                 sweep(connection, expired, store.timing, store.sender)
+        letters.turn(store.database, store.failures, store.timing.now())
         self._space.turn(store.timing.monotonic())
 
     def _lease_lost(self) -> LeaseLostError:

@@ -19,6 +19,9 @@ priority), then arrival.  ``claimed`` is small, so releasing an owner's claims s
 there are CLOCK_MONOTONIC of the boot beside them.  ``sequence`` hands out message ids that are
 never used twice, so that a late settlement cannot hit another message.  ``once`` remembers the task
 ids that must not be accepted a second time (``brokers/once.py``).
+
+``dead`` holds letters of two kinds: messages that cannot run, and messages of tasks that failed for good.
+``failed_total`` counts the second kind, by which its bounds are kept.
 """
 
 from __future__ import annotations
@@ -95,8 +98,24 @@ _ONCE = (
     "CREATE INDEX once_age ON once(sent_at)",
 )
 
+#: The former release takes these letters for dead ones: it lists, requeues and deletes them as such.
+_FAILED = (
+    "ALTER TABLE dead ADD COLUMN kind TEXT NOT NULL DEFAULT 'dead'",
+    "ALTER TABLE dead ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX dead_place ON dead(queue, kind)",
+    "CREATE INDEX dead_failed ON dead(died_at, id, size) WHERE kind='failed'",
+    "CREATE TABLE failed_total(letters INTEGER NOT NULL, bytes INTEGER NOT NULL)",
+    "INSERT INTO failed_total(letters, bytes) VALUES(0, 0)",
+    """CREATE TRIGGER failed_kept AFTER INSERT ON dead WHEN new.kind='failed' BEGIN
+        UPDATE failed_total SET letters=letters+1, bytes=bytes+new.size;
+    END""",
+    """CREATE TRIGGER failed_gone AFTER DELETE ON dead WHEN old.kind='failed' BEGIN
+        UPDATE failed_total SET letters=letters-1, bytes=bytes-old.size;
+    END""",
+)
+
 #: A step never changes once a release has it.
-SCHEMA = Schema("broker", (SqlStep(1, 1, _TABLES), SqlStep(2, 2, _ONCE)))
+SCHEMA = Schema("broker", (SqlStep(1, 1, _TABLES), SqlStep(2, 2, _ONCE), SqlStep(3, 2, _FAILED)))
 
 _PLACES = " UNION ALL ".join(f"SELECT id FROM {table}" for table in ("ready", "delayed", "claimed", "dead"))  # noqa: S608
 #: Counts of what must not be, each in one statement, for ``taskctl store check``.

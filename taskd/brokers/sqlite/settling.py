@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from taskd.base.exhaustive import assert_never
-from taskd.brokers.dead import storable, task_name
+from taskd.brokers.sqlite.letters import bury
 from taskd.brokers.sqlite.posting import post
-from taskd.protocol.delivery import Ack, Dead, Delay, Replace, Requeue, Settlement
+from taskd.protocol.delivery import Ack, Dead, Delay, LetterKind, Replace, Requeue, Settlement
 from taskd.storage.sqlite.database import Connection
 
 _HELD = "SELECT id FROM claimed WHERE owner=? AND id IN (SELECT value FROM json_each(?))"
@@ -27,12 +27,6 @@ _TO_DELAYED = (
     "INSERT INTO delayed(queue, due_at, id, rank, deliveries, deaths)"
     " SELECT queue, ?, id, rank, deliveries - ?, deaths FROM claimed WHERE id=? AND owner=?"
 )
-_TO_DEAD = (
-    "INSERT INTO dead(id, queue, rank, deaths, died_at, task, reason, evidence)"
-    " SELECT c.id, q.name, c.rank, c.deaths + ?, ?, ?, ?, ? FROM claimed c"
-    " JOIN queue q ON q.id=c.queue WHERE c.id=? AND c.owner=?"
-)
-_HEADERS_OF = "SELECT m.headers FROM message m JOIN claimed c ON c.id=m.id WHERE c.id=? AND c.owner=?"
 # A run that is sent once is still on its way while its retry waits.
 _FOLLOW = "UPDATE once SET message=(SELECT next - 1 FROM sequence) WHERE task_id=?"
 _QUEUE_OF = "SELECT queue FROM claimed WHERE id=?"
@@ -42,10 +36,11 @@ _encode_json = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class SettleEffect:
-    """The effect of a settlement: tags of others, and queues with something new to claim."""
+    """The effect of a settlement: tags of others, queues with something new to claim, new failed letters."""
 
     refused: list[int] = field(default_factory=list)
     woken: set[int] = field(default_factory=set)
+    failures: int = 0
 
 
 def settle(connection: Connection, owner: int, outcomes: Sequence[Settlement], now: float) -> SettleEffect:
@@ -92,7 +87,8 @@ def _settle_one(
         case Delay(due_at=due_at, started=started):
             moved = connection.execute(_TO_DELAYED, (due_at, int(not started), tag, owner)).rowcount
         case Dead():
-            moved = _bury(connection, owner, outcome, now)
+            moved = bury(connection, owner, outcome, now)
+            settled.failures += moved if outcome.kind is LetterKind.FAILED else 0
         case Replace(message=message):
             if _ack(connection, owner, [tag]):
                 return False
@@ -107,12 +103,3 @@ def _settle_one(
         settled.woken.add(int(connection.execute(_QUEUE_OF, (tag,)).fetchone()[0]))
     connection.execute("DELETE FROM claimed WHERE id=?", (tag,))
     return True
-
-
-def _bury(connection: Connection, owner: int, dead: Dead, now: float) -> int:
-    """Write a dead letter; return 0 when the claim is not the owner's."""
-    row = connection.execute(_HEADERS_OF, (dead.tag, owner)).fetchone()
-    if row is None:
-        return 0
-    facts = (int(dead.died), now, task_name(row[0]), storable(dead.reason), dead.evidence)
-    return connection.execute(_TO_DEAD, (*facts, dead.tag, owner)).rowcount

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from taskd.brokers.sqlite.schema import INVARIANTS, SCHEMA
 from taskd.brokers.timing import Timing
-from taskd.config.stores import SqliteConfig, Stores
+from taskd.config.stores import FailuresConfig, SqliteConfig, Stores
 from taskd.storage.sqlite.database import Database, path_of
 from taskd.storage.sqlite.upkeep import FileUpkeep
 from taskd.storage.sqlite.wake import WakeSender
@@ -15,8 +15,12 @@ from taskd.storage.sqlite.wake import WakeSender
 class BrokerFile:
     """A connection with its wake sender.  Each part of a broker has its own; not thread-safe."""
 
-    def __init__(self, path: str, config: SqliteConfig, timing: Timing) -> None:
+    def __init__(
+        self, path: str, config: SqliteConfig, timing: Timing, failures: FailuresConfig | None = None
+    ) -> None:
         self.timing = timing
+        #: The bounds of letters of tasks that failed for good.
+        self.failures = failures or FailuresConfig()
         self.path = path
         self.database = Database(
             path, SCHEMA, durability=config.durability, busy_timeout_s=config.busy_timeout
