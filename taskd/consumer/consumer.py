@@ -36,6 +36,7 @@ from taskd.consumer.request import Claims, WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.app_ends import AppEnds
 from taskd.consumer.running.child_loss import Losses
+from taskd.consumer.running.failing import Failing
 from taskd.consumer.running.outcomes import Outcomes
 from taskd.consumer.running.shutdown_ladder import ShutdownLadder
 from taskd.consumer.running.start_watch import StartWatch
@@ -71,10 +72,17 @@ class Consumer:
         self._settling = Settling(parts.live.config.result_expires)
         self._flush = _flush(parts, self._settling)
         self._app_ends = AppEnds(parts.loop, parts.work, parts.orders)
-        answering = Answering(self._settling, self._claims, parts.moments, self._app_ends)
-        losses = Losses(parts.live, answering)
+        failing = Failing(parts.facts, parts.live, self._broker.kind, self._settling)
+        answering = Answering(self._settling, self._claims, parts.moments, self._app_ends, failing)
+        losses = Losses(parts.live, answering, failing)
         self.outcomes = Outcomes(
-            parts.work, self._claims, self._settling, answering, losses, moments=parts.moments
+            parts.work,
+            self._claims,
+            self._settling,
+            answering,
+            losses,
+            failing=failing,
+            moments=parts.moments,
         )
         #: The runs that have ended here.
         self.tally = tally = Tally()

@@ -109,6 +109,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     silent: bool = False
     #: None for the worker's own keys and its own time to live.
     place: RecordPlace | None = None
+    #: The process in which it failed; 0 for other ends.
+    pid: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -15,6 +15,7 @@ import msgspec
 from taskd.consumer.moments import Moments, RunEnded
 from taskd.consumer.request import Claims, Softened, WorkerRequest
 from taskd.consumer.running.app_ends import AppEnds, Handed
+from taskd.consumer.running.failing import Failing
 from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.parking import answer_parked, parked_for
 from taskd.consumer.settling.settling import Settling
@@ -28,11 +29,14 @@ from taskd.sending.options import TaskOptions
 class Answering:
     """Answers for the tasks of one worker.  For the loop's thread."""
 
-    def __init__(self, settling: Settling, claims: Claims, moments: Moments, ends: AppEnds) -> None:
+    def __init__(
+        self, settling: Settling, claims: Claims, moments: Moments, ends: AppEnds, failing: Failing
+    ) -> None:
         self._settling = settling
         self._claims = claims
         self._moments = moments
         self._ends = ends
+        self._failing = failing
         self._ended: list[RunEnded] = []
         #: Has an end published with the next ``tell``.
         self.note = self._ended.append
@@ -173,6 +177,8 @@ class Answering:
         parked = parked_for(delivery, error, run.headers if run else None)
         early = run is not None and run.acks_early
         settlement = None if early else parked.letter
+        if run is not None and early:
+            self._failing.settlement(run, parked.letter.reason, {"traceback": parked.traceback})
         if parked.end is None or parked.headers is None:
             if settlement is not None:
                 settle(settlement)

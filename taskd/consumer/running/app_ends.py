@@ -24,7 +24,7 @@ from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.probing import Probing, Turn, Way
 from taskd.consumer.running.work import Work
 from taskd.pools.base import Cancelled, Done, Outcome
-from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, Requeue, Settlement
+from taskd.protocol.delivery import Ack, Dead, Delay, Delivery, LetterKind, Requeue, Settlement
 from taskd.protocol.execution import Assignment, DecidedEnd, End, decode_reply, encode
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.status import Trouble
@@ -338,8 +338,13 @@ class AppEnds:
         fate = "acknowledged early" if handed.settlement is None else "dead-lettered"
         logger.error("task=%s id=%s %s; %s", headers.task, headers.id, reason, fate)
         settlement: Settlement | None = handed.settlement
-        if isinstance(settlement, Ack):
-            settlement = Dead(settlement.tag, reason[:_LONGEST_REASON])
+        match settlement:
+            case Ack():
+                settlement = Dead(settlement.tag, reason[:_LONGEST_REASON])
+            case Dead(kind=LetterKind.FAILED):
+                settlement = Dead(settlement.tag, reason[:_LONGEST_REASON], settlement.evidence)
+            case _:
+                pass  # it is a dead letter, or has left none
         self._settle(handed, settlement)
 
     def give_back(self) -> None:

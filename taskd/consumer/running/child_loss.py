@@ -16,6 +16,7 @@ from taskd.base.plural import counted
 from taskd.consumer.live_config import LiveConfig
 from taskd.consumer.request import WorkerRequest
 from taskd.consumer.running.answering import Answering
+from taskd.consumer.running.failing import Failing
 from taskd.consumer.settling import decided_ends
 from taskd.pools.base import ChildLost
 from taskd.protocol.delivery import Ack, Dead, Requeue
@@ -72,8 +73,16 @@ def decide(
         return Loss(Ack(tag), "failed (its task does not run again after that)")
     if deaths + 1 < max_deaths:
         return Loss(Requeue(tag, died=True), f"queued again (death {deaths + 1} of {max_deaths})")
-    evidence = {
-        "deaths": deaths + 1,
+    evidence = {"deaths": deaths + 1, **known_of(lost)}
+    what = "worker" if whole_worker(lost) else "pool child"
+    times = f"its {what} died {counted(deaths + 1, 'time')}"
+    reason = times if whole_worker(lost) else f"{times}, {'last ' if deaths else ''}by {cause(lost)}"
+    return Loss(Dead(tag, reason, msgspec.json.encode(evidence), died=True), f"dead-lettered: {reason}")
+
+
+def known_of(lost: ChildLost) -> dict[str, object]:
+    """Return what is known of the end of a child."""
+    return {
         "pid": lost.pid,
         "signal": lost.signal,
         "exit_code": lost.exit_code,
@@ -81,18 +90,15 @@ def decide(
         "last_words": lost.last_words,
         "last_lines": lost.last_lines,
     }
-    what = "worker" if whole_worker(lost) else "pool child"
-    times = f"its {what} died {counted(deaths + 1, 'time')}"
-    reason = times if whole_worker(lost) else f"{times}, {'last ' if deaths else ''}by {cause(lost)}"
-    return Loss(Dead(tag, reason, msgspec.json.encode(evidence), died=True), f"dead-lettered: {reason}")
 
 
 class Losses:
     """Carries out what is decided about the losses of one worker.  For the loop's thread."""
 
-    def __init__(self, live: LiveConfig, answering: Answering) -> None:
+    def __init__(self, live: LiveConfig, answering: Answering, failing: Failing) -> None:
         self._live = live
         self._answering = answering
+        self._failing = failing
 
     def runs_again_after_its_limit(self, request: WorkerRequest) -> bool:
         """Return whether the hard limit leads to another run, which counts as a death of its process."""
@@ -123,4 +129,7 @@ class Losses:
             self._answering.settle(request, settlement)
         else:
             logger.error("task=%s id=%s %s; %s", headers.task, headers.id, how, loss.fate)
+            if not isinstance(settlement, Dead):
+                reason = f"its process died: {cause(lost)}"
+                settlement = self._failing.settlement(request, reason, known_of(lost))
             self._answering.cut_short(request, decided_ends.child_lost(headers, cause(lost)), settlement)

@@ -20,6 +20,7 @@ from taskd.consumer.moments import Moments, RunEnded, RunLost
 from taskd.consumer.request import Claims, Softened, WorkerRequest
 from taskd.consumer.running.answering import Answering
 from taskd.consumer.running.child_loss import Losses
+from taskd.consumer.running.failing import Failing, shortened
 from taskd.consumer.running.work import Work
 from taskd.consumer.settling import decided_ends
 from taskd.consumer.settling.settling import Settling
@@ -61,6 +62,7 @@ class Outcomes:
         answering: Answering,
         losses: Losses,
         *,
+        failing: Failing,
         moments: Moments,
     ) -> None:
         self._work = work
@@ -68,6 +70,7 @@ class Outcomes:
         self._settling = settling
         self._answering = answering
         self._losses = losses
+        self._failing = failing
         self._moments = moments
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
@@ -144,17 +147,16 @@ class Outcomes:
             self._settling.count(reply.parts, reply.record, request.headers, queue, last_word=early)
             self._settling.begin(reply.begins)
         match reply.end:
-            case End.FAILED if request.options.dead_when_failed and not request.acks_early:
-                evidence = msgspec.json.encode({"traceback": reply.traceback})
-                self._answering.settle(request, Dead(request.delivery.tag, reply.text, evidence))
-            case End.SUCCEEDED | End.FAILED | End.IGNORED:
+            case End.FAILED:
+                self._failed(request, reply, done.runtime_s)
+            case End.SUCCEEDED | End.IGNORED:
                 self._finished(request, reply.callbacks)
             case End.RETRIED:
                 self._retry(request, reply)
             case End.REQUEUED:
                 self._requeue(request)
             case End.REJECTED:
-                self._reject(request, reply)
+                self._reject(request, reply, done.runtime_s)
             case End.UNSTORED:
                 self._run_again_later(request, reply)
             case _:
@@ -176,6 +178,24 @@ class Outcomes:
                 answering.settle(request, Requeue(request.delivery.tag))
                 return True
         return False
+
+    def _failed(self, request: WorkerRequest, reply: Reply, runtime_s: float) -> None:
+        """Keep the message of a task that failed for good, and send what follows."""
+        if request.options.dead_when_failed and not request.acks_early:
+            evidence = msgspec.json.encode({"traceback": reply.traceback})
+            self._answering.settle(request, Dead(request.delivery.tag, reply.text, evidence))
+            return
+        if any(message.task_id == request.headers.id for message in reply.callbacks):
+            self._finished(request, reply.callbacks)  # its next run is among them
+            return
+        settlement = self._failing.settlement(request, reply.text, _known(reply, runtime_s))
+        if not isinstance(settlement, Dead):
+            self._finished(request, reply.callbacks)
+            return
+        if self._answering.is_last_word(request):
+            for message in reply.callbacks:
+                self._settling.publish(message)
+        self._answering.settle(request, settlement)
 
     def _finished(self, request: WorkerRequest, callbacks: Sequence[Outgoing]) -> None:
         """Acknowledge, and send what follows the task; a single message in the same transaction."""
@@ -230,13 +250,16 @@ class Outcomes:
             *(request.headers.task, request.headers.id, reply.text),
         )
         end = decided_ends.unstored(request.headers, reply.text)
-        self._answering.answer(request, end, None, runtime_s=runtime_s)
+        settlement = self._failing.settlement(request, reply.text, _known(reply, runtime_s))
+        self._answering.answer(request, end, settlement, runtime_s=runtime_s)
 
-    def _reject(self, request: WorkerRequest, reply: Reply) -> None:
+    def _reject(self, request: WorkerRequest, reply: Reply, runtime_s: float) -> None:
         logger.error(
             "task=%s id=%s rejected: %s; dead-lettered", request.headers.task, request.headers.id, reply.text
         )
-        if not request.acks_early:
+        if request.acks_early:
+            self._failing.settlement(request, reply.text, _known(reply, runtime_s))
+        else:
             evidence = msgspec.json.encode({"traceback": reply.traceback})
             self._answering.settle(request, Dead(request.delivery.tag, reply.text, evidence))
         if self._answering.is_last_word(request) and not self._work.needs.answers:
@@ -250,7 +273,9 @@ class Outcomes:
             self._answering.settle(request, Requeue(request.delivery.tag, died=True))
             return
         end = decided_ends.timed_out(headers, timed_out.limit_s)
-        self._answering.cut_short(request, end, self._answering.ack_of(request))
+        reason = f"it was ended by its limit of {timed_out.limit_s:g} s"
+        settlement = self._failing.settlement(request, reason, {"limit_s": timed_out.limit_s})
+        self._answering.cut_short(request, end, settlement)
 
     def _cancelled(self, request: WorkerRequest, cancelled: Cancelled) -> None:
         headers = request.headers
@@ -269,6 +294,15 @@ class Outcomes:
             return  # it was asked while the executor had not reached the task, or had left it
         trace = Block(broken.traceback)
         logger.error("task=%s id=%s broke the executor\n%s", headers.task, headers.id, trace)
-        evidence = msgspec.json.encode({"traceback": broken.traceback})
-        letter = None if request.acks_early else Dead(request.delivery.tag, "the executor failed", evidence)
+        reason = "the executor failed"
+        known = {"traceback": shortened(broken.traceback)}
+        if request.acks_early:
+            letter = self._failing.settlement(request, reason, known)
+        else:
+            letter = Dead(request.delivery.tag, reason, msgspec.json.encode(known))
         self._answering.cut_short(request, decided_ends.broken(headers, broken.traceback), letter)
+
+
+def _known(reply: Reply, runtime_s: float) -> dict[str, object]:
+    """Return what a reply tells of a failed run beside its reason."""
+    return {"pid": reply.pid, "runtime_s": round(runtime_s, 6), "traceback": shortened(reply.traceback)}

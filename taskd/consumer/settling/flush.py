@@ -12,7 +12,7 @@ from typing import cast
 
 from taskd.base.errors import BackendError
 from taskd.base.moment import Moment
-from taskd.brokers.base import Carrying, Intake, Publisher
+from taskd.brokers.base import Carrying, Intake, Keeping, Publisher
 from taskd.consumer.moments import Settled
 from taskd.consumer.settling.chord_parts import count_parts
 from taskd.consumer.settling.chords import Chords
@@ -77,7 +77,7 @@ class Flush:
             queues.last_words.clear()
             queues.settlements.clear()
         else:
-            self._send_what_comes_first()
+            self._send_what_comes_first(intake)
             if queues.settlements:
                 refused = intake.settle(queues.settlements)
                 queues.settlements.clear()
@@ -87,12 +87,12 @@ class Flush:
         """Return the writing of the results if it can go with the settlements: nothing comes between."""
         queues = self._queues
         records = queues.records + queues.last_words
-        between = queues.begins or queues.returned or queues.messages or queues.ended
+        between = queues.begins or queues.returned or queues.messages or queues.failures or queues.ended
         if self._portable is None or not records or between:
             return None
         return self._portable.writing(records)
 
-    def _send_what_comes_first(self) -> None:
+    def _send_what_comes_first(self, intake: Intake) -> None:
         queues = self._queues
         self._store()
         if queues.returned:
@@ -101,6 +101,9 @@ class Flush:
         if queues.messages:
             self._publisher.publish(queues.messages)
             queues.messages.clear()
+        if queues.failures:
+            cast("Keeping", intake).keep(queues.failures)
+            queues.failures.clear()
         while queues.ended:
             self._chords.finish(queues.ended[0])
             del queues.ended[0]

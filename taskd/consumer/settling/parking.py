@@ -28,6 +28,8 @@ class Parked:
     """A message on which the worker has failed."""
 
     letter: Dead
+    #: Where the worker failed.
+    traceback: str
     #: None for a message of a task that nobody can wait for.
     headers: TaskHeaders | None
     end: DecidedEnd | None
@@ -43,11 +45,11 @@ def parked_for(delivery: Delivery, error: Exception, headers: TaskHeaders | None
     try:
         headers = headers or decode_headers(delivery.headers)
     except ProtocolError:
-        return Parked(letter, None, None)  # nobody can wait for it
+        return Parked(letter, trace, None, None)  # nobody can wait for it
     except Exception:
         logger.exception("id=%s the headers of a parked message cannot be read", task_id)
-        return Parked(letter, None, None)
-    return Parked(letter, headers, decided_ends.broken(headers, trace))
+        return Parked(letter, trace, None, None)
+    return Parked(letter, trace, headers, decided_ends.broken(headers, trace))
 
 
 def answer_parked(

@@ -11,7 +11,7 @@ from typing import Any
 from taskd.base import clock
 from taskd.consumer.settling.chords import ChordEnd, Returned
 from taskd.protocol.chord import Begun, ChordPart
-from taskd.protocol.delivery import Delivery, Outgoing, Settlement
+from taskd.protocol.delivery import Delivery, Outgoing, Settlement, UnclaimedFailure
 from taskd.protocol.execution import DecidedEnd, RecordPlace
 from taskd.protocol.message import TaskHeaders
 from taskd.protocol.results import TaskState, record_for
@@ -37,6 +37,8 @@ class Settling:
         self.records: list[StoredResult] = []
         self.last_words: list[StoredResult] = []
         self.messages: list[Outgoing] = []
+        #: Letters of tasks that failed after their messages were acknowledged.
+        self.failures: list[UnclaimedFailure] = []
         #: Chords to be known before the messages of their headers leave.
         self.begins: list[Begun] = []
         #: Parts of chords to be counted; parts that another worker has claimed; chords that ended by them.
@@ -56,6 +58,7 @@ class Settling:
             len(self.records),
             len(self.last_words),
             len(self.messages),
+            len(self.failures),
             len(self.begins),
             len(self.returned),
             len(self.claimed),
@@ -69,7 +72,7 @@ class Settling:
 
     def _queues(self) -> Sequence[list[Any]]:
         return (
-            *(self.settlements, self.records, self.last_words, self.messages),
+            *(self.settlements, self.records, self.last_words, self.messages, self.failures),
             *(self.begins, self.returned, self.claimed, self.ended),
         )
 
@@ -153,6 +156,11 @@ class Settling:
     def publish(self, message: Outgoing) -> None:
         """Queue a message: the retry of a task that was acknowledged early."""
         self.messages.append(message)
+        self._stir()
+
+    def keep_failure(self, failure: UnclaimedFailure) -> None:
+        """Queue the letter of a task whose message was acknowledged before it ran."""
+        self.failures.append(failure)
         self._stir()
 
     def follow(self, after: Aftermath) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from taskd.base import clock
 from taskd.base.errors import BackendError
-from taskd.brokers.base import Intake, Publisher
+from taskd.brokers.base import Intake, Keeping, Publisher
 from taskd.consumer.settling.chord_parts import count_parts
 from taskd.consumer.settling.chords import Chords, Returned
 from taskd.consumer.settling.settling import Settling
@@ -49,6 +49,7 @@ class Singly:
             _each(records, lambda each: self._results.store([each]), self._not_stored)
         _each(queues.begins, self._chords.begin)
         _each(queues.messages, lambda each: self._publisher.publish([each]), self._not_sent)
+        _each(queues.failures, lambda each: cast("Keeping", intake).keep([each]))
         _each(
             queues.settlements,
             lambda each: refused.extend(intake.settle([each])),

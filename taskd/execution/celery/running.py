@@ -7,6 +7,7 @@ settle the message, and what to show.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -155,7 +156,9 @@ class CeleryExecutor:
                 return self._rejected(task, fields, error)
             case _:
                 softly = isinstance(error, SoftTimeLimitExceeded)
-                return Reply(End.FAILED, states.FAILURE, text=_told(error), traceback=trace, softly=softly)
+                told = _told(error)
+                pid = os.getpid()
+                return Reply(End.FAILED, states.FAILURE, text=told, traceback=trace, softly=softly, pid=pid)
 
     def _rejected(self, task: Any, fields: Mapping[str, Any], error: Any) -> Reply:
         if error.requeue:
@@ -168,7 +171,7 @@ class CeleryExecutor:
     def _escaped(self, task: Any, fields: Mapping[str, Any], error: BaseException) -> Reply:
         """Answer for what the tracer lets pass: the end of a process, a result store that is down."""
         if is_abort(error):
-            return Reply(End.FAILED, states.FAILURE, text=_told(error))
+            return Reply(End.FAILED, states.FAILURE, text=_told(error), pid=os.getpid())
         if isinstance(error, Reject):
             return self._rejected(task, fields, error)
         if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
@@ -186,7 +189,7 @@ class CeleryExecutor:
         except Exception as trouble:  # noqa: BLE001 - whatever the app's result store raises
             return _unstored(fields, trouble)
         _let_go(error)
-        return Reply(end, states.FAILURE, text=text)
+        return Reply(end, states.FAILURE, text=text, pid=os.getpid())
 
 
 def _let_go(*errors: BaseException | None) -> None:

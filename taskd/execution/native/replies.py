@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,7 +86,7 @@ def failed(headers: TaskHeaders, error: BaseException, *, keep: bool, children: 
             children=children,
         )
     softly = isinstance(error, SoftTimeLimitExceeded)
-    return Reply(End.FAILED, "FAILURE", record, text, traceback, softly=softly)
+    return Reply(End.FAILED, "FAILURE", record, text, traceback, softly=softly, pid=os.getpid())
 
 
 def _for_the_record(error: BaseException) -> Exception:
@@ -112,7 +113,7 @@ def rejected(headers: TaskHeaders, reason: str, *, keep: bool) -> Reply:
             group_id=headers.group,
             parent_id=headers.parent_id,
         )
-    return Reply(End.REJECTED, "FAILURE", record, reason)
+    return Reply(End.REJECTED, "FAILURE", record, reason, pid=os.getpid())
 
 
 def on_reject(headers: TaskHeaders, reject: Reject, *, keep: bool) -> Reply:
