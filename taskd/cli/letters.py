@@ -1,4 +1,4 @@
-"""How taskctl shows a dead letter: facts for programs, and for people the evidence as it reads best."""
+"""How taskctl shows a letter: facts for programs, and for people the evidence as it reads best."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def facts(letter: DeadLetter) -> dict[str, object]:
         "reason": letter.reason,
         "died_at": letter.died_at,
         "deaths": letter.deaths,
+        "state": letter.kind.value,
     }
 
 
@@ -53,6 +54,7 @@ def lines(dead: DeadMessage) -> Iterator[str]:
     yield f"queue: {one_line(letter.queue)}"
     yield f"task: {one_line(letter.task) or '(no name)'}"
     yield f"task id: {one_line(letter.task_id) or '(none)'}"
+    yield f"state: {letter.kind.value}"
     yield f"died: {local_time(letter.died_at)}"
     yield f"reason: {one_line(letter.reason)}"
     evidence = decoded(dead.evidence)
@@ -72,6 +74,10 @@ def _evidence(key: str, value: object) -> Iterator[str]:
     name = key.replace("_", " ")
     if key == "signal" and isinstance(value, int):
         yield f"ended by: {describe_signal(value)}"
+    elif key == "failed_at":
+        return  # it stands above
+    elif key.endswith("_s") and isinstance(value, (int, float)):
+        yield f"{name.removesuffix(' s')}: {value:g} s"
     elif key.endswith("_bytes") and isinstance(value, int):
         yield f"{name.removesuffix(' bytes')}: {size(value)}"
     elif isinstance(value, str) and "\n" in value.strip():
@@ -88,7 +94,7 @@ def _text(value: object) -> str:
 
 
 def decoded(data: bytes) -> object:
-    """Return JSON values, else text, else base64: a dead letter may hold anything."""
+    """Return JSON values, else text, else base64: a letter may hold anything."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Words that a shell completes and that files of this host know: queues, dead letters, entries, tasks."""
+"""Words that a shell completes and that files of this host know: queues, letters, entries, tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from taskd.base.schemes import file_of
 from taskd.beat.entries import EntrySource
-from taskd.brokers.desk import Desk
+from taskd.brokers.desk import DeadFilter, Desk
 from taskd.cli.desk import open_desk
 from taskd.cli.entries import View, look
 from taskd.cli.names import completer
@@ -33,7 +33,7 @@ def _queues(session: Session, _socket_path: str) -> Iterator[str]:
 def _dead_letters(session: Session, _socket_path: str) -> Iterator[str]:
     with _desk_of_this_host(session) as desk:
         if desk is not None:
-            yield from (str(letter.id) for letter in desk.dead_letters(limit=_LETTERS))
+            yield from (str(letter.id) for letter in desk.dead_letters(DeadFilter(kind=None), _LETTERS))
 
 
 def _entries(session: Session, _socket_path: str) -> Iterable[str]:

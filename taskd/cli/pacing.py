@@ -63,9 +63,7 @@ def hand_over(
             progress.at(done)
     except KeyboardInterrupt:
         progress.end()
-        raise Failure(
-            f"interrupted; {verb}: {done} of {len(ids)}, the others are still dead letters"
-        ) from None
+        raise Failure(f"interrupted; {verb}: {done} of {len(ids)}, the others are still kept") from None
     progress.end()
     return done
 

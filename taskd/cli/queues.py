@@ -13,7 +13,7 @@ from taskd.cli.output import echo_json, echo_table, json_option, printable
 from taskd.cli.session import Session, pass_session
 from taskd.config.serving import servers_of
 
-_COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD", "UNACKED")
+_COLUMNS = ("QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD", "FAILED", "UNACKED")
 
 
 @click.command()
@@ -23,8 +23,9 @@ def queues(session: Session, *, as_json: bool) -> int:
     """Show how many messages wait in each queue.
 
     Ready messages could run now, delayed ones are not due yet, claimed ones are with workers, dead ones are
-    in the dead-letter queue. Unacked ones, shown if there are any, are with Celery workers on the same
-    Redis, or a killed Celery worker left them. Below the table stand the queues in which messages wait and
+    in the dead-letter queue. Failed ones are kept since their tasks failed for good (taskctl dlq list --state
+    failed). Unacked ones, shown if there are any, are with Celery workers on the same Redis, or a killed
+    Celery worker left them. Below the table stand the queues in which messages wait and
     from which no worker of the file consumes.
 
     Example: taskctl queues

@@ -102,9 +102,9 @@ def test_queues_shows_how_many_messages_wait(run: Run, broker: Broker) -> None:
     bury(broker, "no reason", queue="mail")
 
     assert [line.split() for line in run("queues").splitlines()] == [
-        ["QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD"],
-        ["default", "1", "1", "0", "0"],
-        ["mail", "0", "0", "0", "1"],
+        ["QUEUE", "READY", "DELAYED", "CLAIMED", "DEAD", "FAILED"],
+        ["default", "1", "1", "0", "0", "0"],
+        ["mail", "0", "0", "0", "1", "0"],
     ]
     assert json.loads(run("queues", "--json"))["queues"][1] == {
         "name": "mail",
@@ -112,6 +112,7 @@ def test_queues_shows_how_many_messages_wait(run: Run, broker: Broker) -> None:
         "delayed": 0,
         "claimed": 0,
         "dead": 1,
+        "failed": 0,
         "unacked": 0,
         "workers": None,
     }
@@ -172,7 +173,7 @@ def test_dead_letters_are_listed_shown_requeued_and_purged(run: Run, broker: Bro
 
     assert "requeued: 1" in run("dlq", "requeue", add)
     assert claim(broker).headers is not None
-    assert "1 dead letter is not there; taskctl dlq list shows all" in run(
+    assert "1 letter is not there; taskctl dlq list --state all shows all" in run(
         "dlq", "purge", gone, "999", "--yes", status=exit_codes.FAILURE
     )
     assert json.loads(run("dlq", "list", "--json"))["letters"] == []
@@ -184,13 +185,13 @@ def test_all_dead_letters_are_chosen_only_on_request(run: Run, broker: Broker) -
 
     for words in (["dlq", "requeue"], ["dlq", "purge", "--yes"], ["dlq", "requeue", "1", "--all"]):
         run(*words, status=exit_codes.USAGE)
-    assert "there is no dead letter 999" in run("dlq", "show", "999", status=exit_codes.FAILURE)
+    assert "there is no letter 999" in run("dlq", "show", "999", status=exit_codes.FAILURE)
     assert json.loads(run("dlq", "requeue", "--all", "--json")) == {"version": 1, "requeued": 1}
     assert json.loads(run("dlq", "purge", "--all", "--yes", "--json")) == {"version": 1, "purged": 0}
-    assert run("dlq", "purge", "--all") == "purged: 0; no dead letter matches\n", (
-        "nobody is asked for nothing"
-    )
+    assert run("dlq", "purge", "--all") == "purged: 0; no letter matches\n", "nobody is asked for nothing"
     assert run("dlq", "list") == "no dead letters\n"
+    assert run("dlq", "list", "--state", "failed") == "no failed letters\n"
+    assert run("dlq", "list", "--state", "all") == "no letters\n"
 
 
 def test_a_list_of_dead_letters_that_is_cut_says_so(run: Run, broker: Broker) -> None:
@@ -276,7 +277,7 @@ def test_an_interrupted_requeue_loses_nothing_and_says_how_far_it_came(run: Run,
     def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(Failure, match="interrupted; requeued: 1 of 3, the others are still dead letters"):
+    with pytest.raises(Failure, match="interrupted; requeued: 1 of 3, the others are still kept"):
         hand_over(desk.dead_ids(), desk.requeue_dead, "requeued", rate=0.001, pause=interrupt)
 
     (queue,) = desk.queues()

@@ -245,7 +245,7 @@ def test_a_broker_that_a_reload_leaves_is_said_everywhere_with_what_waits_there(
     (said,) = [line for line in capsys.readouterr().out.splitlines() if "no worker here takes" in line]
     command = said.rpartition(": taskctl ")[2].split()
     assert main(command) == exit_codes.OK
-    assert capsys.readouterr().out.split()[-5:] == ["mail", "1", "0", "0", "0"]
+    assert capsys.readouterr().out.split()[-6:] == ["mail", "1", "0", "0", "0", "0"]
     main(["--config", str(tmp_path / "taskd.toml"), "doctor"])
     assert f"1 message of the former broker {old}" in capsys.readouterr().out
     file = Path(command[1])

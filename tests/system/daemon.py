@@ -179,6 +179,6 @@ class Daemon:
                 except ProcessLookupError:
                     continue
 
-    def dead_letters(self) -> list[dict[str, object]]:
-        """What ``taskctl dlq list --json`` prints."""
-        return list(json.loads(self.ctl("dlq", "list", "--json").stdout)["letters"])
+    def dead_letters(self, state: str = "dead") -> list[dict[str, object]]:
+        """What ``taskctl dlq list --json`` prints of a state."""
+        return list(json.loads(self.ctl("dlq", "list", "--state", state, "--json").stdout)["letters"])

@@ -102,6 +102,20 @@ def test_a_lost_child(wharf: Wharf, name: str) -> None:
     wharf.hears(f"errback {sent.id} WorkerLostError")
 
 
+def test_messages_of_failed_tasks_are_kept(wharf: Wharf) -> None:
+    expected = {
+        wharf.send("sinks", "the Vasa").id: "ValueError('the Vasa')",
+        wharf.send("dies_early").id: "its process died: signal 9 (SIGKILL)",
+        wharf.send("overdue").id: "it was ended by its limit of 1 s",
+    }
+
+    def kept() -> dict[object, object]:
+        return {each["task_id"]: each["reason"] for each in wharf.daemon.dead_letters("failed")}
+
+    wait_until(lambda: kept() == expected, what="the letters of all three")
+    assert wharf.daemon.dead_letters() == []
+
+
 def test_a_hard_limit(wharf: Wharf) -> None:
     sent = wharf.send("overdue", link_error=wharf.call("told_by_id"))
 

@@ -312,3 +312,26 @@ def test_a_breakpoint_asks_at_the_terminal_of_the_daemon(
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_a_task_that_failed_for_good_is_kept_and_run_again(daemon: Daemon) -> None:
+    result = daemon.app.send_task("shop.fail", ("tea", 3))
+    with pytest.raises(shop.OutOfStock):
+        result.get(timeout=60)
+
+    def failed() -> list[dict[str, object]]:
+        return daemon.dead_letters("failed")
+
+    (letter,) = wait_until(failed)  # the result is stored before it
+    assert letter["task_id"] == result.id
+    assert letter["state"] == "failed"
+    shown = daemon.ctl("dlq", "show", str(letter["id"])).stdout
+    assert "raise OutOfStock(item, wanted)" in shown
+    assert daemon.dead_letters() == []
+    (queue,) = [
+        each for each in json.loads(daemon.ctl("queues", "--json").stdout)["queues"] if each["failed"]
+    ]
+    assert (queue["name"], queue["dead"], queue["failed"]) == ("default", 0, 1)
+    assert "requeued: 1" in daemon.ctl("dlq", "requeue", "--state", "failed", "--all").stdout
+    # It fails again, later; on the embedded broker it is the same message, so the ids are equal.
+    wait_until(lambda: [each for each in failed() if each["died_at"] != letter["died_at"]])

@@ -53,6 +53,11 @@ def dies_early() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@app.task  # type: ignore[untyped-decorator]
+def sinks(ship: str) -> None:
+    raise ValueError(ship)
+
+
 @app.task(base=Watched, time_limit=1, acks_late=True)  # type: ignore[untyped-decorator]
 def overdue() -> None:
     time.sleep(60)
