@@ -21,7 +21,8 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(Path(__file__).parent.parent / "db.sqlite3"),
-        "OPTIONS": {"timeout": 20},
+        # Immediate: SQLite refuses at once to let a reader of a transaction write while another one writes.
+        "OPTIONS": {"timeout": 60, "transaction_mode": "IMMEDIATE"},
     }
 }
 CELERY_TIMEZONE = "Europe/Berlin"
