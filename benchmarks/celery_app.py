@@ -1,7 +1,8 @@
 """A Celery app in our worker and in Celery's, in alternation: drain, start, memory, cost of a task.
 
 Both have two children, late acknowledgement, and one private Redis without persistence for messages and
-results.  Medians of the rounds are compared.  The start is that of a Django project of 300 modules.
+results.  Medians of the rounds are compared.  The start is that of a Django project of 300 modules.  Memory
+is measured with eight children, too, and of both applications.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 from redis import Redis
@@ -26,6 +28,8 @@ TASKS = int(os.environ.get("BENCH_TASKS", "20000"))
 CELERY_TASKS = int(os.environ.get("BENCH_PEER_TASKS", "3000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 MODULES = 300
+SMALL = "bench_app:app"
+DJANGO = "proj:app"
 FILE = """
 app = "{app}"
 broker = "{url}"
@@ -38,7 +42,7 @@ level = "error"
 [worker.bench]
 queues = ["celery"]
 pool = "prefork"
-concurrency = 2
+concurrency = {children}
 directory = "{directory}"
 """
 APP = """
@@ -95,14 +99,16 @@ def work(path):
 
 
 @contextmanager
-def running(worker: str, app: str, directory: Path, url: str, results: str = "on") -> Iterator[int]:
+def running(
+    worker: str, app: str, directory: Path, url: str, *, results: str = "on", children: int = 2
+) -> Iterator[int]:
     """Run a worker over an app of a directory; yield the process at the head of its tree."""
     file = directory / "taskd.toml"
-    file.write_text(FILE.format(app=app, url=url, directory=directory))
-    celery = [str(Path(sys.executable).with_name("celery")), "-A", app, "worker", "-P", "prefork", "-c", "2"]
+    file.write_text(FILE.format(app=app, url=url, directory=directory, children=children))
+    celery = [str(Path(sys.executable).with_name("celery")), "-A", app, "worker", "-P", "prefork"]
     commands = {
         "taskd": [sys.executable, "-m", "taskd", "--config", str(file)],
-        "celery": [*celery, "-l", "ERROR"],
+        "celery": [*celery, "-c", str(children), "-l", "ERROR"],
     }
     null = subprocess.DEVNULL
     process = subprocess.Popen(
@@ -153,7 +159,7 @@ def drain(worker: str, client: Redis, url: str, directory: Path, results: str) -
     """Return tasks a second, the processor time of the tree for a task, and its PSS in MB afterwards."""
     tasks = TASKS if worker == "taskd" else CELERY_TASKS
     client.flushall()
-    with running(worker, "bench_app:app", directory, url, results) as pid:
+    with running(worker, SMALL, directory, url, results=results) as pid:
         mark = directory / "mark"
         mark.unlink(missing_ok=True)
         send(url, "bench.mark", str(mark))
@@ -180,9 +186,23 @@ def start(worker: str, client: Redis, url: str, directory: Path) -> float:
     mark.unlink(missing_ok=True)
     send(url, "part7.tasks.work", str(mark))
     began = time.monotonic()
-    with running(worker, "proj:app", directory, url):
+    with running(worker, DJANGO, directory, url):
         wait_for(mark.exists, 120)
         return time.monotonic() - began
+
+
+def memory(worker: str, app: str, client: Redis, url: str, directory: Path, *, children: int) -> float:
+    """Return the PSS of the tree in MB, after so many short tasks that each child has run some."""
+    client.flushall()
+    mark = directory / "mark"
+    mark.unlink(missing_ok=True)
+    task = "bench.mark" if app == SMALL else "part7.tasks.work"
+    with running(worker, app, directory, url, children=children) as pid:
+        send(url, task, str(mark))
+        wait_for(mark.exists, 60)
+        send(url, task, str(mark), count=100 * children)
+        wait_for(lambda: is_drained(client), 300)
+        return sum(procinfo.pss_bytes(each) for each in (pid, *procinfo.descendants(pid))) / 1e6
 
 
 def write_project(directory: Path) -> None:
@@ -216,6 +236,7 @@ def main() -> None:
     workers = ("taskd", "celery")
     drains: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     starts: dict[str, list[float]] = {}
+    sizes: dict[tuple[str, str, int], list[float]] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="taskd-bench-") as made, Redis(port=server.port) as client:
             directory = Path(made)
@@ -227,6 +248,9 @@ def main() -> None:
                         drains.setdefault((worker, results), []).append(found)
                 for worker in workers:
                     starts.setdefault(worker, []).append(start(worker, client, server.url, directory))
+                for app, children, worker in product((SMALL, DJANGO), (2, 8), workers):
+                    size = memory(worker, app, client, server.url, directory, children=children)
+                    sizes.setdefault((worker, app, children), []).append(size)
     finally:
         server.end()
     for results, aim in (("on", 8.0), ("off", 12.0)):
@@ -240,7 +264,11 @@ def main() -> None:
             1 / aim,
         )
         if results == "on":
-            compare("PSS of the tree", [*ours[2]], [*theirs[2]], lambda size: f"{size:.0f} MB", 0.7)
+            compare("PSS after the drain", [*ours[2]], [*theirs[2]], lambda size: f"{size:.0f} MB", 0.7)
+    for app, name in ((SMALL, "small"), (DJANGO, f"Django, {MODULES} modules")):
+        for children in (2, 8):
+            mine, peers = (sizes[worker, app, children] for worker in workers)
+            compare(f"PSS, {name}, {children} children", mine, peers, lambda size: f"{size:.0f} MB", 0.7)
     compare(
         f"start to first task, Django, {MODULES} modules",
         starts["taskd"],
