@@ -84,6 +84,7 @@ class TaskOptions:
         0.0,
     )
     send_events: bool = _option(FLAG, "Monitors hear of its runs.", True)
+    keep_failures: bool = _option(FLAG, "Its message is kept when it has failed for good.", True)
     # Celery's words for messages that are acknowledged late; no option of a task of our own.
     #: It runs again when its process has died: Celery's ``reject_on_worker_lost``.
     again_when_lost: bool = True
@@ -189,6 +190,7 @@ class DeclareOptions(TypedDict, total=False):
     expires: float
     rate_limit: str | float
     send_events: bool
+    keep_failures: bool
     track_started: bool
     compression: str
 

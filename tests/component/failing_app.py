@@ -42,6 +42,11 @@ def raises_early(what: str) -> None:
     raise ValueError(what)
 
 
+@app.task(name="failing.raises_in_secret", keep_failures=False)
+def raises_in_secret(what: str) -> None:
+    raise ValueError(what)
+
+
 @app.task(name="failing.rejects_early", acks="early")
 def rejects_early(what: str) -> None:
     raise Reject(what)

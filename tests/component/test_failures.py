@@ -169,6 +169,17 @@ def test_nothing_is_kept_when_the_file_says_so(
     assert ("[failures] max_bytes = 10" in caplog.text) == (bounds.keep > 0.0)
 
 
+def test_a_task_that_keeps_no_failures_leaves_none() -> None:
+    with Worker() as worker:
+        worker.send(message("failing.raises_in_secret", "secret", "x"), message("failing.raises", "it", "x"))
+
+        worker.letter("it")
+
+        assert worker.outcome("secret")[0] == "FAILURE"
+        wait_until(worker.is_settled)
+        assert len(worker.broker.desk().dead_ids(FAILED)) == 1
+
+
 def test_a_full_disk_puts_the_end_off_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker()
     intake_of = worker.broker.intake

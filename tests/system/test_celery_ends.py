@@ -103,6 +103,8 @@ def test_a_lost_child(wharf: Wharf, name: str) -> None:
 
 
 def test_messages_of_failed_tasks_are_kept(wharf: Wharf) -> None:
+    with pytest.raises(ValueError, match="nobody saw it"):
+        wharf.send("sinks_in_secret").get(timeout=60)
     expected = {
         wharf.send("sinks", "the Vasa").id: "ValueError('the Vasa')",
         wharf.send("dies_early").id: "its process died: signal 9 (SIGKILL)",

@@ -58,6 +58,11 @@ def sinks(ship: str) -> None:
     raise ValueError(ship)
 
 
+@app.task(keep_failures=False)  # type: ignore[untyped-decorator]
+def sinks_in_secret() -> None:
+    raise ValueError("nobody saw it")
+
+
 @app.task(base=Watched, time_limit=1, acks_late=True)  # type: ignore[untyped-decorator]
 def overdue() -> None:
     time.sleep(60)

@@ -46,7 +46,7 @@ class Failing:
         ``known``: more about its end.  None for a message that was acknowledged before; its letter is queued.
         """
         delivery = request.delivery
-        evidence = self._evidence(request, known or {}) if self._is_kept() else None
+        evidence = self._evidence(request, known or {}) if self._is_kept(request) else None
         if evidence is not None and not self._fits(request, evidence):
             evidence = None
         reason = reason[:_LONGEST_REASON]
@@ -58,8 +58,8 @@ class Failing:
             return Ack(delivery.tag)
         return Dead(delivery.tag, reason, evidence, kind=LetterKind.FAILED)
 
-    def _is_kept(self) -> bool:
-        return self._can and self._live.config.failures.keep > 0.0
+    def _is_kept(self, request: WorkerRequest) -> bool:
+        return self._can and request.options.keep_failures and self._live.config.failures.keep > 0.0
 
     def _fits(self, request: WorkerRequest, evidence: bytes) -> bool:
         delivery = request.delivery

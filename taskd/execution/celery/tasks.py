@@ -25,6 +25,8 @@ def options_of(app: Any) -> Iterable[TaskOptions]:
             time_limit=float(task.time_limit or app.conf.task_time_limit or 0.0),
             rate_limit=float(rate(task.rate_limit)) if has_rates else 0.0,
             send_events=bool(task.send_events),
+            # No option of Celery's: its tasks take any keyword as an attribute.
+            keep_failures=bool(getattr(task, "keep_failures", True)),
             again_when_lost=bool(task.reject_on_worker_lost or getattr(task, "retry_on_worker_lost", False)),
             again_when_timed_out=not _acks_on(task, "timeout"),
             dead_when_failed=not _acks_on(task, "failure"),
