@@ -23,7 +23,7 @@ def test_a_status_row_shows_the_load_of_a_program(tmp_path: Path) -> None:
         assert set(row) == {
             "name", "kind", "state", "wanted", "reason", "since", "pid", "restarts", "busy", "reserved",
             "depth", "done", "spare", "rss_bytes", "oldest_s", "detail", "generation", "alarm",
-            "for_s", "failed",
+            "for_s", "failed", "troubles",
         }  # fmt: skip
         assert (row["kind"], row["busy"], row["reserved"], row["done"]) == ("worker", 2, 3, 7)
         assert procinfo.is_alive(row["pid"])
