@@ -96,7 +96,7 @@ print("busy" if any(row["busy"] for row in rows) else "idle")
 """
 
 
-def run(*command: str, check: bool = True, timeout_s: float = 60.0) -> str:
+def run(*command: str, check: bool = True, timeout_s: float = 240.0) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     if check and done.returncode != 0:
         raise AssertionError(
