@@ -49,8 +49,7 @@ def shutdown(
 def _wait(client: ControlClient, deadline: Deadline) -> bool:
     """Return once nobody listens any more.  Raises: ``Failure`` when that is not in time."""
     pause = Event()
-    left = ""
-    while not deadline.passed:
+    while True:
         try:
             rows = daemon.fetch_status(client).programs
         except DaemonDownError:
@@ -58,5 +57,7 @@ def _wait(client: ControlClient, deadline: Deadline) -> bool:
         except ControlError:
             rows = []  # it closed the connection while it ended
         left = ", ".join(f"{row.name} is {row.state}" for row in rows if row.pid is not None)
+        if deadline.passed:
+            what = f"taskd is ending but not done in time{': ' + left if left else ''}"
+            raise Failure(what, exit_codes.TEMPFAIL)
         pause.wait(min(_POLL_S, deadline.remaining_s()))
-    raise Failure(f"taskd is ending but not done in time{': ' + left if left else ''}", exit_codes.TEMPFAIL)
