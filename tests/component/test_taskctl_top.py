@@ -58,11 +58,13 @@ def test_json_has_the_rates_beside_the_row(
 def test_in_a_pipe_it_goes_on_until_its_time_is_over(
     running: RunningSupervisor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["top", "--every", "20ms", "--timeout", "300ms", "--socket", running.socket_path]
+    def frames(time: str) -> int:
+        words = ["top", "--every", "20ms", "--timeout", time, "--socket", running.socket_path]
+        assert main(words) == exit_codes.OK
+        return capsys.readouterr().out.count("mail-1")
 
-    assert main(words) == exit_codes.OK
-
-    assert capsys.readouterr().out.count("mail-1") >= 2
+    # A busy machine may need a longer time for a second one.
+    assert any(frames(time) >= 2 for time in ("300ms", "3s", "30s"))
 
 
 def test_no_daemon_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
