@@ -25,7 +25,7 @@ from taskd.brokers.sqlite import store as broker_store
 from taskd.brokers.sqlite.broker import SqliteBroker
 from taskd.brokers.sqlite.schema import SCHEMA
 from taskd.config.load import load
-from taskd.config.stores import SqliteConfig
+from taskd.config.stores import FailuresConfig, SqliteConfig
 from taskd.protocol.delivery import Ack, Dead, LetterKind, Outgoing, UnclaimedFailure
 from taskd.storage.sqlite.schema import Schema
 from tests import services
@@ -110,6 +110,30 @@ def test_a_full_disk_refuses_the_letter_and_the_claim_stays(sqlite_broker: Sqlit
         connection.execute("PRAGMA max_page_count=1000000").fetchone()
     assert list(intake.settle([dead])) == []
     assert totals(path)[0] == 1
+
+
+def test_a_turn_that_cannot_delete_tries_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with closing(SqliteBroker(f"sqlite://{path}", SqliteConfig())) as wide:
+        fill(wide, 5)
+    bounds = FailuresConfig(max=2)
+    with closing(SqliteBroker(f"sqlite://{path}", SqliteConfig(), failures=bounds)) as broker:
+        intake = broker.intake("w", ["mail"])
+        with monkeypatch.context() as patched:
+            patched.setattr(letters, "prune", no_room)
+            intake.renew()
+        assert "beyond their bounds stay for now: the disk is full" in caplog.text
+        assert totals(path)[0] == 5
+
+        intake.renew()
+
+        assert totals(path)[0] == 2
+
+
+def no_room(*_: object) -> int:
+    raise StorageFullError("the disk is full")
 
 
 def former(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,11 @@ from taskd.base import clock
 from taskd.base.errors import LeaseLostError, StorageError, StorageFullError
 from taskd.base.lifecycle import Deadline
 from taskd.brokers.base import Intake
+from taskd.brokers.desk import DeadFilter
 from taskd.brokers.redis.broker import RedisBroker
 from taskd.brokers.redis.connections import RedisConnections
 from taskd.config.stores import RedisConfig
-from taskd.protocol.delivery import Ack, Dead, Delay, Replace
+from taskd.protocol.delivery import Ack, Dead, Delay, LetterKind, Replace, UnclaimedFailure
 from taskd.results.base import StoredResult
 from taskd.results.redis import RedisResults
 from taskd.storage.redis.address import address_of
@@ -306,6 +307,23 @@ def test_a_full_server_refuses_senders_and_is_emptied_by_its_workers(
         assert desk.purge_dead(desk.dead_ids()) == 1
     admin.config_set("maxmemory", "0")
     assert waiting(broker) == [(0, 0, 0, 0)]
+
+
+def test_a_full_server_keeps_failures_and_sends_them_again(broker: RedisBroker, admin: Redis) -> None:
+    publish(broker, "claimed", "early")
+    intake = broker.intake("w", ["mail"])
+    claimed, early = intake.claim(2)
+    admin.config_set("maxmemory", "1")
+
+    assert intake.settle([Dead(claimed.tag, "no", kind=LetterKind.FAILED)]) == []
+    assert intake.settle([Ack(early.tag)]) == []
+    intake.keep([UnclaimedFailure(early, "no")])
+    intake.renew()
+
+    with closing(broker.desk()) as desk:
+        assert desk.queues()[0].failed == 2
+        assert desk.requeue_dead(desk.dead_ids(DeadFilter(kind=LetterKind.FAILED))) == 2
+    assert sorted(bodies(intake.claim(10))) == ["claimed", "early"]
 
 
 def test_a_full_server_settles_nothing_by_halves(broker: RedisBroker, admin: Redis) -> None:
