@@ -155,6 +155,8 @@ def test_a_run_is_noted_in_its_row_as_celery_notes_it(make_project: Project, fol
     beat.source.ran(["often", "nobody's"])
     beat.until(lambda: beat.last.entries.keys() == {"often"})
 
+    beat.until(lambda: project.orm('answer = PeriodicTask.objects.get(name="often").total_run_count') == 2)
+
     rows = project.orm("""
         answer = {each.name: [each.enabled, each.total_run_count, each.last_run_at is not None]
                   for each in PeriodicTask.objects.all()}

@@ -22,6 +22,7 @@ from taskd.protocol.delivery import Ack
 from taskd.results.base import StoredResult
 from taskd.results.sqlite import SqliteResults
 from taskd.storage.sqlite.database import Database
+from taskd.storage.sqlite.schema import Schema
 from tests.contract.brokers import bodies, is_readable, message
 
 
@@ -474,10 +475,9 @@ def test_a_mailbox_deleted_by_somebody_else_is_made_again(path: Path) -> None:
 
 def test_a_broker_file_of_the_first_version_gets_what_is_new(tmp_path: Path) -> None:
     path = tmp_path / "broker.db"
-    database = Database(str(path), SCHEMA, durability="normal", busy_timeout_s=1.0)
+    first = Schema(SCHEMA.room, SCHEMA.steps[:1])
+    database = Database(str(path), first, durability="normal", busy_timeout_s=1.0)
     with database.write() as connection:
-        connection.execute("DROP TABLE once")
-        connection.execute("UPDATE taskd_schema SET version=1")
         connection.execute("UPDATE sequence SET next=17")
     database.close()
 
