@@ -39,8 +39,14 @@ def fate(request: WorkerRequest, outcome: Outcome, max_deaths: int) -> str:
     match outcome:
         case ChildLost():
             delivery = request.delivery
-            early = request.acks_early
-            words = decide(delivery.deaths, max_deaths, outcome, delivery.tag, acknowledged=early).fate
+            words = decide(
+                delivery.deaths,
+                max_deaths,
+                outcome,
+                delivery.tag,
+                acknowledged=request.acks_early,
+                again=request.options.again_when_lost,
+            ).fate
         case TimedOut():
             words = "failed by its time limit"
         case Cancelled():
