@@ -35,13 +35,18 @@ def resolve(path: str, *, default_attribute: str = "app") -> object:
     found: object = imported(path)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            near = nearest(part, dir(found))
+            near = nearest(part, _objects_in(found))
             hint = f', did you mean "{near}"?' if near else ""
             raise ResolveError(
                 f'module "{module_name}" has no attribute "{attribute}" (wanted by app "{path}"){hint}'
             )
         found = getattr(found, part)
     return found
+
+
+def _objects_in(owner: object) -> list[str]:
+    """Return the names of what is neither a class nor a module: those are imported, an app is made."""
+    return [name for name in dir(owner) if not isinstance(getattr(owner, name, None), (type, ModuleType))]
 
 
 def imported(path: str) -> ModuleType:

@@ -89,6 +89,15 @@ def test_an_error_of_the_users_own_code_passes_through(folder: Path) -> None:
         resolve("shop_resolve_6:app")
 
 
+def test_a_class_that_was_imported_is_not_suggested(folder: Path) -> None:
+    write(folder, "shop_resolve_8.py", "from pathlib import Path as App\nimport json as apps\napp = 1\n")
+
+    with pytest.raises(ResolveError, match='did you mean "app"'):
+        resolve("shop_resolve_8:ap")
+    with pytest.raises(ResolveError, match='did you mean "app"'):
+        resolve("shop_resolve_8:App2")
+
+
 def test_an_attribute_that_is_nearly_right_is_suggested(folder: Path) -> None:
     write(folder, "shop_resolve_7.py", "app = 1\n")
 
