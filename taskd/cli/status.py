@@ -126,7 +126,7 @@ def _echo_programs(rows: Sequence[ProgramRow], *, now: float) -> None:
     # A reason that many programs share (the broker is away, the load needs none of them) is said once.
     said: dict[str, list[str]] = {}
     for row in rows:
-        text = row.detail.rstrip() or (row.reason if row.state != "READY" else "")
+        text = "" if row.state == "READY" else row.detail.rstrip() or row.reason
         if text:
             said.setdefault(text, []).append(row.name)
     for text, names in said.items():
@@ -136,19 +136,17 @@ def _echo_programs(rows: Sequence[ProgramRow], *, now: float) -> None:
 def _echo_troubles(taskd: Mapping[str, object], rows: Sequence[ProgramRow], *, now: float) -> None:
     """Print the worst first: alarms, then the troubles of the daemon and of programs that work."""
     lines = [f"ALARM {row.name}: {row.alarm}" for row in rows if row.alarm]
-    for name, trouble in _troubles(taskd, rows, now):
+    if log := taskd.get("log_trouble"):
+        lines.append(f"TROUBLE taskd: the log cannot be written: {log}")
+    for name, trouble in _troubles(taskd, rows):
         lines.append(f"TROUBLE {name}: {trouble.text} (for {age(now - trouble.since)})")
     for line in lines:
         click.echo(printable(line) + "\n")
 
 
-def _troubles(
-    taskd: Mapping[str, object], rows: Sequence[ProgramRow], now: float
-) -> Iterator[tuple[str, Trouble]]:
+def _troubles(taskd: Mapping[str, object], rows: Sequence[ProgramRow]) -> Iterator[tuple[str, Trouble]]:
     for each in daemon.typed(taskd.get("troubles", []), list[Trouble]):
         yield "taskd", each
-    if log := taskd.get("log_trouble"):
-        yield "taskd", Trouble(f"the log cannot be written: {log}", now)
     for row in rows:
         for each in row.troubles:
             yield row.name, each
