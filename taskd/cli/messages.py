@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
 import click
@@ -46,7 +46,11 @@ _UNKNOWN = f"it is {TaskState.PENDING.value}: {UNKNOWN}"
 @click.argument("name", shell_complete=complete_tasks)
 @click.argument("args", type=json_list, default="[]", metavar="[ARGS_JSON]")
 @click.option("--kwargs", type=json_object, default="{}", metavar="JSON", help="Keyword arguments.")
-@click.option("--queue", shell_complete=complete_queues, help="Queue to send to (default: default).")
+@click.option(
+    "--queue",
+    shell_complete=complete_queues,
+    help="Queue to send to (default: the task's own, if a worker tells it).",
+)
 @click.option("--countdown", type=duration, metavar="DURATION", help=SEND["countdown"].meaning)
 @click.option("--expires", type=duration, metavar="DURATION", help=SEND["expires"].meaning)
 @click.option("--priority", type=click.IntRange(0, 9), help=SEND["priority"].meaning)
@@ -76,10 +80,11 @@ def send(
 
     Example: taskctl send shop.tasks.add '[2, 3]' --wait 10s
     """
-    if not force:
-        _check_known(session.config, name)
+    known = _known_tasks(session.config, name)
+    if known and name not in known and not force:
+        raise _unknown(name, known)
     options: SendOptions = {}
-    if queue:
+    if queue := queue or known.get(name):
         options["queue"] = queue
     if countdown is not None:
         options["countdown"] = countdown
@@ -92,7 +97,12 @@ def send(
         sent = app.send_task(name, args, kwargs, **options)
         task_id = sent.id
         if wait_s is not None:
-            found = _find(app.connections.results(), task_id, wait_s)
+            try:
+                found = _find(app.connections.results(), task_id, wait_s)
+            except TaskdError as error:
+                raise Failure(
+                    f"task {task_id} is sent; its result cannot be read: {error}", exit_codes.UNAVAILABLE
+                ) from error
             return _show(session.config, task_id, found, as_json, sent.whereabouts)
     if as_json:
         echo_json({"task_id": task_id})
@@ -101,24 +111,35 @@ def send(
     return exit_codes.OK
 
 
-def _check_known(config: Config, name: str) -> None:
-    """Raise ``Failure`` when workers answer and none of them knows the task."""
-    known: set[str] = set()
+def _known_tasks(config: Config, name: str) -> Mapping[str, str]:
+    """Return the tasks of the workers that answer, each with its own queue; empty when that is not known."""
+    known: dict[str, str] = {}
+    asked = {"builtins": True, "taskinfoitems": ["queue"]}
     try:
         if not consuming_here(config):
-            return  # workers may be on other hosts only, or start later: nothing is known
+            return {}  # workers may be on other hosts only, or start later
         with RemoteControl(config.broker, config.stores) as remote:
             # Mostly the first worker that answers knows the task; if not, all are heard.
             for limit in (1, None):
-                for names in remote.inspect("registered", {"builtins": True}, limit=limit).values():
-                    if isinstance(names, list):
-                        known.update(str(each).partition(" [")[0] for each in names)
+                for entries in remote.inspect("registered", asked, limit=limit).values():
+                    if isinstance(entries, list):
+                        known.update(_task_and_queue(str(each)) for each in entries)
                 if name in known or not known:
-                    return
+                    break
     except TaskdError:
-        return  # the send itself says what is wrong
+        return {}  # the send itself says what is wrong
+    return known
+
+
+def _task_and_queue(entry: str) -> tuple[str, str]:
+    """Read ``name [queue=mail]``, or the name alone."""
+    task, _, queue = entry.removesuffix("]").partition(" [queue=")
+    return task, queue
+
+
+def _unknown(name: str, known: Mapping[str, str]) -> Failure:
     hint = nearest(name, known)
-    raise Failure(
+    return Failure(
         f'no worker knows the task "{name}"{f"; did you mean {hint}?" if hint else ""}; '
         "--force sends it all the same",
         exit_codes.USAGE,

@@ -50,6 +50,11 @@ def tells(self: BoundTask, count: int) -> None:
         self.send_event("task-progress", done=done, of="many")
 
 
+@app.task(name="shop.mailed", bind=True, queue="mail")
+def mailed(self: BoundTask) -> str:
+    return str(self.request.delivery_info["routing_key"])
+
+
 @app.task(name="shop.pid")
 def pid() -> int:
     return os.getpid()

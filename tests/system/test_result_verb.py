@@ -65,6 +65,15 @@ def test_a_task_that_is_claimed_or_not_due_is_said_to_be_with_its_worker(
     held.get(timeout=60)
 
 
+def test_a_task_is_sent_to_its_own_queue(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon('[worker.main]\nqueues = ["default", "mail"]\n')
+    daemon.start()
+
+    sent = daemon.ctl("send", "shop.mailed", "--wait", "1m")
+
+    assert sent.stdout.strip() == "mail"
+
+
 def test_a_send_that_waits_in_vain_says_where_its_task_runs(daemon: Daemon, tmp_path: Path) -> None:
     runs, gate = str(tmp_path / "runs"), tmp_path / "gate"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from celery.utils.time import rate
@@ -17,7 +17,7 @@ def options_of(app: Any) -> Iterable[TaskOptions]:
     for name, task in app.tasks.items():
         yield TaskOptions(
             name=name,
-            queue=str(getattr(task, "queue", None) or app.conf.task_default_queue),
+            queue=_queue_of(app, name, task),
             acks=Acks.LATE if task.acks_late else Acks.EARLY,
             ignore_result=bool(task.ignore_result),
             # Before 5.7 a task does not take these from the settings: the worker of Celery reads both.
@@ -31,6 +31,21 @@ def options_of(app: Any) -> Iterable[TaskOptions]:
             again_when_timed_out=not _acks_on(task, "timeout"),
             dead_when_failed=not _acks_on(task, "failure"),
         )
+
+
+def _queue_of(app: Any, name: str, task: Any) -> str:
+    """Return the queue to which the app sends a task without arguments.
+
+    Celery's ``route`` would make queues that are missing.
+    """
+    queue = getattr(task, "queue", None)
+    if not queue:
+        try:
+            route = app.amqp.router.lookup_route(name, (), {}, {}, task)
+        except Exception:  # noqa: BLE001 - the app's own routers may raise anything
+            route = None
+        queue = route.get("queue") if isinstance(route, Mapping) else route
+    return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
 
 
 def _acks_on(task: Any, end: str) -> bool:
