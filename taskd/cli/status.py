@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 import msgspec
@@ -24,7 +24,7 @@ from taskd.cli.output import (
     printable_block,
 )
 from taskd.cli.session import Session, duration, pass_session
-from taskd.protocol.status import Trouble
+from taskd.cli.troubles import troubles_of
 from taskd.supervisor.control.client import ControlClient
 from taskd.supervisor.model.rows import ProgramRow
 
@@ -136,20 +136,10 @@ def _echo_programs(rows: Sequence[ProgramRow], *, now: float) -> None:
 def _echo_troubles(taskd: Mapping[str, object], rows: Sequence[ProgramRow], *, now: float) -> None:
     """Print the worst first: alarms, then the troubles of the daemon and of programs that work."""
     lines = [f"ALARM {row.name}: {row.alarm}" for row in rows if row.alarm]
-    if log := taskd.get("log_trouble"):
-        lines.append(f"TROUBLE taskd: the log cannot be written: {log}")
-    for name, trouble in _troubles(taskd, rows):
-        lines.append(f"TROUBLE {name}: {trouble.text} (for {age(now - trouble.since)})")
+    for name, text, since in troubles_of(taskd, rows):
+        lines.append(f"TROUBLE {name}: {text}" + ("" if since is None else f" (for {age(now - since)})"))
     for line in lines:
         click.echo(printable(line) + "\n")
-
-
-def _troubles(taskd: Mapping[str, object], rows: Sequence[ProgramRow]) -> Iterator[tuple[str, Trouble]]:
-    for each in daemon.typed(taskd.get("troubles", []), list[Trouble]):
-        yield "taskd", each
-    for row in rows:
-        for each in row.troubles:
-            yield row.name, each
 
 
 def _echo_daemon(answer: daemon.Status) -> None:

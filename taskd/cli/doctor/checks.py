@@ -10,6 +10,7 @@ from taskd.cli.doctor.findings import Finding, error, note, ok, warning
 from taskd.cli.doctor.unit_checks import check_unit
 from taskd.cli.former import Former
 from taskd.cli.output import age, size
+from taskd.supervisor.model.rows import WAITS
 
 #: File systems on which the locks of SQLite do not hold between machines, or not at all.
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs"}) | {
@@ -157,18 +158,23 @@ def _daemon(facts: MachineFacts) -> Iterator[Finding]:
             "workers that restart load the new code, under the old supervisor",
             "systemctl restart taskd",
         )
-    for name, state, reason in daemon.unwell:
-        finding = error if state == "FAILED" else warning
-        yield finding(
-            "daemon",
-            f"{name} is {state}: {reason}",
-            "it does no work",
-            f"taskctl status; taskctl start {name}",
-        )
+    for name, text in daemon.troubles:
+        yield error("daemon", f"{name}: {text}", "it goes on, until it needs what is in trouble", "see above")
+    yield from map(_unwell, daemon.unwell)
     for former in daemon.former:
         yield _former(former)
     if not daemon.unwell:
         yield ok("daemon", f"taskd {daemon.version} runs and every wanted program is ready")
+
+
+def _unwell(program: tuple[str, str, str]) -> Finding:
+    """Judge a program that is wanted and not ready; one that has said why waits for somebody."""
+    name, state, reason = program
+    if reason.startswith(WAITS):
+        return error("daemon", f"{name} is {state}: {reason}", "it does no work until then", "as it says")
+    finding = error if state == "FAILED" else warning
+    remedy = f"taskctl status; taskctl start {name}"
+    return finding("daemon", f"{name} is {state}: {reason}", "it does no work", remedy)
 
 
 def _former(former: Former) -> Finding:

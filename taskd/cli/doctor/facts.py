@@ -67,6 +67,8 @@ class DaemonFacts:
     max_open_files: int | None = None
     #: Name, state and reason of the programs that are wanted and not ready.
     unwell: Sequence[tuple[str, str, str]] = ()
+    #: Troubles of the daemon and of programs that work: whose, and the text with its remedy.
+    troubles: Sequence[tuple[str, str]] = ()
     former: Sequence[Former] = ()
 
 

@@ -32,6 +32,7 @@ from taskd.cli.doctor.facts import (
 )
 from taskd.cli.doctor.reach import executed_by, unreachable
 from taskd.cli.former import former_brokers, measured
+from taskd.cli.troubles import troubles_of
 from taskd.config.beat_store import beat_store_url
 from taskd.config.load import check
 from taskd.config.problems import ProblemSeverity
@@ -190,6 +191,7 @@ def _daemon(socket_path: str) -> DaemonFacts:
             for row in status.programs
             if row.wanted and row.state != "READY"
         ],
+        troubles=[(each.name, each.text) for each in troubles_of(status.taskd, status.programs)],
         former=[measured(each) for each in former_brokers(status)],
     )
 

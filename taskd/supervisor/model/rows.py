@@ -12,6 +12,9 @@ import msgspec
 
 from taskd.protocol.status import Figures, Trouble
 
+#: Before the reason of a program that is not ready, and has said for what it waits.
+WAITS = "waiting: "
+
 
 class ProgramRow(Figures, frozen=True, kw_only=True):
     """One program: how it stands, and the figures of its last heartbeat; see docs/process-states.md."""

@@ -20,6 +20,7 @@ from taskd.protocol.status import (
 )
 from taskd.supervisor.model.machine import LifeEvent
 from taskd.supervisor.model.roster import ProgramSpec
+from taskd.supervisor.model.rows import WAITS
 from taskd.supervisor.output.capture import Capture
 from taskd.supervisor.process.background import Background
 from taskd.supervisor.process.reaper import Exit
@@ -97,7 +98,7 @@ class ProcessLife:
                 return LifeEvent.READY, "ready"
             case Waiting():
                 self.waiting = line.reason
-                return LifeEvent.WAITING, f"waiting: {line.reason}"
+                return LifeEvent.WAITING, f"{WAITS}{line.reason}"
             case Draining():
                 # The next heartbeat is up to a second away: what waited has gone back by now.
                 self.load = msgspec.structs.replace(self.load, busy=line.left, reserved=0)
