@@ -132,16 +132,13 @@ def test_handlers_of_a_base_class_hear_of_every_end(prefork: Kiosk) -> None:
     def heard(result: Any) -> list[str]:
         return [line.replace(f" {result.id}", "") for line in prefork.notes() if result.id in line]
 
-    wait_until(lambda: "after_return SUCCESS" in heard(again))
+    # Celery stores a result and sends a retry first, and calls the handlers then.
+    wait_until(lambda: [len(heard(each)) for each in (good, bad, again)] == [3, 3, 5])
     assert heard(good) == ["before_start", "on_success 1", "after_return SUCCESS"]
     assert heard(bad) == ["before_start", "on_failure ValueError", "after_return FAILURE"]
-    assert heard(again) == [
-        "before_start",
-        "on_retry ValueError",
-        "before_start",
-        "on_success 1",
-        "after_return SUCCESS",
-    ]
+    of_both_runs = heard(again)
+    of_both_runs.remove("on_retry ValueError")
+    assert of_both_runs == ["before_start", "before_start", "on_success 1", "after_return SUCCESS"]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", pytest.param("gevent", marks=pytest.mark.slow)])
