@@ -24,8 +24,19 @@ _STATES: Mapping[str, LetterKind | None] = {**{kind.value: kind for kind in Lett
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
+
+def _letter_id(text: str) -> int:
+    """Return the number of a letter.  Raises: ``click.BadParameter``."""
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(
+            f'a letter is named by the number in the column ID of taskctl dlq list, not by "{text}"'
+        ) from None
+
+
 ids_argument = click.argument(
-    "ids", nargs=-1, type=int, metavar="[ID]...", shell_complete=complete_dead_letters
+    "ids", nargs=-1, type=_letter_id, metavar="[ID]...", shell_complete=complete_dead_letters
 )
 all_option = click.option("--all", "everything", is_flag=True, help="All letters of the state.")
 at_most_option = click.option("--limit", type=click.IntRange(1), help="At most this many, the oldest first.")
@@ -107,7 +118,7 @@ def list_(
 
 
 @dlq.command()
-@click.argument("letter_id", type=int, metavar="ID", shell_complete=complete_dead_letters)
+@click.argument("letter_id", type=_letter_id, metavar="ID", shell_complete=complete_dead_letters)
 @json_option
 @pass_session
 def show(session: Session, *, letter_id: int, as_json: bool) -> int:

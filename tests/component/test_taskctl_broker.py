@@ -186,6 +186,9 @@ def test_all_dead_letters_are_chosen_only_on_request(run: Run, broker: Broker) -
     for words in (["dlq", "requeue"], ["dlq", "purge", "--yes"], ["dlq", "requeue", "1", "--all"]):
         run(*words, status=exit_codes.USAGE)
     assert "there is no letter 999" in run("dlq", "show", "999", status=exit_codes.FAILURE)
+    for words in (["show"], ["requeue"], ["purge", "--yes"]):
+        said = run("dlq", *words, "0b0e2a52-5e9b-4b2c", status=exit_codes.USAGE)
+        assert 'by the number in the column ID of taskctl dlq list, not by "0b0e2a52-5e9b-4b2c"' in said
     assert json.loads(run("dlq", "requeue", "--all", "--json")) == {"version": 1, "requeued": 1}
     assert json.loads(run("dlq", "purge", "--all", "--yes", "--json")) == {"version": 1, "purged": 0}
     assert run("dlq", "purge", "--all") == "purged: 0; no letter matches\n", "nobody is asked for nothing"
