@@ -44,17 +44,22 @@ def test_options_of_a_task_are_read() -> None:
     assert found == TaskOptions("one", "mail", Acks.LATE, True, 20.0, 30.0, 0.1, False, again_when_lost=True)
 
 
-def test_a_task_has_the_queue_of_its_route_and_no_queue_is_made_for_that() -> None:
+def test_a_task_has_the_queue_of_its_route() -> None:
     assert options({"task_routes": {"one": {"queue": "mail"}}}).queue == "mail"
     assert options({"task_routes": {"one": "mail"}}).queue == "mail"
     assert options({"task_routes": {"other": {"queue": "mail"}}}).queue == "celery"
 
 
-def test_a_router_that_raises_leaves_the_default_queue() -> None:
-    def router(*_: object, **__: object) -> None:
-        raise KeyError("no such tenant")
+def test_a_router_of_the_users_code_is_not_called() -> None:
+    called = []
 
-    assert options({"task_routes": (router,)}).queue == "celery"
+    def router(*arguments: object, **__: object) -> None:
+        called.append(arguments)
+
+    routes = ({"one": "mail"}, router)
+    assert options({"task_routes": routes}).queue == "mail"
+    assert options({"task_routes": routes[::-1]}).queue == "celery"
+    assert not called
 
 
 def test_settings_are_the_defaults_of_tasks() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
+from celery.app.routes import MapRoute
 from celery.utils.time import rate
 
 from taskd.sending.forms import Acks
@@ -34,17 +35,17 @@ def options_of(app: Any) -> Iterable[TaskOptions]:
 
 
 def _queue_of(app: Any, name: str, task: Any) -> str:
-    """Return the queue to which the app sends a task without arguments.
+    """Return the queue of a task as it is written down: by itself, or by ``task_routes``.
 
-    Celery's ``route`` would make queues that are missing.
+    A router of the user's code is called at a send alone, as in Celery; a start must not wait for it.
     """
     queue = getattr(task, "queue", None)
-    if not queue:
-        try:
-            route = app.amqp.router.lookup_route(name, (), {}, {}, task)
-        except Exception:  # noqa: BLE001 - the app's own routers may raise anything
-            route = None
-        queue = route.get("queue") if isinstance(route, Mapping) else route
+    for router in () if queue else app.amqp.router.routes:
+        if not isinstance(router, MapRoute):
+            break  # it may answer before those behind it
+        if route := router(name):
+            queue = route.get("queue")
+            break
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
 
 
