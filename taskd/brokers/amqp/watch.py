@@ -39,8 +39,9 @@ class AmqpWatch:
         self._copies: deque[Delivery] = deque()
         self._tags = count(1)
         self._own = f"taskd.watch.{uuid.uuid4()}"
-        #: The forms in which the own message has come since it was sent.
-        self._probed: list[str] = []
+        #: Whether the own message has come since it was sent, and the copy of it.
+        self._has_come = False
+        self._is_copied = False
         self.closed = False
         self._link = server.connect()
         self._poll = Pushed(self._link)
@@ -76,7 +77,7 @@ class AmqpWatch:
     def _check_tracing(self) -> None:
         """Raise if the own message has come without a copy, which comes first."""
         self.catch_up()
-        if _COPY not in self._probed:
+        if not self._is_copied:
             raise BrokerError(f"{self._server.shown} does not trace messages; {self._remedy()}")
 
     def _remedy(self) -> str:
@@ -88,12 +89,12 @@ class AmqpWatch:
 
     def _on_message(self, arrived: Arrived) -> None:
         if arrived.exchange != _TRACE:
-            self._probed.append(_MESSAGE)
+            self._has_come = True
             return
         headers = arrived.properties.get("application_headers") or {}
         routed = _texts(headers.get("routed_queues"))
         if self._own in routed:
-            self._probed.append(_COPY)
+            self._is_copied = True
         for queue in routed:
             if queue in self._queues:
                 copy = original(arrived, headers)
@@ -101,10 +102,10 @@ class AmqpWatch:
 
     def catch_up(self) -> None:
         """Send a message to the own queue, and wait until it comes.  Raises: ``BrokerError``."""
-        self._probed.clear()
+        self._has_come = self._is_copied = False
         with self._server.errors():
             self._link.send_unconfirmed(self._channel, [Sealed("", self._own, b"", {}, {})])
-            while _MESSAGE not in self._probed:
+            while not self._has_come:
                 self._channel.connection.drain_events(timeout=self._server.config.timeout)
 
     def receive(self) -> Sequence[Delivery]:
@@ -125,10 +126,6 @@ class AmqpWatch:
             self.closed = True
             self._poll.close()
             self._link.close()
-
-
-_MESSAGE = "message"
-_COPY = "copy"
 
 
 def original(copy: Arrived, headers: Mapping[str, Any]) -> Arrived:
