@@ -26,7 +26,7 @@ FAILS = {
 }
 #: Brokers whose leases end with the boot of the machine.
 REBOOTED = frozenset({"sqlite"})
-#: Steps that touch one message at a time: those of two are no others.
+#: Steps that touch one message at a time, so that a second message adds nothing to them.
 OF_ONE_MESSAGE = frozenset(
     {
         Verb.SEND_DELAYED,
