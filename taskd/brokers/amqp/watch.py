@@ -102,7 +102,8 @@ class AmqpWatch:
 
     def catch_up(self) -> None:
         """Send a message to the own queue, and wait until it comes.  Raises: ``BrokerError``."""
-        self._has_come = self._is_copied = False
+        self._has_come = False
+        self._is_copied = False
         with self._server.errors():
             self._link.send_unconfirmed(self._channel, [Sealed("", self._own, b"", {}, {})])
             while not self._has_come:
